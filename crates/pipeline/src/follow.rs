@@ -88,7 +88,7 @@ impl OpenRecords {
         reader: &SliceReader,
         table: &SourceTable,
         slice: &Slice,
-        to: &mpsc::Sender<LandingMessage>,
+        to: &mut mpsc::Sender<LandingMessage>,
     ) -> Result<u64> {
         if self.keys.is_empty() {
             return Ok(0);

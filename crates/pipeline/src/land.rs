@@ -16,7 +16,7 @@ use tillhouse_lake::{
     DriftRow, LandedRows, LandingOptions, LandingSummary, OpsTables, PackagePage, RejectRow,
     SliceRow, SourceTable, WarningRow,
 };
-use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result, Slice};
+use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -70,11 +70,18 @@ struct Package {
     /// And those that did.
     repeated: u64,
     first_page_at: Option<Instant>,
-    complete: Vec<(Slice, SliceReadSummary)>,
-    rejects: Vec<(Slice, Option<ReadBy>, NumberedReject)>,
+    complete: Vec<SliceReadSummary>,
+    rejects: Vec<PackageReject>,
     warnings: Vec<Warning>,
     unknown: BTreeMap<String, u64>,
     resolved: HashSet<String>,
+}
+
+/// Reject of a package, and what it was asked for by.
+struct PackageReject {
+    tenant: Option<String>,
+    read_by: Option<ReadBy>,
+    rejected: NumberedReject,
 }
 
 /// Package that is committed and whose bookkeeping is not written yet; its pages are gone.
@@ -137,7 +144,7 @@ impl PackageWriter {
             };
             match message {
                 None => break,
-                Some(LandingMessage::Complete(slice, read)) => package.complete.push((slice, read)),
+                Some(LandingMessage::Complete(read)) => package.complete.push(read),
                 Some(LandingMessage::Flush(answer)) => {
                     let before = std::mem::take(&mut package);
                     work.advance(&this, (!before.is_empty()).then_some(before))
@@ -193,7 +200,11 @@ impl PackageWriter {
             .land_returning_rows(pages, &self.options, shown.map(|_| &mut fresh))
             .await?;
         if let Some(shown) = shown {
-            let _ = shown.send((landed.clone(), fresh)).await;
+            let package = LandedPackage {
+                summary: landed.clone(),
+                rows: fresh,
+            };
+            let _ = shown.send(package).await;
         }
         Ok(CommittedPackage {
             at,
@@ -216,34 +227,7 @@ impl PackageWriter {
         let rejects: Vec<RejectRow> = package
             .rejects
             .into_iter()
-            .map(
-                |(
-                    slice,
-                    read_by,
-                    NumberedReject {
-                        reject,
-                        nth,
-                        time,
-                        within,
-                    },
-                )| RejectRow {
-                    pipeline: self.pipeline.clone(),
-                    resource: self.resource.name.to_owned(),
-                    record_key: reject.key,
-                    field: reject.field,
-                    reason: reject.reason,
-                    redacted: reject.redacted,
-                    tenant: slice.tenant,
-                    nth,
-                    time,
-                    slice: within,
-                    read_by,
-                    run_id: run_id.clone(),
-                    first_seen: at,
-                    last_seen: at,
-                    resolved_at: None,
-                },
-            )
+            .map(|rejected| self.reject_row(rejected, at))
             .collect();
         package.warnings.extend(self.listed_elsewhere(&landed));
         let counted: u64 = package.warnings.iter().map(|warning| warning.count).sum();
@@ -293,7 +277,8 @@ impl PackageWriter {
         let slices: Vec<SliceRow> = package
             .complete
             .into_iter()
-            .map(|(slice, read)| {
+            .map(|read| {
+                let slice = read.slice;
                 let (read_by, also_read_by) = self.resource.recorded_read_by(read.by);
                 SliceRow {
                     pipeline: self.pipeline.clone(),
@@ -331,9 +316,42 @@ impl PackageWriter {
         })
     }
 
+    /// A reject as the warehouse keeps it.
+    fn reject_row(&self, of_package: PackageReject, at: Timestamp) -> RejectRow {
+        let PackageReject {
+            tenant,
+            read_by,
+            rejected,
+        } = of_package;
+        let NumberedReject {
+            reject,
+            nth,
+            time,
+            within,
+        } = rejected;
+        RejectRow {
+            pipeline: self.pipeline.clone(),
+            resource: self.resource.name.to_owned(),
+            record_key: reject.key,
+            field: reject.field,
+            reason: reject.reason,
+            redacted: reject.redacted,
+            tenant,
+            nth,
+            time,
+            slice: within,
+            read_by,
+            run_id: self.options.run_id.clone(),
+            first_seen: at,
+            last_seen: at,
+            resolved_at: None,
+        }
+    }
+
     /// True if a slice that was read to its end has all that an earlier reading had where it found a reject. One that has a time lies there; one
     /// that has none, anywhere in the time that was asked for.
-    fn covers_reject(&self, (slice, read): &(Slice, SliceReadSummary), row: &RejectRow) -> bool {
+    fn covers_reject(&self, read: &SliceReadSummary, row: &RejectRow) -> bool {
+        let slice = &read.slice;
         let is_same_tenant = row.tenant.is_none() || row.tenant == slice.tenant;
         let (read_by, _) = self.resource.recorded_read_by(read.by);
         let is_at = |time: Timestamp| slice.window.from() <= time && time < slice.window.to();
@@ -385,19 +403,15 @@ impl PackageWriter {
 }
 
 impl Package {
-    fn take(
-        &mut self,
-        (slice, arrived): (Slice, QueuedPage),
-        rejected_keys: &HashSet<String>,
-        came: &mut SeenKeys,
-    ) {
+    fn take(&mut self, page: QueuedPage, rejected_keys: &HashSet<String>, came: &mut SeenKeys) {
         let QueuedPage {
+            slice,
             incoming,
             rejects,
             warnings,
             unknown,
             read_by,
-        } = arrived;
+        } = page;
         self.first_page_at.get_or_insert_with(Instant::now);
         self.bytes += incoming.batch.get_array_memory_size();
         let repeated = incoming
@@ -419,7 +433,11 @@ impl Package {
             );
         }
         self.rejects
-            .extend(rejects.into_iter().map(|r| (slice.clone(), read_by, r)));
+            .extend(rejects.into_iter().map(|rejected| PackageReject {
+                tenant: slice.tenant.clone(),
+                read_by,
+                rejected,
+            }));
         self.warnings.extend(warnings);
         for (field, count) in unknown {
             *self.unknown.entry(field).or_default() += count;

@@ -22,12 +22,15 @@ mod observer;
 mod plan;
 mod publish;
 mod read;
+mod read_resource;
 mod rebuild;
 mod reconcile;
 mod repair;
 mod report;
 mod rollup;
 mod scaffold;
+mod slice_attempt;
+mod slices;
 mod status;
 mod sync;
 mod sync_keys;
@@ -44,7 +47,7 @@ pub use config::{
 pub use context::RunContext;
 pub use labels::labels;
 pub use observer::{NoopObserver, RunEvent, RunObserver};
-pub use plan::SyncRange;
+pub use plan::{SyncOptions, SyncRange};
 pub use rebuild::rebuild;
 pub use reconcile::{
     PipelineReconciliation, ReconcileFilter, ReconcileRequest, ReconcileVerdict, Reconciliation,
@@ -53,6 +56,7 @@ pub use reconcile::{
 pub use repair::{check_all_tables, check_tables};
 pub use report::{FailedSlice, PipelineReport, RunReport};
 pub use scaffold::{InitOutcome, eject, init};
+pub use slices::{MOST_SLICES, check_starts};
 pub use status::{ResourceStatus, status};
-pub use sync::{MOST_SLICES, SyncOptions, check_starts, sync};
+pub use sync::sync;
 pub use unify::{CheckedStatements, UnifiedRowCounts, check as check_statements};

@@ -11,19 +11,39 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tillhouse_decode::{Reject, Warning};
 use tillhouse_lake::{LandedRows, LandingSummary, PackagePage};
-use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Slice, Window};
-use tokio::sync::oneshot;
+use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Result, Slice, Window};
+use tokio::sync::{mpsc, oneshot};
 
 /// Message to the package writer: a page, the end of a slice, or a flush.
 pub(crate) enum LandingMessage {
-    Page(Box<(Slice, QueuedPage)>),
-    Complete(Slice, SliceReadSummary),
+    Page(Box<QueuedPage>),
+    Complete(SliceReadSummary),
     /// Commit everything that came before, then answer.
     Flush(oneshot::Sender<()>),
 }
 
+/// Taker of the decoded pages of one slice after the other: the package writer's channel, or a reconciliation.
+///
+/// Pages come in the order in which they were read, also those of a reading that proved not to be whole: what was seen was true. A sink
+/// may let its reader wait, which then asks for no further page; its error ends the reading.
+pub(crate) trait PageSink: Send {
+    /// Takes a page.
+    fn accept(&mut self, page: QueuedPage) -> impl Future<Output = Result<()>> + Send;
+}
+
+impl PageSink for mpsc::Sender<LandingMessage> {
+    async fn accept(&mut self, page: QueuedPage) -> Result<()> {
+        // Landing has failed and says why itself.
+        self.send(LandingMessage::Page(Box::new(page)))
+            .await
+            .map_err(|_| interrupted())
+    }
+}
+
 /// Decoded page, queued for the package writer.
 pub(crate) struct QueuedPage {
+    /// The slice that it was read for.
+    pub(crate) slice: Slice,
     pub(crate) incoming: PackagePage,
     pub(crate) rejects: Vec<NumberedReject>,
     pub(crate) warnings: Vec<Warning>,
@@ -46,6 +66,7 @@ pub(crate) struct NumberedReject {
 /// Summary of reading one slice to its end.
 #[derive(Debug, Clone)]
 pub(crate) struct SliceReadSummary {
+    pub(crate) slice: Slice,
     pub(crate) records: u64,
     pub(crate) rejects: u64,
     pub(crate) declared_total: Option<u64>,
@@ -62,7 +83,10 @@ pub(crate) struct SliceReadSummary {
 }
 
 /// Committed package and the rows it wrote.
-pub(crate) type LandedPackage = (LandingSummary, LandedRows);
+pub(crate) struct LandedPackage {
+    pub(crate) summary: LandingSummary,
+    pub(crate) rows: LandedRows,
+}
 
 /// The error of a step that was stopped, or whose other side was.
 pub(crate) fn interrupted() -> Error {

@@ -17,6 +17,18 @@ pub struct SyncRange {
     pub to: Option<Timestamp>,
 }
 
+/// Options of a sync.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SyncOptions {
+    /// Read only this, known or not.
+    pub range: SyncRange,
+    /// Read everything again, and look for known versions everywhere.
+    pub full: bool,
+    /// No limit on slices: without it, more than [`crate::MOST_SLICES`] slices of a resource are an
+    /// error that says how many.
+    pub allow_many_slices: bool,
+}
+
 impl SyncRange {
     /// Whether it narrows nothing.
     pub fn is_open(&self) -> bool {

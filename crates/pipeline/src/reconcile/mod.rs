@@ -14,6 +14,7 @@
 mod days;
 mod provider;
 mod provider_labels;
+mod provider_records;
 mod records;
 
 use crate::config::Pipeline;
@@ -186,8 +187,7 @@ impl PipelineReconciliation {
     }
 
     /// Sets the verdict. `is_proved_empty` says that a window in which neither side has anything
-    /// is one of which everything was asked and read. `is_proved_empty` says that a window in
-    /// which neither side has anything is one of which everything was asked and read.
+    /// is one of which everything was asked and read.
     fn set_verdict(&mut self, is_proved_empty: bool) {
         self.verdict = match (self.differences.is_empty(), self.not_compared, self.figures) {
             (false, ..) => ReconcileVerdict::Different,

@@ -9,29 +9,26 @@
 //! in all that came, in all that is here, and at last at the provider: by its id, or in the time around. What is found in another window has
 //! moved; only what is found nowhere is no longer there.
 
+use super::provider_records::ProviderRecords;
 use super::{ComparedWindow, PipelineReconciliation, ReconcileRequest};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::context::RunContext;
-use crate::message::{LandingMessage, NumberedReject, interrupted};
+use crate::message::interrupted;
 use crate::read::SliceReader;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
-use jiff::{SignedDuration, Timestamp};
-use std::cmp::Ordering;
+use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use tillhouse_model::reconcile::{ReconcileAgainst, StatisticsPart};
 use tillhouse_model::table::{MONTH, timestamp};
 use tillhouse_model::{Error, ExactDecimal, ReadBy, ReadMode, Result, Slice, Window};
 use tillhouse_query::{ScalarValue, Session};
 use tillhouse_statistics::reconcile::FigureDifference;
-use tokio::sync::mpsc;
 
 /// How many missing keys are named in a note.
 const NAMED: usize = 20;
 /// So many keys are looked up at a time.
 const LOOKED_UP: usize = 1_000;
-/// A record that lies further than this outside of the window it came in was not asked for: some APIs cut windows by days, on any clock.
-const COARSEST: SignedDuration = SignedDuration::from_hours(48);
 
 /// What is said of a record that one side lacks, or that the two sides have in different windows.
 const NOT_HERE: &str = "not here";
@@ -118,7 +115,7 @@ async fn of_resource(
         provider.read(plan, *window).await?;
     }
     // Once for all windows: an API that is asked for whole days gives a record in several of them, and its time may be what cannot be read.
-    let rejected = provider.rejects.values().map(Vec::len).sum::<usize>() as u64;
+    let rejected = provider.came.rejects.values().map(Vec::len).sum::<usize>() as u64;
     if rejected > 0 {
         let note = format!(
             "{name}, {}: {rejected} records do not fit their contract and were not compared: see ops.rejects.",
@@ -126,14 +123,14 @@ async fn of_resource(
         );
         outcome.leave_out(rejected, note);
     }
-    if provider.strays > 0 {
+    if provider.came.strays > 0 {
         outcome.notes.push(format!(
             "{name}: {} records came that lie outside of the window they were asked for in; the server may ignore what narrows the listing.",
-            provider.strays
+            provider.came.strays
         ));
     }
     let mut theirs: HashMap<Window, HashSet<&str>> = HashMap::new();
-    for (key, seen) in &provider.records {
+    for (key, seen) in &provider.came.records {
         let time = seen.time.unwrap_or(seen.came_in.from());
         let next = windows.partition_point(|window| window.to() <= time);
         if let Some(window) = windows.get(next).filter(|window| window.from() <= time) {
@@ -151,7 +148,7 @@ async fn of_resource(
             .collect();
         let gone: BTreeSet<String> = ours
             .into_iter()
-            .filter(|key| !provider.has_within(key, asked.window))
+            .filter(|key| !provider.came.has_within(key, asked.window))
             .collect();
         found.push(WindowKeyDifferences {
             window,
@@ -162,7 +159,10 @@ async fn of_resource(
     }
     drop(theirs);
     let gone = found.iter().flat_map(|found| &found.gone);
-    let lost: BTreeSet<String> = gone.filter(|key| !provider.has(key)).cloned().collect();
+    let lost: BTreeSet<String> = gone
+        .filter(|key| !provider.came.has(key))
+        .cloned()
+        .collect();
     provider.look_for(plan, asked, &lost).await?;
     let mut compared = Vec::new();
     for WindowKeyDifferences {
@@ -175,7 +175,7 @@ async fn of_resource(
         let mut differences = Vec::new();
         // A record without a time is in no window here either; it is here, or it is not.
         let held = source.newest_versions(&missing).await?;
-        missing.retain(|key| !(held.contains_key(key) && provider.is_untimed(key)));
+        missing.retain(|key| !(held.contains_key(key) && provider.came.is_untimed(key)));
         let (mut not_here, mut older, mut moved_in, mut deleted, mut newer) = <(
             BTreeSet<_>,
             BTreeSet<_>,
@@ -184,7 +184,11 @@ async fn of_resource(
             BTreeSet<_>,
         )>::default();
         for key in missing {
-            let theirs = provider.records.get(&key).and_then(|seen| seen.version.0);
+            let theirs = provider
+                .came
+                .records
+                .get(&key)
+                .and_then(|seen| seen.version.changed);
             match held.get(&key) {
                 None => not_here.insert(key),
                 Some(OwnRecord {
@@ -204,14 +208,14 @@ async fn of_resource(
                 "{name}, {window}: {many} are listed as they once were, and a newer version of each is here: {names}"
             ));
         }
-        gone.retain(|key| !provider.rejected.contains(key));
+        gone.retain(|key| !provider.came.rejected.contains(key));
         let (moved, no_longer): (BTreeSet<String>, BTreeSet<String>) = gone
             .into_iter()
-            .partition(|key| provider.records.contains_key(key));
+            .partition(|key| provider.came.records.contains_key(key));
         // What changed after it was last asked for is for the next sync to find, and no fault of the ones before.
         let (since, moved_out): (BTreeSet<String>, BTreeSet<String>) =
             moved.into_iter().partition(|key| {
-                let time = provider.records.get(key).and_then(|seen| seen.time);
+                let time = provider.came.records.get(key).and_then(|seen| seen.time);
                 plan.resource.read_by == ReadBy::ChangeTime
                     && time.zip(last_read).is_some_and(|(time, read)| time >= read)
             });
@@ -224,7 +228,7 @@ async fn of_resource(
         // What its id leads to, at the very time that the listing was asked for.
         let (moved_out, unlisted): (BTreeSet<String>, BTreeSet<String>) = moved_out
             .into_iter()
-            .partition(|key| !provider.has_within(key, asked.window));
+            .partition(|key| !provider.came.has_within(key, asked.window));
         let figures = figures + since.len() + moved_out.len() + unlisted.len() + no_longer.len();
         for (what, keys) in [
             (NOT_HERE, &not_here),
@@ -289,83 +293,22 @@ fn difference(
     })
 }
 
-/// Record that the provider returned.
-struct ProviderRecord {
-    /// The time by which its resource is read.
-    time: Option<Timestamp>,
-    /// The source's own version time, microseconds, and when it was asked for: of two versions the fresher one counts.
-    version: (Option<i64>, Timestamp),
-    /// The window it was asked for in.
-    came_in: Window,
-}
-
-impl ProviderRecord {
-    /// True if this is an older version than another one, as landing has it.
-    fn is_older_than(&self, other: &Self) -> bool {
-        let by_source = self
-            .version
-            .0
-            .zip(other.version.0)
-            .map_or(Ordering::Equal, |(this, other)| this.cmp(&other));
-        by_source.then(self.version.1.cmp(&other.version.1)) == Ordering::Less
-    }
-}
-
-/// Provider's side of the comparison: the records it returned, by key.
+/// Provider's side of the comparison: what is asked, and the records that came.
 struct ProviderSide<'a> {
     context: &'a RunContext,
     pipeline: &'a Pipeline,
     reader: SliceReader,
-    /// The records that came, by key.
-    records: HashMap<String, ProviderRecord>,
-    /// The keys of those that do not fit their contract, as far as they have one.
-    rejected: HashSet<String>,
-    /// Those that came, and the window each came in last.
-    rejects: HashMap<RejectIdentity, Vec<Window>>,
-    /// Records that lie in no window asked for.
-    strays: u64,
+    came: ProviderRecords,
 }
-
-/// Identity of a reject: its key; without one, tenant, field and reason, what is left of it, and
-/// its number among its like.
-type RejectIdentity =
-    std::result::Result<String, (Option<String>, String, String, (Option<Timestamp>, u64))>;
 
 impl<'a> ProviderSide<'a> {
     fn new(context: &'a RunContext, pipeline: &'a Pipeline, plan: &ResourcePlan) -> Result<Self> {
-        let reader = SliceReader::of(context, pipeline, plan)?;
-        let (records, rejected) = (HashMap::new(), HashSet::new());
         Ok(Self {
             context,
             pipeline,
-            reader,
-            records,
-            rejected,
-            rejects: HashMap::new(),
-            strays: 0,
+            reader: SliceReader::of(context, pipeline, plan)?,
+            came: ProviderRecords::default(),
         })
-    }
-
-    /// True if a record came, fitting or not.
-    fn has(&self, key: &str) -> bool {
-        self.records.contains_key(key) || self.rejected.contains(key)
-    }
-
-    /// True if one came that lies within a window, or that has no time to lie anywhere.
-    fn has_within(&self, key: &str, window: Window) -> bool {
-        let is_within = |time: Timestamp| window.from() <= time && time < window.to();
-        self.rejected.contains(key)
-            || self
-                .records
-                .get(key)
-                .is_some_and(|seen| seen.time.is_none_or(is_within))
-    }
-
-    /// True if a record came that is in no window.
-    fn is_untimed(&self, key: &str) -> bool {
-        self.records
-            .get(key)
-            .is_some_and(|seen| seen.time.is_none())
     }
 
     /// Reads a window again.
@@ -376,99 +319,14 @@ impl<'a> ProviderSide<'a> {
                 tenant,
                 window,
             };
-            let (send, receive) = mpsc::channel(1);
-            let reader = self.reader.clone();
-            let reading = async {
-                let outcome = reader
-                    .read_slice(&slice, plan.resource.read_by, &send)
-                    .await;
-                drop(send);
-                outcome
-            };
-            let (read, ()) = tokio::join!(
-                reading,
-                self.take(plan.resource.read_by, window, true, receive)
-            );
-            read?;
+            let read_by = plan.resource.read_by;
+            let mut came = self.came.of_listing(read_by, window);
+            self.reader.read_slice(&slice, read_by, &mut came).await?;
             if self.context.cancel.is_cancelled() {
                 return Err(interrupted());
             }
         }
         Ok(())
-    }
-
-    /// Counts a reject, once: also where it comes in windows side by side, for both were asked for with the days around them.
-    fn count_reject(&mut self, looks: RejectIdentity, window: Window) {
-        let is_known = looks
-            .as_ref()
-            .err()
-            .is_none_or(|(.., (time, _))| time.is_some());
-        let wide = window.widened(COARSEST);
-        let came_in = self.rejects.entry(looks).or_default();
-        match came_in
-            .iter_mut()
-            .find(|known| is_known || known.intersection(&wide).is_some())
-        {
-            Some(known) => *known = window,
-            None => came_in.push(window),
-        }
-    }
-
-    /// Takes the pages of one reading, to their end.
-    async fn take(
-        &mut self,
-        by: ReadBy,
-        window: Window,
-        is_listing: bool,
-        mut pages: mpsc::Receiver<LandingMessage>,
-    ) {
-        let wide = window.widened(COARSEST);
-        while let Some(message) = pages.recv().await {
-            let LandingMessage::Page(page) = message else {
-                continue;
-            };
-            let incoming = &page.1.incoming;
-            for NumberedReject {
-                reject, nth, time, ..
-            } in &page.1.rejects
-            {
-                self.rejected.extend(reject.key.clone());
-                let wrong = format!("{}\0{}", reject.field, reject.reason);
-                let looks = || {
-                    (
-                        page.0.tenant.clone(),
-                        wrong,
-                        reject.redacted.clone(),
-                        (*time, *nth),
-                    )
-                };
-                self.count_reject(reject.key.clone().ok_or_else(looks), window);
-            }
-            let times = incoming.record_times.iter().zip(incoming.updated_at.iter());
-            for (key, (happened, changed)) in incoming.keys.iter().zip(times) {
-                let Some(key) = key else { continue };
-                let time = match by {
-                    ReadBy::EventTime => happened,
-                    ReadBy::ChangeTime => changed.or(happened),
-                };
-                let time = time.and_then(|micros| Timestamp::from_microsecond(micros).ok());
-                let is_stray = time.is_some_and(|time| time < wide.from() || wide.to() <= time);
-                self.strays += u64::from(is_listing && is_stray);
-                let seen = ProviderRecord {
-                    time,
-                    version: (changed, incoming.requested_at),
-                    came_in: window,
-                };
-                // A window that a record has left may list it still, as it was.
-                if self
-                    .records
-                    .get(key)
-                    .is_none_or(|known| !seen.is_older_than(known))
-                {
-                    self.records.insert(key.to_owned(), seen);
-                }
-            }
-        }
     }
 
     /// Looks for records that none of the windows asked for has: by id, or in the time around that the contract lets them move in.
@@ -489,18 +347,10 @@ impl<'a> ProviderSide<'a> {
                 window: asked.window,
             };
             for some in lost.iter().cloned().collect::<Vec<_>>().chunks(LOOKED_UP) {
-                let (send, receive) = mpsc::channel(1);
-                let reader = self.reader.clone();
-                let reading = async {
-                    let outcome = reader.read_by_id(some.to_vec(), None, &slice, &send).await;
-                    drop(send);
-                    outcome
-                };
-                let (read, ()) = tokio::join!(
-                    reading,
-                    self.take(plan.resource.read_by, asked.window, false, receive)
-                );
-                read?;
+                let mut came = self.came.by_id(plan.resource.read_by, asked.window);
+                self.reader
+                    .read_by_id(some.to_vec(), None, &slice, &mut came)
+                    .await?;
             }
             return Ok(());
         }
@@ -526,7 +376,7 @@ impl<'a> ProviderSide<'a> {
             }
         };
         for piece in pieces {
-            if lost.iter().all(|key| self.has(key)) {
+            if lost.iter().all(|key| self.came.has(key)) {
                 break;
             }
             self.read(plan, piece).await?;

@@ -97,8 +97,8 @@ impl StreamingUnify {
         let (send, mut receive) = mpsc::channel::<LandedPackage>(1);
         let task = tokio::spawn(async move {
             let mut live = self;
-            while let Some((landed, fresh)) = receive.recv().await {
-                if let Err(error) = live.take(&landed, fresh).await {
+            while let Some(LandedPackage { summary, rows }) = receive.recv().await {
+                if let Err(error) = live.take(&summary, rows).await {
                     tracing::debug!(%error, "unify goes on from the source table");
                     live.step = None;
                     receive.close();

@@ -1,0 +1,385 @@
+//! State of one attempt to read a slice: what came, what came twice, and what was told of it.
+//!
+//! Invariant: a record or reject that comes again because its page was asked for again is counted once and told once; one that a listing
+//! really has twice counts twice. An attempt that begins anew counts from nothing, and tells nothing twice.
+
+use crate::message::NumberedReject;
+use arrow::array::Array;
+use jiff::Timestamp;
+use std::collections::HashSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::sync::Arc;
+use tillhouse_decode::{DecodedPage, Reject, Warning};
+use tillhouse_model::{FastMap, FastSet, Window};
+
+/// The rule of the warning about a record that is listed more than once.
+const LISTED_TWICE: &str = "listed_twice";
+/// How many of them are told of a slice.
+const TWICE_TOLD: usize = 1_000;
+/// Of how many rejects and warnings of a slice it is remembered that they were told.
+const REMEMBERED: usize = 1 << 16;
+
+/// The hash of a record key.
+pub(crate) fn key_hash(key: &str) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(key.as_bytes())
+}
+
+/// Place of a reject in time.
+pub(crate) struct RejectPlace {
+    /// Its own time, where it has no key and that can be read.
+    pub(crate) time: Option<Timestamp>,
+    /// The time in which it lies.
+    pub(crate) within: Window,
+}
+
+/// State of one attempt to read a slice.
+#[derive(Default)]
+pub(crate) struct SliceAttempt {
+    pub(crate) distinct: FastSet<u128>,
+    /// Of those, what the list at hand had: a parent's list is one of its own.
+    listed: FastSet<u128>,
+    scope: Option<Arc<str>>,
+    pub(crate) keyless: u64,
+    /// How many rejects without a key look the same, by a hash of how they look.
+    alike: FastMap<u128, u64>,
+    pub(crate) records: u64,
+    pub(crate) rejects: u64,
+    /// Hashes of the rejects, by which one is known that comes again in a page that was asked for again.
+    rejected: FastSet<u64>,
+    /// Records that came before in the same page, or in another while the total stood still.
+    pub(crate) repeated: usize,
+    /// The last total that a page declared, and the largest.
+    pub(crate) declared_total: Option<u64>,
+    pub(crate) largest_total: Option<u64>,
+    total_moved: bool,
+    pub(crate) started: Option<Timestamp>,
+}
+
+/// Remarks that earlier attempts at a slice have reported, so that another attempt reports
+/// nothing twice.
+#[derive(Default)]
+pub(crate) struct ReportedRemarks {
+    hasher: std::hash::RandomState,
+    remarks: HashSet<u64>,
+    fields: HashSet<String>,
+}
+
+impl SliceAttempt {
+    /// Takes a page's total. One that moves says that records do, and may come again for that.
+    pub(crate) fn note_declared_total(&mut self, total: Option<u64>) {
+        self.total_moved |= self.records + self.rejects > 0 && total != self.declared_total;
+        self.declared_total = total.or(self.declared_total);
+        self.largest_total = self.largest_total.max(total);
+    }
+
+    /// A page of another scope begins another list, whose ids may be the same.
+    pub(crate) fn enter_scope(&mut self, scope: Option<&Arc<str>>) {
+        if self.scope.as_ref() != scope {
+            self.scope = scope.cloned();
+            self.listed.clear();
+        }
+    }
+
+    /// Numbers rejects without a key that look the same, so that each stays one of its own. Those that came before are left out of a page
+    /// that was asked for `again`.
+    pub(crate) fn number_rejects(
+        &mut self,
+        rejects: Vec<Reject>,
+        place: impl Fn(&Reject) -> RejectPlace,
+        again: bool,
+    ) -> Vec<NumberedReject> {
+        let mut in_page: FastMap<u128, u64> = FastMap::default();
+        let number = |reject: Reject| {
+            let RejectPlace { time, within } = place(&reject);
+            if reject.key.is_some() {
+                return Some(NumberedReject {
+                    reject,
+                    nth: 1,
+                    time,
+                    within,
+                });
+            }
+            let micros = time.map(Timestamp::as_microsecond);
+            let looks = key_hash(&format!(
+                "{}\0{}\0{}\0{micros:?}",
+                reject.field, reject.reason, reject.redacted
+            ));
+            let (known, came) = (
+                self.alike.entry(looks).or_default(),
+                in_page.entry(looks).or_default(),
+            );
+            *came += 1;
+            let nth = if again { *came } else { *known + 1 };
+            let is_new = nth > *known;
+            *known = nth.max(*known);
+            is_new.then_some(NumberedReject {
+                reject,
+                nth,
+                time,
+                within,
+            })
+        };
+        rejects.into_iter().filter_map(number).collect()
+    }
+
+    /// Counts a page's records; one that is listed more than once gets a warning, unless it came again because the page was asked for
+    /// `again`, or the total says that records moved.
+    pub(crate) fn count(&mut self, decoded: &mut DecodedPage, again: bool) {
+        self.records += decoded.keys.len() as u64;
+        let is_told = !again && !self.total_moved;
+        let mut page = FastSet::default();
+        for key in decoded.keys.iter().flatten() {
+            let hash = key_hash(key);
+            self.distinct.insert(hash);
+            let is_new = self.listed.insert(hash);
+            if page.insert(hash) && (is_new || !is_told) {
+                continue;
+            }
+            self.repeated += 1;
+            if self.repeated <= TWICE_TOLD {
+                decoded.warnings.push(Warning {
+                    key: key.to_owned(),
+                    field: String::new(),
+                    rule: LISTED_TWICE.to_owned(),
+                    original: String::new(),
+                    count: 1,
+                });
+            }
+        }
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        for Reject {
+            key,
+            field,
+            reason,
+            redacted,
+            ..
+        } in &decoded.rejects
+        {
+            // Records that are alike as far as they may be shown are two in one page, and one in a page that came again.
+            let is_new = self
+                .rejected
+                .insert(hasher.hash_one((key, field, reason, redacted)));
+            if again && !is_new {
+                continue;
+            }
+            self.rejects += 1;
+            match key {
+                Some(key) => {
+                    self.distinct.insert(key_hash(key));
+                }
+                None => self.keyless += 1,
+            }
+        }
+    }
+}
+
+impl ReportedRemarks {
+    /// Leaves out of a page of a reading `again` what an earlier one has told.
+    pub(crate) fn retain_unreported(
+        &mut self,
+        decoded: &mut DecodedPage,
+        rejects: &mut Vec<NumberedReject>,
+        again: bool,
+    ) {
+        let DecodedPage {
+            warnings, unknown, ..
+        } = decoded;
+        rejects.retain(
+            |NumberedReject {
+                 reject: r,
+                 nth,
+                 time,
+                 ..
+             }| {
+                let looks = r.key.as_ref().ok_or((&r.redacted, nth, time));
+                self.is_news(("reject", looks, &r.field, &r.reason)) || !again
+            },
+        );
+        warnings.retain(|w| {
+            self.is_news(("warning", &w.key, &w.field, &w.rule, &w.original)) || !again
+        });
+        unknown.retain(|field, _| self.fields.insert(field.clone()) || !again);
+    }
+
+    fn is_news(&mut self, remark: impl Hash) -> bool {
+        let hash = self.hasher.hash_one(remark);
+        if self.remarks.len() < REMEMBERED {
+            self.remarks.insert(hash)
+        } else {
+            !self.remarks.contains(&hash)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{FixedSizeBinaryArray, StringArray, TimestampMicrosecondArray};
+    use arrow::datatypes::Schema;
+    use arrow::record_batch::RecordBatch;
+    use std::collections::BTreeMap;
+
+    fn page(keys: &[&str]) -> DecodedPage {
+        let rows = keys.len();
+        DecodedPage {
+            batch: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            keys: StringArray::from(keys.to_vec()),
+            record_times: TimestampMicrosecondArray::new_null(rows),
+            updated_at: TimestampMicrosecondArray::new_null(rows),
+            content_hashes: FixedSizeBinaryArray::new_null(17, rows),
+            rejects: Vec::new(),
+            warnings: Vec::new(),
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// The warnings about records listed twice, for pages with their totals; a total of `None` with `true` is of a page asked for again.
+    fn warned(pages: &[(&[&str], Option<u64>, bool)]) -> Vec<String> {
+        let (mut attempt, mut warned) = (SliceAttempt::default(), Vec::new());
+        for (keys, total, again) in pages {
+            let mut page = page(keys);
+            attempt.note_declared_total(*total);
+            attempt.count(&mut page, *again);
+            assert!(
+                page.warnings
+                    .iter()
+                    .all(|warning| warning.rule == LISTED_TWICE)
+            );
+            warned.extend(page.warnings.into_iter().map(|warning| warning.key));
+        }
+        assert_eq!(attempt.repeated, warned.len());
+        assert_eq!(
+            attempt.records,
+            pages
+                .iter()
+                .map(|(keys, ..)| keys.len() as u64)
+                .sum::<u64>()
+        );
+        warned
+    }
+
+    #[test]
+    fn an_id_that_is_listed_twice_counts_twice_and_has_a_warning() {
+        assert_eq!(warned(&[(&["a", "b", "b", "c"], Some(4), false)]), ["b"]);
+        assert_eq!(
+            warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(4), false)]),
+            ["b"]
+        );
+        assert_eq!(
+            warned(&[(&["a", "a"], None, false), (&["b"], None, false)]),
+            ["a"]
+        );
+        assert_eq!(
+            warned(&[(&["a", "b"], None, false), (&["b", "c"], None, false)]),
+            ["b"]
+        );
+        // Records that move may come again, and so do those of a page that is asked for again.
+        assert!(warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(5), false)]).is_empty());
+        assert!(warned(&[(&["a", "b"], None, false), (&["a", "b", "c"], None, true)]).is_empty());
+    }
+
+    #[test]
+    fn every_parents_list_is_one_of_its_own() {
+        let mut attempt = SliceAttempt::default();
+        for scope in ["7", "8"] {
+            attempt.enter_scope(Some(&scope.into()));
+            attempt.count(&mut page(&["a", "b"]), false);
+        }
+        assert_eq!((attempt.repeated, attempt.distinct.len()), (0, 2));
+        attempt.enter_scope(Some(&"8".into()));
+        attempt.count(&mut page(&["b"]), false);
+        assert_eq!(attempt.repeated, 1);
+    }
+
+    #[test]
+    fn totals_that_move_are_noticed() {
+        let mut attempt = SliceAttempt::default();
+        attempt.note_declared_total(Some(4));
+        attempt.records = 2;
+        attempt.note_declared_total(Some(4));
+        assert!(!attempt.total_moved);
+        attempt.note_declared_total(Some(5));
+        assert_eq!(
+            (attempt.total_moved, attempt.declared_total),
+            (true, Some(5))
+        );
+        attempt.note_declared_total(Some(3));
+        attempt.note_declared_total(None);
+        assert_eq!(
+            (attempt.declared_total, attempt.largest_total),
+            (Some(3), Some(5))
+        );
+    }
+
+    #[test]
+    fn what_was_told_is_not_told_again() {
+        let mut told = ReportedRemarks::default();
+        assert!(told.is_news(("reject", "a")));
+        assert!(!told.is_news(("reject", "a")));
+        assert!(told.is_news(("warning", "a")));
+        assert!(
+            told.fields.insert("payments[].foo".into())
+                && !told.fields.insert("payments[].foo".into())
+        );
+    }
+
+    #[test]
+    fn rejects_without_a_key_are_told_apart_by_their_number_and_told_once() {
+        let reject = |key: Option<&str>, reason: &str| Reject {
+            key: key.map(str::to_owned),
+            field: String::new(),
+            reason: reason.to_owned(),
+            redacted: String::new(),
+            record_time: None,
+            updated_at: None,
+        };
+        let ever = Window::new(Timestamp::MIN, Timestamp::MAX).unwrap();
+        let page = || {
+            [
+                (None, "null"),
+                (None, "null"),
+                (None, "number"),
+                (Some("a"), "null"),
+                (None, "null"),
+            ]
+        };
+        let numbered = |attempt: &mut SliceAttempt, again| {
+            attempt.number_rejects(
+                page().map(|(key, why)| reject(key, why)).into(),
+                |_| RejectPlace {
+                    time: None,
+                    within: ever,
+                },
+                again,
+            )
+        };
+        let numbers = |rejects: &[NumberedReject]| {
+            rejects
+                .iter()
+                .map(|rejected| rejected.nth)
+                .collect::<Vec<_>>()
+        };
+        let (mut attempt, mut told) = (SliceAttempt::default(), ReportedRemarks::default());
+        for wanted in [vec![1, 2, 1, 1, 3], vec![4, 5, 2, 1, 6]] {
+            let mut rejects = numbered(&mut attempt, false);
+            told.retain_unreported(&mut self::page(&[]), &mut rejects, false);
+            assert_eq!(numbers(&rejects), wanted);
+        }
+        // Read anew, the numbers begin anew: what was told is not told again, what is more of its kind is.
+        let mut attempt = SliceAttempt::default();
+        for wanted in [vec![], vec![], vec![7, 8, 3, 9]] {
+            let mut rejects = numbered(&mut attempt, false);
+            told.retain_unreported(&mut self::page(&[]), &mut rejects, true);
+            assert_eq!(numbers(&rejects), wanted);
+        }
+        // A page that is asked for again has those that it had.
+        let mut attempt = SliceAttempt::default();
+        for (again, wanted) in [
+            (false, vec![1, 2, 1, 1, 3]),
+            (true, vec![1]),
+            (false, vec![4, 5, 2, 1, 6]),
+        ] {
+            assert_eq!(numbers(&numbered(&mut attempt, again)), wanted);
+        }
+    }
+}
