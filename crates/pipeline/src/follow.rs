@@ -134,3 +134,105 @@ impl OpenRecords {
         failed.map_or(Ok(came), Err)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted_source::{SALES, SPARSE, ScriptedRun, Turn, page, sale, slice};
+
+    fn open(count: usize) -> OpenRecords {
+        OpenRecords {
+            keys: (0..count).map(|nth| (format!("k{nth}"), None)).collect(),
+        }
+    }
+
+    /// What following some records comes to, and the pages that arrive; flushes are answered where `is_landing`.
+    async fn follow(
+        run: &ScriptedRun,
+        reader: SliceReader,
+        count: usize,
+        is_landing: bool,
+    ) -> (Result<u64>, usize) {
+        let table = std::sync::Arc::clone(&run.writer(None).table);
+        let (mut send, mut receive) = mpsc::channel(1);
+        let taking = async {
+            let mut pages = 0;
+            while let Some(message) = receive.recv().await {
+                match message {
+                    LandingMessage::Page(_) => pages += 1,
+                    LandingMessage::Flush(answer) if is_landing => answer.send(()).unwrap(),
+                    _ => {}
+                }
+            }
+            pages
+        };
+        let following = async {
+            let (open, slice) = (open(count), slice(SALES));
+            let came = open.follow(&reader, &table, &slice, &mut send).await;
+            drop(send);
+            came
+        };
+        tokio::join!(following, taking)
+    }
+
+    fn one() -> Vec<Turn> {
+        vec![Turn::Page(page(&[sale("a")]))]
+    }
+
+    #[tokio::test]
+    async fn nothing_open_asks_for_nothing() {
+        let run = ScriptedRun::new([one()]).await;
+        let (came, pages) = follow(&run, run.reader(SPARSE), 0, false).await;
+        assert_eq!((came.unwrap(), pages), (0, 0));
+        assert!(run.log().questions.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn records_that_come_whole_are_asked_for_at_once() {
+        let run = ScriptedRun::new([one()]).await;
+        let (came, pages) = follow(&run, run.reader(SALES), CHUNK + 1, false).await;
+        assert_eq!((came.unwrap(), pages), (1, 1));
+        assert_eq!(*run.log().questions.lock().unwrap(), ["501 by id sales"]);
+    }
+
+    #[tokio::test]
+    async fn records_that_are_completed_wait_for_what_was_read_before() {
+        let run = ScriptedRun::new([one()]).await;
+        let (came, pages) = follow(&run, run.reader(SPARSE), 1, false).await;
+        assert_eq!(came.unwrap_err().kind(), ErrorKind::Interrupted);
+        assert_eq!(pages, 0);
+        assert!(
+            run.log().questions.lock().unwrap().is_empty(),
+            "nothing is asked before"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_chunk_that_fails_keeps_no_other_from_coming_as_long_as_somebody_answers() {
+        for (kind, asked, arrived) in [
+            (ErrorKind::Protocol, 2, 1),
+            (ErrorKind::Unreachable, 1, 0),
+            (ErrorKind::Busy, 1, 0),
+        ] {
+            let failure = vec![Turn::Fail(Error::new(kind, "no"))];
+            let run = ScriptedRun::new([failure, one()]).await;
+            land_one(&run).await;
+            let (came, pages) = follow(&run, run.reader(SPARSE), CHUNK + 1, true).await;
+            assert_eq!((came.unwrap_err().kind(), pages), (kind, arrived));
+            assert_eq!(run.log().questions.lock().unwrap().len(), asked);
+        }
+    }
+
+    /// Lands a record, so that there is a table in which the last known versions are looked up.
+    async fn land_one(run: &ScriptedRun) {
+        let (send, receive) = mpsc::channel(1);
+        let page = crate::scripted_source::queued(&[sale("k0")], 1);
+        assert!(
+            send.send(LandingMessage::Page(Box::new(page)))
+                .await
+                .is_ok()
+        );
+        drop(send);
+        run.writer(None).run(receive).await.unwrap();
+    }
+}

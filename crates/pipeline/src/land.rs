@@ -494,3 +494,7 @@ async fn joined<T>(task: Option<JoinHandle<Result<T>>>) -> Result<Option<T>> {
             .map(Some),
     }
 }
+
+#[cfg(test)]
+#[path = "land_tests.rs"]
+mod tests;

@@ -29,6 +29,8 @@ mod repair;
 mod report;
 mod rollup;
 mod scaffold;
+#[cfg(test)]
+mod scripted_source;
 mod slice_attempt;
 mod slices;
 mod status;

@@ -285,24 +285,5 @@ fn widen_first_window(slice: &Slice, start: Timestamp) -> Slice {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_window_begins_a_little_earlier() {
-        let at = |text: &str| text.parse::<Timestamp>().unwrap();
-        let slice = |from: &str| Slice {
-            resource: "sales".into(),
-            tenant: None,
-            window: Window::new(at(from), at("2026-01-03T00:00:00Z")).unwrap(),
-        };
-        let start = at("2026-01-01T00:00:00Z");
-        let first = widen_first_window(&slice("2026-01-01T00:00:00Z"), start);
-        assert_eq!(
-            (first.window.from(), first.window.to()),
-            (at("2025-12-31T23:59:59Z"), at("2026-01-03T00:00:00Z"))
-        );
-        let second = slice("2026-01-02T00:00:00Z");
-        assert_eq!(widen_first_window(&second, start), second);
-    }
-}
+#[path = "read_tests.rs"]
+mod tests;

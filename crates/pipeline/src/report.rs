@@ -100,3 +100,50 @@ impl RunReport {
         self.pipelines.iter().flat_map(of).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_partial_by_any_slice_and_names_the_resources_of_which_nothing_fitted() {
+        let mut whole = PipelineReport {
+            pipeline: "shop".into(),
+            none_fitted: vec!["sales".into(), "shops".into()],
+            ..PipelineReport::default()
+        };
+        let report = |pipelines: &[&PipelineReport]| RunReport {
+            pipelines: pipelines.iter().map(|report| (*report).clone()).collect(),
+            ..RunReport::default()
+        };
+        assert!(!report(&[&whole]).is_partial());
+        assert_eq!(
+            report(&[&whole]).none_fitted(),
+            ["shop.sales", "shop.shops"]
+        );
+        let other = PipelineReport::default();
+        let error = Error::protocol("torn").hint("Ask them.");
+        whole.failed.push(FailedSlice::of("sales/7", &error));
+        assert!(report(&[&other, &whole]).is_partial() && !report(&[&other]).is_partial());
+        let failed = &whole.failed[0];
+        assert_eq!(
+            (failed.slice.as_str(), failed.hint.as_deref()),
+            ("sales/7", Some("Ask them."))
+        );
+        assert!(failed.error.contains("torn"));
+    }
+
+    #[test]
+    fn what_unify_did_is_added_up_by_table() {
+        let mut report = PipelineReport::default();
+        for (added, removed, warnings) in [(3, 1, 2), (4, 0, 0)] {
+            let counts = UnifiedRowCounts { added, removed };
+            report.take(UnifyTotals {
+                tables: BTreeMap::from([("articles".to_owned(), counts)]),
+                warnings,
+            });
+        }
+        let UnifiedRowCounts { added, removed } = report.unified["articles"];
+        assert_eq!((added, removed, report.warnings), (7, 1, 2));
+    }
+}

@@ -241,3 +241,62 @@ impl FailureTracker {
         (self.unanswered >= Self::ENOUGH).then(|| Error::new(ErrorKind::Unreachable, text))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(kind: ErrorKind) -> Option<Error> {
+        Some(Error::new(kind, format!("{kind:?}")))
+    }
+
+    #[test]
+    fn a_server_that_fails_three_resources_in_a_row_is_gone() {
+        use ErrorKind::{Busy, Unauthorized, Unreachable};
+        for (failures, is_gone) in [
+            (vec![failed(Unreachable), failed(Busy)], false),
+            (
+                vec![failed(Unreachable), failed(Busy), failed(Unreachable)],
+                true,
+            ),
+            (vec![failed(Busy), failed(Busy), None, failed(Busy)], false),
+            (
+                vec![
+                    failed(Busy),
+                    failed(Busy),
+                    failed(Unauthorized),
+                    failed(Busy),
+                ],
+                false,
+            ),
+            (
+                vec![
+                    failed(Unauthorized),
+                    failed(Unauthorized),
+                    failed(Unauthorized),
+                ],
+                false,
+            ),
+            (
+                vec![None, failed(Busy), failed(Busy), failed(Busy), failed(Busy)],
+                true,
+            ),
+        ] {
+            let mut tracker = FailureTracker::default();
+            let first = failures.iter().flatten().next().map(Error::kind);
+            for failure in failures {
+                tracker.note(failure).unwrap();
+            }
+            assert_eq!(tracker.server_is_gone().is_some(), is_gone);
+            assert_eq!(tracker.first.map(|error| error.kind()), first);
+        }
+    }
+
+    #[test]
+    fn a_fault_of_our_own_ends_the_run_at_once() {
+        let mut tracker = FailureTracker::default();
+        tracker.note(failed(ErrorKind::Busy)).unwrap();
+        let error = tracker.note(failed(ErrorKind::Internal)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+    }
+}

@@ -190,3 +190,122 @@ impl PageSink for WindowPages<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted_source::{SALES, queued, sale, slice, t, window};
+    use tillhouse_decode::Reject;
+
+    fn next_day() -> Window {
+        Window::new(t("2026-01-02T00:00:00Z"), t("2026-01-03T00:00:00Z")).unwrap()
+    }
+
+    fn far() -> Window {
+        Window::new(t("2026-02-01T00:00:00Z"), t("2026-02-02T00:00:00Z")).unwrap()
+    }
+
+    fn reject(key: Option<&str>, time: Option<Timestamp>, nth: u64) -> NumberedReject {
+        NumberedReject {
+            reject: Reject {
+                key: key.map(str::to_owned),
+                field: "amount".into(),
+                reason: "text".into(),
+                redacted: String::new(),
+                record_time: None,
+                updated_at: None,
+            },
+            nth,
+            time,
+            within: window(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_older_version_takes_no_newer_ones_place_in_whatever_order_they_come() {
+        let changed = |second: u8| {
+            format!(
+                r#"{{"id":"a","at":"2026-01-01T10:00:00Z","changed":"2026-01-01T10:00:{second:02}Z"}}"#
+            )
+        };
+        // By the source's own time, and by the time it was asked for where that says nothing.
+        let cases = [
+            (changed(1), 1, changed(2), 0, 2),
+            (changed(2), 1, changed(1), 2, 1),
+            (sale("a"), 1, sale("a"), 2, 2),
+            (sale("a"), 2, sale("a"), 1, 1),
+            (changed(1), 1, sale("a"), 2, 2),
+            (changed(1), 2, sale("a"), 1, 1),
+        ];
+        for (first, first_hour, second, second_hour, newest) in cases {
+            let mut came = ProviderRecords::default();
+            let mut pages = came.of_listing(ReadBy::EventTime, window());
+            pages.accept(queued(&[first], first_hour)).await.unwrap();
+            let mut pages = came.of_listing(ReadBy::EventTime, next_day());
+            pages.accept(queued(&[second], second_hour)).await.unwrap();
+            let came_in = [window(), next_day()][newest - 1];
+            assert_eq!(came.records["a"].came_in, came_in, "{newest}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_outside_of_its_window_is_a_stray_unless_it_was_asked_for_by_id() {
+        let mut came = ProviderRecords::default();
+        // Days are cut on any clock: a record of the day before is none.
+        for (window, strays) in [(window(), 0), (next_day(), 0), (far(), 1)] {
+            let mut pages = came.of_listing(ReadBy::EventTime, window);
+            pages.accept(queued(&[sale("a")], 1)).await.unwrap();
+            assert_eq!(came.strays, strays);
+        }
+        let mut pages = came.by_id(ReadBy::EventTime, far());
+        pages.accept(queued(&[sale("a")], 1)).await.unwrap();
+        assert_eq!(came.strays, 1);
+        assert!(came.has("a") && came.has_within("a", window()) && !came.has_within("a", far()));
+    }
+
+    #[tokio::test]
+    async fn a_record_lies_where_its_resource_is_read_by() {
+        let late = r#"{"id":"a","at":"2026-01-01T10:00:00Z","changed":"2026-02-01T10:00:00Z"}"#;
+        let untimed = r#"{"id":"b"}"#;
+        for (read_by, at) in [(ReadBy::EventTime, window()), (ReadBy::ChangeTime, far())] {
+            let mut came = ProviderRecords::default();
+            let mut pages = came.of_listing(read_by, at);
+            let records = [late.to_owned(), untimed.to_owned()];
+            pages.accept(queued(&records, 1)).await.unwrap();
+            assert!(came.has_within("a", at) && !came.has_within("a", next_day()));
+            assert!(
+                came.is_untimed("b") && came.has_within("b", next_day()) && !came.is_untimed("a")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reject_counts_once_however_many_windows_were_answered_with_it() {
+        let mut came = ProviderRecords::default();
+        let time = Some(t("2026-01-01T10:00:00Z"));
+        for window in [window(), next_day(), far()] {
+            let mut page = queued(&[], 1);
+            page.rejects = vec![
+                reject(Some("a"), None, 1),
+                reject(None, time, 1),
+                reject(None, None, 1),
+                reject(None, None, 2),
+            ];
+            came.of_listing(ReadBy::EventTime, window)
+                .accept(page)
+                .await
+                .unwrap();
+        }
+        // One that nobody knows is another one where no window asked for it twice.
+        let counts = came.rejects.values().map(Vec::len);
+        assert_eq!(counts.sum::<usize>(), 1 + 1 + 2 + 2);
+        assert!(came.has("a") && came.has_within("a", far()) && !came.is_untimed("a"));
+        let mut other = queued(&[], 1);
+        other.slice.tenant = Some("other".into());
+        other.rejects = vec![reject(None, time, 1)];
+        let mut pages = came.of_listing(ReadBy::EventTime, slice(SALES).window);
+        pages.accept(other).await.unwrap();
+        let counts = came.rejects.values().map(Vec::len);
+        assert_eq!(counts.sum::<usize>(), 7, "another tenant's is another one");
+    }
+}

@@ -1,0 +1,187 @@
+//! The law of landing: when a package is committed, who waits for whom, and what a failure leaves.
+//!
+//! Invariant: each test drives the package writer through its channels, over a warehouse of its own.
+
+use super::*;
+use crate::message::PageSink;
+use crate::scripted_source::{SALES, ScriptedRun, queued, sale, slice, t, window};
+use tillhouse_model::ErrorKind;
+use tokio::sync::oneshot;
+
+fn complete(records: u64) -> LandingMessage {
+    LandingMessage::Complete(SliceReadSummary {
+        slice: slice(SALES),
+        records,
+        rejects: 0,
+        declared_total: None,
+        attempts: 1,
+        read_at: t("2026-01-03T00:00:00Z"),
+        by: ReadBy::EventTime,
+        asked: window(),
+        keys: None,
+    })
+}
+
+async fn flush(to: &mpsc::Sender<LandingMessage>) -> oneshot::Receiver<()> {
+    let (flushed, answer) = oneshot::channel();
+    assert!(to.send(LandingMessage::Flush(flushed)).await.is_ok());
+    answer
+}
+
+#[tokio::test]
+async fn a_closed_channel_commits_what_came_and_then_its_slice() {
+    let run = ScriptedRun::new([]).await;
+    let writer = run.writer(None);
+    let table = Arc::clone(&writer.table);
+    let (mut send, receive) = mpsc::channel(8);
+    let landing = tokio::spawn(writer.run(receive));
+    send.accept(queued(&[sale("a"), sale("b")], 1))
+        .await
+        .unwrap();
+    send.accept(queued(&[sale("b"), sale("c")], 2))
+        .await
+        .unwrap();
+    assert!(send.send(complete(4)).await.is_ok());
+    drop(send);
+    let counts = landing.await.unwrap().unwrap();
+    assert_eq!((counts.new, counts.records, counts.packages), (3, 3, 1));
+    assert_eq!(table.newest_load_id().await.unwrap(), 1);
+    let slices = run.warehouse.ops().slices("shop").await.unwrap();
+    assert_eq!(slices.len(), 1);
+    assert_eq!((slices[0].load_id, slices[0].records), (1, 4));
+    assert_eq!(run.events.landed(), [3]);
+}
+
+#[tokio::test]
+async fn nothing_that_came_is_nothing_that_is_written() {
+    let run = ScriptedRun::new([]).await;
+    let writer = run.writer(None);
+    let table = Arc::clone(&writer.table);
+    let (send, receive) = mpsc::channel(1);
+    drop(send);
+    let counts = writer.run(receive).await.unwrap();
+    assert_eq!((counts.records, counts.packages), (0, 0));
+    assert_eq!(table.newest_load_id().await.unwrap(), 0);
+    assert!(run.events.landed().is_empty());
+}
+
+#[tokio::test]
+async fn a_flush_is_answered_after_the_commit_of_all_before_it() {
+    let run = ScriptedRun::new([]).await;
+    let writer = run.writer(None);
+    let table = Arc::clone(&writer.table);
+    let (mut send, receive) = mpsc::channel(8);
+    let landing = tokio::spawn(writer.run(receive));
+    for (hour, id) in [(1, "a"), (2, "b")] {
+        send.accept(queued(&[sale(id)], hour)).await.unwrap();
+        flush(&send).await.await.unwrap();
+        assert_eq!(table.newest_load_id().await.unwrap(), i64::from(hour));
+    }
+    // One that nobody waits for any more is no fault.
+    drop(flush(&send).await);
+    send.accept(queued(&[sale("c")], 3)).await.unwrap();
+    drop(send);
+    assert_eq!(landing.await.unwrap().unwrap().new, 3);
+    assert_eq!(run.events.landed().iter().sum::<u64>(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_package_is_committed_when_its_first_page_has_waited_long_enough() {
+    let run = ScriptedRun::new([]).await;
+    let (landed, mut follower) = mpsc::channel(1);
+    let (mut send, receive) = mpsc::channel(8);
+    let landing = tokio::spawn(run.writer(Some(landed)).run(receive));
+    let start = Instant::now();
+    send.accept(queued(&[sale("a")], 1)).await.unwrap();
+    let package = follower.recv().await.unwrap();
+    assert_eq!((package.summary.new, package.summary.load_id), (1, 1));
+    assert!(start.elapsed() >= PACKAGE_AGE);
+    drop(send);
+    assert_eq!(landing.await.unwrap().unwrap().packages, 1);
+}
+
+#[tokio::test]
+async fn whoever_follows_holds_landing_back_until_it_takes_a_package() {
+    let run = ScriptedRun::new([]).await;
+    let (landed, mut follower) = mpsc::channel(1);
+    let (mut send, receive) = mpsc::channel(8);
+    let writer = run.writer(Some(landed));
+    let table = Arc::clone(&writer.table);
+    let landing = tokio::spawn(writer.run(receive));
+    send.accept(queued(&[sale("a")], 1)).await.unwrap();
+    flush(&send).await.await.unwrap();
+    // The first waits in the channel; the second is committed, and landing waits to show it.
+    send.accept(queued(&[sale("b"), sale("a")], 2))
+        .await
+        .unwrap();
+    let mut second = flush(&send).await;
+    while table.newest_load_id().await.unwrap() < 2 {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(second.try_recv().is_err(), "landing waits");
+    assert_eq!(follower.recv().await.unwrap().summary.load_id, 1);
+    second.await.unwrap();
+    let package = follower.recv().await.unwrap();
+    assert_eq!((package.summary.new, package.summary.unchanged), (1, 1));
+    let rows: usize = package.rows.rows.iter().map(|batch| batch.num_rows()).sum();
+    assert_eq!(rows, 1, "what was known is not shown");
+    drop(send);
+    landing.await.unwrap().unwrap();
+    assert!(follower.recv().await.is_none());
+}
+
+#[tokio::test]
+async fn landing_goes_on_when_whoever_follows_has_stopped() {
+    let run = ScriptedRun::new([]).await;
+    let (landed, follower) = mpsc::channel(1);
+    drop(follower);
+    let (mut send, receive) = mpsc::channel(8);
+    let landing = tokio::spawn(run.writer(Some(landed)).run(receive));
+    for (hour, id) in [(1, "a"), (2, "b"), (3, "c")] {
+        send.accept(queued(&[sale(id)], hour)).await.unwrap();
+        flush(&send).await.await.unwrap();
+    }
+    drop(send);
+    let counts = landing.await.unwrap().unwrap();
+    assert_eq!((counts.new, counts.packages), (3, 3));
+}
+
+#[tokio::test]
+async fn a_package_that_cannot_be_written_ends_landing_and_closes_its_channel() {
+    let run = ScriptedRun::new([]).await;
+    let (mut send, receive) = mpsc::channel(8);
+    let landing = tokio::spawn(run.writer(None).run(receive));
+    send.accept(queued(&[sale("a")], 1)).await.unwrap();
+    assert!(send.send(complete(1)).await.is_ok());
+    flush(&send).await.await.unwrap();
+    let mut unfit = queued(&[sale("b")], 2);
+    unfit.incoming.batch = unfit.incoming.batch.project(&[0]).unwrap();
+    send.accept(unfit).await.unwrap();
+    assert!(send.send(complete(2)).await.is_ok());
+    assert!(flush(&send).await.await.is_err(), "nobody answers");
+    send.closed().await;
+    let refused = send.accept(queued(&[sale("c")], 3)).await.unwrap_err();
+    assert_eq!(
+        refused.kind(),
+        ErrorKind::Interrupted,
+        "landing says why itself"
+    );
+    let error = landing.await.unwrap().unwrap_err();
+    assert_ne!(error.kind(), ErrorKind::Interrupted);
+    let slices = run.warehouse.ops().slices("shop").await.unwrap();
+    let records: Vec<u64> = slices.iter().map(|row| row.records).collect();
+    assert_eq!(
+        records,
+        [1],
+        "what was committed is remembered, what was not is not"
+    );
+}
+
+#[test]
+fn records_that_come_twice_in_a_run_count_once() {
+    let mut came = SeenKeys::default();
+    assert!(!came.before("a") && came.before("a") && !came.before("b"));
+}

@@ -1,0 +1,356 @@
+//! Source whose answers a test writes, and what a reader and a package writer need around it.
+//!
+//! Invariant: nothing leaves the process; what was asked for, how many pages were taken and how many streams were dropped can be seen from
+//! outside.
+
+use crate::land::PackageWriter;
+use crate::message::{LandedPackage, QueuedPage};
+use crate::observer::{RunEvent, RunObserver};
+use crate::read::SliceReader;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
+use tillhouse_decode::Decoder;
+use tillhouse_extract::{Page, PageStream, Source};
+use tillhouse_lake::{LandingOptions, PackagePage, Warehouse, WarehouseLocation};
+use tillhouse_model::table::{TableRole, UnknownFields};
+use tillhouse_model::{
+    ColumnClass, ColumnKind, ColumnSpec, Error, ReadBy, ReadMode, Resource, Result, Slice,
+    TableSpec, TimeFormat, Window,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+const WINDOWED: Resource = Resource {
+    name: "sales",
+    records_at: &["data"],
+    by_id: true,
+    sparse_by_id: false,
+    declares_total: true,
+    largest_page: None,
+    read_mode: ReadMode::Incremental,
+    read_by: ReadBy::EventTime,
+    follows_changes: true,
+};
+
+/// A resource that is read window by window.
+pub(crate) const SALES: &Resource = &WINDOWED;
+/// One whose records leave something out when they are asked for by id.
+pub(crate) const SPARSE: &Resource = &Resource {
+    sparse_by_id: true,
+    ..WINDOWED
+};
+/// A resource that is read whole, parent by parent.
+pub(crate) const SHOPS: &Resource = &Resource {
+    name: "shops",
+    by_id: false,
+    declares_total: false,
+    read_mode: ReadMode::FullRefresh,
+    follows_changes: false,
+    ..WINDOWED
+};
+
+/// What a stream does next.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    Page(Page),
+    Fail(Error),
+    Hang,
+}
+
+/// What a source was asked for, and what came of it.
+#[derive(Debug, Default)]
+pub(crate) struct SourceLog {
+    /// Questions, as `method resource`.
+    pub(crate) questions: Mutex<Vec<String>>,
+    taken: AtomicUsize,
+    dropped: AtomicUsize,
+}
+
+impl SourceLog {
+    /// Pages that were taken from streams.
+    pub(crate) fn taken(&self) -> usize {
+        self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Streams that were dropped.
+    pub(crate) fn dropped(&self) -> usize {
+        self.dropped.load(Ordering::SeqCst)
+    }
+}
+
+/// A stream that has not been dropped.
+struct OpenStream(Arc<SourceLog>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Source that gives one answer after the other, and no pages once they are used up.
+#[derive(Debug, Default)]
+pub(crate) struct ScriptedSource {
+    answers: Mutex<VecDeque<Vec<Turn>>>,
+    log: Arc<SourceLog>,
+}
+
+impl ScriptedSource {
+    fn answer(&self, question: &str, resource: &str) -> PageStream {
+        let question = format!("{question} {resource}");
+        self.log.questions.lock().unwrap().push(question);
+        let turns = self.answers.lock().unwrap().pop_front().unwrap_or_default();
+        let state = (VecDeque::from(turns), OpenStream(Arc::clone(&self.log)));
+        futures::stream::unfold(state, |(mut turns, open)| async move {
+            let page = match turns.pop_front()? {
+                Turn::Page(page) => {
+                    open.0.taken.fetch_add(1, Ordering::SeqCst);
+                    Ok(page)
+                }
+                Turn::Fail(error) => Err(error),
+                Turn::Hang => std::future::pending().await,
+            };
+            Some((page, (turns, open)))
+        })
+        .boxed()
+    }
+}
+
+impl Source for ScriptedSource {
+    fn name(&self) -> &'static str {
+        "shop"
+    }
+
+    fn resources(&self) -> &'static [Resource] {
+        const ALL: &[Resource] = &[WINDOWED];
+        ALL
+    }
+
+    fn check<'life0, 'async_trait>(&'life0 self) -> BoxFuture<'async_trait, Result<()>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        async { Ok(()) }.boxed()
+    }
+
+    fn tenants<'life0, 'life1, 'async_trait>(
+        &'life0 self,
+        _: &'life1 str,
+    ) -> BoxFuture<'async_trait, Result<Vec<Option<String>>>>
+    where
+        'life0: 'async_trait,
+        'life1: 'async_trait,
+        Self: 'async_trait,
+    {
+        async { Ok(vec![None]) }.boxed()
+    }
+
+    fn pages(&self, slice: &Slice) -> PageStream {
+        self.answer("pages", &slice.resource)
+    }
+
+    fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
+        self.answer(&format!("{} by id", ids.len()), resource)
+    }
+
+    fn pages_by_change_time(&self, slice: &Slice) -> PageStream {
+        self.answer("changes", &slice.resource)
+    }
+}
+
+/// Observer that keeps what it was told.
+#[derive(Debug, Default)]
+pub(crate) struct EventLog(Mutex<Vec<RunEvent>>);
+
+impl RunObserver for EventLog {
+    fn on_event(&self, event: &RunEvent) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl EventLog {
+    /// Records and bytes of every page.
+    pub(crate) fn pages(&self) -> Vec<(u64, u64)> {
+        let of_page = |event: &RunEvent| match event {
+            RunEvent::Page { records, bytes } => Some((*records, *bytes)),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(of_page).collect()
+    }
+
+    /// New versions of every package.
+    pub(crate) fn landed(&self) -> Vec<u64> {
+        let of_package = |event: &RunEvent| match event {
+            RunEvent::Landed { versions } => Some(*versions),
+            _ => None,
+        };
+        let events = self.0.lock().unwrap();
+        events.iter().filter_map(of_package).collect()
+    }
+}
+
+/// A warehouse in a temporary folder, a source that answers as it is told, and who watches.
+pub(crate) struct ScriptedRun {
+    pub(crate) warehouse: Warehouse,
+    pub(crate) events: Arc<EventLog>,
+    pub(crate) cancel: CancellationToken,
+    source: Arc<ScriptedSource>,
+    _folder: TempDir,
+}
+
+impl ScriptedRun {
+    pub(crate) async fn new(answers: impl IntoIterator<Item = Vec<Turn>>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let location = WarehouseLocation {
+            url: folder.path().display().to_string(),
+            options: BTreeMap::new(),
+        };
+        let warehouse = Warehouse::open(&location).await.unwrap();
+        warehouse.prepare().await.unwrap();
+        Self {
+            warehouse,
+            events: Arc::default(),
+            cancel: CancellationToken::new(),
+            source: Arc::new(ScriptedSource {
+                answers: Mutex::new(answers.into_iter().collect()),
+                log: Arc::default(),
+            }),
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn log(&self) -> &SourceLog {
+        &self.source.log
+    }
+
+    pub(crate) fn reader(&self, resource: &'static Resource) -> SliceReader {
+        SliceReader {
+            source: Arc::clone(&self.source) as Arc<dyn Source>,
+            resource,
+            decoder: Arc::new(Decoder::new(Arc::new(spec(resource)), None).unwrap()),
+            observer: Arc::clone(&self.events) as Arc<dyn RunObserver>,
+            cancel: self.cancel.child_token(),
+            ops: self.warehouse.ops(),
+            start: window().from(),
+        }
+    }
+
+    pub(crate) fn writer(&self, landed: Option<mpsc::Sender<LandedPackage>>) -> PackageWriter {
+        let table = self.warehouse.source_table("shop", Arc::new(spec(SALES)));
+        PackageWriter {
+            pipeline: "shop".to_owned(),
+            resource: SALES,
+            table: Arc::new(table),
+            ops: self.warehouse.ops(),
+            options: LandingOptions {
+                run_id: "run".to_owned(),
+                tenants: vec![None],
+            },
+            observer: Arc::clone(&self.events) as Arc<dyn RunObserver>,
+            rejected_keys: Arc::new(HashSet::new()),
+            has_keyless_rejects: false,
+            landed_packages: landed,
+            warning_limit: Mutex::default(),
+        }
+    }
+}
+
+fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
+    ColumnSpec {
+        name: name.to_owned(),
+        json_name: name.to_owned(),
+        kind,
+        required: false,
+        class: ColumnClass::Open,
+        restricted: false,
+        on_misfit: None,
+        blank_is_none: false,
+        description: String::new(),
+    }
+}
+
+/// A contract of records with an id, the time they happened, and the time they changed.
+pub(crate) fn spec(resource: &Resource) -> TableSpec {
+    let time = || ColumnKind::Timestamp(TimeFormat::Offset);
+    TableSpec {
+        source: "shop".into(),
+        name: resource.name.into(),
+        description: String::new(),
+        role: TableRole::Source,
+        columns: vec![
+            column("id", ColumnKind::Text),
+            column("at", time()),
+            column("changed", time()),
+        ],
+        key: vec!["id".into()],
+        record_time: vec![vec!["at".into()]],
+        updated_at: Some(vec!["changed".into()]),
+        moves_within: SignedDuration::from_hours(24 * 45),
+        partition_by: vec!["month".into()],
+        unknown: UnknownFields::Count,
+        rules: Vec::new(),
+    }
+}
+
+pub(crate) fn t(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+pub(crate) fn window() -> Window {
+    Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap()
+}
+
+pub(crate) fn slice(resource: &Resource) -> Slice {
+    Slice {
+        resource: resource.name.to_owned(),
+        tenant: None,
+        window: window(),
+    }
+}
+
+/// A record that happened at ten.
+pub(crate) fn sale(id: &str) -> String {
+    format!(r#"{{"id":"{id}","at":"2026-01-01T10:00:00Z"}}"#)
+}
+
+fn json(records: &[String]) -> String {
+    format!(r#"{{"data":[{}]}}"#, records.join(","))
+}
+
+/// A page of records that declares nothing.
+pub(crate) fn page(records: &[String]) -> Page {
+    Page {
+        bytes: json(records).into(),
+        declared_total: None,
+        requested_at: t("2026-01-03T00:00:00Z"),
+        scope: None,
+        restarts_listing: false,
+        is_reread: false,
+    }
+}
+
+/// A page as the reader hands it on, asked for at an hour of the third.
+pub(crate) fn queued(records: &[String], hour: i8) -> QueuedPage {
+    let decoder = Decoder::new(Arc::new(spec(SALES)), None).unwrap();
+    let decoded = decoder.decode(json(records).as_bytes(), &["data"]).unwrap();
+    QueuedPage {
+        slice: slice(SALES),
+        incoming: PackagePage {
+            batch: decoded.batch,
+            keys: decoded.keys,
+            record_times: decoded.record_times,
+            updated_at: decoded.updated_at,
+            content_hashes: decoded.content_hashes,
+            requested_at: t(&format!("2026-01-03T{hour:02}:00:00Z")),
+        },
+        rejects: Vec::new(),
+        warnings: Vec::new(),
+        unknown: BTreeMap::new(),
+        read_by: Some(ReadBy::EventTime),
+    }
+}
