@@ -2,7 +2,8 @@
 //!
 //! Invariant: an override has the same relative path as what it replaces; everything else comes from the binary.
 
-use crate::yaml::{self, YamlFile};
+use crate::text_file;
+use crate::yaml::YamlFile;
 use include_dir::{Dir, include_dir};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -182,7 +183,7 @@ fn merged(
             continue;
         }
         let name = stem(&path);
-        match yaml::read(&path) {
+        match text_file::read(&path) {
             Ok(text) => {
                 let unchanged = assets.iter().any(|a| a.name == name && a.text == text);
                 assets.retain(|a| a.name != name);

@@ -77,7 +77,7 @@ struct CommonConnectionKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::yaml::Environment;
+    use crate::environment::Environment;
     use serde::Deserialize;
     use tillhouse_extract::Credential;
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: no value is ever in a message, and a line of `.env` that could be read in two ways is a mistake.
 
-use crate::yaml::read;
+use crate::text_file::read;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;

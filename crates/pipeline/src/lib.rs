@@ -36,6 +36,7 @@ mod slices;
 mod status;
 mod sync;
 mod sync_keys;
+mod text_file;
 mod unify;
 mod variables;
 mod warning_limit;

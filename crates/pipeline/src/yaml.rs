@@ -4,8 +4,9 @@
 //! parsed before variables are replaced, so that no value can change what is around it. Only what a message quotes is looked at: Tillhouse's
 //! own words stay, whatever a variable holds.
 
-pub(crate) use crate::environment::Environment;
+use crate::environment::Environment;
 use crate::key_examples;
+use crate::text_file;
 use crate::variables::{self, VariableError, VariableErrorKind};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ impl YamlFile {
     pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            text: read(path)?,
+            text: text_file::read(path)?,
             environment: Some(environment.clone()),
         })
     }
@@ -595,71 +596,6 @@ pub(crate) fn error_at(
     message: impl Into<String>,
 ) -> Error {
     Error::config(message).at("file", file.place_of(location))
-}
-
-/// The text of a file that people write. Errors with [`tillhouse_model::ErrorKind::Config`], with the place where it is no UTF-8.
-pub(crate) fn read(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
-    match String::from_utf8(bytes) {
-        // Some editors begin a file with a byte order mark, which would become part of the first name.
-        Ok(text) => Ok(text
-            .strip_prefix('\u{feff}')
-            .map(str::to_owned)
-            .unwrap_or(text)),
-        Err(error) => {
-            let good = error
-                .as_bytes()
-                .get(..error.utf8_error().valid_up_to())
-                .unwrap_or_default();
-            let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
-            let start = good
-                .iter()
-                .rposition(|byte| *byte == b'\n')
-                .map_or(0, |end| end + 1);
-            let column = String::from_utf8_lossy(good.get(start..).unwrap_or_default())
-                .chars()
-                .count()
-                + 1;
-            let utf16 = [&b"\xff\xfe"[..], b"\xfe\xff"]
-                .iter()
-                .any(|mark| error.as_bytes().starts_with(mark));
-            let form = if utf16 {
-                "UTF-16"
-            } else {
-                "something else than UTF-8"
-            };
-            Err(Error::config(format!("the file is written in {form}"))
-                .at("file", format!("{}:{line}:{column}", path.display()))
-                .hint("Save it as UTF-8 in the editor it was written with."))
-        }
-    }
-}
-
-/// The error of a file that cannot be read, and what to do.
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
-    let kind = error.kind();
-    let place = path.display().to_string();
-    let is_folder = kind == std::io::ErrorKind::IsADirectory || path.is_dir();
-    let (text, hint) = match kind {
-        _ if is_folder => (
-            "a folder stands where a file is expected",
-            "Rename the folder, or take it away.",
-        ),
-        std::io::ErrorKind::PermissionDenied => (
-            "the file may not be read by the user that runs this",
-            "Let this user read it (chmod, chown), or run as the user whose project it is.",
-        ),
-        std::io::ErrorKind::NotFound => (
-            "the file is not there",
-            "Write it, or mend the link that leads to it.",
-        ),
-        _ => {
-            return Error::config("the file cannot be read")
-                .at("file", place)
-                .because(error);
-        }
-    };
-    Error::config(text).at("file", place).hint(hint)
 }
 
 #[cfg(test)]

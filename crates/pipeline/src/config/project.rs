@@ -4,8 +4,8 @@
 
 use super::project_folder::ProjectFolder;
 use super::{Pipeline, SourceEntry};
-use crate::environment;
-use crate::yaml::{Environment, YamlFile, YamlTree, error_at};
+use crate::environment::{self, Environment};
+use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};

@@ -5,8 +5,9 @@
 use super::children::children;
 use super::{ExaminedPipeline, Pipeline, ResourcePlan, SourceEntry};
 use crate::assets::{self, TextAsset};
+use crate::environment::Environment;
 use crate::sync_keys::{self, RequestedResource, SyncSection};
-use crate::yaml::{Environment, YamlFile, YamlTree, error_at};
+use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
