@@ -63,3 +63,37 @@ pub use slices::{MOST_SLICES, check_starts};
 pub use status::{ResourceStatus, status};
 pub use sync::sync;
 pub use unify::{CheckedStatements, UnifiedRowCounts, check as check_statements};
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// The lines of files below a folder that import the run as a whole.
+    fn importing(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                importing(&path, found);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let lines = text.lines().filter(|line| {
+                let code = line.split("//").next().unwrap_or_default();
+                ["crate::sync::", "super::sync::", "crate::rebuild"]
+                    .iter()
+                    .any(|name| code.contains(name) && !code.contains('"'))
+            });
+            found.extend(lines.map(|line| format!("{}: {line}", path.display())));
+        }
+    }
+
+    #[test]
+    fn no_step_imports_the_run_that_it_is_a_step_of() {
+        let mut found = Vec::new();
+        importing(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut found,
+        );
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}
