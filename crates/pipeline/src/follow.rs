@@ -153,7 +153,7 @@ mod tests {
         count: usize,
         is_landing: bool,
     ) -> (Result<u64>, usize) {
-        let table = std::sync::Arc::clone(&run.writer(None).table);
+        let table = Arc::clone(&run.writer(None).table);
         let (mut send, mut receive) = mpsc::channel(1);
         let taking = async {
             let mut pages = 0;

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How much earlier than `sync.start` the first window begins: the resolution of the coarsest API.
 const BEFORE_START: SignedDuration = SignedDuration::from_secs(1);
+
 /// Slice as it is asked for.
 #[derive(Clone, Copy)]
 struct SliceQuestion<'a> {

@@ -57,8 +57,10 @@ async fn a_reader_is_at_most_one_page_ahead_of_a_full_channel() {
     let (mut send, mut receive) = mpsc::channel(2);
     let reader = run.reader(SALES);
     let reading = tokio::spawn(async move {
-        let read = reader.read_slice(&slice(SALES), ReadBy::EventTime, &mut send);
-        read.await
+        let slice = slice(SALES);
+        reader
+            .read_slice(&slice, ReadBy::EventTime, &mut send)
+            .await
     });
     for received in 0..3 {
         // Time goes on only when nobody has anything to do.
@@ -84,8 +86,9 @@ async fn a_closed_channel_ends_the_reading_and_drops_the_stream() {
     drop(receive);
     let read = run
         .reader(SALES)
-        .read_slice(&slice(SALES), ReadBy::EventTime, &mut send);
-    let error = read.await.unwrap_err();
+        .read_slice(&slice(SALES), ReadBy::EventTime, &mut send)
+        .await;
+    let error = read.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert_eq!(
         (run.log().taken(), run.log().dropped()),
@@ -113,8 +116,10 @@ async fn a_cancelled_reader_keeps_what_came_and_drops_a_stream_that_hangs() {
     let (mut send, mut receive) = mpsc::channel(8);
     let reader = run.reader(SALES);
     let reading = tokio::spawn(async move {
-        let read = reader.read_slice(&slice(SALES), ReadBy::EventTime, &mut send);
-        read.await
+        let slice = slice(SALES);
+        reader
+            .read_slice(&slice, ReadBy::EventTime, &mut send)
+            .await
     });
     assert!(receive.recv().await.is_some());
     run.cancel.cancel();
