@@ -206,3 +206,7 @@ async fn write_tombstones(
         .await?
         .changed)
 }
+
+#[cfg(test)]
+#[path = "read_resource_tests.rs"]
+mod tests;

@@ -3,6 +3,8 @@
 //! Invariant: nothing leaves the process; what was asked for, how many pages were taken and how many streams were dropped can be seen from
 //! outside.
 
+use crate::config::{Pipeline, Project, ResourcePlan, SyncSettings};
+use crate::context::RunContext;
 use crate::land::PackageWriter;
 use crate::message::{LandedPackage, QueuedPage};
 use crate::observer::{RunEvent, RunObserver};
@@ -19,9 +21,10 @@ use tillhouse_extract::{Page, PageStream, Source};
 use tillhouse_lake::{LandingOptions, PackagePage, Warehouse, WarehouseLocation};
 use tillhouse_model::table::{TableRole, UnknownFields};
 use tillhouse_model::{
-    ColumnClass, ColumnKind, ColumnSpec, Error, ReadBy, ReadMode, Resource, Result, Slice,
-    TableSpec, TimeFormat, Window,
+    ColumnClass, ColumnKind, ColumnSpec, Error, LabelMap, ReadBy, ReadMode, Resource, Result,
+    Slice, TableSpec, TimeFormat, Window,
 };
+use tillhouse_query::{QueryEngine, QueryEngineOptions};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -183,6 +186,33 @@ impl EventLog {
         self.0.lock().unwrap().iter().filter_map(of_page).collect()
     }
 
+    /// Names of the stages that ended.
+    pub(crate) fn stages(&self) -> Vec<&'static str> {
+        let of_stage = |event: &RunEvent| match event {
+            RunEvent::Stage { name, .. } => Some(*name),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(of_stage).collect()
+    }
+
+    /// For every slice that is over, whether it is complete.
+    pub(crate) fn slices(&self) -> Vec<bool> {
+        let of_slice = |event: &RunEvent| match event {
+            RunEvent::SliceDone { complete } => Some(*complete),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(of_slice).collect()
+    }
+
+    /// Slices that were planned, resource by resource.
+    pub(crate) fn planned(&self) -> Vec<usize> {
+        let of_plan = |event: &RunEvent| match event {
+            RunEvent::Planned { slices, .. } => Some(*slices),
+            _ => None,
+        };
+        self.0.lock().unwrap().iter().filter_map(of_plan).collect()
+    }
+
     /// New versions of every package.
     pub(crate) fn landed(&self) -> Vec<u64> {
         let of_package = |event: &RunEvent| match event {
@@ -200,14 +230,14 @@ pub(crate) struct ScriptedRun {
     pub(crate) events: Arc<EventLog>,
     pub(crate) cancel: CancellationToken,
     source: Arc<ScriptedSource>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl ScriptedRun {
     pub(crate) async fn new(answers: impl IntoIterator<Item = Vec<Turn>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let location = WarehouseLocation {
-            url: folder.path().display().to_string(),
+            url: folder.path().join("warehouse").display().to_string(),
             options: BTreeMap::new(),
         };
         let warehouse = Warehouse::open(&location).await.unwrap();
@@ -220,7 +250,7 @@ impl ScriptedRun {
                 answers: Mutex::new(answers.into_iter().collect()),
                 log: Arc::default(),
             }),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -237,6 +267,50 @@ impl ScriptedRun {
             cancel: self.cancel.child_token(),
             ops: self.warehouse.ops(),
             start: window().from(),
+        }
+    }
+
+    /// What the steps of a run share, over this warehouse and with this observer.
+    pub(crate) fn context(&self) -> RunContext {
+        let file = self.folder.path().join("tillhouse.yaml");
+        let key = "0123456789abcdef".repeat(4);
+        let text = format!("warehouse: {{ url: ./warehouse }}\nprivacy_key: {key}\n");
+        std::fs::write(file, text).unwrap();
+        RunContext {
+            project: Arc::new(Project::load(self.folder.path()).unwrap()),
+            warehouse: self.warehouse.clone(),
+            engine: QueryEngine::new(QueryEngineOptions::default()).unwrap(),
+            observer: Arc::clone(&self.events) as Arc<dyn RunObserver>,
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    /// A pipeline that reads one resource, one slice at a time, and unifies nothing.
+    pub(crate) fn pipeline(&self, resource: &'static Resource) -> Pipeline {
+        let spec = Arc::new(spec(resource));
+        Pipeline {
+            name: "shop".to_owned(),
+            source_name: "shop",
+            source: Arc::clone(&self.source) as Arc<dyn Source>,
+            resources: vec![ResourcePlan {
+                resource,
+                spec: Arc::clone(&spec),
+                sync: SyncSettings {
+                    start: window().from(),
+                    slice: SignedDuration::from_hours(24),
+                    lookback: SignedDuration::from_hours(1),
+                    follow_open: SignedDuration::from_hours(1),
+                },
+            }],
+            offered: vec![(resource, spec)],
+            children: Vec::new(),
+            labels: LabelMap::default(),
+            unify: Vec::new(),
+            unified: BTreeMap::new(),
+            overrides: Vec::new(),
+            concurrency: 1,
+            scheduled: false,
+            remarks: Vec::new(),
         }
     }
 
