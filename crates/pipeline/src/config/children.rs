@@ -43,7 +43,8 @@ pub enum ChildLink {
 }
 
 impl ChildResource {
-    /// Whether the statement of that unified table holds children by themselves until their parents are there.
+    /// True if the statement of that unified table holds children by themselves until their
+    /// parents are there.
     pub(crate) fn has_orphans_in(&self, table: &str) -> bool {
         matches!(&self.link, ChildLink::Part { orphans: Some(orphans), .. } if orphans == table)
     }

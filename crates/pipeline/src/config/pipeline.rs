@@ -19,7 +19,7 @@ pub struct Pipeline {
     pub source_name: &'static str,
     /// The source, ready to be asked.
     pub source: Arc<dyn Source>,
-    /// What is read, in the order of the configuration.
+    /// Resources to read, in the order of the configuration.
     pub resources: Vec<ResourcePlan>,
     /// Everything the source offers that has a contract, whether it is read or not: unify statements may name it.
     pub offered: Vec<(&'static Resource, Arc<TableSpec>)>,
@@ -37,12 +37,12 @@ pub struct Pipeline {
     pub concurrency: usize,
     /// True if `sync.schedule` says when it is to run, which whoever runs it has to see to.
     pub scheduled: bool,
-    /// What is allowed in its file and was hardly meant, in a sentence each.
+    /// Settings that are allowed in its file and were hardly meant, in a sentence each.
     pub remarks: Vec<String>,
 }
 
 impl Pipeline {
-    /// Whether a resource is read.
+    /// True if a resource is read.
     pub(crate) fn reads(&self, resource: &str) -> bool {
         self.resources
             .iter()
@@ -53,10 +53,10 @@ impl Pipeline {
 /// One resource of a pipeline and how it is synced.
 #[derive(Debug, Clone)]
 pub struct ResourcePlan {
-    /// What the source offers.
+    /// Resource as the source offers it.
     pub resource: &'static Resource,
     /// Its contract.
     pub spec: Arc<TableSpec>,
-    /// How it is synced.
+    /// Settings of its sync.
     pub sync: SyncSettings,
 }

@@ -14,7 +14,7 @@ use tillhouse_model::{Error, Resource};
 pub struct SourceEntry {
     /// The source's name.
     pub name: &'static str,
-    /// What it can be asked for.
+    /// Resources that it offers.
     pub resources: &'static [Resource],
     pub(super) open: fn(&YamlFile, &YamlNode, SourceLimits) -> OpenedConnection,
 }
