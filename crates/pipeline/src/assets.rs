@@ -20,9 +20,9 @@ const LABELS: &str = "labels";
 pub struct TextAsset {
     /// Its file name without extension.
     pub name: String,
-    /// What messages call it: a path in the project, or `built-in:...`.
+    /// Name in messages: a path in the project, or `built-in:...`.
     pub origin: String,
-    /// Whether the project overrides the built-in one.
+    /// True if the project overrides the built-in one.
     pub overridden: bool,
     /// Its text.
     pub text: String,
@@ -204,7 +204,7 @@ fn merged(
     Ok(assets)
 }
 
-/// What is in a folder of the project, where there is one, by name.
+/// Files in a folder of the project, where there is one, by name.
 fn files(folder: Option<PathBuf>) -> Result<Vec<PathBuf>> {
     let Some(folder) = folder.filter(|folder| folder.exists()) else {
         return Ok(Vec::new());

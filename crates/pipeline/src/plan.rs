@@ -1,4 +1,4 @@
-//! What has to be read now: what was read before and the clock in, windows out.
+//! Plan of a run: what was read before and the clock in, windows to read out.
 //!
 //! Invariant: after every planned window has been read, no instant between `start` and now is uncovered, and everything
 //! within the look-back has been read again by this run. Nothing is planned beyond now, whatever was asked for.
@@ -30,12 +30,12 @@ pub struct SyncOptions {
 }
 
 impl SyncRange {
-    /// Whether it narrows nothing.
+    /// True if it narrows nothing.
     pub fn is_open(&self) -> bool {
         self.from.is_none() && self.to.is_none()
     }
 
-    /// What of it is over at some moment: no API is asked for what has not happened.
+    /// Part that is over at `now`: no API is asked for what has not happened.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] where it begins then or later.
     pub fn until(self, now: Timestamp) -> Result<Self> {
@@ -75,7 +75,8 @@ pub(crate) fn windows(
         .collect())
 }
 
-/// How many windows [`windows`] gives, without making them: of a start in the year 1 there may be a billion.
+/// Number of windows that [`windows`] gives, without making them: of a start in the year 1 there
+/// may be a billion.
 pub(crate) fn count_windows(
     sync: &SyncSettings,
     coverage: &Coverage,
@@ -93,7 +94,7 @@ pub(crate) fn count_windows(
     Ok(u64::try_from(all).unwrap_or(u64::MAX))
 }
 
-/// What is to be read, not yet cut into slices.
+/// Stretches to read, not yet cut into slices.
 fn stretches(
     sync: &SyncSettings,
     coverage: &Coverage,

@@ -23,7 +23,7 @@ use tillhouse_lake::{OpsTables, PackagePage};
 use tillhouse_model::{Error, ReadBy, ReadMode, Resource, Result, Slice, Window};
 use tokio_util::sync::CancellationToken;
 
-/// How much earlier than `sync.start` the first window begins: the resolution of the coarsest API.
+/// Lead of the first window before `sync.start`: the resolution of the coarsest API.
 const BEFORE_START: SignedDuration = SignedDuration::from_secs(1);
 
 /// Slice as it is asked for.

@@ -13,13 +13,13 @@ pub struct RunReport {
     pub run: String,
     /// One entry a pipeline.
     pub pipelines: Vec<PipelineReport>,
-    /// Whether the result was published.
+    /// True if the result was published.
     pub published: bool,
     /// Seconds from start to end.
     pub seconds: f64,
 }
 
-/// What a run did for one pipeline.
+/// Report on one pipeline of a run.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 pub struct PipelineReport {
     /// The pipeline's name.
@@ -56,7 +56,7 @@ pub struct FailedSlice {
     pub slice: String,
     /// Why.
     pub error: String,
-    /// What to do now, where more can be said than that the next run takes it up.
+    /// Hint, where more can be said than that the next run takes it up.
     pub hint: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl PipelineReport {
 }
 
 impl RunReport {
-    /// Whether some slices failed.
+    /// True if some slices failed.
     pub fn is_partial(&self) -> bool {
         self.pipelines.iter().any(|p| !p.failed.is_empty())
     }

@@ -14,7 +14,7 @@ use tillhouse_model::{FastMap, FastSet, Window};
 
 /// The rule of the warning about a record that is listed more than once.
 const LISTED_TWICE: &str = "listed_twice";
-/// How many of them are told of a slice.
+/// Most of them that are told of a slice.
 const TWICE_TOLD: usize = 1_000;
 /// Of how many rejects and warnings of a slice it is remembered that they were told.
 const REMEMBERED: usize = 1 << 16;
@@ -40,7 +40,7 @@ pub(crate) struct SliceAttempt {
     listed: FastSet<u128>,
     scope: Option<Arc<str>>,
     pub(crate) keyless: u64,
-    /// How many rejects without a key look the same, by a hash of how they look.
+    /// Number of rejects without a key that look the same, by a hash of how they look.
     alike: FastMap<u128, u64>,
     pub(crate) records: u64,
     pub(crate) rejects: u64,

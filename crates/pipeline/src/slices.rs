@@ -140,7 +140,7 @@ fn too_many(plan: &ResourcePlan, range: SyncRange, planned: u64) -> Error {
         .hint("Check sync.start (or --from): the provider's first day with you is early enough. A longer sync.slice makes fewer; --yes reads them all.")
 }
 
-/// What was read of a resource of a tenant.
+/// Coverage of a resource of a tenant.
 fn coverage(ledger: &[SliceRow], resource: &Resource, tenant: Option<&str>) -> Coverage {
     let ours = |row: &&SliceRow| row.resource == resource.name && row.tenant.as_deref() == tenant;
     Coverage::new(

@@ -213,7 +213,7 @@ async fn extract(
 #[derive(Default)]
 struct FailureTracker {
     first: Option<Error>,
-    /// How many of them in a row found the server gone or failing.
+    /// Number of them in a row that found the server gone or failing.
     unanswered: u32,
 }
 

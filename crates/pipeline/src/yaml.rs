@@ -1,4 +1,5 @@
-//! How a configuration file is read: YAML with `${VAR}` from the environment, errors with file, line and column.
+//! Reader of configuration files: YAML with `${VAR}` from the environment, errors with file, line
+//! and column.
 //!
 //! Invariant: a value that came from the environment is never printed; messages show what was written instead, its `${NAME}`. The YAML is
 //! parsed before variables are replaced, so that no value can change what is around it. Only what a message quotes is looked at: Tillhouse's
@@ -22,7 +23,7 @@ pub(crate) struct YamlFile {
     pub path: PathBuf,
     /// Its text, variables not yet replaced.
     pub text: String,
-    /// What the variables stand for; `None` for a file that has none, where `${NAME}` is a mistake.
+    /// Values of the variables; `None` for a file that has none, where `${NAME}` is a mistake.
     pub environment: Option<Environment>,
 }
 
@@ -146,7 +147,8 @@ impl YamlFile {
         Ok(YamlTree { root, problems })
     }
 
-    /// What of the file looks like a variable, which would be taken as it is written. Descriptions and examples may say what they like.
+    /// Refuses what looks like a variable in a file without any, and would be taken as it is
+    /// written. Descriptions and examples may say what they like.
     fn refuse_variables(&self, root: &YamlNode) -> Vec<Error> {
         let mut found = Vec::new();
         let mut note = |text: &str, key: &str, at: FileLocation| {
@@ -361,7 +363,7 @@ impl YamlFile {
         (up_to.matches('\n').count() + 1, column)
     }
 
-    /// What a fault of the file's YAML, or of a value in it, is called.
+    /// Error for a fault of the file's YAML, or of a value in it.
     fn error(&self, fault: &YamlFault) -> Error {
         let error = Error::config(fault.message("the file")).at("file", self.place_of(fault.at));
         let is_nothing = matches!(&fault.what, Wrong::Wrong { found, .. } if found == "nothing");
@@ -397,7 +399,7 @@ impl YamlFile {
 pub(crate) struct YamlTree {
     /// The whole.
     pub(crate) root: YamlNode,
-    /// What is wrong with variables in it.
+    /// Problems with variables in it.
     pub(crate) problems: Vec<Error>,
 }
 
@@ -547,8 +549,9 @@ fn quoted(text: &str, inner: &dyn Fn(&str) -> String) -> String {
     out
 }
 
-/// What a message quotes, as it was written: the whole of a value that variables stand in, one of several that are listed in it, or, where the
-/// value is known that the message is about (`environment`), a text that holds what a variable holds.
+/// Text that a message quotes, as it was written: the whole of a value that variables stand in,
+/// one of several that are listed in it, or, where the value is known that the message is about
+/// (`environment`), a text that holds what a variable holds.
 fn as_written(inner: &str, held: &[ReplacedScalar], environment: Option<&Environment>) -> String {
     let escaped = |text: &str| {
         let debug = format!("{text:?}");

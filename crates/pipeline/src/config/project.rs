@@ -23,7 +23,7 @@ pub struct Project {
     pub dir: PathBuf,
     /// Where the warehouse is.
     pub warehouse: WarehouseLocation,
-    /// How much memory queries may use, in bytes.
+    /// Memory that queries may use, in bytes.
     pub memory_limit: u64,
     /// The key for pseudonyms.
     pub privacy_key: PseudonymKey,
@@ -243,7 +243,7 @@ impl Project {
 pub struct ProjectExamination {
     /// The `.env` file.
     pub environment: Result<()>,
-    /// What of the project's folder was hardly meant, in a sentence each.
+    /// Remarks on the project's folder: what was hardly meant, in a sentence each.
     pub remarks: Vec<String>,
     /// `tillhouse.yaml`.
     pub project: Result<Project>,
@@ -258,7 +258,8 @@ pub struct ExaminedPipeline {
     pub name: String,
     /// The pipeline, or all that is wrong with it.
     pub outcome: Result<Pipeline>,
-    /// What is to be had of one that is not valid, so that its SQL can be looked at all the same. Never to be run: what is wrong is made up, or left out.
+    /// Readable part of a pipeline that is not valid, so that its SQL can be checked all the same.
+    /// Never to be run: what is wrong is made up, or left out.
     pub draft: Option<Pipeline>,
 }
 

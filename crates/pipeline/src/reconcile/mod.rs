@@ -39,7 +39,7 @@ const LOOKED_INTO: usize = 40;
 pub struct ReconcileRequest {
     /// The instants.
     pub window: Window,
-    /// How much is compared at a time; what differs is then compared hour by hour.
+    /// Window to compare at a time; what differs is then compared hour by hour.
     pub step: SignedDuration,
     /// The transaction states that count.
     pub states: Vec<String>,
@@ -64,7 +64,7 @@ pub struct ReconcileFilter {
     pub selection: CheckedFilter,
 }
 
-/// What a reconciliation came to.
+/// Result of a reconciliation.
 #[derive(Debug, Serialize)]
 pub struct Reconciliation {
     /// Its id, in ops.reconciliations.
@@ -136,28 +136,29 @@ pub enum ReconcileVerdict {
 pub struct PipelineReconciliation {
     /// The pipeline.
     pub pipeline: String,
-    /// What it was compared with.
+    /// Figures it was compared with.
     pub yardstick: ReconcileAgainst,
-    /// What agreement proves.
+    /// Sentence on what agreement proves.
     pub proves: &'static str,
-    /// How many windows were compared.
+    /// Number of windows compared.
     pub windows: u64,
-    /// How many figures.
+    /// Number of figures.
     pub figures: u64,
-    /// How many figures, records or days were not compared, though they were asked for; the notes say which.
+    /// Number of figures, records or days that were not compared, though they were asked for; the
+    /// notes say which.
     pub not_compared: u64,
     /// The parts of the statistics that the other side says nothing about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts_not_compared: Vec<&'static str>,
-    /// What that comes to.
+    /// Verdict over these.
     pub verdict: ReconcileVerdict,
-    /// What differs.
+    /// Differences.
     pub differences: Vec<ReportedDifference>,
     /// Definitions of the other side that explain it.
     pub findings: Vec<DefinitionFinding>,
-    /// What else is to be known: gaps, rejects, parts that were not compared.
+    /// Notes: gaps, rejects, parts that were not compared.
     pub notes: Vec<String>,
-    /// What the provider calls the labels that were compared in the common words.
+    /// Provider's names of the compared labels, by the common words.
     #[serde(skip)]
     words: ProviderLabels,
 }
@@ -445,7 +446,7 @@ fn request(
     }
 }
 
-/// What stands in the way of agreement and is known already; whether the whole window had been read.
+/// Known reasons against agreement; and whether the whole window had been read.
 async fn caveats(
     context: &RunContext,
     session: &Session,

@@ -25,12 +25,12 @@ use tillhouse_model::{Error, ExactDecimal, ReadBy, ReadMode, Result, Slice, Wind
 use tillhouse_query::{ScalarValue, Session};
 use tillhouse_statistics::reconcile::FigureDifference;
 
-/// How many missing keys are named in a note.
+/// Most missing keys that a note names.
 const NAMED: usize = 20;
 /// So many keys are looked up at a time.
 const LOOKED_UP: usize = 1_000;
 
-/// What is said of a record that one side lacks, or that the two sides have in different windows.
+/// Words for a record that one side lacks, or that the two sides have in different windows.
 const NOT_HERE: &str = "not here";
 const OLDER_HERE: &str = "an older version here";
 const MOVED_IN: &str = "moved into this window, an older version here";

@@ -1,4 +1,4 @@
-//! What a step's records supersede, found in the source table's history.
+//! Versions that a step's records supersede, from the source table's history.
 //!
 //! Invariant: a step knows of every record whether an earlier version of it may stand in the unified tables, and of every version
 //! whether a later one within the step replaces it.
@@ -117,7 +117,7 @@ impl StepChanges {
     }
 }
 
-/// Whether the table `history` of a session has versions without a time.
+/// True if the table `history` of a session has versions without a time.
 pub(super) async fn has_untimed(session: &Session) -> Result<bool> {
     let untimed = collect(
         session,

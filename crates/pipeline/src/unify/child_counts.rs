@@ -1,4 +1,4 @@
-//! Whether as many children came as their parent says it has: a sale's payments.
+//! Check that as many children came as their parent declares: a sale's payments.
 //!
 //! ```text
 //!   in a step     parents that came or changed, or whose children did: if they have settled by now

@@ -38,7 +38,7 @@ impl OrphanChild {
         self.version
     }
 
-    /// What is said of it in `ops.warnings`. A key is no personal value.
+    /// Warning about it, for `ops.warnings`. A key is no personal value.
     pub(super) fn warning(
         &self,
         pipeline: &Pipeline,
