@@ -66,6 +66,18 @@ impl Default for QueryEngineOptions {
 
 /// Factory of sessions, with the memory, spill folder and threads they share. One a process; cheap
 /// to clone.
+///
+/// ```
+/// use tillhouse_query::{QueryEngine, QueryEngineOptions, collect};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let engine = QueryEngine::new(QueryEngineOptions { memory_limit_bytes: 64 << 20, ..Default::default() })?;
+/// let session = engine.empty_session()?;
+/// let rows = collect(session.query("SELECT canonical_unit('ltr') AS unit").await?).await?;
+/// assert_eq!(rows[0].num_rows(), 1);
+/// assert!(session.query("CREATE TABLE t (a INT)").await.is_err());
+/// # Ok::<(), tillhouse_model::Error>(()) }).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct QueryEngine {
     runtime: Arc<RuntimeEnv>,

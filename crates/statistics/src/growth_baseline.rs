@@ -10,6 +10,14 @@ use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::zone::Zone;
 
 /// Window that growth is measured against.
+///
+/// ```
+/// use tillhouse_statistics::GrowthBaseline;
+///
+/// assert_eq!(GrowthBaseline::parse("last-year", "UTC")?, GrowthBaseline::LastYear);
+/// assert_eq!(GrowthBaseline::parse("2025-01-01..2025-02-01", "UTC")?.as_str(), "window");
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum GrowthBaseline {
     /// The window of equal length, in instants, just before.

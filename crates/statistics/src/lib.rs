@@ -82,6 +82,22 @@ pub struct StatisticsFigures {
 ///
 /// Errors with [`ErrorKind::Config`] when the request names something unknown, with [`ErrorKind::Query`] when the session does not
 /// read a published run.
+///
+/// ```no_run
+/// use tillhouse_lake::{AsOf, Warehouse};
+/// use tillhouse_model::{Result, Window};
+/// use tillhouse_query::QueryEngine;
+/// use tillhouse_statistics::{StatisticsRequest, statistics};
+///
+/// async fn revenue(engine: &QueryEngine, warehouse: &Warehouse, window: Window) -> Result<()> {
+///     let session = engine.open(warehouse, &AsOf::Latest).await?;
+///     let request = StatisticsRequest { source: Some("hecone".into()), ..StatisticsRequest::new(window) };
+///     for entry in statistics(&session, warehouse, &request).await?.data {
+///         println!("{} {}", entry.transactions_total_amount.value, entry.currency);
+///     }
+///     Ok(())
+/// }
+/// ```
 pub async fn statistics(
     session: &Session,
     warehouse: &Warehouse,

@@ -25,6 +25,17 @@ use check::FilterNode;
 use tillhouse_model::{Filter, PseudonymKey, Result};
 
 /// A filter that has been checked against the fields there are.
+///
+/// ```
+/// use tillhouse_model::Filter;
+/// use tillhouse_statistics::CheckedFilter;
+///
+/// let over_fifty = Filter::parse(r#"{"field": "amount", "operator": "gte", "value": 50}"#)?;
+/// assert!(CheckedFilter::new(&over_fifty, "Europe/Berlin", None).is_ok());
+/// let unknown = Filter::parse(r#"{"field": "mood", "operator": "eq", "value": "fine"}"#)?;
+/// assert!(CheckedFilter::new(&unknown, "Europe/Berlin", None).is_err());
+/// # Ok::<(), tillhouse_model::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedFilter {
     descriptor: Filter,
