@@ -453,7 +453,7 @@ impl Package {
 }
 
 /// Records of a resource that came in this run, by a hash of their keys: windows may overlap, and
-/// what comes with two of them counts once. Beyond [`Came::MOST`] what was not kept counts as
+/// what comes with two of them counts once. Beyond [`SeenKeys::MOST`] what was not kept counts as
 /// often as it comes.
 #[derive(Default)]
 struct SeenKeys(FastSet<u64>);

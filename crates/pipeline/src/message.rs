@@ -59,7 +59,7 @@ pub(crate) struct NumberedReject {
     pub(crate) nth: u64,
     /// Its own time, by which its resource is read, where it has no key and that can be read.
     pub(crate) time: Option<Timestamp>,
-    /// The time in which it lies, see [`tillhouse_lake::RejectRow::read_slice`].
+    /// The time in which it lies, see [`tillhouse_lake::RejectRow::slice`].
     pub(crate) within: Window,
 }
 

@@ -111,7 +111,7 @@ impl YamlFile {
         )
     }
 
-    /// The file's values, variables replaced. What cannot be replaced is told in [`Tree::problems`] and passed over by readers.
+    /// The file's values, variables replaced. What cannot be replaced is told in [`YamlTree::problems`] and passed over by readers.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] for what is no YAML.
     pub(crate) fn tree(&self) -> Result<YamlTree> {

@@ -53,7 +53,7 @@ pub(crate) fn wall(zone: Zone, instant: Timestamp) -> Option<DateTime> {
     Some(offset.to_datetime(instant))
 }
 
-/// The instant at which it shows that.
+/// Instant at which a zone's clock shows `wall`.
 pub(crate) fn instant(zone: Zone, wall: DateTime) -> Option<Timestamp> {
     let read_as_utc = Offset::UTC.to_timestamp(wall).ok()?.as_nanosecond();
     let micros = i64::try_from(read_as_utc.div_euclid(1000)).ok()?;

@@ -1,4 +1,5 @@
-//! What a window is compared with: the one just before, by length or by the calendar, last year's, or one that is named.
+//! Baseline of growth: the window just before, by length or by the calendar, last year's, or one
+//! that is named.
 //!
 //! Invariant: the calendar is that of the requested time zone, and what comes out is a window or nothing, never an empty one.
 
@@ -150,7 +151,7 @@ fn between(zone: Zone, from: DateTime, to: DateTime, asked: Window) -> Option<Wi
 mod tests {
     use super::*;
 
-    /// What a window, its ends as they are written in a zone, is compared with.
+    /// Baseline of a window, both as they are written in a zone.
     fn against(how: &str, window: &str, zone: &str) -> String {
         let GrowthBaseline::Window(window) = GrowthBaseline::parse(window, zone).unwrap() else {
             panic!("{window}")

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Invariant: nothing but ops.reconciliations is written, and no API is named: what a source can be compared with, it says itself
-//! ([`tillhouse_extract::Source::choose_reconcile_against`]). Nothing is called equal that was not compared: what could not be is counted, and the
+//! ([`tillhouse_extract::Source::reconcile_against`]). Nothing is called equal that was not compared: what could not be is counted, and the
 //! [`ReconcileVerdict`] says so.
 
 mod days;

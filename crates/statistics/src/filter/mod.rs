@@ -59,7 +59,7 @@ impl CheckedFilter {
         &self.descriptor
     }
 
-    /// What passes both.
+    /// Conjunction of both.
     pub(crate) fn and(&self, other: &Self) -> Self {
         Self {
             descriptor: Filter::All(vec![self.descriptor.clone(), other.descriptor.clone()]),
@@ -67,7 +67,7 @@ impl CheckedFilter {
         }
     }
 
-    /// Whether articles and payments can answer it by their own columns.
+    /// True if articles and payments can answer it by their own columns.
     pub(crate) fn is_on_every_fact(&self) -> bool {
         self.root
             .fields()
@@ -75,7 +75,7 @@ impl CheckedFilter {
             .all(|field| field.is_on_every_fact())
     }
 
-    /// Whether the roll-ups can answer it as well.
+    /// True if the roll-ups can answer it as well.
     pub(crate) fn is_on_rollups(&self) -> bool {
         self.root.fields().iter().all(|field| field.is_on_rollups())
     }

@@ -10,7 +10,7 @@ use jiff::{Timestamp, ToSpan};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum HourLabel {
     /// An hour by its start, in hours since 1970. A label without an offset is read as if its
-    /// clock were UTC's. A label without an offset is read as if its clock were UTC's.
+    /// clock were UTC's.
     Absolute(i64),
     /// An hour of any day, 0 to 23.
     OfDay(i64),
