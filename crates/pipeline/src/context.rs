@@ -1,4 +1,4 @@
-//! What the steps of a run share: the project, its warehouse, the SQL engine, who watches, and the wish to stop.
+//! Context of a run, shared by its steps: the project, its warehouse, the SQL engine, who watches, and the wish to stop.
 //!
 //! Invariant: nothing here changes while a run goes on; a step takes what it needs from here, and no step knows the run as a whole.
 

@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    /// What following some records comes to, and the pages that arrive; flushes are answered where `is_landing`.
+    /// Outcome of following some records, and the pages that arrive; flushes are answered where `is_landing`.
     async fn follow(
         run: &ScriptedRun,
         reader: SliceReader,

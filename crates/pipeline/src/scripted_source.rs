@@ -57,7 +57,7 @@ pub(crate) const SHOPS: &Resource = &Resource {
     ..WINDOWED
 };
 
-/// What a stream does next.
+/// Next act of a stream.
 #[derive(Debug)]
 pub(crate) enum Turn {
     Page(Page),
@@ -65,7 +65,7 @@ pub(crate) enum Turn {
     Hang,
 }
 
-/// What a source was asked for, and what came of it.
+/// Requests to a source, and their outcomes.
 #[derive(Debug, Default)]
 pub(crate) struct SourceLog {
     /// Questions, as `method resource`.
@@ -270,7 +270,7 @@ impl ScriptedRun {
         }
     }
 
-    /// What the steps of a run share, over this warehouse and with this observer.
+    /// Context of a run over this warehouse, with this observer.
     pub(crate) fn context(&self) -> RunContext {
         let file = self.folder.path().join("tillhouse.yaml");
         let key = "0123456789abcdef".repeat(4);

@@ -17,11 +17,11 @@ pub struct ChildResource {
     pub resource: &'static str,
     /// The parent.
     pub of: &'static str,
-    /// How a child finds its parents.
+    /// Link from a child to its parents.
     pub link: ChildLink,
 }
 
-/// How a child finds its parents.
+/// Link from a child to its parents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChildLink {
     /// It is a part of one parent, and names it.
