@@ -361,7 +361,7 @@ impl GroupKeyColumn {
         }
     }
 
-    /// Whether it tells when a fact was, rather than what.
+    /// True if it says when a fact was, rather than what.
     fn is_time_key(&self) -> bool {
         !matches!(self.kind, DataType::Utf8 | DataType::Boolean)
     }

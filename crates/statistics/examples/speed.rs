@@ -1,4 +1,5 @@
-//! How long statistics take over a warehouse on disk: windows of different lengths, from the roll-ups and from the facts.
+//! Speed of statistics over a warehouse on disk: windows of different lengths, from the roll-ups
+//! and from the facts.
 //!
 //! Invariant: the warehouse is made once, in the folder that is named, and found there by the next run; every question is asked in a
 //! fresh session, so that opening the tables counts.
@@ -22,7 +23,7 @@ use tillhouse_statistics::rollup::roll_up;
 use tillhouse_statistics::{StatisticsRequest, statistics, statistics_of_facts};
 
 const RUN: &str = "20260101T000000Z-aaaaaa";
-/// How often each question is asked; the median counts.
+/// Repetitions of each question; the median counts.
 const TIMES: usize = 7;
 
 /// A year of sales, one article and one payment each, at 40 sites of three tenants. Every fact has the columns of all three, of which

@@ -83,7 +83,7 @@ pub(crate) fn bridge(
     Ok(entries)
 }
 
-/// What was collected for transactions that are not counted, and the sum of it.
+/// Collected payments of transactions that are not counted, and their sum.
 fn elsewhere(
     by_state: Option<&BTreeMap<UncountedState, AmountTally>>,
     exact: impl Fn(i128) -> Result<ExactDecimal>,

@@ -1,4 +1,5 @@
-//! What articles and payments have in common: both hang on a transaction, carry its columns, and may lack a currency.
+//! Common part of articles and payments: both hang on a transaction, carry its columns, and may
+//! lack a currency.
 //!
 //! Invariant: the table is scanned once, unless rows without a currency turn up; those alone are then asked for again, joined
 //! with their transactions.
@@ -22,7 +23,7 @@ pub(crate) struct ChildFact {
     pub(crate) table: &'static str,
     /// Which rows are asked for.
     pub(crate) condition: &'static str,
-    /// Whether only those of counted transactions are.
+    /// True for those of counted transactions only.
     pub(crate) of_counted: bool,
     /// True if those without a time are asked for too; the label `timeless` tells them from those of the window.
     pub(crate) untimed: bool,

@@ -1,4 +1,4 @@
-//! Whether an answer may be trusted: what should have been read for it and was not, up to when everything was, what did not fit.
+//! Completeness of an answer: gaps, up to when everything was read, what did not fit.
 //!
 //! Invariant: only what the published run could see counts as read. A slice that a later run brought in does not cover anything
 //! here, because its records are not in the tables this answer comes from.
@@ -61,7 +61,7 @@ struct LastSync {
     run_id: String,
     /// Up to here its source should have been read.
     started_at: Timestamp,
-    /// Whether nothing failed in it.
+    /// True if nothing failed in it.
     is_whole: bool,
 }
 
@@ -108,7 +108,8 @@ async fn last_syncs(
 const SYNC: &str = "sync";
 const DONE: &str = "done";
 
-/// What is read out of a name, and what also is noted of changes beside windows of event time, never without one of those.
+/// Kinds of time of older rows, read out of a name; change time is also noted beside windows of
+/// event time, never without them.
 const OLD_NOTE: (Option<ReadBy>, Option<ReadBy>) =
     (Some(ReadBy::ChangeTime), Some(ReadBy::EventTime));
 
@@ -323,7 +324,7 @@ fn assess(
     }
 }
 
-/// What any tenant lacks of a resource.
+/// Gaps of a resource over all tenants.
 fn to_gaps(pipeline: &str, resource: &str, missing: &[CoverageGap]) -> Vec<ReportedGap> {
     let mut gaps = Vec::new();
     for by in [ReadBy::EventTime, ReadBy::ChangeTime] {

@@ -20,7 +20,7 @@ use tillhouse_query::zone::{DAY, HOUR, Zone, ZoneClock};
 use tillhouse_query::{DataFrame, ScalarValue, Session, into_error};
 use tokio::task::JoinSet;
 
-/// What currency and label are called where the provider named none.
+/// Name of currency and label where the provider named none.
 pub(crate) const UNKNOWN: &str = "unknown";
 /// The states of a sale that may still change.
 const OPEN_STATES: [&str; 3] = ["created", "pending", "consumed"];
@@ -124,7 +124,7 @@ impl FactConditions {
         conditions
     }
 
-    /// The same, between two instants or without a time; see [`Conditions::of_both_windows`].
+    /// The same, between two instants or without a time; see [`FactConditions::of_both_windows`].
     pub(crate) fn between_or_untimed(question: &CheckedRequest<'_>, window: (i64, i64)) -> Self {
         let mut conditions = Self::without_times(question);
         let (times, months) =

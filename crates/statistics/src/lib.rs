@@ -74,7 +74,7 @@ pub struct StatisticsFigures {
     pub payments_without_sale: i64,
     /// Payments whose sale is in no table and that have no time either.
     pub payments_without_time: i64,
-    /// How the amounts hang together, one entry a currency that the window has, ordered by currency.
+    /// Bridges of the amounts, one entry a currency that the window has, ordered by currency.
     pub bridge: Vec<Bridge>,
 }
 

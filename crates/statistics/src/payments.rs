@@ -1,4 +1,4 @@
-//! What was paid: by currency and each of the provider's five words for how.
+//! Payments by currency and each of the provider's five words for how they were made.
 //!
 //! Invariant: each ranking of a currency adds up to the same total, the collected payments of its counted transactions. Every collected
 //! payment of the window is either there or among those collected elsewhere, never in both.
@@ -14,8 +14,9 @@ use tillhouse_query::Session;
 
 /// The five words, in the order of [`PaymentTotals`]' rankings.
 const LABELS: [&str; 5] = ["type", "medium", "scheme", "entry_mode", "function"];
-/// What payments are grouped by: the words, whether the provider leaves the payment out of its own reports, whether it was collected,
-/// what decides whether its transaction is counted, and whether any window has it.
+/// Grouped by: the words, whether the provider leaves the payment out of its own reports, whether
+/// it was collected, what decides whether its transaction is counted, and whether any window has
+/// it.
 const GROUPS: [&str; 10] = [
     "type",
     "medium",
@@ -41,7 +42,7 @@ pub(crate) struct PaymentTotals {
     pub(crate) currencies: BTreeMap<String, AmountsByLabel>,
     /// Of it, what the providers leave out of their own reports, by currency.
     pub(crate) excluded: BTreeMap<String, i128>,
-    /// What was collected for transactions that are not counted, by currency.
+    /// Collected payments of transactions that are not counted, by currency.
     pub(crate) elsewhere: BTreeMap<String, BTreeMap<UncountedState, AmountTally>>,
     /// Payments of the window, collected or not, whose sale is in no table.
     pub(crate) without_sale: i64,

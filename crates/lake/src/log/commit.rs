@@ -20,9 +20,9 @@ use std::time::Duration;
 use tillhouse_model::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
-/// How often work is done again because another writer was faster.
+/// Most times that work is done again because another writer was faster.
 pub(crate) const ROUNDS: usize = 50;
-/// How often one commit file is tried when the store answers with errors.
+/// Most attempts of one commit file when the store answers with errors.
 const PUTS: u32 = 4;
 /// The pause before the second try; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 200 });
@@ -204,7 +204,7 @@ pub(crate) async fn touches_only_others(
     Ok(true)
 }
 
-/// Whether an app id, `<pipeline>.<resource>` with or without an epoch, is one of the pipeline's.
+/// True if an app id, `<pipeline>.<resource>` with or without an epoch, is one of the pipeline's.
 fn belongs_to(app_id: &str, pipeline: &str) -> bool {
     app_id
         .strip_prefix(pipeline)

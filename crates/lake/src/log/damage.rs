@@ -13,7 +13,7 @@ use object_store::path::Path;
 use std::collections::BTreeSet;
 use tillhouse_model::{Error, ErrorKind};
 
-/// How many gaps a message names.
+/// Most gaps that a message names.
 const NAMED: usize = 5;
 
 /// The files of a log that count, by version.

@@ -45,7 +45,7 @@ impl LostRun {
         }
     }
 
-    /// What the tables are compared with, since its record is gone.
+    /// Run to compare the tables with, since its record is gone.
     pub fn as_run(&self) -> RunRecord {
         let Self {
             run_id,

@@ -22,13 +22,13 @@ pub struct ReconciliationRow {
     pub pipeline: String,
     /// The tenant, where the provider was asked tenant by tenant.
     pub tenant: Option<String>,
-    /// What was compared with: statistics, revenue, records or control.
+    /// Figures compared with: statistics, revenue, records or control.
     pub yardstick: String,
     /// The instants that were compared.
     pub window: Window,
     /// `equal`: nothing differs in the window. `different`: this figure does.
     pub outcome: String,
-    /// How many figures of the window were compared.
+    /// Number of figures of the window that were compared.
     pub figures: u64,
     /// The part that differs.
     pub part: Option<String>,
@@ -146,7 +146,7 @@ impl OpsTables {
         self.edit(id, &mut ReconciliationAppend(rows)).await
     }
 
-    /// What reconciliations found, of one pipeline or all, the oldest first.
+    /// Results of reconciliations, of one pipeline or all, the oldest first.
     pub async fn reconciliations(&self, pipeline: Option<&str>) -> Result<Vec<ReconciliationRow>> {
         let mut rows = self
             .read(|row: &ReconciliationRow| pipeline.is_none_or(|p| p == row.pipeline))

@@ -1,4 +1,4 @@
-//! How the bookkeeping rows stand in their tables.
+//! Arrow form of the bookkeeping rows.
 //!
 //! Invariant: what is written is read back equal. Lists and maps are JSON text, everything else is a column of its own.
 
@@ -332,7 +332,8 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Result<BookkeepingValue> {
 
 use ColumnType::{Bool, Int, Text, Time};
 
-/// What the names of resources ended in, in warehouses of older versions, where a window was about change time.
+/// Ending of resources' names in warehouses of older versions, where a window was about change
+/// time.
 const OLD_CHANGE_TIME: &str = " (late)";
 
 impl BookkeepingRow for SliceRow {

@@ -1,4 +1,4 @@
-//! What is known already of a package's keys.
+//! Lookup of a package's keys among the known ones.
 //!
 //! Invariant: a version that is in the table is found, however far its record has moved. Memory is bounded by the package and by
 //! `KEPT_KEYS`, never by the table. Of files that hold none of the package's keys no more than keys is read, of the others only the

@@ -91,7 +91,7 @@ pub struct LandedRows {
 pub struct PackageInfo {
     /// Its number.
     pub load_id: i64,
-    /// How many record versions it holds.
+    /// Number of its record versions.
     pub records: u64,
     /// Their size on storage.
     pub bytes: u64,

@@ -72,7 +72,8 @@ async fn publish(warehouse: &Warehouse, key: &'static str, land: i64, run_id: &s
     warehouse.ops().publish(&record).await.unwrap();
 }
 
-/// What a new process finds: lost tables, and whether the tables of the newest run can be opened.
+/// Damage that a new process finds: lost tables, and whether the tables of the newest run can be
+/// opened.
 async fn found(place: &TempWarehouse) -> (Vec<String>, Vec<bool>) {
     let warehouse = place.open().await;
     let run = warehouse

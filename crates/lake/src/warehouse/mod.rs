@@ -211,7 +211,8 @@ impl Warehouse {
         }
     }
 
-    /// Whether the place is a warehouse of this version's format. Errors where it is one of another.
+    /// True if the place is a warehouse of this version's format. Errors where it is one of
+    /// another.
     async fn has_format(&self) -> Result<bool> {
         let file = self.below(FORMAT_FILE);
         let failed = |e: object_store::Error| {

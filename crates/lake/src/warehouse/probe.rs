@@ -1,4 +1,4 @@
-//! Whether a warehouse can be written, and whether everything is there that its newest run names.
+//! Check that a warehouse can be written, and that everything is there that its newest run names.
 //!
 //! Invariant: what is written to find out is removed again, and no folder is made.
 

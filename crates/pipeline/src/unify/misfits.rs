@@ -126,7 +126,7 @@ impl MisfitLog {
         });
     }
 
-    /// How many were written down.
+    /// Number written down.
     pub(super) fn count(&self) -> u64 {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.entries.len() as u64 + found.more

@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use tillhouse_lake::PackageInfo;
 use tillhouse_model::Result;
 
-/// How many record versions one step takes at most: bounds what a step has to remember.
+/// Most record versions that one step takes: bounds what a step has to remember.
 const STEP_RECORDS: u64 = 400_000;
 
 /// Rows that unify added to and removed from one table.

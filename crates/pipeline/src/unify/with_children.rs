@@ -36,7 +36,7 @@ use tillhouse_query::ScalarValue;
 pub(super) struct ChildHistory {
     pub(super) child: ChildResource,
     pub(super) history: Arc<dyn TableProvider>,
-    /// How long before its parent a child's time may lie.
+    /// Longest time by which a child may precede its parent.
     near: SignedDuration,
     done: i64,
     newest: i64,

@@ -98,7 +98,7 @@ impl ComparisonOrder {
         })
     }
 
-    /// Whether two values that lie like this pass.
+    /// True if two values in this order pass.
     pub(crate) fn passes(self, ordering: Ordering) -> bool {
         match self {
             Self::Eq => ordering.is_eq(),
@@ -398,7 +398,7 @@ fn personal(
     Ok((sealed, node))
 }
 
-/// Whether a text has a pseudonym's shape, as somebody copies it from a table.
+/// True if a text has a pseudonym's shape, as somebody copies it from a table.
 fn is_pseudonym(text: &str) -> bool {
     let hex = text
         .strip_prefix("hmac")
@@ -421,7 +421,7 @@ fn is_text(field: &FilterField) -> bool {
     )
 }
 
-/// What a field is, for an error.
+/// Description of a field, for an error.
 fn is(field: &FilterField) -> &'static str {
     match field.kind {
         FilterFieldType::Text | FilterFieldType::ProvidersId | FilterFieldType::Pseudonym(_) => {

@@ -65,7 +65,7 @@ impl TransactionKeys {
         self.hashes.contains(&xxh3_128(key.as_bytes()))
     }
 
-    /// Whether a row's `transaction_key` is in the set.
+    /// True if a row's `transaction_key` is in the set.
     pub(crate) fn has_transaction(self: &Arc<Self>) -> Expr {
         let signature = Signature::exact(vec![DataType::Utf8], Volatility::Immutable);
         ScalarUDF::new_from_impl(HasTransactionKey {

@@ -12,7 +12,7 @@ use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart
 use tillhouse_model::{Error, ExactDecimal, Result};
 use tillhouse_query::Session;
 
-/// What a control file says of one day.
+/// Control totals of one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlTotal {
     /// The day.

@@ -20,11 +20,11 @@ use tillhouse_query::Session;
 /// A window that was compared, for one tenant.
 #[derive(Debug, Clone)]
 pub struct ReconcileSample {
-    /// What was asked of us.
+    /// Request that our figures answer.
     pub request: StatisticsRequest,
     /// Our figures.
     pub ours: Vec<ProviderFigure>,
-    /// How many free sales the window has beside.
+    /// Number of free sales in the window.
     pub free: i64,
     /// The other side's figures.
     pub theirs: ProviderFigures,
@@ -35,7 +35,7 @@ pub struct ReconcileSample {
 pub struct DefinitionFinding {
     /// `filter`, `states`, `kinds`, `end`, `time`, `clock`, `hours` or `growth`.
     pub definition: String,
-    /// What the other side does, as a sentence.
+    /// Sentence on what the other side does.
     pub text: String,
     /// In how many windows it explains what differs.
     pub windows: usize,
@@ -57,7 +57,7 @@ const STATE_SETS: [&[&str]; 6] = [
         "error",
     ],
 ];
-/// How far a provider's clock may be off UTC, in hours either way.
+/// Most hours that a provider's clock may be off UTC, either way.
 const OFFSETS: i64 = 14;
 /// Times of a transaction by which a provider may count it, instead of when the sale happened.
 const TIMES: [(&str, &str); 3] = [
@@ -65,7 +65,7 @@ const TIMES: [(&str, &str); 3] = [
     ("ended_at", "when its last article ended"),
     ("created_at", "when its invoice was made"),
 ];
-/// How far these times may lie apart from the sale.
+/// Longest distance of these times from the sale.
 const APART: SignedDuration = SignedDuration::from_hours(45 * 24);
 /// So many figures have to differ before a pattern is looked for.
 const PATTERN: usize = 3;
@@ -142,7 +142,7 @@ async fn counted(session: &Session, request: &StatisticsRequest) -> Result<Vec<P
         .collect())
 }
 
-/// Whether our figures of other requests would be theirs, hours and growth aside.
+/// True if our figures of other requests would be theirs, hours and growth aside.
 async fn agrees(
     session: &Session,
     samples: &[ReconcileSample],
@@ -346,7 +346,7 @@ fn ahead(hours: i64) -> String {
     )
 }
 
-/// Whether a sample's counts differ by its free sales, and its amounts not at all.
+/// True if a sample's counts differ by its free sales, and its amounts not at all.
 fn counts_free_sales(sample: &ReconcileSample) -> bool {
     let amounts = about(&sample.theirs, |part| {
         matches!(part, StatisticsPart::Amount | StatisticsPart::SiteAmount)
@@ -423,7 +423,7 @@ struct GrowthPair {
     theirs: Option<ExactDecimal>,
 }
 
-/// What growth means.
+/// Meaning of the other side's growth.
 async fn growth(
     session: &Session,
     samples: &[ReconcileSample],
@@ -541,7 +541,7 @@ fn share(part: ExactDecimal, whole: ExactDecimal, digits: u8) -> Option<ExactDec
     Some(ExactDecimal::new(quotient + round_up, 4 - digits))
 }
 
-/// Whether the other side says this, to the digits both have.
+/// True if the other side says this, to the digits both have.
 fn is_theirs(pair: &GrowthPair, ours: Option<ExactDecimal>) -> bool {
     match (pair.theirs, ours) {
         (Some(theirs), Some(ours)) => {

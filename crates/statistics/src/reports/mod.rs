@@ -42,13 +42,13 @@ use tillhouse_model::sales_report::{
 use tillhouse_model::{CivilPeriod, Error, ErrorKind, Result, Window};
 use tillhouse_query::Session;
 
-/// How many products the best-selling ones are, unless somebody says otherwise.
+/// Default number of best-selling products.
 pub const DEFAULT_AMOUNT: usize = 10;
-/// How many codes the event counts list, unless somebody says otherwise.
+/// Default number of codes in the event counts.
 pub const DEFAULT_LIMIT: usize = 10;
 /// Whose logs events stand in.
 const SCOPES: [&str; 5] = ["transaction", "article", "payment", "receipt", "device"];
-/// How far back the heat map looks.
+/// Months that the heat map looks back.
 const HEAT_MAP_MONTHS: i64 = 3;
 
 /// Which report.
@@ -107,12 +107,12 @@ impl ReportName {
         }
     }
 
-    /// Whether it is about a date of reference and not about periods.
+    /// True for a date of reference, false for periods.
     pub fn is_about_a_date(self) -> bool {
         matches!(self, Self::Summary | Self::HeatMap)
     }
 
-    /// Whether it compares two periods.
+    /// True if it compares two periods.
     pub fn compares(self) -> bool {
         matches!(
             self,
@@ -152,7 +152,7 @@ impl FromStr for ReportName {
 pub struct ReportRequest {
     /// Which one.
     pub name: ReportName,
-    /// What it is about.
+    /// Date or periods.
     pub when: ReportTime,
     /// Only that tenant's, by `tenant_id`; all by default.
     pub tenant: Option<String>,
@@ -170,9 +170,9 @@ pub struct ReportRequest {
     pub site_groups: Vec<String>,
     /// Groups of devices, likewise.
     pub device_groups: Vec<String>,
-    /// How many products the best-selling ones are.
+    /// Number of best-selling products.
     pub amount: usize,
-    /// How many codes the event counts list.
+    /// Number of codes in the event counts.
     pub limit: usize,
     /// Whose logs are counted: transaction, article, payment, receipt, device; all where empty.
     pub scopes: Vec<String>,
@@ -207,7 +207,7 @@ impl ReportRequest {
         }
     }
 
-    /// What is asked of the statistics' conditions.
+    /// Request for the conditions that statistics share.
     fn as_statistics(&self, window: Window) -> StatisticsRequest {
         StatisticsRequest {
             tenant: self.tenant.clone(),

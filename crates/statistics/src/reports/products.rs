@@ -1,4 +1,4 @@
-//! What was sold: the best-selling products by day, and products of one period against another.
+//! Sold products: the best-selling ones by day, and products of one period against another.
 //!
 //! Invariant: amounts of different currencies and quantities of different units are never added up. Counting products is
 //! counting pieces: whatever is not sold by the piece is one a line, however many litres it has.
@@ -17,7 +17,7 @@ use tillhouse_query::Session;
 const SOLD: &str = "(state IS NULL OR state NOT IN ('declined', 'error'))";
 /// The site's own day, as days since 1970.
 const EPOCH_DAY: &str = "CAST(coalesce(business_date, CAST(occurred_at AS DATE)) AS INT)";
-/// How many products a line is. What was given back takes away.
+/// Number of products of a line. What was given back takes away.
 const PIECES: &str =
     "CASE WHEN unit_measure = 'pc' THEN coalesce(quantity, CAST(1 AS DECIMAL(18, 6)))
                            WHEN quantity < 0 THEN CAST(-1 AS DECIMAL(18, 6))
@@ -79,7 +79,8 @@ fn by_shift(relation: String) -> ChildGrouping {
     }
 }
 
-/// Whether the catalogue that the product's key is from is the device's own: then the key begins with the device's (`smartnow:80/1`).
+/// True if the catalogue that the product's key is from is the device's own: then the key begins
+/// with the device's (`smartnow:80/1`).
 const OF_A_DEVICE: &str = "coalesce(starts_with(product_key, concat(device_key, '/')), false)";
 
 /// Products sold, by currency and day, and the digits after their point.
@@ -174,7 +175,7 @@ struct ProductSums {
     revenue: i128,
     quantity: i128,
     keys: BTreeSet<String>,
-    /// What each name and code brought in.
+    /// Revenue of each name and code.
     called: BTreeMap<(String, Option<String>), i128>,
 }
 
@@ -189,7 +190,7 @@ impl ProductSums {
         most.map(|(called, _)| called.clone()).unwrap_or_default()
     }
 
-    /// What all its keys have in common of some detail, where they have.
+    /// Value of a detail that all its keys share, if they do.
     fn common(&self, details: &NamesByKey) -> Option<String> {
         let mut found = self.keys.iter().map(|key| details.get(key));
         let first = found.next()??;
@@ -265,7 +266,7 @@ async fn add_up(
     Ok(sales)
 }
 
-/// What each product brought in, the largest first within its currency.
+/// Revenue of each product, the largest first within its currency.
 pub(super) async fn sales(
     scope: &ReportScope<'_>,
     period: &CivilPeriod,
@@ -304,7 +305,7 @@ pub(super) async fn sales(
     Ok(rows)
 }
 
-/// What each product brought in, shift by shift, the largest first within shift and currency.
+/// Revenue of each product, shift by shift, the largest first within shift and currency.
 pub(super) async fn sales_by_shift(
     scope: &ReportScope<'_>,
     period: &CivilPeriod,
@@ -348,7 +349,7 @@ pub(super) async fn sales_by_shift(
     Ok(rows)
 }
 
-/// What a product is called now; else what the article calls it.
+/// Current name of a product; else the article's own name for it.
 fn current<'a>(names: &'a NamesByKey, key: Option<&str>, own: Option<&'a str>) -> Option<&'a str> {
     key.and_then(|key| names.get(key))
         .map(String::as_str)

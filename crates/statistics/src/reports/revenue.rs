@@ -120,7 +120,7 @@ fn containing(on: Date) -> Result<[CivilPeriod; 4]> {
     ])
 }
 
-/// What was sold on a day, in its week, month and year, by currency.
+/// Sales of a day, its week, month and year, by currency.
 pub(super) async fn summaries(
     scope: &ReportScope<'_>,
     period: &CivilPeriod,

@@ -18,7 +18,7 @@ pub(super) const DAY: &str = "coalesce(business_date, CAST(occurred_at AS DATE))
 /// The site's own hour.
 pub(super) const HOUR: &str =
     "coalesce(local_hour, CAST(date_part('hour', occurred_at) AS BIGINT))";
-/// What the clock on a transaction's wall showed, in microseconds.
+/// Local time of a transaction's site, in microseconds.
 const WALL: &str = "(CAST(occurred_at AS BIGINT) + coalesce(utc_offset_minutes, 0) * 60000000)";
 /// More than any clock is away from UTC.
 const WIDEST_OFFSET: i64 = 24 * 3_600_000_000;

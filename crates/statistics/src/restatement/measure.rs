@@ -65,7 +65,7 @@ pub(super) struct RollupMeasure {
     /// Which rows count.
     pub(super) condition: &'static str,
     unit: &'static str,
-    /// What tells rows apart beside hour, currency and unit.
+    /// Column that rows are grouped by, beside hour, currency and unit.
     detail: &'static str,
     /// The figure that counts rows, and the column it adds up.
     rows: Option<(RestatedMeasure, &'static str)>,

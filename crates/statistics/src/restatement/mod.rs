@@ -32,8 +32,9 @@ use tillhouse_query::{QueryEngine, ScalarValue, zone::HOUR};
 /// More hours are not named one by one: the months they are in are read whole.
 const MOST_HOURS: usize = 5_000;
 
-/// What changed between two runs of the hours that lie whole within the request's window. Its tenant, source, perspective and states
-/// count; its time zone does not: hours are UTC's, days and months every site's own. At most `most` transactions are listed.
+/// Changes between two runs of the hours that lie whole within the request's window. Its tenant,
+/// source, perspective and states count; its time zone does not: hours are UTC's, days and months
+/// every site's own. At most `most` transactions are listed.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`] when the request names something unknown or the runs are in the wrong order, with
 /// [`tillhouse_model::ErrorKind::Storage`] when the earlier run's tables are gone.
@@ -170,7 +171,7 @@ impl PastCoverage {
         Ok(Self(read))
     }
 
-    /// Whether the whole of an hour had been read, of any of its resources and tenants.
+    /// True if the whole of an hour had been read, of any of its resources and tenants.
     fn holds(&self, pipeline: &str, hour: i64) -> bool {
         let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
         let window = at(hour).zip(at(hour.saturating_add(HOUR)));
@@ -188,7 +189,7 @@ struct RestatementConditions {
     /// Perspective, tenant, source; hours that lie whole within the window.
     whose: FactConditions,
     states: String,
-    /// Whether the past that lost or won its time matters.
+    /// True if the past that lost or won its time matters.
     untimed: bool,
     /// The touched hours; `None` for all there are.
     hours: Option<BTreeSet<i64>>,

@@ -81,7 +81,7 @@ fn month_name(date: Date) -> String {
     format!("{:04}-{:02}", date.year(), date.month())
 }
 
-/// What a figure is called in an hour, a day and a month.
+/// Keys of a figure in an hour, a day and a month.
 fn keys(figure: &RestatedHourFigure) -> [PeriodKey; 3] {
     let hour = jiff::Timestamp::from_microsecond(figure.hour)
         .map(|hour| hour.to_string())

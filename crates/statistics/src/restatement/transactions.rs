@@ -62,7 +62,7 @@ fn keep_heaviest(listed: &mut Vec<ChangedTransaction>, most: usize) {
     listed.truncate(most);
 }
 
-/// What payments and articles come to, so that a difference in any of them shows.
+/// Sums of payments and articles, so that a difference in any of them shows.
 fn sql(asked: &RestatementConditions) -> String {
     let untimed = if asked.untimed {
         " OR (month = 'none' AND occurred_at IS NULL)"

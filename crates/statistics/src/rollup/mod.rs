@@ -49,13 +49,13 @@ pub(crate) struct RollupSpec {
     pub(crate) fact: &'static str,
     /// The fact's own columns by which its rows are told apart, beyond those every fact has.
     labels: &'static [(&'static str, LabelType)],
-    /// How the number of rows is called.
+    /// Name of the number of rows.
     pub(crate) count: &'static str,
-    /// What is added up, with digits after the point.
+    /// Columns that are summed, with digits after the point.
     sums: &'static [(&'static str, i8)],
     /// A column that counts the rows without a value in one of the sums, and that sum: a sum alone hides that something is missing.
     missing: Option<(&'static str, &'static str)>,
-    /// Whether a row without a currency has its transaction's.
+    /// True if a row without a currency has its transaction's.
     pub(crate) inherits: bool,
 }
 

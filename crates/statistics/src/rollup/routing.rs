@@ -18,7 +18,7 @@ pub enum AnswerSource {
     /// The transactions, articles and payments themselves.
     #[default]
     Facts,
-    /// What they add up to, hour by hour.
+    /// Roll-ups: the facts aggregated hour by hour.
     Rollups,
 }
 
@@ -53,7 +53,7 @@ impl AnswerSource {
         }
     }
 
-    /// How many rows of the fact one row stands for.
+    /// Number of the fact's rows that one row stands for.
     pub(crate) fn weight(self, fact: &'static str) -> &'static str {
         match (self, rollup(fact)) {
             (Self::Rollups, Some(rollup)) => rollup.count,
@@ -90,7 +90,8 @@ pub(crate) async fn route(
     Ok(AnswerSource::Rollups)
 }
 
-/// Whether the run has the roll-up, with all of its columns: one of an earlier edition lacks what was added since.
+/// True if the run has the roll-up, with all of its columns: one of an earlier edition lacks what
+/// was added since.
 async fn has_every_column(session: &Session, rollup: &RollupSpec) -> Result<bool> {
     if !session.has_table("statistics", rollup.name).await? {
         return Ok(false);
@@ -103,7 +104,7 @@ async fn has_every_column(session: &Session, rollup: &RollupSpec) -> Result<bool
         .all(|field| present.field_with_name(field.name()).is_ok()))
 }
 
-/// Whether no row of a roll-up is cut by what is asked.
+/// True if no row of a roll-up is cut by what is asked.
 fn is_on_the_hour(question: &CheckedRequest<'_>) -> bool {
     let (from, to) = question.now;
     let before = question.before.unwrap_or(question.now);
@@ -114,7 +115,7 @@ fn is_on_the_hour(question: &CheckedRequest<'_>) -> bool {
         && (!cuts_hours || has_whole_hours(question.zone, from, to))
 }
 
-/// Whether a zone's hours are UTC's at every instant of a window, by whatever other name.
+/// True if a zone's hours are UTC's at every instant of a window, by whatever other name.
 ///
 /// No zone changes its clock twice within a UTC day (`query::zone` tests that), so a day's first and last instant tell all offsets
 /// of it.

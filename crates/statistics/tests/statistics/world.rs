@@ -341,7 +341,7 @@ fn looks_into(operator: FilterOperator) -> bool {
     )
 }
 
-/// Whether operator and value fit the field.
+/// True if operator and value fit the field.
 fn is_fine(test: &FilterTest) -> bool {
     use FilterOperator::{Gt, Gte, Lt, Lte};
     let (table, column, kind, class) = meaning(&test.field);
