@@ -82,8 +82,7 @@ pub(crate) struct TransactionTotals {
 }
 
 /// Conditions on every fact table, and the values for their placeholders. The tables are
-/// partitioned by month, so naming months spares files; the exact times then decide. The tables
-/// are partitioned by month, so naming months spares files; the exact times then decide.
+/// partitioned by month, so naming months spares files; the exact times then decide.
 pub(crate) struct FactConditions {
     pub(crate) sql: String,
     pub(crate) params: Vec<(&'static str, ScalarValue)>,

@@ -275,7 +275,7 @@ struct OpenDataFile {
 }
 
 /// Destination of a data file: put at once when it is small, uploaded in parts when it is not.
-/// Bytes are handed on, never copied. Bytes are handed on, never copied.
+/// Bytes are handed on, never copied.
 struct DataFileSink {
     store: Arc<dyn ObjectStore>,
     path: Path,

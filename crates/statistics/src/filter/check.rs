@@ -32,7 +32,7 @@ pub(crate) enum FilterNode {
     },
 }
 
-/// Comparison of two values of one type. Null passes `Neq` alone. Null passes `Neq` alone.
+/// Comparison of two values of one type. Null passes `Neq` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ComparisonOrder {
     Eq,

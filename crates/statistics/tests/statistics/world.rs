@@ -83,8 +83,7 @@ pub(crate) const TABLES: [(&str, &str, &str); 7] = [
 /// A row by column.
 pub(crate) type OracleRow = BTreeMap<String, OracleValue>;
 
-/// All tables of the filter oracle. A transaction has the article and the payment of its
-/// position. A transaction has the article and the payment of its position.
+/// All tables of the filter oracle. A transaction has the article and the payment of its position.
 #[derive(Debug, Clone)]
 pub(crate) struct OracleWorld {
     pub(crate) sales: Vec<OracleRow>,
