@@ -20,6 +20,7 @@ mod rollup_table;
 mod scan;
 mod source;
 mod store;
+mod table_provider;
 mod unified;
 mod warehouse;
 

@@ -3,6 +3,8 @@
 //! Invariant: a value that cannot be computed (a cast that does not fit, a division by zero, a product with too many digits) costs that
 //! value, not the query; every one is in [`RowErrorLog`]. What is no matter of a row (memory, storage, a wrong argument) still fails.
 //!
+//! A scan of files takes the projection above it into itself; it is taken out again, since only a projection of its own is made lenient.
+//!
 //! Rejected: other functions in place of CAST and the operators, since a statement may use any that fails; they would have to know the record,
 //! and only the row has it.
 
@@ -13,9 +15,14 @@ use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::physical_plan::{
+    FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::utils::reassign_expr_columns;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
@@ -80,12 +87,12 @@ impl PhysicalOptimizerRule for LenientProjections {
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let done = plan.transform_up(|node| {
+            let node = match projection_of_scan(&node)? {
+                Some(projection) => Arc::new(projection) as Arc<dyn ExecutionPlan>,
+                None => node,
+            };
             let Some(projection) = node.downcast_ref::<ProjectionExec>() else {
                 return Ok(Transformed::no(node));
-            };
-            let computes = |projected: &ProjectionExpr| {
-                projected.expr.downcast_ref::<Column>().is_none()
-                    && projected.expr.downcast_ref::<Literal>().is_none()
             };
             if !projection.expr().iter().any(computes) {
                 return Ok(Transformed::no(node));
@@ -117,6 +124,50 @@ impl PhysicalOptimizerRule for LenientProjections {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// True if an expression may fail for a row.
+fn computes(projected: &ProjectionExpr) -> bool {
+    projected.expr.downcast_ref::<Column>().is_none()
+        && projected.expr.downcast_ref::<Literal>().is_none()
+}
+
+/// The projection that a scan of files computes, above a scan of the columns it needs; `None` where the scan computes nothing.
+fn projection_of_scan(node: &Arc<dyn ExecutionPlan>) -> Result<Option<ProjectionExec>> {
+    let config = node
+        .downcast_ref::<DataSourceExec>()
+        .and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+    let source = config.and_then(|config| config.file_source().downcast_ref::<ParquetSource>());
+    let (Some(config), Some(source)) = (config, source) else {
+        return Ok(None);
+    };
+    let Some(projection) = source
+        .projection()
+        .filter(|projection| projection.iter().any(computes))
+    else {
+        return Ok(None);
+    };
+    let mut columns = ParquetSource::new(source.table_schema().clone())
+        .with_table_parquet_options(source.table_parquet_options().clone());
+    if let Some(filter) = source.filter() {
+        columns = columns.with_predicate(filter);
+    }
+    if let Some(reader) = source.parquet_file_reader_factory() {
+        columns = columns.with_parquet_file_reader_factory(Arc::clone(reader));
+    }
+    let scan = FileScanConfigBuilder::from(config.clone())
+        .with_source(Arc::new(columns))
+        .with_projection_indices(Some(projection.column_indices()))?
+        .build();
+    let scan = DataSourceExec::from_data_source(scan);
+    let above = projection.iter().map(|projected| {
+        Ok(ProjectionExpr {
+            expr: reassign_expr_columns(Arc::clone(&projected.expr), &scan.schema())?,
+            alias: projected.alias.clone(),
+        })
+    });
+    let above = above.collect::<Result<Vec<_>>>()?;
+    ProjectionExec::try_new(above, scan).map(Some)
 }
 
 /// Expression that gives null for a row it fails for, and logs the error.
@@ -255,18 +306,10 @@ mod tests {
     use arrow::array::{Decimal128Array, Int64Array, StringArray};
     use arrow::datatypes::Field;
     use arrow::util::pretty::pretty_format_batches;
+    use datafusion::parquet::arrow::ArrowWriter;
+    use datafusion::prelude::ParquetReadOptions;
 
-    async fn shown(
-        sql: &str,
-        lenient: bool,
-    ) -> (Result<Vec<String>, String>, Vec<(Option<String>, String)>) {
-        let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
-        let errors = RowErrorLog::default();
-        let session = if lenient {
-            engine.lenient_session(&errors).unwrap()
-        } else {
-            engine.empty_session().unwrap()
-        };
+    fn sales() -> RecordBatch {
         let amounts =
             Decimal128Array::from(vec![Some(1_000), Some(0), Some(10_i128.pow(17)), None]);
         let schema = Arc::new(Schema::new(vec![
@@ -275,28 +318,64 @@ mod tests {
             Field::new("pieces", DataType::Int64, true),
             Field::new("text", DataType::Utf8, true),
         ]));
-        let batch = RecordBatch::try_new(
-            Arc::clone(&schema),
-            vec![
-                Arc::new(StringArray::from(vec!["a", "b", "c", "d"])),
-                Arc::new(amounts.with_precision_and_scale(18, 2).unwrap()),
-                Arc::new(Int64Array::from(vec![
-                    Some(4),
-                    Some(0),
-                    Some(i64::MAX),
-                    Some(1),
-                ])),
-                Arc::new(StringArray::from(vec![
-                    Some("7"),
-                    Some("seven"),
-                    None,
-                    Some("8"),
-                ])),
-            ],
-        );
-        session
-            .register_batches("sales", schema, vec![batch.unwrap()])
-            .unwrap();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec!["a", "b", "c", "d"])),
+            Arc::new(amounts.with_precision_and_scale(18, 2).unwrap()),
+            Arc::new(Int64Array::from(vec![
+                Some(4),
+                Some(0),
+                Some(i64::MAX),
+                Some(1),
+            ])),
+            Arc::new(StringArray::from(vec![
+                Some("7"),
+                Some("seven"),
+                None,
+                Some("8"),
+            ])),
+        ];
+        RecordBatch::try_new(schema, columns).unwrap()
+    }
+
+    async fn shown(
+        sql: &str,
+        lenient: bool,
+    ) -> (Result<Vec<String>, String>, Vec<(Option<String>, String)>) {
+        shown_of(sql, lenient, None).await
+    }
+
+    /// The same rows in memory, or in a file.
+    async fn shown_of(
+        sql: &str,
+        lenient: bool,
+        file: Option<&std::path::Path>,
+    ) -> (Result<Vec<String>, String>, Vec<(Option<String>, String)>) {
+        let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+        let errors = RowErrorLog::default();
+        let session = if lenient {
+            engine.lenient_session(&errors).unwrap()
+        } else {
+            engine.empty_session().unwrap()
+        };
+        let rows = sales();
+        match file {
+            None => session
+                .register_batches("sales", rows.schema(), vec![rows])
+                .unwrap(),
+            Some(path) => {
+                let file = std::fs::File::create(path).unwrap();
+                let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+                writer.write(&rows).unwrap();
+                writer.close().unwrap();
+                let options = ParquetReadOptions::default();
+                let read = session
+                    .context()
+                    .read_parquet(path.to_str().unwrap(), options);
+                session
+                    .register("sales", read.await.unwrap().into_view())
+                    .unwrap();
+            }
+        }
         let batches = match session.query(sql).await {
             Ok(stream) => collect(stream).await,
             Err(error) => Err(error),
@@ -377,6 +456,29 @@ mod tests {
         );
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert_eq!(errors[0].0.as_deref(), Some("c"));
+    }
+
+    #[tokio::test]
+    async fn a_scan_of_files_is_as_lenient_as_one_of_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sales.parquet");
+        for (sql, values, failing) in [
+            (
+                "SELECT _record_key, CAST(text AS BIGINT) AS x FROM sales WHERE amount IS NOT NULL",
+                vec!["a 7", "b", "c"],
+                vec!["b"],
+            ),
+            (
+                "SELECT _record_key, 100 / pieces AS x FROM sales",
+                vec!["a 25", "b", "c 0", "d 100"],
+                vec!["b"],
+            ),
+        ] {
+            let (lines, errors) = shown_of(sql, true, Some(&path)).await;
+            assert_eq!(lines.unwrap(), values, "{sql}");
+            assert_eq!(errors, noted(&failing, "x"), "{sql}");
+            assert!(shown_of(sql, false, Some(&path)).await.0.is_err(), "{sql}");
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@
 
 pub(crate) mod commit;
 mod damage;
+pub(crate) mod file_statistics;
 pub(crate) mod schema_evolution;
 pub(crate) mod stats;
 pub(crate) mod table;

@@ -3,11 +3,10 @@
 //! Invariant: a [`Snapshot`] never changes; what it lists is exactly what its version holds. State is read incrementally, so that a
 //! sync of many packages does not replay the log again for each.
 
+use crate::log::file_statistics::FileStatistics;
 use crate::log::stats::{StatColumns, from_log};
 use crate::warehouse::integrity::{TableFigures, remedy, replace_file};
 use arrow::datatypes::SchemaRef;
-use deltalake::datafusion::catalog::TableProvider;
-use deltalake::datafusion::execution::session_state::SessionState;
 use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
 use deltalake::kernel::{Action, Protocol, StructType, new_metadata};
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_with};
@@ -67,6 +66,8 @@ impl DataFile {
 pub(crate) struct Snapshot {
     pub version: u64,
     pub files: Arc<Vec<DataFile>>,
+    /// Statistics of the files, in their order.
+    pub statistics: Arc<FileStatistics>,
     pub state: DeltaTableState,
 }
 
@@ -205,21 +206,22 @@ impl TableHandle {
             .as_ref()
             .is_none_or(|s| s.version != version)
         {
-            cached.snapshot = Some(Snapshot {
-                version,
-                files: Arc::new(self.files(&state)?),
-                state,
-            });
+            cached.snapshot = Some(self.snapshot(version, state)?);
         }
         cached.table = Some(table);
         Ok(())
     }
 
-    fn files(&self, state: &DeltaTableState) -> Result<Vec<DataFile>> {
+    fn snapshot(&self, version: u64, state: DeltaTableState) -> Result<Snapshot> {
         let adds = state
             .add_actions_table(true)
             .map_err(|e| self.storage_error("a table's files cannot be listed", e))?;
-        from_log(&adds, state.metadata().partition_columns())
+        Ok(Snapshot {
+            version,
+            files: Arc::new(from_log(&adds, state.metadata().partition_columns())?),
+            statistics: Arc::new(FileStatistics::from_log(&adds)),
+            state,
+        })
     }
 
     /// A log that cannot be read, and what to do about it.
@@ -330,33 +332,7 @@ impl TableHandle {
             .snapshot()
             .map_err(|e| self.storage_error("a table's log cannot be read", e))?
             .clone();
-        Ok(Some(Snapshot {
-            version,
-            files: Arc::new(self.files(&state)?),
-            state,
-        }))
-    }
-
-    /// A provider for a query engine, pinned to the snapshot. A session's settings decide how text is read; `files`
-    /// narrows it to those.
-    pub(crate) async fn provider(
-        &self,
-        snapshot: &Snapshot,
-        session: Option<Arc<SessionState>>,
-        files: Option<Vec<String>>,
-    ) -> Result<Arc<dyn TableProvider>> {
-        let mut table = DeltaTable::new(self.log_store.clone());
-        table.state = Some(snapshot.state.clone());
-        let mut builder = table.table_provider();
-        if let Some(files) = files {
-            builder = builder.with_file_paths(files);
-        }
-        if let Some(session) = session {
-            builder = builder.with_session(session);
-        }
-        builder
-            .await
-            .map_err(|e| self.storage_error("the table cannot be opened for reading", e))
+        self.snapshot(version, state).map(Some)
     }
 
     /// The version of an app id's `txn` action at the snapshot; `None` where there is none.

@@ -11,6 +11,7 @@ use crate::scan;
 use crate::source::dedup::{self, ContentHash, KeyIndex, KeyLookup, KnownVersion};
 use crate::source::package::{self, NewestRecord, PageRows};
 use crate::source::tenants::TenantOrder;
+use crate::table_provider::provider;
 use crate::warehouse::Warehouse;
 use arrow::array::{Array, AsArray, FixedSizeBinaryArray, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::Int64Type;
@@ -324,7 +325,7 @@ impl SourceTable {
     ) -> Result<Option<Arc<dyn TableProvider>>> {
         let table = self.table()?;
         match self.snapshot(&table, version).await? {
-            Some(snapshot) => table.provider(&snapshot, session, None).await.map(Some),
+            Some(snapshot) => provider(&table, &snapshot, session.as_deref(), None).map(Some),
             None => Ok(None),
         }
     }
@@ -355,10 +356,7 @@ impl SourceTable {
         if files.is_empty() {
             return Ok(None);
         }
-        table
-            .provider(&snapshot, session, Some(files))
-            .await
-            .map(Some)
+        provider(&table, &snapshot, session.as_deref(), Some(&files)).map(Some)
     }
 
     async fn snapshot(

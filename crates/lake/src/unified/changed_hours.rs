@@ -14,6 +14,7 @@
 
 use crate::log::table::{DataFile, Snapshot, TableHandle};
 use crate::scan;
+use crate::table_provider::provider;
 use crate::unified::facts::{ScanRequest, pipeline_of};
 use crate::warehouse::Warehouse;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
@@ -169,7 +170,7 @@ impl Warehouse {
         let Some(since) = since else {
             return Ok(ChangedFiles {
                 removed: None,
-                added: Some(table.provider(&later, Some(session), None).await?),
+                added: Some(provider(&table, &later, Some(&session), None)?),
             });
         };
         let earlier = at(&table, since).await?;
@@ -178,21 +179,13 @@ impl Warehouse {
             files[usize::from(is_new)].push(file.path.clone());
         }
         let [gone, come] = files;
-        let open = |snapshot: Snapshot, files: Vec<String>| {
-            let (table, session) = (table.clone(), session.clone());
-            async move {
-                if files.is_empty() {
-                    return Ok::<_, Error>(None);
-                }
-                table
-                    .provider(&snapshot, Some(session), Some(files))
-                    .await
-                    .map(Some)
-            }
+        let open = |snapshot: &Snapshot, files: &[String]| match files {
+            [] => Ok(None),
+            files => provider(&table, snapshot, Some(&session), Some(files)).map(Some),
         };
         Ok(ChangedFiles {
-            removed: open(earlier, gone).await?,
-            added: open(later, come).await?,
+            removed: open(&earlier, &gone)?,
+            added: open(&later, &come)?,
         })
     }
 }

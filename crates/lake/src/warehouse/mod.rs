@@ -11,6 +11,7 @@ use crate::ops::tables::{OpsTables, RunRecord};
 use crate::source::table::SourceTable;
 use crate::store::durable::{DiskObserver, LOG_FOLDER, LocalDisk};
 use crate::store::log_guard::LogGuard;
+use crate::table_provider::provider;
 use crate::unified::table::UnifiedTable;
 use crate::warehouse::integrity::TableFigures;
 use arrow::datatypes::SchemaRef;
@@ -349,7 +350,7 @@ impl Warehouse {
             return Ok(None);
         };
         let figures = TableFigures::of(&snapshot);
-        let provider = table.provider(&snapshot, None, None).await?;
+        let provider = provider(&table, &snapshot, None, None)?;
         Ok(Some(OpenTable {
             path: path.to_owned(),
             version: snapshot.version,
