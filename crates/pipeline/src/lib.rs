@@ -62,7 +62,9 @@ pub use scaffold::{InitOutcome, eject, init};
 pub use slices::{MOST_SLICES, check_starts};
 pub use status::{ResourceStatus, status};
 pub use sync::sync;
-pub use unify::{CheckedStatements, UnifiedRowCounts, check as check_statements};
+pub use unify::{
+    CheckedStatements, UnifiedRowCounts, check as check_statements, rows_of_statement,
+};
 
 #[cfg(test)]
 mod tests {

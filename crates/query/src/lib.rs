@@ -15,6 +15,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod bounded;
+mod carried;
 mod catalog;
 mod damaged_files;
 mod depth;
@@ -40,6 +41,7 @@ mod statements;
 mod uncounted_payments;
 pub mod zone;
 
+pub use carried::{CarriedColumn, carry_columns};
 pub use catalog::{DEFAULT_SCHEMA, LATEST, SALES, UNCOUNTED_PAYMENTS};
 pub use datafusion::catalog::TableProvider;
 pub use datafusion::common::ScalarValue;
@@ -52,5 +54,5 @@ pub use functions::canonical_unit;
 pub use lenient::{RowError, RowErrorLog, RowErrorReport};
 pub use session::{Session, empty_table};
 pub use spill::{remove_spilled, temporary_folder};
-pub use staging::PlannedQuery;
+pub use staging::{BatchRunner, PlannedQuery};
 pub use statements::{is_complete, split_statements};

@@ -15,9 +15,10 @@ use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, TableScan};
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{ExecutionPlan, collect, execute_stream};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::Result;
@@ -46,8 +47,17 @@ impl Session {
     ) -> Result<PlannedQuery> {
         let (state, plan) = self.frame(sql, params).await?.into_parts();
         let plan = state.optimize(&plan).map_err(into_error)?;
-        let (mut scans, mut joins) = (0, false);
+        let (mut scans, mut joins, mut row_wise) = (0, false, true);
         plan.apply_with_subqueries(|node| {
+            row_wise &= matches!(
+                node,
+                LogicalPlan::Projection(_)
+                    | LogicalPlan::Filter(_)
+                    | LogicalPlan::Unnest(_)
+                    | LogicalPlan::Union(_)
+                    | LogicalPlan::SubqueryAlias(_)
+                    | LogicalPlan::TableScan(_)
+            );
             joins |= matches!(
                 node,
                 LogicalPlan::Join(_) | LogicalPlan::Subquery(_) | LogicalPlan::RecursiveQuery(_)
@@ -68,6 +78,7 @@ impl Session {
         Ok(PlannedQuery {
             schema: physical.schema(),
             scans: (!joins).then_some(scans),
+            row_wise: row_wise && !joins,
             table: table.to_owned(),
             plan,
             state: Arc::new(state),
@@ -89,6 +100,8 @@ pub struct PlannedQuery {
     /// Number of scans of its table, if all go on side by side. `None` where it joins: then one
     /// scan may have to end before another begins.
     pub scans: Option<usize>,
+    /// Each row of its result is made of one row of its table alone, so that it may run batch by batch.
+    pub row_wise: bool,
     table: String,
     plan: LogicalPlan,
     state: Arc<SessionState>,
@@ -106,8 +119,32 @@ impl PlannedQuery {
             schema: Arc::clone(&schema),
             batches: Mutex::new(batches),
         };
-        let table =
-            StreamingTable::try_new(schema, vec![Arc::new(arriving)]).map_err(into_error)?;
+        let physical = self.physical_plan(schema, Arc::new(arriving)).await?;
+        execute_stream(physical, self.state.task_ctx()).map_err(into_error)
+    }
+
+    /// Makes it ready to run over one batch after the other, in place of its table, whose schema they have.
+    pub async fn batch_runner(&self, schema: SchemaRef) -> Result<BatchRunner> {
+        let batch = Arc::new(CurrentBatch {
+            schema: Arc::clone(&schema),
+            batch: Mutex::default(),
+        });
+        Ok(BatchRunner {
+            plan: self
+                .physical_plan(schema, Arc::clone(&batch) as Arc<dyn PartitionStream>)
+                .await?,
+            batch,
+            context: self.state.task_ctx(),
+        })
+    }
+
+    /// The plan with other rows in place of its table.
+    async fn physical_plan(
+        &self,
+        schema: SchemaRef,
+        rows: Arc<dyn PartitionStream>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let table = StreamingTable::try_new(schema, vec![rows]).map_err(into_error)?;
         let source = provider_as_source(Arc::new(table));
         let replaced = self
             .plan
@@ -124,12 +161,59 @@ impl PlannedQuery {
             });
         let plan = replaced.map_err(into_error)?.data;
         let state: &SessionState = &self.state;
-        let physical = state
+        state
             .query_planner()
             .create_physical_plan(&plan, state)
             .await
-            .map_err(into_error)?;
-        execute_stream(physical, state.task_ctx()).map_err(into_error)
+            .map_err(into_error)
+    }
+}
+
+/// A planned query that runs over one batch after the other.
+pub struct BatchRunner {
+    plan: Arc<dyn ExecutionPlan>,
+    batch: Arc<CurrentBatch>,
+    context: Arc<TaskContext>,
+}
+
+impl BatchRunner {
+    /// The rows that it makes of a batch.
+    pub async fn run(&mut self, batch: RecordBatch) -> Result<Vec<RecordBatch>> {
+        *self
+            .batch
+            .batch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(batch);
+        let plan = reset_plan_states(Arc::clone(&self.plan)).map_err(into_error)?;
+        collect(plan, Arc::clone(&self.context))
+            .await
+            .map_err(into_error)
+    }
+}
+
+/// Partition stream over the batch that is at hand; each scan sees it.
+struct CurrentBatch {
+    schema: SchemaRef,
+    batch: Mutex<Option<RecordBatch>>,
+}
+
+impl fmt::Debug for CurrentBatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Current")
+    }
+}
+
+impl PartitionStream for CurrentBatch {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            futures::stream::iter(batch.clone().map(Ok)),
+        ))
     }
 }
 

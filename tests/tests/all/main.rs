@@ -20,6 +20,7 @@ mod contracts;
 mod coverage;
 mod crate_dependencies;
 mod currencies;
+mod ejected_statements;
 mod exact_json;
 mod extremes;
 mod faults;

@@ -8,14 +8,14 @@ use arrow::array::{
     Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
     new_null_array,
 };
-use arrow::compute::{CastOptions, cast_with_options};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use tillhouse_decode::{DecodedPage, Decoder};
 use tillhouse_model::{PseudonymKey, Secret, TableSpec, contract, table};
-use tillhouse_query::{QueryEngine, QueryEngineOptions, ScalarValue, Session, collect};
+use tillhouse_pipeline::rows_of_statement;
+use tillhouse_query::{QueryEngine, QueryEngineOptions, ScalarValue, Session};
 
 /// When everything here was asked for, microseconds since 1970.
 const ASKED_AT: i64 = 1_767_225_600_000_000;
@@ -111,53 +111,70 @@ impl UnifyHarness {
     /// Rows of a unified table's statement, in the contract's columns and types; the pipeline is
     /// named like the source.
     pub(crate) async fn unified(&self, session: &Session, table: &str) -> Vec<RecordBatch> {
-        let sql = source_files::text(
-            &source_files::root().join(format!("pipelines/{}/unify/{table}.sql", self.source)),
-        );
+        let folder = format!("pipelines/{}/unify", self.source);
+        self.unified_by(session, table, &folder).await
+    }
+
+    /// The same of the statements in a folder.
+    pub(crate) async fn unified_by(
+        &self,
+        session: &Session,
+        table: &str,
+        folder: &str,
+    ) -> Vec<RecordBatch> {
+        let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+        let statement = |table: &str| {
+            let path = source_files::root().join(format!("{folder}/{table}.sql"));
+            let sql = source_files::text(&path);
+            let names = engine.table_names(&sql).unwrap();
+            let own = OWN
+                .into_iter()
+                .find(|own| names.iter().any(|name| name == own));
+            (spec("unified", table), sql, own)
+        };
+        let (of_transactions, (table, sql, resource)) =
+            (statement("transactions"), statement(table));
+        let transactions = (of_transactions.2 == resource)
+            .then_some((&of_transactions.0, of_transactions.1.as_str()));
         let own = [("pipeline", self.source), ("source", self.source)];
         let (_, labels) = tillhouse_pipeline::labels(None, self.source, self.source).unwrap();
-        let parameters: Vec<(&str, ScalarValue)> = own
+        let parameters: Vec<(String, ScalarValue)> = own
             .into_iter()
             .chain(self.parameters.iter().copied())
-            .map(|(name, value)| (name, ScalarValue::Utf8(Some(value.to_owned()))))
-            .chain([("labels", ScalarValue::Utf8(Some(labels.to_json())))])
+            .map(|(name, value)| (name.to_owned(), ScalarValue::Utf8(Some(value.to_owned()))))
+            .chain([(
+                "labels".to_owned(),
+                ScalarValue::Utf8(Some(labels.to_json())),
+            )])
             .collect();
-        let batches = collect(session.query_with(&sql, &parameters).await.unwrap())
-            .await
-            .unwrap();
-        let wanted = spec("unified", table).unified_schema();
-        // What does not fit is null, as in a sync, which tells it.
-        let lenient = CastOptions {
-            safe: true,
-            ..CastOptions::default()
-        };
-        let fit = |batch: &RecordBatch| {
-            let schema = batch.schema();
-            let extra: Vec<&String> = schema
-                .fields()
-                .iter()
-                .map(|f| f.name())
-                .filter(|name| wanted.field_with_name(name).is_err())
-                .collect();
-            assert!(extra.is_empty(), "{table}: {extra:?} are in no contract");
-            let columns = wanted.fields().iter().map(|field| {
-                let Some(column) = batch.column_by_name(field.name()) else {
-                    assert_eq!(field.name(), table::DELETED_AT, "{table} lacks a column");
-                    return new_null_array(field.data_type(), batch.num_rows());
-                };
-                assert!(
-                    !column.data_type().is_floating(),
-                    "{table}.{}",
-                    field.name()
-                );
-                cast_with_options(column, field.data_type(), &lenient).unwrap()
-            });
-            let columns = columns.collect();
-            RecordBatch::try_new(Arc::clone(&wanted), columns).unwrap()
-        };
-        batches.iter().map(fit).collect()
+        rows_of_statement(
+            session,
+            (&table, &sql),
+            transactions,
+            resource.unwrap(),
+            &parameters,
+        )
+        .await
+        .unwrap()
     }
 }
+
+/// Resources whose records statements unify.
+const OWN: [&str; 13] = [
+    "transactions",
+    "sessions",
+    "revenue_transactions",
+    "logs",
+    "products",
+    "machines",
+    "machine_groups",
+    "locations",
+    "location_groups",
+    "shifts",
+    "user_groups",
+    "vouchers",
+    "voucher_logs",
+];
 
 /// Column by column, what is not null and no lineage; a row a block.
 pub(crate) fn format_rows(batches: &[RecordBatch]) -> String {

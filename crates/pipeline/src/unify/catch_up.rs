@@ -5,9 +5,10 @@
 
 use super::changes::{StepChanges, current_versions, version_batch};
 use super::misfits::{MisfitLog, StatementOrigin, fit};
+use super::omitted::TransactionRows;
 use super::rows::conform;
 use super::running_statements::RunningStatements;
-use super::statement::{UnifyStatement, borrow_parameters, empty_session, parameters};
+use super::statement::{UnifyStatement, empty_session, parameters};
 use super::{StatementOutcome, UnifiedRowCounts, UnifyTotals, steps};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::context::RunContext;
@@ -196,8 +197,8 @@ async fn run_on_table(
         );
     }
     session.create_view(statement.resource, &view).await?;
-    let result = session
-        .query_with(&statement.sql, &borrow_parameters(&parameters(pipeline)))
+    let result = statement
+        .run_on_tables(&session, &parameters(pipeline))
         .await
         .map_err(at)?;
     let (rows, misfits) = fit_result(context, statement, result, step);
@@ -226,23 +227,15 @@ async fn run_on_table(
 pub(super) fn fit_result(
     context: &RunContext,
     statement: &UnifyStatement,
-    result: SendableRecordBatchStream,
+    (result, transactions): (SendableRecordBatchStream, Option<Arc<TransactionRows>>),
     step: &UnifyStep,
 ) -> (UnifiedRowStream, MisfitLog) {
     let misfits = MisfitLog::of(&statement.errors);
-    let (table, wanted, noted) = (
-        Arc::clone(&statement.table),
-        statement.table.unified_schema(),
-        misfits.clone(),
-    );
+    let (fitted, noted) = (statement.clone(), misfits.clone());
     let rows: UnifiedRowStream = result
         .map(move |batch| {
-            fit(
-                &batch.map_err(tillhouse_query::into_error)?,
-                &table,
-                &wanted,
-                &noted,
-            )
+            let batch = batch.map_err(tillhouse_query::into_error)?;
+            fit(&batch, &fitted, transactions.as_deref(), &noted)
         })
         .boxed();
     let origin = StatementOrigin::of(&statement.table, step);

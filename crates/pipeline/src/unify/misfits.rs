@@ -3,9 +3,11 @@
 //! Invariant: whatever a record was accepted with, its rows arrive. A derived value with more digits than its column holds costs that value
 //! alone, and `ops.warnings` names record, column and value before the rows are committed.
 
+use super::omitted::TransactionRows;
+use super::statement::UnifyStatement;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::Field;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
@@ -37,6 +39,7 @@ struct MisfitEntries {
 struct DerivedMisfit {
     key: String,
     column: String,
+    rule: &'static str,
     value: String,
 }
 
@@ -108,12 +111,18 @@ impl MisfitLog {
             let key = keys
                 .filter(|keys| keys.is_valid(row))
                 .map_or("", |keys| keys.value(row));
-            self.note(key, field.name(), || shown.value(row).to_string());
+            self.note(key, (field.name(), RULE), || shown.value(row).to_string());
         }
         Ok(fitted)
     }
 
-    fn note(&self, key: &str, column: &str, value: impl FnOnce() -> String) {
+    /// Notes a value of a record that does not keep a column's rule.
+    pub(super) fn note(
+        &self,
+        key: &str,
+        (column, rule): (&str, &'static str),
+        value: impl FnOnce() -> String,
+    ) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         if found.entries.len() >= MOST_TOLD {
             found.more += 1;
@@ -122,6 +131,7 @@ impl MisfitLog {
         found.entries.push(DerivedMisfit {
             key: key.to_owned(),
             column: column.to_owned(),
+            rule,
             value: value(),
         });
     }
@@ -150,9 +160,8 @@ impl MisfitLog {
             reason,
         } in noted.errors
         {
-            self.note(record_key.as_deref().unwrap_or_default(), &column, || {
-                excerpt(&reason)
-            });
+            let record_key = record_key.as_deref().unwrap_or_default();
+            self.note(record_key, (&column, RULE), || excerpt(&reason));
         }
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         found.more += noted.more;
@@ -171,7 +180,7 @@ impl MisfitLog {
         let told = found
             .entries
             .iter()
-            .map(|m| row(&m.key, of_column(&m.column), RULE, m.value.clone()));
+            .map(|m| row(&m.key, of_column(&m.column), m.rule, m.value.clone()));
         let more = (found.more > 0)
             .then(|| row("", of_column("*"), "more_warnings", found.more.to_string()));
         told.chain(more).collect()
@@ -201,19 +210,23 @@ fn excerpt(reason: &str) -> String {
     }
 }
 
-/// Puts a result's columns into the contract's order and types. A statement may leave out [`tillhouse_model::table::DELETED_AT`].
+/// Puts a result's columns into the contract's order and types, with those that its statement leaves out.
 pub(super) fn fit(
     batch: &RecordBatch,
-    table: &TableSpec,
-    wanted: &SchemaRef,
+    statement: &UnifyStatement,
+    transactions: Option<&TransactionRows>,
     misfits: &MisfitLog,
 ) -> Result<RecordBatch> {
-    let key = table.key.first().map_or("", String::as_str);
-    super::rows::arranged(batch, wanted, |column, field| {
+    let (wanted, key) = (&statement.schema, statement.table.key.first());
+    let key = key.map_or("", String::as_str);
+    let batch = statement
+        .omitted
+        .fill(batch, wanted, transactions, misfits)?;
+    super::rows::arranged(&batch, wanted, |column, field| {
         if column.data_type() == field.data_type() {
             return Ok(Arc::clone(column));
         }
-        misfits.cast(batch, column, field, key)
+        misfits.cast(&batch, column, field, key)
     })
 }
 

@@ -15,6 +15,7 @@ mod changes;
 mod child_counts;
 mod lookup;
 mod misfits;
+mod omitted;
 mod orphans;
 mod rows;
 mod running_statements;
@@ -24,7 +25,7 @@ mod with_children;
 
 pub(crate) use child_counts::check_counts;
 pub(crate) use rows::instant;
-pub use statement::{CheckedStatements, check};
+pub use statement::{CheckedStatements, check, rows_of_statement};
 pub(crate) use streaming::StreamingUnify;
 
 use crate::config::Pipeline;

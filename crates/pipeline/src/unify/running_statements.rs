@@ -8,19 +8,25 @@
 //!        +--> sites.sql        --> rows  --+
 //! ```
 //!
+//! Statements that leave to the transaction what is its own run batch by batch, and so does `transactions.sql`, whose rows of the same batch
+//! fill theirs in. It is handed each batch first and waits for none of them.
+//!
 //! Invariant: nothing is in a unified table before [`Feed::finish`]; a feed that is dropped leaves only files that no commit names.
 //! Whoever pushes waits for the slowest statement, so that a few batches are in memory, however many come.
 
 use super::misfits::{MisfitLog, StatementOrigin, fit};
+use super::omitted::{TRANSACTIONS, TransactionRows};
 use super::statement::UnifyStatement;
 use super::{StatementOutcome, UnifiedRowCounts};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use futures::StreamExt;
+use futures::future::Shared;
+use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
-use tillhouse_lake::{SupersededRecords, UnifyStep};
+use tillhouse_lake::{SupersededRecords, UnifiedTableWriter, UnifyStep};
 use tillhouse_model::table::TableRole;
 use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_query::PlannedQuery;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -36,11 +42,28 @@ pub(super) struct RunningStatements {
 
 struct RunningStatement {
     role: TableRole,
-    /// One for each scan; empty once the statement wants no more.
-    batches: Vec<mpsc::Sender<RecordBatch>>,
+    input: StatementInput,
     end: Option<oneshot::Sender<Arc<StepEnd>>>,
-    task: Option<AbortOnDropHandle<Result<StatementOutcome>>>,
+    task: Option<AbortOnDropHandle<Result<Option<StatementOutcome>>>>,
 }
+
+/// The senders of a statement's records; none once it wants no more.
+enum StatementInput {
+    /// One for each scan.
+    Scans(Vec<mpsc::Sender<RecordBatch>>),
+    /// Batches, of which `transactions.sql` makes known its rows.
+    Transactions(Option<mpsc::Sender<TransactionBatch>>),
+    /// Batches, with the transactions' rows of each.
+    Lines(Option<mpsc::Sender<LineBatch>>),
+}
+
+/// Records, and where the rows go that `transactions.sql` makes of them.
+type TransactionBatch = (RecordBatch, oneshot::Sender<Arc<TransactionRows>>);
+/// Records, and where those rows come from.
+type LineBatch = (RecordBatch, PendingTransactions);
+
+/// The rows of `transactions.sql`, once it has them.
+type PendingTransactions = Shared<oneshot::Receiver<Arc<TransactionRows>>>;
 
 /// Step and superseded records, known once all records have come.
 struct StepEnd {
@@ -56,33 +79,58 @@ impl RunningStatements {
         statements: &[UnifyStatement],
         schema: &SchemaRef,
     ) -> Self {
-        let running = statements.iter().map(|statement| {
-            let scans = statement
-                .streaming_plan
-                .as_ref()
-                .and_then(|planned| planned.scans)
-                .unwrap_or(1);
-            let channels = (0..scans).map(|_| mpsc::channel(WAITING));
-            let (batches, arriving): (Vec<_>, Vec<_>) = channels.unzip();
+        let transactions = statements
+            .iter()
+            .find_map(|statement| statement.transactions.clone());
+        let start = |statement: &UnifyStatement, writes: bool| {
             let (end, ended) = oneshot::channel();
-            let task = run(
-                context.clone(),
-                pipeline.to_owned(),
-                statement.clone(),
-                Arc::clone(schema),
-                arriving,
+            let task = StatementTask {
+                context: context.clone(),
+                pipeline: pipeline.to_owned(),
+                statement: statement.clone(),
+                schema: Arc::clone(schema),
+                writes,
                 ended,
-            );
+            };
+            let (input, task) = if statement.transactions.is_some() {
+                let (send, receive) = mpsc::channel(WAITING);
+                let task = tokio::spawn(task.run_lines(receive));
+                (StatementInput::Lines(Some(send)), task)
+            } else if transactions.is_some() && statement.table.name == TRANSACTIONS {
+                let (send, receive) = mpsc::channel(WAITING);
+                let task = tokio::spawn(task.run_transactions(receive));
+                (StatementInput::Transactions(Some(send)), task)
+            } else {
+                let scans = statement
+                    .streaming_plan
+                    .as_ref()
+                    .and_then(|planned| planned.scans)
+                    .unwrap_or(1);
+                let channels = (0..scans).map(|_| mpsc::channel(WAITING));
+                let (batches, arriving): (Vec<_>, Vec<_>) = channels.unzip();
+                let task = tokio::spawn(task.run_scans(arriving));
+                (StatementInput::Scans(batches), task)
+            };
             RunningStatement {
                 role: statement.table.role,
-                batches,
+                input,
                 end: Some(end),
-                task: Some(AbortOnDropHandle::new(tokio::spawn(task))),
+                task: Some(AbortOnDropHandle::new(task)),
             }
-        });
-        Self {
-            running: running.collect(),
+        };
+        let (first, others): (Vec<&UnifyStatement>, Vec<&UnifyStatement>) = statements
+            .iter()
+            .partition(|statement| statement.table.name == TRANSACTIONS);
+        let mut running: Vec<RunningStatement> = first
+            .iter()
+            .map(|statement| start(statement, true))
+            .collect();
+        if let (Some(transactions), true) = (&transactions, first.is_empty()) {
+            // Its own table stands elsewhere: here its rows only fill in those of others.
+            running.push(start(transactions, false));
         }
+        running.extend(others.into_iter().map(|statement| start(statement, true)));
+        Self { running }
     }
 
     /// Hands on records. A dimension shows the freshest row that any version ever brought, so it gets `all`; facts get those that no
@@ -90,6 +138,8 @@ impl RunningStatements {
     ///
     /// Errors as the statement does that has failed.
     pub(super) async fn push(&mut self, all: &RecordBatch, current: &RecordBatch) -> Result<()> {
+        let (publish, transactions) = oneshot::channel();
+        let (mut publish, transactions) = (Some(publish), transactions.shared());
         for running in &mut self.running {
             let batch = if running.role == TableRole::Dimension {
                 all
@@ -99,15 +149,36 @@ impl RunningStatements {
             if batch.num_rows() == 0 {
                 continue;
             }
-            let mut open = Vec::with_capacity(running.batches.len());
-            for batches in std::mem::take(&mut running.batches) {
-                if batches.send(batch.clone()).await.is_ok() {
-                    open.push(batches);
+            match &mut running.input {
+                StatementInput::Scans(scans) => {
+                    let mut open = Vec::with_capacity(scans.len());
+                    for batches in std::mem::take(scans) {
+                        if batches.send(batch.clone()).await.is_ok() {
+                            open.push(batches);
+                        }
+                    }
+                    *scans = open;
+                }
+                StatementInput::Transactions(batches) => {
+                    if let (Some(send), Some(publish)) = (&*batches, publish.take())
+                        && send.send((batch.clone(), publish)).await.is_err()
+                    {
+                        *batches = None;
+                    }
+                }
+                StatementInput::Lines(batches) => {
+                    if let Some(send) = &*batches
+                        && send
+                            .send((batch.clone(), transactions.clone()))
+                            .await
+                            .is_err()
+                    {
+                        *batches = None;
+                    }
                 }
             }
-            running.batches = open;
             // A statement that has all the rows it wants (LIMIT) stops reading; one that failed says why.
-            if running.batches.is_empty()
+            if running.input.is_closed()
                 && running
                     .task
                     .as_ref()
@@ -130,7 +201,7 @@ impl RunningStatements {
             superseded: superseded.clone(),
         });
         for running in &mut self.running {
-            running.batches.clear();
+            running.input.close();
             if let Some(sender) = running.end.take() {
                 // A task that is gone says why below.
                 let _ = sender.send(Arc::clone(&end));
@@ -138,75 +209,176 @@ impl RunningStatements {
         }
         let mut done = Vec::new();
         for running in self.running {
-            done.push(outcome(running.task).await?);
+            done.extend(outcome(running.task).await?);
         }
         Ok(done)
     }
 }
 
+impl StatementInput {
+    fn close(&mut self) {
+        match self {
+            Self::Scans(batches) => batches.clear(),
+            Self::Transactions(batches) => *batches = None,
+            Self::Lines(batches) => *batches = None,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        match self {
+            Self::Scans(batches) => batches.is_empty(),
+            Self::Transactions(batches) => batches.is_none(),
+            Self::Lines(batches) => batches.is_none(),
+        }
+    }
+}
+
 async fn outcome(
-    task: Option<AbortOnDropHandle<Result<StatementOutcome>>>,
-) -> Result<StatementOutcome> {
+    task: Option<AbortOnDropHandle<Result<Option<StatementOutcome>>>>,
+) -> Result<Option<StatementOutcome>> {
     let task = task.ok_or_else(|| Error::internal("a unify statement has failed before"))?;
     task.await
         .map_err(|e| Error::internal("a unify step failed").because(e))?
 }
 
-async fn run(
+/// One statement at work.
+struct StatementTask {
     context: RunContext,
     pipeline: String,
     statement: UnifyStatement,
     schema: SchemaRef,
-    arriving: Vec<mpsc::Receiver<RecordBatch>>,
+    /// Its rows are written, and not only made known.
+    writes: bool,
     ended: oneshot::Receiver<Arc<StepEnd>>,
-) -> Result<StatementOutcome> {
-    let name = statement.table.name.clone();
-    let at = |e: Error| {
-        e.at("table", format!("unified.{name}"))
-            .at("file", statement.origin.clone())
-    };
-    let (wanted, misfits) = (
-        statement.table.unified_schema(),
-        MisfitLog::of(&statement.errors),
-    );
-    let mut writing = context
-        .warehouse
-        .unified_table(Arc::clone(&statement.table))
-        .begin(&pipeline)
-        .map_err(at)?;
-    let planned = statement
-        .streaming_plan
-        .ok_or_else(|| Error::internal("a statement that needs tables was fed"))
-        .map_err(at)?;
-    let mut rows = planned.run(schema, arriving).await.map_err(at)?;
-    while let Some(batch) = rows.next().await {
-        let batch = batch.map_err(tillhouse_query::into_error).map_err(at)?;
-        let batch = fit(&batch, &statement.table, &wanted, &misfits).map_err(at)?;
-        writing.write(batch).await.map_err(at)?;
+}
+
+impl StatementTask {
+    fn at(&self) -> impl Fn(Error) -> Error + use<> {
+        let table = format!("unified.{}", self.statement.table.name);
+        let file = self.statement.origin.clone();
+        move |e| e.at("table", table.clone()).at("file", file.clone())
     }
-    // A statement that has had enough may leave some of its scans unread: whoever pushes must not wait for them.
-    drop(rows);
-    let end = ended
-        .await
-        .map_err(|_| Error::new(ErrorKind::Interrupted, "a unify step was given up"))?;
-    misfits
-        .record(
-            &context.warehouse.ops(),
-            &StatementOrigin::of(&statement.table, &end.step),
-        )
-        .await
-        .map_err(at)?;
-    let replaced = writing
-        .commit(&end.step, &end.superseded)
-        .await
-        .map_err(at)?;
-    let unified = UnifiedRowCounts {
-        added: replaced.rows_added,
-        removed: replaced.rows_removed,
-    };
-    Ok(StatementOutcome {
-        table: name,
-        unified,
-        warnings: misfits.count(),
-    })
+
+    fn plan(&self) -> Result<&PlannedQuery> {
+        let plan = self.statement.streaming_plan.as_ref();
+        plan.ok_or_else(|| Error::internal("a statement that needs tables was fed"))
+    }
+
+    fn begin(&self) -> Result<UnifiedTableWriter> {
+        let table = Arc::clone(&self.statement.table);
+        let table = self.context.warehouse.unified_table(table);
+        table.begin(&self.pipeline)
+    }
+
+    async fn run_scans(
+        self,
+        arriving: Vec<mpsc::Receiver<RecordBatch>>,
+    ) -> Result<Option<StatementOutcome>> {
+        let at = self.at();
+        let misfits = MisfitLog::of(&self.statement.errors);
+        let mut writing = self.begin().map_err(&at)?;
+        let planned = self.plan().map_err(&at)?;
+        let mut rows = planned
+            .run(Arc::clone(&self.schema), arriving)
+            .await
+            .map_err(&at)?;
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(tillhouse_query::into_error).map_err(&at)?;
+            let batch = fit(&batch, &self.statement, None, &misfits).map_err(&at)?;
+            writing.write(batch).await.map_err(&at)?;
+        }
+        // A statement that has had enough may leave some of its scans unread: whoever pushes must not wait for them.
+        drop(rows);
+        self.commit(writing, misfits).await.map(Some)
+    }
+
+    async fn run_transactions(
+        self,
+        mut arriving: mpsc::Receiver<TransactionBatch>,
+    ) -> Result<Option<StatementOutcome>> {
+        let at = self.at();
+        let misfits = MisfitLog::of(&self.statement.errors);
+        let mut writing = self.writes.then(|| self.begin()).transpose().map_err(&at)?;
+        let planned = self.plan().map_err(&at)?;
+        let mut runner = planned
+            .batch_runner(Arc::clone(&self.schema))
+            .await
+            .map_err(&at)?;
+        while let Some((batch, publish)) = arriving.recv().await {
+            let found = runner.run(batch).await.map_err(&at)?;
+            let rows = found
+                .iter()
+                .map(|batch| fit(batch, &self.statement, None, &misfits))
+                .collect::<Result<Vec<_>>>()
+                .map_err(&at)?;
+            let known = TransactionRows::of(&self.statement.schema, &rows).map_err(&at)?;
+            // Whoever waited for them may have had enough, or failed.
+            let _ = publish.send(Arc::new(known));
+            if let Some(writing) = &mut writing {
+                for batch in rows {
+                    writing.write(batch).await.map_err(&at)?;
+                }
+            }
+        }
+        match writing {
+            Some(writing) => self.commit(writing, misfits).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn run_lines(
+        self,
+        mut arriving: mpsc::Receiver<LineBatch>,
+    ) -> Result<Option<StatementOutcome>> {
+        let at = self.at();
+        let misfits = MisfitLog::of(&self.statement.errors);
+        let mut writing = self.begin().map_err(&at)?;
+        let planned = self.plan().map_err(&at)?;
+        let mut runner = planned
+            .batch_runner(Arc::clone(&self.schema))
+            .await
+            .map_err(&at)?;
+        while let Some((batch, transactions)) = arriving.recv().await {
+            let found = runner.run(batch).await.map_err(&at)?;
+            let transactions = transactions
+                .await
+                .map_err(|_| Error::internal("the transactions of these records were given up"))
+                .map_err(&at)?;
+            for batch in &found {
+                let batch = fit(batch, &self.statement, Some(&transactions), &misfits);
+                writing.write(batch.map_err(&at)?).await.map_err(&at)?;
+            }
+        }
+        self.commit(writing, misfits).await.map(Some)
+    }
+
+    async fn commit(
+        self,
+        writing: UnifiedTableWriter,
+        misfits: MisfitLog,
+    ) -> Result<StatementOutcome> {
+        let at = self.at();
+        let end = self
+            .ended
+            .await
+            .map_err(|_| Error::new(ErrorKind::Interrupted, "a unify step was given up"))?;
+        let origin = StatementOrigin::of(&self.statement.table, &end.step);
+        misfits
+            .record(&self.context.warehouse.ops(), &origin)
+            .await
+            .map_err(&at)?;
+        let replaced = writing
+            .commit(&end.step, &end.superseded)
+            .await
+            .map_err(&at)?;
+        let unified = UnifiedRowCounts {
+            added: replaced.rows_added,
+            removed: replaced.rows_removed,
+        };
+        Ok(StatementOutcome {
+            table: self.statement.table.name.clone(),
+            unified,
+            warnings: misfits.count(),
+        })
+    }
 }

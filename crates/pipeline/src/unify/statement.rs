@@ -3,13 +3,19 @@
 //! Invariant: a [`UnifyStatement`] that exists reads exactly one resource of its own, and beside it only declared children of that one.
 //! A result that does not fit its contract is refused here, before any request is made.
 
+use super::misfits::{MisfitLog, fit};
+use super::omitted::{OmittedColumns, TRANSACTIONS, TransactionRows, lineage};
 use crate::assets::TextAsset;
 use crate::config::{ChildLink, ChildResource, Pipeline};
-use arrow::datatypes::DataType;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef};
 use std::sync::Arc;
-use tillhouse_model::table::{DELETED_AT, TableSpec};
-use tillhouse_model::{Error, Result};
-use tillhouse_query::{PlannedQuery, QueryEngine, RowErrorLog, ScalarValue, Session};
+use tillhouse_model::table::{AS_OF, TableSpec};
+use tillhouse_model::{Error, ReadMode, Result};
+use tillhouse_query::{
+    PlannedQuery, QueryEngine, RowErrorLog, ScalarValue, SendableRecordBatchStream, Session,
+    carry_columns,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A unify statement.
@@ -26,8 +32,44 @@ pub(super) struct UnifyStatement {
     pub(super) children: Vec<ChildResource>,
     /// What its plan could not compute.
     pub(super) errors: RowErrorLog,
+    /// The columns of its table.
+    pub(super) schema: SchemaRef,
+    /// Those of them that it leaves out.
+    pub(super) omitted: Arc<OmittedColumns>,
+    /// The statement of the transactions that its rows take some of them from.
+    pub(super) transactions: Option<Arc<UnifyStatement>>,
     /// Its plan, where it can run while records still arrive: all its scans of that resource go on side by side.
     pub(super) streaming_plan: Option<PlannedQuery>,
+}
+
+impl UnifyStatement {
+    /// Runs it in a session that has its tables, and what it takes from its transactions beside it.
+    pub(super) async fn run_on_tables(
+        &self,
+        session: &Session,
+        parameters: &[(String, ScalarValue)],
+    ) -> Result<(SendableRecordBatchStream, Option<Arc<TransactionRows>>)> {
+        let parameters = borrow_parameters(parameters);
+        let mut transactions = None;
+        if let Some(statement) = &self.transactions {
+            let frame = session.frame(&statement.sql, &parameters).await?;
+            let columns = TransactionRows::columns(frame.schema().as_arrow());
+            let frame = frame
+                .select_columns(&columns)
+                .map_err(tillhouse_query::into_error)?;
+            let schema = Arc::new(frame.schema().as_arrow().clone());
+            let rows = frame
+                .execute_stream()
+                .await
+                .map_err(tillhouse_query::into_error)?;
+            let rows = tillhouse_query::collect(rows).await?;
+            transactions = Some(Arc::new(TransactionRows::of(&schema, &rows)?));
+        }
+        Ok((
+            session.query_with(&self.sql, &parameters).await?,
+            transactions,
+        ))
+    }
 }
 
 /// The unify statements of a pipeline, all of which fit their contracts.
@@ -61,61 +103,33 @@ pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedS
             Ok(AbortOnDropHandle::new(task))
         })
         .collect::<Result<_>>()?;
+    let mut all = Vec::new();
     for task in planning {
-        let (mut statement, planned) = task
+        let (statement, planned) = task
             .await
             .map_err(|e| Error::internal("planning failed").because(e))?;
-        let planned = match planned {
-            Ok(planned) => planned,
-            Err(error) => {
-                let text = "a unify statement cannot be planned";
-                wrong.push(
-                    Error::config(text)
-                        .at("file", statement.origin.clone())
-                        .because(error),
-                );
-                continue;
-            }
-        };
-        let schema = Arc::clone(&planned.schema);
-        statement.streaming_plan = planned.scans.is_some().then_some(planned);
-        let wanted = statement.table.unified_schema();
-        let mut problems = Vec::new();
-        for field in wanted.fields() {
-            match schema.field_with_name(field.name()) {
-                Err(_) if field.name() == DELETED_AT => {}
-                Err(_) => problems.push(format!("column {:?} is missing", field.name())),
-                Ok(found) if !fits(found.data_type(), field.data_type()) => problems.push(format!(
-                    "column {:?} is {} where {} is wanted",
-                    field.name(),
-                    found.data_type(),
-                    field.data_type()
-                )),
-                Ok(_) => {}
-            }
+        match planned {
+            Ok(planned) => all.push((statement, planned)),
+            Err(error) => wrong.push(
+                Error::config("a unify statement cannot be planned")
+                    .at("file", statement.origin)
+                    .because(error),
+            ),
         }
-        for field in schema.fields() {
-            if wanted.field_with_name(field.name()).is_err() {
-                problems.push(format!("column {:?} is not in the contract", field.name()));
+    }
+    // Others may take columns from the transactions.
+    all.sort_by_key(|(statement, _)| statement.table.name != TRANSACTIONS);
+    let mut transactions = None;
+    for (statement, planned) in all {
+        match checked_statement(pipeline, statement, planned, transactions.as_ref()) {
+            Ok(statement) => {
+                if statement.table.name == TRANSACTIONS {
+                    transactions = Some(Arc::new(statement.clone()));
+                }
+                checked.push(statement);
             }
+            Err(error) => wrong.push(error),
         }
-        if !problems.is_empty() {
-            let table = &statement.table.name;
-            let text = format!(
-                "the result does not fit the contract of unified.{table}: {}",
-                problems.join("; ")
-            );
-            let hint = format!(
-                "The contract is schemas/unified/{table}.yaml; cast or rename the columns named."
-            );
-            wrong.push(
-                Error::config(text)
-                    .at("file", statement.origin.clone())
-                    .hint(hint),
-            );
-            continue;
-        }
-        checked.push(statement);
     }
     refused.append(&mut wrong);
     if refused.is_empty() {
@@ -123,6 +137,88 @@ pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedS
     } else {
         Err(Error::combine(refused))
     }
+}
+
+/// A statement that fits its contract, with what it leaves out.
+fn checked_statement(
+    pipeline: &Pipeline,
+    mut statement: UnifyStatement,
+    planned: PlannedQuery,
+    transactions: Option<&Arc<UnifyStatement>>,
+) -> Result<UnifyStatement> {
+    let transactions = transactions.filter(|of| of.resource == statement.resource);
+    let (omitted, missing) = OmittedColumns::of(
+        &statement.table,
+        &planned.schema,
+        (&pipeline.name, pipeline.source_name),
+        transactions.is_some(),
+    );
+    let wanted = &statement.schema;
+    let mut problems: Vec<String> = missing
+        .iter()
+        .map(|name| format!("column {name:?} is missing"))
+        .collect();
+    let mut unknown = false;
+    for field in planned.schema.fields() {
+        match wanted.field_with_name(field.name()) {
+            Err(_) => {
+                problems.push(format!("column {:?} is not in the contract", field.name()));
+                unknown = true;
+            }
+            Ok(column) if !fits(field.data_type(), column.data_type()) => problems.push(format!(
+                "column {:?} is {} where {} is wanted",
+                field.name(),
+                field.data_type(),
+                column.data_type()
+            )),
+            Ok(_) => {}
+        }
+    }
+    if unknown {
+        let left_out: Vec<&str> = wanted
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .filter(|name| planned.schema.field_with_name(name).is_err())
+            .collect();
+        if !left_out.is_empty() {
+            problems.push(format!("left out are {}", left_out.join(", ")));
+        }
+    }
+    if !problems.is_empty() {
+        let table = &statement.table.name;
+        let text = format!(
+            "the result does not fit the contract of unified.{table}: {}",
+            problems.join("; ")
+        );
+        let hint = format!(
+            "The contract is schemas/unified/{table}.yaml; cast or rename the columns named."
+        );
+        return Err(Error::config(text)
+            .at("file", statement.origin.clone())
+            .hint(hint));
+    }
+    let mut feeds = planned.scans.is_some();
+    if let Some(transactions) = transactions.filter(|_| omitted.inherit()) {
+        // Its rows are anew whenever its transactions are.
+        let needed = |child: &ChildResource| {
+            let names =
+                |s: &UnifyStatement| s.children.iter().any(|c| c.resource == child.resource);
+            names(&statement) || names(transactions)
+        };
+        statement.children = pipeline
+            .children
+            .iter()
+            .filter(|child| child.of == statement.resource && needed(child))
+            .cloned()
+            .collect();
+        let row_wise = |plan: &Option<PlannedQuery>| plan.as_ref().is_some_and(|p| p.row_wise);
+        feeds &= planned.row_wise && row_wise(&transactions.streaming_plan);
+        statement.transactions = Some(Arc::clone(transactions));
+    }
+    statement.streaming_plan = feeds.then_some(planned);
+    statement.omitted = Arc::new(omitted);
+    Ok(statement)
 }
 
 /// Whether a value of type `found` becomes one of type `wanted` without losing anything.
@@ -283,15 +379,90 @@ fn statement(
             && known.iter().any(|name| *name == c.resource)
             && pipeline.reads(c.resource)
     });
+    // A statement that says itself as of when a row is says itself what is gone.
+    let marks_deleted =
+        plan.resource.read_mode == ReadMode::FullRefresh && !asset.text.contains(AS_OF);
     Ok(Some(UnifyStatement {
         table: Arc::clone(table),
-        sql: asset.text.clone(),
+        sql: carry_columns(
+            &asset.text,
+            plan.resource.name,
+            lineage(table.role, marks_deleted),
+        )?,
         origin: asset.origin.clone(),
         resource: plan.resource.name,
         children: children.cloned().collect(),
         errors: RowErrorLog::default(),
+        schema: table.unified_schema(),
+        omitted: Arc::default(),
+        transactions: None,
         streaming_plan: None,
     }))
+}
+
+/// Rows that a statement gives over the tables of a session, with what it leaves out, as they are written; for tests of unify SQL.
+///
+/// `transactions` is the statement of the transactions of the same resource. Errors as a sync does.
+pub async fn rows_of_statement(
+    session: &Session,
+    (table, sql): (&Arc<TableSpec>, &str),
+    transactions: Option<(&Arc<TableSpec>, &str)>,
+    resource: &'static str,
+    parameters: &[(String, ScalarValue)],
+) -> Result<Vec<RecordBatch>> {
+    let text = |name: &str| {
+        let parameter = parameters.iter().find(|(known, _)| known == name);
+        match parameter {
+            Some((_, ScalarValue::Utf8(Some(text)))) => text.clone(),
+            _ => String::new(),
+        }
+    };
+    let made = async |(table, sql): (&Arc<TableSpec>, &str),
+                      transactions: Option<&Arc<UnifyStatement>>| {
+        let sql = carry_columns(sql, resource, lineage(table.role, false))?;
+        let frame = session.frame(&sql, &borrow_parameters(parameters)).await?;
+        let given = frame.schema().as_arrow();
+        let names = (text("pipeline"), text("source"));
+        let (omitted, missing) =
+            OmittedColumns::of(table, given, (&names.0, &names.1), transactions.is_some());
+        let schema = table.unified_schema();
+        let misfit = given.fields().iter().filter(|found| {
+            let wanted = schema.field_with_name(found.name());
+            !wanted.is_ok_and(|wanted| fits(found.data_type(), wanted.data_type()))
+        });
+        let wrong: Vec<&String> = missing
+            .iter()
+            .chain(misfit.map(|field| field.name()))
+            .collect();
+        if !wrong.is_empty() {
+            let text = format!("{} does not fit its contract: {wrong:?}", table.name);
+            return Err(Error::config(text));
+        }
+        Ok(UnifyStatement {
+            table: Arc::clone(table),
+            origin: table.name.clone(),
+            resource,
+            children: Vec::new(),
+            errors: RowErrorLog::default(),
+            schema,
+            transactions: transactions.filter(|_| omitted.inherit()).cloned(),
+            omitted: Arc::new(omitted),
+            streaming_plan: None,
+            sql,
+        })
+    };
+    let of = match transactions {
+        Some(transactions) => Some(Arc::new(made(transactions, None).await?)),
+        None => None,
+    };
+    let statement = made((table, sql), of.as_ref()).await?;
+    let (rows, transactions) = statement.run_on_tables(session, parameters).await?;
+    let misfits = MisfitLog::default();
+    tillhouse_query::collect(rows)
+        .await?
+        .iter()
+        .map(|batch| fit(batch, &statement, transactions.as_deref(), &misfits))
+        .collect()
 }
 
 /// Line and column that an error of the SQL parser names: `... at Line: 3, Column: 7`.
@@ -344,7 +515,7 @@ pub(super) fn parameters(pipeline: &Pipeline) -> StatementParameters {
     all
 }
 
-pub(super) fn borrow_parameters(parameters: &StatementParameters) -> Vec<(&str, ScalarValue)> {
+pub(super) fn borrow_parameters(parameters: &[(String, ScalarValue)]) -> Vec<(&str, ScalarValue)> {
     parameters
         .iter()
         .map(|(name, value)| (name.as_str(), value.clone()))

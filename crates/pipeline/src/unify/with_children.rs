@@ -14,9 +14,7 @@
 use super::catch_up::fit_result;
 use super::changes::{StepChanges, version_batch};
 use super::rows::{cast, collect, text};
-use super::statement::{
-    StatementParameters, UnifyStatement, borrow_parameters, empty_session, parameters,
-};
+use super::statement::{StatementParameters, UnifyStatement, empty_session, parameters};
 use super::{StatementOutcome, UnifiedRowCounts, UnifyTotals, steps};
 use super::{child_counts, lookup, orphans};
 use crate::config::{ChildLink, ChildResource, Pipeline, ResourcePlan};
@@ -242,8 +240,8 @@ async fn take(
     }
     changes.superseded.times.sort_unstable();
     changes.superseded.times.dedup();
-    let result = session
-        .query_with(&statement.sql, &borrow_parameters(parameters))
+    let result = statement
+        .run_on_tables(&session, parameters)
         .await
         .map_err(at)?;
     let (rows, misfits) = fit_result(context, statement, result, step);
