@@ -5,7 +5,6 @@ SELECT
     concat($pipeline, ':', t.site)      AS site_key,
     coalesce(t.l['station_name'], nullif(concat_ws(' ', t.l['brand'], t.l['address']['city'], t.l['address']['street'],
         t.l['address']['house_no']), '')) AS name,
-    NULL                                AS code,
     t.clock                             AS timezone,
     t.l['address']['street']            AS street,
     t.l['address']['house_no']          AS house_number,
@@ -14,10 +13,7 @@ SELECT
     t.l['address']['country_code']      AS country_code,
     CAST(t.l['latitude'] AS DECIMAL(20, 6))  AS latitude,
     CAST(t.l['longitude'] AS DECIMAL(20, 6)) AS longitude,
-    t.l['brand']                        AS brand,
-    $pipeline                           AS pipeline,
-    $source                             AS source,
-    coalesce(t._record_time, t._extracted_at) AS _as_of, t._extracted_at, t._content_hash, t._run_id
+    t.l['brand']                        AS brand
 FROM (
     SELECT
         attributes['location'] AS l,
@@ -27,8 +23,7 @@ FROM (
             coalesce(attributes['location']['address']['country_code'], ''),
             coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
             coalesce(attributes['location']['address']['street'], ''),
-            coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
-        _record_time, _extracted_at, _content_hash, _run_id
+            coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site
     FROM transactions
 ) t
 WHERE t.site IS NOT NULL

@@ -2,9 +2,6 @@
 SELECT
     concat($pipeline, ':', partner)     AS tenant_key,
     partner                             AS tenant_id,
-    partner                             AS name,
-    $pipeline                           AS pipeline,
-    $source                             AS source,
-    coalesce(_record_time, _extracted_at) AS _as_of, _extracted_at, _content_hash, _run_id
+    partner                             AS name
 FROM transactions
 WHERE partner IS NOT NULL

@@ -6,8 +6,6 @@
 -- names no fuel is of category other. The site is its brand and address.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
-    $pipeline                                                        AS pipeline,
-    $source                                                          AS source,
     t.id                                                             AS transaction_id,
     t.partner                                                        AS tenant_id,
     'sale'                                                           AS perspective,
@@ -23,8 +21,6 @@ SELECT
     t.clock                                                          AS timezone,
     t.a['created_at']                                                AS created_at,
     t.a['updated_at']                                                AS updated_at,
-    NULL                                                             AS started_at,
-    NULL                                                             AS ended_at,
     t.a['price_including_vat']                                       AS amount,
     t.a['discount_amount']                                           AS discount_amount,
     t.a['price_without_vat']                                         AS net_amount,
@@ -33,26 +29,11 @@ SELECT
     CASE WHEN t.state = 'completed' THEN t.a['price_including_vat'] END AS paid_amount,
     currency_code(t.a['currency'])                                   AS currency,
     concat($pipeline, ':') || t.site                                 AS site_key,
-    NULL                                                             AS device_key,
     concat($pipeline, ':') || t.site || '/' || t.a['fuel']['pump_number'] AS point_key,
-    NULL                                                             AS client_id,
-    NULL                                                             AS client_type,
     t.a['number_plate']                                              AS license_plate,
     t.a['vin']                                                       AS vin,
     t.a['mileage'] * 0.001                                           AS odometer_km,
-    t.a['driver_vehicle_id']                                         AS driver_number,
-    NULL                                                             AS vehicle_id,
-    NULL                                                             AS vehicle_number,
-    NULL                                                             AS cost_center,
-    NULL                                                             AS additional_info,
-    NULL                                                             AS card_vehicle_number,
-    NULL                                                             AS card_driver_name,
-    NULL                                                             AS receipt_state,
-    NULL                                                             AS receipt_email,
-    NULL                                                             AS terminal_transaction_number,
-    NULL                                                             AS session_id,
-    NULL                                                             AS roaming_session_id,
-    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
+    t.a['driver_vehicle_id']                                         AS driver_number
 FROM (
     SELECT
         id, partner, attributes AS a,
@@ -66,7 +47,6 @@ FROM (
         CASE WHEN attributes['error'] IS NULL THEN 'completed' ELSE 'error' END AS state,
         (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
             OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL
-            OR attributes['fuel']['pump_number'] IS NOT NULL) AS has_fuel,
-        _record_key, _record_time, _load_id, _extracted_at, _content_hash, _run_id
+            OR attributes['fuel']['pump_number'] IS NOT NULL) AS has_fuel
     FROM transactions
 ) t
