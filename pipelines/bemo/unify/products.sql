@@ -2,19 +2,11 @@
 SELECT
     concat($pipeline, ':', t.network, coalesce(t.a['product_code'], t.a['product_family'])) AS product_key,
     t.a['product_code']                                  AS code,
-    NULL                                                 AS barcode,
-    NULL                                                 AS report_name,
-    NULL                                                 AS ledger,
-    NULL                                                 AS subledger,
     coalesce(t.a['product_family'], t.a['product_code']) AS name,
     category_of(t.a['product_category'])                 AS category,
-    canonical_unit(t.a['quantity_unit'])                 AS unit_measure,
-    $pipeline                                            AS pipeline,
-    $source                                              AS source,
-    coalesce(t._record_time, t._extracted_at) AS _as_of, t._extracted_at, t._content_hash, t._run_id
+    canonical_unit(t.a['quantity_unit'])                 AS unit_measure
 FROM (
-    SELECT unnest(transactions) AS a, coalesce(nullif(trim(place_network), '') || '/', '') AS network,
-        _record_time, _extracted_at, _content_hash, _run_id
+    SELECT unnest(transactions) AS a, coalesce(nullif(trim(place_network), '') || '/', '') AS network
     FROM sessions
 ) t
 WHERE t.a['product_code'] IS NOT NULL OR t.a['product_family'] IS NOT NULL

@@ -6,15 +6,11 @@ SELECT
     place_id                            AS code,
     time_zone                           AS timezone,
     trim(address)                       AS street,
-    NULL                                AS house_number,
     city_key                            AS city,
     zip_code                            AS postal_code,
     country_code                        AS country_code,
     CAST(latitude AS DECIMAL(20, 6))    AS latitude,
     CAST(longitude AS DECIMAL(20, 6))   AS longitude,
-    place_network                       AS brand,
-    $pipeline                           AS pipeline,
-    $source                             AS source,
-    coalesce(_record_time, _extracted_at) AS _as_of, _extracted_at, _content_hash, _run_id
+    place_network                       AS brand
 FROM sessions
 WHERE place_id IS NOT NULL
