@@ -4,7 +4,6 @@
 SELECT
     concat($pipeline, ':', t.sale, '/1')                             AS article_key,
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
-    NULL                                                             AS article_id,
     CAST(1 AS BIGINT)                                                AS line_number,
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR) || '/' || CAST(t.product AS VARCHAR) AS product_key,
     t.internal_ref                                                   AS product_code,
@@ -12,36 +11,16 @@ SELECT
     'vending'                                                        AS category,
     'done'                                                           AS state,
     'pc'                                                             AS unit_measure,
-    NULL                                                             AS source_unit,
     -- What is given back takes its piece away.
     CAST(CASE WHEN t.signed_price < 0 OR t.kind_of_type = 'refund' THEN -1 ELSE 1 END AS DECIMAL(18, 6)) AS quantity,
-    NULL                                                             AS free_quantity,
-    NULL                                                             AS max_quantity,
     CASE WHEN t.signed_price < 0 THEN -t.amount ELSE t.amount END    AS unit_price,
     t.amount,
     t.original_amount - t.amount                                     AS discount_amount,
     t.rate                                                           AS tax_percentage,
     included_tax(t.amount, t.rate)                                   AS tax_amount,
-    currency_code(t.currency)                                        AS currency,
-    NULL                                                             AS tariff_code,
-    NULL                                                             AS start_time,
-    NULL                                                             AS end_time,
-    $pipeline                                                        AS pipeline,
-    $source                                                          AS source,
-    CAST(nullif(t.usergroup, 0) AS VARCHAR)                          AS tenant_id,
-    'sale'                                                           AS perspective,
-    coalesce(t.kind_of_type, sale_kind(t.price, 'completed', t.price)) AS kind,
-    concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
-    concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
-    t.occurred_at,
-    month_of(t.occurred_at)                                          AS month,
-    local_date(t.occurred_at, t.time_zone)                           AS business_date,
-    local_hour(t.occurred_at, t.time_zone)                           AS local_hour,
-    t.state                                                          AS transaction_state,
-    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
+    currency_code(t.currency)                                        AS currency
 FROM (
-    SELECT s.*, p.paid, r.rate,
-        CASE WHEN s.kind_of_type = 'refund' THEN 'completed' WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
+    SELECT s.*, r.rate,
         CASE WHEN $price_unit = 'minor' THEN from_minor_units(s.signed_price, s.currency)
             ELSE CAST(s.signed_price AS DECIMAL(18, 4)) END AS amount,
         CASE WHEN s.signed_price < 0 OR s.original_price <= s.price THEN NULL
@@ -53,13 +32,6 @@ FROM (
             CASE WHEN mapped(CAST(salestype AS VARCHAR), $sales_types) = 'refund' AND price > 0 THEN -price ELSE price END AS signed_price
         FROM revenue_transactions
     ) s
-    LEFT JOIN (
-        SELECT r.id, sum(p.price) AS paid
-        FROM payment_transactions p
-        JOIN revenue_transactions r ON r.id = p.revenuetransaction
-        WHERE r.currency IS NULL OR currency_code(coalesce(p.currency, r.currency)) = currency_code(r.currency)
-        GROUP BY r.id
-    ) p ON p.id = s.id
     LEFT JOIN (
         -- A product's rate holds from when the product was changed to it until it was changed again; the first one known, also before.
         SELECT machine, plu, rate, since, row_number() OVER of_product AS nth, lead(since) OVER of_product AS until

@@ -3,9 +3,5 @@ SELECT
     concat($pipeline, ':', id)          AS device_key,
     concat($pipeline, ':') || CAST(location AS VARCHAR) AS site_key,
     name,
-    coalesce(nullif(tag, ''), hostname) AS code,
-    $pipeline                           AS pipeline,
-    $source                             AS source,
-    _extracted_at                       AS _as_of,
-    _deleted_at, _extracted_at, _content_hash, _run_id
+    coalesce(nullif(tag, ''), hostname) AS code
 FROM machines

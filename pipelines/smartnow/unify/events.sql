@@ -8,18 +8,10 @@ SELECT
     t.code,
     t.error_identity,
     t.extra_data                                                     AS description,
-    NULL                                                             AS level,
     t.occurred_at,
     t.resolved_at,
     (CAST(t.resolved_at AS BIGINT) - CAST(t.occurred_at AS BIGINT)) / 1000000 AS duration_seconds,
-    NULL                                                             AS transaction_key,
-    NULL                                                             AS article_key,
-    NULL                                                             AS payment_key,
-    $pipeline                                                        AS pipeline,
-    $source                                                          AS source,
-    NULL                                                             AS tenant_id,
     concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
-    month_of(t.occurred_at)                                          AS month,
-    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
+    month_of(t.occurred_at)                                          AS month
 FROM logs t

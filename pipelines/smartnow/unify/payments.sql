@@ -10,23 +10,13 @@ SELECT
     CAST(t.payment AS VARCHAR)                                       AS payment_id,
     label($labels, 'type', t.payment_type)                           AS type,
     label($labels, 'medium', t.method)                               AS medium,
-    NULL                                                             AS scheme,
-    NULL                                                             AS entry_mode,
-    NULL                                                             AS function,
     payment_method(NULL, coalesce(t.method, t.payment_type), NULL, NULL, NULL) AS method,
     'collected'                                                      AS state,
     CASE WHEN $price_unit = 'minor' THEN from_minor_units(t.paid, coalesce(t.payment_currency, t.sale_currency)) ELSE CAST(t.paid AS DECIMAL(18, 4)) END AS amount,
-    NULL                                                             AS reserved_amount,
     currency_code(t.payment_currency)                                AS currency,
-    NULL                                                             AS card_id,
-    NULL                                                             AS additional_card_id,
-    NULL                                                             AS additional_card_function,
-    NULL                                                             AS identification_id,
     t.exclude <> 0                                                   AS excluded,
     t.report_group,
     t.paid_at                                                        AS created_at,
-    $pipeline                                                        AS pipeline,
-    $source                                                          AS source,
     CAST(nullif(t.usergroup, 0) AS VARCHAR)                          AS tenant_id,
     'sale'                                                           AS perspective,
     CASE WHEN t.has_sale THEN coalesce(t.kind_of_type, sale_kind(t.price, 'completed', t.price)) END AS kind,
@@ -39,8 +29,7 @@ SELECT
     CASE WHEN NOT t.has_sale THEN NULL
         WHEN t.kind_of_type = 'refund' THEN 'completed'
         WHEN coalesce(t.paid_in_all, 0) < t.price THEN 'consumed'
-        ELSE 'completed' END                                         AS transaction_state,
-    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
+        ELSE 'completed' END                                         AS transaction_state
 FROM (
     SELECT s.id IS NOT NULL AS has_sale, s.usergroup, s.price, s.currency AS sale_currency, mapped(CAST(s.salestype AS VARCHAR), $sales_types) AS kind_of_type,
         -- 0 names no sale, as it names no user group.

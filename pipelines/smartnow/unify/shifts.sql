@@ -7,9 +7,5 @@ SELECT
     concat($pipeline, ':') || CAST(nullif(first_transaction, 0) AS VARCHAR) AS first_transaction_key,
     concat($pipeline, ':') || CAST(nullif(last_transaction, 0) AS VARCHAR)  AS last_transaction_key,
     created_at                                                       AS opened_at,
-    closed_at,
-    $pipeline                                                        AS pipeline,
-    $source                                                          AS source,
-    _extracted_at                                                    AS _as_of,
-    _deleted_at, _extracted_at, _content_hash, _run_id
+    closed_at
 FROM shifts

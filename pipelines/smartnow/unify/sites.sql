@@ -2,18 +2,11 @@
 SELECT
     concat($pipeline, ':', id)          AS site_key,
     name,
-    NULL                                AS code,
     time_zone                           AS timezone,
     address                             AS street,
-    NULL                                AS house_number,
     city,
     postcode                            AS postal_code,
     CASE WHEN regexp_like(trim(country), '^[A-Za-z]{2}$') THEN upper(trim(country)) END AS country_code,
     CAST(latitude AS DECIMAL(18, 6))    AS latitude,
-    CAST(longitude AS DECIMAL(18, 6))   AS longitude,
-    NULL                                AS brand,
-    $pipeline                           AS pipeline,
-    $source                             AS source,
-    _extracted_at                       AS _as_of,
-    _deleted_at, _extracted_at, _content_hash, _run_id
+    CAST(longitude AS DECIMAL(18, 6))   AS longitude
 FROM locations

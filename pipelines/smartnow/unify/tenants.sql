@@ -2,9 +2,5 @@
 SELECT
     concat($pipeline, ':', id)          AS tenant_key,
     CAST(id AS VARCHAR)                 AS tenant_id,
-    name,
-    $pipeline                           AS pipeline,
-    $source                             AS source,
-    _extracted_at                       AS _as_of,
-    _deleted_at, _extracted_at, _content_hash, _run_id
+    name
 FROM user_groups

@@ -11,9 +11,6 @@ SELECT
     t.requester_location,
     currency_code(t.currency)                                        AS currency,
     t.created_at                                                     AS occurred_at,
-    $pipeline                                                        AS pipeline,
-    $source                                                          AS source,
-    month_of(t.created_at)                                           AS month,
-    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
+    month_of(t.created_at)                                           AS month
 FROM voucher_logs t
 WHERE canonical_word(t.action) IS DISTINCT FROM 'validate'

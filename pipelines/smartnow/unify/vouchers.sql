@@ -26,9 +26,5 @@ SELECT
         ELSE TRY_CAST(substr(expires_on, 1, 10) AS DATE) END         AS expires_on,
     time_zone                                                        AS timezone,
     created_at,
-    updated_at,
-    $pipeline                                                        AS pipeline,
-    $source                                                          AS source,
-    _extracted_at                                                    AS _as_of,
-    _deleted_at, _extracted_at, _content_hash, _run_id
+    updated_at
 FROM (SELECT *, coalesce(canonical_word(value_type), 'cents') = 'cents' AS in_cents FROM vouchers)
