@@ -3,9 +3,6 @@ SELECT
     concat($pipeline, ':', site_id, '/', device['code']) AS device_key,
     concat($pipeline, ':', site_id)     AS site_key,
     device['name']                      AS name,
-    device['code']                      AS code,
-    $pipeline                           AS pipeline,
-    $source                             AS source,
-    coalesce(_record_time, _extracted_at) AS _as_of, _extracted_at, _content_hash, _run_id
+    device['code']                      AS code
 FROM transactions
 WHERE site_id IS NOT NULL AND device['code'] IS NOT NULL

@@ -7,8 +7,6 @@
 -- The state is the provider's word in its one spelling, else state_derived, which follows HecOne's rule table.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
-    $pipeline                                                        AS pipeline,
-    $source                                                          AS source,
     t.id                                                             AS transaction_id,
     t.mandator_id                                                    AS tenant_id,
     'sale'                                                           AS perspective,
@@ -23,11 +21,9 @@ SELECT
     utc_offset_minutes(t._record_time, t.site['timezone'])           AS utc_offset_minutes,
     t.site['timezone']                                               AS timezone,
     t.invoice['created_at']                                          AS created_at,
-    NULL                                                             AS updated_at,
     array_min(pluck(t.articles, 'start_time'))                       AS started_at,
     array_max(pluck(t.articles, 'end_time'))                         AS ended_at,
     t.invoice['amount']                                              AS amount,
-    NULL                                                             AS discount_amount,
     t.invoice['amount'] - t.invoice['tax_amount']                    AS net_amount,
     t.invoice['tax_amount']                                          AS tax_amount,
     CASE WHEN t.invoice['tax_amount'] IS NULL THEN 'unknown' ELSE 'reported' END AS tax_origin,
@@ -39,10 +35,8 @@ SELECT
     t.client['id']                                                   AS client_id,
     canonical_word(t.client['type'])                                 AS client_type,
     t.customer_data['license_plate']                                 AS license_plate,
-    NULL                                                             AS vin,
     t.customer_data['odometer']                                      AS odometer_km,
     t.customer_data['driver_number']                                 AS driver_number,
-    NULL                                                             AS vehicle_id,
     t.customer_data['vehicle_number']                                AS vehicle_number,
     t.customer_data['cost_center']                                   AS cost_center,
     t.customer_data['additional_info']                               AS additional_info,
@@ -52,8 +46,7 @@ SELECT
     t.receipt['email']                                               AS receipt_email,
     t.terminal_transaction_number,
     t.session_id,
-    t.session_id                                                     AS roaming_session_id,
-    t._record_key, t._record_time, t._load_id, t._extracted_at, t._content_hash, t._run_id
+    t.session_id                                                     AS roaming_session_id
 FROM (
     SELECT *,
         canonical_word(state) AS said_state,
