@@ -11,7 +11,7 @@
 //! Statements that leave to the transaction what is its own run batch by batch, and so does `transactions.sql`, whose rows of the same batch
 //! fill theirs in. It is handed each batch first and waits for none of them.
 //!
-//! Invariant: nothing is in a unified table before [`Feed::finish`]; a feed that is dropped leaves only files that no commit names.
+//! Invariant: nothing is in a unified table before [`RunningStatements::finish`]; a feed that is dropped leaves only files that no commit names.
 //! Whoever pushes waits for the slowest statement, so that a few batches are in memory, however many come.
 
 use super::misfits::{MisfitLog, StatementOrigin, fit};

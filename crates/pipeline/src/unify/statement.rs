@@ -30,7 +30,7 @@ pub(super) struct UnifyStatement {
     pub(super) resource: &'static str,
     /// The children of that resource that it names too.
     pub(super) children: Vec<ChildResource>,
-    /// What its plan could not compute.
+    /// Values that its plan could not compute.
     pub(super) errors: RowErrorLog,
     /// The columns of its table.
     pub(super) schema: SchemaRef,
@@ -221,7 +221,7 @@ fn checked_statement(
     Ok(statement)
 }
 
-/// Whether a value of type `found` becomes one of type `wanted` without losing anything.
+/// True if a value of type `found` becomes one of type `wanted` without losing anything.
 fn fits(found: &DataType, wanted: &DataType) -> bool {
     use DataType as T;
     match (found, wanted) {
