@@ -3,11 +3,12 @@
 //! Invariant: `Display` is one line and never holds a secret or a value of a record; `Debug` is the whole story.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Kind of a failure. The command line derives its exit code from it.
+/// What kind of thing went wrong. The command line derives its exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -54,14 +55,15 @@ impl ErrorKind {
     }
 }
 
-/// A failure: subject, place, cause, whether it may be retried, and a hint.
+/// What failed, where, why, whether it may be retried, and what the user can do. Clones share the error underneath.
+#[derive(Clone)]
 pub struct Error {
     kind: ErrorKind,
     message: String,
     context: Vec<(&'static str, String)>,
     hint: Option<String>,
     retryable: bool,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     /// Errors that were found together.
     parts: Vec<Error>,
 }
@@ -193,7 +195,7 @@ impl Error {
     /// Keeps the error underneath. Its text is shown, so it must not hold secrets.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -214,17 +216,18 @@ impl Error {
             cause = error.source();
         }
         if causes.iter().any(|text| rewrite(text) != *text) {
-            self.source = Some(rewrite(&causes.join(": ")).into());
+            let text: Box<dyn std::error::Error + Send + Sync> = rewrite(&causes.join(": ")).into();
+            self.source = Some(Arc::from(text));
         }
         self
     }
 
-    /// Kind of this failure.
+    /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Message without the places.
+    /// What failed, without the places.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -234,12 +237,12 @@ impl Error {
         &self.context
     }
 
-    /// Hint on what to do now, if there is one.
+    /// What to do now, if somebody knows.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// True if a retry can help.
+    /// Whether trying the same thing again can help.
     pub fn is_retryable(&self) -> bool {
         self.retryable
     }
@@ -387,6 +390,12 @@ mod tests {
         assert_eq!(
             (rewritten.to_string().as_str(), rewritten.hint_text()),
             ("a: ...", Some("... it"))
+        );
+        let clone = error.clone();
+        assert_eq!(clone.to_string(), error.to_string());
+        assert!(
+            std::error::Error::source(&clone).is_some_and(|e| e.is::<std::io::Error>()),
+            "the cause keeps its type"
         );
         let debug = format!("{error:?}");
         assert!(
