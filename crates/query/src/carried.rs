@@ -174,7 +174,7 @@ fn carry_relation(
     }
 }
 
-/// Whether an item of a SELECT has this name.
+/// True if an item of a SELECT has this name.
 fn gives(item: &SelectItem, name: &str) -> bool {
     match item {
         SelectItem::UnnamedExpr(Expr::Identifier(ident)) => ident.value == name,
@@ -189,7 +189,7 @@ fn gives(item: &SelectItem, name: &str) -> bool {
     }
 }
 
-/// Whether an item gives all columns of the relation.
+/// True if an item gives all columns of the relation.
 fn is_wildcard_of(item: &SelectItem, qualifier: &Option<Ident>) -> bool {
     match item {
         SelectItem::Wildcard(_) => true,

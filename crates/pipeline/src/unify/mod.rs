@@ -1,14 +1,14 @@
 //! Unify: the records whose newest version is new, through the pipeline's SQL, into the unified tables.
 //!
 //! ```text
-//!   live        landing --rows it just wrote------------+
-//!   alone       source table, _load_id in (done, target] --+--> unify/<table>.sql --> rows of the contract
-//!   family      the same, joined with its children -----+      --> remove the records' old rows, add these, move `done`: one commit
+//!   streaming      landing --rows it just wrote------------+
+//!   catch_up       source table, _load_id in (done, target] --+--> unify/<table>.sql --> rows of the contract
+//!   with_children  the same, joined with its children -----+      --> remove the records' old rows, add these, move `done`: one commit
 //! ```
 //!
 //! Invariant: every unified table moves from one package number to a higher one in a single commit that also remembers the number,
-//! so a step that was interrupted is simply taken again, by `alone` or `family`. A result that does not fit its contract is refused
-//! before any request.
+//! so a step that was interrupted is simply taken again, by `catch_up` or `with_children`. A result that does not fit its contract
+//! is refused before any request.
 
 mod catch_up;
 mod changes;

@@ -115,7 +115,7 @@ impl OmittedColumns {
         (omitted, missing)
     }
 
-    /// Whether some are the transaction's.
+    /// True if some are the transaction's.
     pub(super) fn inherit(&self) -> bool {
         !self.inherited.is_empty()
     }
