@@ -8,7 +8,7 @@ use std::sync::Arc;
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of thing went wrong. The command line derives its exit code from it.
+/// Kind of a failure. The command line derives its exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -55,7 +55,8 @@ impl ErrorKind {
     }
 }
 
-/// What failed, where, why, whether it may be retried, and what the user can do. Clones share the error underneath.
+/// A failure: subject, place, cause, whether it may be retried, and a hint. Clones share the error
+/// underneath.
 #[derive(Clone)]
 pub struct Error {
     kind: ErrorKind,
@@ -222,12 +223,12 @@ impl Error {
         self
     }
 
-    /// What kind of failure this is.
+    /// Kind of this failure.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What failed, without the places.
+    /// Message without the places.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -237,12 +238,12 @@ impl Error {
         &self.context
     }
 
-    /// What to do now, if somebody knows.
+    /// Hint on what to do now, if there is one.
     pub fn hint_text(&self) -> Option<&str> {
         self.hint.as_deref()
     }
 
-    /// Whether trying the same thing again can help.
+    /// True if a retry can help.
     pub fn is_retryable(&self) -> bool {
         self.retryable
     }
