@@ -251,11 +251,16 @@ struct NamedResources {
 
 /// The statements of a pipeline whose resource it reads; those of resources that the configuration leaves out have nothing to do. And what is wrong with the others.
 fn statements(engine: &QueryEngine, pipeline: &Pipeline) -> (Vec<UnifyStatement>, Vec<Error>) {
-    let (mut statements, mut wrong, mut named) =
-        (Vec::new(), Vec::new(), NamedResources::default());
+    let (mut statements, mut named) = (Vec::new(), NamedResources::default());
+    let mut wrong: Vec<Error> = Vec::new();
     for asset in &pipeline.unify {
         match statement(engine, pipeline, asset, &mut named) {
             Ok(statement) => statements.extend(statement),
+            // Several statements may lack the same.
+            Err(error)
+                if wrong
+                    .iter()
+                    .any(|other| other.to_string() == error.to_string()) => {}
             Err(error) => wrong.push(error),
         }
     }
@@ -364,7 +369,6 @@ fn statement(
             plan.resource.name
         ))
         .at("pipeline", pipeline.name.clone())
-        .at("file", asset.origin.clone())
         .hint(format!(
             "Add {missing} to the pipeline's resources, or leave {} out of them.",
             plan.resource.name
