@@ -3,6 +3,7 @@
 //! Invariant: a body whose status is `Error` or `Failed` is never taken for a page, whatever the HTTP status; what be-mo writes is shown scrubbed.
 
 use serde::Deserialize;
+use serde_json::Value;
 use tillhouse_extract::{HttpRefusal, Redactor, ReportedFailure, envelope};
 use tillhouse_model::{Error, ErrorKind};
 
@@ -18,6 +19,8 @@ pub(crate) struct BemoErrorEnvelope {
     status: String,
     #[serde(default)]
     errors: Option<Vec<BemoErrorItem>>,
+    #[serde(default)]
+    message: Option<Value>,
 }
 
 /// One error of an envelope.
@@ -51,6 +54,7 @@ impl BemoErrorEnvelope {
             .iter()
             .flatten()
             .filter_map(|item| item.message.as_deref().or(item.code.as_deref()))
+            .chain(self.message.as_ref().and_then(Value::as_str))
             .filter(|text| !text.trim().is_empty())
             .collect();
         words.join("; ")
@@ -312,6 +316,16 @@ mod tests {
             fault("so it is", true)
         );
         assert_eq!(verdict(br#"{"data":[],"status":"error"}"#), fault("", true));
+        let today = r#"{"status":"Error","message":"Nichts da heute","data":null}"#;
+        assert_eq!(verdict(today.as_bytes()), fault("Nichts da heute", true));
+        let error = told(200, today);
+        assert!(error.message().contains("Nichts da heute"), "{error}");
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|hint| hint.contains(r#"empty_messages: ["Nichts da heute"]"#)),
+            "{error:?}"
+        );
         for page in [
             &br#"{"status":"Success","errors":null,"data":[{"status":"Error"}]}"#[..],
             br#"{"data":[]}"#,

@@ -137,7 +137,7 @@ impl BemoSessionList {
             }
             HttpOutcome::Refused(refusal) => return Err(explained(refusal)),
         };
-        let next = self.next(&response);
+        let (next, declared_total) = (self.next(&response), response.range_total());
         let HttpResponse {
             bytes,
             requested_at,
@@ -154,7 +154,7 @@ impl BemoSessionList {
             })?;
         let page = Page {
             bytes,
-            declared_total: None,
+            declared_total,
             requested_at,
             scope: Some(self.account),
             restarts_listing: false,
@@ -298,7 +298,8 @@ impl Source for BemoSource {
             .unwrap_or(Timestamp::MIN)
             .min(slice.window.from());
         let to = match by {
-            ReadBy::EventTime => start(to)
+            // The last date may be meant, all day long.
+            ReadBy::EventTime => start(to.tomorrow().unwrap_or(Date::MAX))
                 .checked_add(BEHIND)
                 .unwrap_or(Timestamp::MAX)
                 .max(slice.window.to()),

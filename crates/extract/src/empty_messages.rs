@@ -39,6 +39,15 @@ impl EmptyMessages {
         self.0.iter().any(|known| fits(known, &text))
     }
 
+    /// Advice on a message, scrubbed as it was shown, that may mean that there is nothing.
+    pub(crate) fn hint(message: &str) -> String {
+        format!(
+            "If it means that there is nothing, say so in the pipeline's connection: empty_messages: [{}]. If not, run `tillhouse sync` \
+             again later; if it stays so, ask the provider.",
+            Self::written(message)
+        )
+    }
+
     /// A message, scrubbed as it was shown, as somebody may write it into such a list.
     pub(crate) fn written(message: &str) -> String {
         let open = message.replace('…', "*").replace("***", "*");

@@ -7,7 +7,7 @@
 //! be asked for again. So beside an empty list everything counts that is not known to be good: what is known to be bad is an error, and a text
 //! of which neither is known is asked about again, and then believed only where the envelope says itself that all is well.
 //!
-//! The words themselves are data: `complaint/words.txt`. What they leave open a connection can say ([`EmptyMessages`]).
+//! The words themselves are data: `envelope_error/words.txt`. What they leave open a connection can say ([`EmptyMessages`]).
 //!
 //! Rejected: a list of whole bodies, which has no end; and the end of a listing by any text at all, to which an API that greets every caller
 //! would never come.
@@ -18,6 +18,8 @@ use crate::empty_messages::EmptyMessages;
 use crate::{envelope, refusal_cause};
 use reqwest::StatusCode;
 use serde_json::Value;
+use std::collections::HashSet;
+use std::sync::LazyLock;
 use tillhouse_model::Error;
 use tillhouse_model::json::{BYTE_ORDER_MARK, JsonScanResult, JsonScanner};
 use vocabulary::WORDS;
@@ -46,11 +48,9 @@ impl EnvelopeError {
             )),
         };
         error.hint(match (self, words) {
-            (Self::Remark | Self::Note, Some(words)) => format!(
-                "If it means that there is nothing, say so in the pipeline's connection: empty_messages: [{}]. If not, run `tillhouse sync` \
-                 again later; if it stays so, ask the provider.",
-                EmptyMessages::written(words)
-            ),
+            (Self::Remark | Self::Note, Some(words)) => EmptyMessages::hint(words),
+            // It may be the server's way to say that there is nothing.
+            (Self::Failure, Some(words)) if !fails(words) => EmptyMessages::hint(words),
             _ => "Run `tillhouse sync` again later; if it stays so, ask the provider.".to_owned(),
         })
     }
@@ -60,7 +60,10 @@ impl EnvelopeError {
 pub(crate) fn of(page: &[u8]) -> Option<EnvelopeError> {
     let judged = judge(page);
     match judged.complaint {
-        Some(EnvelopeError::Remark) if judged.is_well => Some(EnvelopeError::Note),
+        // Whatever the envelope says beside it, an error's key is no place for good news.
+        Some(EnvelopeError::Remark) if judged.is_well && !judged.names_nothing => {
+            Some(EnvelopeError::Note)
+        }
         complaint => complaint,
     }
 }
@@ -91,6 +94,8 @@ struct EnvelopeFindings {
     beyond_words: Option<EnvelopeError>,
     /// An error was named, under a key for that.
     names_error: bool,
+    /// Under such a key stood that there is nothing.
+    names_nothing: bool,
     /// The envelope says that it succeeded, or that there is nothing.
     is_well: bool,
 }
@@ -163,16 +168,9 @@ fn walk<'v>(
     judged: &mut EnvelopeFindings,
 ) {
     for (key, value) in fields {
-        let key: String = key
-            .chars()
-            .filter(|c| c.is_alphanumeric())
-            .flat_map(char::to_lowercase)
-            .collect();
+        let key = spelled(key);
         let key = key.as_str();
-        if WORDS.errors.iter().any(|error| key.contains(error))
-            || key.starts_with("fault")
-            || WORDS.failures.has(key)
-        {
+        if is_of_errors(key) {
             named(key, value, judged);
         } else if WORDS.cuts.has(key) {
             cut(key, value, judged);
@@ -203,6 +201,89 @@ fn walk<'v>(
                 judged,
             );
         }
+    }
+}
+
+/// A key in lower case, by its letters and digits.
+fn spelled(key: &str) -> String {
+    key.chars()
+        .filter(|c| c.is_alphanumeric())
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+/// True if a key is made for an error.
+fn is_of_errors(key: &str) -> bool {
+    WORDS.errors.iter().any(|error| key.contains(error))
+        || key.starts_with("fault")
+        || WORDS.failures.has(key)
+}
+
+/// True if an answer explains itself in words, whatever they say.
+pub(crate) fn explains(page: &[u8]) -> bool {
+    let page = page.strip_prefix(BYTE_ORDER_MARK).unwrap_or(page);
+    match serde_json::from_slice::<Value>(page) {
+        Ok(Value::Object(fields)) => fields
+            .iter()
+            .any(|(key, value)| WORDS.texts.has(&spelled(key)) && has_text(value)),
+        Ok(text @ Value::String(_)) => has_text(&text),
+        _ => false,
+    }
+}
+
+fn has_text(value: &Value) -> bool {
+    match value {
+        Value::String(text) => !text.trim().is_empty(),
+        Value::Array(items) => items.iter().any(has_text),
+        Value::Object(fields) => fields.values().any(has_text),
+        _ => false,
+    }
+}
+
+/// True if a page says, beside a text that is known, another one that is about a failure, or about which nothing is known. What stands with a
+/// known text in one error (its title, its code) belongs to it; a word alone says nothing that a text would not say better.
+pub(crate) fn says_more(page: &[u8], is_known: &dyn Fn(&str) -> bool) -> bool {
+    let page = page.strip_prefix(BYTE_ORDER_MARK).unwrap_or(page);
+    match serde_json::from_slice::<Value>(page) {
+        Ok(Value::Object(fields)) => fields.iter().any(|(key, value)| {
+            let key = spelled(key);
+            let is_told = is_of_errors(&key) || WORDS.texts.has(&key) || WORDS.warnings.has(&key);
+            if is_told {
+                tells_more(value, is_known)
+            } else {
+                // One level of wrapping.
+                WORDS.wrappers.has(&key)
+                    && value.as_object().is_some_and(|fields| {
+                        fields.iter().any(|(key, value)| {
+                            let key = spelled(key);
+                            (is_of_errors(&key)
+                                || WORDS.texts.has(&key)
+                                || WORDS.warnings.has(&key))
+                                && tells_more(value, is_known)
+                        })
+                    })
+            }
+        }),
+        _ => false,
+    }
+}
+
+fn tells_more(value: &Value, is_known: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => {
+            text.trim().contains(char::is_whitespace)
+                && !is_known(text)
+                && !is_good(text)
+                && !WORDS.no_error.has(&text.trim().to_lowercase())
+        }
+        Value::Array(items) => items.iter().any(|item| tells_more(item, is_known)),
+        Value::Object(fields) => {
+            let is_its_own = fields
+                .values()
+                .any(|field| field.as_str().is_some_and(is_known));
+            !is_its_own && fields.values().any(|field| tells_more(field, is_known))
+        }
+        _ => false,
     }
 }
 
@@ -258,7 +339,7 @@ fn named(key: &str, value: &Value, judged: &mut EnvelopeFindings) {
         // `{"error": "no transactions found"}`.
         Value::String(text) if is_good(text) => {
             judged.add(EnvelopeError::Remark);
-            judged.is_well = true;
+            judged.names_nothing = true;
         }
         _ => {
             judged.add(EnvelopeError::Failure);
@@ -371,12 +452,62 @@ pub(crate) fn fails(text: &str) -> bool {
     !counted.starts_with("0 error") && WORDS.bad.is_in(&words_of(text))
 }
 
-/// True if a text says that all is well, or that there is nothing.
+/// True if a text says that all is well, or that there is nothing, and not a word more.
 fn is_good(text: &str) -> bool {
     let words = words_of(text);
     let is_well = || words.contains(" found ") || WORDS.good.is_in(&words);
     !fails(text)
-        && (says_nothing_is_there(text, &words) || (!WORDS.negations.is_in(&words) && is_well()))
+        && !counts_parts(text)
+        && (says_nothing_is_there(text, &words)
+            || (!WORDS.negations.is_in(&words) && is_well() && is_harmless(&words, true)))
+}
+
+/// True if every one of some words is known to take nothing from a text that there is nothing, or where it `is_well` that all is well.
+fn is_harmless(words: &str, is_well: bool) -> bool {
+    let is_known = |word: &str| {
+        word.len() == 1
+            || WORDS.harmless.has(word)
+            || WORDS.things.ends(word)
+            || NOTHING_WORDS.contains(word)
+            || (is_well && WORDS.good.has(word))
+    };
+    words.split_whitespace().all(is_known)
+}
+
+/// The single words of the lists that say that there is nothing.
+static NOTHING_WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+    [
+        &WORDS.nothing,
+        &WORDS.nothing_phrases,
+        &WORDS.denials,
+        &WORDS.negations,
+        &WORDS.not_there,
+        &WORDS.fillers,
+    ]
+    .into_iter()
+    .flat_map(|list| list.iter())
+    .flat_map(str::split_whitespace)
+    .collect()
+});
+
+/// True if a text counts a part of a whole: `2 of 3`, `2/3`.
+fn counts_parts(text: &str) -> bool {
+    let text = text.to_lowercase().replace('/', " / ");
+    let words: Vec<&str> = text
+        .split_whitespace()
+        .map(|word| word.trim_matches(|c: char| !c.is_alphanumeric() && c != '/'))
+        .collect();
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    words.windows(3).any(|three| {
+        let [part, of, whole] = three else {
+            return false;
+        };
+        is_number(part)
+            && is_number(whole)
+            && ["of", "/", "von", "sur", "de", "van", "out"].contains(of)
+            && part != whole
+            && !(*of == "/" && text.matches('/').count() > 1)
+    })
 }
 
 /// True if a text, whose words are given too, says that there is nothing.
@@ -384,6 +515,9 @@ fn says_nothing_is_there(text: &str, words: &str) -> bool {
     let letters: String = words.split_whitespace().collect();
     if WORDS.nothing.has(&letters) {
         return true;
+    }
+    if !is_harmless(words, false) {
+        return false;
     }
     let is_denied = || {
         WORDS.denials.iter().any(|denial| {
@@ -537,6 +671,8 @@ mod tests {
             r#"{"message":"empty reply from upstream","data":[]}"#,
             r#"{"message":"API v2.0 data service starting","data":[]}"#,
             r#"{"message":"Session not found","data":[]}"#,
+            r#"{"error":"no transactions found","data":[]}"#,
+            r#"{"error":"No records found","status":"ok","data":[]}"#,
         ] {
             assert_eq!(of(page.as_bytes()), Some(EnvelopeError::Remark), "{page}");
         }
@@ -545,7 +681,6 @@ mod tests {
             r#"{"success":true,"message":"boom","data":[]}"#,
             r#"{"code":200,"message":"boom","data":[]}"#,
             r#"{"meta":{"total":0},"message":"boom","data":[]}"#,
-            r#"{"error":"no transactions found","data":[]}"#,
         ] {
             assert_eq!(of(page.as_bytes()), Some(EnvelopeError::Note), "{page}");
         }
@@ -648,6 +783,21 @@ mod tests {
             "Niets gevonden",
             "0 rijen",
             "Lege lijst",
+            "No transactions available",
+            "No data yet for this period",
+            "No data available at this time.",
+            "No records returned",
+            "No transactions between 2026-01-01T00:00:00Z and 2026-01-31",
+            "There were no sales on Monday, 5 January 2026",
+            "Keine Transaktionen verfügbar",
+            "Noch keine Daten für diesen Zeitraum",
+            "Im Zeitraum vom 01.01.2026 bis 31.01.2026 sind keine Belege vorhanden",
+            "Aucune transaction disponible",
+            "Pas encore de données pour cette période",
+            "No hay transacciones disponibles",
+            "Aún no hay datos para este periodo",
+            "Geen transacties beschikbaar",
+            "Nog geen gegevens voor deze periode",
         ] {
             let page = serde_json::json!({ "message": message, "data": [] }).to_string();
             assert_eq!(of(page.as_bytes()), None, "{message}");
@@ -672,6 +822,74 @@ mod tests {
     }
 
     #[test]
+    fn what_begins_like_nothing_and_goes_on_is_not_believed() {
+        for message in [
+            "0 rows, query cancelled",
+            "0 results (2 of 3 nodes)",
+            "Nothing found - replication in progress",
+            "No data available yet, import still running",
+            "Keine Daten gefunden, Dienst gestört",
+            "No data (stale cache)",
+            "no records loaded from replica",
+            "No data received from HecOne core",
+            "No sessions found, license has lapsed",
+            "No data: access restricted to site 7",
+            "No data could be loaded",
+            "No records returned because the database is read-only",
+            "No records from 2 of 3 machines",
+            "0 results, 1/2 pages",
+            "Nichts gefunden, Import läuft noch",
+            "Keine Daten, Synchronisation läuft",
+            "Aucune donnée, service en cours de mise à jour",
+            "Liste vide : réplication en retard",
+            "No hay datos, importación en curso",
+            "Sin datos: servicio detenido",
+            "Geen gegevens, import loopt nog",
+            "Niets gevonden, dienst gestopt",
+            "OK, but the import is still running",
+            "0 records, see ticket",
+            "Keine Zugangsdaten",
+        ] {
+            let page = serde_json::json!({ "message": message, "data": [] }).to_string();
+            let found = of(page.as_bytes());
+            assert!(
+                found.is_some_and(|found| found >= EnvelopeError::Remark),
+                "{message}: {found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_second_error_is_seen_beside_a_text_that_is_known() {
+        let known = |text: &str| text == "nix da";
+        for (page, more) in [
+            (r#"{"message":"nix da","data":[]}"#, false),
+            (
+                r#"{"status":"Error","message":"nix da","data":null}"#,
+                false,
+            ),
+            (
+                r#"{"errors":[{"title":"Not Found","detail":"nix da"}]}"#,
+                false,
+            ),
+            (r#"{"error":"nix da","code":"E 17","data":[]}"#, false),
+            (r#"{"error":"nix da","message":"No data found"}"#, false),
+            (r#"{"message":"nix da","error":"database is down"}"#, true),
+            (r#"{"errors":["nix da","The licence has lapsed"]}"#, true),
+            (
+                r#"{"errors":[{"detail":"nix da"},{"detail":"replica is behind"}]}"#,
+                true,
+            ),
+            (
+                r#"{"meta":{"warning":"result cut at node 3"},"message":"nix da"}"#,
+                true,
+            ),
+        ] {
+            assert_eq!(says_more(page.as_bytes(), &known), more, "{page}");
+        }
+    }
+
+    #[test]
     fn the_error_says_how_a_message_is_let_through() {
         let hint = |complaint: EnvelopeError, words| {
             complaint
@@ -687,5 +905,9 @@ mod tests {
         );
         assert!(!hint(EnvelopeError::Remark, None).contains("empty_messages"));
         assert!(!hint(EnvelopeError::Failure, Some("down")).contains("empty_messages"));
+        assert!(
+            hint(EnvelopeError::Failure, Some("Nichts da heute"))
+                .contains(r#"empty_messages: ["Nichts da heute"]"#)
+        );
     }
 }

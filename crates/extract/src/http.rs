@@ -15,14 +15,18 @@ use crate::paging::{self, ListingOptions, RereadAllowance, RereadCounter, Totals
 use crate::proxy;
 use crate::redact::{self, Redactor};
 use crate::refusal_cause;
-use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, StatusCode};
+use crate::request::{
+    HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, StatusCode, range_total,
+};
 use crate::retry::{AttemptFailure, RetryPolicy, is_transient};
 use crate::retry_after::{is_used_up, retry_after};
 use crate::source::SourceLimits;
 use crate::throttle::Throttle;
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE,
+};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -455,8 +459,14 @@ impl HttpClientInner {
         self.shared
             .bytes
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        // An answer that calls itself a part says of nothing that it is all.
+        let is_part = status == StatusCode::PARTIAL_CONTENT && request.lists.is_some();
+        if is_part {
+            self.judge_part(request, response.headers(), &bytes)?;
+        }
         let said_empty = request
             .lists
+            .filter(|_| !is_part)
             .and_then(|at| paging::said_empty(&bytes, at, &self.limits.empty_messages));
         let is_said_empty = said_empty.is_some();
         let bytes = said_empty.unwrap_or(bytes);
@@ -509,7 +519,7 @@ impl HttpClientInner {
                 source = self.source,
                 resource = &*request.resource,
                 url = redact::url(&request.url),
-                "the server gives no records and says: {}; it says so again and again, and that all is well",
+                "the server gives no records and says: {}; it says so again and again, and its envelope that all is well",
                 refusal
                     .message
                     .as_deref()
@@ -527,6 +537,40 @@ impl HttpClientInner {
             url,
             requested_at,
         }))
+    }
+
+    /// The error of a list's part (206) without records; a warning about one with records, whose end is none.
+    fn judge_part(
+        &self,
+        request: &HttpRequest,
+        headers: &HeaderMap,
+        bytes: &[u8],
+    ) -> Result<(), AttemptFailure> {
+        let status = StatusCode::PARTIAL_CONTENT;
+        let Some(records_at) = request.lists else {
+            return Ok(());
+        };
+        if paging::is_empty(bytes, records_at) {
+            let words = self
+                .shared
+                .redactor
+                .provider_message(&bytes[..bytes.len().min(EXPLANATION)]);
+            let said = words.map(|words| format!(": {words}")).unwrap_or_default();
+            let error = Error::protocol(format!(
+                "the server answered {status} without records, which is no whole answer{said}"
+            ));
+            return Err(AttemptFailure::transient(error.hint(
+                "Run `tillhouse sync` again later; if it stays so, ask the provider.",
+            )));
+        }
+        tracing::warn!(
+            source = self.source,
+            resource = &*request.resource,
+            url = redact::url(&request.url),
+            total = range_total(status, headers),
+            "the server answered {status}: it says itself that these records are not all"
+        );
+        Ok(())
     }
 
     /// Sends a request, and follows where it is redirected within the origin. Any other redirect is the answer it is.

@@ -46,7 +46,7 @@ pub use by_offset::{OffsetPage, PageOffset, by_offset};
 pub use by_page::{NextPage, NumberedPage, PageNumbering, PagePosition, by_page};
 pub use keys::RecordId;
 pub use records::normalise_empty;
-pub(crate) use records::{complaint, said_empty};
+pub(crate) use records::{complaint, is_empty, said_empty};
 pub use tally::TotalsClaim;
 
 use crate::envelope;

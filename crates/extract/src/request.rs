@@ -2,7 +2,8 @@
 //!
 //! Invariant: `Debug` of a [`HttpRequest`] and of an answer shows no header's value, no query's value and no body.
 
-use crate::{redact, refusal_cause};
+use crate::empty_messages::EmptyMessages;
+use crate::{envelope_error, redact, refusal_cause};
 use bytes::Bytes;
 pub use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
@@ -158,6 +159,27 @@ pub struct HttpResponse {
     pub requested_at: jiff::Timestamp,
 }
 
+impl HttpResponse {
+    /// Number of records in all that an answer with a part of them (206) declares in `Content-Range` (`items 0-99/240`); `None` for any other
+    /// answer, and where bytes are counted.
+    pub fn range_total(&self) -> Option<u64> {
+        range_total(self.status, &self.headers)
+    }
+}
+
+/// See [`HttpResponse::range_total`].
+pub(crate) fn range_total(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+    let range = headers
+        .get(reqwest::header::CONTENT_RANGE)
+        .filter(|_| status == StatusCode::PARTIAL_CONTENT)?;
+    let (range, total) = range.to_str().ok()?.rsplit_once('/')?;
+    total
+        .trim()
+        .parse()
+        .ok()
+        .filter(|_| !range.trim_start().to_ascii_lowercase().starts_with("bytes"))
+}
+
 impl fmt::Debug for HttpResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -268,7 +290,13 @@ impl HttpRefusal {
                 Error::new(ErrorKind::Unauthorized, format!("the server refuses our token{said}"))
                     .hint("If a new one does not help either, check the credentials in the pipeline's connection, and the clocks.")
             }
-            (200..=299, _) => Error::protocol(format!("the server answered {status} with an error in it{said}")),
+            (200..=299, _) => {
+                let error = Error::protocol(format!("the server answered {status} with an error in it{said}"));
+                match said.strip_prefix(": ") {
+                    Some(words) if !envelope_error::fails(words) => error.hint(EmptyMessages::hint(words)),
+                    _ => error,
+                }
+            }
             (401, _) => Error::new(ErrorKind::Unauthorized, format!("the server refused our credentials{said}"))
                 .hint("Check the credentials in the pipeline's connection."),
             (403, _) => {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tillhouse_model::reconcile::{ProviderFigures, ReconcileAgainst};
 use tillhouse_model::{Error, ErrorKind, Filter, ReadBy, Resource, Result, Slice, Window};
+
+/// Overlap of neighbouring windows: the resolution of the coarsest API.
+const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
 
 /// One response, as it came, and what its envelope says of the rest.
 #[derive(Debug, Clone)]
@@ -117,7 +120,8 @@ impl Default for SourceLimits {
 /// Every source is tested against it by the clauses of the module `testing` (feature `testing`), over a server that misbehaves.
 ///
 /// - **Complete**: the pages of a slice hold every record whose time, as the provider sees it, lies in the slice's window. They
-///   may hold more (neighbouring slices may overlap), and the same record more than once; landing drops what it knows. What
+///   may hold more, and neighbouring slices do overlap ([`overlapping_window`]) where the server may take either end of a window for outside of
+///   it: the record on the end of one and the start of the other is in one of them. They may hold the same record more than once; landing drops what it knows. What
 ///   arrives, changes or vanishes while pages are read hides none of the records that are there throughout; where an API leaves
 ///   no way to be sure of that, its total tells, or the look-back reads it again.
 /// - **Every row, or an error**: a slice ends well only where as many records came, repeats counted, as the largest total says that its
@@ -241,6 +245,14 @@ pub async fn check_page<T, F: Future<Output = Result<T>>>(
         ))),
         outcome => outcome,
     }
+}
+
+/// A window as it is asked for where the API cuts time by the second: in whole seconds, and a second earlier. A server may take a window's start for
+/// outside of it; then only a neighbour that overlaps brings the record on it.
+pub fn overlapping_window(window: Window) -> Window {
+    let window = window.in_seconds();
+    let from = window.from().checked_sub(OVERLAP).unwrap_or(Timestamp::MIN);
+    Window::new(from, window.to()).unwrap_or(window)
 }
 
 /// A stream that is an error and nothing else.

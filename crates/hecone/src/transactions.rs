@@ -18,7 +18,7 @@ use tillhouse_extract::{
     PathTemplate, RecordEndpoint, RecordLookup, ServerClaim, Source, by_id, redact,
 };
 use tillhouse_model::reconcile::{ProviderFigures, ReconcileAgainst};
-use tillhouse_model::{Error, Filter, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, Filter, ReadBy, Resource, Result, Slice, Window};
 use tokio_util::task::AbortOnDropHandle;
 use url::Url;
 
@@ -27,6 +27,8 @@ const TRANSACTIONS: &str = RESOURCES[0].name;
 const ID: &str = "id";
 /// Neighbouring slices overlap by this much, since the document does not say whether a window's ends belong to it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
+/// The least that a window can be longer.
+const INSTANT: SignedDuration = SignedDuration::from_micros(1);
 /// A page of so many bytes is counted in no time; one whose records went missing is such a page.
 const SMALL: usize = 64 << 10;
 
@@ -50,7 +52,7 @@ pub(crate) struct HecOneSource {
 impl HecOneSource {
     /// The request for a page of a window.
     fn page_of(&self, window: &Window) -> impl Fn(PageOffset) -> HttpRequest + Send + 'static {
-        let window = window.in_seconds().extended_by(OVERLAP);
+        let window = asked(window);
         let base = HttpRequest::get(TRANSACTIONS, self.list.clone())
             .query("start_date", &window.from().to_string())
             .query("end_date", &window.to().to_string())
@@ -113,6 +115,11 @@ impl Source for HecOneSource {
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
         find_resource("HecOne", RESOURCES, resource).map(|_| vec![None])
+    }
+
+    fn asks(&self, slice: &Slice, _by: ReadBy) -> Window {
+        // The end may be meant.
+        asked(&slice.window).extended_by(INSTANT)
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
@@ -182,6 +189,11 @@ impl Source for HecOneSource {
     }
 }
 
+/// A window as it is asked for.
+fn asked(window: &Window) -> Window {
+    window.in_seconds().extended_by(OVERLAP)
+}
+
 /// One transaction by id, as a page of the list.
 async fn one(api: &AuthorizedClient, id: &str, request: HttpRequest) -> RecordLookup {
     let HttpResponse {
@@ -241,24 +253,27 @@ fn listed(
     at: PageOffset,
     sizes: &ServerClaim,
 ) -> Result<FetchOutcome<OffsetPage>> {
-    let HttpResponse {
-        bytes,
-        requested_at,
-        url,
-        ..
-    } = match answer {
+    let response = match answer {
         HttpOutcome::Success(response) => response,
         HttpOutcome::Refused(refusal) if refusal.is_past_the_end() => {
             return Ok(FetchOutcome::Missing(refused(refusal)));
         }
         HttpOutcome::Refused(refusal) => return Err(refused(refusal)),
     };
+    let of_range = response.range_total();
+    let HttpResponse {
+        bytes,
+        requested_at,
+        url,
+        ..
+    } = response;
     let bytes = paging::normalise_empty(bytes, RESOURCES[0].records_at);
     let meta = envelope::read(
         &bytes,
         &[&["meta", "total"], &["meta", "limit"], &["meta", "size"]],
     )?;
     let [total, limit, size] = meta.map(|value| value.and_then(|v| v.as_u64()));
+    let total = total.max(of_range);
     let asked = u64::from(at.limit);
     let limit = limit.filter(|limit| (1..asked).contains(limit));
     let expected = total.map(|total| total.saturating_sub(at.offset).min(limit.unwrap_or(asked)));

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tillhouse_extract::{Page, PageStream, Source, SourceConnection, SourceLimits};
 use tillhouse_hecone::HecOneConnection;
-use tillhouse_model::{Error, Slice, Window};
+use tillhouse_model::{Error, ReadBy, Slice, Window};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 const SALES: u64 = 700;
@@ -152,4 +152,17 @@ async fn slices_together_hold_everything_where_ends_are_inclusive() {
         seen.extend(ids.into_keys());
     }
     assert_eq!(seen, truth(&sandbox));
+    // What comes twice for that is known by its time, also where it has no key.
+    let day = Slice {
+        window: Window::new(
+            "2026-01-01T00:00:00.5Z".parse().unwrap(),
+            "2026-01-02T00:00:00Z".parse().unwrap(),
+        )
+        .unwrap(),
+        ..everything()
+    };
+    assert_eq!(
+        source.asks(&day, ReadBy::EventTime).to_string(),
+        "[2026-01-01T00:00:00Z, 2026-01-02T00:00:01.000001Z)"
+    );
 }

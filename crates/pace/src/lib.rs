@@ -9,7 +9,7 @@
 //! | media type | `application/vnd.api+json` (JSON:API) both ways |
 //! | tenant | the partner; it is also the page's scope, since transactions do not repeat it |
 //! | window, `api: partner` | `date_from` and `date_to`, rounded to seconds and one second more: whether the end is meant is not said |
-//! | window, `api: 2025-1` | by the time of last change; PACE says which ends belong to it |
+//! | window, `api: 2025-1` | by the time of last change, rounded to seconds and from one second earlier on: the start may be outside |
 //! | paging | `page[number]` from 0 and `page[size]` up to 100, both always: without the number PACE does not page at all |
 //! | total | `meta.count` of every page |
 //! | one transaction | cannot be asked for |

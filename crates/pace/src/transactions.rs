@@ -13,18 +13,20 @@ use tillhouse_extract::paging::{
     self, FetchOutcome, NextPage, NumberedPage, PageNumbering, PagePosition,
 };
 use tillhouse_extract::request::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use tillhouse_extract::source::{check_page, failed_stream, find_resource};
+use tillhouse_extract::source::{check_page, failed_stream, find_resource, overlapping_window};
 use tillhouse_extract::{
     AuthorizedClient, HttpOutcome, HttpRequest, HttpResponse, Page, PageStream, PathTemplate,
     Source, redact,
 };
-use tillhouse_model::{Error, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, ReadBy, Resource, Result, Slice, Window};
 
 const TRANSACTIONS: &Resource = &RESOURCES[0];
 /// JSON:API's.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.api+json");
 /// Neighbouring slices of a partner overlap by this much, since the document does not say whether a window's ends belong to it.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(1);
+/// The least that a window can be longer.
+const INSTANT: SignedDuration = SignedDuration::from_micros(1);
 
 /// List that is read: a partner's, or that of what changed.
 #[derive(Debug)]
@@ -65,18 +67,24 @@ impl PaceSource {
         }
     }
 
+    /// A window as it is asked for.
+    fn asked(&self, window: &Window) -> Window {
+        match self.question {
+            PaceListEndpoint::Partner { .. } => window.in_seconds().extended_by(OVERLAP),
+            PaceListEndpoint::Changes { .. } => overlapping_window(*window),
+        }
+    }
+
     /// The request for a window, without the page.
     fn window(&self, partner: Option<&str>, window: &Window) -> Result<HttpRequest> {
-        let (window, client) = (window.in_seconds(), self.api.client());
+        let (window, client) = (self.asked(window), self.api.client());
         match (&self.question, partner) {
-            (PaceListEndpoint::Partner { route }, Some(partner)) => {
-                let window = window.extended_by(OVERLAP);
-                Ok(
-                    HttpRequest::get(TRANSACTIONS.name, client.url(&route.expand(partner)?)?)
-                        .query("date_from", &window.from().to_string())
-                        .query("date_to", &window.to().to_string()),
-                )
-            }
+            (PaceListEndpoint::Partner { route }, Some(partner)) => Ok(HttpRequest::get(
+                TRANSACTIONS.name,
+                client.url(&route.expand(partner)?)?,
+            )
+            .query("date_from", &window.from().to_string())
+            .query("date_to", &window.to().to_string())),
             (PaceListEndpoint::Partner { .. }, None) => {
                 Err(Error::config("PACE is asked partner by partner"))
             }
@@ -132,18 +140,20 @@ impl PaceTransactionList {
             .query("page[size]", &self.size.to_string());
         let (answer, redactor) = (self.api.send(&request).await?, self.api.client().redactor());
         let explained = |refusal| refusal_error(refusal, self.partner.as_deref(), redactor);
-        let HttpResponse {
-            bytes,
-            requested_at,
-            url,
-            ..
-        } = match answer {
+        let response = match answer {
             HttpOutcome::Success(response) => response,
             HttpOutcome::Refused(refusal) if refusal.is_past_the_end() => {
                 return Ok(FetchOutcome::Missing(explained(refusal)));
             }
             HttpOutcome::Refused(refusal) => return Err(explained(refusal)),
         };
+        let of_range = response.range_total();
+        let HttpResponse {
+            bytes,
+            requested_at,
+            url,
+            ..
+        } = response;
         let bytes = paging::normalise_empty(bytes, TRANSACTIONS.records_at);
         let PacePageSummary {
             declared_total,
@@ -152,7 +162,7 @@ impl PaceTransactionList {
         } = read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
         let page = Page {
             bytes,
-            declared_total,
+            declared_total: declared_total.max(of_range),
             requested_at,
             scope: self.partner,
             restarts_listing: false,
@@ -247,6 +257,11 @@ impl Source for PaceSource {
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
         find_resource("PACE", RESOURCES, resource)?;
         Ok(self.tenants())
+    }
+
+    fn asks(&self, slice: &Slice, _by: ReadBy) -> Window {
+        // The end may be meant.
+        self.asked(&slice.window).extended_by(INSTANT)
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {

@@ -6,7 +6,7 @@
 //! | question | answer |
 //! |---|---|
 //! | login | POST username and password; the refresh token gets the next pair, the password where that is refused |
-//! | window | `where[updatedAt][>=]` and `[<]`, in whole seconds; logs by `createdAt` |
+//! | window | `where[updatedAt][>=]` and `[<]`, in whole seconds and from one second earlier on; logs by `createdAt` |
 //! | late | a log is resolved long after it was written: `where[resolvedAt]` finds those, from three days earlier on for machines that were offline, see [`Source::pages_by_change_time`] |
 //! | paging | by key, `where[id][>]` with `sort=id asc` and `limit` of 100 at most |
 //! | archive | `useArchive=true` for windows that begin longer ago than `archive.after` (60 days; the provider archives after 90) |

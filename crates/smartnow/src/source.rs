@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use tillhouse_extract::http::ClientStats;
 use tillhouse_extract::paging::{self, KeyPosition, KeyedFetch, KeyedListing};
-use tillhouse_extract::source::{failed_stream, find_resource};
+use tillhouse_extract::source::{failed_stream, find_resource, overlapping_window};
 use tillhouse_extract::{
     AuthorizedClient, HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Page, PageStream,
     PathTemplate, Source,
@@ -59,7 +59,7 @@ impl SmartNowSource {
         ))
     }
 
-    /// Query for a window of a column, and for the archive where that may be needed.
+    /// Query for a window of a column, as it is to be asked for, and for the archive where that may be needed.
     fn filter(
         &self,
         endpoint: &SmartNowEndpoint,
@@ -67,7 +67,7 @@ impl SmartNowSource {
         window: &Window,
         archive: bool,
     ) -> Vec<(String, String)> {
-        let (operators, window) = (&self.settings.operators, window.in_seconds());
+        let operators = &self.settings.operators;
         let mut filter = vec![
             (
                 comparison_parameter(column, &operators.at_least),
@@ -166,16 +166,18 @@ impl SmartNowList {
             .query("sort", "id asc")
             .query("limit", &after.limit.to_string());
         match self.api.send(&request).await? {
-            HttpOutcome::Success(HttpResponse {
-                bytes,
-                requested_at,
-                ..
-            }) => {
+            HttpOutcome::Success(response) => {
+                let declared_total = response.range_total();
+                let HttpResponse {
+                    bytes,
+                    requested_at,
+                    ..
+                } = response;
                 let one_for_all = !self.route.wants_id() && self.endpoint.path.contains('{');
                 let scope = one_for_all.then(|| ALL.into());
                 Ok(KeyedFetch::Page(Page {
                     bytes,
-                    declared_total: None,
+                    declared_total,
                     requested_at,
                     scope,
                     restarts_listing: false,
@@ -256,10 +258,8 @@ impl Source for SmartNowSource {
                 },
             ) => {
                 let archive = self.reaches_the_archive(&slice.window);
-                self.list(
-                    endpoint,
-                    self.filter(endpoint, column, &slice.window, archive),
-                )
+                let window = overlapping_window(slice.window);
+                self.list(endpoint, self.filter(endpoint, column, &window, archive))
             }
         }
     }
@@ -267,8 +267,9 @@ impl Source for SmartNowSource {
     fn asks(&self, slice: &Slice, by: ReadBy) -> Window {
         match endpoint(&slice.resource) {
             Ok(SmartNowEndpoint { late: Some(_), .. }) if by == ReadBy::ChangeTime => {
-                offline_too(slice.window)
+                overlapping_window(offline_too(slice.window))
             }
+            Ok(SmartNowEndpoint { time: Some(_), .. }) => overlapping_window(slice.window),
             _ => slice.window,
         }
     }
@@ -284,10 +285,8 @@ impl Source for SmartNowSource {
             ) => {
                 // How old the record is that something was learnt of, nobody knows: the archive is asked too.
                 let archive = self.settings.archive.after.is_some();
-                self.list(
-                    endpoint,
-                    self.filter(endpoint, column, &offline_too(slice.window), archive),
-                )
+                let window = overlapping_window(offline_too(slice.window));
+                self.list(endpoint, self.filter(endpoint, column, &window, archive))
             }
         }
     }

@@ -36,6 +36,7 @@ pub(super) struct MessageVocabulary {
     pub(super) fillers: WordList,
     pub(super) things: WordList,
     pub(super) doubts: WordList,
+    pub(super) harmless: WordList,
 }
 
 impl MessageVocabulary {
@@ -67,6 +68,7 @@ impl MessageVocabulary {
             fillers: list("fillers"),
             things: list("things"),
             doubts: list("doubts"),
+            harmless: list("harmless"),
         }
     }
 }
@@ -159,6 +161,7 @@ mod tests {
             &WORDS.denials,
             &WORDS.fillers,
             &WORDS.doubts,
+            &WORDS.harmless,
         ] {
             for entry in list.iter() {
                 assert_eq!(refusal_cause::words(entry).trim(), entry);

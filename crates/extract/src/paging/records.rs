@@ -68,7 +68,8 @@ pub(crate) fn said_empty(
         _ if is_empty(page, records_at) => page.clone(),
         _ => return None,
     };
-    refusal_cause::any_text(page, &|text| texts.has(text))
+    let is_known = |text: &str| texts.has(text);
+    (refusal_cause::any_text(page, &is_known) && !envelope_error::says_more(page, &is_known))
         .then(|| normalise_empty(read_as, records_at))
 }
 
@@ -94,20 +95,18 @@ pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<EnvelopeErro
             envelope_error::names_an_error(page).then_some(EnvelopeError::Failure)
         }
         // Without a list, any word is about why there is none.
-        RecordsPosition::Other => envelope_error::of(page).map(|found| {
-            if found == EnvelopeError::Failure {
-                found
-            } else {
-                EnvelopeError::Remark
-            }
-        }),
+        RecordsPosition::Other => match envelope_error::of(page) {
+            Some(EnvelopeError::Failure) => Some(EnvelopeError::Failure),
+            Some(_) => Some(EnvelopeError::Remark),
+            None => envelope_error::explains(page).then_some(EnvelopeError::Remark),
+        },
         _ if is_empty(page, records_at) => envelope_error::of(page),
         _ => None,
     }
 }
 
 /// True if a page says that it has no records.
-pub(super) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
+pub(crate) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
     match find(page, records_at) {
         RecordsPosition::List(at) => page
             .get(at + 1..)
@@ -268,9 +267,50 @@ mod tests {
             r#"{"m":"nix da","data":{"id":1}}"#,
             r#"{"id":1,"m":"nix da"}"#,
             r#"{"m":"nix","data":[]}"#,
+            r#"{"m":"nix da","error":"the database is down","data":[]}"#,
             r#"{"nix da":"x","data":[]}"#,
         ] {
             assert_eq!(of(other, DATA), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn words_in_place_of_a_list_are_about_its_absence() {
+        for (page, at, found) in [
+            (
+                r#"{"message":"No transactions available"}"#,
+                DATA,
+                Some(EnvelopeError::Remark),
+            ),
+            (
+                r#"{"message":"No transactions available"}"#,
+                &[],
+                Some(EnvelopeError::Remark),
+            ),
+            (r#""No data""#, DATA, Some(EnvelopeError::Remark)),
+            (
+                r#"{"message":"No transactions available","data":[]}"#,
+                DATA,
+                None,
+            ),
+            (
+                r#"{"error":"No records found","data":[]}"#,
+                DATA,
+                Some(EnvelopeError::Remark),
+            ),
+            (
+                r#"{"error":"No records found","data":[]}"#,
+                &[],
+                Some(EnvelopeError::Remark),
+            ),
+            (
+                r#"{"status":"Error","message":"Nichts da heute","data":null}"#,
+                DATA,
+                Some(EnvelopeError::Failure),
+            ),
+            (r#"{"items":[]}"#, DATA, None),
+        ] {
+            assert_eq!(complaint(page.as_bytes(), at), found, "{page}");
         }
     }
 

@@ -76,6 +76,7 @@ macro_rules! conformance {
             every_record_comes_once_whatever_the_page_size
             pages_cut_short_lose_nothing
             windows_that_touch_leave_no_gap
+            the_instant_between_two_windows_is_read
             a_whole_is_whole_whatever_the_window
             the_same_question_has_the_same_answer
             totals_are_handed_on

@@ -366,3 +366,38 @@ async fn an_echo_of_a_token_is_not_shown() {
         "the server answered 400 Bad Request: bad header Bearer *** or *** or ***"
     );
 }
+
+#[tokio::test]
+async fn a_part_of_a_list_is_no_end() {
+    let part = |header: &str, body: &str| json("206 Partial Content", header, body);
+    for body in [r#"{"data":[]}"#, r#"{"data":null}"#] {
+        let server = ScriptedServer::start((0..3).map(|_| part("", body)).collect()).await;
+        let client = server.client(limits());
+        let request =
+            HttpRequest::get("things", client.url("/").unwrap()).expecting_records_at(&["data"]);
+        let error = client.send(&request).await.unwrap_err();
+        assert!(
+            error
+                .message()
+                .contains("206 Partial Content without records"),
+            "{error}"
+        );
+        assert_eq!(server.requests().len(), 3);
+    }
+    for (header, total) in [
+        ("Content-Range: items 0-1/240\r\n", Some(240)),
+        ("Content-Range: 0-1/240\r\n", Some(240)),
+        ("Content-Range: items 0-1/*\r\n", None),
+        ("Content-Range: bytes 0-21/240\r\n", None),
+        ("", None),
+    ] {
+        let server = ScriptedServer::start(vec![part(header, r#"{"data":[1,2]}"#)]).await;
+        let client = server.client(limits());
+        let request =
+            HttpRequest::get("things", client.url("/").unwrap()).expecting_records_at(&["data"]);
+        let HttpOutcome::Success(response) = client.send(&request).await.unwrap() else {
+            panic!("it is a page")
+        };
+        assert_eq!(response.range_total(), total, "{header}");
+    }
+}

@@ -8,7 +8,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tillhouse_extract::{SourceConnection, SourceLimits};
-use tillhouse_model::ErrorKind;
+use tillhouse_model::{ErrorKind, ReadBy};
 use wiremock::matchers::{header, method};
 use wiremock::{Mock, ResponseTemplate};
 
@@ -30,6 +30,11 @@ async fn a_partners_window_is_asked_for_as_the_document_says() {
             ..limits()
         })
         .unwrap();
+    // Either end may be meant.
+    assert_eq!(
+        source.asks(&slice(), ReadBy::EventTime).to_string(),
+        "[2026-01-01T00:00:00Z, 2026-01-02T00:00:02.000001Z)"
+    );
     let pages = read(source.pages(&slice())).await;
     for page in &pages {
         let page = page.as_ref().unwrap();
@@ -65,7 +70,7 @@ async fn the_newer_list_is_asked_for_by_the_time_of_last_change() {
     let servers = PaceServers::start().await;
     servers.serve(|request| cut(request, 100, 1)).await;
     let window = [
-        ("filter[updatedAt][gte]", "2026-01-01T00:00:00Z"),
+        ("filter[updatedAt][gte]", "2025-12-31T23:59:59Z"),
         ("filter[updatedAt][lt]", "2026-01-02T00:00:01Z"),
         ("sort", "id"),
     ];

@@ -35,7 +35,7 @@ async fn a_window_is_asked_for_by_the_last_change_and_paged_by_key() {
         "2019-02-06T23:59:59.75Z",
     );
     assert_eq!(ids(source.pages(&day)).await, [10, 20, 30, 40, 50]);
-    let window = "where[updatedAt][>=]=2019-02-06T00:00:00Z&where[updatedAt][<]=2019-02-07T00:00:00Z&useArchive=true";
+    let window = "where[updatedAt][>=]=2019-02-05T23:59:59Z&where[updatedAt][<]=2019-02-07T00:00:00Z&useArchive=true";
     let page = |last: &str| format!("/revenuetransaction?{window}{last}&sort=id asc&limit=2");
     assert_eq!(
         asked(&server).await,
@@ -104,7 +104,7 @@ async fn what_was_resolved_late_is_asked_for_by_the_time_of_it() {
     );
     // From three days earlier on: a machine may have been offline.
     let window =
-        "where[resolvedAt][>=]=2025-12-29T00:00:00Z&where[resolvedAt][<]=2026-01-02T00:00:00Z";
+        "where[resolvedAt][>=]=2025-12-28T23:59:59Z&where[resolvedAt][<]=2026-01-02T00:00:00Z";
     assert_eq!(
         asked(&server).await[0],
         format!("/log?{window}&useArchive=true&sort=id asc&limit=100")

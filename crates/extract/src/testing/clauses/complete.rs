@@ -119,11 +119,25 @@ pub async fn windows_that_touch_leave_no_gap(subject: SourceUnderTest) -> Clause
         let whole = bench.server_records(&asked, Some(window)).await?;
         let everything = bench.server_records(&asked, None).await?;
         let mut pieces = 0;
+        let trial = bench.open(limits(7))?;
         for piece in cut(window, &times(&asked, &whole)) {
             let wanted = bench.server_records(&asked, Some(piece)).await?;
             pieces += wanted.len();
             let reading = bench.read(&asked, piece, 7).await?;
             asked.say(piece, reading.is_exactly(&wanted, &everything))?;
+            let asks = trial
+                .source
+                .asks(&asked.slice(piece), asked.resource.read_by);
+            let beyond = reading
+                .records()
+                .filter_map(|record| asked.records.time_of(&record.text))
+                .find(|time| *time < asks.from() || asks.to() <= *time);
+            hold!(
+                beyond.is_none(),
+                "{}: a record of {} came for {piece}, though the source says that it asks for {asks}",
+                asked.resource.name,
+                beyond.map(|time| time.to_string()).unwrap_or_default()
+            );
         }
         let whole = whole.len();
         hold!(
@@ -137,6 +151,55 @@ pub async fn windows_that_touch_leave_no_gap(subject: SourceUnderTest) -> Clause
                 .ended_well()
                 .and_then(|()| reading.is_true(&everything));
             asked.say("a window without records", held)?;
+        }
+    }
+    Ok(())
+}
+
+/// A record on the instant at which two windows touch is asked for inside of one of them: a server may take a window's end for outside of it, and
+/// its start as well.
+pub async fn the_instant_between_two_windows_is_read(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    let second = SignedDuration::from_secs(1);
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| !asked.is_whole())
+    {
+        let name = asked.resource.name;
+        let window = bench.window(&asked, 10).await?;
+        let held = bench.server_records(&asked, Some(window)).await?;
+        let mut tried = 0;
+        for (key, record) in &held {
+            let Some(time) = asked.records.time_of(record) else {
+                continue;
+            };
+            let around = time.checked_add(second).ok().and_then(|next| {
+                Some((
+                    Window::new(window.from(), time).ok()?,
+                    Window::new(next, window.to()).ok()?,
+                ))
+            });
+            let Some((before, after)) = around.filter(|_| time.subsec_nanosecond() == 0) else {
+                continue;
+            };
+            tried += 1;
+            // What a window from a second later on brings, is asked for from a second earlier on.
+            let mut found = false;
+            for part in [before, after] {
+                let reading = bench.read(&asked, part, 7).await?;
+                asked.say(part, reading.ended_well())?;
+                found |= reading.records().any(|record| record.key == *key);
+            }
+            hold!(
+                found,
+                "{name}: neither the window that ends at {time} nor the one that begins there is asked for beyond it, so a server that excludes \
+                 both ends hides the record {key:?}"
+            );
+            if tried == 3 {
+                break;
+            }
         }
     }
     Ok(())

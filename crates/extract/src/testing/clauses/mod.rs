@@ -24,8 +24,8 @@ pub use cancellation::{
 };
 pub use complete::{
     a_whole_is_whole_whatever_the_window, every_record_comes_once_whatever_the_page_size,
-    pages_cut_short_lose_nothing, the_same_question_has_the_same_answer, totals_are_handed_on,
-    windows_that_touch_leave_no_gap,
+    pages_cut_short_lose_nothing, the_instant_between_two_windows_is_read,
+    the_same_question_has_the_same_answer, totals_are_handed_on, windows_that_touch_leave_no_gap,
 };
 pub use concurrent_changes::{
     late_records_are_found, records_are_had_by_id, records_that_arrive_while_paging_hide_none,

@@ -68,6 +68,18 @@ fn lost_and_altered_records() {
         );
         breaks(
             style,
+            SourceFlaw::TakesTheStartForInside,
+            the_instant_between_two_windows_is_read,
+            "is asked for beyond it",
+        );
+        breaks(
+            style,
+            SourceFlaw::TakesTheStartForInside,
+            late_records_are_found,
+            "a second before",
+        );
+        breaks(
+            style,
             SourceFlaw::ForgetsOldPrices,
             a_whole_is_whole_whatever_the_window,
             "12 of 12 records are missing",

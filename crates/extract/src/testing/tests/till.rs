@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tillhouse_emulator::Emulator;
-use tillhouse_model::{Error, ErrorKind, Resource, Result, Secret, Slice};
+use tillhouse_model::{Error, ErrorKind, ReadBy, Resource, Result, Secret, Slice, Window};
 use url::Url;
 
 pub(super) const WRONG_PASSWORD: &str = "hunter3-wrong";
@@ -43,6 +43,7 @@ pub(super) enum SourceFlaw {
     IgnoresPageSize,
     StopsAtShortPages,
     CutsTheWindow,
+    TakesTheStartForInside,
     AsksForNow,
     ForgetsOldPrices,
     /// Flaws of totals.
@@ -288,9 +289,14 @@ impl FlawedSource {
         } else {
             to.1
         };
+        let start = if self.flaw == SourceFlaw::TakesTheStartForInside {
+            from.1
+        } else {
+            from.1 - SignedDuration::from_secs(1)
+        };
         let mut request = HttpRequest::get("sales", url)
             .expecting_records_at(SALES.records_at)
-            .query(from.0, &from.1.to_string())
+            .query(from.0, &start.to_string())
             .query(to.0, &end.to_string());
         if self.flaw == SourceFlaw::AsksForNow {
             request = request.query("now", &Timestamp::now().to_string());
@@ -613,6 +619,11 @@ impl Source for FlawedSource {
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
         known(resource)?;
         Ok(vec![None])
+    }
+
+    fn asks(&self, slice: &Slice, _by: ReadBy) -> Window {
+        let from = slice.window.from() - SignedDuration::from_secs(1);
+        Window::new(from, slice.window.to()).unwrap_or(slice.window)
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
