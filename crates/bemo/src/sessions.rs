@@ -196,7 +196,10 @@ impl BemoSessionList {
             .and_then(|value| value.to_str().ok())
             .map_or("", str::trim);
         if link.is_empty() {
-            return NextPage::Unknown;
+            return match response.is_part() {
+                true => NextPage::ByNumber,
+                false => NextPage::Unknown,
+            };
         }
         // Anything else would be taken for a path beside the list's.
         let is_link = link.starts_with(['/', '?']) || Url::parse(link).is_ok();

@@ -165,6 +165,11 @@ impl HttpResponse {
     pub fn range_total(&self) -> Option<u64> {
         range_total(self.status, &self.headers)
     }
+
+    /// True if the answer calls itself a part (206) of a whole of which it does not say how large it is: more is to come.
+    pub fn is_part(&self) -> bool {
+        self.status == StatusCode::PARTIAL_CONTENT && self.range_total().is_none()
+    }
 }
 
 /// See [`HttpResponse::range_total`].

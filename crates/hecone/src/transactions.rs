@@ -260,7 +260,7 @@ fn listed(
         }
         HttpOutcome::Refused(refusal) => return Err(refused(refusal)),
     };
-    let of_range = response.range_total();
+    let (of_range, is_part) = (response.range_total(), response.is_part());
     let HttpResponse {
         bytes,
         requested_at,
@@ -304,7 +304,7 @@ fn listed(
         page,
         records,
         limit,
-        linked: next.is_some(),
+        linked: next.is_some() || is_part,
         leads_to,
     }
     .into())

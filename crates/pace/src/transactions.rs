@@ -147,7 +147,7 @@ impl PaceTransactionList {
             }
             HttpOutcome::Refused(refusal) => return Err(explained(refusal)),
         };
-        let of_range = response.range_total();
+        let (of_range, is_part) = (response.range_total(), response.is_part());
         let HttpResponse {
             bytes,
             requested_at,
@@ -172,7 +172,7 @@ impl PaceTransactionList {
             page,
             records,
             url,
-            next,
+            next: if is_part { NextPage::ByNumber } else { next },
         }
         .into())
     }

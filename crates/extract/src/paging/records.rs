@@ -276,6 +276,7 @@ mod tests {
 
     #[test]
     fn words_in_place_of_a_list_are_about_its_absence() {
+        const TOP: &[&str] = &[];
         for (page, at, found) in [
             (
                 r#"{"message":"No transactions available"}"#,
@@ -284,7 +285,7 @@ mod tests {
             ),
             (
                 r#"{"message":"No transactions available"}"#,
-                &[],
+                TOP,
                 Some(EnvelopeError::Remark),
             ),
             (r#""No data""#, DATA, Some(EnvelopeError::Remark)),
@@ -300,7 +301,7 @@ mod tests {
             ),
             (
                 r#"{"error":"No records found","data":[]}"#,
-                &[],
+                TOP,
                 Some(EnvelopeError::Remark),
             ),
             (
