@@ -10,6 +10,7 @@ use crate::testing::violation::ClauseResult;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeSet;
+use tillhouse_emulator::RecordMutationKind;
 use tillhouse_model::Window;
 
 /// More than any API gives at once.
@@ -169,6 +170,18 @@ pub async fn the_instant_between_two_windows_is_read(subject: SourceUnderTest) -
     {
         let name = asked.resource.name;
         let window = bench.window(&asked, 10).await?;
+        // What arrives does at a whole second.
+        let inner = Window::new(
+            window
+                .from()
+                .checked_add(second * 5)
+                .unwrap_or(window.from()),
+            window.to().checked_sub(second * 5).unwrap_or(window.to()),
+        );
+        if let Ok(inner) = inner {
+            let (arrive, tenant) = (RecordMutationKind::Arrive, asked.tenant.as_deref());
+            bench.control.mutate(arrive, name, tenant, inner).await?;
+        }
         let held = bench.server_records(&asked, Some(window)).await?;
         let mut tried = 0;
         for (key, record) in &held {
@@ -185,7 +198,7 @@ pub async fn the_instant_between_two_windows_is_read(subject: SourceUnderTest) -
                 continue;
             };
             tried += 1;
-            // What a window from a second later on brings, is asked for from a second earlier on.
+            // One that begins a second later brings it where windows are asked for from a second earlier on.
             let mut found = false;
             for part in [before, after] {
                 let reading = bench.read(&asked, part, 7).await?;
