@@ -349,16 +349,27 @@ pub async fn a_success_that_says_that_it_failed_is_no_end(
 pub async fn a_message_that_means_nothing_can_be_told(subject: SourceUnderTest) -> ClauseResult {
     const WORDS: &str = "Nix da for today";
     let bench = ConformanceRun::new(&subject)?;
-    let told = EmptyMessages::new(["nix da for *"]).map_err(ClauseViolation::new)?;
+    const NONE: &str = "No transactions available";
+    let told = EmptyMessages::new(["nix da for *", NONE]).map_err(ClauseViolation::new)?;
     for asked in bench.resources().await? {
         let name = asked.resource.name;
         let SliceBaseline {
             window, page_size, ..
         } = asked.say("undisturbed", bench.baseline(&asked).await)?;
-        for body in [
-            json!({"message": WORDS}),
-            json!({"message": WORDS, "data": []}),
-            json!({"status": "Error", "errors": [{"code": "E17", "title": WORDS, "message": WORDS}], "data": null}),
+        for (words, body) in [
+            (WORDS, json!({"message": WORDS})),
+            (WORDS, json!({"message": WORDS, "data": []})),
+            (
+                WORDS,
+                json!({"status": "Error", "errors": [{"code": "E17", "title": WORDS, "message": WORDS}], "data": null}),
+            ),
+            (
+                WORDS,
+                json!({"status": "Error", "message": WORDS, "data": null}),
+            ),
+            // An error's key, and an answer without a list, mean something even by words that mean nothing.
+            (NONE, json!({"message": NONE})),
+            (NONE, json!({"error": NONE, "data": []})),
         ] {
             let headers = json!({"Content-Type": "application/json"});
             for knows in [false, true] {
@@ -384,8 +395,16 @@ pub async fn a_message_that_means_nothing_can_be_told(subject: SourceUnderTest) 
                             "{name}, {body}: the message that the connection knows is an error: {error}"
                         );
                         hold!(
-                            error.to_string().contains(WORDS),
+                            error.to_string().contains(words),
                             "{name}, {body}: the server's words are lost: {error}"
+                        );
+                        let is_shown = error.hint_text().is_some_and(|hint| {
+                            hint.contains("empty_messages: [") && hint.contains(words)
+                        });
+                        hold!(
+                            is_shown,
+                            "{name}, {body}: no line for empty_messages is shown: {:?}",
+                            error.hint_text()
                         );
                     }
                 }
