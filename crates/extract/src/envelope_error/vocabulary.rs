@@ -144,7 +144,7 @@ mod tests {
         for head in heads {
             assert!(
                 debug.contains(&format!(
-                    "{}: List([",
+                    "{}: WordList([",
                     head.trim_matches(['[', ']']).replace(' ', "_")
                 )),
                 "{head}"
