@@ -83,7 +83,7 @@ async fn a_quota_that_is_used_up_is_waited_for_or_says_for_how_long() {
         (error.kind(), error.is_retryable()),
         (ErrorKind::Busy, true)
     );
-    assert!(error.message().contains("43200 s"), "{error}");
+    assert!(error.message().contains("to wait 12 h"), "{error}");
     assert_eq!(server.requests().len(), 1);
 
     let server = ScriptedServer::start(vec![

@@ -117,7 +117,9 @@ async fn a_pause_beyond_the_limit_is_an_error_at_once() {
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
     assert!(
-        error.message().contains("86400 s, longer than the 300 s"),
+        error
+            .message()
+            .contains("to wait 1 d, longer than the 5 min"),
         "{error}"
     );
     assert_eq!(server.requests().len(), 1);
