@@ -156,13 +156,13 @@ mod tests {
     async fn the_newest_version_is_shown_unless_it_says_that_the_record_is_gone() {
         let session = session(history(&VERSIONS, true));
         let expected = "\
-+---------+-------------+-------+
++---------+-------------+----------+
 | content | _record_key | _load_id |
-+---------+-------------+-------+
-| 10      | once        | 1     |
-| 21      | twice       | 3     |
-| 41      | back        | 4     |
-+---------+-------------+-------+";
++---------+-------------+----------+
+| 10      | once        | 1        |
+| 21      | twice       | 3        |
+| 41      | back        | 4        |
++---------+-------------+----------+";
         assert_eq!(
             shown(&session, "SELECT * FROM l ORDER BY content").await,
             expected
