@@ -55,7 +55,8 @@ impl Environment {
         (Self(values), problems)
     }
 
-    /// Exactly these values; for tests.
+    /// Exactly these values.
+    #[cfg(test)]
     pub(crate) fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(values.into_iter().collect())
     }
