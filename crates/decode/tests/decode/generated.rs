@@ -94,6 +94,9 @@ pub(crate) fn contract() -> impl Strategy<Value = GeneratedContract> {
     columns_of(kind(), 1..7).prop_map(|columns| GeneratedContract { columns })
 }
 
+/// 1753-01-01, 1899-12-30, 1900-01-01 and 1970-01-01, with which systems write "none".
+const FIRST_DAYS: [i32; 4] = [-79_257, -25_569, -25_567, 0];
+
 /// A record's values for the columns.
 pub(crate) fn values(columns: &[ColumnSpec]) -> BoxedStrategy<Vec<GeneratedValue>> {
     columns.iter().map(value).collect::<Vec<_>>().boxed()
@@ -124,7 +127,7 @@ fn value(column: &ColumnSpec) -> BoxedStrategy<GeneratedValue> {
             .prop_map(GeneratedValue::Time)
             .boxed(),
         ColumnKind::Date => (-106_650..106_651)
-            .prop_filter("none", |day| *day != 0)
+            .prop_filter("none", |day| !FIRST_DAYS.contains(day))
             .prop_map(GeneratedValue::Date)
             .boxed(),
         ColumnKind::Struct(columns) => values(columns).prop_map(GeneratedValue::Object).boxed(),
