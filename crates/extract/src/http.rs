@@ -461,8 +461,8 @@ impl HttpClientInner {
             .fetch_add(bytes.len() as u64, Ordering::Relaxed);
         // An answer that calls itself a part says of nothing that it is all.
         let is_part = status == StatusCode::PARTIAL_CONTENT && request.lists.is_some();
-        if is_part {
-            self.judge_part(request, response.headers(), &bytes)?;
+        if is_part && let Some(failure) = self.judge_part(request, response.headers(), &bytes) {
+            return Err(failure);
         }
         let said_empty = request
             .lists
@@ -545,11 +545,9 @@ impl HttpClientInner {
         request: &HttpRequest,
         headers: &HeaderMap,
         bytes: &[u8],
-    ) -> Result<(), AttemptFailure> {
+    ) -> Option<AttemptFailure> {
         let status = StatusCode::PARTIAL_CONTENT;
-        let Some(records_at) = request.lists else {
-            return Ok(());
-        };
+        let records_at = request.lists?;
         if paging::is_empty(bytes, records_at) {
             let words = self
                 .shared
@@ -559,7 +557,7 @@ impl HttpClientInner {
             let error = Error::protocol(format!(
                 "the server answered {status} without records, which is no whole answer{said}"
             ));
-            return Err(AttemptFailure::transient(error.hint(
+            return Some(AttemptFailure::transient(error.hint(
                 "Run `tillhouse sync` again later; if it stays so, ask the provider.",
             )));
         }
@@ -570,7 +568,7 @@ impl HttpClientInner {
             total = range_total(status, headers),
             "the server answered {status}: it says itself that these records are not all"
         );
-        Ok(())
+        None
     }
 
     /// Sends a request, and follows where it is redirected within the origin. Any other redirect is the answer it is.

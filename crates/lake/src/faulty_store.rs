@@ -404,8 +404,8 @@ pub(crate) fn step(pipeline: &str, after_load_id: i64, to_load_id: i64) -> Unify
     UnifyStep {
         pipeline: pipeline.to_owned(),
         resource: "transactions".to_owned(),
-        after_load_id: after_load_id,
-        to_load_id: to_load_id,
+        after_load_id,
+        to_load_id,
         children: Vec::new(),
         run_id: "run".to_owned(),
     }

@@ -96,7 +96,7 @@ fn selection(rows: usize, rng: &mut TestRng) -> RowSelection {
     while left > 0 {
         let run = 1 + usize::try_from(rng.below(u64::try_from(left).unwrap())).unwrap();
         // Every second run is read, the first one or the second.
-        let is_read = selectors.len() % 2 == usize::from(rows % 2 == 0);
+        let is_read = selectors.len() % 2 == usize::from(rows.is_multiple_of(2));
         selectors.push(if is_read {
             RowSelector::select(run)
         } else {

@@ -72,7 +72,7 @@ fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
         .tokenize_with_location()
         .map_err(ParserError::from)?;
     depth::check_nesting(&tokens)?;
-    read(tokens.clone(), depth::NESTING).or_else(|error| {
+    read(tokens.clone(), depth::NESTING).map_err(|error| {
         // The parser takes what is too deep for something else that it cannot read either, and says that. With more room it reads on.
         let says = error.to_string();
         let reads_on = || {
@@ -80,8 +80,8 @@ fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
                 .map_or_else(|error| error.to_string() != says, |_| true))
         };
         match depth::on_deep_stack(reads_on) {
-            Ok(true) => Err(ParserError::RecursionLimitExceeded.into()),
-            _ => Err(error),
+            Ok(true) => ParserError::RecursionLimitExceeded.into(),
+            _ => error,
         }
     })
 }
