@@ -34,7 +34,7 @@ async fn same_rows(harness: &UnifyHarness, resource: &str, sample: &str) {
         assert_eq!(ejected, today, "{table}");
         (tables, rows) = (tables + 1, rows + today.num_rows());
     }
-    assert!(tables > 5 && rows > tables, "{tables} tables, {rows} rows");
+    assert!(tables > 5 && rows > 5, "{tables} tables, {rows} rows");
 }
 
 #[tokio::test]

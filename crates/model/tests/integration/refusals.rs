@@ -498,7 +498,8 @@ fn files() {
         ),
         (
             base.replace("status:", "state:"),
-            "unknown key `state`; did you mean `status`? (file kiosk/sales.yaml:5:1)",
+            "the contract has 2 problems: kiosk/sales.yaml:1:1: the key `status` is missing; the standard wants it; kiosk/sales.yaml:5:1: \
+             unknown key `state`; did you mean `status`? (file kiosk/sales.yaml)",
         ),
         (
             format!("{base}{second}"),

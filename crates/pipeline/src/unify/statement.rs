@@ -120,8 +120,10 @@ pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedS
     // Others may take columns from the transactions.
     all.sort_by_key(|(statement, _)| statement.table.name != TRANSACTIONS);
     let mut transactions = None;
+    // Where the transactions' statement is refused, the others may have meant to take columns from it.
+    let unknown = !refused.is_empty() || !wrong.is_empty();
     for (statement, planned) in all {
-        match checked_statement(pipeline, statement, planned, transactions.as_ref()) {
+        match checked_statement(pipeline, statement, planned, transactions.as_ref(), unknown) {
             Ok(statement) => {
                 if statement.table.name == TRANSACTIONS {
                     transactions = Some(Arc::new(statement.clone()));
@@ -145,13 +147,14 @@ fn checked_statement(
     mut statement: UnifyStatement,
     planned: PlannedQuery,
     transactions: Option<&Arc<UnifyStatement>>,
+    transactions_unknown: bool,
 ) -> Result<UnifyStatement> {
     let transactions = transactions.filter(|of| of.resource == statement.resource);
     let (omitted, missing) = OmittedColumns::of(
         &statement.table,
         &planned.schema,
         (&pipeline.name, pipeline.source_name),
-        transactions.is_some(),
+        transactions.is_some() || transactions_unknown,
     );
     let wanted = &statement.schema;
     let mut problems: Vec<String> = missing

@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use std::sync::Arc;
 use tillhouse_extract::http::ClientStats;
@@ -13,7 +14,7 @@ use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Credential, HttpClient, HttpOutcome, HttpRequest, Login, Page,
     PageStream, Source, SourceConnection, SourceLimits, Token, envelope, paging,
 };
-use tillhouse_model::{Error, Resource, Result, Secret, Slice};
+use tillhouse_model::{Error, ReadBy, Resource, Result, Secret, Slice, Window};
 use url::Url;
 
 const SOURCE: &str = "washbay";
@@ -127,11 +128,16 @@ impl WashbaySource {
         }
         let limit = self.api.client().limits().page_size.min(LARGEST_PAGE);
         let request = request
-            .query("since", &slice.window.from().to_string())
-            .query("until", &slice.window.to().to_string())
+            .query("since", &asked_window(slice).from().to_string())
+            .query("until", &asked_window(slice).to().to_string())
             .query("limit", &limit.to_string());
         Ok(request.url().clone())
     }
+}
+
+/// A slice's window, a second longer on both sides: the document does not say whether `since` and `until` are meant themselves.
+fn asked_window(slice: &Slice) -> Window {
+    slice.window.widened(SignedDuration::from_secs(1))
 }
 
 fn failed(error: Error) -> PageStream {
@@ -163,6 +169,14 @@ impl Source for WashbaySource {
 
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
         self.url(resource).map(|_| vec![None])
+    }
+
+    fn asks(&self, slice: &Slice, _by: ReadBy) -> Window {
+        if slice.resource == HALLS.name {
+            slice.window
+        } else {
+            asked_window(slice)
+        }
     }
 
     fn pages(&self, slice: &Slice) -> PageStream {
