@@ -138,16 +138,8 @@ async fn different_values_are_counted_beside_other_aggregates() {
         "k1; k2; k3; k4; "
     );
     let typed = "SELECT arrow_typeof(sum(a)), arrow_typeof(count(*)), count(DISTINCT t) FROM {}";
-    assert_eq!(
-        answer(&session, &typed.replace("{}", ROWS)).await,
-        answer(
-            &session,
-            &typed
-                .replace("DISTINCT t", "DISTINCT t")
-                .replace("{}", ROWS)
-        )
-        .await
-    );
+    let types = answer(&session, &typed.replace("{}", ROWS)).await;
+    assert!(types.contains("Int64"), "{types}");
 }
 
 #[tokio::test]
