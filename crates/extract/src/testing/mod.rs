@@ -65,7 +65,7 @@ where
 }
 
 /// One test for each clause of the suite. `$subject` is an async function without arguments that starts a server and gives the
-/// [`SourceUnderTest`](crate::testing::Subject); it runs anew for every clause.
+/// [`SourceUnderTest`](crate::testing::SourceUnderTest); it runs anew for every clause.
 #[macro_export]
 macro_rules! conformance {
     ($subject:expr) => {

@@ -258,7 +258,7 @@ impl OpsTables {
         ))
     }
 
-    /// As [`Ops::slices`], and what was read in the future counts as never read from now on, also once that future has come; how many
+    /// As [`OpsTables::slices`], and what was read in the future counts as never read from now on, also once that future has come; how many
     /// slices these are.
     pub async fn healed_slices(
         &self,

@@ -120,7 +120,7 @@ impl SourceTable {
         self.land_returning_rows(package, options, None).await
     }
 
-    /// As [`SourceTable::load_id`]; hands back the written rows too, for a caller that goes on with
+    /// As [`SourceTable::land`]; hands back the written rows too, for a caller that goes on with
     /// them before they leave memory.
     pub async fn land_returning_rows(
         &self,

@@ -163,7 +163,7 @@ impl UnifiedTable {
         writing.commit(step, superseded).await
     }
 
-    /// Takes rows before it is known how far the step goes. Nothing of them is in the table until [`Writing::commit`].
+    /// Takes rows before it is known how far the step goes. Nothing of them is in the table until [`UnifiedTableWriter::commit`].
     pub fn begin(&self, pipeline: &str) -> Result<UnifiedTableWriter> {
         let (table, layout) = (self.table()?, self.layout()?);
         let gathered = match self.spec.role {
