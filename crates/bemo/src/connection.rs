@@ -46,7 +46,7 @@ pub struct BemoConnection {
     /// The names of headers.
     #[serde(default)]
     pub headers: BemoHeaders,
-    /// Where the endpoints are.
+    /// Addresses of the endpoints.
     #[serde(default)]
     pub paths: BemoPaths,
 }

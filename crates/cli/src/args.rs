@@ -540,7 +540,7 @@ pub(crate) struct DemoArgs {
     /// Number of transactions
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub(crate) transactions: u64,
-    /// Where the project is made [default: a new temporary folder, which is kept]
+    /// Folder of the project [default: a new temporary folder, which is kept]
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
 }

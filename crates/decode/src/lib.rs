@@ -27,7 +27,7 @@
 //! - An empty text is null where no text is expected.
 //! - **LastFour** keeps at most half of a value, so that a short one is not shown whole.
 //!
-//! What is left does not fit. [`tillhouse_model::MisfitPolicy`] says whether that rejects the record or the value is null, with a warning
+//! The rest does not fit. [`tillhouse_model::MisfitPolicy`] says whether that rejects the record or the value is null, with a warning
 //! that says what was expected. An object or array within an array is left out then, and its neighbours stay.
 //!
 //! Memory: a page and its columns, nothing that grows over pages. A page whose columns would take more than 64 MiB and sixteen

@@ -54,7 +54,7 @@ pub(crate) struct ValueMisfit {
 pub(crate) struct UnreadTime {
     /// Index of the record time's path that leads to it.
     pub(crate) path_of_time: usize,
-    /// Where it stands, as the page spells it.
+    /// Place of the value, as the page spells it.
     pub(crate) field: String,
     pub(crate) misfit: ValueMisfit,
 }

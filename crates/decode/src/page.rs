@@ -85,7 +85,7 @@ pub(crate) struct PageDecoder<'p, 'd> {
     extra: Option<(TextBuffer, BitBuffer)>,
     rejects: Vec<Reject>,
     scope: Option<&'p str>,
-    /// Where records that leave fields out have them from.
+    /// Origin of the fields that records leave out.
     known: Option<&'p KnownRecords>,
     /// The key of the record at hand.
     key: Vec<u8>,

@@ -29,7 +29,7 @@ pub(crate) struct RuleChecker<'p> {
 struct RuleCache {
     /// Scale of the decimals it checks; 0 for others.
     scale: i8,
-    /// Where in its vocabulary the last value was.
+    /// Place of the last value in its vocabulary.
     last: usize,
     /// The last text that held.
     good: Vec<u8>,

@@ -48,7 +48,7 @@ impl PageWarnings {
         });
     }
 
-    /// Where the warnings stand, to come back to.
+    /// Position among the warnings, to come back to.
     pub(crate) fn checkpoint(&self) -> (usize, u64) {
         (self.all.len(), self.unkept)
     }

@@ -11,7 +11,7 @@
 //!
 //! # The control protocol
 //!
-//! How a test, in any language, moves the clock, orders faults, plants records and reads the truth. A server under test answers its API
+//! Protocol by which a test, in any language, moves the clock, orders faults, plants records and reads the truth. A server under test answers its API
 //! under `/S`, where S is the source's name, and these routes beside it. None of them meets a fault, needs a token or stands in the log.
 //! Bodies are JSON; what cannot be done is a 4xx.
 //!

@@ -46,7 +46,7 @@ pub struct RecordEndpoint {
 }
 
 impl RecordEndpoint {
-    /// Where nothing was found yet.
+    /// Endpoint at which nothing was found yet.
     pub fn new(source: &'static str, key: &'static str, path: impl Into<String>) -> Self {
         Self {
             source,

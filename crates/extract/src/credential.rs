@@ -23,7 +23,7 @@ const PIPE_PAUSE: Duration = Duration::from_millis(50);
 /// Longest time a command may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where a secret comes from.
+/// Origin of a secret.
 #[derive(Clone)]
 pub enum Credential {
     /// The value itself.

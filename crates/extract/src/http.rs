@@ -3,7 +3,7 @@
 //! Invariant: every request passes the throttle, has a time limit over its whole length and a size limit on its body, and
 //! goes to its client's origin only; no error or log of it holds a header's value, a query's value or a body.
 //!
-//! Where tokens come from another server than the API, that server has a client of its own, [`HttpClient::for_endpoint`]: what is sent to
+//! A token server other than the API has a client of its own, [`HttpClient::for_endpoint`]: what is sent to
 //! one can never reach the other, while both are throttled, counted and redacted as one.
 
 use crate::body::{self, BodyError};
@@ -236,7 +236,7 @@ impl HttpClient {
         self.inner.source
     }
 
-    /// Where secrets are made known, so that they can be taken out of what the server writes.
+    /// Redactor that secrets are made known to, so that they can be taken out of what the server writes.
     pub fn redactor(&self) -> &Arc<Redactor> {
         &self.inner.shared.redactor
     }
@@ -600,7 +600,7 @@ impl HttpClientInner {
         ))))
     }
 
-    /// Where a response redirects to within the origin. A POST that would become a GET is an error: what it carries would be lost.
+    /// Target of a redirect within the origin. A POST that would become a GET is an error: what it carries would be lost.
     fn redirect(&self, request: &HttpRequest, response: &reqwest::Response) -> Result<Option<Url>> {
         let status = response.status();
         if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {

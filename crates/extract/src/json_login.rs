@@ -21,9 +21,9 @@ use url::Url;
 pub struct JsonLogin {
     /// Sends it.
     pub client: HttpClient,
-    /// Where tokens are had for the name and the secret.
+    /// Address that gives tokens for the name and the secret.
     pub login: Url,
-    /// Where they are had for a refresh token.
+    /// Address that gives tokens for a refresh token.
     pub refresh: Option<Url>,
     /// The name.
     pub name: String,

@@ -1,4 +1,4 @@
-//! Where a source's requests may go: its base URL, and no other host, scheme or port; and the one [`EndpointUrl`] outside it that hands
+//! Origins that a source's requests may go to: its base URL, and no other host, scheme or port; and the one [`EndpointUrl`] outside it that hands
 //! out tokens.
 //!
 //! Invariant: a URL that [`BaseUrl::join`] or [`follow`] hands out has the origin of the URL it came from, so a bearer token
@@ -210,7 +210,7 @@ pub fn path_segment(id: &str) -> Result<String> {
     Ok(segment)
 }
 
-/// Where a link leads that was found at `current`.
+/// Target of a link that was found at `current`.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`], naming both origins, where it leaves the origin of `current`.
 pub fn follow(current: &Url, link: &str) -> Result<Url> {

@@ -115,7 +115,7 @@ pub struct ListingOptions {
     pub most_pages: u64,
     /// Records asked for a page.
     pub page_size: u32,
-    /// Where a page's records are, see [`tillhouse_model::Resource::records_at`]; `None` where nobody knows, and then pages are neither
+    /// Path to a page's records, see [`tillhouse_model::Resource::records_at`]; `None` where nobody knows, and then pages are neither
     /// counted nor known again.
     pub records_at: Option<&'static [&'static str]>,
     /// Key of a record's id.

@@ -153,7 +153,7 @@ pub struct HttpResponse {
     pub headers: HeaderMap,
     /// The body, decompressed.
     pub bytes: Bytes,
-    /// Where it came from, after redirects.
+    /// Address it came from, after redirects.
     pub url: Url,
     /// When the request was sent that this answers.
     pub requested_at: jiff::Timestamp,
@@ -207,7 +207,7 @@ pub struct HttpRefusal {
     pub message: Option<String>,
     /// The first 16 KiB of the body, as it came. Not for printing.
     pub body: Bytes,
-    /// Where a redirect wanted to lead, without its query, when it was not followed.
+    /// Target of a redirect that was not followed, without its query.
     pub redirect: Option<String>,
     /// Header `WWW-Authenticate`. Not for printing.
     pub challenge: Option<String>,

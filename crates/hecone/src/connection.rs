@@ -46,7 +46,7 @@ pub struct HecOneConnection {
     pub client_id: String,
     /// The login's secret, from the provider.
     pub client_secret: Credential,
-    /// Where the endpoints are; HecOne's document does not say.
+    /// Addresses of the endpoints; HecOne's document does not say.
     #[serde(default)]
     pub paths: HecOnePaths,
     /// The query parameter that carries a filter, for the statistics to reconcile with.
@@ -58,9 +58,9 @@ pub struct HecOneConnection {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HecOnePaths {
-    /// Where tokens are had for credentials.
+    /// Address that gives tokens for credentials.
     pub login: String,
-    /// Where tokens are had for a refresh token; without it, they are had for credentials again.
+    /// Address that gives tokens for a refresh token; without it, credentials are sent again.
     pub refresh: Option<String>,
     /// The list of transactions.
     pub transactions: String,

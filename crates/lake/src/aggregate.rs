@@ -63,7 +63,7 @@ pub struct HourlyAggregator {
     columns: Vec<GroupKeyColumn>,
     time_keys: KeyInterner,
     label_keys: KeyInterner,
-    /// Where in `sums` a when and a what stand.
+    /// Place in `sums` of a time key and a label key.
     groups: HashMap<(u32, u32), usize, BuildHasherDefault<CodeHasher>>,
     sums: Vec<AggregateSums>,
 }

@@ -188,7 +188,7 @@ fn filter(schema: &SchemaDescriptor, only: &RowFilter) -> ParquetRowFilter {
     ParquetRowFilter::new(vec![Box::new(predicate)])
 }
 
-/// How text of few different values is read.
+/// Type in which text of few different values is read.
 pub(crate) fn label_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }

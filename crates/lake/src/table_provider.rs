@@ -322,7 +322,7 @@ impl DataFileTable {
         statistics
     }
 
-    /// What is known of one file, for filters that are only known while the scan runs.
+    /// Statistics of one file, for filters that are only known while the scan runs.
     fn file_statistics(&self, at: usize) -> Statistics {
         let mut statistics = Statistics::new_unknown(self.columns.table_schema());
         let file = &self.files[at];

@@ -15,7 +15,7 @@ mod recovery;
 /// Syntax error: the position at which bytes stop being JSON, and what the grammar expects there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MalformedJson {
-    /// Where, in bytes from the page's first.
+    /// Position, in bytes from the page's first.
     pub at: usize,
     /// Expected syntax, in words.
     pub expected: &'static str,
@@ -372,7 +372,7 @@ fn digit(data: &[u8], at: usize) -> Option<u64> {
     (digit < 10).then_some(u64::from(digit))
 }
 
-/// Where the run of plain characters that starts at `at` ends: at a quote, a backslash, a control character or the end.
+/// End of the run of plain characters that starts at `at`: at a quote, a backslash, a control character or the end.
 /// Eight bytes at a time; within a word the lowest marked byte is exact, marks above it may be carries.
 #[inline(always)]
 fn plain_end(data: &[u8], mut at: usize) -> usize {

@@ -49,7 +49,7 @@ pub struct TableSpec {
     pub columns: Vec<ColumnSpec>,
     /// Names of the top-level columns that identify a record, in key order. Never empty.
     pub key: Vec<String>,
-    /// Where to look for the record time, in order; the first that is present counts. Empty: records have no time.
+    /// Columns that may hold the record time, in order; the first that is present counts. Empty: records have no time.
     /// A path through a list means the earliest value in that list that is present.
     pub record_time: Vec<Vec<String>>,
     /// The column by which the source itself orders versions (`updated_at`), where it has one.

@@ -41,7 +41,7 @@ pub(crate) const CHANGES: &[Resource] = &[Resource {
 pub struct PaceConnection {
     /// The API's address.
     pub base_url: BaseUrl,
-    /// Where tokens are given out, on a server of its own.
+    /// Address that gives out tokens, on a server of its own.
     pub token_url: EndpointUrl,
     /// The client's name, from the provider.
     pub client_id: String,
@@ -56,7 +56,7 @@ pub struct PaceConnection {
     /// List of PACE's that is read.
     #[serde(default)]
     pub api: PaceListApi,
-    /// Where the lists are.
+    /// Addresses of the lists.
     #[serde(default)]
     pub paths: PacePaths,
     /// Filters of the list of `api: 2025-1`.

@@ -71,7 +71,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("function", "function: { fleet: Fleet }"),
 ];
 
-/// Where keys belong that people put somewhere else, and the section that is.
+/// Sections of keys that people put somewhere else.
 const SECTIONS: &[(&str, &str, &[&str])] = &[
     (
         "sync",
@@ -130,7 +130,7 @@ const SECTIONS: &[(&str, &str, &[&str])] = &[
     ("warehouse", "under `warehouse` in tillhouse.yaml", &["url"]),
 ];
 
-/// Where a key belongs that nobody knows where it stands, in the section `above`.
+/// Section of a key that is not known where it stands, in the section `above`.
 fn belongs(key: &str, above: &str) -> Option<&'static str> {
     let found = SECTIONS.iter().find(|(_, _, keys)| keys.contains(&key));
     found

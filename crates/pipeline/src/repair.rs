@@ -12,7 +12,7 @@ use tillhouse_lake::{
 };
 use tillhouse_model::{Error, Result};
 
-/// Where a run takes its records from.
+/// Origin of a run's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RecordOrigin {
     /// The provider, of whose records it reads some.

@@ -6,7 +6,7 @@
 /// Error in a text's references to variables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct VariableError {
-    /// Where the reference begins, in bytes from the start of the text.
+    /// Start of the reference, in bytes from the start of the text.
     pub(crate) at: usize,
     pub(crate) kind: VariableErrorKind,
 }
@@ -176,7 +176,7 @@ fn reference(text: &str, dollar: usize) -> Result<(TemplatePart<'_>, usize), Var
     ))
 }
 
-/// Where the brace closes that was open before `text`; braces within come in pairs.
+/// Place of the brace that closes one open before `text`; braces within come in pairs.
 fn closing(text: &str) -> Option<usize> {
     let mut open = 0_usize;
     for (at, byte) in text.bytes().enumerate() {

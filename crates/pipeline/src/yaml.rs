@@ -19,7 +19,7 @@ use tillhouse_model::{Error, Result, blank};
 /// A configuration file's text and what its variables stand for.
 #[derive(Debug, Clone)]
 pub(crate) struct YamlFile {
-    /// Where it is, for messages.
+    /// Its place, for messages.
     pub path: PathBuf,
     /// Its text, variables not yet replaced.
     pub text: String,

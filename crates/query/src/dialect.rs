@@ -209,7 +209,7 @@ impl Dialect for SqlDialect {
         }
     }
 
-    /// Where the parser's own table has an operator at another one's level.
+    /// Operators that the parser's own table has at another one's level.
     fn get_next_precedence(&self, parser: &Parser<'_>) -> Option<Result<u8, ParserError>> {
         match &parser.peek_token_ref().token {
             Token::StringConcat

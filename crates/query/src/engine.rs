@@ -47,7 +47,7 @@ const CONSTANTS_PART: usize = 16;
 pub struct QueryEngineOptions {
     /// Bytes of memory for sorts, joins and groupings, over all queries; beyond it they spill to disk.
     pub memory_limit_bytes: u64,
-    /// Where they spill; the system's folder for temporary files by default.
+    /// Folder they spill to; the system's folder for temporary files by default.
     pub spill_dir: Option<PathBuf>,
     /// Number of partitions a query is planned for.
     pub threads: usize,

@@ -40,7 +40,7 @@ pub fn remove_spilled() {
     }
 }
 
-/// Where queries spill.
+/// Folder that queries spill to.
 pub(crate) struct SpillSpace {
     parent: PathBuf,
     made: Mutex<Option<SpillFolder>>,

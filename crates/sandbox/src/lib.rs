@@ -58,9 +58,9 @@ use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::net::TcpListener;
 use world::World;
 
-/// Where HecOne is mounted.
+/// Path of HecOne.
 pub(crate) const HECONE: &str = "hecone";
-/// Where be-mo is mounted.
+/// Path of be-mo.
 const BEMO: &str = "bemo";
 
 /// Options of the world to make.
@@ -103,7 +103,7 @@ pub struct SandboxOptions {
     pub sparse_by_id: bool,
     /// True if bodies are compressed for who accepts it.
     pub gzip: bool,
-    /// Where to listen; only loopback is taken.
+    /// Address to listen on; only loopback is taken.
     pub bind: SocketAddr,
 }
 

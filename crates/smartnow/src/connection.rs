@@ -53,7 +53,7 @@ pub struct SmartNowConnection {
     /// the price decides.
     #[serde(default)]
     pub sales_types: BTreeMap<SalesType, String>,
-    /// Where `login`, `refresh`, `summary` (of revenue, to reconcile with) and the resources are, where that differs. A path with `{...}` in it is asked for every parent.
+    /// Addresses of `login`, `refresh`, `summary` (of revenue, to reconcile with) and the resources, if they differ. A path with `{...}` in it is asked for every parent.
     #[serde(default)]
     pub paths: BTreeMap<String, String>,
     /// Spelling of comparisons in `where[column][operator]`.
@@ -205,7 +205,7 @@ fn route(endpoint: &SmartNowEndpoint, path: &str) -> Result<PathTemplate> {
 pub(crate) struct SmartNowSettings {
     /// Paths in the order of [`ENDPOINTS`].
     pub(crate) routes: Vec<PathTemplate>,
-    /// Where the summary of revenue is.
+    /// Address of the summary of revenue.
     pub(crate) summary: url::Url,
     pub(crate) operators: SmartNowOperators,
     pub(crate) archive: ArchiveRule,

@@ -1,4 +1,4 @@
-//! What statistics are asked for, checked once.
+//! Request for statistics, checked once.
 //!
 //! Invariant: a [`CheckedRequest`] names a known perspective, known states, a known time zone; whatever is put into SQL as text comes
 //! from a closed list.
@@ -25,7 +25,7 @@ const STATES: [&str; 6] = [
 /// The perspective unless somebody says otherwise.
 pub(crate) const SALE: &str = "sale";
 
-/// Whether transactions of a kind count, state aside: SQL says `kind IN ('sale', 'refund')`.
+/// True if transactions of a kind count, state aside: SQL says `kind IN ('sale', 'refund')`.
 pub(crate) fn is_sold(kind: Option<&str>) -> bool {
     kind.is_some_and(|kind| COUNTED_KINDS.contains(&kind))
 }
@@ -47,9 +47,9 @@ pub struct StatisticsRequest {
     pub states: Vec<String>,
     /// The zone in which hours are cut: an IANA name or an offset; UTC by default.
     pub timezone: String,
-    /// How hours are shown.
+    /// Form of hours.
     pub hours: HourGrouping,
-    /// What growth is measured against; the window of equal length just before by default.
+    /// Baseline of growth; the window of equal length just before by default.
     pub compare: GrowthBaseline,
     /// Only the transactions that pass; all by default.
     pub filter: Option<CheckedFilter>,
@@ -164,7 +164,7 @@ impl<'a> CheckedRequest<'a> {
         })
     }
 
-    /// Whether articles and payments must be asked by the keys of the transactions that pass the filter.
+    /// True if articles and payments must be asked by the keys of the transactions that pass the filter.
     pub(crate) fn needs_keys(&self) -> bool {
         self.request
             .filter
@@ -172,7 +172,7 @@ impl<'a> CheckedRequest<'a> {
             .is_some_and(|filter| !filter.is_on_every_fact())
     }
 
-    /// Whether a transaction of the request's windows is counted.
+    /// True if a transaction of the request's windows is counted.
     pub(crate) fn counts(&self, kind: Option<&str>, state: Option<&str>) -> bool {
         is_sold(kind)
             && state.is_some_and(|state| self.request.states.iter().any(|counted| counted == state))

@@ -326,7 +326,7 @@ fn code(path: &std::path::Path) -> String {
         .to_string()
 }
 
-/// Where one of the words stands in the code, comments left out.
+/// Places of the words in the code, comments left out.
 fn places(folder: &str, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for path in source_files::files(folder, "rs") {

@@ -60,7 +60,7 @@ pub(crate) async fn run(arguments: &Arguments, format: DataFormat) -> Result<Exi
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where everything is: a key a source, and the tenants that two of them are asked for.
+/// Addresses of everything: a key a source, and the tenants that two of them are asked for.
 fn addresses(sandbox: &Sandbox) -> serde_json::Value {
     serde_json::json!({
         "url": sandbox.url(),

@@ -159,7 +159,7 @@ impl OffsetReading {
         ListingStep::Anew(Self::of(self.ledger.anew()), error)
     }
 
-    /// Where a reading goes on after a page.
+    /// Next position of a reading, after a page.
     fn after(
         mut self,
         found: OffsetPage,
@@ -261,7 +261,7 @@ impl OffsetReading {
         Ok((page, step))
     }
 
-    /// Where to go on without a total.
+    /// Next position where there is no total.
     fn untold(
         mut self,
         records: u64,

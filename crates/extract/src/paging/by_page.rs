@@ -67,9 +67,9 @@ pub struct NumberedPage {
     pub page: Page,
     /// Identities of its records, see [`crate::envelope::identities`].
     pub records: Vec<u64>,
-    /// Where it was had.
+    /// Position it was read at.
     pub url: Url,
-    /// Where the next one is.
+    /// Position of the next one.
     pub next: NextPage,
 }
 
@@ -173,7 +173,7 @@ struct NumberedReading {
     doubted: Option<NumberedDoubt>,
     /// True if the page at hand was empty, had by a link, and is asked for once more.
     twice_by_link: bool,
-    /// Where to go on after a page that is asked for once more.
+    /// Next position after a page that is asked for once more.
     resume: Option<u64>,
     /// True if pages that are short or empty in the middle proved to be the server's way.
     holes_are_real: bool,
@@ -293,7 +293,7 @@ impl NumberedReading {
         self.anew(error, false)
     }
 
-    /// Where a reading goes on after a page.
+    /// Next position of a reading, after a page.
     fn after(
         mut self,
         found: NumberedPage,
@@ -411,7 +411,7 @@ impl NumberedReading {
         Ok((page, step))
     }
 
-    /// Where to go on without a total.
+    /// Next position where there is no total.
     fn untold(
         mut self,
         records: u64,

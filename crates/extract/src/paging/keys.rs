@@ -1,4 +1,4 @@
-//! Where the next page of a list begins that is paged by its records' ids.
+//! Start of the next page, for lists that are paged by their records' ids.
 //!
 //! Invariant: a list that is left has given every record it has, as far as a server can be known by its answers; where it cannot, the
 //! list ends with an error and never quietly.

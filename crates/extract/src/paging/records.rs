@@ -1,4 +1,4 @@
-//! Where a page's records begin, whether there are any, and what they are known again by: without reading them.
+//! Start, presence and fingerprints of a page's records, without reading them.
 //!
 //! Invariant: nothing here is an error. A page that is not understood is handed on as it is, for whoever decodes it to judge; a damaged
 //! record is never looked into.

@@ -72,7 +72,7 @@ impl SlippingServer {
         Some((rows, total))
     }
 
-    /// Where no reader could tell.
+    /// Cases that no reader could tell apart.
     fn is_beyond_telling(&self) -> bool {
         let size = self.most.min(u64::from(self.limit));
         // The first answer of all: an empty one is an empty listing.

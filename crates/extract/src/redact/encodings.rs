@@ -80,7 +80,7 @@ impl EncodedSecret {
         &self.pieces
     }
 
-    /// Where it stands in a text, as ranges of bytes.
+    /// Its places in a text, as ranges of bytes.
     pub(crate) fn places(&self, text: &str) -> Vec<(usize, usize)> {
         let mut places = Vec::new();
         let plain = self.plain.expose().trim();
@@ -135,7 +135,7 @@ fn found<'t>(text: &'t str, secret: &'t str) -> impl Iterator<Item = (usize, usi
         .filter_map(move |from| Some((from, end_of(text, from, secret)?)))
 }
 
-/// Where a secret begins and, before it ends, something else goes on: its beginning, if that is long enough. Of one that is encoded the letters of
+/// Beginnings of a secret that something else follows before it ends, if they are long enough. Of one that is encoded the letters of
 /// the encoding count, and what is left of the letter in which it was cut goes with it.
 fn cut_off<'t>(text: &'t str, secret: &'t str) -> impl Iterator<Item = (usize, usize)> + 't {
     text.char_indices()
@@ -161,7 +161,7 @@ fn cut_off<'t>(text: &'t str, secret: &'t str) -> impl Iterator<Item = (usize, u
         })
 }
 
-/// Where a letter may end that begins at one of these places.
+/// Possible ends of a letter that begins at one of these places.
 fn letter_ends(text: &str, ends: &[usize], letter: char) -> Vec<usize> {
     let mut next: Vec<usize> = ends
         .iter()
@@ -172,7 +172,7 @@ fn letter_ends(text: &str, ends: &[usize], letter: char) -> Vec<usize> {
     next
 }
 
-/// Where a secret ends that begins here; the furthest, where it can be read in several ways.
+/// End of the secret that begins here; the furthest, if it can be read in several ways.
 fn end_of(text: &str, from: usize, secret: &str) -> Option<usize> {
     let mut ends = vec![from];
     for letter in secret.chars() {

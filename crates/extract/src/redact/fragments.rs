@@ -168,7 +168,7 @@ impl SecretFragments {
         }
     }
 
-    /// Where pieces stand in a text, as ranges of bytes.
+    /// Places of pieces in a text, as ranges of bytes.
     pub(crate) fn places(&self, text: &FragmentForms) -> Vec<(usize, usize)> {
         let mut places = Vec::new();
         for FragmentHashes {

@@ -17,7 +17,7 @@
 //! }
 //! ```
 //!
-//! What a source cannot do (its API has no links, no login, no ids) the [`SourceUnderTest`] declares, and the suite checks what it can of
+//! The [`SourceUnderTest`] declares abilities that its source lacks (links, a login, ids), and the suite checks what it can of
 //! such a declaration: one that is too modest breaks a clause as one that is too bold does. Every resource that the source offers
 //! must be in the subject.
 //!

@@ -37,7 +37,7 @@ struct PartitionBuffer {
 pub(crate) struct FanOutWriter {
     table: Arc<TableHandle>,
     layout: Arc<TableLayout>,
-    /// Where the partition columns stand in the table's schema.
+    /// Places of the partition columns in the table's schema.
     partition_at: Vec<usize>,
     waiting: BTreeMap<PartitionKey, PartitionBuffer>,
     waiting_bytes: usize,

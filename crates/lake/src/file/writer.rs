@@ -44,11 +44,11 @@ pub(crate) struct TableLayout {
     pub schema: SchemaRef,
     /// Without the partition columns: what stands in the files.
     pub file_schema: SchemaRef,
-    /// Where the file's columns stand in the table's schema.
+    /// Places of the file's columns in the table's schema.
     pub projection: Vec<usize>,
     pub partition_by: Vec<String>,
     pub stat_columns: StatColumns,
-    /// How many Parquet columns each of the file's columns is.
+    /// Number of Parquet columns of each of the file's columns.
     pub leaves: Vec<usize>,
     parquet: SchemaDescPtr,
     properties: WriterPropertiesPtr,
@@ -145,7 +145,7 @@ impl TableLayout {
         })
     }
 
-    /// What puts the row groups of a file together.
+    /// Encoder of a file's row groups.
     pub(crate) fn writer(&self) -> Result<SerializedFileWriter<Vec<u8>>> {
         SerializedFileWriter::new(
             Vec::new(),
@@ -279,7 +279,7 @@ struct OpenDataFile {
 struct DataFileSink {
     store: Arc<dyn ObjectStore>,
     path: Path,
-    /// What came before the upload began.
+    /// Bytes that came before the upload began.
     waiting: Vec<Bytes>,
     upload: Option<WriteMultipart>,
     written: usize,
@@ -427,7 +427,7 @@ impl PartitionWriter {
         Ok(())
     }
 
-    /// Where the next file goes.
+    /// Path of the next file.
     fn target(&self) -> DataFileSink {
         DataFileSink {
             store: self.store.clone(),
@@ -464,7 +464,7 @@ impl PartitionWriter {
         Path::from(format!("{path}part-{}.zstd.parquet", Uuid::new_v4()))
     }
 
-    /// Whether a file is open, and so a few megabytes are held.
+    /// True if a file is open, and so a few megabytes are held.
     pub(crate) fn is_open(&self) -> bool {
         self.open.is_some()
     }

@@ -31,7 +31,7 @@ pub(crate) struct DataFile {
     /// Smallest and largest `_record_time`, microseconds; the largest is already widened by a millisecond, since Delta statistics
     /// are cut to milliseconds.
     pub times: Option<(i64, i64)>,
-    /// How many rows have no record time; `None` where the log does not say.
+    /// Number of rows without a record time; `None` if the log does not say.
     pub untimed: Option<u64>,
     /// Smallest and largest `_load_id`.
     pub load_ids: Option<(i64, i64)>,
@@ -43,12 +43,12 @@ impl DataFile {
         self.partition.get(column).and_then(|v| v.as_deref())
     }
 
-    /// Whether rows without a record time may be inside.
+    /// True if rows without a record time may be inside.
     pub(crate) fn may_hold_untimed(&self) -> bool {
         self.untimed != Some(0)
     }
 
-    /// Whether a row with one of these record times (sorted, microseconds) may be inside, give or take `margin`.
+    /// True if a row with one of these record times (sorted, microseconds) may be inside, give or take `margin`.
     pub(crate) fn may_hold_times(&self, sorted: &[i64], margin: i64) -> bool {
         let Some((min, max)) = self.times else {
             // No statistics: either nobody wrote them, or every row is untimed.
@@ -104,7 +104,7 @@ pub(crate) struct TableHandle {
     path: String,
     log_store: LogStoreRef,
     cached: Mutex<TableCache>,
-    /// What runs say of versions.
+    /// Figures of versions, as runs record them.
     expected: StdMutex<BTreeMap<u64, Vec<TableFigures>>>,
     /// Sorted key hashes of files this process wrote, see `dedup`.
     pub(crate) recent: StdMutex<crate::source::dedup::RecentKeys>,

@@ -49,14 +49,14 @@ pub struct SliceRow {
     pub rejects: u64,
     /// The provider's own count.
     pub declared_total: Option<u64>,
-    /// How often the slice was read until it was whole.
+    /// Number of readings until the slice was whole.
     pub attempts: u32,
     /// The package its records were committed in.
     pub load_id: i64,
 }
 
 impl SliceRow {
-    /// What it tells of coverage.
+    /// Its part of the coverage.
     pub fn as_read(&self) -> WindowRead {
         let Self {
             window,
@@ -139,7 +139,7 @@ pub struct DriftRow {
     pub resource: String,
     /// The field's path.
     pub field: String,
-    /// How often the run saw it.
+    /// Number of times the run saw it.
     pub count: u64,
     /// The run.
     pub run_id: String,
@@ -147,7 +147,7 @@ pub struct DriftRow {
     pub seen_at: Timestamp,
 }
 
-/// What a run did, and the versions of all tables that belong together after it.
+/// Record of a run, and the versions of all tables that belong together after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRecord {
     /// Its id; ids sort by time.
@@ -162,13 +162,13 @@ pub struct RunRecord {
     pub finished_at: Timestamp,
     /// `done` or `partial`.
     pub outcome: String,
-    /// Whether readers may use it.
+    /// True if readers may use it.
     pub published: bool,
     /// The version of every table then existing, by path.
     pub tables: BTreeMap<String, u64>,
     /// The sizes of these versions, by path. Runs of older versions of the program have none.
     pub figures: BTreeMap<String, TableFigures>,
-    /// What it counted.
+    /// Counts of the run.
     pub counts: BTreeMap<String, u64>,
 }
 
@@ -197,7 +197,7 @@ pub(crate) trait BookkeepingEdit<R>: Sync + Send {
     fn begin(&mut self) {}
     /// The version of the table that will have the change.
     fn becomes(&mut self, _version: u64) {}
-    /// Whether present rows matter at all.
+    /// True if present rows matter at all.
     fn looks_back(&self) -> bool {
         true
     }
@@ -795,7 +795,7 @@ fn is_ahead(row: &SliceRow, now: Timestamp) -> bool {
     row.read_at > now.saturating_add(CLOCKS_DIFFER).unwrap_or(now)
 }
 
-/// What of a ledger counts as read at a moment, in the order in which it was.
+/// Rows of a ledger that count as read at a moment, in the order in which they were.
 fn as_read(mut rows: Vec<SliceRow>, now: Timestamp) -> Vec<SliceRow> {
     rows.retain(|row| !is_ahead(row, now));
     for row in &mut rows {
@@ -883,7 +883,7 @@ fn seen_again(before: &RejectRow, now: &RejectRow) -> RejectRow {
     again
 }
 
-/// What makes two rejects the same: the record (by key, or by what is left of it, its time and its number), the field and the reason.
+/// Identity of a reject: the record (by key, or by what is left of it, its time and its number), the field and the reason.
 fn reject_identity(row: &RejectRow) -> u64 {
     let mut hasher = DefaultHasher::new();
     let time = row.time.map(Timestamp::as_microsecond);

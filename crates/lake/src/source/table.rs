@@ -396,7 +396,7 @@ impl SourceTable {
         self.path.clone()
     }
 
-    /// What a row is.
+    /// Role of a row.
     pub fn spec(&self) -> &Arc<TableSpec> {
         &self.spec
     }

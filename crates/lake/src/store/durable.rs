@@ -351,7 +351,7 @@ impl DiskState {
     }
 }
 
-/// Where a file system cannot flush at all, nothing is promised, and nothing fails.
+/// A file system that cannot flush at all promises nothing, and nothing fails.
 fn supported(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error)

@@ -29,7 +29,7 @@ async fn watched() -> (tempfile::TempDir, Warehouse, Arc<Mutex<Vec<DiskEvent>>>)
     (folder, warehouse, events)
 }
 
-/// Where a step comes, counted from the start of the record.
+/// Number of a step, counted from the start of the record.
 fn place(events: &[DiskEvent], what: impl Fn(&DiskEvent) -> bool) -> Option<usize> {
     events.iter().position(what)
 }

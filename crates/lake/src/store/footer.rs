@@ -19,7 +19,7 @@ pub(crate) fn placeholder() -> KeyValue {
     KeyValue::new(KEY.to_owned(), String::from_utf8_lossy(&ZEROS).into_owned())
 }
 
-/// Where the checksum stands in a footer. Thrift puts two bytes between a key and its value.
+/// Place of the checksum in a footer. Thrift puts two bytes between a key and its value.
 fn place(footer: &[u8]) -> Option<usize> {
     let key = footer
         .windows(KEY.len())

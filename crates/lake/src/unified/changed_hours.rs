@@ -1,4 +1,4 @@
-//! What differs between two versions of a unified table: the files that only one of them has, and the hours whose rows differ.
+//! Differences between two versions of a unified table: the files that only one of them has, and the hours whose rows differ.
 //!
 //! Invariant: an hour is left out only where both versions hold the very same rows for it, in the columns that were named. Rows
 //! that were merely written anew into another file, as every replacement and every compaction does, cancel out.
@@ -80,7 +80,7 @@ impl ChangedHours {
         }
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.0
             .values()
@@ -102,9 +102,9 @@ pub struct FactPartition {
 /// Data files that only one of two versions has, each side as a table; `None` where there are
 /// none.
 pub struct ChangedFiles {
-    /// What only the earlier version has.
+    /// Files that only the earlier version has.
     pub removed: Option<Arc<dyn TableProvider>>,
-    /// What only the later one has.
+    /// Files that only the later version has.
     pub added: Option<Arc<dyn TableProvider>>,
 }
 

@@ -448,7 +448,7 @@ impl UnifiedTable {
         self.path.clone()
     }
 
-    /// What a row is.
+    /// Role of a row.
     pub fn spec(&self) -> &Arc<TableSpec> {
         &self.spec
     }

@@ -135,7 +135,7 @@ pub fn lost_commits(run: &RunRecord, lost: &[LostTable]) -> Error {
     .at("tables", tables.join("; "))
 }
 
-/// What to do about one table that is not what it should be.
+/// Remedy for one table that is not what it should be.
 pub(crate) fn remedy(path: &str) -> String {
     match path.split_once('/') {
         Some(("unified", _)) => {

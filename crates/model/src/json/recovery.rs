@@ -90,7 +90,7 @@ impl JsonScanner<'_> {
     }
 }
 
-/// Where the value ends that starts at `at`.
+/// End of the value that starts at `at`.
 fn end_of(data: &[u8], mut at: usize, quotes: ClosingQuote) -> Option<usize> {
     let mut open: Vec<u8> = Vec::new();
     let mut before = [PrecedingToken::Before; 2];
@@ -156,7 +156,7 @@ fn end_of(data: &[u8], mut at: usize, quotes: ClosingQuote) -> Option<usize> {
     }
 }
 
-/// Where the closing quote of a text stands whose first byte is at `at`.
+/// Place of the closing quote of the text whose first byte is at `at`.
 fn text_end(data: &[u8], mut at: usize, quotes: ClosingQuote) -> Option<usize> {
     let closes = |at: usize| {
         matches!(

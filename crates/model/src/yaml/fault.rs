@@ -13,7 +13,7 @@ use std::fmt;
 pub struct YamlFault {
     /// Kind of fault.
     pub what: YamlFaultKind,
-    /// Where it is.
+    /// Its place.
     pub at: FileLocation,
     /// The keys that lead there, the outermost last.
     path: Vec<String>,

@@ -46,9 +46,9 @@ impl FileLocation {
 /// Value and its place in a YAML document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct YamlNode {
-    /// Where it stands; for an alias where that stands.
+    /// Its place; for an alias, the alias's own.
     pub at: FileLocation,
-    /// Where it is defined: elsewhere for an alias.
+    /// Place of its definition: elsewhere for an alias.
     pub defined: FileLocation,
     /// Content.
     pub content: YamlContent,
@@ -96,7 +96,7 @@ pub enum YamlScalar {
 pub struct YamlEntry {
     /// The key.
     pub key: String,
-    /// Where the key stands.
+    /// Place of the key.
     pub at: FileLocation,
     /// The value.
     pub value: YamlNode,

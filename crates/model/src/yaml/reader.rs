@@ -573,7 +573,7 @@ const SPANNED: &str = "tillhouse::yaml::Spanned";
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Its place.
     pub referenced: FileLocation,
 }
 

@@ -21,7 +21,7 @@ pub const PROJECT_FILE: &str = "tillhouse.yaml";
 pub struct Project {
     /// The folder that holds `tillhouse.yaml`.
     pub dir: PathBuf,
-    /// Where the warehouse is.
+    /// Place of the warehouse.
     pub warehouse: WarehouseLocation,
     /// Memory that queries may use, in bytes.
     pub memory_limit: u64,

@@ -24,7 +24,7 @@ pub(super) struct UnifyStatement {
     /// The unified table it fills.
     pub(super) table: Arc<TableSpec>,
     pub(super) sql: String,
-    /// Where it stands, for messages.
+    /// Its place, for messages.
     pub(super) origin: String,
     /// The resource whose records it unifies.
     pub(super) resource: &'static str,

@@ -91,7 +91,7 @@ const SESSIONS: &str = "sessions";
 #[derive(Debug)]
 pub(crate) struct EmulatedBemo {
     options: BemoOptions,
-    /// Where the provider says it lives, for links: `http://127.0.0.1:PORT/bemo`.
+    /// Address the provider gives itself in links: `http://127.0.0.1:PORT/bemo`.
     base_url: String,
     world: Arc<World>,
     largest_page: AtomicU32,

@@ -41,7 +41,7 @@ pub(crate) struct EmulatedHecOne {
     largest_page: AtomicU32,
     end_included: bool,
     sparse_by_id: bool,
-    /// Where the provider says it lives, for links: `http://127.0.0.1:PORT/hecone`.
+    /// Address the provider gives itself in links: `http://127.0.0.1:PORT/hecone`.
     base_url: String,
     records: RwLock<HecOneRecordStore>,
     tokens: Mutex<TokenIssuer>,

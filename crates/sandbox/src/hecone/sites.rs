@@ -1,4 +1,4 @@
-//! Where the sandbox's world sells: mandators, sites, devices, points, products and their prices.
+//! Places of sale of the sandbox's world: mandators, sites, devices, points, products and their prices.
 //!
 //! Invariant: names and codes are the same in every world; ids depend on the seed. A product's id always has one name.
 

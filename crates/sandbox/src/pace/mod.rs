@@ -40,7 +40,7 @@ pub use listing::PaceApi;
 /// The media type of every answer but the token endpoint's.
 const JSON_API: &str = "application/vnd.api+json";
 const TRANSACTIONS: &str = "transactions";
-/// Where tokens are given.
+/// Address that gives tokens.
 const TOKEN: &str = "/auth/token";
 /// The stream of random numbers for tokens and for the ids of errors.
 const STREAM: u64 = u64::MAX - 3;

@@ -1,4 +1,4 @@
-//! Where SmartNow's machines stand, and what they sell.
+//! Places of SmartNow's machines, and the products they sell.
 //!
 //! Invariant: ids, names and prices are the same in every world, so that only what happens depends on the seed.
 

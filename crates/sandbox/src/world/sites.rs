@@ -1,4 +1,4 @@
-//! Where the world's vehicles stop, and what can be bought there.
+//! Stops of the world's vehicles, and the products sold there.
 //!
 //! Invariant: names and addresses are the same in every world; place ids too, for they are the networks' own codes.
 

@@ -28,9 +28,9 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// The column that says when a fact was.
 const OCCURRED_AT: &str = "occurred_at";
-/// How many rows of facts are added up at a time, roughly: bounds the groups that are held in memory.
+/// Rows of facts that are added up at a time, roughly: bounds the groups that are held in memory.
 const CHUNK_ROWS: u64 = 120_000;
-/// How often another run may come first.
+/// Number of times that another run may come first.
 const ROUNDS: usize = 5;
 
 /// Brings the roll-ups to the versions of the unified tables that a run names (`unified`, by path), and gives the versions of the
@@ -155,7 +155,7 @@ impl RollupMaintainer {
         Ok(touched)
     }
 
-    /// What the facts of the touched hours add up to.
+    /// Sums of the facts of the changed hours.
     async fn rows(&self, touched: &ChangedHours) -> Result<UnifiedRowStream> {
         let facts = async |name: &str| match self.wanted.get(name) {
             Some(version) => {
@@ -208,7 +208,7 @@ struct HourChunk {
 enum HourSpan {
     /// The whole partition.
     All,
-    /// Where rows have no time.
+    /// Hour of rows without a time.
     Untimed,
     /// From the first to the last, and of those only the ones named, where any are.
     Between {
@@ -418,7 +418,7 @@ impl HourSpan {
         })
     }
 
-    /// Whether an instant is in it; `None` where every one is.
+    /// True if an instant is in it; `None` if every one is.
     fn test(&self) -> Option<Box<dyn Fn(Option<i64>) -> bool + Send + Sync>> {
         match self {
             Self::All => None,

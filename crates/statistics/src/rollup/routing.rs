@@ -1,4 +1,4 @@
-//! Where an answer comes from: the roll-ups where they can say it, else the facts.
+//! Sources of an answer: the roll-ups if they can give it, else the facts.
 //!
 //! Invariant: both give the same figures. A request that a roll-up cannot answer to the last digit goes to the facts: windows that do
 //! not begin and end on a UTC hour, hours of a zone that is not whole hours off UTC, filters by what the roll-ups do not keep.
@@ -68,7 +68,7 @@ fn rollup(fact: &str) -> Option<&'static RollupSpec> {
         .find(|rollup| rollup.fact == fact)
 }
 
-/// Where a request is best answered from.
+/// Best source of an answer to a request.
 pub(crate) async fn route(
     session: &Session,
     question: &CheckedRequest<'_>,

@@ -54,7 +54,7 @@ pub async fn every_record_comes_once_whatever_the_page_size(
     Ok(())
 }
 
-/// Where the API pages, it was asked for pages of that size.
+/// A paged API was asked for pages of that size.
 fn sized(asked: &TenantResource<'_>, reading: &SliceReading, size: u32) -> ClauseResult {
     let largest = reading
         .pages
@@ -327,7 +327,7 @@ pub async fn the_same_question_has_the_same_answer(subject: SourceUnderTest) -> 
     Ok(())
 }
 
-/// Where totals are declared, every page has one, as the server declares it.
+/// Every page has its total, as the server declares it, if totals are declared.
 pub async fn totals_are_handed_on(subject: SourceUnderTest) -> ClauseResult {
     let bench = ConformanceRun::new(&subject)?;
     for asked in bench.resources().await? {

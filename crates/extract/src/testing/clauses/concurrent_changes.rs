@@ -292,7 +292,7 @@ async fn let_one_be_learnt(
     })
 }
 
-/// Where records can be had by id, those asked for come, and those that are no more are left out.
+/// Records asked for by id come, and those that are no more are left out.
 pub async fn records_are_had_by_id(subject: SourceUnderTest) -> ClauseResult {
     let bench = ConformanceRun::new(&subject)?;
     for asked in bench

@@ -220,7 +220,7 @@ pub async fn a_page_that_comes_again_is_found_out(subject: SourceUnderTest) -> C
     Ok(())
 }
 
-/// Where pages do not link each other, one that comes without its records once does not end the slice, and hides none of them.
+/// One page that comes without its records once, in a list without links, does not end the slice, and hides none of them.
 pub async fn an_empty_page_in_the_middle_is_found_out(subject: SourceUnderTest) -> ClauseResult {
     let bench = ConformanceRun::new(&subject)?;
     let linked = |asked: &TenantResource<'_>| asked.records.links == PageLinks::Followed;

@@ -1,4 +1,4 @@
-//! Where a server's links lead, and listings that never end.
+//! Links of a server, and listings that never end.
 //!
 //! Invariant: nothing that a server writes sends the source to another host or keeps it for ever.
 

@@ -170,7 +170,7 @@ pub async fn a_token_that_stays_refused_is_an_error_in_the_servers_words(
     Ok(())
 }
 
-/// Where the provider says how long a token is good, it is renewed before that, not after a refusal.
+/// A token whose lifetime the provider tells is renewed before its end, not after a refusal.
 pub async fn a_token_is_renewed_before_it_expires(subject: SourceUnderTest) -> ClauseResult {
     let Some(lifetime) = subject.token_lifetime else {
         return Ok(());
