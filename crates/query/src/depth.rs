@@ -134,7 +134,9 @@ enum Break {
 fn too_many_subqueries() -> Error {
     Error::new(
         ErrorKind::Query,
-        format!("the query is nested too deeply: {SUBQUERIES} subqueries within each other"),
+        format!(
+            "the query is nested too deeply: more than {SUBQUERIES} subqueries within each other"
+        ),
     )
     .hint("Write inner queries as joins, or put them into WITH: those may be more.")
 }
