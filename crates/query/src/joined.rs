@@ -3,18 +3,17 @@
 //! Invariant: the same texts and nulls as DataFusion's operator, whose every use doubles a text without asking anybody. A chain of them is one call that writes each text once.
 
 use crate::bounded::{ResultSize, bounded, held};
+use crate::typed_rewrite::rewrite_expressions;
 use arrow::array::{
     Array, ArrayRef, AsArray, GenericStringBuilder, OffsetSizeTrait, StringViewBuilder,
 };
 use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
 use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -248,32 +247,7 @@ fn is_call(expr: &Expr) -> bool {
 
 impl AnalyzerRule for JoinedTexts {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let done = plan.transform_up_with_subqueries(|plan| {
-            let mut schema = merge_schema(&plan.inputs());
-            if let LogicalPlan::TableScan(scan) = &plan {
-                let columns = DFSchema::try_from_qualified_schema(
-                    scan.table_name.clone(),
-                    &scan.source.schema(),
-                )?;
-                schema.merge(&columns);
-            }
-            let names = NamePreserver::new(&plan);
-            let plan = plan.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let done = expr.transform_up(|expr| Ok(self.joined(expr, &schema)))?;
-                Ok(if done.transformed {
-                    done.update_data(|expr| name.restore(expr))
-                } else {
-                    done
-                })
-            })?;
-            if plan.transformed {
-                plan.map_data(LogicalPlan::recompute_schema)
-            } else {
-                Ok(plan)
-            }
-        });
-        Ok(done?.data)
+        rewrite_expressions(plan, |expr, schema| self.joined(expr, schema))
     }
 
     fn name(&self) -> &'static str {

@@ -38,6 +38,7 @@ mod slices;
 mod spill;
 mod staging;
 mod statements;
+mod typed_rewrite;
 mod uncounted_payments;
 pub mod zone;
 

@@ -1,0 +1,42 @@
+//! The rewriting of a plan's expressions, with the types of their columns at hand.
+//!
+//! Invariant: columns keep their names, whatever stands in their expressions afterwards.
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+/// Replaces expressions of a plan and its subqueries, innermost first. `replace` gets the schema that the expression's columns come from.
+pub(crate) fn rewrite_expressions(
+    plan: LogicalPlan,
+    replace: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
+) -> Result<LogicalPlan> {
+    let done = plan.transform_up_with_subqueries(|plan| {
+        let mut schema = merge_schema(&plan.inputs());
+        if let LogicalPlan::TableScan(scan) = &plan {
+            let columns = DFSchema::try_from_qualified_schema(
+                scan.table_name.clone(),
+                &scan.source.schema(),
+            )?;
+            schema.merge(&columns);
+        }
+        let names = NamePreserver::new(&plan);
+        let plan = plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let done = expr.transform_up(|expr| Ok(replace(expr, &schema)))?;
+            Ok(if done.transformed {
+                done.update_data(|expr| name.restore(expr))
+            } else {
+                done
+            })
+        })?;
+        if plan.transformed {
+            plan.map_data(LogicalPlan::recompute_schema)
+        } else {
+            Ok(plan)
+        }
+    });
+    Ok(done?.data)
+}
