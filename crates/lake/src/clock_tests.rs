@@ -5,8 +5,9 @@
 use crate::faulty_store::{
     FixtureRecord, TempWarehouse, dimension_spec, page, run, sites, source_spec, sql, step, t,
 };
+use crate::ops::edit::BookkeepingEdit;
 use crate::ops::row_codec::NumberedRun;
-use crate::ops::tables::{AsOf, BookkeepingEdit, RunRecord, SliceRow};
+use crate::ops::rows::{AsOf, RunRecord, SliceRow};
 use crate::warehouse::Warehouse;
 use std::collections::BTreeMap;
 use std::sync::Arc;

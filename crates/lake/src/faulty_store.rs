@@ -3,8 +3,11 @@
 //!
 //! Invariant: apart from what a test asks for, it behaves like the local file system underneath.
 
-use crate::source::table::{LandingOptions, PackagePage};
-use crate::unified::table::UnifyStep;
+use crate::file::replacement::UnifiedRowStream;
+use crate::log::registry::TableRegistry;
+use crate::source::package::PackagePage;
+use crate::source::table::LandingOptions;
+use crate::unified::step::UnifyStep;
 use crate::warehouse::Warehouse;
 use arrow::array::{
     Array, ArrayRef, BinaryArray, Decimal128Array, FixedSizeBinaryArray, Int64Array, ListArray,
@@ -180,8 +183,7 @@ impl ObjectStore for FaultyStore {
     }
 }
 
-/// A warehouse in a temporary folder, with a space and an umlaut in its path. Opening it again
-/// gives a second writer. Opening it again gives a second writer.
+/// A warehouse in a temporary folder, with a space and an umlaut in its path. Opening it again gives a second writer.
 pub(crate) struct TempWarehouse {
     pub folder: tempfile::TempDir,
     pub store: Arc<FaultyStore>,
@@ -201,6 +203,11 @@ impl TempWarehouse {
         warehouse.prepare().await.unwrap();
         warehouse
     }
+}
+
+/// The warehouse that a table is of.
+pub(crate) fn warehouse_of(registry: &Arc<TableRegistry>) -> Warehouse {
+    Warehouse::of(Arc::clone(registry))
 }
 
 fn column(name: &str, kind: ColumnKind, required: bool) -> ColumnSpec {
@@ -421,11 +428,7 @@ pub(crate) struct FixtureFact(
 );
 
 /// Rows of a fact table of one pipeline, in one batch.
-pub(crate) fn facts(
-    pipeline: &str,
-    land: i64,
-    rows: &[FixtureFact],
-) -> crate::unified::table::UnifiedRowStream {
+pub(crate) fn facts(pipeline: &str, land: i64, rows: &[FixtureFact]) -> UnifiedRowStream {
     let months = rows
         .iter()
         .map(|r| r.2.map_or("none".to_owned(), |time| time[..7].to_owned()));
@@ -456,10 +459,7 @@ pub(crate) fn facts(
 }
 
 /// Rows of a dimension: key, name, as of (seconds).
-pub(crate) fn sites(
-    pipeline: &str,
-    rows: &[(&str, &str, i64)],
-) -> crate::unified::table::UnifiedRowStream {
+pub(crate) fn sites(pipeline: &str, rows: &[(&str, &str, i64)]) -> UnifiedRowStream {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|_| pipeline))),

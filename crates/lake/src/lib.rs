@@ -26,22 +26,22 @@ mod warehouse;
 
 pub use aggregate::{HourlyAggregator, MissingCurrency, TransactionCurrencies};
 pub use deltalake::datafusion::catalog::TableProvider;
+pub use file::replacement::{ReplaceSummary, UnifiedRowStream};
+pub use log::figures::TableFigures;
+pub use log::remedy::REPLACE_FILES;
+pub use ops::edit::OpsTables;
 pub use ops::published_note::LostRun;
 pub use ops::reconciliation::ReconciliationRow;
-pub use ops::tables::{AsOf, DriftRow, OpsTables, RejectRow, RunRecord, SliceRow, WarningRow};
+pub use ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use rollup_table::{HOUR_COLUMN, RollupTable, RollupWatermarks};
-pub use scan::first_damaged_file;
-pub use source::table::{
-    LandedRows, LandingOptions, LandingSummary, PackageInfo, PackagePage, SourceTable,
-};
+pub use scan::{RowFilter, RowPredicate, ScanRequest, first_damaged_file};
+pub use source::package::PackagePage;
+pub use source::table::{LandedRows, LandingOptions, LandingSummary, PackageInfo, SourceTable};
 pub use store::durable::{DiskEvent, DiskObserver};
-pub use unified::changed_hours::{ChangedFiles, ChangedHours, FactPartition, HourSet};
-pub use unified::facts::{FactSnapshot, RowFilter, RowPredicate, ScanRequest};
-pub use unified::table::{
-    ReplaceSummary, ResourceWatermark, SupersededRecords, UnifiedRowStream, UnifiedTable,
-    UnifiedTableWriter, UnifyStep,
-};
-pub use warehouse::integrity::{
-    LostKind, LostTable, REPLACE_FILES, TableDamage, TableFigures, lost_commits,
-};
+pub use unified::changed_hours::{ChangedFiles, ChangedHours, HourSet};
+pub use unified::fact_scan::{FactPartition, FactSnapshot};
+pub use unified::step::{ResourceWatermark, SupersededRecords, UnifyStep};
+pub use unified::table::UnifiedTable;
+pub use unified::write::UnifiedTableWriter;
+pub use warehouse::integrity::{LostKind, LostTable, TableDamage, lost_commits};
 pub use warehouse::{FORMAT_VERSION, OpenTable, Warehouse, WarehouseClock, WarehouseLocation};

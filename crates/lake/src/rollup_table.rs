@@ -13,15 +13,16 @@
 //! something else now has no marks, and is counted anew.
 
 use crate::file::fan_out::FanOutWriter;
-use crate::file::writer::TableLayout;
+use crate::file::layout::TableLayout;
+use crate::file::replacement::{ReplaceSummary, UnifiedRowStream};
 use crate::log::commit::{self, CommitOutcome, CommitRequest};
+use crate::log::data_file::DataFile;
+use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
-use crate::log::table::{DataFile, Snapshot, TableDefinition, TableHandle};
+use crate::log::table::{Snapshot, TableHandle};
 use crate::month::MonthNamer;
 use crate::scan;
 use crate::unified::changed_hours::{ChangedHours, HourSet};
-use crate::unified::table::{ReplaceSummary, UnifiedRowStream};
-use crate::warehouse::Warehouse;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
@@ -30,7 +31,7 @@ use deltalake::protocol::DeltaOperation;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tillhouse_model::table::MONTH;
+use tillhouse_model::table::{MONTH, PIPELINE};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Name of the column that holds the start of the hour.
@@ -44,31 +45,11 @@ pub type RollupWatermarks = BTreeMap<String, u64>;
 /// One roll-up. A cheap handle.
 #[derive(Clone)]
 pub struct RollupTable {
-    pub(crate) warehouse: Warehouse,
+    pub(crate) registry: Arc<TableRegistry>,
     pub(crate) path: String,
     pub(crate) schema: SchemaRef,
     pub(crate) sources: Vec<String>,
     pub(crate) edition: u32,
-}
-
-impl Warehouse {
-    /// A roll-up of some unified tables (`sources`, by name), in some edition of its definition. The schema has `pipeline`, `month`
-    /// and [`HOUR_COLUMN`]. No I/O; the table is made by the first replacement.
-    pub fn rollup_table(
-        &self,
-        name: &str,
-        schema: SchemaRef,
-        sources: &[&str],
-        edition: u32,
-    ) -> RollupTable {
-        RollupTable {
-            warehouse: self.clone(),
-            path: format!("statistics/{name}"),
-            schema,
-            sources: sources.iter().map(|source| (*source).to_owned()).collect(),
-            edition,
-        }
-    }
 }
 
 impl RollupTable {
@@ -93,7 +74,7 @@ impl RollupTable {
         Ok(snapshot
             .files
             .iter()
-            .filter_map(|file| file.partition_value("pipeline"))
+            .filter_map(|file| file.partition_value(PIPELINE))
             .map(str::to_owned)
             .collect())
     }
@@ -111,20 +92,14 @@ impl RollupTable {
         run_id: &str,
     ) -> Result<Option<ReplaceSummary>> {
         let table = self.table()?;
-        let partition_by = vec!["pipeline".to_owned(), MONTH.to_owned()];
+        let partition_by = vec![PIPELINE.to_owned(), MONTH.to_owned()];
         let layout = Arc::new(TableLayout::new(
             self.schema.clone(),
             &[HOUR_COLUMN.to_owned()],
             partition_by,
         )?);
-        let shape = TableDefinition {
-            schema: layout.schema.clone(),
-            partition_by: layout.partition_by.clone(),
-        };
-        let mut snapshot = table
-            .latest_or_create(&shape, &layout.stat_columns, run_id)
-            .await?;
-        if !schema_evolution::ensure(&table, &mut snapshot, &layout, run_id).await?
+        let mut snapshot = table.latest_or_create(&layout.definition, run_id).await?;
+        if !schema_evolution::ensure(&table, &mut snapshot, &layout.definition, run_id).await?
             || self.watermarks_at(&table, &snapshot).await? != *was
         {
             return Ok(None);
@@ -141,7 +116,7 @@ impl RollupTable {
         let mut removed = Vec::new();
         let months = months(touched);
         for file in snapshot.files.iter() {
-            let Some(pipeline) = file.partition_value("pipeline") else {
+            let Some(pipeline) = file.partition_value(PIPELINE) else {
                 continue;
             };
             match touched.0.get(pipeline) {
@@ -218,7 +193,7 @@ impl RollupTable {
         if hits == 0 && file.size >= SMALL_BYTES {
             return Ok(false);
         }
-        let mut batches = scan::rows(table, file, layout.schema.clone()).await?;
+        let mut batches = scan::rows(table, file, layout.definition.schema.clone()).await?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
             let stays: BooleanArray = hours_of(&batch)?
@@ -242,7 +217,7 @@ impl RollupTable {
     }
 
     fn table(&self) -> Result<Arc<TableHandle>> {
-        self.warehouse.table(&self.path)
+        self.registry.table(&self.path)
     }
 
     /// App id of the `txn` action that holds the watermark of a unified table.

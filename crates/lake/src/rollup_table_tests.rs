@@ -3,7 +3,7 @@
 //! Invariant: each test fails when its rule is taken out of the code.
 
 use super::*;
-use crate::faulty_store::{TempWarehouse, sql, times, us};
+use crate::faulty_store::{TempWarehouse, sql, times, us, warehouse_of};
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::FutureExt;
@@ -72,7 +72,7 @@ async fn version(table: &RollupTable) -> Option<u64> {
 }
 
 async fn lines(table: &RollupTable) -> Vec<String> {
-    sql(&table.warehouse, &table.path, None, ROWS).await
+    sql(&warehouse_of(&table.registry), &table.path, None, ROWS).await
 }
 
 /// A table of two pipelines, counted from (3, 4).

@@ -2,10 +2,10 @@
 //!
 //! Invariant: what is held in memory is one batch and the column chunks of one row group a file.
 
-use crate::log::table::{DataFile, TableHandle};
-use crate::unified::facts::{RowFilter, ScanRequest};
-use crate::warehouse::integrity::replace_file;
-use arrow::array::{Array, ArrayRef, StringArray, new_null_array};
+use crate::log::data_file::DataFile;
+use crate::log::remedy::replace_file;
+use crate::log::table::TableHandle;
+use arrow::array::{Array, ArrayRef, BooleanArray, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -31,6 +31,29 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Rows in a batch.
 const BATCH_ROWS: usize = 8_192;
+
+/// Projection and row filter of a scan.
+#[derive(Clone, Default)]
+pub struct ScanRequest {
+    /// Text of few different values: it comes as dictionaries. Columns a file does not have are left out.
+    pub labels: Vec<String>,
+    /// Other columns, as they stand in the file.
+    pub columns: Vec<String>,
+    /// Row filter; all rows where there is none.
+    pub row_filter: Option<RowFilter>,
+}
+
+/// Row filter of a scan: the columns it reads, and its predicate.
+#[derive(Clone)]
+pub struct RowFilter {
+    /// The columns by which they are told.
+    pub columns: Vec<String>,
+    /// True for the rows that pass.
+    pub predicate: RowPredicate,
+}
+
+/// Predicate over a batch: one boolean a row.
+pub type RowPredicate = Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync>;
 
 /// Streams columns of a file, dotted paths for nested ones. Columns the file does not have are left out.
 pub(crate) async fn columns(

@@ -13,8 +13,9 @@
 //! Rejected: the Delta library's scan. It replays the log for every plan, its plan node has no form in which it could travel, and
 //! nothing that it does beyond this (deletion vectors, column mapping) is in these tables.
 
+use crate::log::data_file::DataFile;
 use crate::log::file_statistics::{ColumnBounds, FileStatistics};
-use crate::log::table::{DataFile, Snapshot, TableHandle};
+use crate::log::table::{Snapshot, TableHandle};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, RecordBatchOptions,
     StringArray, UInt16Array, UInt32Array, UInt64Array,

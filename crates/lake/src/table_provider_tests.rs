@@ -6,10 +6,11 @@ use crate::faulty_store::{
     FixtureFact, FixtureRecord, TempWarehouse, extra_column, fact_spec, facts, page, run,
     source_spec, step,
 };
-use crate::log::table::{DataFile, Snapshot, TableHandle};
-use crate::source::table::PackagePage;
+use crate::log::data_file::DataFile;
+use crate::log::table::{Snapshot, TableHandle};
+use crate::source::package::PackagePage;
 use crate::table_provider::provider;
-use crate::unified::table::SupersededRecords;
+use crate::unified::step::SupersededRecords;
 use crate::warehouse::Warehouse;
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Schema};

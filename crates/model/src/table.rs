@@ -31,6 +31,10 @@ pub const SCOPE: &str = "$scope";
 pub const DELETED_AT: &str = "_deleted_at";
 /// The UTC month of the record time, `YYYY-MM`, or `none`.
 pub const MONTH: &str = "month";
+/// The pipeline a row belongs to: one configured connection to one source.
+pub const PIPELINE: &str = "pipeline";
+/// The instant at which a fact happened, UTC.
+pub const OCCURRED_AT: &str = "occurred_at";
 /// The instant the values of a dimension's row are from, UTC: a row that is older than the one there never overwrites it.
 pub const AS_OF: &str = "_as_of";
 

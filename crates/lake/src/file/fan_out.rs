@@ -3,7 +3,8 @@
 //! Invariant: memory stays below a budget whatever the stream's order: what waits is at most [`WAITING_BYTES`], and at most
 //! [`OPEN_FILES`] files are open. Rows of a partition keep the order they came in.
 
-use crate::file::writer::{PartitionWriter, TableLayout};
+use crate::file::layout::TableLayout;
+use crate::file::writer::PartitionWriter;
 use crate::log::table::TableHandle;
 use crate::month::NONE;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
@@ -50,10 +51,12 @@ pub(crate) struct FanOutWriter {
 impl FanOutWriter {
     pub(crate) fn new(table: Arc<TableHandle>, layout: Arc<TableLayout>) -> Result<Self> {
         let partition_at = layout
+            .definition
             .partition_by
             .iter()
             .map(|name| {
                 layout
+                    .definition
                     .schema
                     .index_of(name)
                     .or_error(ErrorKind::Config, "a partition column is not a column")
@@ -127,7 +130,7 @@ impl FanOutWriter {
         let columns: Vec<(&'a StringArray, Option<&'a str>)> = self
             .partition_at
             .iter()
-            .zip(&self.layout.partition_by)
+            .zip(&self.layout.definition.partition_by)
             .map(|(at, name)| {
                 let column = batch.column(*at).as_string_opt::<i32>();
                 let none = (name == tillhouse_model::table::MONTH).then_some(NONE);
@@ -200,6 +203,7 @@ impl FanOutWriter {
             .entry(partition)
             .or_insert_with_key(|partition| {
                 let named = layout
+                    .definition
                     .partition_by
                     .iter()
                     .cloned()
@@ -245,7 +249,7 @@ fn bytes_of(batch: &RecordBatch) -> usize {
 /// The batch in the table's schema. Only other layouts of text and bytes are converted: any other difference means that somebody
 /// computed a column of the wrong type.
 pub(crate) fn conform_batch(batch: &RecordBatch, layout: &TableLayout) -> Result<RecordBatch> {
-    let schema = &layout.schema;
+    let schema = &layout.definition.schema;
     let wrong = |column: &str| {
         Error::data("rows do not fit their unified table")
             .at("column", column)

@@ -4,7 +4,6 @@
 
 use super::*;
 use crate::faulty_store::{TempWarehouse, fact_spec, sql, times};
-use crate::log::table::TableDefinition;
 use crate::month::MonthNamer;
 use arrow::array::{BinaryArray, Decimal128Array, Int64Array, StringArray};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -56,12 +55,8 @@ async fn every_row_arrives_once_whatever_the_order_and_the_budget() {
     let warehouse = place.open().await;
     let unified = warehouse.unified_table(Arc::new(fact_spec()));
     let (table, layout) = (unified.table().unwrap(), unified.layout().unwrap());
-    let shape = TableDefinition {
-        schema: layout.schema.clone(),
-        partition_by: layout.partition_by.clone(),
-    };
     let snapshot = table
-        .latest_or_create(&shape, &layout.stat_columns, "run")
+        .latest_or_create(&layout.definition, "run")
         .await
         .unwrap();
     let mut splitter = FanOutWriter::new(table.clone(), layout.clone()).unwrap();
@@ -133,12 +128,8 @@ async fn a_file_larger_than_one_upload_part_is_whole() {
     let warehouse = place.open().await;
     let unified = warehouse.unified_table(Arc::new(fact_spec()));
     let (table, layout) = (unified.table().unwrap(), unified.layout().unwrap());
-    let shape = TableDefinition {
-        schema: layout.schema.clone(),
-        partition_by: layout.partition_by.clone(),
-    };
     let snapshot = table
-        .latest_or_create(&shape, &layout.stat_columns, "run")
+        .latest_or_create(&layout.definition, "run")
         .await
         .unwrap();
     let partition = vec![

@@ -2,6 +2,9 @@
 //!
 //! Invariant: what is written is in the table only once a commit names it.
 
+mod encoder;
 pub(crate) mod fan_out;
+pub(crate) mod layout;
 mod parallel;
+pub(crate) mod replacement;
 pub(crate) mod writer;

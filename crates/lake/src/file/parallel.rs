@@ -1,8 +1,9 @@
 //! Encodes a data file whose rows are all in memory: column by column, two columns at a time.
 //!
-//! Invariant: the file is what [`crate::file::writer::DataFileEncoder`] makes of the same rows, but for where its row groups end.
+//! Invariant: the file is what [`crate::file::encoder::DataFileEncoder`] makes of the same rows, but for where its row groups end.
 
-use crate::file::writer::{ROW_GROUP_ROWS, TableLayout};
+use crate::file::encoder::{REFUSED, ROW_GROUP_ROWS};
+use crate::file::layout::TableLayout;
 use crate::log::stats::StatsCollector;
 use crate::store::footer;
 use arrow::record_batch::RecordBatch;
@@ -24,7 +25,7 @@ pub(crate) async fn encode(
     layout: Arc<TableLayout>,
     rows: Vec<RecordBatch>,
 ) -> Result<EncodedFile> {
-    let mut collector = StatsCollector::new(&layout.file_schema, &layout.stat_columns);
+    let mut collector = StatsCollector::new(&layout.file_schema, &layout.definition.stat_columns);
     rows.iter().for_each(|batch| collector.add(batch));
     let mut file = layout.writer()?;
     for group in row_groups(rows) {
@@ -50,7 +51,6 @@ pub(crate) async fn encode(
     Ok(EncodedFile { bytes, collector })
 }
 
-const REFUSED: &str = "rows could not be encoded";
 const INTERRUPTED: &str = "encoding a data file was interrupted";
 
 /// Batches, in lists that make a row group each.

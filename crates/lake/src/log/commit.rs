@@ -7,7 +7,8 @@
 //! twice, and it reports an error after a durable commit when something later fails. Here the commit file is put if absent, once,
 //! and nothing else belongs to the commit.
 
-use crate::log::table::{DataFile, Snapshot, TableHandle};
+use crate::log::data_file::DataFile;
+use crate::log::table::{Snapshot, TableHandle};
 use crate::store::log_guard::LINES;
 use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
 use deltalake::kernel::{Action, Add, Remove, Transaction};
@@ -17,6 +18,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::collections::HashMap;
 use std::time::Duration;
+use tillhouse_model::table::PIPELINE;
 use tillhouse_model::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
@@ -181,7 +183,7 @@ pub(crate) async fn touches_only_others(
                 return Ok(false);
             };
             let foreign = |file: &serde_json::Value| {
-                file["partitionValues"]["pipeline"]
+                file["partitionValues"][PIPELINE]
                     .as_str()
                     .is_some_and(|owner| owner != pipeline)
             };

@@ -2,10 +2,10 @@
 //!
 //! Invariant: runs only after the library has failed, so that a log that is sound costs nothing more.
 
+use crate::log::remedy::replace_file;
 use crate::log::table::TableHandle;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::log_guard::{DAMAGED, check_lines};
-use crate::warehouse::integrity::replace_file;
 use deltalake::DeltaTableError;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;

@@ -1,10 +1,16 @@
 //! Delta logs: snapshots of tables, the data files they list with their statistics, and commits.
 //!
-//! Invariant: knows versions and files, and no row of them; imports of this crate nothing but `store`.
+//! Invariant: knows versions and files, and no row of them. Of this crate it imports only what lies beneath: the store, and the month's name.
 
 pub(crate) mod commit;
+pub(crate) mod create;
 mod damage;
+pub(crate) mod data_file;
+pub(crate) mod figures;
 pub(crate) mod file_statistics;
+pub(crate) mod recent_keys;
+pub(crate) mod registry;
+pub(crate) mod remedy;
 pub(crate) mod schema_evolution;
 pub(crate) mod stats;
 pub(crate) mod table;

@@ -3,8 +3,8 @@
 //! Invariant: a table only ever gains nullable columns; old files show null there. Anything else needs a rebuild and is refused
 //! before a row is written.
 
-use crate::file::writer::TableLayout;
 use crate::log::commit::{self, CommitOutcome, CommitRequest};
+use crate::log::create::TableDefinition;
 use crate::log::table::{Snapshot, TableHandle};
 use arrow::datatypes::{DataType, Field, Schema};
 use deltalake::kernel::{Action, MetadataExt};
@@ -12,18 +12,18 @@ use deltalake::protocol::DeltaOperation;
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result};
 
-/// Makes sure the table has the layout's columns; new nullable ones are added in a commit of their own, which the snapshot then
+/// Makes sure the table has the definition's columns; new nullable ones are added in a commit of their own, which the snapshot then
 /// shows. `false`: another writer was faster, look again.
 ///
 /// Errors with [`ErrorKind::Config`] when the contract changed in a way a table cannot follow.
 pub(crate) async fn ensure(
     table: &TableHandle,
     snapshot: &mut Snapshot,
-    layout: &TableLayout,
+    definition: &TableDefinition,
     run_id: &str,
 ) -> Result<bool> {
     let present = snapshot.schema()?;
-    let Some(widened) = widened(&present, &layout.schema).map_err(|column| {
+    let Some(widened) = widened(&present, &definition.schema).map_err(|column| {
         Error::new(ErrorKind::Config, "the contract changed in a way its table cannot follow")
             .at("table", table.path())
             .at("column", column)
@@ -42,7 +42,7 @@ pub(crate) async fn ensure(
         .map_err(failed)?
         .add_config_key(
             "delta.dataSkippingStatsColumns".to_owned(),
-            layout.stat_columns.names().join(","),
+            definition.stat_columns.names().join(","),
         )
         .map_err(failed)?;
     let change = CommitRequest {

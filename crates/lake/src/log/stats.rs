@@ -1,18 +1,15 @@
-//! Delta statistics of data files: what is collected while writing, and what the log says of the files that are there.
+//! Delta statistics of data files: the columns that have them, and their collection while a file is written.
 //!
 //! Invariant: a minimum is never above, a maximum never below any value in its file. Decimals have no Delta statistics at all: they
 //! pass through a float there; Parquet's own are exact.
 
-use crate::log::table::DataFile;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, max_string, min, min_string};
 use arrow::datatypes::{
     DataType, Date32Type, Int64Type, Schema, TimeUnit, TimestampMicrosecondType,
 };
 use jiff::Timestamp;
-use std::collections::BTreeMap;
-use tillhouse_model::table::{LOAD_ID, RECORD_KEY, RECORD_TIME};
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_model::table::{LOAD_ID, OCCURRED_AT, RECORD_KEY, RECORD_TIME};
 
 /// Texts in statistics are cut to this many characters.
 const TEXT_LENGTH: usize = 40;
@@ -28,7 +25,7 @@ impl StatColumns {
         let wanted =
             key.iter()
                 .map(String::as_str)
-                .chain([RECORD_KEY, RECORD_TIME, LOAD_ID, "occurred_at"]);
+                .chain([RECORD_KEY, RECORD_TIME, LOAD_ID, OCCURRED_AT]);
         for name in wanted {
             let known = names.iter().chain(partition_by).any(|n| n == name);
             let fits = schema
@@ -241,110 +238,6 @@ fn cut_up(text: &str) -> Option<String> {
     None
 }
 
-/// Reads a snapshot's files from the flattened table of its add actions.
-pub(crate) fn from_log(adds: &RecordBatch, partition_by: &[String]) -> Result<Vec<DataFile>> {
-    let missing = || {
-        Error::new(
-            ErrorKind::Storage,
-            "a table's log lists files in a shape this version does not know",
-        )
-    };
-    let paths = adds
-        .column_by_name("path")
-        .and_then(|c| c.as_string_opt::<i32>())
-        .ok_or_else(missing)?;
-    let sizes = int(adds, "size_bytes").ok_or_else(missing)?;
-    let rows = int(adds, "num_records");
-    let times = (
-        time(adds, &format!("min.{RECORD_TIME}")),
-        time(adds, &format!("max.{RECORD_TIME}")),
-    );
-    let lands = (
-        int(adds, &format!("min.{LOAD_ID}")),
-        int(adds, &format!("max.{LOAD_ID}")),
-    );
-    let untimed = int(adds, &format!("null_count.{RECORD_TIME}"));
-    let at = |values: &Option<Vec<Option<i64>>>, row: usize| {
-        values.as_ref().and_then(|v| v.get(row).copied().flatten())
-    };
-    let count = |values: &Option<Vec<Option<i64>>>, row: usize| {
-        at(values, row).and_then(|v| u64::try_from(v).ok())
-    };
-    let mut files = Vec::with_capacity(adds.num_rows());
-    for row in 0..adds.num_rows() {
-        let mut partition = BTreeMap::new();
-        for column in partition_by {
-            let value = adds.column_by_name(&format!("partition.{column}"));
-            let text = value
-                .filter(|v| v.is_valid(row))
-                .and_then(|v| v.as_string_opt::<i32>())
-                .map(|v| v.value(row));
-            partition.insert(column.clone(), text.map(ToOwned::to_owned));
-        }
-        files.push(DataFile {
-            path: decoded(paths.value(row)),
-            size: sizes
-                .get(row)
-                .copied()
-                .flatten()
-                .and_then(|s| u64::try_from(s).ok())
-                .ok_or_else(missing)?,
-            rows: count(&rows, row),
-            partition,
-            times: at(&times.0, row)
-                .zip(at(&times.1, row))
-                .map(|(min, max)| (min, max.saturating_add(1_000))),
-            untimed: count(&untimed, row),
-            load_ids: at(&lands.0, row).zip(at(&lands.1, row)),
-        });
-    }
-    Ok(files)
-}
-
-fn int(batch: &RecordBatch, name: &str) -> Option<Vec<Option<i64>>> {
-    Some(
-        batch
-            .column_by_name(name)?
-            .as_primitive_opt::<Int64Type>()?
-            .iter()
-            .collect(),
-    )
-}
-
-fn time(batch: &RecordBatch, name: &str) -> Option<Vec<Option<i64>>> {
-    Some(
-        batch
-            .column_by_name(name)?
-            .as_primitive_opt::<TimestampMicrosecondType>()?
-            .iter()
-            .collect(),
-    )
-}
-
-/// Undoes percent encoding; paths in a Delta log are URIs.
-fn decoded(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = bytes
-            .get(i + 1..i + 3)
-            .and_then(|h| std::str::from_utf8(h).ok())
-            .and_then(|h| u8::from_str_radix(h, 16).ok());
-        match (bytes[i], hex) {
-            (b'%', Some(byte)) => {
-                out.push(byte);
-                i += 3;
-            }
-            (byte, _) => {
-                out.push(byte);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8(out).unwrap_or_else(|_| path.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,14 +314,5 @@ mod tests {
             (&3.into(), &4.into())
         );
         assert!(json["minValues"].get("amount").is_none());
-    }
-
-    #[test]
-    fn paths_in_a_log_are_uris() {
-        assert_eq!(
-            decoded("month=2026-01/a%20b%C3%A4.parquet"),
-            "month=2026-01/a bä.parquet"
-        );
-        assert_eq!(decoded("100%"), "100%");
     }
 }

@@ -3,63 +3,21 @@
 //! Invariant: a [`Snapshot`] never changes; what it lists is exactly what its version holds. State is read incrementally, so that a
 //! sync of many packages does not replay the log again for each.
 
+use crate::log::data_file::{DataFile, from_log};
+use crate::log::figures::TableFigures;
 use crate::log::file_statistics::FileStatistics;
-use crate::log::stats::{StatColumns, from_log};
-use crate::warehouse::integrity::{TableFigures, remedy, replace_file};
+use crate::log::recent_keys::RecentKeys;
+use crate::log::remedy::{remedy, replace_file};
 use arrow::datatypes::SchemaRef;
-use deltalake::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
-use deltalake::kernel::{Action, Protocol, StructType, new_metadata};
+use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_with};
-use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError};
 use object_store::ObjectStore;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tokio::sync::Mutex;
-
-/// One data file of a snapshot.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DataFile {
-    /// Below the table's root, decoded.
-    pub path: String,
-    pub size: u64,
-    /// `None` where the log does not say.
-    pub rows: Option<u64>,
-    pub partition: BTreeMap<String, Option<String>>,
-    /// Smallest and largest `_record_time`, microseconds; the largest is already widened by a millisecond, since Delta statistics
-    /// are cut to milliseconds.
-    pub times: Option<(i64, i64)>,
-    /// Number of rows without a record time; `None` if the log does not say.
-    pub untimed: Option<u64>,
-    /// Smallest and largest `_load_id`.
-    pub load_ids: Option<(i64, i64)>,
-}
-
-impl DataFile {
-    /// The value of a partition column, `None` where it is null or there is no such column.
-    pub(crate) fn partition_value(&self, column: &str) -> Option<&str> {
-        self.partition.get(column).and_then(|v| v.as_deref())
-    }
-
-    /// True if rows without a record time may be inside.
-    pub(crate) fn may_hold_untimed(&self) -> bool {
-        self.untimed != Some(0)
-    }
-
-    /// True if a row with one of these record times (sorted, microseconds) may be inside, give or take `margin`.
-    pub(crate) fn may_hold_times(&self, sorted: &[i64], margin: i64) -> bool {
-        let Some((min, max)) = self.times else {
-            // No statistics: either nobody wrote them, or every row is untimed.
-            return self.rows.is_none() || self.untimed != self.rows;
-        };
-        let from = sorted.partition_point(|t| *t < min.saturating_sub(margin));
-        sorted
-            .get(from)
-            .is_some_and(|t| *t <= max.saturating_add(margin))
-    }
-}
 
 /// One version of a table.
 #[derive(Clone)]
@@ -92,22 +50,14 @@ struct TableCache {
     watermarks: (u64, HashMap<String, i64>),
 }
 
-/// Schema and partition columns of a table that is to be created.
-pub(crate) struct TableDefinition {
-    pub schema: SchemaRef,
-    pub partition_by: Vec<String>,
-}
-
-/// Handle of a Delta table, shared by all handles of one warehouse. Shared by all handles of one
-/// warehouse.
+/// Handle of a Delta table, shared by all handles of one warehouse.
 pub(crate) struct TableHandle {
     path: String,
     log_store: LogStoreRef,
     cached: Mutex<TableCache>,
     /// Figures of versions, as runs record them.
     expected: StdMutex<BTreeMap<u64, Vec<TableFigures>>>,
-    /// Sorted key hashes of files this process wrote, see `dedup`.
-    pub(crate) recent: StdMutex<crate::source::dedup::RecentKeys>,
+    recent: StdMutex<RecentKeys>,
 }
 
 impl TableHandle {
@@ -372,66 +322,6 @@ impl TableHandle {
         }
     }
 
-    /// The newest version; makes the table first if need be. Of two creators one wins, and both go on with the winner's table.
-    pub(crate) async fn latest_or_create(
-        &self,
-        shape: &TableDefinition,
-        stat_columns: &StatColumns,
-        run_id: &str,
-    ) -> Result<Snapshot> {
-        if let Some(snapshot) = self.latest().await? {
-            return Ok(snapshot);
-        }
-        let schema = self.delta_schema(&shape.schema)?;
-        let properties = [
-            ("delta.checkpointInterval", "10".to_owned()),
-            ("delta.enableExpiredLogCleanup", "false".to_owned()),
-            (
-                "delta.dataSkippingStatsColumns",
-                stat_columns.names().join(","),
-            ),
-        ];
-        let metadata = new_metadata(&schema, &shape.partition_by, properties)
-            .map_err(|e| self.storage_error("the table's description cannot be written", e))?;
-        // Reader 1, writer 2: what every Delta reader reads.
-        let protocol: Protocol = serde_json::from_value(
-            serde_json::json!({"minReaderVersion": 1, "minWriterVersion": 2}),
-        )
-        .or_error(
-            ErrorKind::Internal,
-            "the table's protocol cannot be written",
-        )?;
-        let operation = DeltaOperation::Create {
-            mode: SaveMode::ErrorIfExists,
-            location: self.log_store.root_url().clone(),
-            protocol: protocol.clone(),
-            metadata: metadata.clone(),
-        };
-        let change = crate::log::commit::CommitRequest {
-            actions: vec![Action::Protocol(protocol), Action::Metadata(metadata)],
-            operation,
-            watermarks: Vec::new(),
-            run_id,
-        };
-        // Won or lost: there is a version 0 now.
-        let _: crate::log::commit::CommitOutcome =
-            crate::log::commit::attempt(self, 0, &change).await?;
-        self.latest().await?.ok_or_else(|| {
-            Error::new(
-                ErrorKind::Storage,
-                "the table was just created but cannot be found",
-            )
-            .at("table", &self.path)
-        })
-    }
-
-    pub(crate) fn delta_schema(&self, schema: &SchemaRef) -> Result<StructType> {
-        schema
-            .as_ref()
-            .try_into_kernel()
-            .map_err(|e| self.storage_error("a column's type has no place in a Delta table", e))
-    }
-
     /// Writes a checkpoint when the table is due for one. It is apart from the commit, which is durable already: a failure is
     /// logged and the next one due makes up for it.
     pub(crate) async fn checkpoint_if_due(&self, version: u64) {
@@ -453,23 +343,8 @@ impl TableHandle {
         }
     }
 
-    /// Commits nothing until the newest version is at least this one, so that a version that was lost is never another one's.
-    pub(crate) async fn raise_to(&self, version: u64, run_id: &str) -> Result<()> {
-        while let Some(snapshot) = self
-            .latest()
-            .await?
-            .filter(|snapshot| snapshot.version < version)
-        {
-            let change = crate::log::commit::CommitRequest::append(Vec::new(), &[], run_id);
-            let _: crate::log::commit::CommitOutcome =
-                crate::log::commit::commit(self, &snapshot, &change).await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) fn recent_keys(
-        &self,
-    ) -> std::sync::MutexGuard<'_, crate::source::dedup::RecentKeys> {
+    /// Keys of the table's files, as far as this process knows them.
+    pub(crate) fn recent_keys(&self) -> MutexGuard<'_, RecentKeys> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Invariant: bounded by what there is to say, not by the number of runs.
 
+pub(crate) mod edit;
 pub(crate) mod published_note;
 pub(crate) mod reconciliation;
+mod rejects;
 pub(crate) mod row_codec;
+pub(crate) mod rows;
 pub(crate) mod tables;

@@ -3,8 +3,9 @@
 //! Invariant: written after the run's record. So a note names a run that was published; one that is missing or older says less, and never
 //! something wrong. It names the versions of tables too: records and run can be lost together. A table that lost its last commits is a good table of yesterday, and `ops/runs` has no run record to tell.
 
-use crate::ops::tables::{AsOf, OpsTables, RunRecord};
-use crate::warehouse::integrity::TableFigures;
+use crate::log::figures::TableFigures;
+use crate::ops::edit::OpsTables;
+use crate::ops::rows::{AsOf, RunRecord};
 use jiff::Timestamp;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
@@ -99,7 +100,7 @@ impl OpsTables {
             mode: PutMode::Overwrite,
             ..PutOptions::default()
         };
-        let (store, path) = (self.warehouse.store(), self.warehouse.below(NOTE));
+        let (store, path) = (self.registry.store(), self.registry.below(NOTE));
         if let Err(error) = store.put_opts(&path, bytes.into(), options).await {
             tracing::warn!(run = %run.run_id, %error, "the run is published, but {NOTE} could not be written: a loss of its record would not be noticed");
         }
@@ -116,12 +117,7 @@ impl OpsTables {
             .at("file", NOTE)
             .because(e)
         };
-        let bytes = match self
-            .warehouse
-            .store()
-            .get(&self.warehouse.below(NOTE))
-            .await
-        {
+        let bytes = match self.registry.store().get(&self.registry.below(NOTE)).await {
             Ok(found) => found.bytes().await.map_err(failed)?,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed(error)),

@@ -4,8 +4,8 @@
 //! told from what agreed.
 
 use crate::month::month_of;
+use crate::ops::edit::{BookkeepingEdit, OpsTables};
 use crate::ops::row_codec::{BookkeepingRow, BookkeepingValue, ColumnType, RowReader, json};
-use crate::ops::tables::{BookkeepingEdit, OpsTables};
 use jiff::Timestamp;
 use tillhouse_model::{ExactDecimal, Result, Window};
 

@@ -3,7 +3,7 @@
 //! Invariant: what is written is read back equal. Lists and maps are JSON text, everything else is a column of its own.
 
 use crate::month::month_of;
-use crate::ops::tables::{DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
+use crate::ops::rows::{DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, StringArray,
     TimestampMicrosecondArray,

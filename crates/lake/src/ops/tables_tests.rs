@@ -3,8 +3,9 @@
 //! Invariant: what is noted twice stands once, whoever else writes.
 
 use super::*;
-use crate::faulty_store::{TempWarehouse, sql, t};
+use crate::faulty_store::{TempWarehouse, sql, t, warehouse_of};
 use futures::FutureExt;
+use tillhouse_model::{ReadBy, Window};
 
 fn window() -> Window {
     Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap()
@@ -85,8 +86,7 @@ async fn slices_are_read_back_as_they_were_and_a_month_is_one_file() {
         rows
     );
     assert_eq!(ops.slices("other").await.unwrap(), Vec::new());
-    let open = ops
-        .warehouse
+    let open = warehouse_of(&ops.registry)
         .open_at("ops/slices", None)
         .await
         .unwrap()
@@ -153,8 +153,7 @@ async fn a_ledger_of_an_older_version_is_read_with_sense_and_gains_columns() {
     ops.edit::<FixtureOldSlice>("r1", &mut before)
         .await
         .unwrap();
-    let columns = ops
-        .warehouse
+    let columns = warehouse_of(&ops.registry)
         .open_at("ops/slices", None)
         .await
         .unwrap()
@@ -196,7 +195,10 @@ async fn a_ledger_of_an_older_version_is_read_with_sense_and_gains_columns() {
         "sessions change_time",
         "sessions event_time",
     ];
-    assert_eq!(sql(&ops.warehouse, "ops/slices", None, query).await, lines);
+    assert_eq!(
+        sql(&warehouse_of(&ops.registry), "ops/slices", None, query).await,
+        lines
+    );
 }
 
 #[tokio::test]
@@ -489,7 +491,7 @@ async fn warnings_and_drift_stand_once() {
         .unwrap();
     assert_eq!(
         sql(
-            &ops.warehouse,
+            &warehouse_of(&ops.registry),
             "ops/warnings",
             None,
             "SELECT run_id, month FROM t"
@@ -513,14 +515,14 @@ async fn warnings_and_drift_stand_once() {
     .unwrap();
     let query = "SELECT run_id, count, first_seen, last_seen FROM t";
     assert_eq!(
-        sql(&ops.warehouse, "ops/drift", None, query).await,
+        sql(&warehouse_of(&ops.registry), "ops/drift", None, query).await,
         ["r1 5 2026-03-01T00:00:00Z 2026-03-01T00:00:00Z"]
     );
     ops.record_drift(&[drift("r2", 4, "2026-04-01T00:00:00Z")])
         .await
         .unwrap();
     assert_eq!(
-        sql(&ops.warehouse, "ops/drift", None, query).await,
+        sql(&warehouse_of(&ops.registry), "ops/drift", None, query).await,
         ["r2 4 2026-03-01T00:00:00Z 2026-04-01T00:00:00Z"]
     );
 }

@@ -4,7 +4,7 @@
 
 pub(crate) mod dedup;
 mod newest_rows;
-mod package;
+pub(crate) mod package;
 pub(crate) mod table;
 mod tenants;
 mod tombstones;

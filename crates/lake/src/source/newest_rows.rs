@@ -3,11 +3,10 @@
 //! Invariant: a record's row is the one with the highest package number at one version of the table. Of files that hold none of the
 //! records only keys are read, and of files that cannot hold any, nothing.
 
-use crate::file::writer::TableLayout;
-use crate::scan;
+use crate::file::layout::TableLayout;
+use crate::scan::{self, RowFilter};
 use crate::source::dedup::{self, KeyIndex, KeyLookup};
 use crate::source::table::{SourceTable, micros};
-use crate::unified::facts::RowFilter;
 use arrow::array::{AsArray, BooleanArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;

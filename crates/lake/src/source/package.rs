@@ -2,15 +2,16 @@
 //!
 //! Invariant: a page all of whose rows are written goes in as it is; only where rows are left out are columns copied.
 
-use crate::source::dedup::key_hash;
-use crate::source::table::PackagePage;
+use crate::log::recent_keys::key_hash;
+use crate::source::dedup::ContentHash;
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, Int64Array, StringArray, TimestampMicrosecondArray, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, Int64Array, StringArray,
+    TimestampMicrosecondArray, UInt32Array, new_null_array,
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use jiff::Timestamp;
 use std::sync::Arc;
 use tillhouse_model::table::{
     CONTENT_HASH, DELETED_AT, EXTRACTED_AT, LOAD_ID, MONTH, PREV_RECORD_TIME, RECORD_KEY,
@@ -18,11 +19,47 @@ use tillhouse_model::table::{
 };
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
+/// The decoded records of one page of a package.
+#[derive(Debug, Clone)]
+pub struct PackagePage {
+    /// [`TableSpec::content_schema`], then `_extra` where kept.
+    pub batch: RecordBatch,
+    /// The record key of each row.
+    pub keys: StringArray,
+    /// The record time of each row, microseconds UTC.
+    pub record_times: TimestampMicrosecondArray,
+    /// The source's own version time of each row; all null where it has none.
+    pub updated_at: TimestampMicrosecondArray,
+    /// The content hash of each row, 17 bytes.
+    pub content_hashes: FixedSizeBinaryArray,
+    /// When the page was asked for: every record is at least as fresh as that.
+    pub requested_at: Timestamp,
+}
+
 /// Page and row of the newest record of a key in the package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NewestRecord {
     pub page: usize,
     pub row: usize,
+}
+
+impl NewestRecord {
+    /// The content hash of its row.
+    pub(crate) fn content_hash(&self, package: &[PackagePage]) -> Option<ContentHash> {
+        ContentHash::try_from(package.get(self.page)?.content_hashes.value(self.row)).ok()
+    }
+
+    /// The source's own version time of its row, and when its page was asked for.
+    pub(crate) fn freshness(&self, package: &[PackagePage]) -> (Option<i64>, i64) {
+        let Some(page) = package.get(self.page) else {
+            return (None, i64::MIN);
+        };
+        let updated_at = page
+            .updated_at
+            .is_valid(self.row)
+            .then(|| page.updated_at.value(self.row));
+        (updated_at, page.requested_at.as_microsecond())
+    }
 }
 
 /// Rows of one page and one month that are written.

@@ -2,47 +2,31 @@
 //!
 //! Invariant: no two versions of a key that follow each other have equal content, and `_load_id` rises strictly from commit to commit.
 
-use crate::file::writer::{PartitionWriter, TableLayout};
+use crate::file::layout::TableLayout;
+use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
+use crate::log::data_file::DataFile;
+use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
-use crate::log::table::{Snapshot, TableDefinition, TableHandle};
+use crate::log::table::{Snapshot, TableHandle};
 use crate::month::MonthNamer;
 use crate::scan;
-use crate::source::dedup::{self, ContentHash, KeyIndex, KeyLookup, KnownVersion};
-use crate::source::package::{self, NewestRecord, PageRows};
+use crate::source::dedup::{self, KeyIndex, KeyLookup, KnownVersion};
+use crate::source::package::{self, NewestRecord, PackagePage, PageRows};
 use crate::source::tenants::TenantOrder;
 use crate::table_provider::provider;
-use crate::warehouse::Warehouse;
-use arrow::array::{Array, AsArray, FixedSizeBinaryArray, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::execution::session_state::SessionState;
 use deltalake::kernel::Add;
 use futures::StreamExt;
-use jiff::Timestamp;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::table::{LOAD_ID, MONTH};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
-
-/// The decoded records of one page of a package.
-#[derive(Debug, Clone)]
-pub struct PackagePage {
-    /// [`TableSpec::content_schema`], then `_extra` where kept.
-    pub batch: RecordBatch,
-    /// The record key of each row.
-    pub keys: StringArray,
-    /// The record time of each row, microseconds UTC.
-    pub record_times: TimestampMicrosecondArray,
-    /// The source's own version time of each row; all null where it has none.
-    pub updated_at: TimestampMicrosecondArray,
-    /// The content hash of each row, 17 bytes.
-    pub content_hashes: FixedSizeBinaryArray,
-    /// When the page was asked for: every record is at least as fresh as that.
-    pub requested_at: Timestamp,
-}
 
 /// Run and tenants of a landing.
 #[derive(Debug, Clone)]
@@ -101,7 +85,7 @@ pub struct PackageInfo {
 /// The history of one resource of one pipeline. A cheap handle.
 #[derive(Clone)]
 pub struct SourceTable {
-    pub(crate) warehouse: Warehouse,
+    pub(crate) registry: Arc<TableRegistry>,
     pub(crate) path: String,
     pub(crate) spec: Arc<TableSpec>,
 }
@@ -132,10 +116,6 @@ impl SourceTable {
         package::check(&package, &self.spec, &self.path)?;
         let package = Arc::new(package);
         let layout = self.layout()?;
-        let shape = TableDefinition {
-            schema: layout.schema.clone(),
-            partition_by: layout.partition_by.clone(),
-        };
         let mut keys = KeyIndex::default();
         let tenants = TenantOrder::new(self.spec.tenant_column(), &options.tenants);
         let (survivors, doubles) = newest_of_each(&package, &tenants, &mut keys);
@@ -146,9 +126,11 @@ impl SourceTable {
         times.sort_unstable();
         for _ in 0..ROUNDS {
             let mut snapshot = table
-                .latest_or_create(&shape, &layout.stat_columns, &options.run_id)
+                .latest_or_create(&layout.definition, &options.run_id)
                 .await?;
-            if !schema_evolution::ensure(&table, &mut snapshot, &layout, &options.run_id).await? {
+            if !schema_evolution::ensure(&table, &mut snapshot, &layout.definition, &options.run_id)
+                .await?
+            {
                 continue;
             }
             let question = KeyLookup {
@@ -168,7 +150,7 @@ impl SourceTable {
                 ..doubles.clone()
             };
             let mut changed = Vec::new();
-            let now = self.warehouse.now().as_microsecond();
+            let now = self.registry.now().as_microsecond();
             let parts = decide(
                 &package,
                 &survivors,
@@ -196,7 +178,8 @@ impl SourceTable {
                 .map(|add| u64::try_from(add.size).unwrap_or(0))
                 .sum();
             let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
-            let change = CommitRequest::append(adds, &layout.partition_by, &options.run_id);
+            let change =
+                CommitRequest::append(adds, &layout.definition.partition_by, &options.run_id);
             match commit::commit(&table, &snapshot, &change).await? {
                 CommitOutcome::Committed(version) => {
                     landed.version = version;
@@ -241,7 +224,11 @@ impl SourceTable {
                 .or_error(ErrorKind::Internal, "gathering rows was interrupted")??;
             if let Some(kept) = &mut kept {
                 for rows in &rows {
-                    kept.push(package::with_month(rows, &layout.schema, &month)?);
+                    kept.push(package::with_month(
+                        rows,
+                        &layout.definition.schema,
+                        &month,
+                    )?);
                 }
             }
             let mut writer =
@@ -373,13 +360,7 @@ impl SourceTable {
     /// Makes good for versions that were lost, so that no later one has their numbers. The table is made first if need be.
     pub async fn raise_to(&self, version: u64, run_id: &str) -> Result<()> {
         let (table, layout) = (self.table()?, self.layout()?);
-        let shape = TableDefinition {
-            schema: layout.schema.clone(),
-            partition_by: layout.partition_by.clone(),
-        };
-        table
-            .latest_or_create(&shape, &layout.stat_columns, run_id)
-            .await?;
+        table.latest_or_create(&layout.definition, run_id).await?;
         table.raise_to(version, run_id).await
     }
 
@@ -402,7 +383,7 @@ impl SourceTable {
     }
 
     pub(crate) fn table(&self) -> Result<Arc<TableHandle>> {
-        self.warehouse.table(&self.path)
+        self.registry.table(&self.path)
     }
 }
 
@@ -547,23 +528,6 @@ fn decide(
     parts
 }
 
-impl NewestRecord {
-    fn content_hash(&self, package: &[PackagePage]) -> Option<ContentHash> {
-        ContentHash::try_from(package.get(self.page)?.content_hashes.value(self.row)).ok()
-    }
-
-    fn freshness(&self, package: &[PackagePage]) -> (Option<i64>, i64) {
-        let Some(page) = package.get(self.page) else {
-            return (None, i64::MIN);
-        };
-        let updated_at = page
-            .updated_at
-            .is_valid(self.row)
-            .then(|| page.updated_at.value(self.row));
-        (updated_at, page.requested_at.as_microsecond())
-    }
-}
-
 /// The highest package number in a snapshot; 0 where there is none.
 pub(crate) async fn highest_load_id(table: &TableHandle, snapshot: &Snapshot) -> Result<i64> {
     let mut highest = 0;
@@ -582,10 +546,7 @@ pub(crate) async fn highest_load_id(table: &TableHandle, snapshot: &Snapshot) ->
 }
 
 /// The packages in one file and their rows, read from its column.
-async fn load_ids_of_file(
-    table: &TableHandle,
-    file: &crate::log::table::DataFile,
-) -> Result<Vec<(i64, u64)>> {
+async fn load_ids_of_file(table: &TableHandle, file: &DataFile) -> Result<Vec<(i64, u64)>> {
     let mut counts: BTreeMap<i64, u64> = BTreeMap::new();
     let mut batches = scan::columns(table, file, vec![LOAD_ID.to_owned()]).await?;
     while let Some(batch) = batches.next().await {

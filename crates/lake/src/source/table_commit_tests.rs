@@ -5,8 +5,9 @@
 use super::tests::{FEB, JAN, JAN_LATER, counts, history, table};
 use super::*;
 use crate::faulty_store::{
-    FixtureRecord, TempWarehouse, extra_column, page, run, source_spec, sql, t, us,
+    FixtureRecord, TempWarehouse, extra_column, page, run, source_spec, sql, t, us, warehouse_of,
 };
+use arrow::array::StringArray;
 use futures::FutureExt;
 use tillhouse_model::ErrorKind;
 
@@ -109,7 +110,7 @@ async fn many_writers_at_once_land_every_record_once() {
     let table = table(&place).await;
     let query = "SELECT id, count(*), count(DISTINCT _load_id) FROM t GROUP BY id ORDER BY id";
     assert_eq!(
-        sql(&table.warehouse, &table.path, None, query).await,
+        sql(&warehouse_of(&table.registry), &table.path, None, query).await,
         ["a 1 1", "b 1 1", "p 3 3", "q 3 3", "r 3 3", "s 3 3"]
     );
     let lands: Vec<i64> = table
@@ -169,7 +170,7 @@ async fn a_month_of_a_package_is_one_file() {
     );
     let whole = "SELECT count(*), count(DISTINCT id), CAST(sum(amount) * 10000 AS BIGINT) FROM t";
     assert_eq!(
-        sql(&table.warehouse, &table.path, None, whole).await,
+        sql(&warehouse_of(&table.registry), &table.path, None, whole).await,
         ["70001 70001 2450035000"]
     );
     let again = table
@@ -323,7 +324,7 @@ async fn a_pinned_version_stays_what_it_was_and_largest_values_are_exact() {
         .await
         .unwrap();
     let count = "SELECT count(*), max(_record_time), min(_record_time) FROM t";
-    let pinned = sql(&table.warehouse, &table.path, Some(1), count).await;
+    let pinned = sql(&warehouse_of(&table.registry), &table.path, Some(1), count).await;
     assert_eq!(
         pinned,
         ["1 2026-01-10T10:00:00.000123Z 2026-01-10T10:00:00.000123Z"]
@@ -345,12 +346,12 @@ async fn a_pinned_version_stays_what_it_was_and_largest_values_are_exact() {
         assert_eq!(land.version, i as u64 + 2);
     }
     assert_eq!(
-        sql(&table.warehouse, &table.path, Some(1), count).await,
+        sql(&warehouse_of(&table.registry), &table.path, Some(1), count).await,
         pinned
     );
     assert_eq!(
         sql(
-            &table.warehouse,
+            &warehouse_of(&table.registry),
             &table.path,
             None,
             "SELECT count(*) FROM t"
@@ -381,15 +382,13 @@ async fn a_pinned_version_stays_what_it_was_and_largest_values_are_exact() {
     assert_eq!(counts(&exact), (0, 0, 1, 0));
     assert_eq!(fresh.packages(None, 0).await.unwrap().len(), 11);
     assert!(
-        table
-            .warehouse
+        warehouse_of(&table.registry)
             .open_at(&table.path, Some(99))
             .await
             .is_err()
     );
     assert!(
-        table
-            .warehouse
+        warehouse_of(&table.registry)
             .open_at("hecone/nothing", None)
             .await
             .unwrap()

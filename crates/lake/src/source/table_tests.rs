@@ -4,8 +4,9 @@
 
 use super::*;
 use crate::faulty_store::{
-    FixtureRecord, TempWarehouse, extra_column, page, run, source_spec, sql,
+    FixtureRecord, TempWarehouse, extra_column, page, run, source_spec, sql, warehouse_of,
 };
+use arrow::array::StringArray;
 use tillhouse_model::ColumnSpec;
 
 const HISTORY: &str = "SELECT id, _load_id, CAST(amount * 10000 AS BIGINT), _prev_record_time FROM t ORDER BY _load_id, id";
@@ -18,7 +19,7 @@ pub(super) async fn table(place: &TempWarehouse) -> SourceTable {
 }
 
 pub(super) async fn history(table: &SourceTable) -> Vec<String> {
-    sql(&table.warehouse, &table.path, None, HISTORY).await
+    sql(&warehouse_of(&table.registry), &table.path, None, HISTORY).await
 }
 
 pub(super) fn counts(landed: &LandingSummary) -> (u64, u64, u64, u64) {
@@ -210,7 +211,7 @@ async fn a_record_that_moved_to_another_month_is_recognised() {
     );
     assert_eq!(
         sql(
-            &table.warehouse,
+            &warehouse_of(&table.registry),
             &table.path,
             None,
             "SELECT id, month, _prev_record_time FROM t ORDER BY _load_id, id"
@@ -485,7 +486,7 @@ async fn a_record_that_is_listed_for_two_tenants_belongs_to_the_first_and_stays_
         assert_eq!(landed.elsewhere, both);
     }
     assert_eq!(
-        sql(&table.warehouse, &table.path, None, OWNERS).await,
+        sql(&warehouse_of(&table.registry), &table.path, None, OWNERS).await,
         ["x 1 acc", "y 1 acc"]
     );
     // Where the two lists say different things, the owner's counts.
@@ -528,7 +529,7 @@ async fn a_record_that_is_listed_for_two_tenants_belongs_to_the_first_and_stays_
         ((0, 2, 0, 0), Vec::new())
     );
     assert_eq!(
-        sql(&table.warehouse, &table.path, None, OWNERS).await,
+        sql(&warehouse_of(&table.registry), &table.path, None, OWNERS).await,
         [
             "x 1 acc", "y 1 acc", "x 2 acc2", "y 2 acc2", "x 3 acc3", "y 3 acc3"
         ]

@@ -3,8 +3,7 @@
 //! Invariant: a record that is listed for several tenants belongs to the first of them in the order in which they are configured, whoever
 //! is read first; that it is listed for another one changes nothing.
 
-use crate::source::package::NewestRecord;
-use crate::source::table::PackagePage;
+use crate::source::package::{NewestRecord, PackagePage};
 use arrow::array::{Array, AsArray};
 use std::cmp::Ordering;
 use tillhouse_model::table::ColumnSpec;

@@ -3,10 +3,12 @@
 //! Invariant: only the newest version of a record decides whether it is there; a record that is marked already is not marked again,
 //! and one that comes back lands as any changed record does, since a mark's content hash is nobody else's.
 
-use crate::file::writer::{PartitionWriter, TableLayout};
+use crate::file::layout::TableLayout;
+use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
+use crate::log::data_file::DataFile;
 use crate::log::schema_evolution;
-use crate::log::table::{DataFile, Snapshot, TableHandle};
+use crate::log::table::{Snapshot, TableHandle};
 use crate::scan;
 use crate::source::table::{LandingOptions, LandingSummary, SourceTable, highest_load_id};
 use arrow::array::{
@@ -52,7 +54,9 @@ impl SourceTable {
             let Some(mut snapshot) = table.latest().await? else {
                 return Ok(LandingSummary::default());
             };
-            if !schema_evolution::ensure(&table, &mut snapshot, &layout, &options.run_id).await? {
+            if !schema_evolution::ensure(&table, &mut snapshot, &layout.definition, &options.run_id)
+                .await?
+            {
                 continue;
             }
             let mut newest = newest(&table, &snapshot).await?;
@@ -84,10 +88,7 @@ impl SourceTable {
                 if rows.is_empty() {
                     continue;
                 }
-                let month = file
-                    .partition_value(MONTH)
-                    .unwrap_or(crate::month::NONE)
-                    .to_owned();
+                let month = file.month().to_owned();
                 let mut writer = PartitionWriter::new(
                     &table,
                     layout.clone(),
@@ -103,7 +104,8 @@ impl SourceTable {
                 .map(|add| u64::try_from(add.size).unwrap_or(0))
                 .sum();
             let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
-            let change = CommitRequest::append(adds, &layout.partition_by, &options.run_id);
+            let change =
+                CommitRequest::append(adds, &layout.definition.partition_by, &options.run_id);
             match commit::commit(&table, &snapshot, &change).await? {
                 CommitOutcome::Committed(version) => {
                     landed.version = version;

@@ -3,7 +3,9 @@
 //! Invariant: each test fails when its rule is taken out of the code.
 
 use super::*;
-use crate::faulty_store::{FixtureRecord, TempWarehouse, page, run, source_spec, sql, t};
+use crate::faulty_store::{
+    FixtureRecord, TempWarehouse, page, run, source_spec, sql, t, warehouse_of,
+};
 
 const JAN: Option<&str> = Some("2026-01-10T10:00:00Z");
 const HISTORY: &str = "SELECT id, _load_id, CAST(amount * 10000 AS BIGINT), _deleted_at, month FROM t ORDER BY _load_id, id";
@@ -70,7 +72,7 @@ async fn what_is_gone_is_marked_once_and_may_come_back() {
         .unwrap();
     assert_eq!(still.changed, 0);
     assert_eq!(
-        sql(&table.warehouse, &table.path, None, HISTORY).await,
+        sql(&warehouse_of(&table.registry), &table.path, None, HISTORY).await,
         [
             "a 1 1 - 2026-01",
             "b 1 1 - none",

@@ -12,11 +12,10 @@
 //! Rejected: to compare `_load_id`, which stays when a changed child has its parent unified anew, and to be told by unify which
 //! hours it touched, which is forgotten when it dies before the roll-ups are written.
 
-use crate::log::table::{DataFile, Snapshot, TableHandle};
-use crate::scan;
+use crate::log::data_file::DataFile;
+use crate::log::table::{Snapshot, TableHandle};
+use crate::scan::{self, ScanRequest};
 use crate::table_provider::provider;
-use crate::unified::facts::{ScanRequest, pipeline_of};
-use crate::warehouse::Warehouse;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int32Type, Schema, TimestampMicrosecondType};
@@ -26,6 +25,7 @@ use deltalake::datafusion::execution::session_state::SessionState;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use tillhouse_model::table::{MONTH, PIPELINE};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -88,17 +88,6 @@ impl ChangedHours {
     }
 }
 
-/// One partition of a fact table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FactPartition {
-    /// The pipeline.
-    pub pipeline: String,
-    /// The month.
-    pub month: String,
-    /// Rows, where every file says so.
-    pub rows: Option<u64>,
-}
-
 /// Data files that only one of two versions has, each side as a table; `None` where there are
 /// none.
 pub struct ChangedFiles {
@@ -108,86 +97,80 @@ pub struct ChangedFiles {
     pub added: Option<Arc<dyn TableProvider>>,
 }
 
-impl Warehouse {
-    /// The hours in which the rows of a unified table differ between two of its versions, in `occurred_at` or one of `columns`, by
-    /// pipeline. Without an earlier version every hour of every pipeline does.
-    ///
-    /// Errors with [`ErrorKind::Storage`] when a version, or a file of it, is gone.
-    pub async fn changed_hours(
-        &self,
-        path: &str,
-        since: Option<u64>,
-        now: u64,
-        columns: &[&str],
-    ) -> Result<ChangedHours> {
-        let table = self.table(path)?;
-        let later = at(&table, now).await?;
-        let mut touched = ChangedHours::default();
-        let Some(since) = since else {
-            for file in later.files.iter() {
-                touched.add(pipeline_of(file)?, HourSet::All);
-            }
-            return Ok(touched);
-        };
-        if since == now {
-            return Ok(touched);
+/// The hours in which the rows of a unified table differ between two of its versions, in `occurred_at` or one of `columns`, by
+/// pipeline. Without an earlier version every hour of every pipeline does.
+///
+/// Errors with [`ErrorKind::Storage`] when a version, or a file of it, is gone.
+pub(crate) async fn changed_hours(
+    table: &TableHandle,
+    since: Option<u64>,
+    now: u64,
+    columns: &[&str],
+) -> Result<ChangedHours> {
+    let later = at(table, now).await?;
+    let mut touched = ChangedHours::default();
+    let Some(since) = since else {
+        for file in later.files.iter() {
+            touched.add(file.pipeline()?, HourSet::All);
         }
-        let earlier = at(&table, since).await?;
-        let mut partitions: BTreeMap<(&str, Option<&str>), PartitionChanges> = BTreeMap::new();
-        for (file, is_new) in differing(&earlier, &later) {
-            let changed = partitions
-                .entry((pipeline_of(file)?, file.partition_value("month")))
-                .or_default();
-            if is_new {
-                changed.added.push(file.clone())
-            } else {
-                changed.removed.push(file.clone())
-            }
-        }
-        let schema = later.schema()?;
-        for ((pipeline, _), changed) in partitions {
-            touched.add(
-                pipeline,
-                HourSet::Only(changed.hours(&table, &schema, columns).await?),
-            );
-        }
-        Ok(touched)
+        return Ok(touched);
+    };
+    if since == now {
+        return Ok(touched);
     }
+    let earlier = at(table, since).await?;
+    let mut partitions: BTreeMap<(&str, Option<&str>), PartitionChanges> = BTreeMap::new();
+    for (file, is_new) in differing(&earlier, &later) {
+        let changed = partitions
+            .entry((file.pipeline()?, file.partition_value(MONTH)))
+            .or_default();
+        if is_new {
+            changed.added.push(file.clone())
+        } else {
+            changed.removed.push(file.clone())
+        }
+    }
+    let schema = later.schema()?;
+    for ((pipeline, _), changed) in partitions {
+        touched.add(
+            pipeline,
+            HourSet::Only(changed.hours(table, &schema, columns).await?),
+        );
+    }
+    Ok(touched)
+}
 
-    /// The files that only one of two versions of a table has, as tables for a query engine. Without an earlier version
-    /// everything has come.
-    ///
-    /// Errors with [`ErrorKind::Storage`] when a version is gone.
-    pub async fn changed_files(
-        &self,
-        path: &str,
-        since: Option<u64>,
-        now: u64,
-        session: Arc<SessionState>,
-    ) -> Result<ChangedFiles> {
-        let table = self.table(path)?;
-        let later = at(&table, now).await?;
-        let Some(since) = since else {
-            return Ok(ChangedFiles {
-                removed: None,
-                added: Some(provider(&table, &later, Some(&session), None)?),
-            });
-        };
-        let earlier = at(&table, since).await?;
-        let mut files: [Vec<String>; 2] = [Vec::new(), Vec::new()];
-        for (file, is_new) in differing(&earlier, &later) {
-            files[usize::from(is_new)].push(file.path.clone());
-        }
-        let [gone, come] = files;
-        let open = |snapshot: &Snapshot, files: &[String]| match files {
-            [] => Ok(None),
-            files => provider(&table, snapshot, Some(&session), Some(files)).map(Some),
-        };
-        Ok(ChangedFiles {
-            removed: open(&earlier, &gone)?,
-            added: open(&later, &come)?,
-        })
+/// The files that only one of two versions of a table has, as tables for a query engine. Without an earlier version
+/// everything has come.
+///
+/// Errors with [`ErrorKind::Storage`] when a version is gone.
+pub(crate) async fn changed_files(
+    table: &Arc<TableHandle>,
+    since: Option<u64>,
+    now: u64,
+    session: Arc<SessionState>,
+) -> Result<ChangedFiles> {
+    let later = at(table, now).await?;
+    let Some(since) = since else {
+        return Ok(ChangedFiles {
+            removed: None,
+            added: Some(provider(table, &later, Some(&session), None)?),
+        });
+    };
+    let earlier = at(table, since).await?;
+    let mut files: [Vec<String>; 2] = [Vec::new(), Vec::new()];
+    for (file, is_new) in differing(&earlier, &later) {
+        files[usize::from(is_new)].push(file.path.clone());
     }
+    let [gone, come] = files;
+    let open = |snapshot: &Snapshot, files: &[String]| match files {
+        [] => Ok(None),
+        files => provider(table, snapshot, Some(&session), Some(files)).map(Some),
+    };
+    Ok(ChangedFiles {
+        removed: open(&earlier, &gone)?,
+        added: open(&later, &come)?,
+    })
 }
 
 async fn at(table: &TableHandle, version: u64) -> Result<Snapshot> {
@@ -249,7 +232,7 @@ impl PartitionChanges {
         if compares {
             // Partition columns are the same in all of these files.
             let is_there = |name: &&str| {
-                schema.field_with_name(name).is_ok() && !["pipeline", "month"].contains(name)
+                schema.field_with_name(name).is_ok() && ![PIPELINE, MONTH].contains(name)
             };
             wanted.extend(
                 columns

@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::faulty_store::{FixtureFact, TempWarehouse, fact_spec, facts, step, us};
-use crate::unified::table::{SupersededRecords, UnifiedTable};
+use crate::unified::step::SupersededRecords;
+use crate::unified::table::UnifiedTable;
 use std::collections::HashSet;
 
 const TEN: Option<&str> = Some("2026-01-10T10:10:00Z");

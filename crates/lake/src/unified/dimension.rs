@@ -4,15 +4,15 @@
 //! stays; of equal ones that with the greater `_content_hash`. So a rebuild gives what the increments gave. A row of the future, of a
 //! machine whose clock was ahead, counts as one without `_as_of`.
 
+use super::step::UnifyStep;
+use super::table::{StepStatus, UnifiedTable};
 use crate::file::fan_out::FanOutWriter;
-use crate::file::writer::TableLayout;
+use crate::file::layout::TableLayout;
+use crate::file::replacement::ReplaceSummary;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
-use crate::log::table::DataFile;
+use crate::log::data_file::DataFile;
 use crate::log::table::TableHandle;
 use crate::scan;
-use crate::unified::table::{
-    ReplaceSummary, StepStatus, SupersededRecords, UnifiedRowStream, UnifiedTable, UnifyStep,
-};
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, TimestampMicrosecondArray, UInt32Array,
 };
@@ -196,29 +196,6 @@ impl<'a> FreshnessColumns<'a> {
 }
 
 impl UnifiedTable {
-    /// Merges rows of a dimension: of each key the newest `_as_of` wins, over what came and what is there. The pipeline's rows are
-    /// written anew only when one of them changed; the step is marked as done in any case.
-    ///
-    /// A step that is done already is left alone. Errors with [`ErrorKind::Conflict`] when the table is not where the step begins.
-    pub async fn merge(
-        &self,
-        step: &UnifyStep,
-        mut rows: UnifiedRowStream,
-    ) -> Result<ReplaceSummary> {
-        let (table, layout) = (self.table()?, self.layout()?);
-        if let StepStatus::Done(version) = self.step_status(&table, &layout, step).await? {
-            return Ok(ReplaceSummary {
-                version,
-                ..ReplaceSummary::default()
-            });
-        }
-        let mut writing = self.begin(&step.pipeline)?;
-        while let Some(batch) = rows.next().await {
-            writing.write(batch?).await?;
-        }
-        writing.commit(step, &SupersededRecords::default()).await
-    }
-
     /// Merges rows that have been gathered.
     pub(crate) async fn merge_with(
         &self,
@@ -237,14 +214,14 @@ impl UnifiedTable {
             let own: Vec<&DataFile> = snapshot
                 .files
                 .iter()
-                .filter(|f| f.partition_value("pipeline") == Some(step.pipeline.as_str()))
+                .filter(|file| file.is_of(&step.pipeline))
                 .collect();
             done.files_read += own.len() as u64;
             // Which of the incoming rows lose against what is there?
             let mut wins = newest.best.clone();
             let mut replaced = 0;
             for file in &own {
-                let mut present = scan::rows(table, file, layout.schema.clone()).await?;
+                let mut present = scan::rows(table, file, layout.definition.schema.clone()).await?;
                 while let Some(batch) = present.next().await {
                     let batch = batch?;
                     let (keys, ranks) = (
@@ -270,7 +247,8 @@ impl UnifiedTable {
             if let Some(incoming) = newest.rows.as_ref().filter(|_| !wins.is_empty()) {
                 let mut splitter = FanOutWriter::new(table.clone(), layout.clone())?;
                 for file in &own {
-                    let mut present = scan::rows(table, file, layout.schema.clone()).await?;
+                    let mut present =
+                        scan::rows(table, file, layout.definition.schema.clone()).await?;
                     while let Some(batch) = present.next().await {
                         let batch = batch?;
                         let keys = newest.keys(&batch)?;

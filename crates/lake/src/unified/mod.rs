@@ -4,5 +4,8 @@
 
 pub(crate) mod changed_hours;
 mod dimension;
-pub(crate) mod facts;
+mod fact;
+pub(crate) mod fact_scan;
+pub(crate) mod step;
 pub(crate) mod table;
+pub(crate) mod write;

@@ -5,8 +5,11 @@
 use super::*;
 use crate::faulty_store::{
     FixtureFact, TempWarehouse, dimension_spec, fact_spec, facts, sites, sql, step, us,
+    warehouse_of,
 };
+use crate::unified::step::SupersededRecords;
 use futures::FutureExt;
+use std::collections::HashSet;
 
 const ROWS: &str = "SELECT article_key, month, CAST(amount * 10000 AS BIGINT), _load_id FROM t ORDER BY article_key, _load_id";
 const JAN: Option<&str> = Some("2026-01-10T10:00:00.000900Z");
@@ -18,7 +21,7 @@ async fn table(place: &TempWarehouse) -> UnifiedTable {
 }
 
 async fn rows(table: &UnifiedTable) -> Vec<String> {
-    sql(&table.warehouse, &table.path, None, ROWS).await
+    sql(&warehouse_of(&table.registry), &table.path, None, ROWS).await
 }
 
 fn new(keys: &[&str]) -> SupersededRecords {
@@ -438,7 +441,7 @@ async fn a_dimension_does_not_depend_on_the_order_in_which_its_rows_came() {
                 .unwrap();
         }
         assert_eq!(
-            sql(&table.warehouse, &table.path, None, SITES).await,
+            sql(&warehouse_of(&table.registry), &table.path, None, SITES).await,
             ["s1 Old 1970-01-01T00:00:40Z", "s2 Two 1970-01-01T00:00:10Z"],
             "{order:?}"
         );
@@ -519,7 +522,7 @@ async fn a_dimension_is_written_anew_only_when_a_row_changed() {
     assert_eq!(files.len(), 2, "one file a pipeline");
     let names = "SELECT pipeline, name FROM t ORDER BY pipeline, site_key";
     assert_eq!(
-        sql(&table.warehouse, &table.path, None, names).await,
+        sql(&warehouse_of(&table.registry), &table.path, None, names).await,
         ["hecone Uno", "hecone Deux", "other Other"]
     );
 }
@@ -557,7 +560,7 @@ async fn racing_merges_lose_no_row() {
     .unwrap();
     let names = "SELECT site_key, name FROM t ORDER BY site_key";
     assert_eq!(
-        sql(&one.warehouse, &one.path, None, names).await,
+        sql(&warehouse_of(&one.registry), &one.path, None, names).await,
         ["s1 Newest", "s2 Two", "s3 Three"]
     );
 }

@@ -5,46 +5,15 @@
 //!
 //! A Delta log cannot tell by itself that its end is missing: without its last commit a table is a good table of yesterday.
 
-use crate::log::table::Snapshot;
-use crate::ops::tables::RunRecord;
+use crate::log::figures::TableFigures;
+use crate::ops::rows::RunRecord;
 use crate::warehouse::Warehouse;
 use futures::{StreamExt, stream};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Tables that are looked at together.
 const AT_ONCE: usize = 8;
-
-/// The size of a table at one version.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableFigures {
-    /// Rows, where every file says so.
-    pub rows: Option<u64>,
-    /// Data files.
-    pub files: u64,
-    /// Their size.
-    pub bytes: u64,
-}
-
-impl TableFigures {
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
-        Self {
-            rows: snapshot.files.iter().map(|file| file.rows).sum(),
-            files: snapshot.files.len() as u64,
-            bytes: snapshot.files.iter().map(|file| file.size).sum(),
-        }
-    }
-}
-
-impl std::fmt::Display for TableFigures {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { rows, files, bytes } = self;
-        match rows {
-            Some(rows) => write!(f, "{rows} rows, {files} files, {bytes} bytes"),
-            None => write!(f, "{files} files, {bytes} bytes"),
-        }
-    }
-}
 
 /// A table that has lost commits since a run named its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -133,61 +102,6 @@ pub fn lost_commits(run: &RunRecord, lost: &[LostTable]) -> Error {
     )
     .at("run", &run.run_id)
     .at("tables", tables.join("; "))
-}
-
-/// Remedy for one table that is not what it should be.
-pub(crate) fn remedy(path: &str) -> String {
-    match path.split_once('/') {
-        Some(("unified", _)) => {
-            "Put the table's files back from a copy, or run `tillhouse rebuild`: it makes the unified tables anew \
-             from the source tables."
-                .to_owned()
-        }
-        Some(("statistics", _)) => "Run `tillhouse sync`: it brings the roll-ups up to date.".to_owned(),
-        Some(("ops", "slices")) => {
-            "Put the table's files back from a copy, or run `tillhouse sync`: it reads again what is not noted as read any more.".to_owned()
-        }
-        Some(("ops", "rejects" | "warnings" | "drift")) => {
-            "Put the table's files back from a copy, or run `tillhouse sync --full`: it reads everything from the providers again and notes \
-             it anew."
-                .to_owned()
-        }
-        Some(("ops", "reconciliations")) => {
-            "Put the table's files back from a copy, or run `tillhouse sync`: it goes on without; `tillhouse reconcile` compares again."
-                .to_owned()
-        }
-        Some(("ops", _)) | None => "Put the table's files back from a copy.".to_owned(),
-        Some((pipeline, _)) => format!(
-            "Put the table's files back from a copy, or run `tillhouse sync {pipeline} --full`: it reads everything from the provider \
-             again and repairs the table."
-        ),
-    }
-}
-
-/// The way out where data files are missing or damaged, whatever tables they are of.
-pub const REPLACE_FILES: &str = "Put the files back from a copy. Where there is none, move the table's folder out of the warehouse; then \
-     `tillhouse sync` counts roll-ups anew and goes on with bookkeeping, `tillhouse rebuild` makes unified tables anew, and `tillhouse sync PIPELINE --full` reads a pipeline's source tables from the provider again.";
-
-/// The way out where a file of one table is missing or damaged.
-pub(crate) fn replace_file(path: &str) -> String {
-    let then = match path.split_once('/') {
-        Some(("ops", "slices")) => {
-            "`tillhouse sync` reads again what is not noted as read any more.".to_owned()
-        }
-        Some(("ops", "rejects" | "warnings" | "drift")) => {
-            "`tillhouse sync --full` reads everything again and notes it anew.".to_owned()
-        }
-        Some(("ops", "runs")) => "`tillhouse sync` publishes the tables as they are.".to_owned(),
-        Some(("ops", _)) => "`tillhouse sync` goes on without it.".to_owned(),
-        Some(("statistics", _)) => "`tillhouse sync` counts the roll-ups anew.".to_owned(),
-        Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
-        Some((pipeline, _)) => {
-            format!("`tillhouse sync {pipeline} --full` reads everything from the provider again.")
-        }
-    };
-    format!(
-        "Put the file back from a copy. Where there is none, move the table's folder out of the warehouse; then {then}"
-    )
 }
 
 impl Warehouse {

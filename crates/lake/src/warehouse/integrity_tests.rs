@@ -6,8 +6,8 @@ use super::*;
 use crate::faulty_store::{
     FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, page, run, source_spec, step, t,
 };
-use crate::ops::tables::{AsOf, SliceRow};
-use crate::unified::table::SupersededRecords;
+use crate::ops::rows::{AsOf, SliceRow};
+use crate::unified::step::SupersededRecords;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;

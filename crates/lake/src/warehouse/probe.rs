@@ -2,9 +2,9 @@
 //!
 //! Invariant: what is written to find out is removed again, and no folder is made.
 
-use crate::ops::tables::RunRecord;
+use crate::log::remedy::REPLACE_FILES;
+use crate::ops::rows::RunRecord;
 use crate::warehouse::Warehouse;
-use crate::warehouse::integrity::REPLACE_FILES;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::HashMap;
 use std::io::{ErrorKind as Io, Write};

@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::faulty_store::{FixtureRecord, TempWarehouse, page, run, source_spec};
+use std::collections::BTreeMap;
 
 fn at(url: impl Into<String>) -> WarehouseLocation {
     WarehouseLocation {

@@ -23,7 +23,7 @@ mod rules;
 
 use crate::error::Result;
 use crate::table::{
-    ColumnClass, ColumnKind, ColumnSpec, MONTH, TableRole, TableSpec, UnknownFields,
+    ColumnClass, ColumnKind, ColumnSpec, MONTH, PIPELINE, TableRole, TableSpec, UnknownFields,
 };
 use crate::time::parse_duration;
 use crate::yaml::{FileLocation, PartialRead, Spanned, YamlFaultKind, YamlNode};
@@ -489,8 +489,8 @@ fn partition(
             }
             return vec![MONTH.to_owned()];
         }
-        TableRole::Fact => &["pipeline", MONTH],
-        TableRole::Dimension => &["pipeline"],
+        TableRole::Fact => &[PIPELINE, MONTH],
+        TableRole::Dimension => &[PIPELINE],
     };
     let names: Vec<&str> = by.iter().map(|(name, _)| *name).collect();
     if names != expected {

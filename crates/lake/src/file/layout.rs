@@ -1,0 +1,176 @@
+//! The layout of a table's files: which columns stand in them, in what order, and how Parquet writes each.
+//!
+//! Invariant: partition columns stand in the Add action and never in the file.
+
+use crate::log::create::TableDefinition;
+use crate::log::stats::StatColumns;
+use crate::store::footer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnPath, SchemaDescPtr};
+use std::sync::Arc;
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_parquet_columns::{self as parquet_columns, ColumnEncoder, DefaultEncoder};
+
+/// Schema, partition columns and Parquet properties of a table's files.
+#[derive(Debug)]
+pub(crate) struct TableLayout {
+    /// The table's schema, its partition columns, and those with statistics.
+    pub definition: TableDefinition,
+    /// Without the partition columns: what stands in the files.
+    pub file_schema: SchemaRef,
+    /// Places of the file's columns in the table's schema.
+    pub projection: Vec<usize>,
+    /// Number of Parquet columns of each of the file's columns.
+    pub leaves: Vec<usize>,
+    parquet: SchemaDescPtr,
+    properties: WriterPropertiesPtr,
+}
+
+impl TableLayout {
+    pub(crate) fn new(
+        schema: SchemaRef,
+        key: &[String],
+        partition_by: Vec<String>,
+    ) -> Result<Self> {
+        let projection: Vec<usize> = (0..schema.fields().len())
+            .filter(|i| !partition_by.contains(schema.field(*i).name()))
+            .collect();
+        let file_schema: SchemaRef = Arc::new(Schema::new(
+            projection
+                .iter()
+                .map(|i| schema.fields()[*i].clone())
+                .collect::<Vec<_>>(),
+        ));
+        let stat_columns = StatColumns::of(&schema, key, &partition_by);
+        if let Some(field) = file_schema
+            .fields()
+            .iter()
+            .find(|field| !parquet_columns::is_supported(field.data_type()))
+        {
+            return Err(Error::internal("a column has a type that is not written")
+                .at("column", field.name())
+                .at("type", field.data_type().to_string()));
+        }
+        let mut properties = WriterProperties::builder()
+            .set_compression(parquet_columns::compression())
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_key_value_metadata(Some(vec![footer::placeholder()]))
+            .set_created_by(concat!("tillhouse ", env!("CARGO_PKG_VERSION")).to_owned());
+        // Bounds of text rule out no row group in practice, ids least of all, and cost two comparisons a value. Keys have theirs in the
+        // table's log.
+        let mut texts = Vec::new();
+        for field in file_schema.fields() {
+            leaves_in(
+                field,
+                Vec::new(),
+                &|kind| matches!(kind, DataType::Utf8),
+                &mut texts,
+            );
+        }
+        for path in texts {
+            properties = properties
+                .set_column_statistics_enabled(ColumnPath::new(path), EnabledStatistics::None);
+        }
+        // Nearly every value is different: a dictionary would only be built to be thrown away.
+        let mut distinct: Vec<Vec<String>> = key
+            .iter()
+            .map(String::as_str)
+            .chain([RECORD_KEY, CONTENT_HASH])
+            .map(|name| vec![name.to_owned()])
+            .collect();
+        for field in file_schema
+            .fields()
+            .iter()
+            .filter(|field| field.name() != EXTRACTED_AT)
+        {
+            leaves_in(
+                field,
+                Vec::new(),
+                &|kind| matches!(kind, DataType::Timestamp(_, _)),
+                &mut distinct,
+            );
+        }
+        for path in distinct {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::new(path), false);
+        }
+        properties = properties
+            .set_column_statistics_enabled(ColumnPath::from(CONTENT_HASH), EnabledStatistics::None);
+        let properties = Arc::new(properties.build());
+        let parquet = ArrowSchemaConverter::new()
+            .convert(&file_schema)
+            .or_error(ErrorKind::Internal, NO_PLACE)?;
+        let leaves = |field: &Arc<Field>| {
+            let mut found = Vec::new();
+            leaves_in(field, Vec::new(), &|_| true, &mut found);
+            found.len()
+        };
+        let leaves = file_schema.fields().iter().map(leaves).collect();
+        Ok(Self {
+            definition: TableDefinition {
+                schema,
+                partition_by,
+                stat_columns,
+            },
+            file_schema,
+            projection,
+            leaves,
+            parquet: Arc::new(parquet),
+            properties,
+        })
+    }
+
+    /// Encoder of a file's row groups.
+    pub(crate) fn writer(&self) -> Result<SerializedFileWriter<Vec<u8>>> {
+        SerializedFileWriter::new(
+            Vec::new(),
+            self.parquet.root_schema_ptr(),
+            self.properties.clone(),
+        )
+        .or_error(ErrorKind::Internal, NO_PLACE)
+    }
+
+    /// Encoders of the columns of a row group.
+    pub(crate) fn columns(&self) -> Result<Vec<DefaultEncoder>> {
+        let mut from = 0;
+        let columns = self
+            .file_schema
+            .fields()
+            .iter()
+            .zip(&self.leaves)
+            .map(|(field, count)| {
+                let leaves = &self.parquet.columns()[from..from + count];
+                from += count;
+                DefaultEncoder::try_new(field.clone(), leaves, &self.properties)
+            });
+        columns
+            .collect::<Result<_, _>>()
+            .or_error(ErrorKind::Internal, NO_PLACE)
+    }
+}
+
+const NO_PLACE: &str = "a table's columns have no place in Parquet";
+
+/// The Parquet paths of all leaves of a kind in a column.
+fn leaves_in(
+    field: &Field,
+    mut path: Vec<String>,
+    kind: &impl Fn(&DataType) -> bool,
+    found: &mut Vec<Vec<String>>,
+) {
+    path.push(field.name().clone());
+    match field.data_type() {
+        DataType::Struct(fields) => fields
+            .iter()
+            .for_each(|field| leaves_in(field, path.clone(), kind, found)),
+        DataType::List(element) => {
+            path.push("list".to_owned());
+            leaves_in(element, path, kind, found);
+        }
+        leaf if kind(leaf) => found.push(path),
+        _ => {}
+    }
+}

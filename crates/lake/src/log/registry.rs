@@ -1,0 +1,144 @@
+//! The tables of a warehouse by their path: one handle each, the store beneath them all, and the clock.
+//!
+//! Invariant: no I/O before a table is asked something. All handles of one warehouse share what was read of a table's log.
+
+use crate::log::table::TableHandle;
+use crate::store::durable::LOG_FOLDER;
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// Source of the current time of a warehouse: runs read, publish and decide what is past by it.
+pub type WarehouseClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Shared state of the handles of a warehouse.
+pub(crate) struct TableRegistry {
+    url: url::Url,
+    clock: WarehouseClock,
+    /// Rooted where the URL's path begins.
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    tables: Mutex<HashMap<String, Arc<TableHandle>>>,
+}
+
+impl TableRegistry {
+    /// The tables below a path of a store.
+    pub(crate) fn new(
+        url: url::Url,
+        store: Arc<dyn ObjectStore>,
+        prefix: Path,
+        clock: WarehouseClock,
+    ) -> Self {
+        let tables = Mutex::default();
+        Self {
+            url,
+            clock,
+            store,
+            prefix,
+            tables,
+        }
+    }
+
+    /// The same place by another clock, with nothing read of it yet.
+    pub(crate) fn with_clock(&self, clock: WarehouseClock) -> Self {
+        let (url, prefix) = (self.url.clone(), self.prefix.clone());
+        Self::new(url, Arc::clone(&self.store), prefix, clock)
+    }
+
+    /// The time by the warehouse's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The warehouse's root, with a trailing slash.
+    pub(crate) fn url(&self) -> &url::Url {
+        &self.url
+    }
+
+    /// Place of the warehouse in its store.
+    pub(crate) fn prefix(&self) -> &Path {
+        &self.prefix
+    }
+
+    /// The tables that exist in the schemas that are wanted, as (schema, table), sorted.
+    pub(crate) async fn tables_in(
+        &self,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<(String, String)>> {
+        let failed = |e: object_store::Error| {
+            Error::new(ErrorKind::Storage, "the warehouse cannot be listed")
+                .at("warehouse", self.url.as_str())
+                .because(e)
+        };
+        let folders = |path: Path| async move {
+            let root = Some(&path).filter(|p| !p.as_ref().is_empty());
+            let listed = self.store.list_with_delimiter(root).await.map_err(failed)?;
+            Ok::<_, Error>(listed.common_prefixes)
+        };
+        let mut found = Vec::new();
+        for schema in folders(self.prefix.clone()).await? {
+            let Some(name) = schema.filename().map(ToOwned::to_owned) else {
+                continue;
+            };
+            if !is_wanted(&name) || name.starts_with('.') {
+                continue;
+            }
+            let tables = folders(schema).await?;
+            let logged: Vec<Option<String>> = stream::iter(tables)
+                .map(|table| async move {
+                    let log = table.clone().join(LOG_FOLDER);
+                    let has_log = self
+                        .store
+                        .list(Some(&log))
+                        .next()
+                        .await
+                        .transpose()
+                        .map_err(failed)?
+                        .is_some();
+                    Ok::<_, Error>(table.filename().filter(|_| has_log).map(ToOwned::to_owned))
+                })
+                .buffered(4)
+                .try_collect()
+                .await?;
+            found.extend(
+                logged
+                    .into_iter()
+                    .flatten()
+                    .map(|table| (name.clone(), table)),
+            );
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The shared handle of a table's log.
+    pub(crate) fn table(&self, path: &str) -> Result<Arc<TableHandle>> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(path) {
+            return Ok(table.clone());
+        }
+        let mut url = self.url.clone();
+        {
+            let mut segments = url
+                .path_segments_mut()
+                .map_err(|()| Error::config("the warehouse's URL cannot have tables below it"))?;
+            segments.pop_if_empty().extend(path.split('/')).push("");
+        }
+        let table = Arc::new(TableHandle::new(path, self.store.clone(), &url)?);
+        tables.insert(path.to_owned(), table.clone());
+        Ok(table)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
+    pub(crate) fn below(&self, path: &str) -> Path {
+        path.split('/')
+            .fold(self.prefix.clone(), |path, part| path.join(part))
+    }
+}

@@ -1,0 +1,58 @@
+//! Hints for tables of a warehouse that are damaged, by the table's path.
+//!
+//! Invariant: every hint names a command that brings back what the table held, or says that only a copy does.
+
+/// Remedy for one table that is not what it should be.
+pub(crate) fn remedy(path: &str) -> String {
+    match path.split_once('/') {
+        Some(("unified", _)) => {
+            "Put the table's files back from a copy, or run `tillhouse rebuild`: it makes the unified tables anew \
+             from the source tables."
+                .to_owned()
+        }
+        Some(("statistics", _)) => "Run `tillhouse sync`: it brings the roll-ups up to date.".to_owned(),
+        Some(("ops", "slices")) => {
+            "Put the table's files back from a copy, or run `tillhouse sync`: it reads again what is not noted as read any more.".to_owned()
+        }
+        Some(("ops", "rejects" | "warnings" | "drift")) => {
+            "Put the table's files back from a copy, or run `tillhouse sync --full`: it reads everything from the providers again and notes \
+             it anew."
+                .to_owned()
+        }
+        Some(("ops", "reconciliations")) => {
+            "Put the table's files back from a copy, or run `tillhouse sync`: it goes on without; `tillhouse reconcile` compares again."
+                .to_owned()
+        }
+        Some(("ops", _)) | None => "Put the table's files back from a copy.".to_owned(),
+        Some((pipeline, _)) => format!(
+            "Put the table's files back from a copy, or run `tillhouse sync {pipeline} --full`: it reads everything from the provider \
+             again and repairs the table."
+        ),
+    }
+}
+
+/// The way out where data files are missing or damaged, whatever tables they are of.
+pub const REPLACE_FILES: &str = "Put the files back from a copy. Where there is none, move the table's folder out of the warehouse; then \
+     `tillhouse sync` counts roll-ups anew and goes on with bookkeeping, `tillhouse rebuild` makes unified tables anew, and `tillhouse sync PIPELINE --full` reads a pipeline's source tables from the provider again.";
+
+/// The way out where a file of one table is missing or damaged.
+pub(crate) fn replace_file(path: &str) -> String {
+    let then = match path.split_once('/') {
+        Some(("ops", "slices")) => {
+            "`tillhouse sync` reads again what is not noted as read any more.".to_owned()
+        }
+        Some(("ops", "rejects" | "warnings" | "drift")) => {
+            "`tillhouse sync --full` reads everything again and notes it anew.".to_owned()
+        }
+        Some(("ops", "runs")) => "`tillhouse sync` publishes the tables as they are.".to_owned(),
+        Some(("ops", _)) => "`tillhouse sync` goes on without it.".to_owned(),
+        Some(("statistics", _)) => "`tillhouse sync` counts the roll-ups anew.".to_owned(),
+        Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
+        Some((pipeline, _)) => {
+            format!("`tillhouse sync {pipeline} --full` reads everything from the provider again.")
+        }
+    };
+    format!(
+        "Put the file back from a copy. Where there is none, move the table's folder out of the warehouse; then {then}"
+    )
+}

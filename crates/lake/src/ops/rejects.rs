@@ -1,0 +1,200 @@
+//! Rejects: noted, seen again, resolved.
+//!
+//! Invariant: a reject that is seen again stands once, with its first sight.
+
+use crate::ops::edit::{BookkeepingEdit, OpsTables};
+use crate::ops::rows::RejectRow;
+use jiff::Timestamp;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use tillhouse_model::{ReadBy, Result, Window};
+
+impl OpsTables {
+    /// Notes rejects: one that is known already is seen again, and open if it was resolved. Open ones that were not seen now and that
+    /// are settled by what was read are resolved at `at`. Gives the number of those that their run had not noted before.
+    ///
+    /// One without a key is known by what is left of it, by its time where that can be read, and by its place among those that look the same.
+    /// Without a time it is the same one only where it was asked for in the same time: of a slice that is read again, also in another cut.
+    pub async fn record_rejects(
+        &self,
+        seen: &[RejectRow],
+        is_settled: &(dyn Fn(&RejectRow) -> bool + Sync),
+        at: Timestamp,
+    ) -> Result<u64> {
+        /// A reject of this run, with the present row that is the same one.
+        struct RejectMatch {
+            row: RejectRow,
+            /// The present row that it is: its window and its first sight, and if it is of the same run.
+            known: Option<(Window, Timestamp, bool)>,
+        }
+        /// Upsert of rejects.
+        struct RejectUpsert<'a> {
+            seen: HashMap<u64, Vec<RejectMatch>>,
+            is_settled: &'a (dyn Fn(&RejectRow) -> bool + Sync),
+            at: Timestamp,
+        }
+        impl BookkeepingEdit<RejectRow> for RejectUpsert<'_> {
+            fn begin(&mut self) {
+                self.seen
+                    .values_mut()
+                    .flatten()
+                    .for_each(|seen| seen.known = None);
+            }
+            fn note(&mut self, row: &RejectRow) {
+                let seen = self
+                    .seen
+                    .get_mut(&reject_identity(row))
+                    .into_iter()
+                    .flatten();
+                if let Some(seen) = seen
+                    .filter(|seen| seen.known.is_none())
+                    .find(|seen| may_be_same(&seen.row, row))
+                {
+                    seen.known = Some((row.slice, row.first_seen, row.run_id == seen.row.run_id));
+                }
+            }
+            fn changed(&self, row: &RejectRow) -> Option<RejectRow> {
+                let is_it = |seen: &&RejectMatch| {
+                    seen.known
+                        .is_some_and(|(slice, at, _)| (slice, at) == (row.slice, row.first_seen))
+                };
+                if let Some(seen) = self
+                    .seen
+                    .get(&reject_identity(row))
+                    .into_iter()
+                    .flatten()
+                    .find(is_it)
+                {
+                    let again = seen_again(row, &seen.row);
+                    return (again != *row).then_some(again);
+                }
+                let resolved = row.resolved_at.is_none() && (self.is_settled)(row);
+                resolved.then(|| RejectRow {
+                    resolved_at: Some(self.at),
+                    ..row.clone()
+                })
+            }
+            fn added(&self) -> Vec<RejectRow> {
+                let new = self
+                    .seen
+                    .values()
+                    .flatten()
+                    .filter(|seen| seen.known.is_none());
+                let mut new: Vec<RejectRow> = new.map(|seen| seen.row.clone()).collect();
+                new.sort_by(|a, b| reject_order(a).cmp(&reject_order(b)));
+                new
+            }
+        }
+        let run_id = seen.first().map_or("", |row| row.run_id.as_str());
+        let mut by_identity: HashMap<u64, Vec<RejectMatch>> = HashMap::new();
+        for row in seen {
+            let same = by_identity.entry(reject_identity(row)).or_default();
+            match same.iter_mut().find(|seen| may_be_same(&seen.row, row)) {
+                Some(seen) => seen.row = seen_again(&seen.row, row),
+                None => same.push(RejectMatch {
+                    row: row.clone(),
+                    known: None,
+                }),
+            }
+        }
+        let mut upsert = RejectUpsert {
+            seen: by_identity,
+            is_settled,
+            at,
+        };
+        self.edit(run_id, &mut upsert).await?;
+        let of_this_run =
+            |seen: &&RejectMatch| seen.known.is_some_and(|(.., of_this_run)| of_this_run);
+        Ok(upsert
+            .seen
+            .values()
+            .flatten()
+            .filter(|seen| !of_this_run(seen))
+            .count() as u64)
+    }
+
+    /// The rejects, of one pipeline or all, oldest first.
+    pub async fn rejects(&self, pipeline: Option<&str>, open_only: bool) -> Result<Vec<RejectRow>> {
+        let wanted = |row: &RejectRow| {
+            pipeline.is_none_or(|p| p == row.pipeline) && (!open_only || row.resolved_at.is_none())
+        };
+        let mut rows = self.read(wanted).await?;
+        rows.sort_by(|a, b| reject_order(a).cmp(&reject_order(b)));
+        Ok(rows)
+    }
+}
+
+/// The order of rejects: the oldest first.
+fn reject_order(row: &RejectRow) -> (Timestamp, &Option<String>, &str, Window, &str, u64) {
+    (
+        row.first_seen,
+        &row.record_key,
+        &row.field,
+        row.slice,
+        &row.redacted,
+        row.nth,
+    )
+}
+
+/// True if two rejects of one identity may be one: without key and time only where they were asked for in the same time.
+fn may_be_same(a: &RejectRow, b: &RejectRow) -> bool {
+    a.record_key.is_some() || a.time.is_some() || a.slice.intersection(&b.slice).is_some()
+}
+
+/// A reject that was known `before`, as it was seen now.
+///
+/// One without key and time lies in all windows that it came in. So of windows side by side that share some of the time asked for, those that
+/// share none of it with the first are told apart: their rejects are others.
+fn seen_again(before: &RejectRow, now: &RejectRow) -> RejectRow {
+    let mut again = RejectRow {
+        first_seen: before.first_seen.min(now.first_seen),
+        ..now.clone()
+    };
+    if now.record_key.is_some() {
+        return again;
+    }
+    match (before.read_by, now.read_by) {
+        (of_before, of_now) if of_before == of_now => {
+            let holds = |row: &RejectRow| {
+                row.time
+                    .is_some_and(|time| row.slice.from() <= time && time < row.slice.to())
+            };
+            let shared = before
+                .slice
+                .intersection(&now.slice)
+                .filter(|_| now.time.is_none());
+            again.slice = shared.unwrap_or(if holds(before) {
+                before.slice
+            } else {
+                now.slice
+            });
+        }
+        // When it happened says more than when it changed.
+        (Some(ReadBy::EventTime), _) => {
+            (again.slice, again.read_by) = (before.slice, before.read_by)
+        }
+        _ => {}
+    }
+    again
+}
+
+/// Identity of a reject: the record (by key, or by what is left of it, its time and its number), the field and the reason.
+fn reject_identity(row: &RejectRow) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let time = row.time.map(Timestamp::as_microsecond);
+    let record = row.record_key.as_deref().ok_or((
+        row.redacted.as_str(),
+        row.tenant.as_deref(),
+        time,
+        row.nth,
+    ));
+    (
+        &row.pipeline,
+        &row.resource,
+        record,
+        &row.field,
+        &row.reason,
+    )
+        .hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,63 @@
+//! Steps of unification: the packages one covers, and the earlier versions its records supersede.
+//!
+//! Invariant: a step's packages follow those that are unified already, without a gap.
+
+use std::collections::HashSet;
+
+/// One step of unification: the packages (`after_load_id`, `to_load_id`] of one source table.
+#[derive(Debug, Clone)]
+pub struct UnifyStep {
+    /// The pipeline whose rows are replaced.
+    pub pipeline: String,
+    /// The source table's resource.
+    pub resource: String,
+    /// The highest package unified before.
+    pub after_load_id: i64,
+    /// The highest package in this step.
+    pub to_load_id: i64,
+    /// Resources whose records are children of that one's, and how far they are unified along with it.
+    pub children: Vec<ResourceWatermark>,
+    /// The run that unifies.
+    pub run_id: String,
+}
+
+/// Packages of one resource that a step covers: after one, up to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceWatermark {
+    /// The resource.
+    pub resource: String,
+    /// The highest package unified before.
+    pub after_load_id: i64,
+    /// The highest package in this step.
+    pub to_load_id: i64,
+}
+
+impl UnifyStep {
+    /// Its own resource's watermark, then its children's.
+    pub fn watermarks(&self) -> impl Iterator<Item = ResourceWatermark> + '_ {
+        let own = ResourceWatermark {
+            resource: self.resource.clone(),
+            after_load_id: self.after_load_id,
+            to_load_id: self.to_load_id,
+        };
+        std::iter::once(own).chain(self.children.iter().cloned())
+    }
+}
+
+/// Earlier versions that the records of a step supersede: their keys and record times.
+#[derive(Debug, Default, Clone)]
+pub struct SupersededRecords {
+    /// Record keys that had an earlier version.
+    pub keys: HashSet<String>,
+    /// Every non-null `_prev_record_time`, microseconds UTC.
+    pub times: Vec<i64>,
+    /// Changed keys whose `_prev_record_time` is null: new, or their earlier version had no time.
+    pub keys_maybe_untimed: HashSet<String>,
+}
+
+impl SupersededRecords {
+    /// True if an earlier version of that key may be there.
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        self.keys.contains(key) || self.keys_maybe_untimed.contains(key)
+    }
+}
