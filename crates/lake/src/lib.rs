@@ -5,7 +5,6 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod aggregate;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
@@ -16,7 +15,8 @@ mod file;
 mod log;
 mod month;
 mod ops;
-mod rollup_table;
+mod range_table;
+mod ranges;
 mod scan;
 mod source;
 mod store;
@@ -24,7 +24,6 @@ mod table_provider;
 mod unified;
 mod warehouse;
 
-pub use aggregate::{HourlyAggregator, MissingCurrency, TransactionCurrencies};
 pub use deltalake::datafusion::catalog::TableProvider;
 pub use file::replacement::{ReplaceSummary, UnifiedRowStream};
 pub use log::figures::TableFigures;
@@ -33,12 +32,13 @@ pub use ops::edit::OpsTables;
 pub use ops::published_note::LostRun;
 pub use ops::reconciliation::ReconciliationRow;
 pub use ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
-pub use rollup_table::{HOUR_COLUMN, RollupTable, RollupWatermarks};
+pub use range_table::{RangeTable, SourceWatermarks};
+pub use ranges::{ChangedRanges, RangeColumn, RangeSet};
 pub use scan::{RowFilter, RowPredicate, ScanRequest, first_damaged_file};
 pub use source::package::PackagePage;
 pub use source::table::{LandedRows, LandingOptions, LandingSummary, PackageInfo, SourceTable};
 pub use store::durable::{DiskEvent, DiskObserver};
-pub use unified::changed_hours::{ChangedFiles, ChangedHours, HourSet};
+pub use unified::changed_ranges::{ChangedFiles, ComparedColumns};
 pub use unified::fact_scan::{FactPartition, FactSnapshot};
 pub use unified::step::{ResourceWatermark, SupersededRecords, UnifyStep};
 pub use unified::table::UnifiedTable;

@@ -212,7 +212,7 @@ fn filter(schema: &SchemaDescriptor, only: &RowFilter) -> ParquetRowFilter {
 }
 
 /// Type in which text of few different values is read.
-pub(crate) fn label_type() -> DataType {
+fn label_type() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a record's rows are replaced as a whole, in the commit that says how far its pipeline is unified.
 
-pub(crate) mod changed_hours;
+pub(crate) mod changed_ranges;
 mod dimension;
 mod fact;
 pub(crate) mod fact_scan;

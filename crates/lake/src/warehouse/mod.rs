@@ -14,12 +14,15 @@ use crate::log::figures::TableFigures;
 use crate::log::registry::TableRegistry;
 use crate::log::table::TableHandle;
 use crate::ops::edit::OpsTables;
-use crate::rollup_table::RollupTable;
+use crate::range_table::RangeTable;
+use crate::ranges::ChangedRanges;
 use crate::source::table::SourceTable;
 use crate::store::durable::DiskObserver;
 use crate::store::log_guard::LogGuard;
 use crate::table_provider::provider;
-use crate::unified::changed_hours::{ChangedFiles, ChangedHours, changed_files, changed_hours};
+use crate::unified::changed_ranges::{
+    ChangedFiles, ComparedColumns, changed_files, changed_ranges,
+};
 use crate::unified::fact_scan::FactSnapshot;
 use crate::unified::table::UnifiedTable;
 use arrow::datatypes::SchemaRef;
@@ -277,18 +280,19 @@ impl Warehouse {
         FactSnapshot::open(self.table(path)?, version).await
     }
 
-    /// The hours in which the rows of a unified table differ between two of its versions, in `occurred_at` or one of `columns`, by
-    /// pipeline. Without an earlier version every hour of every pipeline does.
+    /// The ranges in which the rows of a unified table differ between two of its versions, in one of the columns that are compared, by
+    /// pipeline. Without an earlier version every range of every pipeline does.
     ///
     /// Errors with [`ErrorKind::Storage`] when a version, or a file of it, is gone.
-    pub async fn changed_hours(
+    pub async fn changed_ranges(
         &self,
         path: &str,
         since: Option<u64>,
         now: u64,
-        columns: &[&str],
-    ) -> Result<ChangedHours> {
-        changed_hours(&*self.table(path)?, since, now, columns).await
+        compared: &ComparedColumns<'_>,
+    ) -> Result<ChangedRanges> {
+        let table = self.table(path)?;
+        changed_ranges(&table, since, now, compared).await
     }
 
     /// The files that only one of two versions of a table has, as tables for a query engine. Without an earlier version
@@ -305,19 +309,22 @@ impl Warehouse {
         changed_files(&self.table(path)?, since, now, session).await
     }
 
-    /// A roll-up of some unified tables (`sources`, by name), in some edition of its definition. The schema has `pipeline`, `month`
-    /// and [`HOUR_COLUMN`](crate::HOUR_COLUMN). No I/O; the table is made by the first replacement.
-    pub fn rollup_table(
+    /// A table below `statistics` that is made from some unified tables (`sources`, by name) in some edition of its definition, and
+    /// replaced by ranges. The schema has `pipeline`, `month`, and the column `by` that holds the start of a row's range. No I/O; the
+    /// table is made by the first replacement.
+    pub fn range_table(
         &self,
         name: &str,
         schema: SchemaRef,
+        by: &str,
         sources: &[&str],
         edition: u32,
-    ) -> RollupTable {
-        RollupTable {
+    ) -> RangeTable {
+        RangeTable {
             registry: Arc::clone(&self.registry),
             path: format!("statistics/{name}"),
             schema,
+            by: by.to_owned(),
             sources: sources.iter().map(|source| (*source).to_owned()).collect(),
             edition,
         }

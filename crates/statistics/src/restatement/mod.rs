@@ -24,7 +24,7 @@ use measure::{MEASURES, RestatedHourFigure, RollupMeasure, figures};
 use periods::PeriodSums;
 use run_pair::RunPairSession;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_lake::{ChangedHours, HourSet, RunRecord, Warehouse};
+use tillhouse_lake::{ChangedRanges, RangeSet, RunRecord, Warehouse};
 use tillhouse_model::restated::{RestatedMeta, RestatedReport};
 use tillhouse_model::{Coverage, Error, Result, Window, WindowRead};
 use tillhouse_query::{QueryEngine, ScalarValue, zone::HOUR};
@@ -123,17 +123,15 @@ async fn changed_hours(
     warehouse: &Warehouse,
     since: &RunRecord,
     now: &RunRecord,
-) -> Result<ChangedHours> {
-    let mut touched = ChangedHours::default();
+) -> Result<ChangedRanges> {
+    let mut touched = ChangedRanges::default();
     for rollup in ROLLUPS {
         let path = format!("unified/{}", rollup.fact);
         let Some(later) = now.tables.get(&path) else {
             continue;
         };
         let earlier = since.tables.get(&path).copied();
-        let found = warehouse
-            .changed_hours(&path, earlier, *later, &rollup.columns())
-            .await;
+        let found = rollup.changed_hours(warehouse, earlier, *later).await;
         touched.merge(found.map_err(|e| {
             e.at("run", &since.run_id).hint(
                 "The tables of that run may have been vacuumed: name a later run with --since.",
@@ -147,7 +145,7 @@ async fn changed_hours(
 struct PastCoverage(BTreeMap<String, Vec<Coverage>>);
 
 impl PastCoverage {
-    async fn of(warehouse: &Warehouse, run: &RunRecord, touched: &ChangedHours) -> Result<Self> {
+    async fn of(warehouse: &Warehouse, run: &RunRecord, touched: &ChangedRanges) -> Result<Self> {
         let mut read = BTreeMap::new();
         for pipeline in touched.0.keys() {
             let slices = warehouse.ops().slices(pipeline).await?;
@@ -196,7 +194,7 @@ struct RestatementConditions {
 }
 
 impl RestatementConditions {
-    fn new(question: &CheckedRequest<'_>, touched: &ChangedHours) -> Self {
+    fn new(question: &CheckedRequest<'_>, touched: &ChangedRanges) -> Self {
         let mut whose = FactConditions::without_times(question);
         let (from, to) = question.now;
         whose.params.push(("since", instant(from)));
@@ -206,7 +204,7 @@ impl RestatementConditions {
         let (mut hours, mut untimed) = (Some(BTreeSet::new()), false);
         for of_pipeline in touched.0.values() {
             match (of_pipeline, &mut hours) {
-                (HourSet::Only(these), Some(hours)) => {
+                (RangeSet::Only(these), Some(hours)) => {
                     untimed |= these.contains(&None);
                     hours.extend(these.iter().flatten());
                 }

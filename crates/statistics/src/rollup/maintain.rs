@@ -9,7 +9,8 @@
 //! the facts.
 
 use super::LabelType::{Flag, Text};
-use super::{LOCAL, ROLLUPS, RollupSpec, SHARED};
+use super::aggregate::{HourlyAggregator, MissingCurrency, TransactionCurrencies};
+use super::{CURRENCY, LOCAL, ROLLUPS, RollupSpec, SHARED, TRANSACTION_KEY};
 use crate::columns::texts;
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
@@ -17,17 +18,15 @@ use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use tillhouse_lake::{
-    ChangedHours, FactPartition, FactSnapshot, HourSet, HourlyAggregator, MissingCurrency,
-    RollupTable, RollupWatermarks, RowFilter, ScanRequest, TransactionCurrencies, UnifiedRowStream,
-    Warehouse,
+    ChangedRanges, FactPartition, FactSnapshot, RangeSet, RangeTable, RowFilter, ScanRequest,
+    SourceWatermarks, UnifiedRowStream, Warehouse,
 };
+use tillhouse_model::table::OCCURRED_AT;
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::zone::HOUR;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// The column that says when a fact was.
-const OCCURRED_AT: &str = "occurred_at";
 /// Rows of facts that are added up at a time, roughly: bounds the groups that are held in memory.
 const CHUNK_ROWS: u64 = 120_000;
 /// Number of times that another run may come first.
@@ -50,7 +49,7 @@ pub async fn roll_up(
         let table = rollup.table(warehouse);
         let of_source =
             |source: &String| Some((source.clone(), *unified.get(&format!("unified/{source}"))?));
-        let wanted: RollupWatermarks = table.sources().iter().filter_map(of_source).collect();
+        let wanted: SourceWatermarks = table.sources().iter().filter_map(of_source).collect();
         Some(RollupMaintainer {
             warehouse: warehouse.clone(),
             rollup,
@@ -80,8 +79,8 @@ pub async fn roll_up(
 struct RollupMaintainer {
     warehouse: Warehouse,
     rollup: &'static RollupSpec,
-    table: RollupTable,
-    wanted: RollupWatermarks,
+    table: RangeTable,
+    wanted: SourceWatermarks,
     anew: Vec<String>,
     run_id: String,
 }
@@ -118,26 +117,20 @@ impl RollupMaintainer {
     }
 
     /// The hours to be counted again.
-    async fn changed_hours(&self, was: &RollupWatermarks) -> Result<ChangedHours> {
-        let mut touched = ChangedHours::default();
+    async fn changed_hours(&self, was: &SourceWatermarks) -> Result<ChangedRanges> {
+        let mut touched = ChangedRanges::default();
         for (source, version) in &self.wanted {
-            let columns = ROLLUPS
-                .iter()
-                .find(|rollup| rollup.fact == source)
-                .map(|rollup| rollup.columns());
-            let (path, since) = (format!("unified/{source}"), was.get(source).copied());
-            let columns = columns.unwrap_or_default();
-            let found = match self
-                .warehouse
-                .changed_hours(&path, since, *version, &columns)
-                .await
-            {
+            let rollup = ROLLUPS.into_iter().find(|rollup| rollup.fact == source);
+            let rollup = rollup.ok_or_else(|| {
+                Error::internal("a roll-up is counted from a table that is no fact")
+                    .at("table", source)
+            })?;
+            let since = was.get(source).copied();
+            let found = match rollup.changed_hours(&self.warehouse, since, *version).await {
                 Err(error) if error.kind() == ErrorKind::Storage && since.is_some() => {
                     // Vacuum may have taken the earlier version's files.
                     tracing::warn!(table = %self.rollup.path(), "counting every hour anew: {error}");
-                    self.warehouse
-                        .changed_hours(&path, None, *version, &columns)
-                        .await
+                    rollup.changed_hours(&self.warehouse, None, *version).await
                 }
                 found => found,
             };
@@ -150,13 +143,13 @@ impl RollupMaintainer {
             BTreeSet::new()
         };
         for pipeline in left_over.iter().chain(&self.anew) {
-            touched.add(pipeline, HourSet::All);
+            touched.add(pipeline, RangeSet::All);
         }
         Ok(touched)
     }
 
     /// Sums of the facts of the changed hours.
-    async fn rows(&self, touched: &ChangedHours) -> Result<UnifiedRowStream> {
+    async fn rows(&self, touched: &ChangedRanges) -> Result<UnifiedRowStream> {
         let facts = async |name: &str| match self.wanted.get(name) {
             Some(version) => {
                 self.warehouse
@@ -220,7 +213,7 @@ enum HourSpan {
 
 impl HourChunk {
     /// Cuts the touched hours of a partition so that each piece has a bounded number of rows.
-    fn of(partition: &FactPartition, hours: &HourSet) -> Vec<Self> {
+    fn of(partition: &FactPartition, hours: &RangeSet) -> Vec<Self> {
         let FactPartition {
             pipeline,
             month,
@@ -235,7 +228,7 @@ impl HourChunk {
             hours,
         };
         match hours {
-            HourSet::All => match (pieces, bounds(month)) {
+            RangeSet::All => match (pieces, bounds(month)) {
                 (1, _) | (_, None) => vec![chunk(HourSpan::All)],
                 (pieces, Some((first, end))) => {
                     let all: Vec<i64> = (0..(end - first) / HOUR)
@@ -247,7 +240,7 @@ impl HourChunk {
                         .collect()
                 }
             },
-            HourSet::Only(hours) => {
+            RangeSet::Only(hours) => {
                 let untimed = hours.contains(&None) && month_of(None) == *month;
                 let mine: Vec<i64> = hours
                     .iter()
@@ -325,7 +318,7 @@ impl HourChunk {
         let sums = rollup.sums.iter().map(|(name, _)| *name);
         let names = |names: &mut dyn Iterator<Item = &str>| names.map(str::to_owned).collect();
         ScanRequest {
-            labels: names(&mut SHARED.into_iter().chain(labels).chain(["currency"])),
+            labels: names(&mut SHARED.into_iter().chain(labels).chain([CURRENCY])),
             columns: names(
                 &mut [OCCURRED_AT]
                     .into_iter()
@@ -344,12 +337,12 @@ impl HourChunk {
 
     /// The rows without a currency among those asked for, with their transactions' keys.
     fn without_currency(&self, mut asked: ScanRequest) -> ScanRequest {
-        asked.columns.push("transaction_key".to_owned());
+        asked.columns.push(TRANSACTION_KEY.to_owned());
         let is_in = self.hours.test();
         asked.row_filter = Some(RowFilter {
-            columns: vec![OCCURRED_AT.to_owned(), "currency".to_owned()],
+            columns: vec![OCCURRED_AT.to_owned(), CURRENCY.to_owned()],
             predicate: Arc::new(move |batch| {
-                let currencies = batch.column_by_name("currency");
+                let currencies = batch.column_by_name(CURRENCY);
                 let is_null =
                     |row: usize| currencies.is_none_or(|currencies| currencies.is_null(row));
                 let is_in = |at: Option<i64>| is_in.as_ref().is_none_or(|is_in| is_in(at));
@@ -370,8 +363,8 @@ impl HourChunk {
         at: HashSet<Option<i64>>,
     ) -> Result<TransactionCurrencies> {
         let asked = ScanRequest {
-            labels: vec!["currency".to_owned()],
-            columns: vec!["transaction_key".to_owned()],
+            labels: vec![CURRENCY.to_owned()],
+            columns: vec![TRANSACTION_KEY.to_owned()],
             row_filter: Some(RowFilter {
                 columns: vec![OCCURRED_AT.to_owned()],
                 predicate: Arc::new(move |batch| {
@@ -386,10 +379,7 @@ impl HourChunk {
         let mut rows = transactions.rows(&self.pipeline, &self.month, asked);
         while let Some(batch) = rows.next().await {
             let batch = batch?;
-            let (keys, currencies) = (
-                texts(&batch, "transaction_key")?,
-                texts(&batch, "currency")?,
-            );
+            let (keys, currencies) = (texts(&batch, TRANSACTION_KEY)?, texts(&batch, CURRENCY)?);
             for row in 0..batch.num_rows() {
                 if let Some(key) = keys.get(row) {
                     found.insert(key.to_owned(), currencies.get(row).map(str::to_owned));
@@ -503,7 +493,7 @@ mod tests {
         }
     }
 
-    fn spans(month: &str, rows: u64, hours: &HourSet) -> Vec<HourSpan> {
+    fn spans(month: &str, rows: u64, hours: &RangeSet) -> Vec<HourSpan> {
         HourChunk::of(&partition(month, rows), hours)
             .into_iter()
             .map(|chunk| chunk.hours)
@@ -512,13 +502,16 @@ mod tests {
 
     #[test]
     fn a_small_month_is_one_piece_and_a_large_one_is_cut_without_a_gap() {
-        assert_eq!(spans("2026-01", CHUNK_ROWS, &HourSet::All), [HourSpan::All]);
         assert_eq!(
-            spans("none", 3 * CHUNK_ROWS, &HourSet::All),
+            spans("2026-01", CHUNK_ROWS, &RangeSet::All),
+            [HourSpan::All]
+        );
+        assert_eq!(
+            spans("none", 3 * CHUNK_ROWS, &RangeSet::All),
             [HourSpan::All],
             "there is nothing to cut it by"
         );
-        let cut = spans("2026-02", 3 * CHUNK_ROWS, &HourSet::All);
+        let cut = spans("2026-02", 3 * CHUNK_ROWS, &RangeSet::All);
         assert_eq!(cut.len(), 3);
         let mut at = hour("2026-02-01T00:00:00Z");
         for span in cut {
@@ -535,7 +528,7 @@ mod tests {
     fn only_the_touched_hours_of_the_partition_are_asked_for() {
         let at = |text: &str| Some(hour(text));
         let (first, second) = (at("2026-01-31T22:00:00Z"), at("2026-01-31T23:00:00Z"));
-        let hours = HourSet::Only([None, first, second, at("2026-02-01T00:00:00Z")].into());
+        let hours = RangeSet::Only([None, first, second, at("2026-02-01T00:00:00Z")].into());
         let until = hour("2026-02-01T00:00:00Z");
         let gapless = HourSpan::Between {
             since: first.unwrap(),
@@ -546,7 +539,7 @@ mod tests {
         assert_eq!(spans("none", 9, &hours), [HourSpan::Untimed]);
         assert_eq!(spans("2025-12", 9, &hours), []);
         let earlier = at("2026-01-02T00:00:00Z");
-        let hours = HourSet::Only([earlier, second].into());
+        let hours = RangeSet::Only([earlier, second].into());
         let only = vec![earlier.unwrap(), second.unwrap()];
         assert_eq!(
             spans("2026-01", 9, &hours),
@@ -576,7 +569,7 @@ mod tests {
             let kept = rollup
                 .columns()
                 .into_iter()
-                .filter(|column| *column != "transaction_key");
+                .filter(|column| *column != TRANSACTION_KEY);
             assert!(
                 kept.into_iter()
                     .all(|column| schema.field_with_name(column).is_ok()),

@@ -10,14 +10,16 @@
 //!   unified.payments     ──> hourly_payments        how many, and their amounts, by how was paid
 //! ```
 //!
-//! - `keep` brings them to the versions a run is about to publish, hour by hour;
-//! - `place` decides whether a request can be answered from them.
+//! - `aggregate` adds the facts of some hours up;
+//! - `maintain` brings them to the versions a run is about to publish, hour by hour;
+//! - `routing` decides whether a request can be answered from them.
 //!
 //! A row is one UTC hour on one site's clock: an hour of a site half an hour off UTC is two rows, which differ in `local_hour`. That
 //! serves both UTC hours and the site's own. Rejected: one table for all three facts, in which every transaction would have
 //! to be either counted once a payment or kept in rows of its own; and an own cut of hours a zone, since a request may name any
 //! zone: those that are not whole hours off UTC are answered from the facts.
 
+mod aggregate;
 mod maintain;
 mod routing;
 
@@ -27,11 +29,21 @@ pub(crate) use routing::route;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
-use tillhouse_lake::{HOUR_COLUMN, RollupTable, Warehouse};
-use tillhouse_model::table::{MONTH, timestamp};
+use tillhouse_lake::{ChangedRanges, ComparedColumns, RangeColumn, RangeTable, Warehouse};
+use tillhouse_model::Result;
+use tillhouse_model::table::{MONTH, OCCURRED_AT, PIPELINE, timestamp};
+use tillhouse_query::zone::HOUR;
 
 /// Raised when the roll-ups mean something else than before; they are then counted anew. 2: `without_amount`.
 const EDITION: u32 = 2;
+
+/// The column that holds the start of a roll-up's hour.
+const HOUR_COLUMN: &str = "hour";
+/// The hours by which roll-ups are brought up to date.
+const HOURS: RangeColumn = RangeColumn::new(OCCURRED_AT, HOUR);
+/// The column that names the transaction a fact is of.
+const TRANSACTION_KEY: &str = "transaction_key";
+const CURRENCY: &str = "currency";
 
 /// Type of a label column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,13 +136,13 @@ const LOCAL: [&str; 2] = ["business_date", "local_hour"];
 
 impl RollupSpec {
     /// The table.
-    fn table(&self, warehouse: &Warehouse) -> RollupTable {
+    fn table(&self, warehouse: &Warehouse) -> RangeTable {
         let sources: &[&str] = if self.inherits {
             &[self.fact, "transactions"]
         } else {
             &[self.fact]
         };
-        warehouse.rollup_table(self.name, self.schema(), sources, EDITION)
+        warehouse.range_table(self.name, self.schema(), HOUR_COLUMN, sources, EDITION)
     }
 
     /// Its path below the warehouse.
@@ -144,14 +156,14 @@ impl RollupSpec {
             Field::new(HOUR_COLUMN, timestamp(), true),
             Field::new("business_date", DataType::Date32, true),
             Field::new("local_hour", DataType::Int64, true),
-            Field::new("pipeline", DataType::Utf8, false),
+            Field::new(PIPELINE, DataType::Utf8, false),
         ];
         fields.extend(SHARED.iter().map(|name| text(name)));
         fields.extend(self.labels.iter().map(|(name, sort)| match sort {
             Text => text(name),
             Flag => Field::new(*name, DataType::Boolean, true),
         }));
-        fields.push(text("currency"));
+        fields.push(text(CURRENCY));
         fields.push(Field::new(self.count, DataType::Int64, false));
         // Nullable, since tables of an earlier edition gain it.
         fields.extend(
@@ -176,10 +188,26 @@ impl RollupSpec {
         LOCAL
             .into_iter()
             .chain(SHARED)
-            .chain(["transaction_key", "currency"])
+            .chain([TRANSACTION_KEY, CURRENCY])
             .chain(labels)
             .chain(sums)
             .collect()
+    }
+
+    /// The hours in which two versions of the fact differ in what the roll-up holds.
+    pub(crate) async fn changed_hours(
+        &self,
+        warehouse: &Warehouse,
+        since: Option<u64>,
+        now: u64,
+    ) -> Result<ChangedRanges> {
+        let compared = ComparedColumns {
+            by: HOURS,
+            columns: &self.columns(),
+            distinct: &[TRANSACTION_KEY],
+        };
+        let path = format!("unified/{}", self.fact);
+        warehouse.changed_ranges(&path, since, now, &compared).await
     }
 
     /// Adds up all rows of tables named after the facts, with a prefix: what a run that names no roll-ups would have in them.
@@ -187,7 +215,7 @@ impl RollupSpec {
         let (fact, count) = (format!("{prefix}{}", self.fact), self.count);
         let kept: Vec<&str> = LOCAL
             .into_iter()
-            .chain(["pipeline"])
+            .chain([PIPELINE])
             .chain(SHARED)
             .chain(self.labels.iter().map(|(name, _)| *name))
             .chain([MONTH])

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::{ChangedHours, HOUR_COLUMN, RunRecord, SupersededRecords, UnifyStep};
+use tillhouse_lake::{ChangedRanges, RangeSet, RunRecord, SupersededRecords, UnifyStep};
 use tillhouse_model::table::timestamp;
 use tillhouse_model::{Filter, contract};
 use tillhouse_query::Session;
@@ -509,7 +509,7 @@ async fn nothing_changed_writes_nothing() {
 fn first_edition() -> Schema {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
     Schema::new(vec![
-        Field::new(HOUR_COLUMN, timestamp(), true),
+        Field::new("hour", timestamp(), true),
         Field::new("business_date", DataType::Date32, true),
         Field::new("local_hour", DataType::Int64, true),
         Field::new("pipeline", DataType::Utf8, false),
@@ -550,13 +550,16 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
         RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
     });
     let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
-    let old =
-        place
-            .warehouse
-            .rollup_table("hourly_transactions", schema.clone(), &["transactions"], 1);
+    let old = place.warehouse.range_table(
+        "hourly_transactions",
+        schema.clone(),
+        "hour",
+        &["transactions"],
+        1,
+    );
     let counted = BTreeMap::from([("transactions".to_owned(), versions["unified/transactions"])]);
-    let mut touched = ChangedHours::default();
-    touched.add("p", tillhouse_lake::HourSet::All);
+    let mut touched = ChangedRanges::default();
+    touched.add("p", RangeSet::All);
     let rows = futures::stream::iter(rows.into_iter().map(Ok)).boxed();
     let done = old
         .replace(&BTreeMap::new(), &counted, &touched, rows, RUN)

@@ -12,14 +12,18 @@ const TEN: Option<&str> = Some("2026-01-10T10:10:00Z");
 const ALSO_TEN: Option<&str> = Some("2026-01-10T10:59:59.999999Z");
 const ELEVEN: Option<&str> = Some("2026-01-10T11:00:00Z");
 const MARCH: Option<&str> = Some("2026-03-01T00:30:00Z");
-const COLUMNS: [&str; 3] = ["amount", "month", "pipeline"];
+const COLUMNS: ComparedColumns<'static> = ComparedColumns {
+    by: RangeColumn::new("occurred_at", 3_600_000_000),
+    columns: &["amount", "month", "pipeline", "article_key"],
+    distinct: &["article_key"],
+};
 
 fn hour(text: &str) -> Option<i64> {
     Some(us(text))
 }
 
-fn these(hours: &[Option<i64>]) -> HourSet {
-    HourSet::Only(hours.iter().copied().collect())
+fn these(hours: &[Option<i64>]) -> RangeSet {
+    RangeSet::Only(hours.iter().copied().collect())
 }
 
 fn old(keys: &[&str], times: &[Option<&str>]) -> SupersededRecords {
@@ -45,11 +49,11 @@ async fn replace(
         .version
 }
 
-async fn touched(place: &TempWarehouse, since: Option<u64>, now: u64) -> ChangedHours {
+async fn touched(place: &TempWarehouse, since: Option<u64>, now: u64) -> ChangedRanges {
     place
         .open()
         .await
-        .changed_hours("unified/articles", since, now, &COLUMNS)
+        .changed_ranges("unified/articles", since, now, &COLUMNS)
         .await
         .unwrap()
 }
@@ -68,7 +72,7 @@ async fn old_and_new_hours_of_changed_rows_are_touched_and_no_others() {
     let everything = touched(&place, None, first).await;
     assert_eq!(
         everything.0,
-        BTreeMap::from([("hecone".to_owned(), HourSet::All)])
+        BTreeMap::from([("hecone".to_owned(), RangeSet::All)])
     );
     assert!(!everything.is_empty());
     assert!(touched(&place, Some(first), first).await.is_empty());
@@ -237,19 +241,7 @@ async fn pipelines_are_told_apart_and_versions_that_are_gone_are_an_error() {
     let missing = place
         .open()
         .await
-        .changed_hours("unified/articles", Some(first), 99, &COLUMNS)
+        .changed_ranges("unified/articles", Some(first), 99, &COLUMNS)
         .await;
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::Storage);
-}
-
-#[test]
-fn hours_begin_on_the_hour_on_both_sides_of_1970() {
-    assert_eq!(
-        hour_start(us("1969-12-31T23:59:59.999999Z")),
-        us("1969-12-31T23:00:00Z")
-    );
-    assert_eq!(
-        hour_start(us("2026-01-10T10:00:00Z")),
-        us("2026-01-10T10:00:00Z")
-    );
 }

@@ -37,7 +37,7 @@ type FixtureAggregateRow<'a> = (
 fn facts(rows: &[FixtureAggregateRow<'_>]) -> RecordBatch {
     let times = rows
         .iter()
-        .map(|row| row.0.map(|hour| hour * MICROS + 59))
+        .map(|row| row.0.map(|hour| hour * HOUR + 59))
         .collect::<TimestampMicrosecondArray>();
     let days: Date32Array = repeat_n(Some(20_000), rows.len()).collect();
     let states: DictionaryArray<Int32Type> = rows.iter().map(|row| row.1).collect();
@@ -147,7 +147,7 @@ fn a_row_without_a_currency_has_its_transactions() {
     adding
         .add(&facts(&rows), MissingCurrency::Defer(&mut times))
         .unwrap();
-    assert_eq!(times, HashSet::from([None, Some(MICROS + 59)]));
+    assert_eq!(times, HashSet::from([None, Some(HOUR + 59)]));
     let parents =
         TransactionCurrencies::from([("b".into(), Some("EUR".into())), ("c".into(), None)]);
     adding

@@ -1,4 +1,4 @@
-//! The law of roll-ups, rule by rule.
+//! The law of tables that are replaced by ranges, rule by rule.
 //!
 //! Invariant: each test fails when its rule is taken out of the code.
 
@@ -10,13 +10,14 @@ use futures::FutureExt;
 use tillhouse_model::table::timestamp;
 
 const ROWS: &str = "SELECT pipeline, month, hour, n FROM t ORDER BY pipeline, hour, n";
+const HOUR: &str = "hour";
 const NINE: Option<&str> = Some("2026-01-10T09:00:00Z");
 const TEN: Option<&str> = Some("2026-01-10T10:00:00Z");
 const MARCH: Option<&str> = Some("2026-03-01T00:00:00Z");
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
-        Field::new(HOUR_COLUMN, timestamp(), true),
+        Field::new(HOUR, timestamp(), true),
         Field::new("pipeline", DataType::Utf8, false),
         Field::new("n", DataType::Int64, true),
         Field::new(MONTH, DataType::Utf8, false),
@@ -35,48 +36,51 @@ fn rows(rows: &[(&str, Option<&str>, i64)]) -> UnifiedRowStream {
     futures::stream::iter([Ok(RecordBatch::try_new(schema(), columns).unwrap())]).boxed()
 }
 
-async fn table(place: &TempWarehouse, edition: u32) -> RollupTable {
-    place
-        .open()
-        .await
-        .rollup_table("hourly", schema(), &["transactions", "articles"], edition)
+async fn table(place: &TempWarehouse, edition: u32) -> RangeTable {
+    place.open().await.range_table(
+        "hourly",
+        schema(),
+        HOUR,
+        &["transactions", "articles"],
+        edition,
+    )
 }
 
-fn counted(transactions: u64, articles: u64) -> RollupWatermarks {
-    RollupWatermarks::from([
+fn counted(transactions: u64, articles: u64) -> SourceWatermarks {
+    SourceWatermarks::from([
         ("transactions".to_owned(), transactions),
         ("articles".to_owned(), articles),
     ])
 }
 
-fn hours(pipeline: &str, hours: &[Option<&str>]) -> ChangedHours {
-    let hours = HourSet::Only(hours.iter().map(|hour| hour.map(us)).collect());
-    ChangedHours(BTreeMap::from([(pipeline.to_owned(), hours)]))
+fn hours(pipeline: &str, hours: &[Option<&str>]) -> ChangedRanges {
+    let hours = RangeSet::Only(hours.iter().map(|hour| hour.map(us)).collect());
+    ChangedRanges(BTreeMap::from([(pipeline.to_owned(), hours)]))
 }
 
-fn every(pipelines: &[&str]) -> ChangedHours {
-    ChangedHours(
+fn every(pipelines: &[&str]) -> ChangedRanges {
+    ChangedRanges(
         pipelines
             .iter()
-            .map(|pipeline| ((*pipeline).to_owned(), HourSet::All))
+            .map(|pipeline| ((*pipeline).to_owned(), RangeSet::All))
             .collect(),
     )
 }
 
-async fn seen(table: &RollupTable) -> RollupWatermarks {
+async fn seen(table: &RangeTable) -> SourceWatermarks {
     table.watermarks().await.unwrap().1
 }
 
-async fn version(table: &RollupTable) -> Option<u64> {
+async fn version(table: &RangeTable) -> Option<u64> {
     table.watermarks().await.unwrap().0
 }
 
-async fn lines(table: &RollupTable) -> Vec<String> {
+async fn lines(table: &RangeTable) -> Vec<String> {
     sql(&warehouse_of(&table.registry), &table.path, None, ROWS).await
 }
 
 /// A table of two pipelines, counted from (3, 4).
-async fn filled(place: &TempWarehouse) -> RollupTable {
+async fn filled(place: &TempWarehouse) -> RangeTable {
     let table = table(place, 1).await;
     let all = [
         ("a", NINE, 1),
@@ -86,7 +90,7 @@ async fn filled(place: &TempWarehouse) -> RollupTable {
         ("a", None, 5),
         ("b", TEN, 6),
     ];
-    let none = RollupWatermarks::new();
+    let none = SourceWatermarks::new();
     let done = table
         .replace(
             &none,
@@ -209,7 +213,7 @@ async fn counting_without_a_touched_hour_only_moves_the_marks() {
         .replace(
             &counted(3, 4),
             &counted(9, 9),
-            &ChangedHours::default(),
+            &ChangedRanges::default(),
             rows(&[]),
             "run",
         )
@@ -321,10 +325,10 @@ async fn a_new_edition_begins_with_nothing_counted() {
     let place = TempWarehouse::new();
     filled(&place).await;
     let next = table(&place, 2).await;
-    assert_eq!(seen(&next).await, RollupWatermarks::new());
+    assert_eq!(seen(&next).await, SourceWatermarks::new());
     let done = next
         .replace(
-            &RollupWatermarks::new(),
+            &SourceWatermarks::new(),
             &counted(3, 4),
             &every(&["a", "b"]),
             rows(&[("a", TEN, 1)]),

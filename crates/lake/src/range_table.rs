@@ -1,16 +1,16 @@
-//! Roll-ups: what the unified tables add up to, hour by hour.
+//! Tables that are made from unified tables and replaced by ranges of a named column, as roll-ups are.
 //!
-//! Invariant: the rows of an hour are replaced as a whole, and the commit that does it records which versions of the unified tables
-//! they were counted from. Those versions only ever rise.
+//! Invariant: the rows of a range are replaced as a whole, and the commit that does it records which versions of the unified tables
+//! they were made from. Those versions only ever rise.
 //!
 //! ```text
-//!   touched hours --> files of their (pipeline, month) --> of those, the hour column --> files with hits, streamed anew without
-//!   new rows      --> the same files, and small neighbours with them, so that files do not pile up
+//!   ranges    --> files of their (pipeline, month) --> of those, the named column --> files with hits, streamed anew without
+//!   new rows  --> the same files, and small neighbours with them, so that files do not pile up
 //!   one commit: remove + add + txn
 //! ```
 //!
-//! The counted versions stand in one `txn` mark a unified table. An edition is part of the mark's name: a roll-up whose columns mean
-//! something else now has no marks, and is counted anew.
+//! The versions stand in one `txn` mark a unified table. An edition is part of the mark's name: a table whose columns mean something else
+//! now has no marks, and is made anew.
 
 use crate::file::fan_out::FanOutWriter;
 use crate::file::layout::TableLayout;
@@ -21,8 +21,8 @@ use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
 use crate::log::table::{Snapshot, TableHandle};
 use crate::month::MonthNamer;
+use crate::ranges::{ChangedRanges, RangeSet};
 use crate::scan;
-use crate::unified::changed_hours::{ChangedHours, HourSet};
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
@@ -34,35 +34,34 @@ use std::sync::Arc;
 use tillhouse_model::table::{MONTH, PIPELINE};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
-/// Name of the column that holds the start of the hour.
-pub const HOUR_COLUMN: &str = "hour";
 /// A data file below this size is written together with new rows of its month.
 const SMALL_BYTES: u64 = 1 << 20;
 
-/// Versions of the unified tables that a roll-up was aggregated from, by table name.
-pub type RollupWatermarks = BTreeMap<String, u64>;
+/// Versions of the unified tables that a table was made from, by table name.
+pub type SourceWatermarks = BTreeMap<String, u64>;
 
-/// One roll-up. A cheap handle.
+/// One table that is replaced by ranges of a column. A cheap handle.
 #[derive(Clone)]
-pub struct RollupTable {
+pub struct RangeTable {
     pub(crate) registry: Arc<TableRegistry>,
     pub(crate) path: String,
     pub(crate) schema: SchemaRef,
+    /// The column that holds the start of a row's range.
+    pub(crate) by: String,
     pub(crate) sources: Vec<String>,
     pub(crate) edition: u32,
 }
 
-impl RollupTable {
-    /// The newest version, and the versions its rows were aggregated from: none at first, and in
-    /// a new edition.
-    pub async fn watermarks(&self) -> Result<(Option<u64>, RollupWatermarks)> {
+impl RangeTable {
+    /// The newest version, and the versions its rows were made from: none at first, and in a new edition.
+    pub async fn watermarks(&self) -> Result<(Option<u64>, SourceWatermarks)> {
         let table = self.table()?;
         match table.latest().await? {
             Some(snapshot) => Ok((
                 Some(snapshot.version),
                 self.watermarks_at(&table, &snapshot).await?,
             )),
-            None => Ok((None, RollupWatermarks::new())),
+            None => Ok((None, SourceWatermarks::new())),
         }
     }
 
@@ -79,15 +78,15 @@ impl RollupTable {
             .collect())
     }
 
-    /// Replaces the rows of the touched hours and records what was counted, in one commit. The rows are all there are of these
-    /// hours, and none of others.
+    /// Replaces the rows of the touched ranges and records the versions they were made from, in one commit. The rows are all there are
+    /// of these ranges, and none of others.
     ///
-    /// `None`: the table was not, or no longer, counted from `was`. Nothing is written then; look again.
+    /// `None`: the table was not, or no longer, made from `was`. Nothing is written then; look again.
     pub async fn replace(
         &self,
-        was: &RollupWatermarks,
-        counted: &RollupWatermarks,
-        touched: &ChangedHours,
+        was: &SourceWatermarks,
+        counted: &SourceWatermarks,
+        touched: &ChangedRanges,
         mut rows: UnifiedRowStream,
         run_id: &str,
     ) -> Result<Option<ReplaceSummary>> {
@@ -95,7 +94,7 @@ impl RollupTable {
         let partition_by = vec![PIPELINE.to_owned(), MONTH.to_owned()];
         let layout = Arc::new(TableLayout::new(
             self.schema.clone(),
-            &[HOUR_COLUMN.to_owned()],
+            std::slice::from_ref(&self.by),
             partition_by,
         )?);
         let mut snapshot = table.latest_or_create(&layout.definition, run_id).await?;
@@ -121,17 +120,17 @@ impl RollupTable {
             };
             match touched.0.get(pipeline) {
                 None => {}
-                Some(HourSet::All) => {
+                Some(RangeSet::All) => {
                     replaced.rows_removed += file.rows.unwrap_or(0);
                     removed.push(commit::remove(file));
                 }
-                Some(HourSet::Only(hours)) => {
+                Some(RangeSet::Only(ranges)) => {
                     let of_month = file
                         .partition_value(MONTH)
                         .is_some_and(|m| months.contains(&(pipeline, m.into())));
                     if of_month
                         && self
-                            .take_out(&table, file, hours, &layout, &mut splitter, &mut replaced)
+                            .take_out(&table, file, ranges, &layout, &mut splitter, &mut replaced)
                             .await?
                     {
                         removed.push(commit::remove(file));
@@ -168,22 +167,23 @@ impl RollupTable {
         }
     }
 
-    /// Writes a file's rows anew without the touched hours, where it holds one, or is small. Whether it did.
+    /// Writes a file's rows anew without the touched ranges, where it holds one, or is small. Whether it did.
     async fn take_out(
         &self,
         table: &Arc<TableHandle>,
         file: &DataFile,
-        hours: &BTreeSet<Option<i64>>,
+        ranges: &BTreeSet<Option<i64>>,
         layout: &TableLayout,
         splitter: &mut FanOutWriter,
         replaced: &mut ReplaceSummary,
     ) -> Result<bool> {
         replaced.files_read += 1;
         let mut hits = 0;
-        let mut batches = scan::columns(table, file, vec![HOUR_COLUMN.to_owned()]).await?;
+        let mut batches = scan::columns(table, file, vec![self.by.clone()]).await?;
         while let Some(batch) = batches.next().await {
-            hits += hours_of(&batch?)?
-                .filter(|hour| hours.contains(hour))
+            hits += self
+                .starts(&batch?)?
+                .filter(|start| ranges.contains(start))
                 .count() as u64;
         }
         replaced.rows_removed += hits;
@@ -196,8 +196,9 @@ impl RollupTable {
         let mut batches = scan::rows(table, file, layout.definition.schema.clone()).await?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
-            let stays: BooleanArray = hours_of(&batch)?
-                .map(|hour| Some(!hours.contains(&hour)))
+            let stays: BooleanArray = self
+                .starts(&batch)?
+                .map(|start| Some(!ranges.contains(&start)))
                 .collect();
             let rest = filter_record_batch(&batch, &stays)
                 .or_error(ErrorKind::Internal, "rows cannot be filtered")?;
@@ -211,9 +212,28 @@ impl RollupTable {
         &self.path
     }
 
-    /// The unified tables it is counted from.
+    /// The unified tables it is made from.
     pub fn sources(&self) -> &[String] {
         &self.sources
+    }
+
+    /// Starts of the ranges of a batch's rows.
+    fn starts<'b>(
+        &self,
+        batch: &'b RecordBatch,
+    ) -> Result<impl Iterator<Item = Option<i64>> + use<'b>> {
+        let starts = batch
+            .column_by_name(&self.by)
+            .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
+            .ok_or_else(|| {
+                Error::new(
+                    ErrorKind::Storage,
+                    "a data file lacks the column that its table is replaced by",
+                )
+                .at("table", &self.path)
+                .at("column", &self.by)
+            })?;
+        Ok(starts.iter())
     }
 
     fn table(&self) -> Result<Arc<TableHandle>> {
@@ -229,15 +249,15 @@ impl RollupTable {
         &self,
         table: &TableHandle,
         snapshot: &Snapshot,
-    ) -> Result<RollupWatermarks> {
-        let mut counted = RollupWatermarks::new();
+    ) -> Result<SourceWatermarks> {
+        let mut counted = SourceWatermarks::new();
         for source in &self.sources {
             if let Some(mark) = table
                 .watermark(snapshot, &self.watermark_id(source))
                 .await?
             {
                 let version = u64::try_from(mark)
-                    .or_error(ErrorKind::Storage, "a roll-up's mark is no version")?;
+                    .or_error(ErrorKind::Storage, "a table's mark is no version")?;
                 counted.insert(source.clone(), version);
             }
         }
@@ -249,31 +269,22 @@ fn mark(version: u64) -> Result<i64> {
     i64::try_from(version).or_error(ErrorKind::Internal, "a table has too many versions")
 }
 
-/// The partitions the touched hours are in.
-fn months(touched: &ChangedHours) -> BTreeSet<(&str, String)> {
+/// The partitions the touched ranges are in.
+fn months(touched: &ChangedRanges) -> BTreeSet<(&str, String)> {
     let mut found = BTreeSet::new();
     let mut months = MonthNamer::default();
-    for (pipeline, hours) in &touched.0 {
-        if let HourSet::Only(hours) = hours {
+    for (pipeline, ranges) in &touched.0 {
+        if let RangeSet::Only(ranges) = ranges {
             found.extend(
-                hours
+                ranges
                     .iter()
-                    .map(|hour| (pipeline.as_str(), months.of(*hour).to_owned())),
+                    .map(|start| (pipeline.as_str(), months.of(*start).to_owned())),
             );
         }
     }
     found
 }
 
-fn hours_of(batch: &RecordBatch) -> Result<impl Iterator<Item = Option<i64>>> {
-    let hours = batch
-        .column_by_name(HOUR_COLUMN)
-        .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
-    Ok(hours
-        .ok_or_else(|| Error::new(ErrorKind::Storage, "a roll-up's data file has no hours"))?
-        .iter())
-}
-
 #[cfg(test)]
-#[path = "rollup_table_tests.rs"]
+#[path = "range_table_tests.rs"]
 mod tests;

@@ -13,8 +13,7 @@
 //! Rejected: GROUP BY in the query engine. With fifteen columns, most of them text, it encodes every row as bytes, and decodes every
 //! group again: half of what adding up cost. And it takes its memory from the queries' limit, beyond which it fails.
 
-use crate::rollup_table::HOUR_COLUMN;
-use crate::scan::label_type;
+use super::{CURRENCY, HOUR_COLUMN, TRANSACTION_KEY};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray,
@@ -25,13 +24,10 @@ use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
-use tillhouse_model::table::{MONTH, timestamp};
+use tillhouse_model::table::{MONTH, OCCURRED_AT, PIPELINE, timestamp};
 use tillhouse_model::{Error, ErrorKind, FastMap, Result, ResultExt};
+use tillhouse_query::zone::HOUR;
 
-/// The column that says when a fact was.
-const OCCURRED_AT: &str = "occurred_at";
-/// Microseconds of an hour.
-const MICROS: i64 = 3_600_000_000;
 /// Rows in a batch of the result.
 const BATCH_ROWS: usize = 8_192;
 /// No roll-up adds up more than this.
@@ -40,10 +36,10 @@ const MOST_SUMS: usize = 2;
 const NULL: u32 = 0;
 
 /// Currencies of transactions, by transaction key.
-pub type TransactionCurrencies = HashMap<String, Option<String>>;
+pub(super) type TransactionCurrencies = HashMap<String, Option<String>>;
 
 /// Treatment of a row without a currency.
-pub enum MissingCurrency<'a> {
+pub(super) enum MissingCurrency<'a> {
     /// It has none.
     Keep,
     /// It is left out, and its time noted.
@@ -54,7 +50,7 @@ pub enum MissingCurrency<'a> {
 
 /// Aggregator of one partition of a roll-up: groups rows of facts by time key and label key,
 /// counts them and sums their measures.
-pub struct HourlyAggregator {
+pub(super) struct HourlyAggregator {
     schema: SchemaRef,
     count: String,
     measures: Vec<(String, DataType)>,
@@ -116,7 +112,7 @@ impl HourlyAggregator {
     /// Adds up facts of a pipeline and month. Of the roll-up's schema one column counts rows, some are sums of the fact's columns of the
     /// same name, and one may count the rows without a value in one of these (`missing`: its name, and the sum's); all others are what
     /// its rows are told apart by.
-    pub fn new(
+    pub(super) fn new(
         schema: SchemaRef,
         count: &str,
         sums: &[&str],
@@ -127,7 +123,7 @@ impl HourlyAggregator {
         if sums.len() > MOST_SUMS {
             return Err(Error::internal("a roll-up adds up too much"));
         }
-        let partition = [("pipeline", pipeline.to_owned()), (MONTH, month.to_owned())];
+        let partition = [(PIPELINE, pipeline.to_owned()), (MONTH, month.to_owned())];
         let (mut columns, mut measured) = (Vec::new(), Vec::new());
         for field in schema.fields() {
             let name = field.name().as_str();
@@ -167,12 +163,16 @@ impl HourlyAggregator {
     }
 
     /// Adds rows of the fact. A column they do not have is null.
-    pub fn add(&mut self, batch: &RecordBatch, mut currency: MissingCurrency<'_>) -> Result<()> {
+    pub(super) fn add(
+        &mut self,
+        batch: &RecordBatch,
+        mut currency: MissingCurrency<'_>,
+    ) -> Result<()> {
         let rows = batch.num_rows();
         let mut codes = Vec::with_capacity(self.columns.len());
         for column in &mut self.columns {
             let mut of_column = column.codes(batch)?;
-            if column.name == "currency" {
+            if column.name == CURRENCY {
                 match &mut currency {
                     MissingCurrency::Keep => {}
                     MissingCurrency::Defer(times) => {
@@ -195,7 +195,7 @@ impl HourlyAggregator {
         let currencies = self
             .columns
             .iter()
-            .position(|column| column.name == "currency");
+            .position(|column| column.name == CURRENCY);
         let apart = currencies.filter(|_| matches!(currency, MissingCurrency::Defer(_)));
         let measured: Vec<Option<Decimal128Array>> = self
             .measures
@@ -231,7 +231,7 @@ impl HourlyAggregator {
     }
 
     /// The rows of the roll-up, in the order of their hours.
-    pub fn finish(self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
+    pub(super) fn finish(self) -> impl Iterator<Item = Result<RecordBatch>> + Send {
         let (when, what) = (self.time_keys.lists, self.label_keys.lists);
         let hours = self
             .columns
@@ -372,7 +372,7 @@ impl GroupKeyColumn {
             let at = instants(batch)?;
             return Ok(self.numbers.of_all(
                 at.iter()
-                    .map(|at| at.map(|at| at.saturating_sub(at.rem_euclid(MICROS)))),
+                    .map(|at| at.map(|at| at.saturating_sub(at.rem_euclid(HOUR)))),
             ));
         }
         let Some(array) = batch.column_by_name(&self.name) else {
@@ -410,10 +410,10 @@ impl GroupKeyColumn {
         batch: &RecordBatch,
         parents: &TransactionCurrencies,
     ) -> Result<()> {
-        let keys = batch.column_by_name("transaction_key");
+        let keys = batch.column_by_name(TRANSACTION_KEY);
         let keys = keys
             .ok_or_else(|| Error::new(ErrorKind::Storage, "a data file has no transaction keys"))?;
-        let keys = cast(keys, &DataType::Utf8, "transaction_key")?;
+        let keys = cast(keys, &DataType::Utf8, TRANSACTION_KEY)?;
         for (code, key) in codes
             .iter_mut()
             .zip(keys.as_string::<i32>())
@@ -540,10 +540,8 @@ impl ValueInterner<i64> {
     }
 }
 
-/// Hasher of value codes. They are our own small numbers, so nobody can choose them to collide;
-/// the standard library's hasher, which guards against that, took a fifth of the time of
-/// aggregating. They are our own small numbers, so nobody can choose them to collide; the
-/// library's hash, made against that, took a fifth of the time of adding up.
+/// Hasher of value codes. They are our own small numbers, so nobody can choose them to collide; the standard library's hasher, which
+/// guards against that, took a fifth of the time of aggregating.
 #[derive(Default)]
 struct CodeHasher(u64);
 
@@ -574,6 +572,11 @@ impl Hasher for CodeHasher {
         // The table takes the lowest bits and the highest; the lowest have seen little.
         self.0 ^ (self.0 >> 32)
     }
+}
+
+/// Text of few different values, as the lake reads it.
+fn label_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
 fn too_much() -> Error {

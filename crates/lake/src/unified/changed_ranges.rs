@@ -1,19 +1,20 @@
-//! Differences between two versions of a unified table: the files that only one of them has, and the hours whose rows differ.
+//! Differences between two versions of a unified table: the files that only one of them has, and the ranges whose rows differ.
 //!
-//! Invariant: an hour is left out only where both versions hold the very same rows for it, in the columns that were named. Rows
+//! Invariant: a range is left out only where both versions hold the very same rows for it, in the columns that were named. Rows
 //! that were merely written anew into another file, as every replacement and every compaction does, cancel out.
 //!
 //! ```text
 //!   files of both versions                     never opened
-//!   (pipeline, month) with new files only      their hours
-//!   (pipeline, month) with old and new files   per hour the sum of a hash of every row: new ones plus, old ones minus
+//!   (pipeline, month) with new files only      their ranges
+//!   (pipeline, month) with old and new files   per range the sum of a hash of every row: new ones plus, old ones minus
 //! ```
 //!
 //! Rejected: to compare `_load_id`, which stays when a changed child has its parent unified anew, and to be told by unify which
-//! hours it touched, which is forgotten when it dies before the roll-ups are written.
+//! ranges it touched, which is forgotten when it dies before the tables that are made from these are written.
 
 use crate::log::data_file::DataFile;
 use crate::log::table::{Snapshot, TableHandle};
+use crate::ranges::{ChangedRanges, RangeColumn, RangeSet};
 use crate::scan::{self, ScanRequest};
 use crate::table_provider::provider;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
@@ -29,67 +30,20 @@ use tillhouse_model::table::{MONTH, PIPELINE};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-/// Microseconds of an hour.
-const HOUR: i64 = 3_600_000_000;
-/// The column that says in which hour a row is.
-const OCCURRED_AT: &str = "occurred_at";
-/// Text of which hardly a value repeats.
-const KEY: &str = "transaction_key";
 /// Stands for the hash of no text.
 const OF_NULL: u64 = 0;
 
-/// Hours of one pipeline, by their start in microseconds UTC; `None` is where rows without a time
-/// are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HourSet {
-    /// All there are.
-    All,
-    /// These.
-    Only(BTreeSet<Option<i64>>),
+/// Columns in which the rows of two versions are compared.
+pub struct ComparedColumns<'a> {
+    /// The column that cuts the rows into ranges; it is compared too.
+    pub by: RangeColumn,
+    /// The others.
+    pub columns: &'a [&'a str],
+    /// Those of them that are text of which hardly a value repeats: read value by value, where all other text comes as dictionaries.
+    pub distinct: &'a [&'a str],
 }
 
-impl HourSet {
-    fn add(&mut self, more: Self) {
-        match (self, more) {
-            (Self::All, _) => {}
-            (this, Self::All) => *this = Self::All,
-            (Self::Only(hours), Self::Only(more)) => hours.extend(more),
-        }
-    }
-}
-
-/// Hours whose rows differ between two versions, by pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ChangedHours(pub BTreeMap<String, HourSet>);
-
-impl ChangedHours {
-    /// Adds hours of a pipeline.
-    pub fn add(&mut self, pipeline: &str, hours: HourSet) {
-        match self.0.get_mut(pipeline) {
-            Some(known) => known.add(hours),
-            None => {
-                self.0.insert(pipeline.to_owned(), hours);
-            }
-        }
-    }
-
-    /// Adds all of another's.
-    pub fn merge(&mut self, other: Self) {
-        for (pipeline, hours) in other.0 {
-            self.add(&pipeline, hours);
-        }
-    }
-
-    /// True if there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0
-            .values()
-            .all(|hours| matches!(hours, HourSet::Only(hours) if hours.is_empty()))
-    }
-}
-
-/// Data files that only one of two versions has, each side as a table; `None` where there are
-/// none.
+/// Data files that only one of two versions has, each side as a table; `None` where there are none.
 pub struct ChangedFiles {
     /// Files that only the earlier version has.
     pub removed: Option<Arc<dyn TableProvider>>,
@@ -97,21 +51,21 @@ pub struct ChangedFiles {
     pub added: Option<Arc<dyn TableProvider>>,
 }
 
-/// The hours in which the rows of a unified table differ between two of its versions, in `occurred_at` or one of `columns`, by
-/// pipeline. Without an earlier version every hour of every pipeline does.
+/// The ranges in which the rows of a unified table differ between two of its versions, by pipeline. Without an earlier version every
+/// range of every pipeline does.
 ///
 /// Errors with [`ErrorKind::Storage`] when a version, or a file of it, is gone.
-pub(crate) async fn changed_hours(
+pub(crate) async fn changed_ranges(
     table: &TableHandle,
     since: Option<u64>,
     now: u64,
-    columns: &[&str],
-) -> Result<ChangedHours> {
+    compared: &ComparedColumns<'_>,
+) -> Result<ChangedRanges> {
     let later = at(table, now).await?;
-    let mut touched = ChangedHours::default();
+    let mut touched = ChangedRanges::default();
     let Some(since) = since else {
         for file in later.files.iter() {
-            touched.add(file.pipeline()?, HourSet::All);
+            touched.add(file.pipeline()?, RangeSet::All);
         }
         return Ok(touched);
     };
@@ -134,7 +88,7 @@ pub(crate) async fn changed_hours(
     for ((pipeline, _), changed) in partitions {
         touched.add(
             pipeline,
-            HourSet::Only(changed.hours(table, &schema, columns).await?),
+            RangeSet::Only(changed.ranges(table, &schema, compared).await?),
         );
     }
     Ok(touched)
@@ -213,37 +167,38 @@ struct PartitionChanges {
     added: Vec<DataFile>,
 }
 
-/// Added less removed rows of an hour: how many, and the sum of their hashes.
+/// Added less removed rows of a range: how many, and the sum of their hashes.
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-struct HourBalance {
+struct RangeBalance {
     rows: i64,
     hashes: u128,
 }
 
 impl PartitionChanges {
-    async fn hours(
+    async fn ranges(
         &self,
         table: &TableHandle,
         schema: &Schema,
-        columns: &[&str],
+        compared: &ComparedColumns<'_>,
     ) -> Result<BTreeSet<Option<i64>>> {
         let compares = !self.removed.is_empty() && !self.added.is_empty();
-        let mut wanted = vec![OCCURRED_AT];
+        let mut wanted = vec![compared.by.name()];
         if compares {
             // Partition columns are the same in all of these files.
             let is_there = |name: &&str| {
                 schema.field_with_name(name).is_ok() && ![PIPELINE, MONTH].contains(name)
             };
             wanted.extend(
-                columns
+                compared
+                    .columns
                     .iter()
                     .copied()
-                    .filter(|name| *name != OCCURRED_AT)
+                    .filter(|name| *name != compared.by.name())
                     .filter(is_there),
             );
         }
-        let mut hasher = RowHasher::new(schema, &wanted)?;
-        let mut balances: HashMap<Option<i64>, HourBalance> = HashMap::new();
+        let mut hasher = RowHasher::new(schema, &wanted, compared)?;
+        let mut balances: HashMap<Option<i64>, RangeBalance> = HashMap::new();
         for (files, sign) in [(&self.added, 1), (&self.removed, -1)] {
             for file in files {
                 let mut batches = scan::scan_file(table, file, &hasher.scan_request()).await?;
@@ -254,25 +209,28 @@ impl PartitionChanges {
                 }
             }
         }
-        let differs = |balance: &HourBalance| !compares || *balance != HourBalance::default();
+        let differs = |balance: &RangeBalance| !compares || *balance != RangeBalance::default();
         Ok(balances
             .into_iter()
             .filter(|(_, balance)| differs(balance))
-            .map(|(hour, _)| hour)
+            .map(|(range, _)| range)
             .collect())
     }
 }
 
 /// Hashes rows over chosen columns. Of text that repeats, every value of a dictionary is hashed once, not once a row.
 struct RowHasher {
-    /// The first says when a row was.
+    by: RangeColumn,
+    /// The first is the one that cuts rows into ranges.
     fixed: Vec<(String, DataType)>,
     rows: RowConverter,
     texts: Vec<String>,
+    /// Those of them that are read value by value.
+    distinct: Vec<String>,
 }
 
 impl RowHasher {
-    fn new(schema: &Schema, wanted: &[&str]) -> Result<Self> {
+    fn new(schema: &Schema, wanted: &[&str], compared: &ComparedColumns<'_>) -> Result<Self> {
         let (mut fixed, mut texts) = (Vec::new(), Vec::new());
         for name in wanted {
             let field = schema
@@ -289,16 +247,30 @@ impl RowHasher {
             .collect();
         let rows = RowConverter::new(fields)
             .or_error(ErrorKind::Internal, "rows of a table cannot be compared")?;
-        Ok(Self { fixed, rows, texts })
+        Ok(Self {
+            by: compared.by,
+            fixed,
+            rows,
+            texts,
+            distinct: compared
+                .distinct
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect(),
+        })
     }
 
     fn scan_request(&self) -> ScanRequest {
-        let (keys, labels) = self.texts.iter().cloned().partition(|name| name == KEY);
+        let (distinct, labels) = self
+            .texts
+            .iter()
+            .cloned()
+            .partition(|name| self.distinct.contains(name));
         let columns = self
             .fixed
             .iter()
             .map(|(name, _)| name.clone())
-            .chain::<Vec<_>>(keys)
+            .chain::<Vec<_>>(distinct)
             .collect();
         ScanRequest {
             labels,
@@ -307,13 +279,13 @@ impl RowHasher {
         }
     }
 
-    /// Adds a batch's rows to the balance of their hours, with their hashes only where they matter.
+    /// Adds a batch's rows to the balance of their ranges, with their hashes only where they matter.
     fn count(
         &mut self,
         batch: &RecordBatch,
         hashes: bool,
         sign: i64,
-        balances: &mut HashMap<Option<i64>, HourBalance>,
+        balances: &mut HashMap<Option<i64>, RangeBalance>,
     ) -> Result<()> {
         let arrays: Vec<ArrayRef> = self
             .fixed
@@ -329,21 +301,22 @@ impl RowHasher {
         let times = arrays
             .first()
             .and_then(|times| times.as_primitive_opt::<TimestampMicrosecondType>());
-        let times =
-            times.ok_or_else(|| Error::new(ErrorKind::Storage, "occurred_at is no time"))?;
+        let times = times.ok_or_else(|| {
+            Error::new(ErrorKind::Storage, format!("{} is no time", self.by.name()))
+        })?;
         let hashed = if hashes {
             Some(self.hashes(batch, &arrays)?)
         } else {
             None
         };
         let mut words = Vec::new();
-        let (mut hour, mut balance) = (None, HourBalance::default());
+        let (mut range, mut balance) = (None, RangeBalance::default());
         for (row, time) in times.iter().enumerate() {
-            let of_row = time.map(hour_start);
-            // Neighbouring rows are mostly of one hour.
-            if of_row != hour {
-                add(balances, hour, balance);
-                (hour, balance) = (of_row, HourBalance::default());
+            let of_row = time.map(|time| self.by.start_of(time));
+            // Neighbouring rows are mostly of one range.
+            if of_row != range {
+                add(balances, range, balance);
+                (range, balance) = (of_row, RangeBalance::default());
             }
             balance.rows += sign;
             if let Some(hashed) = &hashed {
@@ -357,7 +330,7 @@ impl RowHasher {
                 };
             }
         }
-        add(balances, hour, balance);
+        add(balances, range, balance);
         Ok(())
     }
 
@@ -398,19 +371,14 @@ fn text_hashes(array: &ArrayRef) -> Result<Vec<u64>> {
     Ok(array.as_string::<i32>().iter().map(of).collect())
 }
 
-fn add(balances: &mut HashMap<Option<i64>, HourBalance>, hour: Option<i64>, more: HourBalance) {
-    if more != HourBalance::default() {
-        let balance = balances.entry(hour).or_default();
+fn add(balances: &mut HashMap<Option<i64>, RangeBalance>, range: Option<i64>, more: RangeBalance) {
+    if more != RangeBalance::default() {
+        let balance = balances.entry(range).or_default();
         balance.rows += more.rows;
         balance.hashes = balance.hashes.wrapping_add(more.hashes);
     }
 }
 
-/// The UTC hour an instant is in, both in microseconds.
-pub(crate) fn hour_start(micros: i64) -> i64 {
-    micros.saturating_sub(micros.rem_euclid(HOUR))
-}
-
 #[cfg(test)]
-#[path = "changed_hours_tests.rs"]
+#[path = "changed_ranges_tests.rs"]
 mod tests;
