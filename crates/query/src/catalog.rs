@@ -11,6 +11,7 @@ use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionContext;
+use futures::future::try_join_all;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -276,12 +277,11 @@ impl CatalogSchema {
         let Some(facts) = self.base_table(sales::FACTS).await? else {
             return Ok(None);
         };
-        let mut dimensions = Vec::new();
-        for dimension in &sales::DIMENSIONS {
-            if let Some(table) = self.base_table(dimension.table).await? {
-                dimensions.push((dimension, table));
-            }
-        }
+        let opened = sales::DIMENSIONS.iter().map(async |dimension| {
+            let table = self.base_table(dimension.table).await?;
+            Ok::<_, DataFusionError>(table.map(|table| (dimension, table)))
+        });
+        let dimensions = try_join_all(opened).await?.into_iter().flatten().collect();
         sales::view(facts, dimensions).map(Some)
     }
 

@@ -13,6 +13,8 @@ use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
+use futures::future::join_all;
 use std::sync::Arc;
 use tillhouse_lake::RunRecord;
 use tillhouse_model::{Error, ErrorKind, Result};
@@ -48,6 +50,7 @@ impl Session {
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
         let state = self.context.state();
         let statement = read_only::parse(sql)?;
+        self.open_named(&statement).await;
         let plan = state
             .statement_to_plan(statement)
             .await
@@ -57,6 +60,21 @@ impl Session {
             .verify_plan(&plan)
             .map_err(into_error)?;
         Ok(DataFrame::new(state, plan))
+    }
+
+    /// Opens the tables that a statement names side by side: planning would open one after the other. What cannot be opened is told by
+    /// planning, where it is asked for.
+    async fn open_named(&self, statement: &Statement) {
+        let Ok(named) = self.context.state().resolve_table_references(statement) else {
+            return;
+        };
+        let opened = named.into_iter().filter_map(|table| {
+            let schema = self
+                .catalog
+                .find(table.schema().unwrap_or(DEFAULT_SCHEMA))?;
+            Some(async move { schema.table(table.table()).await })
+        });
+        join_all(opened).await;
     }
 
     /// Runs a query. The stream's errors are DataFusion's; [`into_error`] makes them ours.
