@@ -57,7 +57,7 @@ async fn landed(place: &TempWarehouse) -> (Warehouse, PathBuf) {
 async fn scanned(warehouse: &Warehouse) -> Result<Vec<RecordBatch>, String> {
     let table = warehouse.table(TABLE).unwrap();
     let snapshot = table.latest().await.unwrap().unwrap();
-    let rows = scan::rows(&table, &snapshot.files[0], snapshot.schema().unwrap())
+    let rows = scan::rows(&table, &snapshot.files[0], snapshot.schema())
         .await
         .map_err(|e| format!("{e:?}"))?;
     rows.try_collect().await.map_err(|e| format!("{e:?}"))

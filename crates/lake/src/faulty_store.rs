@@ -7,6 +7,7 @@ use crate::file::replacement::UnifiedRowStream;
 use crate::log::registry::TableRegistry;
 use crate::source::package::PackagePage;
 use crate::source::table::LandingOptions;
+use crate::store::counter::RequestMeter;
 use crate::unified::step::UnifyStep;
 use crate::warehouse::Warehouse;
 use arrow::array::{
@@ -207,7 +208,7 @@ impl TempWarehouse {
 
 /// The warehouse that a table is of.
 pub(crate) fn warehouse_of(registry: &Arc<TableRegistry>) -> Warehouse {
-    Warehouse::of(Arc::clone(registry))
+    Warehouse::of(Arc::clone(registry), RequestMeter::default())
 }
 
 fn column(name: &str, kind: ColumnKind, required: bool) -> ColumnSpec {

@@ -37,6 +37,7 @@ pub use ranges::{ChangedRanges, RangeColumn, RangeSet};
 pub use scan::{RowFilter, RowPredicate, ScanRequest, first_damaged_file};
 pub use source::package::PackagePage;
 pub use source::table::{LandedRows, LandingOptions, LandingSummary, PackageInfo, SourceTable};
+pub use store::counter::StoreRequests;
 pub use store::durable::{DiskEvent, DiskObserver};
 pub use unified::changed_ranges::{ChangedFiles, ComparedColumns};
 pub use unified::fact_scan::{FactPartition, FactSnapshot};

@@ -15,7 +15,8 @@
 
 use crate::log::data_file::DataFile;
 use crate::log::file_statistics::{ColumnBounds, FileStatistics};
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, RecordBatchOptions,
     StringArray, UInt16Array, UInt32Array, UInt64Array,
@@ -71,7 +72,7 @@ pub(crate) fn provider(
         let options = session.config_options();
         options.execution.parquet.schema_force_view_types
     });
-    let schema = snapshot.schema()?;
+    let schema = snapshot.schema();
     DataFileTable::try_new(table, snapshot, &schema, only, has_views)
         .map(|table| Arc::new(table) as Arc<dyn TableProvider>)
         .map_err(|e| table.storage_error("the table cannot be opened for reading", e))
@@ -114,10 +115,7 @@ impl DataFileTable {
         only: Option<&[String]>,
         has_views: bool,
     ) -> Result<Self> {
-        let (files, partition_by) = (
-            &snapshot.files,
-            snapshot.state.metadata().partition_columns(),
-        );
+        let (files, partition_by) = (&snapshot.files, snapshot.partition_columns());
         let fields: Vec<FieldRef> = schema
             .fields()
             .iter()

@@ -1,6 +1,7 @@
 //! Publishes a run: names the version of every table, so that readers open tables that belong together.
 //!
-//! Invariant: a published run names every table that exists at that moment, of this and of all other pipelines, but for `ops/runs`.
+//! Invariant: a published run names every table of its pipelines, and of all others what the newest published run before it names, but for
+//! `ops/runs`.
 
 use crate::config::Pipeline;
 use crate::context::RunContext;
@@ -33,9 +34,11 @@ pub(crate) async fn publish(
     started: Timestamp,
     report: &RunReport,
 ) -> Result<()> {
+    // What other pipelines have, the newest published run names.
     let mut paths: Vec<String> = Vec::new();
-    for (pipeline, resource) in context.warehouse.source_tables().await? {
-        paths.push(format!("{pipeline}/{resource}"));
+    for pipeline in pipelines {
+        let resources = pipeline.resources.iter().map(|plan| plan.resource.name);
+        paths.extend(resources.map(|resource| format!("{}/{resource}", pipeline.name)));
     }
     if let Some(pipeline) = pipelines.first() {
         paths.extend(
@@ -72,6 +75,7 @@ pub(crate) async fn publish(
     count("unchanged", |p| p.unchanged);
     count("rejects", |p| p.rejects);
     count("warnings", |p| p.warnings);
+    counts.extend(context.warehouse.requests().by_name());
     let record = RunRecord {
         run_id: run_id.to_owned(),
         command: command.to_owned(),
@@ -89,7 +93,9 @@ pub(crate) async fn publish(
         figures,
         counts,
     };
-    context.warehouse.ops().publish(&record).await
+    context.warehouse.ops().publish(&record).await?;
+    tracing::info!("{}", context.warehouse.requests());
+    Ok(())
 }
 
 /// The newest versions of tables and their sizes, of those that exist.

@@ -46,5 +46,6 @@ mod smartnow_end_to_end;
 mod source_files;
 mod source_truth;
 mod stats_at_scale;
+mod store_requests;
 mod style_rules;
 mod unify_harness;

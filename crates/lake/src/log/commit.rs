@@ -8,9 +8,11 @@
 //! and nothing else belongs to the commit.
 
 use crate::log::data_file::DataFile;
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use crate::store::log_guard::LINES;
-use deltalake::kernel::transaction::{CommitData, PROTOCOL, TransactionError};
+use bytes::Bytes;
+use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Remove, Transaction};
 use deltalake::logstore::CommitOrBytes;
 use deltalake::protocol::{DeltaOperation, SaveMode};
@@ -72,24 +74,26 @@ pub(crate) async fn commit(
     on: &Snapshot,
     change: &CommitRequest<'_>,
 ) -> Result<CommitOutcome> {
-    PROTOCOL
-        .can_commit(&on.state, &change.actions, &change.operation)
-        .map_err(|e| {
-            table.storage_error("the table asks for features this version does not write", e)
-        })?;
-    let outcome = attempt(table, on.version + 1, change).await?;
-    if let CommitOutcome::Committed(version) = outcome {
-        table.committed(version, &change.watermarks).await;
+    if !on.is_writable() {
+        return Err(Error::new(
+            ErrorKind::Storage,
+            "the table asks for features this version does not write",
+        )
+        .at("table", table.path()));
+    }
+    let (outcome, bytes) = attempt(table, on.version + 1, change).await?;
+    if let CommitOutcome::Committed(_) = outcome {
+        table.committed(on, &bytes).await;
     }
     Ok(outcome)
 }
 
-/// Puts the commit file of `version` if there is none.
+/// Puts the commit file of `version` if there is none; what came of it, and the content of the file.
 pub(crate) async fn attempt(
     table: &TableHandle,
     version: u64,
     change: &CommitRequest<'_>,
-) -> Result<CommitOutcome> {
+) -> Result<(CommitOutcome, Bytes)> {
     let commit_id = Uuid::new_v4();
     let metadata = HashMap::from([
         (RUN_ID.to_owned(), serde_json::Value::from(change.run_id)),
@@ -126,18 +130,19 @@ pub(crate) async fn attempt(
             .write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), commit_id)
             .await
         {
-            Ok(()) => return Ok(CommitOutcome::Committed(version)),
+            Ok(()) => return Ok((CommitOutcome::Committed(version), bytes)),
             Err(error) => error,
         };
         // Every error means "unknown", also "it exists already": a request that was tried again underneath meets its own success.
         match log_store.read_commit_entry(version).await {
             Ok(Some(found)) => {
                 let ours = memmem(&found, commit_id.to_string().as_bytes());
-                return Ok(if ours {
+                let outcome = if ours {
                     CommitOutcome::Committed(version)
                 } else {
                     CommitOutcome::Lost
-                });
+                };
+                return Ok((outcome, bytes));
             }
             // Not there: the same bytes at the same version can be put again, and if the first attempt still arrives it is met here.
             Ok(None) => last = Some(storage(table, failed)),

@@ -3,8 +3,9 @@
 //! Invariant: of two creators one wins, and both go on with the winner's table.
 
 use crate::log::commit::{self, CommitOutcome, CommitRequest};
+use crate::log::snapshot::{Snapshot, TableDescription};
 use crate::log::stats::StatColumns;
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::table::TableHandle;
 use arrow::datatypes::SchemaRef;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::kernel::{Action, Protocol, StructType, new_metadata};
@@ -55,13 +56,21 @@ impl TableHandle {
             metadata: metadata.clone(),
         };
         let change = CommitRequest {
-            actions: vec![Action::Protocol(protocol), Action::Metadata(metadata)],
+            actions: vec![
+                Action::Protocol(protocol.clone()),
+                Action::Metadata(metadata.clone()),
+            ],
             operation,
             watermarks: Vec::new(),
             run_id,
         };
         // Won or lost: there is a version 0 now.
-        let _: CommitOutcome = commit::attempt(self, 0, &change).await?;
+        let (outcome, _) = commit::attempt(self, 0, &change).await?;
+        if let CommitOutcome::Committed(_) = outcome {
+            let description = TableDescription::try_new(protocol, metadata)?;
+            self.created(Snapshot::new(0, Vec::new(), description))
+                .await;
+        }
         self.latest().await?.ok_or_else(|| {
             Error::new(
                 ErrorKind::Storage,

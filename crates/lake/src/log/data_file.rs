@@ -3,11 +3,16 @@
 //! Invariant: a range never leaves out a row of its file. What the log does not say is `None`, and may be anything.
 
 use crate::month::NONE;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tillhouse_model::table::{LOAD_ID, MONTH, PIPELINE, RECORD_TIME};
 use tillhouse_model::{Error, ErrorKind, Result};
+
+/// Added to the largest time: statistics of other writers are cut to milliseconds.
+pub(crate) const CUT_TIME: i64 = 1_000;
 
 /// One data file of a snapshot.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +30,8 @@ pub(crate) struct DataFile {
     pub untimed: Option<u64>,
     /// Smallest and largest `_load_id`.
     pub load_ids: Option<(i64, i64)>,
+    /// Its statistics, as the log has them.
+    stats: Option<Arc<str>>,
 }
 
 impl DataFile {
@@ -69,88 +76,95 @@ impl DataFile {
     }
 }
 
-/// Reads a snapshot's files from the flattened table of its add actions.
-pub(crate) fn from_log(adds: &RecordBatch, partition_by: &[String]) -> Result<Vec<DataFile>> {
-    let missing = || {
-        Error::new(
-            ErrorKind::Storage,
-            "a table's log lists files in a shape this version does not know",
-        )
-    };
-    let paths = adds
-        .column_by_name("path")
-        .and_then(|c| c.as_string_opt::<i32>())
-        .ok_or_else(missing)?;
-    let sizes = int(adds, "size_bytes").ok_or_else(missing)?;
-    let rows = int(adds, "num_records");
-    let times = (
-        time(adds, &format!("min.{RECORD_TIME}")),
-        time(adds, &format!("max.{RECORD_TIME}")),
-    );
-    let lands = (
-        int(adds, &format!("min.{LOAD_ID}")),
-        int(adds, &format!("max.{LOAD_ID}")),
-    );
-    let untimed = int(adds, &format!("null_count.{RECORD_TIME}"));
-    let at = |values: &Option<Vec<Option<i64>>>, row: usize| {
-        values.as_ref().and_then(|v| v.get(row).copied().flatten())
-    };
-    let count = |values: &Option<Vec<Option<i64>>>, row: usize| {
-        at(values, row).and_then(|v| u64::try_from(v).ok())
-    };
-    let mut files = Vec::with_capacity(adds.num_rows());
-    for row in 0..adds.num_rows() {
-        let mut partition = BTreeMap::new();
-        for column in partition_by {
-            let value = adds.column_by_name(&format!("partition.{column}"));
-            let text = value
-                .filter(|v| v.is_valid(row))
-                .and_then(|v| v.as_string_opt::<i32>())
-                .map(|v| v.value(row));
-            partition.insert(column.clone(), text.map(ToOwned::to_owned));
-        }
-        files.push(DataFile {
-            path: decoded(paths.value(row)),
-            size: sizes
-                .get(row)
-                .copied()
-                .flatten()
-                .and_then(|s| u64::try_from(s).ok())
-                .ok_or_else(missing)?,
-            rows: count(&rows, row),
+impl DataFile {
+    /// A file as a log lists it. Statistics that are not JSON say nothing.
+    pub(crate) fn listed(
+        path: String,
+        size: u64,
+        partition: BTreeMap<String, Option<String>>,
+        stats: Option<String>,
+    ) -> Self {
+        let said = stats
+            .as_deref()
+            .and_then(FileStats::parse)
+            .unwrap_or_default();
+        let times = said
+            .min(RECORD_TIME)
+            .and_then(FileStats::time)
+            .zip(said.max(RECORD_TIME).and_then(FileStats::time))
+            .map(|(min, max)| (min, max.saturating_add(CUT_TIME)));
+        let load_ids = said
+            .min(LOAD_ID)
+            .and_then(Value::as_i64)
+            .zip(said.max(LOAD_ID).and_then(Value::as_i64));
+        Self {
+            path,
+            size,
+            rows: said.num_records,
             partition,
-            times: at(&times.0, row)
-                .zip(at(&times.1, row))
-                .map(|(min, max)| (min, max.saturating_add(1_000))),
-            untimed: count(&untimed, row),
-            load_ids: at(&lands.0, row).zip(at(&lands.1, row)),
-        });
+            times,
+            untimed: said.nulls(RECORD_TIME),
+            load_ids,
+            stats: stats.map(Into::into),
+        }
     }
-    Ok(files)
+
+    /// Its statistics, as the log has them.
+    pub(crate) fn stats(&self) -> Option<&str> {
+        self.stats.as_deref()
+    }
 }
 
-fn int(batch: &RecordBatch, name: &str) -> Option<Vec<Option<i64>>> {
-    Some(
-        batch
-            .column_by_name(name)?
-            .as_primitive_opt::<Int64Type>()?
-            .iter()
-            .collect(),
-    )
+/// Statistics of one file, as the log has them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(crate) struct FileStats {
+    num_records: Option<u64>,
+    min_values: Option<Map<String, Value>>,
+    max_values: Option<Map<String, Value>>,
+    null_count: Option<Map<String, Value>>,
 }
 
-fn time(batch: &RecordBatch, name: &str) -> Option<Vec<Option<i64>>> {
-    Some(
-        batch
-            .column_by_name(name)?
-            .as_primitive_opt::<TimestampMicrosecondType>()?
-            .iter()
-            .collect(),
-    )
+impl FileStats {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    pub(crate) fn tells_of(&self, column: &str) -> bool {
+        [&self.min_values, &self.max_values, &self.null_count]
+            .into_iter()
+            .flatten()
+            .any(|said| said.contains_key(column))
+    }
+
+    pub(crate) fn min(&self, column: &str) -> Option<&Value> {
+        self.min_values.as_ref()?.get(column)
+    }
+
+    pub(crate) fn max(&self, column: &str) -> Option<&Value> {
+        self.max_values.as_ref()?.get(column)
+    }
+
+    pub(crate) fn nulls(&self, column: &str) -> Option<u64> {
+        self.null_count.as_ref()?.get(column)?.as_u64()
+    }
+
+    /// Microseconds of a time.
+    pub(crate) fn time(value: &Value) -> Option<i64> {
+        let instant: Timestamp = value.as_str()?.parse().ok()?;
+        Some(instant.as_microsecond())
+    }
+
+    /// Days since 1970 of a date.
+    pub(crate) fn day(value: &Value) -> Option<i32> {
+        let date: jiff::civil::Date = value.as_str()?.parse().ok()?;
+        let epoch = jiff::civil::date(1970, 1, 1);
+        Some(date.since(epoch).ok()?.get_days())
+    }
 }
 
 /// Undoes percent encoding; paths in a Delta log are URIs.
-fn decoded(path: &str) -> String {
+pub(crate) fn decoded(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut i = 0;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: rows are a number only where every file says how many it has.
 
-use crate::log::table::Snapshot;
+use crate::log::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
 
 /// The size of a table at one version.

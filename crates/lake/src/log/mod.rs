@@ -12,5 +12,6 @@ pub(crate) mod recent_keys;
 pub(crate) mod registry;
 pub(crate) mod remedy;
 pub(crate) mod schema_evolution;
+pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod table;

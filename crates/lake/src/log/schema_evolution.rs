@@ -5,7 +5,8 @@
 
 use crate::log::commit::{self, CommitOutcome, CommitRequest};
 use crate::log::create::TableDefinition;
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use arrow::datatypes::{DataType, Field, Schema};
 use deltalake::kernel::{Action, MetadataExt};
 use deltalake::protocol::DeltaOperation;
@@ -22,7 +23,7 @@ pub(crate) async fn ensure(
     definition: &TableDefinition,
     run_id: &str,
 ) -> Result<bool> {
-    let present = snapshot.schema()?;
+    let present = snapshot.schema();
     let Some(widened) = widened(&present, &definition.schema).map_err(|column| {
         Error::new(ErrorKind::Config, "the contract changed in a way its table cannot follow")
             .at("table", table.path())
@@ -35,8 +36,8 @@ pub(crate) async fn ensure(
     let schema = table.delta_schema(&Arc::new(widened))?;
     let failed = |e| table.storage_error("the table's description cannot be written", e);
     let metadata = snapshot
-        .state
-        .metadata()
+        .description
+        .metadata
         .clone()
         .with_schema(&schema)
         .map_err(failed)?

@@ -1,63 +1,47 @@
-//! One Delta table as this crate sees it: its newest version, its data files with their statistics, its `txn` marks.
+//! One Delta table as this crate sees it: its newest version, and what is known of it without reading its log.
 //!
-//! Invariant: a [`Snapshot`] never changes; what it lists is exactly what its version holds. State is read incrementally, so that a
-//! sync of many packages does not replay the log again for each.
+//! Invariant: what is handed out is a version that is in the log. State is read incrementally, by the commits that have come since, so
+//! that a sync of many packages does not replay the log again for each; what a published run keeps of a table is taken only while the
+//! commit file it stands for is the one it was.
 
-use crate::log::data_file::{DataFile, from_log};
 use crate::log::figures::TableFigures;
-use crate::log::file_statistics::FileStatistics;
 use crate::log::recent_keys::RecentKeys;
 use crate::log::remedy::{remedy, replace_file};
-use arrow::datatypes::SchemaRef;
-use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
+use crate::log::snapshot::{CommitStamp, Snapshot, StoredSnapshot};
+use crate::store::durable::LOG_FOLDER;
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_with};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError};
-use object_store::ObjectStore;
-use std::collections::{BTreeMap, HashMap};
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tokio::sync::Mutex;
-
-/// One version of a table.
-#[derive(Clone)]
-pub(crate) struct Snapshot {
-    pub version: u64,
-    pub files: Arc<Vec<DataFile>>,
-    /// Statistics of the files, in their order.
-    pub statistics: Arc<FileStatistics>,
-    pub state: DeltaTableState,
-}
-
-impl Snapshot {
-    /// The Arrow schema of the table.
-    pub(crate) fn schema(&self) -> Result<SchemaRef> {
-        let schema: arrow::datatypes::Schema =
-            self.state.schema().as_ref().try_into_arrow().or_error(
-                ErrorKind::Storage,
-                "a table has columns of a kind this version cannot read",
-            )?;
-        Ok(Arc::new(schema))
-    }
-}
-
-/// The log state of a table that this process has read, its newest snapshot and its watermarks.
-#[derive(Default)]
-struct TableCache {
-    table: Option<DeltaTable>,
-    snapshot: Option<Snapshot>,
-    /// `txn` versions by app id, valid at that table version.
-    watermarks: (u64, HashMap<String, i64>),
-}
 
 /// Handle of a Delta table, shared by all handles of one warehouse.
 pub(crate) struct TableHandle {
     path: String,
     log_store: LogStoreRef,
-    cached: Mutex<TableCache>,
+    /// The newest version that this process has seen.
+    newest: Mutex<Option<Snapshot>>,
+    /// A version as a published run keeps it, until the table is opened.
+    offered: StdMutex<Option<Arc<StoredSnapshot>>>,
     /// Figures of versions, as runs record them.
     expected: StdMutex<BTreeMap<u64, Vec<TableFigures>>>,
     recent: StdMutex<RecentKeys>,
+    has_lost_versions: AtomicBool,
+}
+
+/// The end of a table's log, from a version on.
+struct LogTail {
+    /// That version's commit; `None` where it is not there.
+    commit: Option<CommitStamp>,
+    /// The newest commit there is.
+    newest: u64,
 }
 
 impl TableHandle {
@@ -70,14 +54,14 @@ impl TableHandle {
             ErrorKind::Config,
             "the warehouse's location cannot hold tables",
         )?;
-        let (cached, expected, recent) =
-            (Mutex::default(), StdMutex::default(), StdMutex::default());
         Ok(Self {
             path: path.to_owned(),
             log_store,
-            cached,
-            expected,
-            recent,
+            newest: Mutex::default(),
+            offered: StdMutex::default(),
+            expected: StdMutex::default(),
+            recent: StdMutex::default(),
+            has_lost_versions: AtomicBool::new(false),
         })
     }
 
@@ -118,60 +102,142 @@ impl TableHandle {
         }
     }
 
+    /// A published run keeps this of the table: whoever opens that version need not read the log.
+    pub(crate) fn offer(&self, stored: StoredSnapshot) {
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        *offered = Some(Arc::new(stored));
+    }
+
+    fn offered(&self) -> Option<Arc<StoredSnapshot>> {
+        let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        offered.clone()
+    }
+
+    fn refuse_offer(&self) {
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        *offered = None;
+    }
+
     /// The newest version; `None` where there is no table yet.
     pub(crate) async fn latest(&self) -> Result<Option<Snapshot>> {
-        let mut cached = self.cached.lock().await;
-        self.refresh(&mut cached).await?;
-        Ok(cached.snapshot.clone())
+        let mut newest = self.newest.lock().await;
+        let next = match newest.take() {
+            Some(known) => self.followed(known, None).await?,
+            None => match self.opened_as_offered().await? {
+                Some(found) => Some(found),
+                None => self.read_by_library().await?,
+            },
+        };
+        newest.clone_from(&next);
+        Ok(next)
     }
 
-    async fn refresh(&self, cached: &mut TableCache) -> Result<()> {
-        let mut table = match cached.table.take() {
-            Some(table) => table,
-            None => {
-                // Asked first: on a local disk the library takes a folder that is not there for a failure.
-                let there = self.log_store.is_delta_table_location().await;
-                if !there.map_err(|e| self.storage_error("a table's folder cannot be listed", e))? {
-                    cached.snapshot = None;
-                    return Ok(());
-                }
-                DeltaTable::new(self.log_store.clone())
-            }
+    /// The newest version that this process has seen or made; no request.
+    pub(crate) async fn seen(&self) -> Option<Snapshot> {
+        self.newest.lock().await.clone()
+    }
+
+    /// The newest version by what a published run keeps of the table and the commits since; `None` where it keeps nothing that holds.
+    async fn opened_as_offered(&self) -> Result<Option<Snapshot>> {
+        let Some(offered) = self.offered() else {
+            return Ok(None);
         };
-        match table.update_state().await {
-            Ok(()) => {}
-            Err(DeltaTableError::NotATable(_)) => {
-                cached.snapshot = None;
-                return Ok(());
+        let tail = self.tail(offered.version).await?;
+        if tail.commit.is_none() || tail.commit != offered.stamp {
+            self.refuse_offer();
+            return Ok(None);
+        }
+        let Some(found) = self.opened(&offered) else {
+            return Ok(None);
+        };
+        self.followed(found, Some(tail.newest)).await
+    }
+
+    fn opened(&self, offered: &StoredSnapshot) -> Option<Snapshot> {
+        match offered.open() {
+            Ok(snapshot) => Some(snapshot),
+            Err(error) => {
+                tracing::debug!(table = %self.path, %error, "what a run keeps of the table cannot be used: its log is read");
+                self.refuse_offer();
+                None
             }
+        }
+    }
+
+    /// What is in the log from the commit of a version on, in one request.
+    async fn tail(&self, version: u64) -> Result<LogTail> {
+        let failed = |e| self.storage_error("a table's log cannot be listed", e);
+        let (store, log) = (self.store(), Path::from(LOG_FOLDER));
+        // Behind a checkpoint of that version, which sorts before its commit.
+        let before = log.clone().join(format!("{version:020}.d"));
+        let listed: Vec<_> = store
+            .list_with_offset(Some(&log), &before)
+            .try_collect()
+            .await
+            .map_err(failed)?;
+        let commits: BTreeMap<u64, CommitStamp> = listed
+            .iter()
+            .filter_map(|found| Some((commit_version(found.location.filename()?)?, found.into())))
+            .collect();
+        Ok(LogTail {
+            commit: commits.get(&version).cloned(),
+            newest: commits.keys().next_back().copied().unwrap_or(version),
+        })
+    }
+
+    /// A version and the commits since, up to `newest` where it is known, else as far as there are any.
+    async fn followed(&self, known: Snapshot, newest: Option<u64>) -> Result<Option<Snapshot>> {
+        let mut found = known;
+        while newest.is_none_or(|newest| found.version < newest) {
+            let commit = match self.commit_file(found.version + 1).await {
+                Ok(Some(commit)) => commit,
+                Ok(None) => break,
+                Err(error) => return Err(self.unreadable_log(error.into()).await),
+            };
+            match found.after(&commit) {
+                Ok(next) => found = next,
+                Err(unfollowed) => {
+                    tracing::debug!(table = %self.path, version = found.version + 1, why = unfollowed.0, "the log is read by the library");
+                    return self.read_by_library().await;
+                }
+            }
+        }
+        // A log that has lost its end, or its folder, ends where nothing is found: so does one that is whole.
+        Ok(Some(found))
+    }
+
+    async fn commit_file(&self, version: u64) -> object_store::Result<Option<bytes::Bytes>> {
+        let path = Path::from(LOG_FOLDER).join(commit_name(version));
+        match self.store().get(&path).await {
+            Ok(found) => found.bytes().await.map(Some),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest version, by the whole log.
+    async fn read_by_library(&self) -> Result<Option<Snapshot>> {
+        // Asked first: on a local disk the library takes a folder that is not there for a failure.
+        let there = self.log_store.is_delta_table_location().await;
+        if !there.map_err(|e| self.storage_error("a table's folder cannot be listed", e))? {
+            return Ok(None);
+        }
+        let mut table = DeltaTable::new(self.log_store.clone());
+        match table.load().await {
+            Ok(()) => {}
+            Err(DeltaTableError::NotATable(_)) => return Ok(None),
             Err(error) => return Err(self.unreadable_log(error).await),
         }
-        let state = table
-            .snapshot()
-            .map_err(|e| self.storage_error("a table's log cannot be read", e))?
-            .clone();
-        let version = state.version();
-        if cached
-            .snapshot
-            .as_ref()
-            .is_none_or(|s| s.version != version)
-        {
-            cached.snapshot = Some(self.snapshot(version, state)?);
-        }
-        cached.table = Some(table);
-        Ok(())
+        self.state_of(&table)
+            .and_then(Snapshot::of_library)
+            .map(Some)
     }
 
-    fn snapshot(&self, version: u64, state: DeltaTableState) -> Result<Snapshot> {
-        let adds = state
-            .add_actions_table(true)
-            .map_err(|e| self.storage_error("a table's files cannot be listed", e))?;
-        Ok(Snapshot {
-            version,
-            files: Arc::new(from_log(&adds, state.metadata().partition_columns())?),
-            statistics: Arc::new(FileStatistics::from_log(&adds)),
-            state,
-        })
+    fn state_of(&self, table: &DeltaTable) -> Result<DeltaTableState> {
+        table
+            .snapshot()
+            .cloned()
+            .map_err(|e| self.storage_error("a table's log cannot be read", e))
     }
 
     /// A log that cannot be read, and what to do about it.
@@ -191,6 +257,8 @@ impl TableHandle {
 
     /// Nothing that a run says of it is compared any more.
     pub(crate) fn expect_nothing(&self) {
+        self.refuse_offer();
+        self.has_lost_versions.store(true, Relaxed);
         self.expected
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -256,6 +324,9 @@ impl TableHandle {
 
     /// An earlier version, whatever it holds.
     pub(crate) async fn unchecked(&self, version: u64) -> Result<Option<Snapshot>> {
+        if let Some(found) = self.pinned(version).await? {
+            return Ok(Some(found));
+        }
         let Some(latest) = self.latest().await? else {
             return Ok(None);
         };
@@ -271,55 +342,125 @@ impl TableHandle {
                     .hint(remedy(&self.path)),
             );
         }
+        let table = self.at_version_by_library(version).await?;
+        self.state_of(&table)
+            .and_then(Snapshot::of_library)
+            .map(Some)
+    }
+
+    /// A version that needs no log: this process has it, or the published run keeps it. One request, or none.
+    async fn pinned(&self, version: u64) -> Result<Option<Snapshot>> {
+        let mut newest = self.newest.lock().await;
+        if let Some(known) = newest.as_ref().filter(|known| known.version == version) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(offered) = self.offered().filter(|offered| offered.version == version) else {
+            return Ok(None);
+        };
+        let stamp = self.stamp(version).await?;
+        if stamp.is_none() || stamp != offered.stamp {
+            self.refuse_offer();
+            return Ok(None);
+        }
+        let found = self.opened(&offered);
+        if newest.is_none() {
+            newest.clone_from(&found);
+        }
+        Ok(found)
+    }
+
+    /// What tells a version's commit file from another one; `None` where it is not there.
+    async fn stamp(&self, version: u64) -> Result<Option<CommitStamp>> {
+        let path = Path::from(LOG_FOLDER).join(commit_name(version));
+        match self.store().head(&path).await {
+            Ok(found) => Ok(Some((&found).into())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.storage_error("a table's log cannot be read", error)),
+        }
+    }
+
+    async fn at_version_by_library(&self, version: u64) -> Result<DeltaTable> {
         let mut table = DeltaTable::new(self.log_store.clone());
-        if let Err(error) = table.load_version(version).await {
-            return Err(self
+        match table.load_version(version).await {
+            Ok(()) => Ok(table),
+            Err(error) => Err(self
                 .unreadable_log(error)
                 .await
-                .at("version", version.to_string()));
+                .at("version", version.to_string())),
         }
-        let state = table
-            .snapshot()
-            .map_err(|e| self.storage_error("a table's log cannot be read", e))?
-            .clone();
-        self.snapshot(version, state).map(Some)
     }
 
     /// The version of an app id's `txn` action at the snapshot; `None` where there is none.
     pub(crate) async fn watermark(&self, snapshot: &Snapshot, app_id: &str) -> Result<Option<i64>> {
-        {
-            let cached = self.cached.lock().await;
-            if cached.watermarks.0 == snapshot.version
-                && let Some(mark) = cached.watermarks.1.get(app_id)
-            {
-                return Ok(Some(*mark));
-            }
+        if let Some(known) = snapshot.known_mark(app_id) {
+            return Ok(known);
         }
-        let mark = snapshot
-            .state
+        let mut newest = self.newest.lock().await;
+        let same = |known: &&mut Snapshot| known.version == snapshot.version;
+        if let Some(known) = newest
+            .as_mut()
+            .filter(same)
+            .and_then(|n| n.known_mark(app_id))
+        {
+            return Ok(known);
+        }
+        let base = match snapshot.base() {
+            Some(base) => Arc::clone(base),
+            None => {
+                let table = self.at_version_by_library(snapshot.version).await?;
+                Arc::new(self.state_of(&table)?)
+            }
+        };
+        let mark = base
             .transaction_version(self.log_store.as_ref(), app_id)
             .await
             .map_err(|e| self.storage_error("a table's progress cannot be read", e))?;
-        if let Some(mark) = mark {
-            let mut cached = self.cached.lock().await;
-            if cached.watermarks.0 != snapshot.version {
-                cached.watermarks = (snapshot.version, HashMap::new());
-            }
-            cached.watermarks.1.insert(app_id.to_owned(), mark);
+        if let Some(known) = newest.as_mut().filter(same) {
+            known.learn_mark(app_id, mark);
         }
         Ok(mark)
     }
 
-    /// Carries the known marks over to the version this process has just committed, so that they need not be read again.
-    pub(crate) async fn committed(&self, version: u64, marks: &[(String, i64)]) {
-        let mut cached = self.cached.lock().await;
-        if cached.watermarks.0 + 1 != version {
-            cached.watermarks = (version, HashMap::new());
+    /// Takes a commit of this process over, by its content, so that it need not be read again.
+    pub(crate) async fn committed(&self, on: &Snapshot, commit: &[u8]) {
+        let mut newest = self.newest.lock().await;
+        let base = match newest.as_ref() {
+            // It knows marks that were found out since.
+            Some(known) if known.version == on.version => known.clone(),
+            Some(known) if known.version > on.version => return,
+            _ => on.clone(),
+        };
+        match base.after(commit) {
+            Ok(next) => *newest = Some(next),
+            Err(unfollowed) => {
+                tracing::debug!(table = %self.path, why = unfollowed.0, "a commit is read again");
+            }
         }
-        cached.watermarks.0 = version;
-        for (app_id, mark) in marks {
-            cached.watermarks.1.insert(app_id.clone(), *mark);
+    }
+
+    /// The first version of a table that this process has just made.
+    pub(crate) async fn created(&self, first: Snapshot) {
+        let mut newest = self.newest.lock().await;
+        newest.get_or_insert(first);
+    }
+
+    /// What a published run should keep of a version. One request where this process has made it, none where an earlier run keeps it.
+    pub(crate) async fn stored(&self, version: u64) -> Result<Option<StoredSnapshot>> {
+        if let Some(offered) = self.offered().filter(|offered| offered.version == version) {
+            return Ok(Some((*offered).clone()));
         }
+        let Some(mut snapshot) = self.unchecked(version).await? else {
+            return Ok(None);
+        };
+        if snapshot.stamp.is_none() {
+            snapshot.stamp = self.stamp(version).await?;
+        }
+        Ok(Some((&snapshot).into()))
+    }
+
+    /// True if the table goes on without versions that an earlier run names.
+    pub(crate) fn has_lost_versions(&self) -> bool {
+        self.has_lost_versions.load(Relaxed)
     }
 
     /// Writes a checkpoint when the table is due for one. It is apart from the commit, which is durable already: a failure is
@@ -328,18 +469,14 @@ impl TableHandle {
         if version == 0 || !version.is_multiple_of(10) {
             return;
         }
-        let state = match self.at(version).await {
-            Ok(Some(snapshot)) => snapshot.state,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::warn!(table = %self.path, version, %error, "no checkpoint written");
-                return;
+        let told = |error: &dyn std::fmt::Display| tracing::warn!(table = %self.path, version, %error, "no checkpoint written");
+        match self.at_version_by_library(version).await {
+            Ok(table) => {
+                if let Err(error) = deltalake::checkpoints::create_checkpoint(&table, None).await {
+                    told(&error);
+                }
             }
-        };
-        let mut table = DeltaTable::new(self.log_store.clone());
-        table.state = Some(state);
-        if let Err(error) = deltalake::checkpoints::create_checkpoint(&table, None).await {
-            tracing::warn!(table = %self.path, version, %error, "no checkpoint written");
+            Err(error) => told(&error),
         }
     }
 
@@ -347,4 +484,15 @@ impl TableHandle {
     pub(crate) fn recent_keys(&self) -> MutexGuard<'_, RecentKeys> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The name of a version's commit file.
+pub(crate) fn commit_name(version: u64) -> String {
+    format!("{version:020}.json")
+}
+
+fn commit_version(name: &str) -> Option<u64> {
+    let version = name.strip_suffix(".json")?;
+    let is_plain = version.len() == 20 && version.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| version.parse().ok()).flatten()
 }

@@ -9,7 +9,9 @@ use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
 use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
+use crate::ops::published_note::NoteCache;
 use crate::ops::row_codec::BookkeepingRow;
 use crate::scan;
 use deltalake::kernel::Action;
@@ -27,6 +29,8 @@ pub struct OpsTables {
     pub(crate) registry: Arc<TableRegistry>,
     /// True once it was said that the newest run lies in the future.
     pub(crate) warned: Arc<AtomicBool>,
+    /// The note of the newest run.
+    pub(crate) note: NoteCache,
 }
 
 /// Edit of a bookkeeping table: `note` sees every present row, `changed` gives the new form of each, `added` the new rows.

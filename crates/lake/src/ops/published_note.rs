@@ -1,18 +1,55 @@
-//! The note of the run that was published last, beside the format and apart from `ops/runs`.
+//! The note of the run that was published last, apart from `ops/runs`: its record, and how to open every table without its log.
 //!
-//! Invariant: written after the run's record. So a note names a run that was published; one that is missing or older says less, and never
-//! something wrong. It names the versions of tables too: records and run can be lost together. A table that lost its last commits is a good table of yesterday, and `ops/runs` has no run record to tell.
+//! Invariant: written after the run's record, under the run's number. So a note names a run that was published; one
+//! that is missing or older says less, and never something wrong: whoever finds `ops/runs` ahead of the note asks `ops/runs`. A note whose
+//! record is gone from `ops/runs` tells that it was lost. A table that lost its last commits is a good table of yesterday, and the note
+//! says so too.
 
 use crate::log::figures::TableFigures;
+use crate::log::snapshot::StoredSnapshot;
 use crate::ops::edit::OpsTables;
+use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::{AsOf, RunRecord};
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
+use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
-const NOTE: &str = "ops/format/published.json";
+const FOLDER: &str = "ops/published";
+const SUFFIX: &str = ".json.zst";
+/// Notes that stay: a reader may have listed the last but one just now.
+const KEPT: usize = 2;
+/// Most times that a note is looked for which others delete meanwhile.
+const ROUNDS: u32 = 3;
+/// Tables that are opened side by side for a note.
+const OPENED: usize = 8;
+/// Level of compression.
+const LEVEL: i32 = 3;
+
+/// Place of a run's record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RunPlace {
+    /// The number of the run, higher than that of any before.
+    pub number: u64,
+    /// The version of `ops/runs` that holds the record first: the same, unless `ops/runs` has lost versions.
+    pub version: u64,
+}
+
+/// What is noted of the run that was published last.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PublishedNote {
+    pub place: RunPlace,
+    pub run: RunRecord,
+    /// The versions that it names, and that of `ops/runs`, by path, as far as they were known.
+    snapshots: BTreeMap<String, StoredSnapshot>,
+}
+
+/// The note this process has read last.
+pub(crate) type NoteCache = Arc<Mutex<Option<Arc<PublishedNote>>>>;
 
 /// A run that was published and whose record is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +67,7 @@ pub struct LostRun {
 }
 
 impl LostRun {
-    fn of(run: &RunRecord) -> Self {
+    pub(crate) fn of(run: &RunRecord) -> Self {
         let RunRecord {
             run_id,
             finished_at,
@@ -90,53 +127,198 @@ impl LostRun {
 }
 
 impl OpsTables {
-    /// Notes that a run was published.
+    /// Notes a run that was published, with the versions of its tables; earlier notes go.
     ///
-    /// The run is published without: a note that cannot be written is said, and the one before stays true.
-    pub(crate) async fn note_published(&self, run: &RunRecord) -> Result<()> {
-        let bytes = serde_json::to_vec(&LostRun::of(run))
-            .or_error(ErrorKind::Internal, "the note of a run cannot be written")?;
+    /// The run is published without: a note that cannot be written is said, and readers ask `ops/runs`.
+    pub(crate) async fn note_published(&self, run: &RunRecord, place: RunPlace) {
+        let named = run
+            .tables
+            .iter()
+            .map(|(path, version)| (path.as_str(), *version));
+        let all = named.chain([(NumberedRun::TABLE, place.version)]);
+        let opened = stream::iter(all).map(|(path, version)| async move {
+            let stored = match self.registry.table(path) {
+                Ok(table) => table.stored(version).await,
+                Err(error) => Err(error),
+            };
+            match stored {
+                Ok(stored) => Some((path.to_owned(), stored?)),
+                Err(error) => {
+                    tracing::debug!(path, %error, "the table is opened from its log");
+                    None
+                }
+            }
+        });
+        let snapshots = opened
+            .buffered(OPENED)
+            .filter_map(async |found| found)
+            .collect()
+            .await;
+        let note = PublishedNote {
+            place,
+            run: run.clone(),
+            snapshots,
+        };
+        let written = match self.write_note(&note).await {
+            Ok(()) => self.forget_notes_before(place.number).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            tracing::warn!(run = %run.run_id, %error, "the run is published, but {FOLDER} could not be brought up to date: the next command reads more");
+        }
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(note));
+    }
+
+    async fn write_note(&self, note: &PublishedNote) -> Result<()> {
+        let failed = "the note of a run cannot be written";
+        let json = serde_json::to_vec(note).or_error(ErrorKind::Internal, failed)?;
+        let bytes = zstd::bulk::compress(&json, LEVEL).or_error(ErrorKind::Internal, failed)?;
         let options = PutOptions {
             mode: PutMode::Overwrite,
             ..PutOptions::default()
         };
-        let (store, path) = (self.registry.store(), self.registry.below(NOTE));
-        if let Err(error) = store.put_opts(&path, bytes.into(), options).await {
-            tracing::warn!(run = %run.run_id, %error, "the run is published, but {NOTE} could not be written: a loss of its record would not be noticed");
+        let path = self.registry.below(&note_path(note.place.number));
+        let written = self
+            .registry
+            .store()
+            .put_opts(&path, bytes.into(), options)
+            .await;
+        written.map(drop).or_error(ErrorKind::Storage, failed)
+    }
+
+    async fn forget_notes_before(&self, number: u64) -> Result<()> {
+        let mut numbers = self.note_numbers().await?;
+        numbers.retain(|found| *found < number);
+        for old in numbers.into_iter().skip(KEPT - 1) {
+            let path = self.registry.below(&note_path(old));
+            match self.registry.store().delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => {
+                    return Err(error)
+                        .or_error(ErrorKind::Storage, "an old note cannot be deleted");
+                }
+            }
         }
         Ok(())
     }
 
-    /// The run that was noted last; `None` where none was, as by versions of the program that did not.
-    pub(crate) async fn noted_run(&self) -> Result<Option<LostRun>> {
-        let failed = |e: object_store::Error| {
-            Error::new(
+    /// The numbers of the notes there are, the newest first.
+    async fn note_numbers(&self) -> Result<Vec<u64>> {
+        let folder = self.registry.below(FOLDER);
+        let listed: Vec<_> = self
+            .registry
+            .store()
+            .list(Some(&folder))
+            .try_collect()
+            .await
+            .or_error(
                 ErrorKind::Storage,
-                "the note of the newest run cannot be read",
+                "the notes of published runs cannot be listed",
             )
-            .at("file", NOTE)
-            .because(e)
-        };
-        let bytes = match self.registry.store().get(&self.registry.below(NOTE)).await {
-            Ok(found) => found.bytes().await.map_err(failed)?,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        };
-        match serde_json::from_slice(&bytes) {
-            Ok(note) => Ok(Some(note)),
-            Err(_) => {
-                tracing::warn!(
-                    "{NOTE} is damaged and passed over; the next run that is published writes it anew"
-                );
-                Ok(None)
+            .map_err(|e| e.at("folder", FOLDER))?;
+        let mut numbers: Vec<u64> = listed
+            .iter()
+            .filter_map(|found| {
+                found
+                    .location
+                    .filename()?
+                    .strip_suffix(SUFFIX)?
+                    .parse()
+                    .ok()
+            })
+            .collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(numbers)
+    }
+
+    /// The newest note; `None` where there is none, as of versions of the program that wrote none. From then on the tables it
+    /// tells of are opened by it. Two requests, or one where this process has it already.
+    pub(crate) async fn newest_note(&self) -> Result<Option<Arc<PublishedNote>>> {
+        for _ in 0..ROUNDS {
+            let mut is_gone = false;
+            for number in self.note_numbers().await? {
+                if let Some(known) = self.known_note().filter(|note| note.place.number == number) {
+                    return Ok(Some(known));
+                }
+                match self.read_note(number).await? {
+                    Found::Note(note) => {
+                        let note = Arc::new(*note);
+                        for (path, stored) in &note.snapshots {
+                            self.registry.table(path)?.offer(stored.clone());
+                        }
+                        *self.note.lock().unwrap_or_else(PoisonError::into_inner) =
+                            Some(Arc::clone(&note));
+                        return Ok(Some(note));
+                    }
+                    Found::Damaged => {
+                        let file = note_path(number);
+                        tracing::warn!(
+                            "{file} is damaged and passed over; the next run that is published writes a new one"
+                        );
+                    }
+                    Found::Gone => {
+                        is_gone = true;
+                        break;
+                    }
+                }
+            }
+            if !is_gone {
+                return Ok(None);
             }
         }
+        Ok(None)
+    }
+
+    fn known_note(&self) -> Option<Arc<PublishedNote>> {
+        self.note
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn read_note(&self, number: u64) -> Result<Found> {
+        let file = note_path(number);
+        let path: Path = self.registry.below(&file);
+        let bytes = match self.registry.store().get(&path).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Found::Gone),
+            Err(error) => {
+                return Err(error)
+                    .or_error(
+                        ErrorKind::Storage,
+                        "the note of the newest run cannot be read",
+                    )
+                    .map_err(|e| e.at("file", file));
+            }
+        };
+        let note = zstd::stream::decode_all(&bytes[..])
+            .ok()
+            .and_then(|json| serde_json::from_slice(&json).ok());
+        Ok(match note {
+            Some(note) => Found::Note(Box::new(note)),
+            None => Found::Damaged,
+        })
     }
 }
 
+/// What is in a note's place.
+enum Found {
+    Note(Box<PublishedNote>),
+    Damaged,
+    Gone,
+}
+
+fn note_path(number: u64) -> String {
+    format!("{FOLDER}/{number:020}{SUFFIX}")
+}
+
 /// The run that was noted, if whoever asks for this must get it or a later one, and its record is gone.
-pub(crate) fn lost(noted: Option<LostRun>, runs: &[RunRecord], at: &AsOf) -> Option<LostRun> {
-    noted.filter(|noted| {
+pub(crate) fn lost(noted: Option<&RunRecord>, runs: &[RunRecord], at: &AsOf) -> Option<LostRun> {
+    noted.map(LostRun::of).filter(|noted| {
         noted.is_asked_for(at) && !runs.iter().any(|run| run.run_id == noted.run_id)
     })
 }

@@ -4,6 +4,7 @@
 
 use crate::log::figures::TableFigures;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tillhouse_model::{ReadBy, Window, WindowRead};
 
@@ -131,7 +132,7 @@ pub struct DriftRow {
 }
 
 /// Record of a run, and the versions of all tables that belong together after it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// Its id; ids sort by time.
     pub run_id: String,

@@ -2,8 +2,13 @@
 //!
 //! Invariant: whatever is noted twice stands there once.
 
+use crate::file::layout::TableLayout;
+use crate::file::writer::PartitionWriter;
+use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
+use crate::log::schema_evolution;
+use crate::log::snapshot::Snapshot;
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
-use crate::ops::published_note::{self, LostRun};
+use crate::ops::published_note::{self, LostRun, PublishedNote, RunPlace};
 use crate::ops::reconciliation::ReconciliationRow;
 use crate::ops::row_codec::{BookkeepingRow, NumberedRun, UnknownField};
 use crate::ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
@@ -11,8 +16,10 @@ use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tillhouse_model::Result;
+use tillhouse_model::table::MONTH;
 
 /// So much may the clocks of machines that share a warehouse differ.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
@@ -242,52 +249,92 @@ impl OpsTables {
         .await
     }
 
-    /// Writes a run record; from then on readers use it, if it says so. Written again, it replaces the earlier one, in its place.
+    /// Writes a run record; from then on readers use it, if it says so. A run is written once.
+    ///
+    /// Of tables that others have published meanwhile it names their versions: two runs that publish at the same time take nothing back
+    /// from each other.
     pub async fn publish(&self, run: &RunRecord) -> Result<()> {
-        /// Upsert of a run record.
-        struct RunUpsert<'a> {
-            run: &'a RunRecord,
-            number: i64,
-            known: bool,
-        }
-        impl BookkeepingEdit<NumberedRun> for RunUpsert<'_> {
-            fn begin(&mut self) {
-                self.known = false;
+        let table = self.registry.table(NumberedRun::TABLE)?;
+        let layout = Arc::new(TableLayout::new(
+            NumberedRun::schema(),
+            &["run_id".to_owned()],
+            vec![MONTH.to_owned()],
+        )?);
+        for _ in 0..ROUNDS {
+            let mut snapshot = table
+                .latest_or_create(&layout.definition, &run.run_id)
+                .await?;
+            if !schema_evolution::ensure(&table, &mut snapshot, &layout.definition, &run.run_id)
+                .await?
+            {
+                continue;
             }
-            fn becomes(&mut self, version: u64) {
-                self.number = i64::try_from(version).unwrap_or(i64::MAX);
+            let mut run = run.clone();
+            (run.started_at, run.finished_at) = (cut(run.started_at), cut(run.finished_at));
+            let note = self.newest_note().await?;
+            if let Some(other) = self.newest_of(&snapshot, note.as_deref()).await? {
+                self.take_later_versions(&mut run, &other)?;
             }
-            fn note(&mut self, row: &NumberedRun) {
-                self.known |= row.run.run_id == self.run.run_id;
-            }
-            fn changed(&self, row: &NumberedRun) -> Option<NumberedRun> {
-                let differs = row.run.run_id == self.run.run_id && row.run != *self.run;
-                differs.then(|| NumberedRun {
-                    run: self.run.clone(),
-                    number: row.number,
-                })
-            }
-            fn added(&self) -> Vec<NumberedRun> {
-                let new = NumberedRun {
-                    run: self.run.clone(),
-                    number: Some(self.number),
-                };
-                if self.known { Vec::new() } else { vec![new] }
-            }
-        }
-        self.edit(
-            &run.run_id,
-            &mut RunUpsert {
+            let version = snapshot.version + 1;
+            // Numbers of runs whose records were lost are not used again.
+            let number = note.map_or(0, |note| note.place.number + 1).max(version);
+            let place = RunPlace { number, version };
+            let row = NumberedRun {
                 run,
-                number: 0,
-                known: false,
-            },
-        )
-        .await?;
-        if run.published {
-            self.note_published(run).await
-        } else {
-            Ok(())
+                number: i64::try_from(number).ok(),
+            };
+            let mut writer = PartitionWriter::new(
+                &table,
+                Arc::clone(&layout),
+                vec![(MONTH.to_owned(), Some(row.month()))],
+            );
+            let batch = NumberedRun::encode(std::slice::from_ref(&row))?;
+            writer.write(move |encoder| encoder.write(&batch)).await?;
+            let adds = writer.finish().await?;
+            let written: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+            let change =
+                CommitRequest::append(adds, &layout.definition.partition_by, &row.run.run_id);
+            match commit::commit(&table, &snapshot, &change).await? {
+                CommitOutcome::Committed(version) => {
+                    table.checkpoint_if_due(version).await;
+                    if row.run.published {
+                        self.note_published(&row.run, place).await;
+                    }
+                    return Ok(());
+                }
+                CommitOutcome::Lost => commit::discard(&table, written).await,
+            }
+        }
+        Err(commit::too_many_conflicts(&table))
+    }
+
+    /// Names the later of two versions of each table that both runs name, and the source and unified tables that only the other one names.
+    fn take_later_versions(&self, run: &mut RunRecord, other: &RunRecord) -> Result<()> {
+        for (path, version) in &other.tables {
+            let is_later = match run.tables.get(path) {
+                Some(own) => own < version && !self.registry.table(path)?.has_lost_versions(),
+                None => !path.starts_with("statistics/"),
+            };
+            if is_later {
+                run.tables.insert(path.clone(), *version);
+                match other.figures.get(path) {
+                    Some(figures) => run.figures.insert(path.clone(), *figures),
+                    None => run.figures.remove(path),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest published run, as `ops/runs` stands; by the note where that is as new.
+    async fn newest_of(
+        &self,
+        runs: &Snapshot,
+        note: Option<&PublishedNote>,
+    ) -> Result<Option<RunRecord>> {
+        match note {
+            Some(note) if note.place.version == runs.version => Ok(Some(note.run.clone())),
+            _ => Ok(self.runs().await?.into_iter().find(|run| run.published)),
         }
     }
 
@@ -302,7 +349,11 @@ impl OpsTables {
                 &a.run.run_id,
             ))
         });
-        Ok(runs.into_iter().map(|row| row.run).collect())
+        let mut known = HashSet::new();
+        let newest = runs.into_iter().map(|row| row.run);
+        Ok(newest
+            .filter(|run| known.insert(run.run_id.clone()))
+            .collect())
     }
 
     /// The run readers must use; `None` where no published one fits. From then on the tables it names are compared with what it says of them.
@@ -331,10 +382,18 @@ impl OpsTables {
                 }
         };
         // The note first: a run that is published meanwhile is in the table before it is in the note.
-        let noted = self.noted_run().await?;
-        let runs = self.runs().await?;
-        let lost = published_note::lost(noted, &runs, at);
-        let Some(run) = runs.into_iter().find(fits) else {
+        let note = self.newest_note().await?;
+        let (run, lost) = match (note, at) {
+            (Some(note), AsOf::Latest) if self.holds(note.place.version).await? => {
+                (Some(note.run.clone()), None)
+            }
+            (note, at) => {
+                let runs = self.runs().await?;
+                let lost = published_note::lost(note.as_ref().map(|note| &note.run), &runs, at);
+                (runs.into_iter().find(fits), lost)
+            }
+        };
+        let Some(run) = run else {
             return Ok((None, lost));
         };
         for (path, figures) in &run.figures {
@@ -346,6 +405,12 @@ impl OpsTables {
             self.warn_of_run(&run);
         }
         Ok((Some(run), lost))
+    }
+
+    /// True if `ops/runs` is at that version, with the record that its note tells of.
+    async fn holds(&self, version: u64) -> Result<bool> {
+        let newest = self.registry.table(NumberedRun::TABLE)?.latest().await?;
+        Ok(newest.is_some_and(|runs| runs.version == version))
     }
 
     /// Says once that the newest run lies in the future.
@@ -373,6 +438,11 @@ impl OpsTables {
             ReconciliationRow::TABLE,
         ]
     }
+}
+
+/// A time as the tables keep it, in microseconds.
+fn cut(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 /// True if a slice was read by a clock that was ahead of this one.

@@ -6,7 +6,8 @@
 
 use crate::log::data_file::DataFile;
 use crate::log::recent_keys::{intersect, key_hash};
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use crate::scan;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};

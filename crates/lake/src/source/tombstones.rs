@@ -8,7 +8,8 @@ use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
 use crate::log::schema_evolution;
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use crate::scan;
 use crate::source::table::{LandingOptions, LandingSummary, SourceTable, highest_load_id};
 use arrow::array::{

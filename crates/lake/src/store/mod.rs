@@ -2,6 +2,7 @@
 //!
 //! Invariant: knows files and bytes, no table and no version.
 
+pub(crate) mod counter;
 pub(crate) mod durable;
 pub(crate) mod footer;
 pub(crate) mod log_guard;

@@ -13,7 +13,8 @@
 //! ranges it touched, which is forgotten when it dies before the tables that are made from these are written.
 
 use crate::log::data_file::DataFile;
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use crate::ranges::{ChangedRanges, RangeColumn, RangeSet};
 use crate::scan::{self, ScanRequest};
 use crate::table_provider::provider;
@@ -84,7 +85,7 @@ pub(crate) async fn changed_ranges(
             changed.removed.push(file.clone())
         }
     }
-    let schema = later.schema()?;
+    let schema = later.schema();
     for ((pipeline, _), changed) in partitions {
         touched.add(
             pipeline,

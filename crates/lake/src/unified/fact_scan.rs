@@ -8,7 +8,8 @@
 
 use crate::file::replacement::UnifiedRowStream;
 use crate::log::data_file::DataFile;
-use crate::log::table::{Snapshot, TableHandle};
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use crate::scan::{self, ScanRequest};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;

@@ -170,9 +170,14 @@ impl Warehouse {
             .await
     }
 
-    /// The newest version of a table and its size; `None` where there is no such table.
+    /// The newest version of a table that this process has seen or made, and its size; where it has seen none, the newest there is. `None`
+    /// where there is no such table.
     pub async fn newest_figures(&self, path: &str) -> Result<Option<(u64, TableFigures)>> {
-        let newest = self.table(path)?.newest().await?;
+        let table = self.table(path)?;
+        let newest = match table.seen().await {
+            Some(seen) => Some(seen),
+            None => table.newest().await?,
+        };
         Ok(newest.map(|snapshot| (snapshot.version, TableFigures::of(&snapshot))))
     }
 

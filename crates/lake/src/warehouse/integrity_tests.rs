@@ -395,8 +395,9 @@ async fn without_a_note_of_the_newest_run_the_runs_say_which_it_is() {
     let place = TempWarehouse::new();
     let warehouse = place.open().await;
     publish(&warehouse, "a", 1, "r1").await;
-    let note = folder(&place, "ops/format/published.json");
-    let first = std::fs::read(&note).unwrap();
+    let notes = folder(&place, "ops/published");
+    let note = |number: u64| notes.join(format!("{number:020}.json.zst"));
+    let first = std::fs::read(note(1)).unwrap();
     publish(&warehouse, "b", 2, "r2").await;
     let newest = async || {
         place
@@ -409,12 +410,16 @@ async fn without_a_note_of_the_newest_run_the_runs_say_which_it_is() {
             .unwrap()
             .run_id
     };
-    // Older: as after a power cut. Cut, or none: as of another version of the program.
-    for older in [&first[..], &first[..first.len() / 2], b""] {
-        std::fs::write(&note, older).unwrap();
+    assert_eq!(newest().await, "r2");
+    // Cut, as after a power cut, empty, or another's.
+    for other in [&first[..first.len() / 2], b"", b"{}"] {
+        std::fs::write(note(2), other).unwrap();
         assert_eq!(newest().await, "r2");
     }
-    std::fs::remove_file(&note).unwrap();
+    // Older, or none: as of another version of the program.
+    std::fs::remove_file(note(2)).unwrap();
+    assert_eq!(newest().await, "r2");
+    std::fs::remove_dir_all(&notes).unwrap();
     assert_eq!(newest().await, "r2");
     // A run that is not for readers is not noted.
     let unpublished = place.open().await.ops().runs().await.unwrap().remove(0);
@@ -424,7 +429,7 @@ async fn without_a_note_of_the_newest_run_the_runs_say_which_it_is() {
         ..unpublished
     };
     warehouse.ops().publish(&unpublished).await.unwrap();
-    assert!(!note.exists());
+    assert!(!notes.exists());
 }
 
 #[tokio::test]

@@ -14,9 +14,11 @@ use crate::log::figures::TableFigures;
 use crate::log::registry::TableRegistry;
 use crate::log::table::TableHandle;
 use crate::ops::edit::OpsTables;
+use crate::ops::published_note::NoteCache;
 use crate::range_table::RangeTable;
 use crate::ranges::ChangedRanges;
 use crate::source::table::SourceTable;
+use crate::store::counter::{CountedStore, RequestMeter, StoreRequests};
 use crate::store::durable::DiskObserver;
 use crate::store::log_guard::LogGuard;
 use crate::table_provider::provider;
@@ -50,6 +52,8 @@ pub struct Warehouse {
     registry: Arc<TableRegistry>,
     /// True once it was said that the newest run lies in the future.
     warned: Arc<AtomicBool>,
+    note: NoteCache,
+    meter: RequestMeter,
 }
 
 impl std::fmt::Debug for Warehouse {
@@ -100,9 +104,12 @@ impl Warehouse {
     pub async fn open_on(store: Arc<dyn ObjectStore>, url: url::Url) -> Result<Self> {
         let prefix = Path::from_url_path(url.path())
             .or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
-        let store = Arc::new(LogGuard::new(store));
+        let meter = RequestMeter::default();
+        let counted = Arc::new(CountedStore::new(store, meter.clone()));
+        let store = Arc::new(LogGuard::new(counted));
         let clock: WarehouseClock = Arc::new(Timestamp::now);
-        let warehouse = Self::of(Arc::new(TableRegistry::new(url, store, prefix, clock)));
+        let registry = Arc::new(TableRegistry::new(url, store, prefix, clock));
+        let warehouse = Self::of(registry, meter);
         if !warehouse.has_format().await? {
             warehouse.refuse_foreign().await?;
         }
@@ -110,16 +117,26 @@ impl Warehouse {
     }
 
     /// The warehouse of these tables.
-    pub(crate) fn of(registry: Arc<TableRegistry>) -> Self {
+    pub(crate) fn of(registry: Arc<TableRegistry>, meter: RequestMeter) -> Self {
         Self {
             registry,
             warned: Arc::default(),
+            note: Arc::default(),
+            meter,
         }
     }
 
     /// The same warehouse by another clock; for tests of clocks that are wrong.
     pub fn with_clock(&self, clock: WarehouseClock) -> Self {
-        Self::of(Arc::new(self.registry.with_clock(clock)))
+        Self::of(
+            Arc::new(self.registry.with_clock(clock)),
+            self.meter.clone(),
+        )
+    }
+
+    /// Requests to the store since the warehouse was opened.
+    pub fn requests(&self) -> StoreRequests {
+        self.meter.read()
     }
 
     /// The time by the warehouse's clock: this machine's, unless a test handed in another.
@@ -335,6 +352,7 @@ impl Warehouse {
         OpsTables {
             registry: Arc::clone(&self.registry),
             warned: Arc::clone(&self.warned),
+            note: Arc::clone(&self.note),
         }
     }
 

@@ -1,0 +1,337 @@
+//! One version of a table: what its log adds up to, commit by commit.
+//!
+//! Invariant: a [`Snapshot`] never changes, and lists exactly what its version holds. It comes out the same from a commit of ours as it was
+//! put, from one that is read back, and from the whole log as the Delta library reads it. What a commit says that this module does not know
+//! is [`Unfollowed`], and the library reads the table anew.
+
+use crate::log::data_file::{DataFile, decoded};
+use crate::log::file_statistics::FileStatistics;
+use arrow::datatypes::{Schema, SchemaRef};
+use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
+use deltalake::kernel::{Metadata, Protocol, StructType};
+use deltalake::table::state::DeltaTableState;
+use object_store::ObjectMeta;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// Newest version of the writers' protocol that commits of this program fit.
+const WRITER_VERSION: i32 = 2;
+
+/// Description of a table: the features it asks for, its columns and its properties.
+#[derive(Debug)]
+pub(crate) struct TableDescription {
+    pub protocol: Protocol,
+    pub metadata: Metadata,
+    /// Its columns.
+    pub schema: SchemaRef,
+}
+
+impl TableDescription {
+    pub(crate) fn try_new(protocol: Protocol, metadata: Metadata) -> Result<Self> {
+        let unknown = "a table has columns of a kind this version cannot read";
+        let columns: StructType =
+            serde_json::from_str(metadata.schema_string()).or_error(ErrorKind::Storage, unknown)?;
+        let schema: Schema = (&columns)
+            .try_into_arrow()
+            .or_error(ErrorKind::Storage, unknown)?;
+        Ok(Self {
+            protocol,
+            metadata,
+            schema: Arc::new(schema),
+        })
+    }
+}
+
+/// `txn` versions that are known, by app id; `None` where it is known that there is none.
+type Marks = BTreeMap<String, Option<i64>>;
+
+/// One version of a table.
+#[derive(Clone)]
+pub(crate) struct Snapshot {
+    pub version: u64,
+    /// Those of the newest commit first.
+    pub files: Arc<Vec<DataFile>>,
+    /// Statistics of the files, in their order.
+    pub statistics: Arc<FileStatistics>,
+    pub description: Arc<TableDescription>,
+    marks: Arc<Marks>,
+    /// What tells its commit file from another one, where it was asked for.
+    pub stamp: Option<CommitStamp>,
+    /// An earlier version as the library read it, where the log was read: it tells of marks that are not known here.
+    base: Option<Arc<DeltaTableState>>,
+}
+
+/// What tells a commit file from another one in its place, without its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CommitStamp {
+    bytes: u64,
+    e_tag: Option<String>,
+}
+
+impl From<&ObjectMeta> for CommitStamp {
+    fn from(meta: &ObjectMeta) -> Self {
+        Self {
+            bytes: meta.size,
+            e_tag: meta.e_tag.clone(),
+        }
+    }
+}
+
+/// A commit that says something this module does not know, with what that is.
+#[derive(Debug)]
+pub(crate) struct Unfollowed(pub String);
+
+/// One line of a commit file.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CommitLine {
+    add: Option<AddLine>,
+    remove: Option<RemoveLine>,
+    meta_data: Option<Metadata>,
+    protocol: Option<Protocol>,
+    txn: Option<TransactionLine>,
+    cdc: Option<IgnoredAny>,
+    domain_metadata: Option<IgnoredAny>,
+    sidecar: Option<IgnoredAny>,
+}
+
+/// A data file that a commit adds.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AddLine {
+    path: String,
+    size: u64,
+    partition_values: BTreeMap<String, Option<String>>,
+    stats: Option<String>,
+    deletion_vector: Option<IgnoredAny>,
+}
+
+/// A data file that a commit takes out.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RemoveLine {
+    path: String,
+    deletion_vector: Option<IgnoredAny>,
+}
+
+/// Progress of an application.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TransactionLine {
+    app_id: String,
+    version: i64,
+}
+
+impl Snapshot {
+    /// A version from its parts.
+    pub(crate) fn new(version: u64, files: Vec<DataFile>, description: TableDescription) -> Self {
+        Self::with_files(version, files, Arc::new(description))
+    }
+
+    fn with_files(version: u64, files: Vec<DataFile>, description: Arc<TableDescription>) -> Self {
+        let files = Arc::new(files);
+        let statistics = FileStatistics::new(Arc::clone(&files), Arc::clone(&description.schema));
+        Self {
+            version,
+            files,
+            statistics: Arc::new(statistics),
+            description,
+            marks: Arc::default(),
+            stamp: None,
+            base: None,
+        }
+    }
+
+    /// The version that the library has read.
+    pub(crate) fn of_library(state: DeltaTableState) -> Result<Self> {
+        let description =
+            TableDescription::try_new(state.protocol().clone(), state.metadata().clone())?;
+        let mut files = Vec::new();
+        for view in state.log_data().iter() {
+            if view.deletion_vector_descriptor().is_some() {
+                return Err(Error::new(
+                    ErrorKind::Storage,
+                    "a table has rows that are deleted by vectors, which this version does not read",
+                )
+                .at("file", view.path().as_ref()));
+            }
+            let partition = description
+                .metadata
+                .partition_columns()
+                .iter()
+                .map(|column| (column.clone(), None))
+                .chain(view.partition_values_map())
+                .collect();
+            files.push(DataFile::listed(
+                view.path().into_owned(),
+                u64::try_from(view.size()).unwrap_or_default(),
+                partition,
+                view.stats(),
+            ));
+        }
+        let mut snapshot = Self::new(state.version(), files, description);
+        snapshot.base = Some(Arc::new(state));
+        Ok(snapshot)
+    }
+
+    /// The Arrow schema of the table.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.description.schema)
+    }
+
+    /// The columns whose values the files' folders name.
+    pub(crate) fn partition_columns(&self) -> &[String] {
+        self.description.metadata.partition_columns()
+    }
+
+    /// True if commits of this program fit what the table asks its writers for.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.description.protocol.min_writer_version() <= WRITER_VERSION
+    }
+
+    /// An earlier version as the library read it.
+    pub(crate) fn base(&self) -> Option<&Arc<DeltaTableState>> {
+        self.base.as_ref()
+    }
+
+    /// What is known of an app id's mark: outside `None` where nothing is.
+    pub(crate) fn known_mark(&self, app_id: &str) -> Option<Option<i64>> {
+        self.marks.get(app_id).copied()
+    }
+
+    /// Keeps what was found out of an app id's mark.
+    pub(crate) fn learn_mark(&mut self, app_id: &str, mark: Option<i64>) {
+        Arc::make_mut(&mut self.marks).insert(app_id.to_owned(), mark);
+    }
+
+    /// The version after a commit, by the content of its file.
+    pub(crate) fn after(&self, commit: &[u8]) -> std::result::Result<Self, Unfollowed> {
+        let (mut protocol, mut metadata) = (None, None);
+        let (mut added, mut removed) = (Vec::new(), HashSet::new());
+        let mut marks = Arc::clone(&self.marks);
+        let unknown = |what: &str| Unfollowed(what.to_owned());
+        let lines = commit
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.trim_ascii().is_empty());
+        for line in lines {
+            let line: CommitLine =
+                serde_json::from_slice(line).map_err(|error| Unfollowed(error.to_string()))?;
+            if line.cdc.is_some() || line.domain_metadata.is_some() || line.sidecar.is_some() {
+                return Err(unknown("an action of a feature that is not used here"));
+            }
+            if let Some(add) = line.add {
+                if add.deletion_vector.is_some() {
+                    return Err(unknown("a deletion vector"));
+                }
+                let partition = add
+                    .partition_values
+                    .into_iter()
+                    .map(|(column, value)| (column, value.filter(|value| !value.is_empty())))
+                    .collect();
+                let path = decoded(&add.path);
+                added.push(DataFile::listed(path, add.size, partition, add.stats));
+            }
+            if let Some(remove) = line.remove {
+                if remove.deletion_vector.is_some() {
+                    return Err(unknown("a deletion vector"));
+                }
+                removed.insert(decoded(&remove.path));
+            }
+            protocol = line.protocol.or(protocol);
+            metadata = line.meta_data.or(metadata);
+            if let Some(mark) = line.txn {
+                Arc::make_mut(&mut marks).insert(mark.app_id, Some(mark.version));
+            }
+        }
+        let description = match (protocol, metadata) {
+            (None, None) => Arc::clone(&self.description),
+            (protocol, metadata) => Arc::new(
+                TableDescription::try_new(
+                    protocol.unwrap_or_else(|| self.description.protocol.clone()),
+                    metadata.unwrap_or_else(|| self.description.metadata.clone()),
+                )
+                .map_err(|error| Unfollowed(error.to_string()))?,
+            ),
+        };
+        let new: HashSet<String> = added.iter().map(|file| file.path.clone()).collect();
+        let stays = |file: &&DataFile| !removed.contains(&file.path) && !new.contains(&file.path);
+        let files = match added.is_empty() && removed.is_empty() {
+            true => None,
+            false => {
+                added.extend(self.files.iter().filter(stays).cloned());
+                Some(added)
+            }
+        };
+        let mut next = match files {
+            Some(files) => Self::with_files(self.version + 1, files, description),
+            None => Self {
+                version: self.version + 1,
+                description,
+                ..self.clone()
+            },
+        };
+        next.marks = marks;
+        next.base = self.base.clone();
+        next.stamp = None;
+        Ok(next)
+    }
+}
+
+/// A version of a table as the note of a published run keeps it, so that a reader need not read the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredSnapshot {
+    pub version: u64,
+    protocol: Protocol,
+    metadata: Metadata,
+    /// What tells its commit file from another one.
+    pub stamp: Option<CommitStamp>,
+    #[serde(default)]
+    marks: Marks,
+    files: Vec<StoredFile>,
+}
+
+/// A data file of a [`StoredSnapshot`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StoredFile {
+    path: String,
+    size: u64,
+    partition: BTreeMap<String, Option<String>>,
+    stats: Option<String>,
+}
+
+impl From<&Snapshot> for StoredSnapshot {
+    fn from(snapshot: &Snapshot) -> Self {
+        let files = snapshot.files.iter().map(|file| StoredFile {
+            path: file.path.clone(),
+            size: file.size,
+            partition: file.partition.clone(),
+            stats: file.stats().map(str::to_owned),
+        });
+        Self {
+            version: snapshot.version,
+            protocol: snapshot.description.protocol.clone(),
+            metadata: snapshot.description.metadata.clone(),
+            stamp: snapshot.stamp.clone(),
+            marks: (*snapshot.marks).clone(),
+            files: files.collect(),
+        }
+    }
+}
+
+impl StoredSnapshot {
+    /// The version it stands for.
+    pub(crate) fn open(&self) -> Result<Snapshot> {
+        let description = TableDescription::try_new(self.protocol.clone(), self.metadata.clone())?;
+        let files = self.files.iter().map(|file| {
+            let stats = file.stats.clone();
+            DataFile::listed(file.path.clone(), file.size, file.partition.clone(), stats)
+        });
+        let mut snapshot = Snapshot::new(self.version, files.collect(), description);
+        snapshot.marks = Arc::new(self.marks.clone());
+        snapshot.stamp.clone_from(&self.stamp);
+        Ok(snapshot)
+    }
+}
