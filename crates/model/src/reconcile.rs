@@ -4,7 +4,6 @@
 //! exactly where these are equal.
 
 use crate::money::ExactDecimal;
-use crate::report::{CurrencyStatistics, GrowthFigure};
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -165,103 +164,4 @@ pub struct ProviderFigures {
     pub parts: BTreeSet<StatisticsPart>,
     /// The figures.
     pub figures: Vec<ProviderFigure>,
-}
-
-impl CurrencyStatistics {
-    /// The entry, figure by figure.
-    pub fn figures(&self) -> Vec<ProviderFigure> {
-        let mut figures = Vec::new();
-        let mut add =
-            |part, unit: Option<&str>, label: Option<&str>, value: Option<ExactDecimal>| {
-                figures.push(ProviderFigure {
-                    part,
-                    currency: Some(self.currency.clone()),
-                    unit: unit.map(str::to_owned),
-                    label: label.map(str::to_owned),
-                    value,
-                });
-            };
-        let count = |value: i64| Some(ExactDecimal::new(i128::from(value), 0));
-        let GrowthFigure { growth, value } = &self.transactions_count;
-        add(StatisticsPart::Count, None, None, count(*value));
-        add(StatisticsPart::CountGrowth, None, None, *growth);
-        let GrowthFigure { growth, value } = &self.transactions_total_amount;
-        add(StatisticsPart::Amount, None, None, Some(*value));
-        add(StatisticsPart::AmountGrowth, None, None, *growth);
-        for row in &self.hourly_transactions {
-            add(
-                StatisticsPart::Hours,
-                None,
-                Some(&row.hour),
-                count(row.transactions),
-            );
-        }
-        for row in &self.payment_type_ranking {
-            add(
-                StatisticsPart::PaymentType,
-                None,
-                Some(&row.payment_type),
-                Some(row.amount),
-            );
-        }
-        for row in &self.payment_medium_ranking {
-            add(
-                StatisticsPart::PaymentMedium,
-                None,
-                Some(&row.payment_medium),
-                Some(row.amount),
-            );
-        }
-        for row in &self.payment_scheme_ranking {
-            add(
-                StatisticsPart::PaymentScheme,
-                None,
-                Some(&row.payment_scheme),
-                Some(row.amount),
-            );
-        }
-        for row in &self.payment_entry_mode_ranking {
-            add(
-                StatisticsPart::PaymentEntryMode,
-                None,
-                Some(&row.payment_entry_mode),
-                Some(row.amount),
-            );
-        }
-        for row in &self.payment_function_ranking {
-            add(
-                StatisticsPart::PaymentFunction,
-                None,
-                Some(&row.payment_function),
-                Some(row.amount),
-            );
-        }
-        for unit in &self.article_quantities_ranking {
-            for row in &unit.articles_quantities {
-                add(
-                    StatisticsPart::Quantities,
-                    Some(&unit.unit_measure),
-                    Some(&row.article_name),
-                    Some(row.quantity),
-                );
-            }
-        }
-        for row in &self.sites_amount_ranking {
-            add(
-                StatisticsPart::SiteAmount,
-                None,
-                Some(&row.site_name),
-                Some(row.amount),
-            );
-        }
-        for row in &self.sites_transactions_ranking {
-            add(
-                StatisticsPart::SiteCount,
-                None,
-                Some(&row.site_name),
-                count(row.transactions),
-            );
-        }
-        figures
-    }
 }

@@ -4,7 +4,7 @@
 //! cannot name because it is written into them, are opened at their latest.
 
 use crate::groups::{self, DEVICE_GROUPS, GroupMembersView, SITE_GROUPS};
-use crate::{latest, sales, uncounted_payments};
+use crate::{latest, sales};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result, exec_err};
@@ -24,12 +24,9 @@ pub(crate) const CATALOG: &str = "tillhouse";
 pub const DEFAULT_SCHEMA: &str = "unified";
 /// The view that joins transactions with the names of their sites, devices, points and tenants.
 pub const SALES: &str = "sales";
-/// The view that lists collected payments which no statistics count by default.
-pub const UNCOUNTED_PAYMENTS: &str = "uncounted_payments";
-/// The views of [`DEFAULT_SCHEMA`], and the table that each needs.
-const VIEWS: [(&str, &str); 4] = [
+/// The views of [`DEFAULT_SCHEMA`] that every session has, and the table that each needs.
+const VIEWS: [(&str, &str); 3] = [
     (SALES, sales::FACTS),
-    (UNCOUNTED_PAYMENTS, uncounted_payments::PAYMENTS),
     (DEVICE_GROUPS.view, DEVICE_GROUPS.groups),
     (SITE_GROUPS.view, SITE_GROUPS.groups),
 ];
@@ -46,6 +43,17 @@ const OPS_TABLES: [&str; 6] = [
     "slices",
     "warnings",
 ];
+
+/// View of [`DEFAULT_SCHEMA`] over one table, defined by a crate above this one. It is there where its table is.
+#[derive(Debug, Clone, Copy)]
+pub struct DerivedView {
+    /// Name of the view.
+    pub name: &'static str,
+    /// Table that it is built on.
+    pub over: &'static str,
+    /// Builds it over that table; `None` where the table lacks a column it needs.
+    pub build: fn(Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>>,
+}
 
 /// The schemas, by name.
 #[derive(Debug)]
@@ -189,6 +197,8 @@ pub(crate) struct CatalogSchema {
     opened: RwLock<HashMap<String, Arc<OnceCell<TableLookup>>>>,
     /// Registered tables; each hides a table of the same name.
     registered: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+    /// Views of this schema that somebody registered.
+    derived: RwLock<Vec<DerivedView>>,
     /// The views of `latest`, and whose newest records they show.
     newest: BTreeMap<String, Option<(Arc<CatalogSchema>, String)>>,
 }
@@ -208,13 +218,15 @@ impl CatalogSchema {
         warehouse: Option<RedactedWarehouse>,
         versions: BTreeMap<String, Option<u64>>,
     ) -> Self {
-        let (opened, registered) = (RwLock::default(), RwLock::default());
+        let (opened, registered, derived) =
+            (RwLock::default(), RwLock::default(), RwLock::default());
         Self {
             name: name.to_owned(),
             warehouse,
             versions,
             opened,
             registered,
+            derived,
             newest: BTreeMap::new(),
         }
     }
@@ -231,9 +243,24 @@ impl CatalogSchema {
     /// there.
     fn has_view(&self, name: &str) -> bool {
         self.name == DEFAULT_SCHEMA
-            && VIEWS
+            && self
+                .views()
                 .iter()
                 .any(|(view, table)| *view == name && self.has_table(table))
+    }
+
+    /// The views that this schema may have, and the table that each needs.
+    fn views(&self) -> Vec<(&'static str, &'static str)> {
+        let derived = self.derived.read().unwrap_or_else(PoisonError::into_inner);
+        let derived = derived.iter().map(|view| (view.name, view.over));
+        VIEWS.into_iter().chain(derived).collect()
+    }
+
+    /// Makes a view known; one of the same name is replaced.
+    pub(crate) fn register_view(&self, view: DerivedView) {
+        let mut derived = self.derived.write().unwrap_or_else(PoisonError::into_inner);
+        derived.retain(|known| known.name != view.name);
+        derived.push(view);
     }
 
     fn has_table(&self, name: &str) -> bool {
@@ -296,8 +323,15 @@ impl CatalogSchema {
         {
             return self.members(of).await;
         }
-        match self.base_table(uncounted_payments::PAYMENTS).await? {
-            Some(payments) => uncounted_payments::view(payments),
+        let derived = {
+            let derived = self.derived.read().unwrap_or_else(PoisonError::into_inner);
+            derived.iter().find(|view| view.name == name).copied()
+        };
+        let Some(derived) = derived else {
+            return Ok(None);
+        };
+        match self.base_table(derived.over).await? {
+            Some(table) => (derived.build)(table),
             None => Ok(None),
         }
     }
@@ -346,10 +380,11 @@ impl SchemaProvider for CatalogSchema {
             .chain(self.versions.keys().map(String::as_str))
             .collect();
         if self.name == DEFAULT_SCHEMA {
-            let views: Vec<&str> = VIEWS
-                .iter()
+            let views: Vec<&str> = self
+                .views()
+                .into_iter()
                 .filter(|(_, table)| names.contains(table))
-                .map(|(view, _)| *view)
+                .map(|(view, _)| view)
                 .collect();
             names.extend(views);
         }

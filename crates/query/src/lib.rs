@@ -39,11 +39,10 @@ mod spill;
 mod staging;
 mod statements;
 mod typed_rewrite;
-mod uncounted_payments;
 pub mod zone;
 
 pub use carried::{CarriedColumn, carry_columns};
-pub use catalog::{DEFAULT_SCHEMA, LATEST, SALES, UNCOUNTED_PAYMENTS};
+pub use catalog::{DEFAULT_SCHEMA, DerivedView, LATEST, SALES};
 pub use datafusion::catalog::TableProvider;
 pub use datafusion::common::ScalarValue;
 pub use datafusion::dataframe::DataFrame;

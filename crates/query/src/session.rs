@@ -2,7 +2,7 @@
 //!
 //! Invariant: nothing that runs here writes. A session sees one published run for as long as it lives; open a new one for news.
 
-use crate::catalog::{Catalog, DEFAULT_SCHEMA};
+use crate::catalog::{Catalog, DEFAULT_SCHEMA, DerivedView};
 use crate::depth;
 use crate::engine;
 use crate::failure::into_error;
@@ -186,6 +186,13 @@ impl Session {
     /// Makes a table function known: `SELECT * FROM name(...)`.
     pub fn register_table_function(&self, name: &str, function: Arc<dyn TableFunctionImpl>) {
         self.context.register_udtf(name, function);
+    }
+
+    /// Makes a view of the default schema known to this session and its siblings; one of the same name is replaced.
+    pub fn register_view(&self, view: DerivedView) {
+        self.catalog
+            .find_or_make(DEFAULT_SCHEMA)
+            .register_view(view);
     }
 
     /// The columns of a table or view. Errors with [`ErrorKind::Query`] when there is none of that name.

@@ -4,6 +4,7 @@
 
 use crate::children::{self, ChildFact, PassingKeys};
 use crate::columns::{add, decimals, each_batch, texts};
+use crate::definitions::SOLD_SQL;
 use crate::facts::UNKNOWN;
 use crate::request::CheckedRequest;
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +33,7 @@ struct ArticleGroup {
 
 const ARTICLES: ChildFact = ChildFact {
     table: "articles",
-    condition: "(state IS NULL OR state NOT IN ('declined', 'error'))",
+    condition: SOLD_SQL,
     of_counted: true,
     untimed: false,
     labels: &["unit_measure", "product_key", "name"],

@@ -6,8 +6,8 @@
 use crate::columns::add;
 use crate::facts::{AmountTally, TransactionTotals};
 use crate::payments::{PaymentTotals, UncountedState};
+use crate::report::{Bridge, CollectedElsewhere, CollectedInState, UncountedTotals};
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_model::report::{Bridge, CollectedElsewhere, CollectedInState, UncountedTotals};
 use tillhouse_model::{Error, ExactDecimal, Result};
 
 /// One entry a currency that the window has, be it only in free sales or in payments.

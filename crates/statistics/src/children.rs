@@ -116,10 +116,7 @@ async fn rows(
         false => (FactConditions::between(question, question.now), ""),
     };
     let counted = match child.of_counted {
-        true => format!(
-            "kind IN ('sale', 'refund') AND transaction_state IN ({})",
-            question.states_sql()
-        ),
+        true => question.counted_sql("transaction_state"),
         false => "TRUE".to_owned(),
     };
     let sql = format!(

@@ -4,12 +4,12 @@
 //! here, because its records are not in the tables this answer comes from.
 
 use crate::columns::{each_batch, texts};
+use crate::report::ReportedGap;
 use crate::request::CheckedRequest;
 use arrow::array::RecordBatch;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{RejectRow, RunRecord, SliceRow, Warehouse};
-use tillhouse_model::report::ReportedGap;
 use tillhouse_model::time::merge_windows;
 use tillhouse_model::{Coverage, CoverageGap, ReadBy, Result, Window};
 use tillhouse_query::{ScalarValue, Session};

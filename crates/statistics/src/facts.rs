@@ -7,8 +7,9 @@
 //! GROUPING SETS, which multiplies rows inside the engine.
 
 use crate::columns::{add, decimals, instants, integers, texts};
+use crate::definitions::{self, FREE, TEST};
 use crate::filter::{FilteredFact, TransactionKeys, select};
-use crate::request::{CheckedRequest, HourGrouping, is_sold};
+use crate::request::{CheckedRequest, HourGrouping};
 use crate::rollup::{self, AnswerSource};
 use arrow::array::RecordBatch;
 use datafusion::logical_expr::ident;
@@ -22,8 +23,6 @@ use tokio::task::JoinSet;
 
 /// Name of currency and label where the provider named none.
 pub(crate) const UNKNOWN: &str = "unknown";
-/// The states of a sale that may still change.
-const OPEN_STATES: [&str; 3] = ["created", "pending", "consumed"];
 
 /// Count and sum of amounts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -365,10 +364,10 @@ impl TransactionTotals {
                 rules.before.is_some_and(|before| within(at, before)),
             );
             let (kind, state) = (kinds.get(row), states.get(row));
-            let sells = is_sold(kind);
+            let sells = definitions::is_counted_kind(kind);
             let in_state =
                 state.is_some_and(|state| rules.states.iter().any(|counted| counted == state));
-            if is_now && sells && state.is_some_and(|state| OPEN_STATES.contains(&state)) {
+            if is_now && sells && definitions::is_open(state) {
                 self.open += count;
             }
             // Whether counted or not: what was collected for one that is not counted stands in the bridge.
@@ -382,8 +381,8 @@ impl TransactionTotals {
                 if is_now {
                     let aside = named(&mut self.uncounted, name);
                     match kind {
-                        Some("free") if in_state => aside.free.add(one)?,
-                        Some("test") if in_state => aside.test.add(one)?,
+                        Some(FREE) if in_state => aside.free.add(one)?,
+                        Some(TEST) if in_state => aside.test.add(one)?,
                         _ => aside.excluded.add(one)?,
                     }
                 }

@@ -8,14 +8,13 @@
 //!    └ filter, compare         ├─ articles  ┐ children: what hangs on a transaction
 //!                              ├─ payments  ┘    └─ bridge: collected + open = total
 //!                              └─ trust     the ledger: gaps, data_through, rejects
-//!                                   └─ ranking: sorted, labelled ─> report::Statistics
+//!                                   └─ ranking: sorted, labelled ─> report::StatisticsReport
 //! ```
 //!
 //! `rollup` adds the facts up hour by hour, and says which of the two a question is asked of. `restated` tells what changed between
 //! two runs, `reconcile` what differs from somebody else's figures.
 //!
-//! docs/statistics.md defines each figure for its readers; keep it and this crate alike, and raise [`DEFINITIONS_VERSION`] when a
-//! definition changes.
+//! docs/statistics.md defines each figure for its readers; `definitions` is its code half.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -25,6 +24,7 @@ mod children;
 mod clock;
 mod columns;
 mod completeness;
+pub mod definitions;
 mod facts;
 mod filter;
 mod growth_baseline;
@@ -32,13 +32,18 @@ mod names;
 mod payments;
 mod ranking;
 pub mod reconcile;
+pub mod report;
 pub mod reports;
 mod request;
+pub mod restated;
 mod restatement;
 pub mod rollup;
-pub mod table_functions;
+pub mod sales_report;
+mod table_functions;
+mod uncounted_payments;
 
 pub use clock::parse_instant;
+pub use definitions::DEFINITIONS_VERSION;
 pub use filter::CheckedFilter;
 pub use growth_baseline::GrowthBaseline;
 pub use names::RequestedNames;
@@ -46,14 +51,18 @@ pub use request::{HourGrouping, StatisticsRequest};
 pub use restatement::find_restatements;
 pub use rollup::AnswerSource;
 
+use crate::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport};
 use request::CheckedRequest;
 use tillhouse_lake::Warehouse;
-use tillhouse_model::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::Session;
 
-/// Which edition of the definitions in docs/statistics.md is used.
-pub const DEFINITIONS_VERSION: u32 = 2;
+/// Makes the statistics known to the SQL of a session: the table functions (`hourly_transactions(...)`), and the view
+/// `uncounted_payments` where there is a table of payments. They read what the session reads: the same run, within the same memory.
+pub fn register_sql(session: &Session) {
+    table_functions::register(session);
+    session.register_view(uncounted_payments::UNCOUNTED_PAYMENTS);
+}
 
 /// Figures of a request, without the assessment of their completeness.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,11 +5,11 @@
 
 use crate::children::{self, ChildFact, PassingKeys};
 use crate::columns::{add, decimals, integers, texts};
+use crate::definitions::{COLLECTED_OR_WITHOUT_SALE_SQL, WITHOUT_SALE, is_collected};
 use crate::facts::{AmountTally, UNKNOWN};
 use crate::request::CheckedRequest;
 use std::collections::{BTreeMap, HashMap};
 use tillhouse_model::Result;
-use tillhouse_model::report::WITHOUT_SALE;
 use tillhouse_query::Session;
 
 /// The five words, in the order of [`PaymentTotals`]' rankings.
@@ -54,8 +54,7 @@ pub(crate) struct PaymentTotals {
 
 const PAYMENTS: ChildFact = ChildFact {
     table: "payments",
-    // A payment without a sale has neither kind nor state of one.
-    condition: "(state = 'collected' OR (kind IS NULL AND transaction_state IS NULL))",
+    condition: COLLECTED_OR_WITHOUT_SALE_SQL,
     of_counted: false,
     untimed: true,
     labels: &GROUPS,
@@ -95,7 +94,7 @@ pub(crate) async fn payments(
             if is_without_sale {
                 found.without_sale += count;
             }
-            if states.get(row) != Some("collected") {
+            if !is_collected(states.get(row)) {
                 continue;
             }
             let currency = currencies.get(row).unwrap_or(UNKNOWN).to_owned();

@@ -5,13 +5,13 @@
 use crate::articles::{ArticleTotals, NamesByKey};
 use crate::facts::{AmountTally, CurrencyTotals, TransactionTotals, UNKNOWN};
 use crate::payments::PaymentTotals;
-use crate::request::{CheckedRequest, HourGrouping};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tillhouse_model::report::{
+use crate::report::{
     ArticleQuantities, ArticleQuantity, CurrencyStatistics, GrowthFigure, HourlyTransactions,
     PaymentEntryModeAmount, PaymentFunctionAmount, PaymentMediumAmount, PaymentSchemeAmount,
     PaymentTypeAmount, SiteAmount, SiteTransactions,
 };
+use crate::request::{CheckedRequest, HourGrouping};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tillhouse_model::{Error, ExactDecimal, Result};
 use tillhouse_query::zone::Zone;
 

@@ -4,31 +4,14 @@
 //! from a closed list.
 
 use crate::clock;
+use crate::definitions::{self, COUNTED_STATES, SALE, STATES};
 use crate::filter::CheckedFilter;
 use crate::growth_baseline::GrowthBaseline;
 use crate::rollup::AnswerSource;
 use std::fmt;
 use std::str::FromStr;
-use tillhouse_model::report::{COUNTED_KINDS, COUNTED_STATES};
 use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::zone::Zone;
-
-/// The states of a transaction, HecOne's.
-const STATES: [&str; 6] = [
-    "created",
-    "pending",
-    "consumed",
-    "completed",
-    "declined",
-    "error",
-];
-/// The perspective unless somebody says otherwise.
-pub(crate) const SALE: &str = "sale";
-
-/// True if transactions of a kind count, state aside: SQL says `kind IN ('sale', 'refund')`.
-pub(crate) fn is_sold(kind: Option<&str>) -> bool {
-    kind.is_some_and(|kind| COUNTED_KINDS.contains(&kind))
-}
 
 /// Request for statistics: window, narrowing, states and time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,7 +114,7 @@ pub(crate) struct CheckedRequest<'a> {
 impl<'a> CheckedRequest<'a> {
     /// Errors with [`tillhouse_model::ErrorKind::Config`], naming what is not known.
     pub(crate) fn new(request: &'a StatisticsRequest) -> Result<Self> {
-        if !matches!(request.perspective.as_str(), "sale" | "purchase") {
+        if !definitions::is_perspective(&request.perspective) {
             return Err(
                 Error::config(format!("{:?} is no perspective", request.perspective))
                     .hint("Write sale or purchase."),
@@ -174,8 +157,13 @@ impl<'a> CheckedRequest<'a> {
 
     /// True if a transaction of the request's windows is counted.
     pub(crate) fn counts(&self, kind: Option<&str>, state: Option<&str>) -> bool {
-        is_sold(kind)
+        definitions::is_counted_kind(kind)
             && state.is_some_and(|state| self.request.states.iter().any(|counted| counted == state))
+    }
+
+    /// Condition on transactions that are counted, or on their articles and payments; `state_column` holds the transaction's state.
+    pub(crate) fn counted_sql(&self, state_column: &str) -> String {
+        definitions::counted_sql(state_column, &self.states_sql())
     }
 
     /// The states that count, as a list of SQL literals. They come from a closed list.

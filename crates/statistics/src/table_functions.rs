@@ -42,7 +42,7 @@ const GROWTH: i8 = 2;
 /// Makes the table functions known to a session.
 ///
 /// They read what the session reads: the same run, within the same memory.
-pub fn register(session: &Session) {
+pub(crate) fn register(session: &Session) {
     let asked = Arc::new(session.sibling());
     for figure in FIGURES {
         session.register_table_function(

@@ -14,7 +14,7 @@ use tillhouse_lake::Warehouse;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_pipeline::parse_bytes;
 use tillhouse_query::{DEEP_STACK, QueryEngine, QueryEngineOptions, Session, split_statements};
-use tillhouse_statistics::table_functions;
+use tillhouse_statistics::register_sql;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -35,7 +35,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
     let session = engine
         .open(&warehouse, &as_of(arguments.as_of.as_deref())?)
         .await?;
-    table_functions::register(&session);
+    register_sql(&session);
     let runner = QueryRunner {
         session: Arc::new(session),
         memory_limit_bytes,

@@ -11,10 +11,10 @@ use jiff::tz::{Offset, TimeZone};
 use std::path::Path;
 use std::process::ExitCode;
 use tillhouse_model::period::{PeriodRequest, parse_day};
-use tillhouse_model::sales_report::{ReportEntityId, ReportRequestBody};
 use tillhouse_model::{CivilPeriod, Error, ErrorKind, Result, ResultExt};
 use tillhouse_statistics::RequestedNames;
 use tillhouse_statistics::reports::{ReportName, ReportRequest, ReportTime, report};
+use tillhouse_statistics::sales_report::{ReportEntityId, ReportRequestBody};
 
 pub(crate) async fn run(cli: &Cli, arguments: &ReportArgs, format: DataFormat) -> Result<ExitCode> {
     let request = request(arguments)?;

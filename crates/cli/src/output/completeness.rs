@@ -4,8 +4,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
-use tillhouse_model::report::ReportedGap;
 use tillhouse_model::{ReadBy, Window};
+use tillhouse_statistics::report::ReportedGap;
 
 /// Resources of a pipeline that are named one by one where they were not read.
 const RESOURCES: usize = 3;

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
-use tillhouse_model::sales_report::{
+use tillhouse_statistics::sales_report::{
     PeriodReport, PeriodSummaries, PeriodTotals, ReportData, SalesReport,
 };
 
@@ -527,7 +527,7 @@ fn exact(text: &str) -> Option<ExactDecimal> {
 mod tests {
     use super::*;
     use tillhouse_model::CivilPeriod;
-    use tillhouse_model::sales_report::{PaymentTypeSales, PeriodData};
+    use tillhouse_statistics::sales_report::{PaymentTypeSales, PeriodData};
 
     fn payments(rows: &[(&str, i64, i128)]) -> PeriodData<PaymentTypeSales> {
         let row = |(word, quantity, revenue): &(&str, i64, i128)| PaymentTypeSales {

@@ -6,7 +6,7 @@ use crate::args::PeriodArg;
 use crate::output::{CsvStyle, TextTable};
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
-use tillhouse_model::restated::{
+use tillhouse_statistics::restated::{
     ChangedTransaction, RestatedFigure, RestatedReport, TransactionVersion,
 };
 

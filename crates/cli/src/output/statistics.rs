@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use std::fmt::Write;
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
-use tillhouse_model::report::{
+use tillhouse_statistics::report::{
     Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
 };
 
@@ -474,7 +474,7 @@ fn sparkline(values: &[i64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tillhouse_model::report::{CollectedElsewhere, CollectedInState, UncountedTotals};
+    use tillhouse_statistics::report::{CollectedElsewhere, CollectedInState, UncountedTotals};
 
     #[test]
     fn bars_show_shares_and_never_hide_something() {

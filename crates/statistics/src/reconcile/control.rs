@@ -195,12 +195,12 @@ pub async fn own_totals(
     let sql = format!(
         "SELECT CAST(date AS INT) AS date, currency, sum(weight) AS transactions, sum(amount) AS amount
          FROM (SELECT {date} AS date, currency, {} AS weight, amount FROM {}
-               WHERE {} AND kind IN ('sale', 'refund') AND state IN ({})) AS asked
+               WHERE {} AND {}) AS asked
          GROUP BY date, currency ORDER BY date, currency",
         question.answer_source.weight("transactions"),
         question.answer_source.relation("transactions"),
         conditions.sql,
-        question.states_sql()
+        question.counted_sql("state")
     );
     each_batch(session, &sql, &conditions.params, |batch| {
         let (dates, counts) = (integers(batch, "date")?, integers(batch, "transactions")?);

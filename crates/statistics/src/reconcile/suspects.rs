@@ -6,6 +6,7 @@
 use super::compare::FigureDifference;
 use super::hours;
 use crate::columns::{each_batch, texts};
+use crate::definitions::OPEN_STATES_SQL;
 use crate::facts::{FactConditions, UNKNOWN, instant};
 use crate::request::{CheckedRequest, StatisticsRequest};
 use tillhouse_model::Result;
@@ -31,10 +32,7 @@ pub async fn find_suspects(
     let Some(label) = label(session, difference, &mut conditions).await? else {
         return Ok(found);
     };
-    let counts = format!(
-        "kind IN ('sale', 'refund') AND state IN ({})",
-        question.states_sql()
-    );
+    let counts = question.counted_sql("state");
     let delta = difference.difference();
     let less_here = delta.is_some_and(|delta| delta.units > 0);
     // What ours has too many is among the counted ones; what it lacks may be here and not counted.
@@ -66,7 +64,7 @@ pub async fn find_suspects(
     let sql = format!(
         "SELECT transaction_key FROM
             (SELECT transaction_key, amount, _extracted_at, coalesce({counts}, FALSE) AS counts,
-                    CASE WHEN state IN ('created', 'pending', 'consumed') THEN 0 ELSE 1 END AS settled
+                    CASE WHEN {OPEN_STATES_SQL} THEN 0 ELSE 1 END AS settled
              FROM unified.transactions WHERE {} AND {only} AND {label}) AS near
          ORDER BY {exact}counts {order}, settled, _extracted_at DESC, transaction_key LIMIT {most}",
         conditions.sql

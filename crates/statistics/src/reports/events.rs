@@ -5,7 +5,7 @@
 
 use super::scope::{ReportScope, label};
 use crate::columns::{integers, texts};
-use tillhouse_model::sales_report::{EventCount, EventSum};
+use crate::sales_report::{EventCount, EventSum};
 use tillhouse_model::{CivilPeriod, Result};
 
 /// The events of a period by code, the most frequent first.

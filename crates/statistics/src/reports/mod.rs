@@ -27,18 +27,18 @@ mod zones;
 
 pub use revenue::heat_map;
 
-use crate::request::{CheckedRequest, SALE, StatisticsRequest};
-use crate::{DEFINITIONS_VERSION, completeness};
+use crate::completeness;
+use crate::definitions::{COUNTED_STATES, DEFINITIONS_VERSION, SALE};
+use crate::request::{CheckedRequest, StatisticsRequest};
+use crate::sales_report::{
+    PeriodData, PeriodMeta, PeriodReport, ReportData, ReportMeta, SalesReport,
+};
 use jiff::Span;
 use jiff::civil::Date;
 use scope::ReportScope;
 use std::fmt;
 use std::str::FromStr;
 use tillhouse_lake::Warehouse;
-use tillhouse_model::report::COUNTED_STATES;
-use tillhouse_model::sales_report::{
-    PeriodData, PeriodMeta, PeriodReport, ReportData, ReportMeta, SalesReport,
-};
 use tillhouse_model::{CivilPeriod, Error, ErrorKind, Result, Window};
 use tillhouse_query::Session;
 

@@ -6,14 +6,15 @@
 use super::children::{ChildGrouping, groups};
 use super::scope::{ReportScope, label};
 use crate::columns::{add, decimals, integers, texts};
+use crate::definitions::COLLECTED_SQL;
+use crate::sales_report::PaymentTypeSales;
 use std::collections::BTreeMap;
-use tillhouse_model::sales_report::PaymentTypeSales;
 use tillhouse_model::{CivilPeriod, ExactDecimal, Result};
 
 const BY_TYPE: ChildGrouping = ChildGrouping {
     table: "payments",
     relation: None,
-    condition: "state = 'collected'",
+    condition: COLLECTED_SQL,
     labels: &[
         ("type", "type"),
         ("report_group", "report_group"),

@@ -7,14 +7,13 @@ use super::children::{ChildGrouping, groups};
 use super::scope::{ReportScope, date, label};
 use crate::articles::NamesByKey;
 use crate::columns::{add, decimals, each_batch, integers, texts};
+use crate::definitions::SOLD_SQL;
+use crate::sales_report::{DayValue, ProductDays, ProductSales, ShiftProducts};
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use tillhouse_model::sales_report::{DayValue, ProductDays, ProductSales, ShiftProducts};
 use tillhouse_model::{CivilPeriod, ExactDecimal, Result};
 use tillhouse_query::Session;
 
-/// Articles that count; those of counted transactions that were not sold after all do not.
-const SOLD: &str = "(state IS NULL OR state NOT IN ('declined', 'error'))";
 /// The site's own day, as days since 1970.
 const EPOCH_DAY: &str = "CAST(coalesce(business_date, CAST(occurred_at AS DATE)) AS INT)";
 /// Number of products of a line. What was given back takes away.
@@ -26,7 +25,7 @@ const PIECES: &str =
 const BY_DAY: ChildGrouping = ChildGrouping {
     table: "articles",
     relation: None,
-    condition: SOLD,
+    condition: SOLD_SQL,
     labels: &[("day", EPOCH_DAY)],
     sums: &[("pieces", PIECES)],
 };
@@ -34,7 +33,7 @@ const BY_DAY: ChildGrouping = ChildGrouping {
 const BY_PRODUCT_AND_DAY: ChildGrouping = ChildGrouping {
     table: "articles",
     relation: None,
-    condition: SOLD,
+    condition: SOLD_SQL,
     labels: &[
         ("product_key", "product_key"),
         ("name", "name"),
@@ -46,7 +45,7 @@ const BY_PRODUCT_AND_DAY: ChildGrouping = ChildGrouping {
 const BY_PRODUCT: ChildGrouping = ChildGrouping {
     table: "articles",
     relation: None,
-    condition: SOLD,
+    condition: SOLD_SQL,
     labels: &[
         ("product_key", "product_key"),
         ("product_code", "product_code"),
@@ -65,7 +64,7 @@ fn by_shift(relation: String) -> ChildGrouping {
     ChildGrouping {
         table: "articles",
         relation: Some(relation),
-        condition: SOLD,
+        condition: SOLD_SQL,
         labels: &[
             ("product_key", "product_key"),
             ("product_code", "product_code"),

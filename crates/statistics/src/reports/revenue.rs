@@ -6,9 +6,9 @@ use super::scope::{DAY, HOUR, ReportConditions, ReportScope, date, label};
 use crate::columns::{add, decimals, integers, texts};
 use crate::facts::FactConditions;
 use crate::request::{CheckedRequest, StatisticsRequest};
+use crate::sales_report::{HeatMapCell, PeriodSummaries, PeriodTotals, RevenueOfDay};
 use jiff::civil::{Date, ISOWeekDate, Weekday};
 use std::collections::BTreeMap;
-use tillhouse_model::sales_report::{HeatMapCell, PeriodSummaries, PeriodTotals, RevenueOfDay};
 use tillhouse_model::{CivilPeriod, Error, ExactDecimal, Result};
 use tillhouse_query::Session;
 
@@ -186,10 +186,8 @@ pub(super) async fn heat(
 pub async fn heat_map(session: &Session, request: &StatisticsRequest) -> Result<Vec<HeatMapCell>> {
     let question = CheckedRequest::new(request)?;
     let mut conditions = FactConditions::between(&question, question.now);
-    conditions.sql.push_str(&format!(
-        " AND kind IN ('sale', 'refund') AND state IN ({})",
-        question.states_sql()
-    ));
+    let counted = question.counted_sql("state");
+    conditions.sql.push_str(&format!(" AND {counted}"));
     cells(lines(session, &conditions.into(), true).await?)
 }
 

@@ -85,10 +85,7 @@ impl ReportScope<'_> {
     /// The counted transactions of a period.
     pub(super) fn transactions(&self, period: &CivilPeriod) -> ReportConditions {
         let mut rows = self.facts(period);
-        rows.and(&format!(
-            "kind IN ('sale', 'refund') AND state IN ({})",
-            self.question.states_sql()
-        ));
+        rows.and(&self.question.counted_sql("state"));
         match period.whole_days() {
             Some(days) => self.days(&mut rows, days),
             None => self.wall(&mut rows, period),
@@ -102,10 +99,7 @@ impl ReportScope<'_> {
     /// transactions.
     pub(super) fn children(&self, period: &CivilPeriod) -> ReportConditions {
         let mut rows = self.facts(period);
-        rows.and(&format!(
-            "kind IN ('sale', 'refund') AND transaction_state IN ({})",
-            self.question.states_sql()
-        ));
+        rows.and(&self.question.counted_sql("transaction_state"));
         if let Some(days) = period.whole_days() {
             self.days(&mut rows, days);
             return rows;

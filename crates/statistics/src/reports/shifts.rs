@@ -6,8 +6,9 @@
 use super::children::{ChildGrouping, groups};
 use super::scope::{ReportScope, label};
 use crate::columns::{add, decimals, integers, texts};
+use crate::definitions::COLLECTED_SQL;
+use crate::sales_report::ShiftPayments;
 use std::collections::BTreeMap;
-use tillhouse_model::sales_report::ShiftPayments;
 use tillhouse_model::{CivilPeriod, ExactDecimal, Result};
 use tillhouse_query::Session;
 
@@ -76,7 +77,7 @@ pub(super) async fn payments(
     let grouping = ChildGrouping {
         table: "payments",
         relation: Some(with_shifts(scope.session, "payments").await?),
-        condition: "state = 'collected'",
+        condition: COLLECTED_SQL,
         labels: &[
             ("shift_key", "shift_key"),
             ("site_key", "site_key"),

@@ -5,6 +5,7 @@
 
 use super::{RestatementConditions, RunPairSession};
 use crate::columns::{decimals, each_batch, integers, texts};
+use crate::definitions::{COLLECTED, COLLECTED_SQL, SOLD_SQL};
 use crate::facts::UNKNOWN;
 use jiff::civil::Date;
 use tillhouse_model::{Error, ExactDecimal, Result};
@@ -23,7 +24,7 @@ impl RestatedMeasure {
         match self {
             Self::Transactions => "transactions",
             Self::Amount => "amount",
-            Self::Collected => "collected",
+            Self::Collected => COLLECTED,
             Self::Quantity => "quantity",
         }
     }
@@ -86,7 +87,7 @@ pub(super) const MEASURES: [RollupMeasure; 3] = [
     RollupMeasure {
         table: "hourly_payments",
         state: "transaction_state",
-        condition: "state = 'collected'",
+        condition: COLLECTED_SQL,
         unit: "CAST(NULL AS VARCHAR)",
         detail: "concat_ws('|', site_key, type, medium, scheme, entry_mode, function)",
         rows: None,
@@ -95,7 +96,7 @@ pub(super) const MEASURES: [RollupMeasure; 3] = [
     RollupMeasure {
         table: "hourly_articles",
         state: "transaction_state",
-        condition: "(state IS NULL OR state NOT IN ('declined', 'error'))",
+        condition: SOLD_SQL,
         unit: "coalesce(unit_measure, 'unknown')",
         detail: "concat_ws('|', site_key, product_key, name)",
         rows: None,

@@ -16,8 +16,10 @@ mod run_pair;
 mod transactions;
 
 use crate::completeness::is_visible;
+use crate::definitions;
 use crate::facts::{FactConditions, instant};
 use crate::request::{CheckedRequest, StatisticsRequest};
+use crate::restated::{RestatedMeta, RestatedReport};
 use crate::rollup::ROLLUPS;
 use jiff::Timestamp;
 use measure::{MEASURES, RestatedHourFigure, RollupMeasure, figures};
@@ -25,7 +27,6 @@ use periods::PeriodSums;
 use run_pair::RunPairSession;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{ChangedRanges, RangeSet, RunRecord, Warehouse};
-use tillhouse_model::restated::{RestatedMeta, RestatedReport};
 use tillhouse_model::{Coverage, Error, Result, Window, WindowRead};
 use tillhouse_query::{QueryEngine, ScalarValue, zone::HOUR};
 
@@ -241,9 +242,10 @@ impl RestatementConditions {
         let RollupMeasure {
             state, condition, ..
         } = measure;
+        let counted = definitions::counted_sql(state, &self.states);
         format!(
-            "{} AND kind IN ('sale', 'refund') AND {state} IN ({}) AND {condition} AND hour >= $since AND hour < $until",
-            self.whose.sql, self.states
+            "{} AND {counted} AND {condition} AND hour >= $since AND hour < $until",
+            self.whose.sql
         )
     }
 

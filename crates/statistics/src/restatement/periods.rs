@@ -5,10 +5,10 @@
 
 use super::measure::{RestatedHourFigure, RestatedMeasure, RestatedSums};
 use crate::columns::add;
+use crate::restated::RestatedFigure;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::Result;
-use tillhouse_model::restated::RestatedFigure;
 
 /// Key of a figure of a period: period, currency, figure, unit.
 type PeriodKey = (String, String, RestatedMeasure, Option<String>);

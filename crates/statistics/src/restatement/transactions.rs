@@ -7,9 +7,10 @@ use super::{PastCoverage, RestatementConditions, RunPairSession};
 use crate::columns::{
     DecimalColumn, IntegerColumn, TextColumn, decimals, each_batch, integers, texts,
 };
+use crate::definitions::{self, COLLECTED_SQL};
+use crate::restated::{ChangedTransaction, TransactionVersion};
 use arrow::array::RecordBatch;
 use jiff::Timestamp;
-use tillhouse_model::restated::{ChangedTransaction, TransactionVersion};
 use tillhouse_model::{ExactDecimal, Result};
 use tillhouse_query::zone::HOUR;
 
@@ -78,11 +79,11 @@ fn sql(asked: &RestatementConditions) -> String {
         format!(
             "SELECT sale.*, payments.collected, payments.content AS payments, articles.content AS articles
              FROM (SELECT transaction_key, pipeline, occurred_at, kind, state, currency, amount, site_key,
-                          kind IN ('sale', 'refund') AND state IN ({states})
+                          {counted}
                           AND (occurred_at IS NULL OR (local_hour_start(occurred_at, 'UTC') >= $since
                                AND local_hour_start(occurred_at, 'UTC') < $until)) AS counts
                    FROM {run}_transactions WHERE {condition}) AS sale
-             LEFT JOIN (SELECT transaction_key, sum(CASE WHEN state = 'collected' THEN amount END) AS collected,
+             LEFT JOIN (SELECT transaction_key, sum(CASE WHEN {COLLECTED_SQL} THEN amount END) AS collected,
                                concat_ws(' ', CAST(count(*) AS VARCHAR), CAST(sum(amount) AS VARCHAR), min(line), max(line))
                                    AS content
                         FROM (SELECT *, concat_ws('|', state, currency, CAST(amount AS VARCHAR), type, medium, scheme,
@@ -97,7 +98,7 @@ fn sql(asked: &RestatementConditions) -> String {
                               FROM {run}_articles WHERE {condition}) AS line
                         GROUP BY transaction_key) AS articles
              ON sale.transaction_key = articles.transaction_key",
-            states = asked.states
+            counted = definitions::counted_sql("state", &asked.states)
         )
     };
     let both = |column: &str| {

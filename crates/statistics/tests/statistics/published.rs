@@ -12,10 +12,10 @@ use tillhouse_lake::{
     AsOf, RejectRow, RunRecord, SliceRow, SupersededRecords, UnifyStep, Warehouse,
     WarehouseLocation,
 };
-use tillhouse_model::report::StatisticsReport;
 use tillhouse_model::table::TableRole;
 use tillhouse_model::{ErrorKind, TableSpec, Window, contract};
 use tillhouse_query::{QueryEngine, QueryEngineOptions, Session};
+use tillhouse_statistics::report::StatisticsReport;
 use tillhouse_statistics::{RequestedNames, StatisticsRequest, statistics};
 
 pub(crate) const RUN: &str = "20260110T000000Z-aaaaaa";

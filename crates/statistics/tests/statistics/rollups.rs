@@ -190,7 +190,7 @@ async fn both(place: &FixtureWarehouse, session: &Session, request: &StatisticsR
         .await
         .unwrap();
     assert_eq!(facts.meta.answered_from, "facts");
-    let text = |answer: &tillhouse_model::report::StatisticsReport| {
+    let text = |answer: &tillhouse_statistics::report::StatisticsReport| {
         serde_json::to_string(answer)
             .unwrap()
             .replace(r#""answered_from":"rollups""#, r#""answered_from":"facts""#)

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use tillhouse_model::ErrorKind;
 use tillhouse_query::{Session, collect};
-use tillhouse_statistics::{HourGrouping, StatisticsRequest, figures, table_functions};
+use tillhouse_statistics::{HourGrouping, StatisticsRequest, figures, register_sql};
 
 fn house() -> FixtureTables {
     let sale = |at: &str, amount: i128| FixtureSale {
@@ -50,7 +50,7 @@ fn house() -> FixtureTables {
 
 fn session() -> Session {
     let session = house().session();
-    table_functions::register(&session);
+    register_sql(&session);
     session
 }
 

@@ -13,12 +13,12 @@ use jiff::tz::TimeZone;
 use numbers::{amount, count, escaped, per_cent, quantity, share};
 use std::fmt::Write;
 use tillhouse_model::money::minor_digits;
-use tillhouse_model::report::{
-    Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
-};
-use tillhouse_model::sales_report::HeatMapCell;
 use tillhouse_model::{Error, ExactDecimal, Result, Window};
 use tillhouse_statistics::HourGrouping;
+use tillhouse_statistics::report::{
+    Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
+};
+use tillhouse_statistics::sales_report::HeatMapCell;
 
 const STYLE: &str = include_str!("style.css");
 /// Rows of a ranking that are shown at once; the others are a click away.

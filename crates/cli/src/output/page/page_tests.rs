@@ -5,11 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
-use tillhouse_model::report::{
+use tillhouse_model::{ExactDecimal, Window};
+use tillhouse_statistics::report::{
     CollectedElsewhere, CollectedInState, HourlyTransactions, PaymentTypeAmount, ReportedGap,
     SiteAmount, SiteTransactions, UncountedTotals,
 };
-use tillhouse_model::{ExactDecimal, Window};
 
 fn report(name: &str) -> StatisticsReport {
     let window =

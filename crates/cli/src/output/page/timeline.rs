@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use tillhouse_model::Window;
-use tillhouse_model::report::HourlyTransactions;
+use tillhouse_statistics::report::HourlyTransactions;
 
 const HOUR: i64 = 3_600;
 /// Up to so many hours there is a point an hour: a month, and a day of it that has 25.

@@ -1,23 +1,30 @@
 //! The view `uncounted_payments`: collected payments that no statistics count by default, one row a payment, and why.
 //!
 //! Invariant: of the collected payments, exactly those are left out whose transaction has a time, a kind and a state that count
-//! (`COUNTED_KINDS`, `COUNTED_STATES` of the model), so that these and the view's rows together are all that was collected. Lineage columns
+//! ([`definitions`](crate::definitions)), so that these and the view's rows together are all that was collected. Lineage columns
 //! (those that start with `_`) are left out.
 
+use crate::definitions::{COLLECTED, COUNTED_KINDS, COUNTED_STATES, WITHOUT_SALE};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, Result};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, Operator, binary_expr, cast, lit, when};
 use std::sync::Arc;
-use tillhouse_model::report::{COUNTED_KINDS, COUNTED_STATES, WITHOUT_SALE};
+use tillhouse_query::DerivedView;
 
+/// The view, for a session to know.
+pub(crate) const UNCOUNTED_PAYMENTS: DerivedView = DerivedView {
+    name: "uncounted_payments",
+    over: PAYMENTS,
+    build: view,
+};
 /// The table the view is built on.
-pub(crate) const PAYMENTS: &str = "payments";
+const PAYMENTS: &str = "payments";
 /// The column that says why.
 const WHY: &str = "why";
 
 /// The view over the payments; `None` where they lack a column it needs.
-pub(crate) fn view(payments: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
+fn view(payments: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
     let schema = payments.schema();
     let has = |name: &&str| schema.field_with_name(name).is_ok();
     if !["state", "kind", "transaction_state", "occurred_at"]
@@ -34,7 +41,7 @@ pub(crate) fn view(payments: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn Ta
     let mut shown = vec![why.clone().alias(WHY)];
     shown.extend(own.map(|field| column(field.name())));
     let plan = LogicalPlanBuilder::scan(PAYMENTS, provider_as_source(payments), None)?
-        .filter(text("state").eq(lit("collected")).and(why.is_not_null()))?
+        .filter(text("state").eq(lit(COLLECTED)).and(why.is_not_null()))?
         .project(shown)?
         .build()?;
     Ok(Some(Arc::new(ViewTable::new(plan, None))))
@@ -78,12 +85,13 @@ fn column(name: &str) -> Expr {
 
 #[cfg(test)]
 mod tests {
-    use crate::{QueryEngine, QueryEngineOptions, Session, collect};
+    use crate::register_sql;
     use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray};
     use arrow::datatypes::Int32Type;
     use arrow::util::pretty::pretty_format_batches;
     use datafusion::datasource::MemTable;
     use std::sync::Arc;
+    use tillhouse_query::{QueryEngine, QueryEngineOptions, Session, collect};
 
     /// Kind, state of the transaction, state, whether it has a time.
     fn session(rows: &[(Option<&str>, Option<&str>, &str, bool)]) -> Session {
@@ -127,6 +135,7 @@ mod tests {
             .unwrap()
             .empty_session()
             .unwrap();
+        register_sql(&session);
         session
             .register(
                 "payments",
@@ -211,6 +220,7 @@ mod tests {
             .unwrap()
             .empty_session()
             .unwrap();
+        register_sql(&session);
         assert!(
             session
                 .query("SELECT * FROM uncounted_payments")

@@ -2,17 +2,11 @@
 //!
 //! Invariant: every amount is an [`ExactDecimal`]; serialised with serde_json it is a JSON number with every digit.
 
-use crate::filter::Filter;
-use crate::money::ExactDecimal;
-use crate::slice::ReadBy;
-use crate::time::Window;
+use crate::definitions::is_counted_kind;
 use jiff::Timestamp;
 use serde::Serialize;
-
-/// The kinds of transactions that count; states aside.
-pub const COUNTED_KINDS: [&str; 2] = ["sale", "refund"];
-/// The states in which a transaction counts by default.
-pub const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
+use tillhouse_model::reconcile::{ProviderFigure, StatisticsPart};
+use tillhouse_model::{ExactDecimal, Filter, ReadBy, Window};
 
 /// Statistics of a window: one entry a currency, and what may be thought of it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,6 +37,105 @@ pub struct CurrencyStatistics {
     pub sites_transactions_ranking: Vec<SiteTransactions>,
     pub transactions_count: GrowthFigure<i64>,
     pub transactions_total_amount: GrowthFigure<ExactDecimal>,
+}
+
+impl CurrencyStatistics {
+    /// The entry, figure by figure.
+    pub fn figures(&self) -> Vec<ProviderFigure> {
+        let mut figures = Vec::new();
+        let mut add =
+            |part, unit: Option<&str>, label: Option<&str>, value: Option<ExactDecimal>| {
+                figures.push(ProviderFigure {
+                    part,
+                    currency: Some(self.currency.clone()),
+                    unit: unit.map(str::to_owned),
+                    label: label.map(str::to_owned),
+                    value,
+                });
+            };
+        let count = |value: i64| Some(ExactDecimal::new(i128::from(value), 0));
+        let GrowthFigure { growth, value } = &self.transactions_count;
+        add(StatisticsPart::Count, None, None, count(*value));
+        add(StatisticsPart::CountGrowth, None, None, *growth);
+        let GrowthFigure { growth, value } = &self.transactions_total_amount;
+        add(StatisticsPart::Amount, None, None, Some(*value));
+        add(StatisticsPart::AmountGrowth, None, None, *growth);
+        for row in &self.hourly_transactions {
+            add(
+                StatisticsPart::Hours,
+                None,
+                Some(&row.hour),
+                count(row.transactions),
+            );
+        }
+        for row in &self.payment_type_ranking {
+            add(
+                StatisticsPart::PaymentType,
+                None,
+                Some(&row.payment_type),
+                Some(row.amount),
+            );
+        }
+        for row in &self.payment_medium_ranking {
+            add(
+                StatisticsPart::PaymentMedium,
+                None,
+                Some(&row.payment_medium),
+                Some(row.amount),
+            );
+        }
+        for row in &self.payment_scheme_ranking {
+            add(
+                StatisticsPart::PaymentScheme,
+                None,
+                Some(&row.payment_scheme),
+                Some(row.amount),
+            );
+        }
+        for row in &self.payment_entry_mode_ranking {
+            add(
+                StatisticsPart::PaymentEntryMode,
+                None,
+                Some(&row.payment_entry_mode),
+                Some(row.amount),
+            );
+        }
+        for row in &self.payment_function_ranking {
+            add(
+                StatisticsPart::PaymentFunction,
+                None,
+                Some(&row.payment_function),
+                Some(row.amount),
+            );
+        }
+        for unit in &self.article_quantities_ranking {
+            for row in &unit.articles_quantities {
+                add(
+                    StatisticsPart::Quantities,
+                    Some(&unit.unit_measure),
+                    Some(&row.article_name),
+                    Some(row.quantity),
+                );
+            }
+        }
+        for row in &self.sites_amount_ranking {
+            add(
+                StatisticsPart::SiteAmount,
+                None,
+                Some(&row.site_name),
+                Some(row.amount),
+            );
+        }
+        for row in &self.sites_transactions_ranking {
+            add(
+                StatisticsPart::SiteCount,
+                None,
+                Some(&row.site_name),
+                count(row.transactions),
+            );
+        }
+        figures
+    }
 }
 
 /// Transactions that started in one hour.
@@ -195,9 +288,6 @@ pub struct Bridge {
     pub excluded: UncountedTotals,
 }
 
-/// The state of a payment's sale where the sale is in no table.
-pub const WITHOUT_SALE: &str = "without_sale";
-
 /// Collected payments of transactions that are not counted: a sale whose first card was declined and whose second card paid, for example.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CollectedElsewhere {
@@ -212,7 +302,7 @@ pub struct CollectedElsewhere {
 /// Collected payments of the uncounted transactions in one state and of one kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CollectedInState {
-    /// The transactions' state, `unknown` where they have none, or [`WITHOUT_SALE`].
+    /// The transactions' state, `unknown` where they have none, or [`WITHOUT_SALE`](crate::definitions::WITHOUT_SALE).
     pub state: String,
     /// The transactions' kind; null without a sale.
     pub kind: Option<String>,
@@ -226,8 +316,8 @@ impl CollectedInState {
     /// `declined`; `completed (free)` where the kind is why it is not counted.
     pub fn words(&self) -> String {
         match self.kind.as_deref() {
-            None | Some("sale" | "refund") => self.state.clone(),
-            Some(kind) => format!("{} ({kind})", self.state),
+            Some(kind) if !is_counted_kind(Some(kind)) => format!("{} ({kind})", self.state),
+            _ => self.state.clone(),
         }
     }
 }

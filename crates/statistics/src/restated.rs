@@ -2,9 +2,9 @@
 //!
 //! Invariant: amounts are [`ExactDecimal`]; `now` is always `then` and `difference` together.
 
-use crate::money::ExactDecimal;
 use jiff::Timestamp;
 use serde::Serialize;
+use tillhouse_model::ExactDecimal;
 
 /// Report of the figures that changed since a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,15 +3,13 @@
 //! Invariant: every amount is an [`ExactDecimal`] and stands beside its currency, every quantity beside its unit; what a report is made of is
 //! ordered, so that the same figures always give the same text.
 
-use crate::error::{Error, Result};
-use crate::money::ExactDecimal;
-use crate::period::{CivilPeriod, PeriodRequest};
 use crate::report::ReportedGap;
-use crate::time::Window;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tillhouse_model::period::PeriodRequest;
+use tillhouse_model::{CivilPeriod, Error, ExactDecimal, Result, Window};
 
 /// A report: SmartNow's answer as it is, and whether it may be trusted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -371,7 +369,7 @@ impl ReportEntityId {
 impl ReportRequestBody {
     /// Reads the JSON of a request.
     ///
-    /// Errors with [`crate::ErrorKind::Config`] when it is no such request.
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] when it is no such request.
     pub fn parse(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(|e| {
             Error::config("the report request cannot be read")
@@ -425,7 +423,7 @@ mod tests {
         ] {
             assert_eq!(
                 ReportRequestBody::parse(broken).unwrap_err().kind(),
-                crate::ErrorKind::Config,
+                tillhouse_model::ErrorKind::Config,
                 "{broken}"
             );
         }
