@@ -23,6 +23,7 @@ use jiff::civil::DateTime;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
 use tillhouse_model::blank;
+use tillhouse_model::calendar::{days_from_civil, days_in};
 use tillhouse_model::time::{CLOCK_OFFSETS, normalise_time_text};
 
 /// Format of a column's instants: [`tillhouse_model::TimeFormat`] with its zone looked up.
@@ -349,33 +350,13 @@ pub(crate) fn date(text: &[u8]) -> Result<i32, InstantError> {
     }
 }
 
-fn days_in(year: i32, month: u32) -> u32 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// Days since 1970-01-01 in the proleptic Gregorian calendar, for years from 0: years start in March, so that the leap day is last.
-#[inline]
-fn days_from_civil(year: i32, month: u32, day: u32) -> i64 {
-    let year = i64::from(year) - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let month_from_march = (i64::from(month) + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + i64::from(day) - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scan::JsonScanner;
     use jiff::civil::Date;
     use proptest::prelude::*;
+    use tillhouse_model::time_zone::time_zone;
 
     fn micros(text: &str) -> i64 {
         text.parse::<Timestamp>().unwrap().as_microsecond()
@@ -434,7 +415,7 @@ mod tests {
 
     #[test]
     fn an_offset_is_one_that_a_clock_has() {
-        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let berlin = time_zone("Europe/Berlin").unwrap();
         for offset in [
             "+24:00", "+25:00", "-24:00", "+23:59", "+15:00", "+14:01", "-12:01", "-13", "+1401",
             "-23:59",
@@ -502,7 +483,7 @@ mod tests {
 
     #[test]
     fn a_named_zone_reads_wall_clocks() {
-        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let berlin = time_zone("Europe/Berlin").unwrap();
         for (text, instant) in [
             ("2020-08-10T13:15:00.25", "2020-08-10T11:15:00.25Z"),
             ("2020-08-10 13:15", "2020-08-10T11:15:00Z"),
@@ -529,7 +510,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_day_is_the_next_one() {
-        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let berlin = time_zone("Europe/Berlin").unwrap();
         for (text, instant) in [
             ("2020-08-10T24:00:00Z", "2020-08-11T00:00:00Z"),
             ("2020-12-31 24:00:00+01:00", "2020-12-31T23:00:00Z"),
@@ -551,7 +532,7 @@ mod tests {
 
     #[test]
     fn some_dates_say_none_and_some_say_never() {
-        let berlin = TimeZone::get("Europe/Berlin").unwrap();
+        let berlin = time_zone("Europe/Berlin").unwrap();
         for text in [
             "0001-01-01T00:00:00",
             "0001-01-01T00:00:00Z",
@@ -714,7 +695,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_an_instant_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..40), text in "[0-9TZ:+. -]{0,32}") {
-            let berlin = TimeZone::get("Europe/Berlin").unwrap();
+            let berlin = time_zone("Europe/Berlin").unwrap();
             for candidate in [&bytes[..], text.as_bytes()] {
                 let _ = (read(candidate, None), read(candidate, Some(&berlin)), date(candidate));
             }

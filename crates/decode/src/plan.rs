@@ -9,10 +9,10 @@ use crate::presence_rule::CompiledPresence;
 use crate::product_rule::CompiledProduct;
 use crate::record_rules::{CompiledAmount, CompiledLocalTime, CompiledRate, CompiledSum};
 use crate::state_rule::CompiledState;
-use jiff::tz::TimeZone;
 use std::collections::{HashMap, HashSet};
 use tillhouse_model::blank::is_blank;
 use tillhouse_model::table::{RuleCheck, SCOPE, ValueNormalisation};
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{
     ColumnClass, ColumnKind, ColumnSpec, Error, MisfitPolicy, Result, TableSpec, TimeFormat,
 };
@@ -322,29 +322,43 @@ impl FieldPlan {
             (ColumnKind::Bool, _) => FieldKind::Bool,
             (ColumnKind::Int, _) => FieldKind::Int,
             (ColumnKind::Decimal { precision, scale }, _) => {
-                let Some(limit) = 10_i128.checked_pow(u32::from(*precision)).filter(|_| (1..=38).contains(precision))
+                let Some(limit) = 10_i128
+                    .checked_pow(u32::from(*precision))
+                    .filter(|_| (1..=38).contains(precision))
                 else {
                     return wrong("a decimal has 1 to 38 digits");
                 };
-                FieldKind::Decimal { scale: *scale, limit }
+                FieldKind::Decimal {
+                    scale: *scale,
+                    limit,
+                }
             }
             (ColumnKind::Timestamp(format), _) => FieldKind::Time(match format {
                 TimeFormat::Offset => InstantFormat::Offset,
-                TimeFormat::Zone(name) => InstantFormat::Zone(TimeZone::get(name).map_err(|e| {
-                    Error::config(format!("no time zone is named {name:?}")).at("column", &path).because(e).hint(
-                        "Write an IANA name like Europe/Berlin; the machine needs its time zone database (tzdata).",
-                    )
-                })?),
+                TimeFormat::Zone(name) => {
+                    InstantFormat::Zone(time_zone(name).ok_or_else(|| {
+                        Error::config(format!("no time zone is named {name:?}"))
+                            .at("column", &path)
+                            .hint("Write an IANA name like Europe/Berlin.")
+                    })?)
+                }
                 TimeFormat::EpochSeconds => InstantFormat::Epoch { scale: 6 },
                 TimeFormat::EpochMillis => InstantFormat::Epoch { scale: 3 },
             }),
             (ColumnKind::Date, _) => FieldKind::Date,
-            (ColumnKind::Binary, _) => return wrong("JSON has no binary values; a source's column cannot be binary"),
-            (ColumnKind::Struct(columns), _) => FieldKind::Object(ObjectPlan::new(columns, &path, has_key, shown, depth + 1)?),
+            (ColumnKind::Binary, _) => {
+                return wrong("JSON has no binary values; a source's column cannot be binary");
+            }
+            (ColumnKind::Struct(columns), _) => {
+                FieldKind::Object(ObjectPlan::new(columns, &path, has_key, shown, depth + 1)?)
+            }
             (ColumnKind::List(element), _) => {
-                let mut element = Self::new(element, format!("{path}[]"), has_key, shown, depth + 1)?;
+                let mut element =
+                    Self::new(element, format!("{path}[]"), has_key, shown, depth + 1)?;
                 if matches!(element.kind, FieldKind::NotDecoded) {
-                    return wrong("a list whose elements are secret or dropped must itself be marked so");
+                    return wrong(
+                        "a list whose elements are secret or dropped must itself be marked so",
+                    );
                 }
                 element.json_name.clear();
                 element.element = true;

@@ -16,6 +16,7 @@ use tillhouse_model::money::{PriceUnit, VatRateUnit, minor_digits};
 use tillhouse_model::table::{
     AmountRule, ElementFilter, LocalTimeRule, PriceUnitSource, RateRule, RateUnitSource, SumRule,
 };
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, ExactDecimal, Result, time, word};
 
 /// Compiled [`SumRule`].
@@ -407,17 +408,10 @@ impl CompiledLocalTime {
                 Err(unfit_column_error(path, expected))
             }
         };
-        // A machine without a time zone database can still tell whether a clock is off by an offset there can be.
-        let listed = if jiff::tz::db().is_definitively_empty() {
-            None
-        } else {
-            Some(&rule.zones)
-        };
         let zone = |name: &String| {
-            TimeZone::get(name)
-                .map_err(|e| Error::config(format!("no time zone is named {name:?}")).because(e))
+            time_zone(name).ok_or_else(|| Error::config(format!("no time zone is named {name:?}")))
         };
-        let zones = listed.into_iter().flatten().map(|(value, names)| {
+        let zones = rule.zones.iter().map(|(value, names)| {
             Ok((
                 value.clone(),
                 names.iter().map(zone).collect::<Result<Vec<TimeZone>>>()?,

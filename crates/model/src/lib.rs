@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 pub mod blank;
+pub mod calendar;
 pub mod contract;
 pub mod coverage;
 mod derived_state;
@@ -29,6 +30,7 @@ pub mod secret;
 pub mod slice;
 pub mod table;
 pub mod time;
+pub mod time_zone;
 pub mod word;
 pub mod yaml;
 pub mod zone_name;

@@ -10,7 +10,8 @@
 use crate::blank::{is_blank_char, is_dash, is_invisible, trim};
 use crate::hash_map::FastMap;
 use crate::time::CLOCK_OFFSETS;
-use chrono_tz::{TZ_VARIANTS, Tz};
+use crate::time_zone::IanaZone;
+use chrono_tz::TZ_VARIANTS;
 use std::sync::LazyLock;
 use windows_timezones::WindowsTimezone;
 
@@ -18,30 +19,25 @@ use windows_timezones::WindowsTimezone;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ZoneName {
     /// A zone of the IANA database.
-    Iana(Tz),
+    Iana(IanaZone),
     /// A fixed offset, in seconds east of UTC.
     Offset(i32),
 }
 
-/// IANA's names and Windows', in lower case.
-static NAMES: LazyLock<FastMap<String, Tz>> = LazyLock::new(|| {
+/// Names of IANA's zones by Windows' names and descriptions of them, in lower case. CLDR's table comes by chrono-tz's list of zones; nothing else
+/// of that library is used.
+static WINDOWS_NAMES: LazyLock<FastMap<String, &'static str>> = LazyLock::new(|| {
     let mut names = FastMap::default();
     for zone in TZ_VARIANTS {
         // Windows' zone of an IANA one; that one's own IANA zone is CLDR's choice where no country is named.
         if let Ok(windows) = WindowsTimezone::try_from(zone) {
-            names
-                .entry(windows.name().to_lowercase())
-                .or_insert_with(|| Tz::from(windows));
-            names
-                .entry(windows.description().to_lowercase())
-                .or_insert_with(|| Tz::from(windows));
+            for name in [windows.name(), windows.description()] {
+                names
+                    .entry(name.to_lowercase())
+                    .or_insert_with(|| windows.tzdb_id());
+            }
         }
     }
-    names.extend(
-        TZ_VARIANTS
-            .iter()
-            .map(|zone| (zone.name().to_lowercase(), *zone)),
-    );
     names
 });
 
@@ -61,7 +57,8 @@ fn parse_ascii(text: &str) -> Option<ZoneName> {
     if text.eq_ignore_ascii_case("Z") || text.eq_ignore_ascii_case("UTC") {
         return Some(ZoneName::Offset(0));
     }
-    if let Ok(zone) = text.parse() {
+    // `GMT+0` is a zone; `gmt+0` is read as an offset.
+    if let Some(zone) = IanaZone::get(text).filter(|zone| zone.name() == text) {
         return Some(ZoneName::Iana(zone));
     }
     let prefixed = text
@@ -76,10 +73,11 @@ fn parse_ascii(text: &str) -> Option<ZoneName> {
         return Some(ZoneName::Offset(offset));
     }
     let lower = text.to_ascii_lowercase();
-    NAMES
-        .get(&lower)
-        .or_else(|| NAMES.get(&lower.replace(' ', "_")))
-        .copied()
+    let of_name = |name: &str| {
+        IanaZone::get(name).or_else(|| IanaZone::get(WINDOWS_NAMES.get(name).copied()?))
+    };
+    of_name(&lower)
+        .or_else(|| of_name(&lower.replace(' ', "_")))
         .map(ZoneName::Iana)
 }
 

@@ -3,18 +3,13 @@
 //! Invariant: for every instant an i64 of microseconds can hold there is an offset, never a panic. The time zone data is
 //! compiled in, so the same binary gives the same answers on every machine.
 
-use chrono::{DateTime, Datelike, NaiveDate, Offset, TimeZone, Utc};
-use chrono_tz::Tz;
+use jiff::Timestamp;
+use tillhouse_model::calendar::{DAY, HOUR};
+use tillhouse_model::time_zone::IanaZone;
 use tillhouse_model::zone_name::{self, ZoneName};
 
-/// Microseconds of an hour.
-pub const HOUR: i64 = 3_600_000_000;
-/// Microseconds of a day.
-pub const DAY: i64 = 24 * HOUR;
-/// 2100-01-01T00:00:00Z, where the time zone data ends: behind it, it knows of no change of clocks.
-const END_OF_DATA: i64 = 4_102_444_800_000_000;
-/// The last years that are in the data: among any 28 that have no skipped leap year, every calendar there is comes up.
-const LAST_YEARS: std::ops::RangeInclusive<i32> = 2072..=2099;
+/// Microseconds after which the Gregorian calendar, its weekdays included, repeats: 400 years.
+const CYCLE: i64 = 146_097 * DAY;
 /// Greatest distance of a wall clock from UTC, in hours; local mean time, before there were zones,
 /// came closest.
 const FARTHEST: i64 = 26;
@@ -23,7 +18,7 @@ const FARTHEST: i64 = 26;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Zone {
     /// An IANA zone.
-    Named(Tz),
+    Named(IanaZone),
     /// A fixed offset, in seconds east of UTC.
     Fixed(i32),
 }
@@ -40,13 +35,12 @@ impl Zone {
         })
     }
 
-    /// Seconds east of UTC at an instant, given in microseconds since 1970-01-01T00:00:00Z. From 2100 on, clocks change by the rules
-    /// of the years before. Beyond the years chrono knows (262,000 either way) the offset of the nearest one it knows.
+    /// Seconds east of UTC at an instant, given in microseconds since 1970-01-01T00:00:00Z. Clocks change by the last rules that are known, for ever.
+    /// Before the years that jiff knows (-9999) the offset is that of the first one.
     pub fn offset_at(self, micros: i64) -> i32 {
         match self {
             Self::Fixed(seconds) => seconds,
-            Self::Named(zone) if micros >= END_OF_DATA => offset_beyond(zone, micros),
-            Self::Named(zone) => offset_in_data(zone, micros),
+            Self::Named(zone) => zone.time_zone().to_offset(in_calendar(micros)).seconds(),
         }
     }
 
@@ -67,52 +61,27 @@ impl Zone {
 
     /// True for UTC under any of its names.
     pub fn is_utc(self) -> bool {
-        matches!(
-            self,
-            Self::Fixed(0)
-                | Self::Named(
-                    Tz::UTC | Tz::Etc__UTC | Tz::Zulu | Tz::Etc__Zulu | Tz::UCT | Tz::Etc__UCT
-                )
-        )
+        match self {
+            Self::Fixed(seconds) => seconds == 0,
+            Self::Named(zone) => matches!(
+                zone.name(),
+                "UTC" | "Etc/UTC" | "Zulu" | "Etc/Zulu" | "UCT" | "Etc/UCT"
+            ),
+        }
     }
 }
 
-fn offset_in_data(zone: Tz, micros: i64) -> i32 {
-    let nearest = if micros < 0 {
-        DateTime::<Utc>::MIN_UTC
-    } else {
-        DateTime::<Utc>::MAX_UTC
+/// The instant itself, or beyond jiff's years one at the same moment of a year that has the same calendar.
+fn in_calendar(micros: i64) -> Timestamp {
+    let beyond = || {
+        let last = Timestamp::MAX.as_microsecond();
+        if micros < last {
+            return Timestamp::MIN;
+        }
+        let cycles = (micros - last).div_euclid(CYCLE) + 1;
+        Timestamp::from_microsecond(micros - cycles * CYCLE).unwrap_or(Timestamp::MAX)
     };
-    let instant = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(nearest);
-    zone.offset_from_utc_datetime(&instant.naive_utc())
-        .fix()
-        .local_minus_utc()
-}
-
-/// The offset at the same moment of a year that is in the data and has the same calendar: clocks change on a Sunday of a month, so
-/// years that begin on the same weekday and are equally long have the same changes. A zone that no longer changes its clock at
-/// the end of the data, though it did in some of the last years (Morocco), has the offset of the end.
-#[cold]
-fn offset_beyond(zone: Tz, micros: i64) -> i32 {
-    const JANUARY: i64 = END_OF_DATA - 351 * DAY;
-    const JULY: i64 = END_OF_DATA - 170 * DAY;
-    let at_end = offset_in_data(zone, JANUARY);
-    if at_end == offset_in_data(zone, JULY) {
-        return at_end;
-    }
-    let instant =
-        DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or(DateTime::<Utc>::MAX_UTC);
-    let calendar = |year: i32| {
-        let first = NaiveDate::from_ymd_opt(year, 1, 1)?;
-        Some((first, first.weekday(), first.leap_year()))
-    };
-    let moved = calendar(instant.year()).and_then(|(first, weekday, leap)| {
-        let like = LAST_YEARS
-            .filter_map(calendar)
-            .find(|like| (like.1, like.2) == (weekday, leap))?;
-        Some(instant.timestamp_micros() - first.signed_duration_since(like.0).num_days() * DAY)
-    });
-    moved.map_or(at_end, |moved| offset_in_data(zone, moved))
+    Timestamp::from_microsecond(micros).unwrap_or_else(|_| beyond())
 }
 
 /// A zone that remembers the last UTC day it was asked about. Rows mostly come in time order, so
@@ -183,11 +152,11 @@ mod tests {
     fn zones_are_read() {
         assert_eq!(
             Zone::parse("Europe/Zurich"),
-            Some(Zone::Named(Tz::Europe__Zurich))
+            IanaZone::get("Europe/Zurich").map(Zone::Named)
         );
         assert_eq!(
             Zone::parse("w. europe standard time"),
-            Some(Zone::Named(Tz::Europe__Berlin))
+            IanaZone::get("Europe/Berlin").map(Zone::Named)
         );
         for (text, seconds) in [
             ("+02:00", 7200),
@@ -247,7 +216,7 @@ mod tests {
         ("Pacific/Kiritimati", "<+14>-14"),
     ];
 
-    /// A year and the time of a moment in it: any, a leap day, the seconds around 2038-01-19T03:14:08Z, the end of the data.
+    /// A year and the time of a moment in it: any, a leap day, the seconds around 2038-01-19T03:14:08Z, those around 2100.
     fn moment() -> impl proptest::strategy::Strategy<Value = i64> {
         use proptest::prelude::*;
         let of_year = |year: i64, day: i64, micros: i64| {
@@ -265,7 +234,7 @@ mod tests {
             4 => (2088_i64..2500, 0_i64..365, 0..DAY).prop_map(move |(year, day, micros)| of_year(year, day, micros)),
             1 => (506_i64..550, 0..DAY).prop_map(move |(fours, micros)| of_year(fours * 4, 59, micros)),
             1 => (-DAY..DAY).prop_map(|micros| 2_147_483_648_000_000 + micros),
-            1 => (-DAY..DAY).prop_map(|micros| END_OF_DATA + micros),
+            1 => (-DAY..DAY).prop_map(|micros| t("2100-01-01T00:00:00Z") + micros),
             1 => (9990_i64..9999, 0_i64..365, 0..DAY).prop_map(move |(year, day, micros)| of_year(year, day, micros)),
         ]
     }
@@ -353,6 +322,11 @@ mod tests {
             );
         }
         assert_eq!(clock.offset(t("9999-07-01T00:00:00Z")) % HOUR, 0);
+        // Behind the last year that jiff has, summers and winters go on.
+        for (day, offset) in [("2400-07-01", -4), ("2400-01-01", -5)] {
+            let far = t(&format!("{day}T12:00:00Z")) + 20 * CYCLE;
+            assert_eq!(clock.offset(far), offset * HOUR, "{day}, 8,000 years later");
+        }
     }
 
     /// Assumption of [`ZoneClock`]: an offset that is the same at both ends of a UTC day held in
@@ -360,7 +334,7 @@ mod tests {
     #[test]
     fn no_zone_changes_twice_within_a_day() {
         let step = HOUR / 2;
-        for zone in chrono_tz::TZ_VARIANTS {
+        for zone in IanaZone::all() {
             let zone = Zone::Named(zone);
             let mut clock = ZoneClock::new(zone);
             // Two spans: the years of living memory with their political changes, and those just ahead.

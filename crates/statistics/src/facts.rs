@@ -16,8 +16,9 @@ use datafusion::logical_expr::ident;
 use futures::TryStreamExt;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use tillhouse_model::calendar::{self, DAY, HOUR};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_query::zone::{DAY, HOUR, Zone, ZoneClock};
+use tillhouse_query::zone::{Zone, ZoneClock};
 use tillhouse_query::{DataFrame, ScalarValue, Session, into_error};
 use tokio::task::JoinSet;
 
@@ -211,9 +212,10 @@ pub(crate) fn instant(micros: i64) -> ScalarValue {
 
 /// The partition an instant is in; `None` for years that four digits cannot write, whose names do not sort.
 pub(crate) fn month(micros: i64) -> Option<String> {
-    let instant = jiff::Timestamp::from_microsecond(micros).ok()?;
-    let date = instant.to_zoned(jiff::tz::TimeZone::UTC).date();
-    (date.year() >= 0).then(|| format!("{:04}-{:02}", date.year(), date.month()))
+    let (year, month) = calendar::civil_month(micros.div_euclid(DAY));
+    (0..=9999)
+        .contains(&year)
+        .then(|| format!("{year:04}-{month:02}"))
 }
 
 /// Counts the transactions of both windows, and those without a time.

@@ -12,6 +12,7 @@ use crate::report::{
 };
 use crate::request::{CheckedRequest, HourGrouping};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tillhouse_model::calendar::HOUR;
 use tillhouse_model::{Error, ExactDecimal, Result};
 use tillhouse_query::zone::Zone;
 
@@ -187,7 +188,6 @@ fn hours(
 /// Where a zone moves its clock by half an hour (Lord Howe Island), the hour after has its start before the change, so its
 /// offset is the one in which it starts on the full hour.
 fn hour_label(start: i64, zone: Zone) -> Result<String> {
-    const HOUR: i64 = tillhouse_query::zone::HOUR;
     let at_start = zone.offset_at(start);
     let whole = |offset: i32| {
         start

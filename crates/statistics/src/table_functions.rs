@@ -29,7 +29,9 @@ use std::fmt;
 use std::sync::Arc;
 use tillhouse_model::table::timestamp;
 use tillhouse_model::time::parse_instant;
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, ExactDecimal, Result, Window};
+use tillhouse_query::zone::Zone;
 use tillhouse_query::{ScalarValue, Session};
 
 /// Digits after the point of amounts, as in the tables.
@@ -483,9 +485,9 @@ fn request(arguments: &[Expr]) -> Result<StatisticsRequest> {
         },
     };
     let timezone = text(2)?.unwrap_or("UTC").to_owned();
-    let zone = TimeZone::get(&timezone)
-        .or_else(|_| offset(&timezone))
-        .map_err(|_| {
+    let zone = time_zone(&timezone)
+        .or_else(|| offset(&timezone))
+        .ok_or_else(|| {
             Error::config(format!("{timezone:?} is no time zone"))
                 .hint("Write an IANA name like Europe/Zurich, or an offset like +02:00.")
         })?;
@@ -517,16 +519,13 @@ fn request(arguments: &[Expr]) -> Result<StatisticsRequest> {
     })
 }
 
-fn offset(text: &str) -> std::result::Result<TimeZone, Error> {
-    let zone = tillhouse_query::zone::Zone::parse(text);
-    let seconds = zone.and_then(|zone| match zone {
-        tillhouse_query::zone::Zone::Fixed(seconds) => Some(seconds),
-        tillhouse_query::zone::Zone::Named(_) => None,
-    });
-    let offset = seconds.and_then(|seconds| jiff::tz::Offset::from_seconds(seconds).ok());
-    offset
-        .map(TimeZone::fixed)
-        .ok_or_else(|| Error::config("no offset"))
+fn offset(text: &str) -> Option<TimeZone> {
+    match Zone::parse(text)? {
+        Zone::Fixed(seconds) => jiff::tz::Offset::from_seconds(seconds)
+            .ok()
+            .map(TimeZone::fixed),
+        Zone::Named(_) => None,
+    }
 }
 
 /// An end of the window: text, a date, or a timestamp; what has no offset is the zone's.

@@ -12,6 +12,7 @@ use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use tillhouse_model::reconcile::ReconcileAgainst;
 use tillhouse_model::time::{parse_duration, parse_instant};
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, ErrorKind, Filter, Result, ResultExt, Window};
 use tillhouse_pipeline::{ReconcileFilter, ReconcileRequest, reconcile};
 use tillhouse_statistics::CheckedFilter;
@@ -27,7 +28,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode> {
     let zone = match &arguments.timezone {
         None => TimeZone::UTC,
-        Some(name) => TimeZone::get(name).map_err(|_| {
+        Some(name) => time_zone(name).ok_or_else(|| {
             Error::config(format!("there is no time zone {name:?}"))
                 .hint("Give an IANA name like Europe/Berlin, or UTC.")
         })?,

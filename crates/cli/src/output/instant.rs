@@ -43,6 +43,7 @@ pub(crate) fn ends(stretch: Window, zone: &TimeZone) -> (String, String) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use tillhouse_model::time_zone::time_zone;
 
     fn t(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -57,7 +58,7 @@ mod tests {
             ("Europe/Berlin", "2026-01-31T12:57:30+01:00"),
             ("America/St_Johns", "2026-01-31T08:27:30-03:30"),
         ] {
-            assert_eq!(instant(at, &TimeZone::get(zone).unwrap()), wanted);
+            assert_eq!(instant(at, &time_zone(zone).unwrap()), wanted);
         }
         assert_eq!(
             clock(at, t("2026-01-31T00:00:00Z"), &TimeZone::UTC),

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use std::fmt::Write;
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_statistics::report::{
     Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
 };
@@ -73,7 +74,7 @@ pub(crate) fn text(report: &StatisticsReport) -> String {
             "payments without their sale and a time"
         )
     );
-    let zone = TimeZone::get(&meta.timezone).unwrap_or(TimeZone::UTC);
+    let zone = time_zone(&meta.timezone).unwrap_or(TimeZone::UTC);
     let StatisticsMeta {
         to,
         data_through,

@@ -631,7 +631,7 @@ impl<'p> ColumnWalk<'p> {
         match (has_offset, zone) {
             (None | Some((true, _)), None) => Some(TimeFormat::Offset),
             (Some((false, _)), Some((name, at))) => {
-                if jiff::tz::TimeZone::get(name).is_err() {
+                if crate::time_zone::IanaZone::get(name).is_none() {
                     self.problems.add(
                         at,
                         format!("`{name}` is not an IANA time zone name, such as Europe/Berlin"),

@@ -10,6 +10,7 @@ use crate::table::{
     AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, LocalTimeRule, PresenceRule,
     PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck, StateRule, SumRule,
 };
+use crate::time_zone::IanaZone;
 use crate::yaml::FileLocation;
 use std::collections::BTreeMap;
 
@@ -355,12 +356,7 @@ fn zones_of(
             );
             return None;
         };
-        // A machine without a time zone database has none of them; that is no mistake of the contract.
-        let machine_has_zones = !jiff::tz::db().is_definitively_empty();
-        if let Some(name) = names
-            .iter()
-            .find(|name| machine_has_zones && jiff::tz::TimeZone::get(name).is_err())
-        {
+        if let Some(name) = names.iter().find(|name| IanaZone::get(name).is_none()) {
             problems.add(
                 at,
                 format!("`{name}` is not an IANA time zone name, such as Europe/Berlin"),

@@ -5,7 +5,7 @@
 
 use super::arguments::{CallArguments, TextArgument};
 use super::{ArgumentType, SqlFunction};
-use crate::zone::{DAY, HOUR, Zone, ZoneClock};
+use crate::zone::{Zone, ZoneClock};
 use arrow::array::{
     ArrayRef, Date32Array, Int64Array, PrimitiveArray, StringArray, StringBuilder,
     TimestampMicrosecondArray,
@@ -15,6 +15,7 @@ use datafusion::common::Result;
 use std::fmt::Write;
 use std::sync::Arc;
 use tillhouse_model::FastMap;
+use tillhouse_model::calendar::{DAY, HOUR, NO_MONTH, civil_month};
 use tillhouse_model::table::timestamp;
 use tillhouse_model::time::{clock_offset_minutes, wall_clock};
 
@@ -157,7 +158,7 @@ fn month_of(arguments: &CallArguments) -> Result<ArrayRef> {
     let (mut last, mut text) = (None, String::new());
     for row in 0..arguments.rows() {
         let Some(instant) = instants.get(row) else {
-            months.append_value("none");
+            months.append_value(NO_MONTH);
             continue;
         };
         let day = instant.div_euclid(DAY);
@@ -171,40 +172,4 @@ fn month_of(arguments: &CallArguments) -> Result<ArrayRef> {
         months.append_value(&text);
     }
     Ok(Arc::new(months.finish()))
-}
-
-/// The year and month of a day counted from 1970-01-01, in the proleptic Gregorian calendar, for every day there can be
-/// (Howard Hinnant's days_from_civil, the other way round).
-fn civil_month(day: i64) -> (i64, i64) {
-    let shifted = day + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn months_are_those_of_the_calendar() {
-        let epoch = jiff::civil::date(1970, 1, 1);
-        for day in (-700_000..2_900_000).step_by(13) {
-            let date = epoch.checked_add(jiff::Span::new().days(day)).unwrap();
-            assert_eq!(
-                civil_month(day),
-                (i64::from(date.year()), i64::from(date.month())),
-                "{date}"
-            );
-        }
-    }
 }

@@ -176,7 +176,7 @@ pub async fn own_totals(
         return Ok(totals);
     }
     // A site's day begins and ends within a day of UTC's.
-    let day = tillhouse_query::zone::DAY;
+    let day = tillhouse_model::calendar::DAY;
     let around = (
         question.now.0.saturating_sub(day),
         question.now.1.saturating_add(day),

@@ -10,6 +10,7 @@ use crate::facts::{FactConditions, UNKNOWN, instant, month};
 use crate::request::CheckedRequest;
 use arrow::array::RecordBatch;
 use jiff::civil::{Date, DateTime};
+use tillhouse_model::calendar::{self, epoch_day};
 use tillhouse_model::{CivilPeriod, Result};
 use tillhouse_query::{ScalarValue, Session};
 
@@ -21,7 +22,7 @@ pub(super) const HOUR: &str =
 /// Local time of a transaction's site, in microseconds.
 const WALL: &str = "(CAST(occurred_at AS BIGINT) + coalesce(utc_offset_minutes, 0) * 60000000)";
 /// More than any clock is away from UTC.
-const WIDEST_OFFSET: i64 = 24 * 3_600_000_000;
+const WIDEST_OFFSET: i64 = calendar::DAY;
 
 /// Session, request and places of a report.
 #[derive(Clone)]
@@ -229,20 +230,11 @@ pub(super) fn micros(at: DateTime) -> i64 {
         })
 }
 
-/// Days from 1970-01-01.
-pub(super) fn epoch_day(date: Date) -> i32 {
-    let days = date.duration_since(Date::constant(1970, 1, 1)).as_hours() / 24;
-    i32::try_from(days).unwrap_or(if days < 0 { i32::MIN } else { i32::MAX })
-}
-
 /// The date so many days from 1970-01-01.
 pub(super) fn date(epoch_day: i64) -> Result<Date> {
-    let beyond = |e| {
+    calendar::date_of(epoch_day).ok_or_else(|| {
         tillhouse_model::Error::data(format!("day {epoch_day} after 1970 is beyond the calendar"))
-            .because(e)
-    };
-    let span = jiff::Span::new().try_days(epoch_day).map_err(beyond)?;
-    Date::constant(1970, 1, 1).checked_add(span).map_err(beyond)
+    })
 }
 
 /// A row's text, or what stands for none.

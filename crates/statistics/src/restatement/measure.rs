@@ -8,6 +8,7 @@ use crate::columns::{decimals, each_batch, integers, texts};
 use crate::definitions::{COLLECTED, COLLECTED_SQL, SOLD_SQL};
 use crate::facts::UNKNOWN;
 use jiff::civil::Date;
+use tillhouse_model::calendar;
 use tillhouse_model::{Error, ExactDecimal, Result};
 
 /// The figures of a restatement, in the order in which they are shown.
@@ -178,7 +179,9 @@ pub(super) async fn figures(
                 Ok::<_, Error>(RestatedHourFigure {
                     pipeline: pipeline.to_owned(),
                     hour,
-                    date: day(date)?,
+                    date: calendar::date_of(date).ok_or_else(|| {
+                        Error::data(format!("day {date} since 1970 cannot be written as a date"))
+                    })?,
                     currency: currencies.get(row).unwrap_or(UNKNOWN).to_owned(),
                     name,
                     unit: units.get(row).map(str::to_owned),
@@ -210,13 +213,4 @@ pub(super) async fn figures(
         Ok(())
     })
     .await
-}
-
-/// The day that many days after 1970-01-01.
-fn day(days: i64) -> Result<Date> {
-    let beyond = || Error::data(format!("day {days} since 1970 cannot be written as a date"));
-    let span = jiff::Span::new().try_days(days).map_err(|_| beyond())?;
-    jiff::civil::date(1970, 1, 1)
-        .checked_add(span)
-        .map_err(|_| beyond())
 }

@@ -27,8 +27,9 @@ use periods::PeriodSums;
 use run_pair::RunPairSession;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{ChangedRanges, RangeSet, RunRecord, Warehouse};
+use tillhouse_model::calendar::{HOUR, month_of_micros};
 use tillhouse_model::{Coverage, Error, Result, Window, WindowRead};
-use tillhouse_query::{QueryEngine, ScalarValue, zone::HOUR};
+use tillhouse_query::{QueryEngine, ScalarValue};
 
 /// More hours are not named one by one: the months they are in are read whole.
 const MOST_HOURS: usize = 5_000;
@@ -254,7 +255,7 @@ impl RestatementConditions {
         let Some(hours) = &self.hours else {
             return "TRUE".to_owned();
         };
-        let months: BTreeSet<String> = hours.iter().map(|hour| month_of(*hour)).collect();
+        let months: BTreeSet<String> = hours.iter().map(|hour| month_of_micros(*hour)).collect();
         let months = if months.is_empty() {
             "FALSE".to_owned()
         } else {
@@ -269,14 +270,6 @@ impl RestatementConditions {
             hours.join(", ")
         )
     }
-}
-
-/// The partition of an hour.
-fn month_of(hour: i64) -> String {
-    let date =
-        Timestamp::from_microsecond(hour).map(|hour| hour.to_zoned(jiff::tz::TimeZone::UTC).date());
-    date.map(|date| format!("{:04}-{:02}", date.year(), date.month()))
-        .unwrap_or_default()
 }
 
 /// Names of months as a list of SQL literals: digits and dashes only.

@@ -11,8 +11,8 @@ use crate::definitions::{self, COLLECTED_SQL};
 use crate::restated::{ChangedTransaction, TransactionVersion};
 use arrow::array::RecordBatch;
 use jiff::Timestamp;
+use tillhouse_model::calendar::HOUR;
 use tillhouse_model::{ExactDecimal, Result};
-use tillhouse_query::zone::HOUR;
 
 /// Those that weigh most, at most so many, and how many there are.
 pub(super) async fn changed(

@@ -24,9 +24,9 @@ use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::Arc;
+use tillhouse_model::calendar::HOUR;
 use tillhouse_model::table::{MONTH, OCCURRED_AT, PIPELINE, timestamp};
 use tillhouse_model::{Error, ErrorKind, FastMap, Result, ResultExt};
-use tillhouse_query::zone::HOUR;
 
 /// Rows in a batch of the result.
 const BATCH_ROWS: usize = 8_192;

@@ -21,9 +21,9 @@ use tillhouse_lake::{
     ChangedRanges, FactPartition, FactSnapshot, RangeSet, RangeTable, RowFilter, ScanRequest,
     SourceWatermarks, UnifiedRowStream, Warehouse,
 };
+use tillhouse_model::calendar::{HOUR, MonthNamer, midnight};
 use tillhouse_model::table::OCCURRED_AT;
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_query::zone::HOUR;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -455,26 +455,12 @@ fn times(batch: &RecordBatch) -> Result<Int64Array> {
 fn bounds(month: &str) -> Option<(i64, i64)> {
     let first: jiff::civil::Date = format!("{month}-01").parse().ok()?;
     let next = first.last_of_month().tomorrow().ok()?;
-    let micros = |date: jiff::civil::Date| {
-        Some(
-            date.to_zoned(jiff::tz::TimeZone::UTC)
-                .ok()?
-                .timestamp()
-                .as_microsecond(),
-        )
-    };
-    Some((micros(first)?, micros(next)?))
+    Some((midnight(first)?, midnight(next)?))
 }
 
 /// The partition an hour is in.
 fn month_of(hour: Option<i64>) -> String {
-    let Some(hour) = hour else {
-        return "none".to_owned();
-    };
-    let date = jiff::Timestamp::from_microsecond(hour)
-        .map(|hour| hour.to_zoned(jiff::tz::TimeZone::UTC).date());
-    date.map(|date| format!("{:04}-{:02}", date.year(), date.month()))
-        .unwrap_or_default()
+    MonthNamer::default().name_of(hour).to_owned()
 }
 
 #[cfg(test)]

@@ -31,8 +31,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 use tillhouse_lake::{ChangedRanges, ComparedColumns, RangeColumn, RangeTable, Warehouse};
 use tillhouse_model::Result;
+use tillhouse_model::calendar::HOUR;
 use tillhouse_model::table::{MONTH, OCCURRED_AT, PIPELINE, timestamp};
-use tillhouse_query::zone::HOUR;
 
 /// Raised when the roll-ups mean something else than before; they are then counted anew. 2: `without_amount`.
 const EDITION: u32 = 2;

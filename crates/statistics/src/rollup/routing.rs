@@ -6,8 +6,9 @@
 use super::{ARTICLES, PAYMENTS, ROLLUPS, RollupSpec, TRANSACTIONS};
 use crate::request::{CheckedRequest, HourGrouping};
 use tillhouse_model::Result;
+use tillhouse_model::calendar::{DAY, HOUR};
 use tillhouse_query::Session;
-use tillhouse_query::zone::{DAY, HOUR, Zone};
+use tillhouse_query::zone::Zone;
 
 /// Longer windows are not examined day by day for odd offsets: some 270 years.
 const MOST_DAYS: i64 = 100_000;

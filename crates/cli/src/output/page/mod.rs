@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use numbers::{amount, count, escaped, per_cent, quantity, share};
 use std::fmt::Write;
 use tillhouse_model::money::minor_digits;
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, ExactDecimal, Result, Window};
 use tillhouse_statistics::HourGrouping;
 use tillhouse_statistics::report::{
@@ -44,7 +45,7 @@ pub(crate) fn check_window(window: Window, hours: HourGrouping) -> Result<()> {
 /// The whole page.
 pub(crate) fn page(report: &StatisticsReport, heat: &[HeatMapCell]) -> String {
     let meta = &report.meta;
-    let zone = TimeZone::get(&meta.timezone).unwrap_or(TimeZone::UTC);
+    let zone = time_zone(&meta.timezone).unwrap_or(TimeZone::UTC);
     let title = format!(
         "{}, {}",
         if meta.perspective == "purchase" {

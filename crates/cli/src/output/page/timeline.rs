@@ -209,6 +209,7 @@ fn names(window: &Window, zone: &TimeZone) -> Vec<(i128, String)> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use tillhouse_model::time_zone::time_zone;
 
     fn window(from: &str, to: &str) -> Window {
         Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap()
@@ -223,7 +224,7 @@ mod tests {
 
     #[test]
     fn every_hour_of_the_window_is_a_point() {
-        let zone = TimeZone::get("Europe/Zurich").unwrap();
+        let zone = time_zone("Europe/Zurich").unwrap();
         // The day on which the clocks go back has 25 hours.
         let day = window("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z");
         let hours = [
@@ -252,7 +253,7 @@ mod tests {
 
     #[test]
     fn half_hour_zones_have_their_own_hours() {
-        let zone = TimeZone::get("Asia/Kolkata").unwrap();
+        let zone = time_zone("Asia/Kolkata").unwrap();
         let day = window("2025-12-31T18:30:00Z", "2026-01-01T18:30:00Z");
         for hours in [vec![hour("2026-01-01T00:00:00+05:30", 1)], vec![]] {
             let points = by_hour(&[], &day, &zone);
@@ -267,7 +268,7 @@ mod tests {
 
     #[test]
     fn long_windows_have_a_point_a_day() {
-        let zone = TimeZone::get("Europe/Zurich").unwrap();
+        let zone = time_zone("Europe/Zurich").unwrap();
         let year = window("2025-12-31T23:00:00Z", "2026-12-31T23:00:00Z");
         let hours = [
             hour("2026-12-31T23:00:00+01:00", 2),
