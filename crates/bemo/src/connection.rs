@@ -7,9 +7,8 @@ use crate::login::BemoLogin;
 use crate::sessions::BemoSource;
 use serde::Deserialize;
 use std::sync::{Arc, RwLock};
-use tillhouse_extract::request::HeaderName;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Credential, HttpClient, NameList, PathTemplate, Source,
+    AuthorizedClient, BaseUrl, Credential, HeaderName, HttpClient, NameList, PathTemplate, Source,
     SourceConnection, SourceLimits, TokenPrefix,
 };
 use tillhouse_model::{Error, ProblemList, Resource, Result};

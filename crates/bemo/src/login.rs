@@ -6,9 +6,8 @@
 use crate::error_envelope::{BemoErrorEnvelope, TOKEN_CODES};
 use async_trait::async_trait;
 use std::sync::{Arc, PoisonError, RwLock};
-use tillhouse_extract::request::HeaderName;
 use tillhouse_extract::{
-    Credential, HttpRefusal, HttpRequest, Login, Redactor, Token, TokenPrefix,
+    Credential, HeaderName, HttpRefusal, HttpRequest, Login, Redactor, Token, TokenPrefix,
 };
 use tillhouse_model::{Error, Result, Secret};
 

@@ -10,15 +10,13 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tillhouse_extract::http::ClientStats;
 use tillhouse_extract::paging::{
     self, FetchOutcome, NextPage, NumberedPage, PageNumbering, PagePosition,
 };
-use tillhouse_extract::request::HeaderName;
-use tillhouse_extract::source::{check_page, failed_stream, find_resource};
 use tillhouse_extract::{
-    AuthorizedClient, HttpOutcome, HttpRequest, HttpResponse, Page, PageStream, PathTemplate,
-    Source, envelope, origin, redact,
+    AuthorizedClient, ClientStats, HeaderName, HttpOutcome, HttpRequest, HttpResponse, Page,
+    PageStream, PathTemplate, Source, check_page, envelope, failed_stream, find_resource,
+    follow_link, redact_url,
 };
 use tillhouse_model::{Error, ReadBy, Resource, Result, Slice, Window};
 use url::Url;
@@ -150,7 +148,7 @@ impl BemoSessionList {
             .map_err(|e| {
                 e.at("source", SOURCE)
                     .at("account", &*self.account)
-                    .at("url", redact::url(&url))
+                    .at("url", redact_url(&url))
             })?;
         let page = Page {
             bytes,
@@ -203,7 +201,7 @@ impl BemoSessionList {
         }
         // Anything else would be taken for a path beside the list's.
         let is_link = link.starts_with(['/', '?']) || Url::parse(link).is_ok();
-        match is_link.then(|| origin::follow(&response.url, link)) {
+        match is_link.then(|| follow_link(&response.url, link)) {
             Some(Ok(url)) => NextPage::Link(url),
             Some(Err(error)) => {
                 self.elsewhere(&self.api.client().redactor().scrub(&error.to_string()))

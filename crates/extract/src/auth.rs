@@ -24,8 +24,7 @@ const REFUSED_FOR: Duration = Duration::from_secs(60);
 /// Login of one API.
 ///
 /// ```
-/// use tillhouse_extract::request::HeaderName;
-/// use tillhouse_extract::{HttpRequest, Login, Token};
+/// use tillhouse_extract::{HeaderName, HttpRequest, Login, Token};
 /// use tillhouse_model::{Result, Secret};
 ///
 /// /// A key that is sent as it is, in a header of its own.

@@ -87,7 +87,7 @@ struct RemainingLookups {
 }
 
 /// The pages of records that were asked for by id, in the order of their outcomes, and at the end the error that is left to tell.
-pub fn pages(
+pub fn record_pages(
     at: Arc<RecordEndpoint>,
     outcomes: impl Stream<Item = (String, RecordLookup)> + Send + 'static,
 ) -> PageStream {

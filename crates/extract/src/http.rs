@@ -290,7 +290,7 @@ impl HttpClient {
             error
                 .at("source", inner.source)
                 .at("resource", &*request.resource)
-                .at("url", redact::url(&request.url))
+                .at("url", redact::redact_url(&request.url))
         })
     }
 }
@@ -380,7 +380,7 @@ impl HttpClientInner {
                 source = self.source,
                 resource = &*request.resource,
                 method = %request.method,
-                url = redact::url(&request.url),
+                url = redact::redact_url(&request.url),
                 attempt,
                 status,
                 bytes,
@@ -391,7 +391,7 @@ impl HttpClientInner {
                 source = self.source,
                 resource = &*request.resource,
                 method = %request.method,
-                url = redact::url(&request.url),
+                url = redact::redact_url(&request.url),
                 attempt,
                 millis = started.elapsed().as_millis(),
                 error = %failure.error,
@@ -518,7 +518,7 @@ impl HttpClientInner {
             tracing::warn!(
                 source = self.source,
                 resource = &*request.resource,
-                url = redact::url(&request.url),
+                url = redact::redact_url(&request.url),
                 "the server gives no records and says: {}; it says so again and again, and its envelope that all is well",
                 refusal
                     .message
@@ -564,7 +564,7 @@ impl HttpClientInner {
         tracing::warn!(
             source = self.source,
             resource = &*request.resource,
-            url = redact::url(&request.url),
+            url = redact::redact_url(&request.url),
             total = range_total(status, headers),
             "the server answered {status}: it says itself that these records are not all"
         );
@@ -689,7 +689,7 @@ impl HttpClientInner {
 
     /// An address that a server named: without its query, and without its path where a secret stands in that.
     fn shown(&self, url: &Url) -> String {
-        let whole = redact::url(&redact::without_query(url));
+        let whole = redact::redact_url(&redact::without_query(url));
         if self.shared.redactor.knows(&whole) {
             self.shared.redactor.name(&origin::name(url))
         } else {
@@ -707,7 +707,7 @@ impl HttpClientInner {
             challenge: None,
             source: self.source,
             resource: request.resource.clone(),
-            url: redact::url(&request.url),
+            url: redact::redact_url(&request.url),
         }
     }
 

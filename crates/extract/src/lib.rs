@@ -19,51 +19,54 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-pub mod auth;
+mod auth;
 mod body;
-pub mod by_id;
-pub mod claim;
+mod by_id;
+mod claim;
 mod clock;
-pub mod credential;
-pub mod empty_messages;
+mod credential;
+mod empty_messages;
 pub mod envelope;
 mod envelope_error;
 mod gunzip;
-pub mod http;
-pub mod json_login;
-pub mod media_type;
-pub mod name_list;
+mod http;
+mod json_login;
+mod media_type;
+mod name_list;
 pub mod oauth2;
-pub mod origin;
+mod origin;
 pub mod paging;
-pub mod path_template;
+mod path_template;
 mod proxy;
-pub mod redact;
+mod redact;
 mod refusal_cause;
-pub mod request;
-pub mod retry;
-pub mod retry_after;
-pub mod source;
+mod request;
+mod retry;
+mod retry_after;
+mod source;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod throttle;
-pub mod token;
+mod token;
 
-pub use auth::{AuthorizedClient, Login, TokenCache};
-pub use by_id::{RecordEndpoint, RecordLookup};
+pub use auth::{AuthorizedClient, Login, TokenCache, TokenGrant};
+pub use by_id::{RecordEndpoint, RecordLookup, record_pages};
 pub use claim::ServerClaim;
 pub use credential::{Credential, stop_commands};
 pub use empty_messages::EmptyMessages;
 pub use http::{ClientStats, HttpClient};
-pub use json_login::JsonLogin;
+pub use json_login::{JsonLogin, LoginWording};
 pub use media_type::MediaTypes;
-pub use name_list::NameList;
-pub use origin::{BaseUrl, EndpointUrl};
+pub use name_list::{NameList, not_blank};
+pub use origin::{BaseUrl, EndpointUrl, check_path, follow_link, path_segment};
 pub use path_template::PathTemplate;
-pub use redact::Redactor;
+pub use redact::{Redactor, redact_url};
 pub use request::{
-    HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, ReportedFailure, StatusCode,
-    SuccessCheck,
+    ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, HttpOutcome, HttpRefusal, HttpRequest,
+    HttpResponse, Method, ReportedFailure, StatusCode, SuccessCheck,
 };
-pub use source::{Page, PageStream, ResourceLimits, Source, SourceConnection, SourceLimits};
+pub use source::{
+    Page, PageStream, ResourceLimits, Source, SourceConnection, SourceLimits, check_page,
+    failed_stream, find_resource, overlapping_window,
+};
 pub use token::{Token, TokenPrefix};

@@ -213,7 +213,7 @@ pub fn path_segment(id: &str) -> Result<String> {
 /// Target of a link that was found at `current`.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`], naming both origins, where it leaves the origin of `current`.
-pub fn follow(current: &Url, link: &str) -> Result<Url> {
+pub fn follow_link(current: &Url, link: &str) -> Result<Url> {
     let next = current
         .join(link)
         .map_err(|e| Error::protocol(format!("a paging link is not a URL: {e}")))?;
@@ -317,14 +317,14 @@ mod tests {
     fn links_stay_at_home() {
         let here = url("https://api.example.com/v1/list?page=1");
         assert_eq!(
-            follow(&here, "/v1/list?page=2").unwrap().as_str(),
+            follow_link(&here, "/v1/list?page=2").unwrap().as_str(),
             "https://api.example.com/v1/list?page=2"
         );
         assert_eq!(
-            follow(&here, "?page=2").unwrap().as_str(),
+            follow_link(&here, "?page=2").unwrap().as_str(),
             "https://api.example.com/v1/list?page=2"
         );
-        assert!(follow(&here, "https://api.example.com:443/v1/list").is_ok());
+        assert!(follow_link(&here, "https://api.example.com:443/v1/list").is_ok());
         for away in [
             "https://evil.example.com/v1",
             "http://api.example.com/v1",
@@ -332,7 +332,7 @@ mod tests {
             "//evil.example.com/",
             "data:x",
         ] {
-            let error = follow(&here, away).unwrap_err();
+            let error = follow_link(&here, away).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Protocol, "{away}");
             assert!(
                 error.to_string().contains("https://api.example.com"),

@@ -29,7 +29,7 @@ const LONGEST_NAME: usize = 60;
 const TOKEN_LENGTH: usize = 20;
 
 /// A URL without what may be secret: scheme, host, port, path, and the names of the query's keys.
-pub fn url(url: &Url) -> String {
+pub fn redact_url(url: &Url) -> String {
     let mut text = format!("{}{}", crate::origin::name(url), url.path());
     for (i, (key, _)) in url.query_pairs().enumerate().take(16) {
         text.push(if i == 0 { '?' } else { '&' });
@@ -226,7 +226,7 @@ mod tests {
             Url::parse("https://u:pw@api.example.com:8443/v1/list?token=hunter2&page[offset]=10")
                 .unwrap();
         assert_eq!(
-            url(&secret),
+            redact_url(&secret),
             "https://api.example.com:8443/v1/list?token&page[offset]"
         );
     }

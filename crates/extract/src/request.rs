@@ -138,7 +138,7 @@ impl fmt::Debug for HttpRequest {
             f,
             "Request({} {} for {})",
             self.method,
-            redact::url(&self.url),
+            redact::redact_url(&self.url),
             self.resource
         )
     }
@@ -191,7 +191,7 @@ impl fmt::Debug for HttpResponse {
             f,
             "Response({} from {}, {} bytes)",
             self.status,
-            redact::url(&self.url),
+            redact::redact_url(&self.url),
             self.bytes.len()
         )
     }

@@ -266,9 +266,8 @@ pub fn failed_stream(error: Error) -> PageStream {
 /// ```
 /// use futures::{StreamExt, stream};
 /// use std::sync::Arc;
-/// use tillhouse_extract::http::ClientStats;
 /// use tillhouse_extract::{
-///     BaseUrl, HttpClient, HttpRequest, Page, PageStream, Source, SourceConnection, SourceLimits, envelope, paging,
+///     BaseUrl, ClientStats, HttpClient, HttpRequest, Page, PageStream, Source, SourceConnection, SourceLimits, envelope, paging,
 /// };
 /// use tillhouse_model::{Resource, Result, Slice};
 ///

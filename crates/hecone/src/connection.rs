@@ -5,11 +5,9 @@
 use crate::transactions::HecOneSource;
 use serde::Deserialize;
 use std::sync::Arc;
-use tillhouse_extract::json_login::LoginWording;
-use tillhouse_extract::name_list::not_blank;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Credential, HttpClient, JsonLogin, PathTemplate, RecordEndpoint,
-    Source, SourceConnection, SourceLimits, TokenPrefix, origin,
+    AuthorizedClient, BaseUrl, Credential, HttpClient, JsonLogin, LoginWording, PathTemplate,
+    RecordEndpoint, Source, SourceConnection, SourceLimits, TokenPrefix, check_path, not_blank,
 };
 use tillhouse_model::{ProblemList, Resource, Result};
 
@@ -90,17 +88,14 @@ impl HecOnePaths {
     /// Checks them; the route of one transaction.
     fn check(&self) -> Result<PathTemplate> {
         let mut problems = ProblemList::default();
-        problems.keep(origin::check_path("connection.paths.login", &self.login));
-        let list = problems.keep(origin::check_path(
+        problems.keep(check_path("connection.paths.login", &self.login));
+        let list = problems.keep(check_path(
             "connection.paths.transactions",
             &self.transactions,
         ));
-        problems.keep(origin::check_path(
-            "connection.paths.statistics",
-            &self.statistics,
-        ));
+        problems.keep(check_path("connection.paths.statistics", &self.statistics));
         if let Some(refresh) = &self.refresh {
-            problems.keep(origin::check_path("connection.paths.refresh", refresh));
+            problems.keep(check_path("connection.paths.refresh", refresh));
         }
         let default = || format!("{}/{{id}}", self.transactions.trim_end_matches('/'));
         let one = self

@@ -10,12 +10,11 @@ use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use tillhouse_extract::envelope::{self, EnvelopeValue};
-use tillhouse_extract::http::ClientStats;
 use tillhouse_extract::paging::{self, FetchOutcome, OffsetPage, PageOffset};
-use tillhouse_extract::source::{check_page, failed_stream, find_resource};
 use tillhouse_extract::{
-    AuthorizedClient, HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Page, PageStream,
-    PathTemplate, RecordEndpoint, RecordLookup, ServerClaim, Source, by_id, redact,
+    AuthorizedClient, ClientStats, HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Page,
+    PageStream, PathTemplate, RecordEndpoint, RecordLookup, ServerClaim, Source, check_page,
+    failed_stream, find_resource, record_pages, redact_url,
 };
 use tillhouse_model::reconcile::{ProviderFigures, ReconcileAgainst};
 use tillhouse_model::{Error, Filter, ReadBy, Resource, Result, Slice, Window};
@@ -163,7 +162,7 @@ impl Source for HecOneSource {
                 || RecordLookup::Failed(Error::internal("the task that reads a record died"));
             async move { (id, task.await.unwrap_or_else(|_| died())) }
         });
-        by_id::pages(Arc::clone(&self.singles), outcomes.buffered(concurrency))
+        record_pages(Arc::clone(&self.singles), outcomes.buffered(concurrency))
     }
 
     fn reconcile_against(&self) -> ReconcileAgainst {
@@ -215,7 +214,7 @@ async fn one(api: &AuthorizedClient, id: &str, request: HttpRequest) -> RecordLo
     let records = match envelope::records(&bytes, RESOURCES[0].records_at, ID) {
         Ok(records) => records,
         Err(error) => {
-            return RecordLookup::Failed(error.at("source", SOURCE).at("url", redact::url(&url)));
+            return RecordLookup::Failed(error.at("source", SOURCE).at("url", redact_url(&url)));
         }
     };
     let (ours, strangers): (Vec<&[u8]>, Vec<&[u8]>) = records
@@ -224,7 +223,7 @@ async fn one(api: &AuthorizedClient, id: &str, request: HttpRequest) -> RecordLo
     if !strangers.is_empty() {
         tracing::warn!(
             source = SOURCE,
-            url = redact::url(&url),
+            url = redact_url(&url),
             strangers = strangers.len(),
             "an answer by id holds records of other ids, or of none; they are left out: check connection.paths.transaction"
         );

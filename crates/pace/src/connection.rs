@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tillhouse_extract::oauth2::ClientCredentials;
 use tillhouse_extract::{
     AuthorizedClient, BaseUrl, Credential, EndpointUrl, HttpClient, NameList, PathTemplate, Source,
-    SourceConnection, SourceLimits, origin,
+    SourceConnection, SourceLimits, check_path,
 };
 use tillhouse_model::{Error, ProblemList, ReadBy, Resource, Result};
 
@@ -127,7 +127,7 @@ impl PaceConnection {
             &self.paths.partner,
             example,
         ));
-        problems.keep(origin::check_path(
+        problems.keep(check_path(
             "connection.paths.transactions",
             &self.paths.transactions,
         ));

@@ -8,15 +8,13 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use tillhouse_extract::envelope::{self, EnvelopeValue};
-use tillhouse_extract::http::ClientStats;
 use tillhouse_extract::paging::{
     self, FetchOutcome, NextPage, NumberedPage, PageNumbering, PagePosition,
 };
-use tillhouse_extract::request::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use tillhouse_extract::source::{check_page, failed_stream, find_resource, overlapping_window};
 use tillhouse_extract::{
-    AuthorizedClient, HttpOutcome, HttpRequest, HttpResponse, Page, PageStream, PathTemplate,
-    Source, redact,
+    ACCEPT, AuthorizedClient, CONTENT_TYPE, ClientStats, HeaderValue, HttpOutcome, HttpRequest,
+    HttpResponse, Page, PageStream, PathTemplate, Source, check_page, failed_stream, find_resource,
+    overlapping_window, redact_url,
 };
 use tillhouse_model::{Error, ReadBy, Resource, Result, Slice, Window};
 
@@ -159,7 +157,7 @@ impl PaceTransactionList {
             declared_total,
             records,
             next,
-        } = read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact::url(&url)))?;
+        } = read(&bytes).map_err(|e| e.at("source", SOURCE).at("url", redact_url(&url)))?;
         let page = Page {
             bytes,
             declared_total: declared_total.max(of_range),

@@ -9,11 +9,9 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_extract::json_login::LoginWording;
-use tillhouse_extract::name_list::not_blank;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Credential, HttpClient, JsonLogin, PathTemplate, Source,
-    SourceConnection, SourceLimits, TokenPrefix, origin,
+    AuthorizedClient, BaseUrl, Credential, HttpClient, JsonLogin, LoginWording, PathTemplate,
+    Source, SourceConnection, SourceLimits, TokenPrefix, check_path, not_blank,
 };
 use tillhouse_model::money::{PriceUnit, VatRateUnit};
 use tillhouse_model::{Error, ProblemList, Resource, Result, did_you_mean, time};
@@ -255,10 +253,10 @@ impl SourceConnection for SmartNowConnection {
                 .unwrap_or_else(|| default.into())
         };
         let (login, refresh) = (path(LOGIN, "/auth/login"), path(REFRESH, "/auth/refresh"));
-        problems.keep(origin::check_path("connection.paths.login", &login));
-        problems.keep(origin::check_path("connection.paths.refresh", &refresh));
+        problems.keep(check_path("connection.paths.login", &login));
+        problems.keep(check_path("connection.paths.refresh", &refresh));
         let summary = path(SUMMARY, "/revenuetransaction/summary");
-        problems.keep(origin::check_path("connection.paths.summary", &summary));
+        problems.keep(check_path("connection.paths.summary", &summary));
         let routes = ENDPOINTS
             .iter()
             .map(|endpoint| route(endpoint, &path(endpoint.name, endpoint.path)));

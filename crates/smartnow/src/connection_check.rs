@@ -14,8 +14,7 @@ use crate::endpoints::{self, ENDPOINTS, SmartNowEndpoint};
 use crate::source::{SmartNowSource, comparison_parameter, refusal_error};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tillhouse_extract::source::check_page;
-use tillhouse_extract::{HttpOutcome, HttpRequest, envelope};
+use tillhouse_extract::{HttpOutcome, HttpRequest, check_page, envelope};
 use tillhouse_model::money::{PriceUnit, VatRateUnit};
 use tillhouse_model::{Error, ExactDecimal, Result};
 

@@ -8,12 +8,10 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use tillhouse_extract::http::ClientStats;
 use tillhouse_extract::paging::{self, KeyPosition, KeyedFetch, KeyedListing};
-use tillhouse_extract::source::{failed_stream, find_resource, overlapping_window};
 use tillhouse_extract::{
-    AuthorizedClient, HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Page, PageStream,
-    PathTemplate, Source,
+    AuthorizedClient, ClientStats, HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Page,
+    PageStream, PathTemplate, Source, failed_stream, find_resource, overlapping_window,
 };
 use tillhouse_model::reconcile::{ProviderFigures, ReconcileAgainst};
 use tillhouse_model::{Error, Filter, ReadBy, Resource, Result, Slice, Window};

@@ -68,7 +68,7 @@ where
                     return Err(Error::protocol(
                         "a paging link leads back to a page that was read before",
                     )
-                    .at("url", crate::redact::url(&url)));
+                    .at("url", crate::redact::redact_url(&url)));
                 }
                 let (page, link) = match page.await?.into() {
                     FetchOutcome::Page(found) => found,
@@ -76,7 +76,7 @@ where
                 };
                 let next = link
                     .filter(|l| !l.is_empty())
-                    .map(|link| origin::follow(&url, &link))
+                    .map(|link| origin::follow_link(&url, &link))
                     .transpose()?;
                 let here = Some(hasher.hash_one(&url));
                 let next = next.map(|next| LinkCursor {

@@ -52,7 +52,7 @@ pub struct PagePosition {
 pub enum NextPage {
     /// No statement.
     Unknown,
-    /// A link within the origin, see [`crate::origin::follow`].
+    /// A link within the origin, see [`crate::origin::follow_link`].
     Link(Url),
     /// A link that is not followed, and may lead anywhere.
     Elsewhere,

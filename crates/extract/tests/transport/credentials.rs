@@ -136,7 +136,7 @@ async fn a_client_sends_nothing_to_another_server() {
     let elsewhere = away.client(limits()).url("/things").unwrap();
     let request = HttpRequest::get("things", elsewhere)
         .secret_header(
-            tillhouse_extract::request::HeaderName::from_static("authorization"),
+            tillhouse_extract::HeaderName::from_static("authorization"),
             &Secret::new("hunter2"),
         )
         .unwrap();

@@ -4,10 +4,9 @@
 
 use crate::scripted::{ScriptedServer, json, limits};
 use std::sync::Arc;
-use tillhouse_extract::json_login::LoginWording;
 use tillhouse_extract::{
-    AuthorizedClient, Credential, HttpClient, HttpOutcome, HttpRequest, JsonLogin, SourceLimits,
-    StatusCode, TokenPrefix,
+    AuthorizedClient, Credential, HttpClient, HttpOutcome, HttpRequest, JsonLogin, LoginWording,
+    SourceLimits, StatusCode, TokenPrefix,
 };
 use tillhouse_model::{ErrorKind, Secret};
 

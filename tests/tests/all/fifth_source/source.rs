@@ -7,12 +7,11 @@ use futures::{StreamExt, stream};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use std::sync::Arc;
-use tillhouse_extract::http::ClientStats;
 use tillhouse_extract::paging::FetchOutcome;
-use tillhouse_extract::request::HeaderName;
 use tillhouse_extract::{
-    AuthorizedClient, BaseUrl, Credential, HttpClient, HttpOutcome, HttpRequest, Login, Page,
-    PageStream, Source, SourceConnection, SourceLimits, Token, envelope, paging,
+    AuthorizedClient, BaseUrl, ClientStats, Credential, HeaderName, HttpClient, HttpOutcome,
+    HttpRequest, Login, Page, PageStream, Source, SourceConnection, SourceLimits, Token, envelope,
+    paging,
 };
 use tillhouse_model::{Error, ReadBy, Resource, Result, Secret, Slice, Window};
 use url::Url;

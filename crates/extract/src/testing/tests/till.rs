@@ -402,7 +402,7 @@ impl FlawedSource {
                     FetchOutcome::Page(found) => found,
                     FetchOutcome::Missing(error) => return Err(error),
                 };
-                let next = match next.map(|next| (origin::follow(&url, &next), next)) {
+                let next = match next.map(|next| (origin::follow_link(&url, &next), next)) {
                     // The kit's own client would refuse.
                     Some((Err(_), next)) if flaw == SourceFlaw::FollowsAnyLink => {
                         let asked = reqwest::Client::builder()
