@@ -18,7 +18,7 @@
 //! the 9th, so a gap there says nothing of the sales of the 9th and much about those of all days before.
 
 use crate::slice::ReadBy;
-use crate::time::{Window, merge_windows, subtract_windows};
+use crate::window::{Window, merge_windows, subtract_windows};
 use jiff::Timestamp;
 
 /// One reading of a window, to its end.

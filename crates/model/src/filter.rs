@@ -1,6 +1,6 @@
 //! Kendo UI filter descriptors: which records are meant, as HecOne's `filter` parameter and ours say it.
 //!
-//! Invariant: a [`Filter`] is well formed and within bounds, at most [`MAX_DEPTH`] deep and of at most [`MAX_NODES`] nodes, and a
+//! Invariant: a [`Filter`] is well formed and within bounds, at most [`Filter::MAX_DEPTH`] deep and of at most [`Filter::MAX_NODES`] nodes, and a
 //! number in it has every digit it was written with. Whether its fields exist is for whoever applies it to say.
 //!
 //! ```text
@@ -13,15 +13,10 @@
 
 use crate::did_you_mean::nearest;
 use crate::error::{Error, Result};
-use crate::money::ExactDecimal;
+use crate::exact_decimal::ExactDecimal;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 use std::fmt;
-
-/// Deepest nesting of a filter; a single test is 1 deep.
-pub const MAX_DEPTH: usize = 32;
-/// Most tests and composites in a filter.
-pub const MAX_NODES: usize = 1_000;
 
 /// A filter descriptor, or a composite of some.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -178,6 +173,11 @@ impl fmt::Display for FilterOperator {
 }
 
 impl Filter {
+    /// Deepest nesting of a filter; a single test is 1 deep.
+    pub const MAX_DEPTH: usize = 32;
+    /// Most tests and composites that a filter may hold.
+    pub const MAX_NODES: usize = 1_000;
+
     /// Reads a descriptor.
     ///
     /// Errors with [`crate::ErrorKind::Config`], saying where (`filters[1].operator`), what is wrong and what there is. The message
@@ -238,14 +238,15 @@ struct FilterParser {
 impl FilterParser {
     fn node(&mut self, raw: &RawValue, depth: usize, at: &str) -> Result<Filter> {
         self.nodes += 1;
-        if depth > MAX_DEPTH || self.nodes > MAX_NODES {
-            let what = if depth > MAX_DEPTH {
-                format!("the filter is more than {MAX_DEPTH} deep")
+        if depth > Filter::MAX_DEPTH || self.nodes > Filter::MAX_NODES {
+            let what = if depth > Filter::MAX_DEPTH {
+                format!("the filter is more than {} deep", Filter::MAX_DEPTH)
             } else {
-                format!("the filter has more than {MAX_NODES} nodes")
+                format!("the filter has more than {} nodes", Filter::MAX_NODES)
             };
+            let (depth, nodes) = (Filter::MAX_DEPTH, Filter::MAX_NODES);
             return Err(Error::config(what).hint(format!(
-                "At most {MAX_DEPTH} levels and {MAX_NODES} tests and composites together; composites of the same logic can be joined into one."
+                "At most {depth} levels and {nodes} tests and composites together; composites of the same logic can be joined into one."
             )));
         }
         if !raw.get().starts_with('{') {

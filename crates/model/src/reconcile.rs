@@ -3,7 +3,7 @@
 //! Invariant: a figure says which part, currency, unit and label it is about; two figures of one kind are about the same thing
 //! exactly where these are equal.
 
-use crate::money::ExactDecimal;
+use crate::exact_decimal::ExactDecimal;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a slice names everything a request depends on, so that fetching the same slice twice asks the same question.
 
-use crate::time::Window;
+use crate::window::Window;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 

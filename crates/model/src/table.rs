@@ -3,7 +3,8 @@
 //! Invariant: a [`TableSpec`] is complete and consistent. Every path it names exists, every key column is required and open
 //! or pseudonymised, every decimal fits Arrow's Decimal128; whoever holds one needs no further check.
 
-use crate::money::{ExactDecimal, PriceUnit, VatRateUnit};
+use crate::exact_decimal::ExactDecimal;
+use crate::money::{PriceUnit, VatRateUnit};
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{RejectRow, RunRecord, SliceRow, Warehouse};
-use tillhouse_model::time::merge_windows;
+use tillhouse_model::merge_windows;
 use tillhouse_model::{Coverage, CoverageGap, ReadBy, Result, Window};
 use tillhouse_query::{ScalarValue, Session};
 

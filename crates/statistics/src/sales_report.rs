@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tillhouse_model::period::PeriodRequest;
+use tillhouse_model::PeriodRequest;
 use tillhouse_model::{CivilPeriod, Error, ExactDecimal, Result, Window};
 
 /// A report: SmartNow's answer as it is, and whether it may be trusted.

@@ -5,7 +5,8 @@
 use super::find;
 use super::odcs::OdcsValue;
 use super::problems::{ContractProblems, unknown};
-use crate::money::{ExactDecimal, PriceUnit, VatRateUnit};
+use crate::exact_decimal::ExactDecimal;
+use crate::money::{PriceUnit, VatRateUnit};
 use crate::table::{
     AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, LocalTimeRule, PresenceRule,
     PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck, StateRule, SumRule,

@@ -3,10 +3,8 @@
 //! Invariant: no error shows a value somebody asked for.
 
 use proptest::prelude::*;
-use tillhouse_model::filter::{
-    Filter, FilterOperand, FilterOperator, FilterTest, MAX_DEPTH, MAX_NODES,
-};
 use tillhouse_model::{ErrorKind, ExactDecimal};
+use tillhouse_model::{Filter, FilterOperand, FilterOperator, FilterTest};
 
 fn test(field: &str, operator: FilterOperator, value: FilterOperand) -> Filter {
     Filter::Test(FilterTest {
@@ -212,15 +210,24 @@ fn wide(nodes: usize) -> String {
 
 #[test]
 fn depth_and_size_are_bounded() {
-    assert_eq!(Filter::parse(&nested(MAX_DEPTH)).unwrap().tests().len(), 1);
     assert_eq!(
-        Filter::parse(&wide(MAX_NODES)).unwrap().tests().len(),
-        MAX_NODES - 1
+        Filter::parse(&nested(Filter::MAX_DEPTH))
+            .unwrap()
+            .tests()
+            .len(),
+        1
+    );
+    assert_eq!(
+        Filter::parse(&wide(Filter::MAX_NODES))
+            .unwrap()
+            .tests()
+            .len(),
+        Filter::MAX_NODES - 1
     );
     for (json, words) in [
-        (nested(MAX_DEPTH + 1), "more than 32 deep"),
+        (nested(Filter::MAX_DEPTH + 1), "more than 32 deep"),
         (nested(100_000), "more than 32 deep"),
-        (wide(MAX_NODES + 1), "more than 1000 nodes"),
+        (wide(Filter::MAX_NODES + 1), "more than 1000 nodes"),
     ] {
         let error = Filter::parse(&json).unwrap_err();
         assert!(error.message().contains(words), "{error}");

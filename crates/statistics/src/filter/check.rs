@@ -7,9 +7,9 @@
 use super::fields::{FilterField, FilterFieldType, find};
 use crate::clock;
 use std::cmp::Ordering;
-use tillhouse_model::filter::{FilterOperand, FilterOperator, FilterTest};
 use tillhouse_model::table::ValueNormalisation;
 use tillhouse_model::{Error, ExactDecimal, Filter, PseudonymKey, Result};
+use tillhouse_model::{FilterOperand, FilterOperator, FilterTest};
 use tillhouse_query::zone::Zone;
 
 /// Node of a checked filter.

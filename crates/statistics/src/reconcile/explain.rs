@@ -12,9 +12,9 @@ use jiff::{SignedDuration, ToSpan};
 use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_model::filter::{FilterOperand, FilterOperator, FilterTest};
 use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};
 use tillhouse_model::{ExactDecimal, Filter, Result, Window};
+use tillhouse_model::{FilterOperand, FilterOperator, FilterTest};
 use tillhouse_query::Session;
 
 /// A window that was compared, for one tenant.

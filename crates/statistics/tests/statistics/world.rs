@@ -15,11 +15,11 @@ use proptest::prelude::*;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
-use tillhouse_model::filter::{Filter, FilterOperand, FilterOperator, FilterTest};
 use tillhouse_model::table::ValueNormalisation;
 use tillhouse_model::{
     ColumnClass, ColumnKind, ExactDecimal, PseudonymKey, Secret, TableSpec, contract,
 };
+use tillhouse_model::{Filter, FilterOperand, FilterOperator, FilterTest};
 use tillhouse_query::{QueryEngine, QueryEngineOptions, Session};
 
 /// The project's key in these tests.
