@@ -67,11 +67,7 @@ pub(crate) fn content_hash(
 }
 
 /// True if two rows of a column mean the same.
-pub(crate) fn is_same(
-    field: &FieldPlan,
-    column: &ColumnBuilder,
-    (one, other): (usize, usize),
-) -> bool {
+pub(crate) fn is_same(field: &FieldPlan, column: &ColumnBuilder, one: usize, other: usize) -> bool {
     let fed = |row| {
         let mut bytes = Vec::new();
         if column.valid.get(row) {

@@ -86,7 +86,7 @@ impl KnownRecords {
             let mut said = ColumnBuilder::new(field, &mut [].iter());
             append(field, &mut said, column, row)?;
             column.truncate(row);
-            complete(field, column, (&said, 0), Some((array.as_ref(), *known)))?;
+            complete(field, column, &said, 0, Some((array.as_ref(), *known)))?;
         }
         Ok(true)
     }
@@ -165,7 +165,8 @@ fn says_nothing(field: &FieldPlan, column: &ColumnBuilder, row: usize) -> bool {
 fn complete(
     field: &FieldPlan,
     out: &mut ColumnBuilder,
-    (said, row): (&ColumnBuilder, usize),
+    said: &ColumnBuilder,
+    row: usize,
     known: Option<KnownValue<'_>>,
 ) -> ReadResult {
     let Some((array, known_row)) = known else {
@@ -184,7 +185,7 @@ fn complete(
                 let known = parent
                     .column_by_name(&field.name)
                     .map(|array| (array.as_ref(), known_row));
-                complete(field, column, (said, row), known)?;
+                complete(field, column, said, row, known)?;
             }
         }
         (
@@ -203,7 +204,8 @@ fn complete(
                 complete(
                     element,
                     elements,
-                    (said, row),
+                    said,
+                    row,
                     same.map(|at| (known.as_ref(), at)),
                 )?;
             }

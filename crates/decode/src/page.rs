@@ -14,6 +14,7 @@ use crate::record::{JsonRecordReader, MISSING};
 use crate::redact::redact;
 use crate::rules::RuleChecker;
 use crate::scan::{unescape, value_kind};
+use crate::warnings::WarningCheckpoint;
 use crate::{DecodedPage, Reject};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, TimestampMicrosecondArray};
 use arrow::buffer::Buffer;
@@ -210,7 +211,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         Ok(())
     }
 
-    fn record(&mut self, first: u8, warned: (usize, u64)) -> ReadResult {
+    fn record(&mut self, first: u8, warned: WarningCheckpoint) -> ReadResult {
         self.walker.path.clear();
         self.walker.extra.clear();
         self.walker.unread_times.clear();
@@ -289,7 +290,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
     fn reject(
         &mut self,
         start: usize,
-        warned: (usize, u64),
+        warned: WarningCheckpoint,
         field: String,
         reason: String,
     ) -> ReadResult {

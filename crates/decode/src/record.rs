@@ -405,7 +405,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         if let Some(distinct) = &field.distinct
             && elements.valid.len() > start + 1
         {
-            self.keep_last(field, (element, distinct), elements, start);
+            self.keep_last(field, element, distinct, elements, start);
         }
         Ok(())
     }
@@ -429,7 +429,8 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
     fn keep_last(
         &mut self,
         field: &FieldPlan,
-        (element, distinct): (&FieldPlan, &ElementIdentity),
+        element: &FieldPlan,
+        distinct: &ElementIdentity,
         elements: &mut ColumnBuilder,
         start: usize,
     ) {
@@ -458,7 +459,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                     place.insert(row);
                 }
                 Entry::Occupied(later) => {
-                    out.push((row, hash::is_same(element, elements, (row, *later.get()))))
+                    out.push((row, hash::is_same(element, elements, row, *later.get())))
                 }
             }
         }

@@ -24,6 +24,13 @@ pub(crate) struct PageWarnings {
     unkept: u64,
 }
 
+/// Number of warnings at some moment, to come back to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WarningCheckpoint {
+    kept: usize,
+    unkept: u64,
+}
+
 impl PageWarnings {
     pub(crate) fn push(&mut self, field: String, rule: &str, original: &[u8]) {
         self.add(field, rule, excerpt(original, MAX_ORIGINAL));
@@ -49,19 +56,22 @@ impl PageWarnings {
     }
 
     /// Position among the warnings, to come back to.
-    pub(crate) fn checkpoint(&self) -> (usize, u64) {
-        (self.all.len(), self.unkept)
+    pub(crate) fn checkpoint(&self) -> WarningCheckpoint {
+        WarningCheckpoint {
+            kept: self.all.len(),
+            unkept: self.unkept,
+        }
     }
 
     /// Forgets the warnings since `mark`.
-    pub(crate) fn rewind(&mut self, mark: (usize, u64)) {
-        self.all.truncate(mark.0);
-        self.unkept = mark.1;
+    pub(crate) fn rewind(&mut self, mark: WarningCheckpoint) {
+        self.all.truncate(mark.kept);
+        self.unkept = mark.unkept;
     }
 
     /// Says whose warnings the ones since `mark` are.
-    pub(crate) fn sign(&mut self, mark: (usize, u64), key: &[u8]) {
-        for warning in self.all.iter_mut().skip(mark.0) {
+    pub(crate) fn sign(&mut self, mark: WarningCheckpoint, key: &[u8]) {
+        for warning in self.all.iter_mut().skip(mark.kept) {
             warning.key = String::from_utf8_lossy(key).into_owned();
         }
     }

@@ -81,7 +81,7 @@ impl PseudonymKey {
 /// Spellings that look alike give one form: full-width letters, an umlaut of one character or of two, blanks that do not break, blanks of
 /// no width, dashes of any length (Unicode's NFKC, and what it leaves of those). What is plain ASCII is only trimmed and
 /// folded as [`ValueNormalisation`] says, so that its pseudonyms are those of earlier versions.
-pub fn normalise(how: ValueNormalisation, value: &str) -> String {
+pub(crate) fn normalise(how: ValueNormalisation, value: &str) -> String {
     let kept = |value: &str, extra: &[char]| -> String {
         // Marks that have no character together with their letter go, whichever case the letter was in.
         value

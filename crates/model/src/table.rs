@@ -338,7 +338,7 @@ impl ColumnClass {
 /// Normal form of a personal value before it is hashed, so that spellings of one thing meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ValueNormalisation {
-    /// Surrounding white space goes. Whatever the kind, spellings that look alike are one: see [`crate::pseudonym::normalise`].
+    /// Surrounding white space goes. Whatever the kind, spellings that look alike are one.
     Text,
     /// Upper case; only letters and digits stay ("KA-XY 1" and "kaxy1" are one plate).
     Plate,

@@ -83,9 +83,9 @@ impl PacedSort {
         budget: SortBudget,
         first: RecordBatch,
         rest: SendableRecordBatchStream,
-        place: (usize, &Arc<TaskContext>),
+        partition: usize,
+        context: &Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let (partition, context) = place;
         let known = sort.downcast_ref::<SortExec>();
         let known = known.ok_or_else(|| internal_datafusion_err!("a sort is none"))?;
         let width = width(&first);
@@ -254,7 +254,7 @@ impl ExecutionPlan for PacedSort {
                     None => break RecordBatch::new_empty(input.schema()),
                 }
             };
-            Self::sorted(&sort, budget, first, input, (partition, &context))
+            Self::sorted(&sort, budget, first, input, partition, &context)
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(
             schema,

@@ -7,6 +7,7 @@
 use super::fields::{FilterField, FilterFieldType, find};
 use crate::clock;
 use std::cmp::Ordering;
+use std::ops::RangeInclusive;
 use tillhouse_model::table::ValueNormalisation;
 use tillhouse_model::{Error, ExactDecimal, Filter, PseudonymKey, Result};
 use tillhouse_model::{FilterOperand, FilterOperator, FilterTest};
@@ -242,15 +243,12 @@ fn compare(
                 order,
                 floor,
                 number.units < 0,
-                (-most, most),
+                -most..=most,
                 FilterValue::Decimal,
             ));
         }
         (FilterOperand::Number(number), FilterFieldType::Whole) => {
-            let (floor, range) = (
-                number.floor(0),
-                (i128::from(i64::MIN), i128::from(i64::MAX)),
-            );
+            let (floor, range) = (number.floor(0), i128::from(i64::MIN)..=i128::from(i64::MAX));
             let whole = |units: i128| FilterValue::Whole(i64::try_from(units).unwrap_or_default());
             return Ok(on_grid(field, order, floor, number.units < 0, range, whole));
         }
@@ -259,7 +257,7 @@ fn compare(
                 .map_err(|e| e.at("field", field.name))?
                 .as_nanosecond();
             let floor = Some((nanos.div_euclid(1000), nanos.rem_euclid(1000) == 0));
-            let range = (i128::from(i64::MIN), i128::from(i64::MAX));
+            let range = i128::from(i64::MIN)..=i128::from(i64::MAX);
             let micros =
                 |units: i128| FilterValue::Instant(i64::try_from(units).unwrap_or_default());
             return Ok(on_grid(field, order, floor, nanos < 0, range, micros));
@@ -291,9 +289,10 @@ fn on_grid(
     order: ComparisonOrder,
     floor: Option<(i128, bool)>,
     negative: bool,
-    (least, most): (i128, i128),
+    range: RangeInclusive<i128>,
     value: impl Fn(i128) -> FilterValue,
 ) -> FilterNode {
+    let (least, most) = range.into_inner();
     let (step, exact) = floor.unwrap_or((if negative { i128::MIN } else { i128::MAX }, false));
     // Every value there is lies above it, or every value lies below.
     let below_all = step < least;

@@ -69,10 +69,29 @@ pub(super) struct RollupMeasure {
     unit: &'static str,
     /// Column that rows are grouped by, beside hour, currency and unit.
     detail: &'static str,
-    /// The figure that counts rows, and the column it adds up.
-    rows: Option<(RestatedMeasure, &'static str)>,
-    /// The figure with digits after the point, the column it adds up, and how many digits.
-    sum: (RestatedMeasure, &'static str, u8),
+    /// The figure that counts rows.
+    rows: Option<SummedColumn>,
+    /// The figure with digits after the point.
+    sum: SummedColumn,
+}
+
+/// Figure that a column of a roll-up adds up to.
+#[derive(Clone, Copy)]
+struct SummedColumn {
+    figure: RestatedMeasure,
+    column: &'static str,
+    /// Digits after the point.
+    scale: u8,
+}
+
+impl SummedColumn {
+    const fn new(figure: RestatedMeasure, column: &'static str, scale: u8) -> Self {
+        Self {
+            figure,
+            column,
+            scale,
+        }
+    }
 }
 
 pub(super) const MEASURES: [RollupMeasure; 3] = [
@@ -82,8 +101,12 @@ pub(super) const MEASURES: [RollupMeasure; 3] = [
         condition: "TRUE",
         unit: "CAST(NULL AS VARCHAR)",
         detail: "site_key",
-        rows: Some((RestatedMeasure::Transactions, "transactions")),
-        sum: (RestatedMeasure::Amount, "amount", 4),
+        rows: Some(SummedColumn::new(
+            RestatedMeasure::Transactions,
+            "transactions",
+            0,
+        )),
+        sum: SummedColumn::new(RestatedMeasure::Amount, "amount", 4),
     },
     RollupMeasure {
         table: "hourly_payments",
@@ -92,7 +115,7 @@ pub(super) const MEASURES: [RollupMeasure; 3] = [
         unit: "CAST(NULL AS VARCHAR)",
         detail: "concat_ws('|', site_key, type, medium, scheme, entry_mode, function)",
         rows: None,
-        sum: (RestatedMeasure::Collected, "amount", 4),
+        sum: SummedColumn::new(RestatedMeasure::Collected, "amount", 4),
     },
     RollupMeasure {
         table: "hourly_articles",
@@ -101,7 +124,7 @@ pub(super) const MEASURES: [RollupMeasure; 3] = [
         unit: "coalesce(unit_measure, 'unknown')",
         detail: "concat_ws('|', site_key, product_key, name)",
         rows: None,
-        sum: (RestatedMeasure::Quantity, "quantity", 6),
+        sum: SummedColumn::new(RestatedMeasure::Quantity, "quantity", 6),
     },
 ];
 
@@ -113,10 +136,12 @@ impl RollupMeasure {
             unit,
             detail,
             rows,
-            sum: (_, sum, scale),
+            sum: SummedColumn {
+                column: sum, scale, ..
+            },
             ..
         } = self;
-        let rows = rows.map_or("0", |(_, column)| column);
+        let rows = rows.map_or("0", |rows| rows.column);
         let zero = format!("CAST(0 AS DECIMAL(28, {scale}))");
         let side = |run: &str, then: bool| {
             let sum = format!("coalesce({sum}, {zero})");
@@ -187,26 +212,26 @@ pub(super) async fn figures(
                     unit: units.get(row).map(str::to_owned),
                 })
             };
-            if let Some((name, _)) = measure.rows {
+            if let Some(rows) = measure.rows {
                 let [then, now] = counts
                     .each_ref()
                     .map(|count| i128::from(count.get(row).unwrap_or(0)));
                 take(
-                    figure(name)?,
+                    figure(rows.figure)?,
                     RestatedSums {
                         then,
                         now,
-                        scale: 0,
+                        scale: rows.scale,
                     },
                 )?;
             }
             let [then, now] = sums.each_ref().map(|sum| sum.get(row));
             take(
-                figure(measure.sum.0)?,
+                figure(measure.sum.figure)?,
                 RestatedSums {
                     then,
                     now,
-                    scale: measure.sum.2,
+                    scale: measure.sum.scale,
                 },
             )?;
         }

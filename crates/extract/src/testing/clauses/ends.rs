@@ -21,7 +21,8 @@ const READINGS: usize = 1 + crate::paging::REREADS;
 async fn faulty(
     bench: &ConformanceRun<'_>,
     asked: &TenantResource<'_>,
-    (window, page_size): (Window, u32),
+    window: Window,
+    page_size: u32,
     fault: Value,
 ) -> Result<(SliceReading, usize, u64), ClauseViolation> {
     let times = fault["times"].as_u64().unwrap_or(1);
@@ -57,7 +58,7 @@ pub async fn a_total_that_stays_wrong_is_an_error(subject: SourceUnderTest) -> C
         } = asked.say("undisturbed", bench.baseline(&asked).await)?;
         let everything = bench.server_records(&asked, None).await?;
         let fault = json!({"kind": "lie_total", "times": ALWAYS});
-        let (reading, sent, met) = faulty(&bench, &asked, (window, page_size), fault).await?;
+        let (reading, sent, met) = faulty(&bench, &asked, window, page_size, fault).await?;
         hold!(met > 0, "{name}: the server did not lie about its total");
         let Some(error) = &reading.error else {
             hold!(
@@ -164,7 +165,7 @@ pub async fn a_total_that_is_too_low_is_not_believed(subject: SourceUnderTest) -
             json!({"kind": "lie_total", "after": 1}),
         ] {
             let name = format!("{}, {fault}", asked.resource.name);
-            let (reading, sent, met) = faulty(&bench, &asked, (window, page_size), fault).await?;
+            let (reading, sent, met) = faulty(&bench, &asked, window, page_size, fault).await?;
             hold!(met > 0, "{name}: the server told its total as ever");
             reading
                 .is_complete(&truth, &everything)
@@ -200,7 +201,7 @@ pub async fn a_page_that_comes_again_is_found_out(subject: SourceUnderTest) -> C
         }
         let everything = bench.server_records(&asked, None).await?;
         let fault = json!({"kind": "repeat", "times": ALWAYS});
-        let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
+        let (reading, sent, _) = faulty(&bench, &asked, window, page_size, fault).await?;
         let kind = reading.error.as_ref().map(tillhouse_model::Error::kind);
         hold!(
             kind == Some(ErrorKind::Protocol),
@@ -240,7 +241,7 @@ pub async fn an_empty_page_in_the_middle_is_found_out(subject: SourceUnderTest) 
         let everything = bench.server_records(&asked, None).await?;
         for after in [0, 1, 2] {
             let fault = json!({"kind": "hole", "after": after});
-            let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
+            let (reading, sent, _) = faulty(&bench, &asked, window, page_size, fault).await?;
             let how = format!("request {} answered without its records", after + 1);
             asked.say(&how, reading.is_complete(&truth, &everything))?;
             let name = asked.resource.name;
@@ -274,7 +275,7 @@ pub async fn a_page_that_is_missing_once_is_asked_for_again(
         let everything = bench.server_records(&asked, None).await?;
         for (after, status) in [(1, 404), (2, 410), (3, 416)] {
             let fault = json!({"kind": "answer", "status": status, "body": "{}", "after": after});
-            let (reading, sent, _) = faulty(&bench, &asked, (window, page_size), fault).await?;
+            let (reading, sent, _) = faulty(&bench, &asked, window, page_size, fault).await?;
             let how = format!("request {} answered with {status}", after + 1);
             asked.say(&how, reading.is_complete(&truth, &everything))?;
             let name = asked.resource.name;
@@ -315,7 +316,7 @@ pub async fn a_success_that_says_that_it_failed_is_no_end(
                 json!({"kind": "answer", "body": body.to_string(), "headers": headers, "after": after, "times": times})
             };
             let how = format!("request {} answered with an error in a success", after + 1);
-            let (reading, ..) = faulty(&bench, &asked, (window, page_size), answer(1)).await?;
+            let (reading, ..) = faulty(&bench, &asked, window, page_size, answer(1)).await?;
             let held = if reading.error.is_some() {
                 reading.is_true(&everything)
             } else {
@@ -326,7 +327,7 @@ pub async fn a_success_that_says_that_it_failed_is_no_end(
                 continue;
             }
             let (reading, _, met) =
-                faulty(&bench, &asked, (window, page_size), answer(ALWAYS)).await?;
+                faulty(&bench, &asked, window, page_size, answer(ALWAYS)).await?;
             let name = asked.resource.name;
             let Some(error) = &reading.error else {
                 hold!(
@@ -431,7 +432,7 @@ pub async fn a_page_cut_short_with_a_total_of_its_own_is_no_end(
         let truth = bench.server_records(&asked, Some(window)).await?;
         let everything = bench.server_records(&asked, None).await?;
         let fault = json!({"kind": "page_total", "times": ALWAYS});
-        let (reading, _, met) = faulty(&bench, &asked, (window, 10 * CAP), fault).await?;
+        let (reading, _, met) = faulty(&bench, &asked, window, 10 * CAP, fault).await?;
         hold!(
             met > 0,
             "{}: the server told its total as ever",
@@ -466,7 +467,7 @@ pub async fn a_page_that_comes_again_once_is_read_over(subject: SourceUnderTest)
         }
         let everything = bench.server_records(&asked, None).await?;
         let fault = json!({"kind": "repeat", "times": 2});
-        let (reading, ..) = faulty(&bench, &asked, (window, page_size), fault).await?;
+        let (reading, ..) = faulty(&bench, &asked, window, page_size, fault).await?;
         asked.say(
             "the second page the same as the first, once",
             reading.is_complete(&truth, &everything),
@@ -503,7 +504,7 @@ pub async fn nothing_is_understood_however_it_is_said(subject: SourceUnderTest) 
             json!({"kind": "missing", "status": 416, "times": ALWAYS}),
         ] {
             let name = format!("{}, {fault}", asked.resource.name);
-            let (reading, ..) = faulty(&bench, &asked, (window, full), fault).await?;
+            let (reading, ..) = faulty(&bench, &asked, window, full, fault).await?;
             reading
                 .is_complete(&truth, &everything)
                 .map_err(|breach| breach.at(&name))?;
@@ -513,7 +514,7 @@ pub async fn nothing_is_understood_however_it_is_said(subject: SourceUnderTest) 
         {
             for kind in ["null_page", "no_content"] {
                 let fault = json!({"kind": kind, "times": ALWAYS});
-                let (reading, ..) = faulty(&bench, &asked, (empty, full), fault).await?;
+                let (reading, ..) = faulty(&bench, &asked, empty, full, fault).await?;
                 let held = reading
                     .ended_well()
                     .and_then(|()| reading.is_true(&everything));
