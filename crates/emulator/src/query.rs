@@ -2,6 +2,17 @@
 //!
 //! Invariant: what [`encode`] writes, [`decode`] reads back; bytes that are not UTF-8 are refused, not guessed.
 
+use percent_encoding::{
+    AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode,
+};
+
+/// All but RFC 3986's unreserved characters.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
 /// The pairs of a query string in their order; `+` is a blank, as in forms. `None` when an escape is broken.
 pub fn decode(query: &str) -> Option<Vec<(String, String)>> {
     query
@@ -16,20 +27,17 @@ pub fn decode(query: &str) -> Option<Vec<(String, String)>> {
 
 /// Percent-decodes one part.
 pub fn decode_part(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let digit = |b: Option<u8>| char::from(b?).to_digit(16);
-                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-                u8::try_from(high * 16 + low).ok()?
-            }
-            other => other,
-        });
+    let is_escape = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    // The library takes a broken escape for what it shows.
+    if !text.split('%').skip(1).all(is_escape) {
+        return None;
     }
-    String::from_utf8(bytes).ok()
+    let blanks = text.replace('+', " ");
+    let decoded = percent_decode_str(&blanks).decode_utf8().ok()?;
+    Some(decoded.into_owned())
 }
 
 /// Writes pairs as a query string.
@@ -39,24 +47,15 @@ pub fn encode(pairs: &[(String, String)]) -> String {
         if !text.is_empty() {
             text.push('&');
         }
-        encode_part(key, &mut text);
+        text.extend(encode_part(key));
         text.push('=');
-        encode_part(value, &mut text);
+        text.extend(encode_part(value));
     }
     text
 }
 
-fn encode_part(part: &str, text: &mut String) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in part.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            text.push(char::from(byte));
-        } else {
-            text.push('%');
-            text.push(char::from(HEX[usize::from(byte >> 4)]));
-            text.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-    }
+fn encode_part(part: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(part, ENCODED)
 }
 
 /// The last value of a key.
@@ -81,6 +80,10 @@ mod tests {
         assert_eq!(decode(&encode(&pairs)), Some(pairs));
         assert_eq!(decode("a=%zz"), None);
         assert_eq!(decode("a=%ff"), None);
+        assert_eq!(decode("a=%4"), None);
+        assert_eq!(decode("a=%"), None);
+        assert_eq!(decode("a=%+41"), None);
+        assert_eq!(decode("a=%25%2b"), Some(vec![("a".into(), "%+".into())]));
         assert_eq!(
             decode("a=1+2&b&&c="),
             Some(vec![

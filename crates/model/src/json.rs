@@ -409,7 +409,7 @@ pub struct LoneSurrogate;
 /// Appends what a string with escapes means to `out`. The escapes are known to be well formed.
 pub fn unescape(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), LoneSurrogate> {
     let mut rest = bytes;
-    while let Some(slash) = rest.iter().position(|b| *b == b'\\') {
+    while let Some(slash) = memchr::memchr(b'\\', rest) {
         out.extend_from_slice(&rest[..slash]);
         let (kind, after) = rest[slash + 1..].split_first().ok_or(LoneSurrogate)?;
         rest = after;

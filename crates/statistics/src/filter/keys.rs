@@ -13,10 +13,9 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, ident,
 };
-use std::collections::HashSet;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use tillhouse_model::Result;
+use tillhouse_model::{FastSet, Result};
 use tillhouse_query::{Session, into_error};
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -26,7 +25,7 @@ const BYTES: usize = 36;
 /// A set of transaction keys.
 #[derive(Debug)]
 pub(crate) struct TransactionKeys {
-    hashes: HashSet<u128, BuildHasherDefault<FirstBitsHasher>>,
+    hashes: FastSet<u128>,
     room: MemoryReservation,
 }
 
@@ -36,7 +35,7 @@ impl TransactionKeys {
         let runtime = session.context().runtime_env();
         let room = MemoryConsumer::new("the filter's transactions").register(&runtime.memory_pool);
         Self {
-            hashes: HashSet::default(),
+            hashes: FastSet::default(),
             room,
         }
     }
@@ -73,23 +72,6 @@ impl TransactionKeys {
             signature,
         })
         .call(vec![ident("transaction_key")])
-    }
-}
-
-/// Hasher of something that is a hash already: takes its first bits.
-#[derive(Debug, Default)]
-struct FirstBitsHasher(u64);
-
-impl Hasher for FirstBitsHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes
-            .iter()
-            .take(8)
-            .fold(0, |bits, byte| bits << 8 | u64::from(*byte));
     }
 }
 
