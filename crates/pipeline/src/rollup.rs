@@ -8,7 +8,7 @@ use crate::context::RunContext;
 use crate::observer::RunEvent;
 use std::collections::BTreeMap;
 use std::time::Instant;
-use tillhouse_statistics::rollup::roll_up;
+use tillhouse_statistics::roll_up;
 
 /// The versions of the roll-ups that belong to these versions of the unified tables, by path. Some pipelines are counted anew.
 pub(crate) async fn versions(

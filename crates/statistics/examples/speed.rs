@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tillhouse_lake::{AsOf, RunRecord, SupersededRecords, UnifyStep, Warehouse, WarehouseLocation};
 use tillhouse_model::{TableSpec, Window, contract};
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
-use tillhouse_statistics::rollup::roll_up;
+use tillhouse_statistics::roll_up;
 use tillhouse_statistics::{StatisticsRequest, statistics, statistics_of_facts};
 
 const RUN: &str = "20260101T000000Z-aaaaaa";

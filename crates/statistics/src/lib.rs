@@ -37,21 +37,21 @@ pub mod reports;
 mod request;
 pub mod restated;
 mod restatement;
-pub mod rollup;
+mod rollup;
 pub mod sales_report;
 mod table_functions;
 mod uncounted_payments;
 
 pub use clock::parse_instant;
-pub use definitions::DEFINITIONS_VERSION;
 pub use filter::CheckedFilter;
 pub use growth_baseline::GrowthBaseline;
 pub use names::RequestedNames;
 pub use request::{HourGrouping, StatisticsRequest};
 pub use restatement::find_restatements;
-pub use rollup::AnswerSource;
+pub use rollup::{AnswerSource, roll_up};
 
 use crate::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport};
+use definitions::DEFINITIONS_VERSION;
 use request::CheckedRequest;
 use tillhouse_lake::Warehouse;
 use tillhouse_model::{Error, ErrorKind, Result};

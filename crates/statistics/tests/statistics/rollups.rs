@@ -19,7 +19,7 @@ use tillhouse_lake::{ChangedRanges, RangeSet, RunRecord, SupersededRecords, Unif
 use tillhouse_model::table::timestamp;
 use tillhouse_model::{Filter, contract};
 use tillhouse_query::Session;
-use tillhouse_statistics::rollup::roll_up;
+use tillhouse_statistics::roll_up;
 use tillhouse_statistics::{
     CheckedFilter, GrowthBaseline, HourGrouping, StatisticsRequest, statistics, statistics_of_facts,
 };
