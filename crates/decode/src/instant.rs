@@ -313,12 +313,15 @@ fn says_none(text: &[u8]) -> Option<InstantError> {
 }
 
 /// An instant of jiff's, which has nanoseconds.
+#[expect(
+    clippy::expect_used,
+    reason = "jiff's instants are within 10^18 microseconds of 1970"
+)]
 fn to_micros(instant: Timestamp) -> RoundedInstant {
     let nanos = instant.as_nanosecond();
     let (quotient, remainder) = (nanos.div_euclid(1000), nanos.rem_euclid(1000));
     let up = remainder > 500 || (remainder == 500 && quotient.rem_euclid(2) == 1);
-    // jiff's range is some 10^18 microseconds at most: it fits.
-    let micros = i64::try_from(quotient + i128::from(up)).unwrap_or(i64::MAX);
+    let micros = i64::try_from(quotient + i128::from(up)).expect("an instant within jiff's years");
     RoundedInstant {
         micros,
         rounded: remainder != 0,

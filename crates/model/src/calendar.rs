@@ -100,9 +100,13 @@ pub fn days_in(year: i32, month: u32) -> u32 {
 }
 
 /// Days from 1970-01-01 to a date.
+#[expect(
+    clippy::expect_used,
+    reason = "jiff's dates are within 10^7 days of 1970"
+)]
 pub fn epoch_day(date: Date) -> i32 {
     let days = date.duration_since(FIRST_DAY).as_hours() / 24;
-    i32::try_from(days).unwrap_or(if days < 0 { i32::MIN } else { i32::MAX })
+    i32::try_from(days).expect("a date within jiff's years")
 }
 
 /// The date so many days after 1970-01-01; `None` beyond the calendar.

@@ -184,10 +184,14 @@ fn states_hint() -> String {
 
 /// The first whole microsecond not before an instant: times in the tables are whole microseconds, so `t >= instant` and
 /// `t >= ceil_micros(instant)` say the same.
+#[expect(
+    clippy::expect_used,
+    reason = "jiff's instants are within 10^18 microseconds of 1970"
+)]
 fn ceil_micros(instant: jiff::Timestamp) -> i64 {
     let micros = instant.as_nanosecond().div_euclid(1000)
         + i128::from(instant.as_nanosecond().rem_euclid(1000) > 0);
-    i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
+    i64::try_from(micros).expect("an instant within jiff's years")
 }
 
 #[cfg(test)]

@@ -135,7 +135,11 @@ impl CheckedTotal {
 
     /// Sum and number of the values that are not null.
     fn of(&self, values: &ArrayRef) -> Result<(i128, u64)> {
-        let count = u64::try_from(values.len() - values.null_count()).unwrap_or(u64::MAX);
+        #[expect(
+            clippy::expect_used,
+            reason = "no platform has a usize of more than 64 bits"
+        )]
+        let count = u64::try_from(values.len() - values.null_count()).expect("a length");
         let fits = |sum: Option<i128>| sum.ok_or_else(|| does_not_fit(&self.data_type));
         let sum = match values.data_type() {
             DataType::Int64 => fits(sum_of(

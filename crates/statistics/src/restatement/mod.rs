@@ -98,7 +98,9 @@ pub async fn find_restatements(
         })
         .await?;
     }
-    restated.meta.hours_first_read = i64::try_from(first_read.len()).unwrap_or(i64::MAX);
+    #[expect(clippy::expect_used, reason = "no memory holds 2^63 hours")]
+    let hours_first_read = i64::try_from(first_read.len()).expect("a set that fits into memory");
+    restated.meta.hours_first_read = hours_first_read;
     if changed.is_empty() {
         return Ok(restated);
     }
