@@ -26,6 +26,7 @@ use std::sync::Arc;
 use tillhouse_emulator::EmulatedResponse;
 use tillhouse_emulator::control::{instant, pairs, record};
 use tillhouse_emulator::query::last;
+use tillhouse_model::time_zone::time_zone;
 
 /// The routes below.
 pub(crate) fn router(hecone: Arc<EmulatedHecOne>, bemo: Arc<EmulatedBemo>) -> Router {
@@ -89,7 +90,7 @@ fn question(pairs: &[(String, String)]) -> Result<HecOneStatisticsQuery, String>
     }
     if let Some(zone) = last(pairs, "timezone").filter(|zone| *zone != "UTC") {
         asked.timezone =
-            jiff::tz::TimeZone::get(zone).map_err(|_| format!("there is no time zone {zone:?}"))?;
+            time_zone(zone).ok_or_else(|| format!("there is no time zone {zone:?}"))?;
     }
     Ok(asked)
 }

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, Result};
 
 /// A record's id: nearly always a UUID, but tests may put anything.
@@ -329,7 +330,7 @@ impl HecOneRecordStore {
             .site
             .as_ref()
             .and_then(|s| s.timezone.as_deref())
-            .and_then(|name| jiff::tz::TimeZone::get(name).ok())
+            .and_then(time_zone)
             .unwrap_or(jiff::tz::TimeZone::UTC);
         let now = super::receipts::local_timestamp(&zone, self.clock.as_second());
         states::settle(&mut transaction, &now);

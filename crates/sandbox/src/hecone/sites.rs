@@ -4,6 +4,7 @@
 
 use crate::random::{RandomStream, uuid_text};
 use jiff::tz::TimeZone;
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, Result};
 
 /// Category of a site: what it sells, which decides its rhythm too.
@@ -407,20 +408,15 @@ pub(crate) struct MerchantDirectory {
 }
 
 impl MerchantDirectory {
-    /// The map of a seed. Errors with [`tillhouse_model::ErrorKind::Config`] when the machine has no time zone data.
+    /// The map of a seed.
     pub(crate) fn new(seed: u64) -> Result<Self> {
         let mut random = RandomStream::new(seed, u64::MAX);
         let mandators: Vec<String> = (0..3).map(|_| uuid_text(random.uuid())).collect();
         let product_ids = PRODUCTS.iter().map(|_| uuid_text(random.uuid())).collect();
         let mut sites = Vec::with_capacity(SITES.len());
         for SitePlan(mandator, name, code, timezone, street, city, money, trade, weight) in SITES {
-            let zone = TimeZone::get(timezone).map_err(|error| {
-                Error::config(format!(
-                    "this machine does not know the time zone {timezone}"
-                ))
-                .hint("Install the system's time zone data (tzdata).")
-                .because(error)
-            })?;
+            let zone = time_zone(timezone)
+                .ok_or_else(|| Error::internal(format!("no time zone is named {timezone}")))?;
             let (point_name, points) = match trade {
                 SiteCategory::Fuelling => ("Pump", 8),
                 SiteCategory::Charging => ("Charge point", 12),

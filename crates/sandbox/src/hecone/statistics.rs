@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 use std::collections::HashMap;
+use tillhouse_model::time_zone::time_zone;
 
 /// Request for statistics.
 #[derive(Debug, Clone)]
@@ -213,7 +214,7 @@ pub(crate) fn answer(
             .unwrap_or_default();
         let zone = zones
             .entry(zone.to_owned())
-            .or_insert_with(|| TimeZone::get(zone).ok());
+            .or_insert_with(|| time_zone(zone));
         sales.push(sale(&record, at, zone.as_ref()));
     }
     let oracle::OracleStatistics { data, counts, .. } = oracle::answer(&sales, &asked);

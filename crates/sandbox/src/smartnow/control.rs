@@ -19,6 +19,7 @@ use tillhouse_emulator::{
     EmulatedApi, EmulatedFault, EmulatedRequest, EmulatedResponse, FaultTarget, RecordMutation,
     RecordMutationKind, RecordSelection, no_resource, no_tenant,
 };
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, Result};
 
 impl EmulatedApi for EmulatedSmartNow {
@@ -277,7 +278,7 @@ fn copy(
         let zone = fields
             .get("timeZone")
             .and_then(Value::as_str)
-            .and_then(|name| TimeZone::get(name).ok());
+            .and_then(time_zone);
         let local = local_timestamp(&zone.unwrap_or(TimeZone::UTC), at);
         let utc = super::object::utc(at);
         for (name, value) in [

@@ -244,7 +244,7 @@ const GOING: i64 = FIRST + 12;
 /// A machine's id is on record from long before the stretch.
 pub(crate) const BEFORE: i64 = 400 * 86_400;
 
-/// The locations. Errors with [`tillhouse_model::ErrorKind::Config`] when the machine has no time zone data.
+/// The locations.
 pub(crate) fn locations() -> Result<Vec<SmartNowLocation>> {
     let make = |(index, plan): (usize, &'static LocationPlan)| {
         let LocationPlan(

@@ -45,8 +45,7 @@ const STREAM: u64 = 1 << 60;
 const COFFEES: u64 = 2;
 
 impl World {
-    /// The world of a seed, over [from, to), with `sessions` visits that are not for coffee. Errors with
-    /// [`tillhouse_model::ErrorKind::Config`] when the machine has no time zone data.
+    /// The world of a seed, over [from, to), with `sessions` visits that are not for coffee.
     pub(crate) fn new(seed: u64, from: Timestamp, to: Timestamp, sessions: u64) -> Result<Self> {
         let (fleets, vehicles) = fleet::make_fleets(seed);
         Ok(Self {

@@ -5,6 +5,7 @@
 use super::visits::VisitPurpose;
 use crate::decimal::Decimal;
 use jiff::tz::TimeZone;
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, Result};
 
 /// A product. Prices are in thousandths of EUR, gross, before the price level of the site is
@@ -288,7 +289,7 @@ const STOPS: &[WorldSitePlan] = &[
     ),
 ];
 
-/// The stops. Errors with [`tillhouse_model::ErrorKind::Config`] when the machine has no time zone data.
+/// The stops.
 pub(crate) fn make_sites() -> Result<Vec<WorldSite>> {
     STOPS
         .iter()
@@ -325,9 +326,5 @@ pub(crate) fn make_sites() -> Result<Vec<WorldSite>> {
 
 /// A time zone by its IANA name.
 pub(crate) fn zone(name: &str) -> Result<TimeZone> {
-    TimeZone::get(name).map_err(|error| {
-        Error::config(format!("this machine does not know the time zone {name}"))
-            .hint("Install the system's time zone data (tzdata).")
-            .because(error)
-    })
+    time_zone(name).ok_or_else(|| Error::internal(format!("no time zone is named {name}")))
 }
