@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tillhouse_decode::KnownRecords;
 use tillhouse_lake::SourceTable;
 use tillhouse_model::{Error, ErrorKind, Result, Slice};
+use tillhouse_statistics::definitions::OPEN_STATES_SQL;
 use tokio::sync::{mpsc, oneshot};
 
 /// So many records are completed at a time; of as many the last known versions are in memory.
@@ -56,7 +57,7 @@ impl OpenRecords {
         // What has no time cannot be found by the look-back either; it is followed for as long after it was last seen.
         let sql = format!(
             "SELECT _record_key, occurred_at FROM transactions \
-             WHERE pipeline = '{}' AND state IN ('created', 'pending', 'consumed') \
+             WHERE pipeline = '{}' AND {OPEN_STATES_SQL} \
              AND ((occurred_at >= {oldest} AND occurred_at < {lookback}) \
                   OR (occurred_at IS NULL AND _extracted_at >= {oldest})) ORDER BY _record_key",
             pipeline.name

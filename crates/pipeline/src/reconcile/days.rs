@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::reconcile::{
     ProviderFigure, ProviderFigures, ReconcileAgainst, StatisticsPart,
 };
+use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::Session;
 use tillhouse_statistics::reconcile::{
@@ -147,7 +148,7 @@ fn dates(asked: &ReconcileRequest, outcome: &mut PipelineReconciliation) -> (Dat
     let zone = asked
         .timezone
         .as_deref()
-        .and_then(|zone| TimeZone::get(zone).ok())
+        .and_then(time_zone)
         .unwrap_or(TimeZone::UTC);
     let of = |instant: jiff::Timestamp| instant.to_zoned(zone.clone()).datetime();
     let (from, to) = (of(asked.window.from()), of(asked.window.to()));
