@@ -229,12 +229,12 @@ pub fn follow_link(current: &Url, link: &str) -> Result<Url> {
 }
 
 /// True if two URLs have the same scheme, host and port.
-pub fn same(a: &Url, b: &Url) -> bool {
+pub(crate) fn same(a: &Url, b: &Url) -> bool {
     a.origin().is_tuple() && a.origin() == b.origin()
 }
 
 /// Scheme, host and port as text; never a user name, path or query.
-pub fn name(url: &Url) -> String {
+pub(crate) fn name(url: &Url) -> String {
     match url.port() {
         Some(port) => format!("{}://{}:{port}", url.scheme(), url.host_str().unwrap_or("")),
         None => format!("{}://{}", url.scheme(), url.host_str().unwrap_or("")),

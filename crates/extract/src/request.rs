@@ -5,9 +5,8 @@
 use crate::empty_messages::EmptyMessages;
 use crate::{envelope_error, redact, refusal_cause};
 use bytes::Bytes;
-pub use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
-};
+pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
+pub(crate) use reqwest::header::{AUTHORIZATION, HeaderMap};
 pub use reqwest::{Method, StatusCode};
 use std::fmt;
 use std::sync::Arc;

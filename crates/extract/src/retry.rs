@@ -12,7 +12,7 @@ use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Failure of one attempt, and whether another one may follow.
 #[derive(Debug)]
-pub struct AttemptFailure {
+pub(crate) struct AttemptFailure {
     /// Error to report if no attempt follows.
     pub error: Error,
     /// True if another attempt can help.
@@ -23,7 +23,7 @@ pub struct AttemptFailure {
 
 impl AttemptFailure {
     /// A failure that no waiting mends.
-    pub fn permanent(error: Error) -> Self {
+    pub(crate) fn permanent(error: Error) -> Self {
         Self {
             error: error.retryable(false),
             is_retryable: false,
@@ -32,7 +32,7 @@ impl AttemptFailure {
     }
 
     /// A failure that may be over soon.
-    pub fn transient(error: Error) -> Self {
+    pub(crate) fn transient(error: Error) -> Self {
         Self {
             error,
             is_retryable: true,
@@ -53,7 +53,7 @@ impl From<Error> for AttemptFailure {
 
 /// Number of attempts, and the longest pause between them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryPolicy {
+pub(crate) struct RetryPolicy {
     /// Attempts in all, at least one.
     pub attempts: usize,
     /// The longest pause a server may ask for.
@@ -68,7 +68,7 @@ const LONGEST: Duration = Duration::from_secs(30);
 impl RetryPolicy {
     /// Calls until it works, fails for good, or the attempts are used up. `call` gets the attempt's number, from 1; `before_retry`
     /// hears of every failure that another attempt follows, with the pause.
-    pub async fn run<T, Call, Fut>(
+    pub(crate) async fn run<T, Call, Fut>(
         &self,
         mut call: Call,
         mut before_retry: impl FnMut(&AttemptFailure, Duration),
@@ -138,7 +138,7 @@ fn too_long(asked: Duration, allowed: Duration) -> Error {
 
 /// True if a server with this status may answer better soon: it, or a gateway before it, is
 /// overloaded, out of order or slow.
-pub fn is_transient(status: StatusCode) -> bool {
+pub(crate) fn is_transient(status: StatusCode) -> bool {
     matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=504 | 507 | 509 | 520..=530 | 598 | 599)
 }
 

@@ -37,7 +37,11 @@ const SINCE_1970: f64 = 1e9;
 const FAR_AWAY: f64 = 1e14;
 
 /// Pause that an answer with this status asks for; `None` where it asks for none.
-pub fn retry_after(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(
+    status: StatusCode,
+    headers: &HeaderMap,
+    now: SystemTime,
+) -> Option<Duration> {
     let now = text(headers, DATE.as_str())
         .and_then(|date| httpdate::parse_http_date(date).ok())
         .unwrap_or(now);
