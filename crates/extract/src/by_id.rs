@@ -193,7 +193,7 @@ mod tests {
             "connection.paths.one",
             "/one/{id}",
         ));
-        let pages: Vec<_> = pages(at, outcomes).collect().await;
+        let pages: Vec<_> = record_pages(at, outcomes).collect().await;
         let text = |page: &tillhouse_model::Result<Page>| match page {
             Ok(page) => String::from_utf8_lossy(&page.bytes).into_owned(),
             Err(error) => format!("!{}", error.message()),
@@ -268,7 +268,9 @@ mod tests {
                         .into_iter()
                         .map(|outcome| ("id".to_owned(), outcome)),
                 );
-                pages(Arc::clone(&at), outcomes).collect::<Vec<_>>().await;
+                record_pages(Arc::clone(&at), outcomes)
+                    .collect::<Vec<_>>()
+                    .await;
             }
             let heard = ear.heard();
             let said = |line: &&str| {
