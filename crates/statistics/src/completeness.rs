@@ -23,7 +23,7 @@ pub(crate) struct AnswerCompleteness {
     pub(crate) rejects: i64,
 }
 
-/// Asks the ledger of every pipeline the request is about.
+/// Completeness by the bookkeeping of every pipeline that the request is about.
 pub(crate) async fn check_completeness(
     session: &Session,
     warehouse: &Warehouse,
@@ -119,7 +119,7 @@ struct TenantPipelines<'a> {
     pipelines: BTreeSet<String>,
 }
 
-/// The pipelines in whose records a tenant is named. Not every source is read tenant by tenant, so the ledger alone cannot tell.
+/// The pipelines in whose records a tenant is named. Not every source is read tenant by tenant, so slices alone cannot tell.
 async fn pipelines_of_tenant(session: &Session, tenant: &str) -> Result<BTreeSet<String>> {
     let mut homes = BTreeSet::new();
     if session.has_table("unified", "tenants").await? {
@@ -205,7 +205,7 @@ fn add_matching_pipelines(
     Ok(())
 }
 
-/// The judgement itself, on the ledger's rows.
+/// The assessment itself, on rows of the bookkeeping.
 ///
 /// A pipeline that was read for other tenants only holds nothing of the one asked about, and has no part in the answer: a mandator's sales
 /// are no less complete for what was read of a fleet's account. That needs another pipeline that knows the tenant: one that nobody
@@ -276,7 +276,7 @@ fn assess(
             );
             through.push(None);
         }
-        // In a run that notes by which time windows are read, a row without it is of a resource that is read whole. What a ledger of an
+        // In a run that notes by which time windows are read, a row without it is of a resource that is read whole. What slices of an
         // older version had in a name is no such note.
         let is_note =
             |row: &&&SliceRow| row.read_by.is_some() && (row.read_by, row.also_read_by) != OLD_NOTE;
@@ -469,7 +469,7 @@ mod tests {
         }
     }
 
-    fn judged(window: Window, tenant: Option<&str>, slices: Vec<SliceRow>) -> AnswerCompleteness {
+    fn assessed(window: Window, tenant: Option<&str>, slices: Vec<SliceRow>) -> AnswerCompleteness {
         let tenant = tenant.map(|id| TenantPipelines {
             id,
             pipelines: BTreeSet::new(),
@@ -492,13 +492,13 @@ mod tests {
             slice("sales", Some("b"), days(5, 10)),
             slice("logs", None, days(2, 8)),
         ];
-        let all = judged(days(3, 9), None, slices.clone());
+        let all = assessed(days(3, 9), None, slices.clone());
         assert_eq!(
             all.gaps,
             [gap("p", "logs", days(8, 9)), gap("p", "sales", days(4, 5))]
         );
         assert_eq!(all.data_through, Some(days(1, 4).to()));
-        let a = judged(days(3, 9), Some("a"), slices);
+        let a = assessed(days(3, 9), Some("a"), slices);
         assert_eq!(a.gaps, [gap("p", "logs", days(8, 9))]);
         assert_eq!(
             a.data_through,
@@ -545,7 +545,7 @@ mod tests {
             ),
             ("tills".to_owned(), vec![slice("sales", None, days(1, 10))]),
         ]);
-        let judged = |id: &str, homes: &[&str], slices: &BTreeMap<String, Vec<SliceRow>>| {
+        let assessed = |id: &str, homes: &[&str], slices: &BTreeMap<String, Vec<SliceRow>>| {
             let tenant = TenantPipelines {
                 id,
                 pipelines: homes.iter().map(|name| (*name).to_owned()).collect(),
@@ -561,7 +561,7 @@ mod tests {
         };
         let everything = |pipeline: &str| gap(pipeline, "*", days(1, 9));
 
-        let north = judged("north", &["tills"], &slices);
+        let north = assessed("north", &["tills"], &slices);
         assert_eq!(
             (north.gaps, north.data_through),
             (Vec::new(), Some(days(1, 10).to())),
@@ -569,12 +569,12 @@ mod tests {
         );
         // An account's own coverage counts, whether or not it has bought anything yet.
         for homes in [&["fleet"][..], &[]] {
-            let acme = judged("acme", homes, &slices);
+            let acme = assessed("acme", homes, &slices);
             assert_eq!(acme.gaps, [gap("fleet", "sessions", days(5, 9))]);
             assert_eq!(acme.data_through, Some(days(1, 5).to()));
         }
         // Nobody knows it: it may be an account that is yet to be read.
-        let new = judged("new", &[], &slices);
+        let new = assessed("new", &[], &slices);
         assert_eq!(
             (new.gaps, new.data_through),
             (vec![everything("fleet")], None)
@@ -584,7 +584,7 @@ mod tests {
             ("fleet".to_owned(), Vec::new()),
             ("tills".to_owned(), slices["tills"].clone()),
         ]);
-        let north = judged("north", &["tills"], &empty);
+        let north = assessed("north", &["tills"], &empty);
         assert_eq!(
             (north.gaps, north.data_through),
             (vec![everything("fleet")], None)
@@ -592,7 +592,7 @@ mod tests {
         // Of the pipelines asked about, none knows it.
         let fleet = BTreeMap::from([("fleet".to_owned(), slices["fleet"].clone())]);
         assert_eq!(
-            judged("north", &["tills"], &fleet).gaps,
+            assessed("north", &["tills"], &fleet).gaps,
             [everything("fleet")]
         );
     }
@@ -609,14 +609,14 @@ mod tests {
         for (asked, through) in [(days(3, 4), 6), (days(5, 7), 6), (days(8, 9), 10)] {
             let expected = Some(days(1, through).to());
             assert_eq!(
-                judged(asked, None, slices()).data_through,
+                assessed(asked, None, slices()).data_through,
                 expected,
                 "{asked}"
             );
         }
         // What begins with a gap was read up to nowhere, whatever was read after it.
         for asked in [days(1, 2), days(1, 9), days(6, 7), days(11, 12)] {
-            let answer = judged(asked, None, slices());
+            let answer = assessed(asked, None, slices());
             assert_eq!(
                 (answer.data_through, answer.gaps[0].window.from()),
                 (None, asked.from()),
@@ -641,20 +641,20 @@ mod tests {
             read_by: Some(ReadBy::ChangeTime),
             ..gap("p", "s", window)
         };
-        let first = judged(days(2, 4), None, read());
+        let first = assessed(days(2, 4), None, read());
         assert_eq!(
             (first.gaps, first.data_through),
             (vec![late(days(5, 7))], Some(days(4, 5).to()))
         );
-        assert_eq!(judged(days(6, 8), None, read()).gaps, [late(days(6, 7))]);
-        let last = judged(days(7, 8), None, read());
+        assert_eq!(assessed(days(6, 8), None, read()).gaps, [late(days(6, 7))]);
+        let last = assessed(days(7, 8), None, read());
         assert_eq!(
             (last.gaps, last.data_through),
             (vec![], Some(days(8, 20).to()))
         );
         // Nothing was read of it by the run that is asked.
         assert_eq!(
-            judged(days(2, 4), None, vec![changes(days(1, 15), None)]).gaps,
+            assessed(days(2, 4), None, vec![changes(days(1, 15), None)]).gaps,
             [late(days(15, 20))]
         );
     }
@@ -675,12 +675,12 @@ mod tests {
             both(again.clone()),
             both(changes(days(19, 20), None)),
         ];
-        let answer = judged(days(1, 19), None, rows);
+        let answer = assessed(days(1, 19), None, rows);
         assert_eq!(
             (answer.gaps, answer.data_through),
             (vec![], Some(days(19, 20).to()))
         );
-        let lacking = judged(days(1, 19), None, vec![both(first), both(again)]);
+        let lacking = assessed(days(1, 19), None, vec![both(first), both(again)]);
         let late = ReportedGap {
             read_by: Some(ReadBy::ChangeTime),
             ..gap("p", "s", days(19, 20))
@@ -706,18 +706,18 @@ mod tests {
             gap("p", "sales", days(5, 10)),
             gap("p", "users", days(15, 18)),
         ];
-        assert_eq!(judged(days(5, 18), None, rows).gaps, gaps);
-        // A ledger of an older version does not tell what is read whole, nor does what it had in a name.
+        assert_eq!(assessed(days(5, 18), None, rows).gaps, gaps);
+        // Bookkeeping of an older version does not tell what is read whole, nor does what it had in a name.
         let old = vec![
             whole("sales", 20),
             changes(days(17, 20), Some(ReadBy::EventTime)),
         ];
         assert_eq!(
-            judged(days(5, 18), None, old[..1].to_vec()).gaps,
+            assessed(days(5, 18), None, old[..1].to_vec()).gaps,
             [gap("p", "sales", days(5, 10))]
         );
         assert!(
-            judged(days(5, 18), None, old)
+            assessed(days(5, 18), None, old)
                 .gaps
                 .contains(&gap("p", "sales", days(5, 10)))
         );
@@ -734,7 +734,7 @@ mod tests {
             before(slice("sales", Some("b"), days(1, 8))),
             before(changes(days(3, 8), None)),
         ];
-        let all = judged(days(5, 15), None, rows.clone());
+        let all = assessed(days(5, 15), None, rows.clone());
         assert_eq!(
             (all.gaps, all.data_through),
             (vec![], Some(days(19, 20).to()))
@@ -744,7 +744,7 @@ mod tests {
             read_by: Some(ReadBy::ChangeTime),
             ..gap("p", "s", days(2, 3))
         };
-        assert_eq!(judged(days(2, 15), None, rows.clone()).gaps, [late]);
+        assert_eq!(assessed(days(2, 15), None, rows.clone()).gaps, [late]);
         // Where something failed, it may be this.
         let slices = BTreeMap::from([("p".to_owned(), rows)]);
         let partial = assess(
@@ -767,7 +767,7 @@ mod tests {
         let year = Window::new(t("2026-01-01T00:00:00Z"), t("2030-01-01T00:00:00Z")).unwrap();
         let (read_at, started) = (t("2026-01-20T00:30:00Z"), run().started_at);
         for row in [slice("s", None, year), changes(year, None)] {
-            let answer = judged(days(19, 25), None, vec![row.clone()]);
+            let answer = assessed(days(19, 25), None, vec![row.clone()]);
             assert_eq!(
                 (answer.gaps, answer.data_through),
                 (vec![], Some(read_at)),
@@ -778,17 +778,17 @@ mod tests {
                 Window::new(started, days(19, 25).to()).ok()
             );
             let later = Window::new(t("2029-01-01T00:00:00Z"), year.to()).unwrap();
-            let answer = judged(later, None, vec![row]);
+            let answer = assessed(later, None, vec![row]);
             assert_eq!((answer.gaps, answer.data_through), (vec![], Some(read_at)));
             assert_eq!(answer.still_to_come, Some(later));
         }
         assert_eq!(
-            judged(days(2, 20), None, vec![slice("s", None, days(1, 20))]).still_to_come,
+            assessed(days(2, 20), None, vec![slice("s", None, days(1, 20))]).still_to_come,
             None
         );
         // What nobody could read yet is no gap of a pipeline that has read nothing.
         assert_eq!(
-            judged(days(18, 25), None, vec![]).gaps,
+            assessed(days(18, 25), None, vec![]).gaps,
             [gap("p", "*", days(18, 20))]
         );
     }
@@ -799,7 +799,7 @@ mod tests {
             run_id: "20260121T000000Z-000000".into(),
             ..slice("s", None, days(1, 10))
         };
-        assert_eq!(judged(days(1, 10), None, vec![later]).gaps.len(), 1);
+        assert_eq!(assessed(days(1, 10), None, vec![later]).gaps.len(), 1);
         // A run that began before this one, but read its slice after this one had ended.
         let beside = SliceRow {
             run_id: "20260119T000000Z-000000".into(),
@@ -807,14 +807,14 @@ mod tests {
             ..slice("s", None, days(1, 10))
         };
         assert_eq!(
-            judged(days(1, 10), None, vec![beside.clone()]).data_through,
+            assessed(days(1, 10), None, vec![beside.clone()]).data_through,
             None
         );
         let before = SliceRow {
             read_at: t("2026-01-19T00:00:00Z"),
             ..beside
         };
-        assert!(judged(days(1, 10), None, vec![before]).gaps.is_empty());
+        assert!(assessed(days(1, 10), None, vec![before]).gaps.is_empty());
     }
 
     #[test]

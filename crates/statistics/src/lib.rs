@@ -4,15 +4,16 @@
 //! through a float on its way from the table to the JSON text.
 //!
 //! ```text
-//!   Request ─check─> Question ─┬─ facts     transactions of both windows: hours, sites, totals, meta's counts
-//!    └ filter, compare         ├─ articles  ┐ children: what hangs on a transaction
-//!                              ├─ payments  ┘    └─ bridge: collected + open = total
-//!                              └─ trust     the ledger: gaps, data_through, rejects
-//!                                   └─ ranking: sorted, labelled ─> report::StatisticsReport
+//!   StatisticsRequest ─> CheckedRequest (filter, growth_baseline) ─┬─ rollup::route  from the facts, or from their hourly sums?
+//!                                                                  ├─ facts         transactions of both windows: hours, sites, totals
+//!                                                                  ├─ articles  ┐   children: what hangs on a transaction
+//!                                                                  ├─ payments  ┘     └─ bridge: collected + open = total
+//!                                                                  └─ completeness  bookkeeping: gaps, data_through, rejects
+//!   facts, articles, payments ─ranking─> StatisticsFigures, and with completeness ─> report::StatisticsReport
 //! ```
 //!
-//! `rollup` adds the facts up hour by hour, and says which of the two a question is asked of. `restated` tells what changed between
-//! two runs, `reconcile` what differs from somebody else's figures.
+//! `rollup` adds the facts up hour by hour and keeps the sums; `restatement` tells what changed between two runs, `reconcile` what
+//! differs from somebody else's figures, `reports` holds SmartNow's reports over all sources.
 //!
 //! docs/statistics.md defines each figure for its readers; `definitions` is its code half.
 

@@ -61,7 +61,7 @@ pub struct RequestedNames<'a> {
 }
 
 impl RequestedNames<'_> {
-    /// Looks them all up in what a session reads, and tenants in the ledger too: one that has sold nothing yet is known once it was read.
+    /// Looks them all up in what a session reads, and tenants in the bookkeeping too: one that has sold nothing yet is known once it was read.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] at the first that is not there.
     pub async fn check(&self, session: &Session, warehouse: &Warehouse) -> Result<()> {

@@ -4,7 +4,7 @@
 //! are known when the query is planned, its figures are worked out when it runs: EXPLAIN asks the tables nothing.
 //!
 //! ```text
-//!   call (plan time, not async) ─> checked Request ─> StreamingTable ─run─> figures(sibling session) ─> one batch
+//!   call (plan time, not async) ─> CheckedRequest::new, for its errors ─> StreamingTable ─run─> figures(sibling session) ─> one batch
 //! ```
 //!
 //! docs/sql.md describes each function with an example that runs.

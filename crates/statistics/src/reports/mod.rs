@@ -4,13 +4,14 @@
 //! the asker's. Nothing here reads the clock: the date that relative periods count from comes with the request.
 //!
 //! ```text
-//!   ReportRequest ─check─> Scope ─┬─ revenue   transactions by currency, day, hour
+//!   ReportRequest ─> ReportScope ─┬─ zones     the window that a period is in the sites' own time zones
+//!                                 ├─ groups    whose members the sites and devices are
+//!                                 ├─ revenue   transactions by currency, day, hour
 //!                                 ├─ products ┐ children: what hangs on a transaction
 //!                                 ├─ payments ┘
 //!                                 ├─ shifts    payments and products between a shift's first and last sale
-//!                                 ├─ groups    whose members the sites and devices are
-//!                                 ├─ events    by code, on the clock of the event's site
-//!                                 └─ trust     the ledger's judgement of every period
+//!                                 └─ events    by code, on the clock of the event's site
+//!   ReportData, and the completeness of every period ─> sales_report::SalesReport
 //! ```
 //!
 //! docs/reports.md defines each report for its readers; keep it and this folder alike.
@@ -273,7 +274,7 @@ fn three_months(date: Date) -> Result<CivilPeriod> {
     CivilPeriod::days(from, date.tomorrow().map_err(beyond)?)
 }
 
-/// A report, with the ledger's judgement.
+/// A report, with the completeness of its periods.
 ///
 /// Errors with [`ErrorKind::Config`] when the request names something unknown, with [`ErrorKind::Query`] when the session does not
 /// read a published run.

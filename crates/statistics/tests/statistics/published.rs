@@ -1,4 +1,4 @@
-//! Statistics over a real warehouse: Delta tables by the real contracts, a published run, the ledger's gaps and rejects.
+//! Statistics over a real warehouse: Delta tables by the real contracts, a published run, the bookkeeping's gaps and rejects.
 //!
 //! Invariant: what was not published does not count, neither as a sale nor as read.
 
