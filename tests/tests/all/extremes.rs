@@ -3,6 +3,7 @@
 //! Invariant: nothing that was accepted stops a run. Whatever the amounts, quantities, rates and times of a record, its rows arrive, a derived
 //! value that fits no column is null and told with its record, and roll-ups, statistics and a rebuild work.
 
+use crate::published_rows::published_rows;
 use futures::{StreamExt, stream};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -246,29 +247,7 @@ impl CannedProject {
     }
 
     pub(crate) async fn rows(&self, query: &str) -> Vec<String> {
-        let session = self
-            .context
-            .engine
-            .open(&self.context.warehouse, &AsOf::Latest)
-            .await
-            .unwrap();
-        let batches = tillhouse_query::collect(session.query(query).await.unwrap())
-            .await
-            .unwrap();
-        let table = arrow::util::pretty::pretty_format_batches(&batches)
-            .unwrap()
-            .to_string();
-        let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);
-        lines
-            .map(|line| {
-                line.split('|')
-                    .map(str::trim)
-                    .collect::<Vec<_>>()
-                    .join(" ")
-                    .trim()
-                    .to_owned()
-            })
-            .collect()
+        published_rows(&self.context, query).await
     }
 
     async fn count(&self, table: &str) -> u64 {

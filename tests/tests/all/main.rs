@@ -36,6 +36,7 @@ mod power_loss;
 mod privacy;
 mod program;
 mod project;
+mod published_rows;
 mod python;
 mod readers;
 mod reconcile;

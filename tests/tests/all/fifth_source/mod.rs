@@ -6,6 +6,7 @@
 mod server;
 mod source;
 
+use crate::published_rows::published_rows;
 use jiff::Timestamp;
 use serde_json::json;
 use server::{API_KEY, WashbayServer};
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use tillhouse_extract::SourceConnection;
 use tillhouse_extract::testing::emulator::Emulator;
 use tillhouse_extract::testing::{PageLinks, ResourceUnderTest, SourceUnderTest};
-use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_lake::Warehouse;
 use tillhouse_pipeline::{
     NoopObserver, Project, RunContext, SourceEntry, SyncOptions, SyncRange, sync,
 };
@@ -122,32 +123,6 @@ async fn synced(context: &RunContext) -> (u64, u64) {
     (pipeline.new, pipeline.changed)
 }
 
-/// The rows of a query over the newest published run, each as its values.
-async fn rows(context: &RunContext, query: &str) -> Vec<String> {
-    let session = context
-        .engine
-        .open(&context.warehouse, &AsOf::Latest)
-        .await
-        .unwrap();
-    let batches = tillhouse_query::collect(session.query(query).await.unwrap())
-        .await
-        .unwrap();
-    let table = arrow::util::pretty::pretty_format_batches(&batches)
-        .unwrap()
-        .to_string();
-    let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);
-    lines
-        .map(|line| {
-            line.split('|')
-                .map(str::trim)
-                .collect::<Vec<_>>()
-                .join(" ")
-                .trim()
-                .to_owned()
-        })
-        .collect()
-}
-
 /// An amount of cents as the warehouse shows it.
 fn euros(cents: i64) -> String {
     format!("{}.{:02}00", cents / 100, cents % 100)
@@ -195,13 +170,13 @@ async fn it_is_synced_unified_and_asked_in_sql() {
         .collect();
     let by_site = "SELECT s.name, count(*), sum(t.amount) FROM transactions t JOIN sites s ON t.site_key = s.site_key \
                    GROUP BY 1 ORDER BY 1";
-    assert_eq!(rows(&context, by_site).await, halls);
+    assert_eq!(published_rows(&context, by_site).await, halls);
     let methods: Vec<String> = by_method
         .iter()
         .map(|(method, sum)| format!("{method} {}", euros(*sum)))
         .collect();
     assert_eq!(
-        rows(
+        published_rows(
             &context,
             "SELECT method, sum(amount) FROM payments GROUP BY 1 ORDER BY 1"
         )
@@ -210,7 +185,7 @@ async fn it_is_synced_unified_and_asked_in_sql() {
     );
     let plates = "SELECT count(*), count(DISTINCT license_plate) FROM transactions WHERE license_plate LIKE 'hmac1:%'";
     assert_eq!(
-        rows(&context, plates).await,
+        published_rows(&context, plates).await,
         [format!("{0} {0}", washes.len())]
     );
 
@@ -226,7 +201,7 @@ async fn it_is_synced_unified_and_asked_in_sql() {
     );
     let all: i64 = washes.values().map(|wash| wash.price_cents).sum();
     assert_eq!(
-        rows(
+        published_rows(
             &context,
             "SELECT sum(amount), sum(paid_amount) FROM transactions"
         )
@@ -234,9 +209,9 @@ async fn it_is_synced_unified_and_asked_in_sql() {
         [[euros(all + 1), euros(all + 1)].join(" ")]
     );
     let gone = "SELECT name FROM sites WHERE _deleted_at IS NOT NULL";
-    assert_eq!(rows(&context, gone).await, ["Hall 0"]);
+    assert_eq!(published_rows(&context, gone).await, ["Hall 0"]);
     assert_eq!(
-        rows(&context, "SELECT count(*) FROM washbay.washes").await,
+        published_rows(&context, "SELECT count(*) FROM washbay.washes").await,
         [(washes.len() + 1).to_string()]
     );
 }
