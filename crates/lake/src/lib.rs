@@ -21,6 +21,7 @@ mod scan;
 mod source;
 mod store;
 mod table_provider;
+mod typed_rows;
 mod unified;
 mod warehouse;
 
@@ -39,6 +40,7 @@ pub use source::package::PackagePage;
 pub use source::table::{LandedRows, LandingOptions, LandingSummary, PackageInfo, SourceTable};
 pub use store::counter::StoreRequests;
 pub use store::durable::{DiskEvent, DiskObserver};
+pub use typed_rows::{ColumnType, RowValue, encode_column};
 pub use unified::changed_ranges::{ChangedFiles, ComparedColumns};
 pub use unified::fact_scan::{FactPartition, FactSnapshot};
 pub use unified::step::{ResourceWatermark, SupersededRecords, UnifyStep};

@@ -11,10 +11,8 @@
 
 use crate::request::{CheckedRequest, HourGrouping, StatisticsRequest};
 use crate::{StatisticsFigures, figures};
-use arrow::array::{
-    ArrayRef, Decimal128Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::DataFusionError;
@@ -27,19 +25,20 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
+use tillhouse_lake::{ColumnType, RowValue, encode_column};
 use tillhouse_model::table::timestamp;
 use tillhouse_model::time::parse_instant;
 use tillhouse_model::time_zone::time_zone;
-use tillhouse_model::{Error, ExactDecimal, Result, Window};
+use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::zone::Zone;
 use tillhouse_query::{ScalarValue, Session};
 
 /// Digits after the point of amounts, as in the tables.
-const AMOUNT: i8 = 4;
+const AMOUNT: u8 = 4;
 /// Digits after the point of quantities, as in the tables.
-const QUANTITY: i8 = 6;
+const QUANTITY: u8 = 6;
 /// Digits after the point of growth.
-const GROWTH: i8 = 2;
+const GROWTH: u8 = 2;
 
 /// Makes the table functions known to a session.
 ///
@@ -61,28 +60,8 @@ pub(crate) fn register(session: &Session) {
 struct FigureTable {
     name: &'static str,
     /// Its columns after the currency.
-    columns: &'static [(&'static str, FigureColumnType)],
+    columns: &'static [(&'static str, ColumnType)],
     rows: fn(&StatisticsFigures, &mut FigureRows) -> Result<()>,
-}
-
-/// Type of a figure's column.
-#[derive(Clone, Copy)]
-enum FigureColumnType {
-    Text,
-    Count,
-    Time,
-    Decimal(i8),
-}
-
-impl FigureColumnType {
-    fn data_type(self) -> DataType {
-        match self {
-            Self::Text => DataType::Utf8,
-            Self::Count => DataType::Int64,
-            Self::Time => timestamp(),
-            Self::Decimal(scale) => DataType::Decimal128(38, scale),
-        }
-    }
 }
 
 macro_rules! ranking {
@@ -90,7 +69,7 @@ macro_rules! ranking {
         FigureTable {
             name: stringify!($name),
             columns: &[
-                (stringify!($label), FigureColumnType::Text),
+                (stringify!($label), ColumnType::Text),
                 (stringify!($value), $sort),
             ],
             rows: |figures, rows| {
@@ -99,8 +78,8 @@ macro_rules! ranking {
                         rows.push(
                             &entry.currency,
                             [
-                                FigureValue::from(row.$label.as_str()),
-                                FigureValue::from(row.$value),
+                                RowValue::from(row.$label.as_str()),
+                                RowValue::from(row.$value),
                             ],
                         );
                     }
@@ -115,20 +94,11 @@ macro_rules! headline {
     ($name:ident, $sort:expr) => {
         FigureTable {
             name: stringify!($name),
-            columns: &[
-                ("value", $sort),
-                ("growth", FigureColumnType::Decimal(GROWTH)),
-            ],
+            columns: &[("value", $sort), ("growth", ColumnType::Decimal(GROWTH))],
             rows: |figures, rows| {
                 for entry in &figures.data {
-                    let growth = entry
-                        .$name
-                        .growth
-                        .map_or(FigureValue::Null, FigureValue::from);
-                    rows.push(
-                        &entry.currency,
-                        [FigureValue::from(entry.$name.value), growth],
-                    );
+                    let growth = RowValue::from(entry.$name.growth);
+                    rows.push(&entry.currency, [RowValue::from(entry.$name.value), growth]);
                 }
                 Ok(())
             },
@@ -140,9 +110,9 @@ const FIGURES: &[FigureTable] = &[
     FigureTable {
         name: "hourly_transactions",
         columns: &[
-            ("hour", FigureColumnType::Text),
-            ("starts_at", FigureColumnType::Time),
-            ("transactions", FigureColumnType::Count),
+            ("hour", ColumnType::Text),
+            ("starts_at", ColumnType::Time),
+            ("transactions", ColumnType::Int),
         ],
         rows: |figures, rows| {
             for entry in &figures.data {
@@ -151,11 +121,11 @@ const FIGURES: &[FigureTable] = &[
                     let starts_at = row
                         .hour
                         .parse::<Timestamp>()
-                        .map_or(FigureValue::Null, FigureValue::Time);
+                        .map_or(RowValue::Null, RowValue::Time);
                     let cells = [
-                        FigureValue::from(row.hour.as_str()),
+                        RowValue::from(row.hour.as_str()),
                         starts_at,
-                        FigureValue::from(row.transactions),
+                        RowValue::from(row.transactions),
                     ];
                     rows.push(&entry.currency, cells);
                 }
@@ -167,48 +137,48 @@ const FIGURES: &[FigureTable] = &[
         payment_type_ranking,
         payment_type,
         amount,
-        FigureColumnType::Decimal(AMOUNT)
+        ColumnType::Decimal(AMOUNT)
     ),
     ranking!(
         payment_medium_ranking,
         payment_medium,
         amount,
-        FigureColumnType::Decimal(AMOUNT)
+        ColumnType::Decimal(AMOUNT)
     ),
     ranking!(
         payment_scheme_ranking,
         payment_scheme,
         amount,
-        FigureColumnType::Decimal(AMOUNT)
+        ColumnType::Decimal(AMOUNT)
     ),
     ranking!(
         payment_entry_mode_ranking,
         payment_entry_mode,
         amount,
-        FigureColumnType::Decimal(AMOUNT)
+        ColumnType::Decimal(AMOUNT)
     ),
     ranking!(
         payment_function_ranking,
         payment_function,
         amount,
-        FigureColumnType::Decimal(AMOUNT)
+        ColumnType::Decimal(AMOUNT)
     ),
     FigureTable {
         name: "article_quantities_ranking",
         columns: &[
-            ("unit_measure", FigureColumnType::Text),
-            ("article_name", FigureColumnType::Text),
-            ("quantity", FigureColumnType::Decimal(QUANTITY)),
+            ("unit_measure", ColumnType::Text),
+            ("article_name", ColumnType::Text),
+            ("quantity", ColumnType::Decimal(QUANTITY)),
         ],
         rows: |figures, rows| {
             for entry in &figures.data {
                 for unit in &entry.article_quantities_ranking {
                     for row in &unit.articles_quantities {
-                        let unit = FigureValue::from(unit.unit_measure.as_str());
+                        let unit = RowValue::from(unit.unit_measure.as_str());
                         let cells = [
                             unit,
-                            FigureValue::from(row.article_name.as_str()),
-                            FigureValue::from(row.quantity),
+                            RowValue::from(row.article_name.as_str()),
+                            RowValue::from(row.quantity),
                         ];
                         rows.push(&entry.currency, cells);
                     }
@@ -221,57 +191,29 @@ const FIGURES: &[FigureTable] = &[
         sites_amount_ranking,
         site_name,
         amount,
-        FigureColumnType::Decimal(AMOUNT)
+        ColumnType::Decimal(AMOUNT)
     ),
     ranking!(
         sites_transactions_ranking,
         site_name,
         transactions,
-        FigureColumnType::Count
+        ColumnType::Int
     ),
-    headline!(transactions_count, FigureColumnType::Count),
-    headline!(transactions_total_amount, FigureColumnType::Decimal(AMOUNT)),
+    headline!(transactions_count, ColumnType::Int),
+    headline!(transactions_total_amount, ColumnType::Decimal(AMOUNT)),
 ];
-
-/// One value of a figure's row.
-#[derive(Clone)]
-enum FigureValue {
-    Null,
-    Text(String),
-    Count(i64),
-    Time(Timestamp),
-    Exact(ExactDecimal),
-}
-
-impl From<&str> for FigureValue {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<i64> for FigureValue {
-    fn from(count: i64) -> Self {
-        Self::Count(count)
-    }
-}
-
-impl From<ExactDecimal> for FigureValue {
-    fn from(exact: ExactDecimal) -> Self {
-        Self::Exact(exact)
-    }
-}
 
 /// Rows of a figure, column by column.
 struct FigureRows {
-    columns: Vec<Vec<FigureValue>>,
+    columns: Vec<Vec<RowValue>>,
 }
 
 impl FigureRows {
-    fn push<const N: usize>(&mut self, currency: &str, cells: [FigureValue; N]) {
+    fn push<const N: usize>(&mut self, currency: &str, cells: [RowValue; N]) {
         for (column, cell) in self
             .columns
             .iter_mut()
-            .zip([FigureValue::from(currency)].into_iter().chain(cells))
+            .zip([RowValue::from(currency)].into_iter().chain(cells))
         {
             column.push(cell);
         }
@@ -279,8 +221,8 @@ impl FigureRows {
 }
 
 impl FigureTable {
-    fn columns(&self) -> impl Iterator<Item = (&'static str, FigureColumnType)> {
-        [("currency", FigureColumnType::Text)]
+    fn columns(&self) -> impl Iterator<Item = (&'static str, ColumnType)> {
+        [("currency", ColumnType::Text)]
             .into_iter()
             .chain(self.columns.iter().copied())
     }
@@ -300,80 +242,15 @@ impl FigureTable {
         let arrays = self
             .columns()
             .zip(rows.columns)
-            .map(|((name, sort), cells)| array(name, sort, &cells))
-            .collect::<Result<Vec<_>>>()?;
+            .map(|((name, sort), cells)| encode_column(name, sort, &cells))
+            .collect::<Result<Vec<_>>>()
+            .map_err(|e| e.at("function", self.name))?;
         RecordBatch::try_new(self.schema(), arrays).map_err(|e| {
             Error::internal("statistics do not fit their table")
                 .at("function", self.name)
                 .because(e)
         })
     }
-}
-
-fn array(name: &'static str, sort: FigureColumnType, cells: &[FigureValue]) -> Result<ArrayRef> {
-    let wrong = || Error::internal("a figure does not fit its column").at("column", name);
-    Ok(match sort {
-        FigureColumnType::Text => Arc::new(
-            cells
-                .iter()
-                .map(|c| {
-                    if let FigureValue::Text(text) = c {
-                        Some(text.as_str())
-                    } else {
-                        None
-                    }
-                })
-                .collect::<StringArray>(),
-        ),
-        FigureColumnType::Count => {
-            let counts = cells.iter().map(|c| {
-                if let FigureValue::Count(count) = c {
-                    Some(*count)
-                } else {
-                    None
-                }
-            });
-            Arc::new(counts.collect::<Int64Array>())
-        }
-        FigureColumnType::Time => {
-            let times = cells.iter().map(|c| {
-                if let FigureValue::Time(at) = c {
-                    Some(at.as_microsecond())
-                } else {
-                    None
-                }
-            });
-            Arc::new(
-                times
-                    .collect::<TimestampMicrosecondArray>()
-                    .with_timezone("UTC"),
-            )
-        }
-        FigureColumnType::Decimal(scale) => {
-            let digits = u8::try_from(scale).map_err(|_| wrong())?;
-            let mut units = Vec::with_capacity(cells.len());
-            for cell in cells {
-                units.push(match cell {
-                    FigureValue::Exact(exact) => Some(to_scale(*exact, digits).ok_or_else(wrong)?),
-                    _ => None,
-                });
-            }
-            Arc::new(
-                Decimal128Array::from(units)
-                    .with_precision_and_scale(38, scale)
-                    .map_err(|e| wrong().because(e))?,
-            )
-        }
-    })
-}
-
-/// The digits of a number at a scale; `None` where one would be lost.
-fn to_scale(exact: ExactDecimal, scale: u8) -> Option<i128> {
-    let exact = exact.trimmed();
-    (exact.scale <= scale)
-        .then(|| exact.rescaled(scale))
-        .flatten()
-        .map(|exact| exact.units)
 }
 
 /// Table function of one figure.

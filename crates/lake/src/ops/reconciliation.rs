@@ -5,7 +5,9 @@
 
 use crate::month::month_of;
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
-use crate::ops::row_codec::{BookkeepingRow, BookkeepingValue, ColumnType, RowReader, json};
+use crate::ops::row_codec::{
+    BookkeepingRow, ColumnType, NUMBER, RowReader, RowValue, json, number,
+};
 use jiff::Timestamp;
 use tillhouse_model::{ExactDecimal, Result, Window};
 
@@ -65,8 +67,8 @@ impl BookkeepingRow for ReconciliationRow {
         ("currency", ColumnType::Text, true),
         ("unit", ColumnType::Text, true),
         ("label", ColumnType::Text, true),
-        ("ours", ColumnType::Number, true),
-        ("theirs", ColumnType::Number, true),
+        ("ours", NUMBER, true),
+        ("theirs", NUMBER, true),
         ("transactions", ColumnType::Text, false),
         ("filter", ColumnType::Text, true),
     ];
@@ -75,7 +77,7 @@ impl BookkeepingRow for ReconciliationRow {
         month_of(self.at)
     }
 
-    fn cells(&self) -> Result<Vec<BookkeepingValue>> {
+    fn cells(&self) -> Result<Vec<RowValue>> {
         Ok(vec![
             self.reconciliation_id.as_str().into(),
             self.at.into(),
@@ -91,8 +93,8 @@ impl BookkeepingRow for ReconciliationRow {
             self.currency.as_deref().into(),
             self.unit.as_deref().into(),
             self.label.as_deref().into(),
-            self.ours.into(),
-            self.theirs.into(),
+            number(self.ours),
+            number(self.theirs),
             json(&self.transactions)?,
             self.filter.as_deref().into(),
         ])

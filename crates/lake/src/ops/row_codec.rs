@@ -4,10 +4,9 @@
 
 use crate::month::month_of;
 use crate::ops::rows::{DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, StringArray,
-    TimestampMicrosecondArray,
-};
+use crate::typed_rows::encode_column;
+pub(crate) use crate::typed_rows::{ColumnType, RowValue};
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Decimal128Type, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType,
 };
@@ -16,7 +15,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tillhouse_model::table::{MONTH, timestamp};
+use tillhouse_model::table::MONTH;
 use tillhouse_model::{Error, ErrorKind, ExactDecimal, ReadBy, Result, ResultExt, Window};
 
 /// A row of a bookkeeping table, and its columns.
@@ -29,7 +28,7 @@ pub(crate) trait BookkeepingRow: Sized + Clone + Send + Sync {
     /// The partition it stands in.
     fn month(&self) -> String;
     /// The values of the columns.
-    fn cells(&self) -> Result<Vec<BookkeepingValue>>;
+    fn cells(&self) -> Result<Vec<RowValue>>;
     /// Reads one row.
     fn read(cells: &RowReader<'_>) -> Result<Self>;
 
@@ -47,49 +46,22 @@ pub(crate) trait BookkeepingRow: Sized + Clone + Send + Sync {
 
     /// Rows as a batch in the schema of the table's files, which have no month.
     fn encode(rows: &[Self]) -> Result<RecordBatch> {
-        let cells: Vec<Vec<BookkeepingValue>> =
-            rows.iter().map(Self::cells).collect::<Result<_>>()?;
-        let wrong = || {
-            Error::internal("a bookkeeping row has cells of the wrong kind")
-                .at("table", Self::TABLE)
-        };
+        let cells: Vec<Vec<RowValue>> = rows.iter().map(Self::cells).collect::<Result<_>>()?;
         let mut columns: Vec<ArrayRef> = Vec::new();
         let mut fields = Vec::new();
         for (i, (name, sort, nullable)) in Self::COLUMNS.iter().enumerate() {
-            let column = cells.iter().map(|row| row.get(i));
-            columns.push(match sort {
-                ColumnType::Text => Arc::new(
-                    column
-                        .map(|c| c.and_then(BookkeepingValue::text))
-                        .collect::<StringArray>(),
-                ) as ArrayRef,
-                ColumnType::Int => Arc::new(
-                    column
-                        .map(|c| c.and_then(BookkeepingValue::int))
-                        .collect::<Int64Array>(),
-                ),
-                ColumnType::Number => Arc::new(
-                    column
-                        .map(|c| c.and_then(BookkeepingValue::number))
-                        .collect::<Decimal128Array>()
-                        .with_precision_and_scale(NUMBER.0, NUMBER.1)
-                        .map_err(|_| wrong())?,
-                ),
-                ColumnType::Bool => Arc::new(
-                    column
-                        .map(|c| c.and_then(BookkeepingValue::boolean))
-                        .collect::<BooleanArray>(),
-                ),
-                ColumnType::Time => Arc::new(
-                    column
-                        .map(|c| c.and_then(BookkeepingValue::time))
-                        .collect::<TimestampMicrosecondArray>()
-                        .with_timezone("UTC"),
-                ),
-            });
+            let column = cells
+                .iter()
+                .map(|row| row.get(i).unwrap_or(&RowValue::Null));
+            columns
+                .push(encode_column(name, *sort, column).map_err(|e| e.at("table", Self::TABLE))?);
             fields.push(Field::new(*name, sort.data_type(), *nullable));
         }
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|_| wrong())
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(|e| {
+            Error::internal("a bookkeeping row lacks a value")
+                .at("table", Self::TABLE)
+                .because(e)
+        })
     }
 
     /// The rows of a batch.
@@ -106,124 +78,14 @@ pub(crate) trait BookkeepingRow: Sized + Clone + Send + Sync {
     }
 }
 
-/// The type of a bookkeeping column.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum ColumnType {
-    Text,
-    Int,
-    Number,
-    Bool,
-    Time,
-}
+/// Digits after the point of numbers that are amounts, quantities or percentages alike.
+const NUMBER_SCALE: u8 = 6;
+/// Type of their columns.
+pub(crate) const NUMBER: ColumnType = ColumnType::Decimal(NUMBER_SCALE);
 
-/// Precision and scale of numbers that are amounts, quantities or percentages alike.
-const NUMBER: (u8, i8) = (38, 6);
-
-impl ColumnType {
-    fn data_type(self) -> DataType {
-        match self {
-            Self::Text => DataType::Utf8,
-            Self::Int => DataType::Int64,
-            Self::Number => DataType::Decimal128(NUMBER.0, NUMBER.1),
-            Self::Bool => DataType::Boolean,
-            Self::Time => timestamp(),
-        }
-    }
-}
-
-/// One value of a bookkeeping row.
-#[derive(Debug, Clone)]
-pub(crate) enum BookkeepingValue {
-    Null,
-    Text(String),
-    Int(i64),
-    /// In millionths.
-    Number(i128),
-    Bool(bool),
-    Time(Timestamp),
-}
-
-impl BookkeepingValue {
-    fn text(&self) -> Option<&str> {
-        if let Self::Text(text) = self {
-            Some(text)
-        } else {
-            None
-        }
-    }
-    fn int(&self) -> Option<i64> {
-        if let Self::Int(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
-    }
-    fn number(&self) -> Option<i128> {
-        if let Self::Number(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
-    }
-    fn boolean(&self) -> Option<bool> {
-        if let Self::Bool(value) = self {
-            Some(*value)
-        } else {
-            None
-        }
-    }
-    fn time(&self) -> Option<i64> {
-        if let Self::Time(value) = self {
-            Some(value.as_microsecond())
-        } else {
-            None
-        }
-    }
-}
-
-impl From<&str> for BookkeepingValue {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
-    }
-}
-
-impl From<Timestamp> for BookkeepingValue {
-    fn from(time: Timestamp) -> Self {
-        Self::Time(time)
-    }
-}
-
-impl From<bool> for BookkeepingValue {
-    fn from(value: bool) -> Self {
-        Self::Bool(value)
-    }
-}
-
-impl From<i64> for BookkeepingValue {
-    fn from(value: i64) -> Self {
-        Self::Int(value)
-    }
-}
-
-impl From<u64> for BookkeepingValue {
-    fn from(value: u64) -> Self {
-        Self::Int(i64::try_from(value).unwrap_or(i64::MAX))
-    }
-}
-
-impl From<ExactDecimal> for BookkeepingValue {
-    /// Rounded half-even to six digits after the point; null where it has more digits than fit.
-    fn from(value: ExactDecimal) -> Self {
-        value
-            .rescaled(NUMBER.1.unsigned_abs())
-            .map_or(Self::Null, |value| Self::Number(value.units))
-    }
-}
-
-impl<T: Into<BookkeepingValue>> From<Option<T>> for BookkeepingValue {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Null, Into::into)
-    }
+/// Such a number, rounded half-even; null where it has more digits than fit.
+pub(crate) fn number(value: Option<ExactDecimal>) -> RowValue {
+    value.and_then(|value| value.rescaled(NUMBER_SCALE)).into()
 }
 
 /// Reader of the typed values of one row of a batch.
@@ -286,7 +148,7 @@ impl RowReader<'_> {
             .column(name)?
             .as_primitive_opt::<Decimal128Type>()?
             .value(self.row);
-        Some(ExactDecimal::new(units, NUMBER.1.unsigned_abs()))
+        Some(ExactDecimal::new(units, NUMBER_SCALE))
     }
 
     fn boolean(&self, name: &str) -> Result<bool> {
@@ -323,11 +185,11 @@ impl RowReader<'_> {
     }
 }
 
-pub(crate) fn json<T: Serialize>(value: &T) -> Result<BookkeepingValue> {
-    Ok(BookkeepingValue::Text(
-        serde_json::to_string(value)
-            .or_error(ErrorKind::Internal, "a bookkeeping value cannot be written")?,
-    ))
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<RowValue> {
+    Ok(RowValue::Text(serde_json::to_string(value).or_error(
+        ErrorKind::Internal,
+        "a bookkeeping value cannot be written",
+    )?))
 }
 
 use ColumnType::{Bool, Int, Text, Time};
@@ -359,7 +221,7 @@ impl BookkeepingRow for SliceRow {
         month_of(self.read_at)
     }
 
-    fn cells(&self) -> Result<Vec<BookkeepingValue>> {
+    fn cells(&self) -> Result<Vec<RowValue>> {
         Ok(vec![
             self.pipeline.as_str().into(),
             self.resource.as_str().into(),
@@ -435,7 +297,7 @@ impl BookkeepingRow for RejectRow {
         month_of(self.first_seen)
     }
 
-    fn cells(&self) -> Result<Vec<BookkeepingValue>> {
+    fn cells(&self) -> Result<Vec<RowValue>> {
         Ok(vec![
             self.pipeline.as_str().into(),
             self.resource.as_str().into(),
@@ -497,7 +359,7 @@ impl BookkeepingRow for WarningRow {
         month_of(self.first_seen)
     }
 
-    fn cells(&self) -> Result<Vec<BookkeepingValue>> {
+    fn cells(&self) -> Result<Vec<RowValue>> {
         Ok(vec![
             self.pipeline.as_str().into(),
             self.resource.as_str().into(),
@@ -547,7 +409,7 @@ impl BookkeepingRow for UnknownField {
         month_of(self.first_seen)
     }
 
-    fn cells(&self) -> Result<Vec<BookkeepingValue>> {
+    fn cells(&self) -> Result<Vec<RowValue>> {
         Ok(vec![
             self.last.pipeline.as_str().into(),
             self.last.resource.as_str().into(),
@@ -603,7 +465,7 @@ impl BookkeepingRow for NumberedRun {
         month_of(self.run.started_at)
     }
 
-    fn cells(&self) -> Result<Vec<BookkeepingValue>> {
+    fn cells(&self) -> Result<Vec<RowValue>> {
         let Self { run, number } = self;
         Ok(vec![
             run.run_id.as_str().into(),
@@ -616,7 +478,7 @@ impl BookkeepingRow for NumberedRun {
             json(&run.tables)?,
             json(&run.counts)?,
             if run.figures.is_empty() {
-                BookkeepingValue::Null
+                RowValue::Null
             } else {
                 json(&run.figures)?
             },

@@ -107,7 +107,7 @@ impl BookkeepingRow for FixtureOldSlice {
         self.0.month()
     }
 
-    fn cells(&self) -> Result<Vec<crate::ops::row_codec::BookkeepingValue>> {
+    fn cells(&self) -> Result<Vec<crate::ops::row_codec::RowValue>> {
         let mut cells = self.0.cells()?;
         cells.truncate(OLD_COLUMNS);
         Ok(cells)
