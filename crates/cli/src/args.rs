@@ -509,7 +509,7 @@ pub(crate) struct SqlArgs {
     #[arg(long, value_name = "RUN|T")]
     pub(crate) as_of: Option<String>,
     /// Memory a query may use before it spills to disk, like 1GiB [default: the project's memory_limit]. The process ends a query that
-    /// takes 256 MiB more
+    /// takes 128 MiB more
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<String>,
 }

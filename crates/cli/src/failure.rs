@@ -45,9 +45,6 @@ fn general_hint(kind: ErrorKind) -> Option<&'static str> {
         ErrorKind::Storage => {
             Some("Check that the warehouse's folder exists, is writable and has room.")
         }
-        ErrorKind::Query => Some(
-            "`tillhouse sql \"SHOW TABLES\"` lists the tables, `\\d TABLE` at the prompt a table's columns.",
-        ),
         ErrorKind::Internal => {
             Some("This is a bug in Tillhouse; please report it with the output of -vv.")
         }

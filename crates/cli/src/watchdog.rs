@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// Memory that a process may take beyond the limit of a query: the program, tables' metadata, batches under way, pages that are not given back yet.
-const ALLOWANCE: u64 = 256 << 20;
+const ALLOWANCE: u64 = 128 << 20;
 /// The time a query has to stop when it was asked to for its memory.
 const GRACE: Duration = Duration::from_millis(250);
 /// The time it has after Ctrl-C.
@@ -205,7 +205,7 @@ pub(crate) fn exit_process(code: u8) -> ! {
 
 /// Bytes of memory that belong to this process alone, in memory or swapped out; `None` where the system does not say. Pages of files do not count: the system takes
 /// them back when it wants.
-fn memory() -> Option<u64> {
+pub(crate) fn memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let kilobytes = |field: &str| -> Option<u64> {
         let line = status.lines().find_map(|line| line.strip_prefix(field))?;

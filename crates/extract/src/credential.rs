@@ -289,7 +289,9 @@ impl<'de> Visitor<'de> for CredentialVisitor {
             return Err(de::Error::custom("expected one of the keys file, command"));
         };
         let credential = match key.as_str() {
-            "file" => Credential::File(map.next_value()?),
+            "file" => Credential::File(
+                from_home(map.next_value()?, std::env::home_dir()).map_err(de::Error::custom)?,
+            ),
             "command" => Credential::Command(map.next_value()?),
             other => return Err(de::Error::unknown_field(other, &["file", "command"])),
         };
@@ -302,10 +304,37 @@ impl<'de> Visitor<'de> for CredentialVisitor {
     }
 }
 
+/// A path, where it begins with `~/` below the user's home folder: nothing else in a configuration is a shell's word.
+fn from_home(path: PathBuf, home: Option<PathBuf>) -> Result<PathBuf, &'static str> {
+    let Ok(rest) = path.strip_prefix("~") else {
+        return Ok(path);
+    };
+    home.filter(|home| home.is_absolute())
+        .map(|home| home.join(rest))
+        .ok_or("the file begins with ~/, and nobody knows the home folder: write the whole path")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use tillhouse_model::ErrorKind;
+
+    #[test]
+    fn a_file_may_be_named_from_the_home_folder_on() {
+        let of = |path: &str, home: Option<&str>| from_home(path.into(), home.map(PathBuf::from));
+        for (path, wanted) in [
+            ("~/secrets/x", "/home/me/secrets/x"),
+            ("/run/~/x", "/run/~/x"),
+            ("~x/y", "~x/y"),
+            ("x", "x"),
+        ] {
+            assert_eq!(of(path, Some("/home/me")), Ok(wanted.into()), "{path}");
+        }
+        for home in [None, Some(""), Some("me")] {
+            assert!(of("~/x", home).is_err());
+            assert_eq!(of("/x", home), Ok("/x".into()));
+        }
+    }
 
     fn parse(json: &str) -> Result<Credential, serde_json::Error> {
         serde_json::from_str(json)

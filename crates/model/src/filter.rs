@@ -14,6 +14,7 @@
 use crate::did_you_mean::nearest;
 use crate::error::{Error, Result};
 use crate::exact_decimal::ExactDecimal;
+use crate::json::is_too_deep;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 use std::fmt;
@@ -193,6 +194,9 @@ impl Filter {
     /// ```
     pub fn parse(json: &str) -> Result<Self> {
         let root: &RawValue = serde_json::from_str(json).map_err(|error| {
+            if is_too_deep(&error) {
+                return too_large(1 + Filter::MAX_DEPTH);
+            }
             Error::config(format!("the filter is not JSON: {error}")).hint(format!(
                 "Write a filter like {EXAMPLE}; a shell wants it in single quotes."
             ))
@@ -211,6 +215,19 @@ impl Filter {
         }
         found
     }
+}
+
+/// Error of a filter that has too many levels, or else too many nodes.
+fn too_large(depth: usize) -> Error {
+    let what = if depth > Filter::MAX_DEPTH {
+        format!("the filter is more than {} deep", Filter::MAX_DEPTH)
+    } else {
+        format!("the filter has more than {} nodes", Filter::MAX_NODES)
+    };
+    let (depth, nodes) = (Filter::MAX_DEPTH, Filter::MAX_NODES);
+    Error::config(what).hint(format!(
+        "At most {depth} levels and {nodes} tests and composites together; composites of the same logic can be joined into one."
+    ))
 }
 
 const EXAMPLE: &str = r#"{"field": "amount", "operator": "gte", "value": 50}"#;
@@ -239,15 +256,7 @@ impl FilterParser {
     fn node(&mut self, raw: &RawValue, depth: usize, at: &str) -> Result<Filter> {
         self.nodes += 1;
         if depth > Filter::MAX_DEPTH || self.nodes > Filter::MAX_NODES {
-            let what = if depth > Filter::MAX_DEPTH {
-                format!("the filter is more than {} deep", Filter::MAX_DEPTH)
-            } else {
-                format!("the filter has more than {} nodes", Filter::MAX_NODES)
-            };
-            let (depth, nodes) = (Filter::MAX_DEPTH, Filter::MAX_NODES);
-            return Err(Error::config(what).hint(format!(
-                "At most {depth} levels and {nodes} tests and composites together; composites of the same logic can be joined into one."
-            )));
+            return Err(too_large(depth));
         }
         if !raw.get().starts_with('{') {
             return Err(

@@ -10,7 +10,10 @@
 //! the text in a string another, so that such a record is a reject and its neighbours land. It is also the faster way: a key that
 //! comes where it came last time costs one comparison, a number is read while it is scanned, and text is checked once.
 
+mod library_fault;
 mod recovery;
+
+pub use library_fault::{fault, is_too_deep};
 
 /// Syntax error: the position at which bytes stop being JSON, and what the grammar expects there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

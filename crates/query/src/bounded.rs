@@ -77,6 +77,9 @@ const FUNCTIONS: [(&str, ResultSize); 21] = [
 /// The share of the limit that one call may make without asking the pool.
 const FREE_SHARE: usize = 8;
 
+/// Copies that planning makes of a constant.
+const COPIES_OF_CONSTANTS: usize = 4;
+
 /// The functions of a session that are to be held to the pool, so held.
 pub(crate) fn functions(
     known: impl Fn(&str) -> Option<Arc<ScalarUDF>>,
@@ -415,7 +418,15 @@ impl ScalarUDFImpl for BoundedFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let bytes = self.bytes(&args.args)?;
+        let mut bytes = self.bytes(&args.args)?;
+        // What is made of constants alone while a query is planned is kept by the plan, and copied with it.
+        if args
+            .args
+            .iter()
+            .all(|arg| matches!(arg, ColumnarValue::Scalar(_)))
+        {
+            bytes = bytes.saturating_mul(COPIES_OF_CONSTANTS);
+        }
         let held = MemoryConsumer::new(self.name()).register(&self.pool);
         if bytes > self.free {
             held.try_grow(bytes)?;

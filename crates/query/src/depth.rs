@@ -32,7 +32,7 @@ pub(crate) const NESTING: usize = 400;
 /// As many are read to find out whether a text that cannot be read is wrong, or only too deep.
 pub(crate) const FURTHER: usize = 2 * NESTING;
 /// Operators in a row, like `a || b || c`; those of AND and OR may be more.
-pub(crate) const CHAIN: usize = 2_000;
+pub(crate) const CHAIN: usize = 1_000;
 /// Conditions in a row, of AND or of OR.
 pub(crate) const CONDITIONS: usize = 500_000;
 /// Levels of a statement's tree.
@@ -43,6 +43,12 @@ const SUBQUERIES: usize = 12;
 const PLAN_LEVELS: usize = 5_000;
 /// Parts of a plan, each as often as it is used: a WITH that is named twice in the next one, twenty times over, makes a million of ten lines.
 const PLAN_PARTS: usize = 50_000;
+/// Bytes of a statement: planning takes some twenty times as much memory.
+const LONGEST: usize = 3_000_000;
+/// Words, values and signs of a statement; each takes half a kilobyte before anything runs.
+const WORDS: usize = 300_000;
+/// Characters of a name: a name that is not known is compared with all that are.
+const LONGEST_NAME: usize = 4_000;
 /// A text of fewer characters has room on any stack.
 const SHORT: usize = 4_000;
 
@@ -52,6 +58,43 @@ pub(crate) fn too_deep() -> Error {
         "At most {NESTING} parentheses, calls, signs, NOTs or queries may stand within each other, and {CHAIN} operators in a row. For many values \
          write a list: `x IN (1, 2, 3)`, or join with (VALUES (1), (2)) AS t(x)."
     ))
+}
+
+/// Errors when a text is too long to be read in bounded memory.
+pub(crate) fn check_length(sql: &str) -> Result<()> {
+    if sql.len() <= LONGEST {
+        return Ok(());
+    }
+    Err(too_long(format!("more than {LONGEST} bytes")))
+}
+
+/// Errors when a statement has too many words, or one that is too long.
+pub(crate) fn check_words(tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut words = 0_usize;
+    for token in tokens {
+        match &token.token {
+            Token::Whitespace(_) => continue,
+            Token::Word(word) if word.value.len() > LONGEST_NAME => {
+                return Err(Error::new(
+                    ErrorKind::Query,
+                    format!("a name in the query is longer than {LONGEST_NAME} characters"),
+                )
+                .hint("Texts stand in single quotes, names in double ones."));
+            }
+            _ => words += 1,
+        }
+    }
+    if words > WORDS {
+        return Err(too_long(format!(
+            "more than {WORDS} words, values and signs"
+        )));
+    }
+    Ok(())
+}
+
+fn too_long(what: String) -> Error {
+    Error::new(ErrorKind::Query, format!("the query is too long: {what}"))
+        .hint("Ask for less at a time: several queries, each with a part of the values.")
 }
 
 /// Runs what recurses over a text of some length where there is room for it.

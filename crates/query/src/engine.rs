@@ -6,20 +6,25 @@ use crate::bounded;
 use crate::catalog::Catalog;
 use crate::damaged_files::NamedFiles;
 use crate::distinct::DistinctByGroups;
+use crate::distinct_count::{self, SpillSettings};
 use crate::failure::into_error;
-use crate::functions;
+use crate::functions::{self, list_arithmetic};
+use crate::held_windows::HeldWindows;
 use crate::joined::JoinedTexts;
 use crate::lenient::{LenientProjections, RowErrorLog};
 use crate::limits::{SortBudget, SpillingSorts};
+use crate::merged_filters::MergedFilters;
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
 use crate::pool::SharedMemory;
 use crate::session::Session;
 use crate::slices::SlicedConstants;
 use crate::spill::SpillSpace;
+use crate::whole_groups::WholeGroups;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{MemoryLimit, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::AggregateUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::num::NonZeroUsize;
@@ -39,6 +44,8 @@ const BATCH_ROWS: (usize, usize) = (8192, 1024);
 const BYTES_A_ROW: usize = 32 << 10;
 /// Spilled files that a sort or a grouping merges at once.
 const MERGED_AT_ONCE: usize = 16;
+/// Memory of a partition from which on different texts are counted by a table of their hashes.
+const ROOM_FOR_HASHES: usize = 128 << 20;
 /// The part of a partition's memory that constants may take in one batch.
 const CONSTANTS_PART: usize = 16;
 
@@ -218,20 +225,32 @@ fn context_with(
         heap: share / 8,
         batch: share / (16 * MERGED_AT_ONCE),
     };
+    let spill = SpillSettings {
+        disk: Arc::clone(&runtime.disk_manager),
+        bytes: share / 4,
+    };
     let joined = JoinedTexts::new(&pool);
     let joined_text = joined.function();
     let sum = Arc::new(AggregateUDF::new_from_impl(CheckedSum::default()));
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
+        .with_physical_optimizer_rule(Arc::new(WholeGroups))
         .with_physical_optimizer_rule(Arc::new(SpillingSorts { budget }))
         .with_physical_optimizer_rule(Arc::new(SlicedConstants {
             bytes: share / CONSTANTS_PART,
         }))
+        .with_physical_optimizer_rule(Arc::new(HeldWindows))
+        .with_physical_optimizer_rule(Arc::new(MergedFilters))
         .with_default_features()
         .with_analyzer_rule(Arc::new(CheckedArithmetic::new()))
         .with_analyzer_rule(Arc::new(joined))
-        .with_analyzer_rule(Arc::new(DistinctByGroups { sum }));
+        .with_analyzer_rule(Arc::new(DistinctByGroups {
+            sum,
+            count: count_udaf(),
+            distinct_count: Arc::new(distinct_count::function(spill)),
+            prefers_hashes: share >= ROOM_FOR_HASHES,
+        }));
     if let Some(rule) = rule {
         builder = builder.with_physical_optimizer_rule(rule);
     }
@@ -245,6 +264,9 @@ fn context_with(
         context.register_udf(function);
     }
     let state = context.state();
+    for function in list_arithmetic::functions(|name| state.scalar_functions().get(name).cloned()) {
+        context.register_udf(function);
+    }
     for function in bounded::functions(|name| state.scalar_functions().get(name).cloned(), &pool) {
         context.register_udf(function);
     }

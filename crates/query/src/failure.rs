@@ -24,7 +24,16 @@ pub fn into_error(error: DataFusionError) -> Error {
     if let Some(ours) = ours(&error) {
         return ours;
     }
-    if let Some(error) = of_filter(&error.find_root().message()) {
+    let root = error.find_root().message();
+    if TOO_LARGE.iter().any(|sign| root.contains(sign)) {
+        return overflow();
+    }
+    if root.contains("Cannot cast timezone to different timezone") {
+        return Error::new(ErrorKind::Query, "a time is there twice, or never, on the clock of its zone").hint(
+            "Clocks that are set forward or back leave an hour out or have it twice: write an instant with its offset, '2026-10-25T02:30:00+01:00'.",
+        );
+    }
+    if let Some(error) = of_pattern(&root).or_else(|| of_filter(&root)) {
         return error;
     }
     match error.find_root() {
@@ -65,8 +74,66 @@ pub fn into_error(error: DataFusionError) -> Error {
                 "Write the query in another way: the engine has a fault there. If it is none of yours, report it with the output of -vv.",
             )
         }
-        root => Error::new(ErrorKind::Query, sentence(&shorten(&root.message()))),
+        root => planned(&root.message()),
     }
+}
+
+/// Signs of a number that does not fit, in the texts of errors that name no kind; the numbers in them are nobody's business.
+const TOO_LARGE: [&str; 4] = [
+    "is too large to store in a Decimal",
+    "is too small to store in a Decimal",
+    "overflow on abs(",
+    "Arithmetic Overflow in",
+];
+
+/// Error of a query that cannot be planned or run, in words of its user, with what to do where that is known.
+fn planned(message: &str) -> Error {
+    const NO_FUNCTION: &str = "Invalid function ";
+    const NO_SIGNATURE: &str = " failed to match any signature, errors: ";
+    let message = shorten(message);
+    let message = [
+        "Internal error: ",
+        "Execution error: ",
+        "Compute error: ",
+        "Error during planning: ",
+    ]
+    .iter()
+    .fold(message.as_str(), |text, layer| {
+        text.strip_prefix(layer).unwrap_or(text)
+    });
+    if let Some(rest) = message.strip_prefix(NO_FUNCTION) {
+        // What it takes for a likely name is often nothing like it.
+        let name = rest.split(". Did you mean").next().unwrap_or(rest);
+        return Error::new(
+            ErrorKind::Query,
+            format!("there is no function {}", name.replace('\'', "`")),
+        )
+        .hint("`SHOW FUNCTIONS` lists them; docs/functions.md has Tillhouse's own.");
+    }
+    if let Some((function, why)) = message.split_once(NO_SIGNATURE) {
+        let function = function.trim_start_matches("Function ").trim_matches('\'');
+        let given = why
+            .split("but received ")
+            .nth(1)
+            .and_then(|given| given.split(" (").next())
+            .map_or_else(String::new, |given| format!(": {given}"));
+        return Error::new(
+            ErrorKind::Query,
+            format!("{function} does not take arguments of these types{given}"),
+        )
+        .hint(
+            "CAST(x AS TYPE) makes another type of a value; arrow_typeof(x) tells the one it has.",
+        );
+    }
+    let error = Error::new(ErrorKind::Query, sentence(message));
+    if message.starts_with("table ") && message.ends_with(" not found") {
+        return error
+            .hint("`SHOW TABLES` lists the tables, `SHOW COLUMNS FROM x` the columns of one.");
+    }
+    if message.contains("returned more than one row") {
+        return error.hint("Where one value is wanted, a query gives one row: add LIMIT 1, or max(...) around its column.");
+    }
+    error
 }
 
 fn overflow() -> Error {
@@ -82,6 +149,31 @@ fn divided_by_zero() -> Error {
 fn no_cast(what: &str) -> Error {
     Error::new(ErrorKind::Query, sentence(&shorten(what)))
         .hint("Use a wider type, or TRY_CAST(x AS TYPE), which is null where a value does not fit.")
+}
+
+/// The error of a regular expression, wherever it was met.
+fn of_pattern(text: &str) -> Option<Error> {
+    let (_, why) = text.split_once("Regular expression did not compile: ")?;
+    let hint = "Patterns are those of Rust's `regex`: without backreferences and look-around.";
+    if why.starts_with("CompiledTooBig") {
+        return Some(
+            Error::new(ErrorKind::Query, "the regular expression is too large")
+                .hint("Numbers of repetitions within each other multiply, (a{100}){100}: write `*` or `+` for them."),
+        );
+    }
+    let why = why
+        .rsplit_once("error: ")
+        .map_or(why, |(_, why)| why)
+        .replace("\\n", " ");
+    let why = why.trim_end_matches(['~', ')', '"', ' ', '\n']);
+    let why = why.split(" ~~~").next().unwrap_or(why);
+    Some(
+        Error::new(
+            ErrorKind::Query,
+            format!("the regular expression cannot be read: {}", shorten(why)),
+        )
+        .hint(hint),
+    )
 }
 
 /// The text of a condition that failed while a file was read: the reader of Parquet wraps what it met as if it were the file's fault.
@@ -267,7 +359,7 @@ fn schema_error(error: &SchemaError) -> Error {
             .collect();
         let more = names.len().saturating_sub(NAMES);
         names.truncate(NAMES);
-        let mut error = Error::new(ErrorKind::Query, what.trim_end_matches(['.', '?']));
+        let mut error = Error::new(ErrorKind::Query, shorten(what.trim_end_matches(['.', '?'])));
         if !names.is_empty() && field.name != "*" {
             let more = if more > 0 {
                 format!(" and {more} more")
@@ -360,6 +452,51 @@ mod tests {
             );
             assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_planned_is_said_in_words_of_its_user() {
+        for (text, message, hint) in [
+            (
+                "Invalid function 'foo'. Did you mean 'pow'?",
+                "there is no function `foo`",
+                "SHOW FUNCTIONS",
+            ),
+            (
+                "Internal error: Function 'sum' failed to match any signature, errors: Error during planning: Function 'sum' requires Decimal, but received String (DataType: Utf8View).,Error",
+                "sum does not take arguments of these types: String",
+                "CAST",
+            ),
+            (
+                "table 'tillhouse.unified.x' not found",
+                "table 'unified.x' not found",
+                "SHOW TABLES",
+            ),
+            (
+                "Scalar subquery returned more than one row",
+                "Scalar subquery returned more than one row",
+                "LIMIT 1",
+            ),
+            (
+                "failed to call 'regex_match_dyn_scalar' Compute error: Regular expression did not compile: CompiledTooBig(10485760)",
+                "the regular expression is too large",
+                "multiply",
+            ),
+            (
+                "Regular expression did not compile: Syntax(\n~~~\nregex parse error:\n    (((\n      ^\nerror: unclosed group\n~~~~~~\n)",
+                "the regular expression cannot be read: unclosed group",
+                "Rust",
+            ),
+        ] {
+            let error = into_error(E::Execution(text.to_owned()));
+            assert_eq!(error.message(), message);
+            assert!(
+                error.hint_text().is_some_and(|text| text.contains(hint)),
+                "{error:?}"
+            );
+        }
+        let error = into_error(E::Plan("no idea".to_owned()));
+        assert_eq!((error.message(), error.hint_text()), ("no idea", None));
     }
 
     #[test]

@@ -14,6 +14,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod average;
 mod bounded;
 mod carried;
 mod catalog;
@@ -21,14 +22,19 @@ mod damaged_files;
 mod depth;
 mod dialect;
 mod distinct;
+mod distinct_count;
 mod engine;
 mod failure;
 mod functions;
 mod groups;
+mod hashed_value;
+mod held_windows;
+mod ignored_clauses;
 mod joined;
 mod latest;
 mod lenient;
 mod limits;
+mod merged_filters;
 mod overflow;
 mod pool;
 mod read_only;
@@ -39,6 +45,7 @@ mod spill;
 mod staging;
 mod statements;
 mod typed_rewrite;
+mod whole_groups;
 pub mod zone;
 
 pub use carried::{CarriedColumn, carry_columns};

@@ -7,6 +7,8 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
+use arrow::datatypes::DataType;
+use arrow::row::{RowConverter, SortField};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, internal_datafusion_err};
@@ -34,6 +36,11 @@ pub(crate) struct SortBudget {
     /// Bytes in one batch of those it merges.
     pub(crate) batch: usize,
 }
+
+/// Rows whose keys are looked at.
+const SAMPLE: usize = 256;
+/// Bytes of rows, with as much again, that are sorted as one batch: fewer than offsets of texts can count.
+const SORTED_AS_ONE: usize = 4 << 30;
 
 /// The rule; it comes after all others.
 #[derive(Debug)]
@@ -92,14 +99,19 @@ impl PacedSort {
         let most = context.session_config().batch_size();
         let rows = (budget.batch / width.max(1)).clamp(1, most);
         let schema = first.schema();
+        let sample = first.slice(0, first.num_rows().min(SAMPLE));
         let all = stream::iter([Ok(first)]).chain(rest);
+        let is_one = has_large_keys(known, &sample)?;
         let paced = all.map_ok(move |batch| stream::iter(pieces(&batch, budget.batch)));
         let paced = Box::pin(RecordBatchStreamAdapter::new(schema, paced.try_flatten()));
         let source = Arc::new(SortInput {
             properties: Arc::clone(known.input().properties()),
             stream: Mutex::new(Some(paced)),
         });
-        let config = context.session_config().clone().with_batch_size(rows);
+        let mut config = context.session_config().clone().with_batch_size(rows);
+        if is_one {
+            config = config.with_sort_in_place_threshold_bytes(SORTED_AS_ONE);
+        }
         let context = Arc::new(TaskContext::new(
             context.task_id(),
             context.session_id(),
@@ -125,6 +137,39 @@ impl PacedSort {
             _ => sort.execute(partition, context),
         }
     }
+}
+
+/// True if the keys of rows take about as much memory as the rows themselves where they are merged: several columns become one text for each row, and
+/// nothing is put aside for those. Rows that are sorted as one batch need no such keys.
+fn has_large_keys(sort: &SortExec, sample: &RecordBatch) -> Result<bool> {
+    let rows = sample.num_rows();
+    let (mut columns, mut fields) = (Vec::new(), Vec::new());
+    for key in sort.expr() {
+        let values = key.expr.evaluate(sample)?.into_array(rows)?;
+        fields.push(SortField::new_with_options(
+            values.data_type().clone(),
+            key.options,
+        ));
+        columns.push(values);
+    }
+    // One column of a plain type is its own key.
+    // Views of one batch keep the texts of all of it, in whatever pieces it is put aside.
+    let has_views = |column: &ArrayRef| {
+        let data_type = column.data_type();
+        data_type.is_nested() || matches!(data_type, DataType::Utf8View | DataType::BinaryView)
+    };
+    let is_plain = |values: &ArrayRef| {
+        let data_type = values.data_type();
+        data_type.is_primitive() || data_type.is_string() || data_type.is_binary()
+    };
+    if rows == 0
+        || sample.columns().iter().any(has_views)
+        || columns.len() == 1 && columns.iter().all(is_plain)
+    {
+        return Ok(false);
+    }
+    let keys = RowConverter::new(fields)?.convert_columns(&columns)?;
+    Ok(keys.size() * 10 > width(sample) * rows * 9)
 }
 
 /// Bytes of a row, on the average; of a dictionary, those of one of its values.

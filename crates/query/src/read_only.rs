@@ -5,7 +5,8 @@
 
 use crate::catalog::DEFAULT_SCHEMA;
 use crate::failure::into_error;
-use crate::{depth, dialect};
+use crate::statements::without_mark;
+use crate::{depth, dialect, ignored_clauses};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
@@ -27,9 +28,11 @@ pub(crate) fn options() -> SQLOptions {
 ///
 /// Errors with [`ErrorKind::Query`] when it cannot be parsed, is none, is more than one, or writes.
 pub(crate) fn parse(sql: &str) -> Result<Statement> {
+    let sql = without_mark(sql);
     if sql.trim().trim_end_matches(';').is_empty() {
         return Err(nothing());
     }
+    depth::check_length(sql)?;
     depth::with_room(sql, || {
         let mut statements = statements(sql).map_err(unreadable)?;
         let statement = statements.pop_front().ok_or_else(nothing)?;
@@ -41,6 +44,7 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
         }
         check(&statement)?;
         depth::check(&statement)?;
+        ignored_clauses::check(&statement)?;
         Ok(in_default_schema(statement))
     })
 }
@@ -72,6 +76,7 @@ fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
         .tokenize_with_location()
         .map_err(ParserError::from)?;
     depth::check_nesting(&tokens)?;
+    depth::check_words(&tokens).map_err(|error| DataFusionError::External(Box::new(error)))?;
     read(tokens.clone(), depth::NESTING).map_err(|error| {
         // The parser takes what is too deep for something else that it cannot read either, and says that. With more room it reads on.
         let says = error.to_string();

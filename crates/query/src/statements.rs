@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 /// The statements of a text, without the semicolons between them; empty ones are left out. Of a text that cannot be read to its end (a quote that is never
 /// closed), the last statement is all that is left.
 pub fn split_statements(text: &str) -> Vec<String> {
+    let text = without_mark(text);
     let (tokens, is_whole) = tokens(text);
     let mut ends = Vec::new();
     let mut is_empty = true;
@@ -46,6 +47,11 @@ pub fn split_statements(text: &str) -> Vec<String> {
         .map(|statement| statement.trim().to_owned())
         .filter(|s| !s.is_empty())
         .collect()
+}
+
+/// A text without the mark of its encoding, which editors put at the beginning of a file.
+pub(crate) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// True if a text ends with the semicolon of its last statement, comments aside.
@@ -130,6 +136,8 @@ mod tests {
                 "SELECT /*! 1; */ 2; SELECT 3",
                 vec!["SELECT /*! 1; */ 2", "SELECT 3"],
             ),
+            ("\u{feff}SELECT 1; SELECT 2", vec!["SELECT 1", "SELECT 2"]),
+            ("\u{feff}", vec![]),
             ("", vec![]),
         ] {
             assert_eq!(split_statements(text), statements, "{text}");

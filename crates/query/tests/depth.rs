@@ -204,7 +204,23 @@ fn what_is_too_deep_is_an_error_that_says_so() {
         ),
         (
             format!("SELECT {}", many(300_000, " + ", |_| "1".to_owned())),
+            "too long: more than 300000 words",
+        ),
+        (
+            format!("SELECT {}", many(1_100, " + ", |_| "1".to_owned())),
             "nested too deeply",
+        ),
+        (
+            format!("SELECT 1 IN ({})", many(200_000, ",", |i| i.to_string())),
+            "too long: more than 300000 words",
+        ),
+        (
+            format!("SELECT length('{}')", "x".repeat(3_000_000)),
+            "too long: more than 3000000 bytes",
+        ),
+        (
+            format!("SELECT \"{}\" FROM t", "x".repeat(5_000)),
+            "a name in the query is longer than 4000 characters",
         ),
         (
             format!("SELECT n{} FROM t", "::int".repeat(10_000)),

@@ -54,7 +54,13 @@ const ROWS: &str = "(SELECT CASE WHEN value % 5 = 0 THEN NULL ELSE 'k' || CAST(v
 
 #[tokio::test]
 async fn different_values_are_counted_beside_other_aggregates() {
-    let session = session(64 * MIB, 2);
+    // With little memory in two steps, with more by a table of hashes.
+    for (memory, threads) in [(64, 2), (512, 1), (512, 3)] {
+        counts_are_those_of_collected_values(session(memory * MIB, threads)).await;
+    }
+}
+
+async fn counts_are_those_of_collected_values(session: Session) {
     for (aggregates, rest) in [
         (
             "count(DISTINCT t), count(*), count(n), sum(n), min(n), max(t)",
@@ -82,6 +88,16 @@ async fn different_values_are_counted_beside_other_aggregates() {
         ),
         ("count(DISTINCT n), count(DISTINCT t), sum(a)", "GROUP BY k"),
         ("count(DISTINCT t), avg(a), count(*)", "GROUP BY k"),
+        (
+            "count(DISTINCT t), avg(n), avg(a) FILTER (WHERE n > 10), arrow_typeof(avg(a))",
+            "GROUP BY k",
+        ),
+        ("count(DISTINCT t), avg(a), avg(n)", "WHERE n < 0"),
+        (
+            "count(DISTINCT t), avg(-a), bit_xor(n), sum(CAST(n AS DOUBLE))",
+            "",
+        ),
+        ("count(DISTINCT t), stddev(n), count(*)", "GROUP BY k"),
         (
             "count(DISTINCT t), count(DISTINCT t) FILTER (WHERE n > 3), count(*)",
             "GROUP BY k",
@@ -148,6 +164,58 @@ async fn many_different_texts_are_counted_from_disk() {
     let sql = "SELECT count(DISTINCT t), count(*), sum(value) FROM
         (SELECT value, 'a text that is somewhat longer ' || CAST(value AS VARCHAR) AS t FROM range(0, 1000000))";
     assert_eq!(answer(&session, sql).await, "1000000 1000000 499999500000");
+    let sql = "SELECT k, count(DISTINCT t), avg(CAST(value AS DECIMAL(18, 2))) AS a, avg(value % 1000) AS b FROM
+        (SELECT value, value % 2 AS k, 'a text that is somewhat longer ' || CAST(value AS VARCHAR) AS t FROM range(0, 1000000))
+        GROUP BY k ORDER BY k";
+    assert_eq!(
+        answer(&session, sql).await,
+        "0 500000 499999.000000 499.0; 1 500000 500000.000000 500.0"
+    );
+}
+
+#[tokio::test]
+async fn rows_are_numbered_within_groups_from_disk() {
+    let session = session(64 * MIB, 1);
+    for (sql, expected) in [
+        (
+            "SELECT count(*), sum(n), max(n) FROM (SELECT row_number() OVER (PARTITION BY value % 7 ORDER BY value DESC) AS n FROM range(0, 2100000))",
+            "2100000 315001050000 300000",
+        ),
+        (
+            "SELECT count(*), max(n) FROM (SELECT row_number() OVER (PARTITION BY value % 3 = 0, value % 5 = 0, value % 2 = 0 ORDER BY -value) AS n
+             FROM range(0, 2000000)) WHERE n = 1",
+            "8 1",
+        ),
+        (
+            "SELECT count(*), max(n) FROM (SELECT row_number() OVER (PARTITION BY k ORDER BY t, value) AS n FROM
+             (SELECT value, 'k' || CAST(value % 4 AS VARCHAR) AS k, 'a text of some length ' || CAST(value % 1000 AS VARCHAR) AS t FROM range(0, 600000)))",
+            "600000 150000",
+        ),
+    ] {
+        assert_eq!(answer(&session, sql).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_window_over_all_rows_is_held_to_memory() {
+    let session = session(64 * MIB, 1);
+    for function in [
+        "ntile(4) OVER (ORDER BY value)",
+        "sum(value) OVER ()",
+        "lag(value, 3000000) OVER (ORDER BY value)",
+    ] {
+        let all = |rows: usize| {
+            format!("SELECT count(*), min(n) FROM (SELECT {function} AS n FROM range(0, {rows}))")
+        };
+        let few = lines(&session, &all(100_000)).await;
+        assert!(few.is_ok(), "{function}: {few:?}");
+        if let Err(error) = lines(&session, &all(8_000_000)).await {
+            assert_eq!(
+                error, "the query needs more memory than it may use",
+                "{function}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

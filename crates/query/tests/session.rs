@@ -120,6 +120,40 @@ async fn whatever_is_not_a_query_is_refused() {
 }
 
 #[tokio::test]
+async fn what_would_not_be_heeded_is_refused() {
+    let session = with_facts();
+    for (sql, clause) in [
+        ("SELECT * FROM transactions TABLESAMPLE (10)", "TABLESAMPLE"),
+        (
+            "SELECT 1 WHERE EXISTS (SELECT * FROM transactions TABLESAMPLE BERNOULLI (10))",
+            "TABLESAMPLE",
+        ),
+        ("SELECT * FROM transactions FOR UPDATE", "FOR UPDATE"),
+        ("SELECT * FROM transactions PARTITION (p0)", "partition"),
+        ("SELECT * FROM transactions WITH (NOLOCK)", "hint"),
+        ("SELECT 1 EXCEPT ALL SELECT 2", "EXCEPT"),
+        (
+            "WITH t AS (SELECT 1 UNION ALL (SELECT 1 INTERSECT ALL SELECT 2)) SELECT * FROM t",
+            "INTERSECT",
+        ),
+    ] {
+        let error = session.sql(sql).await.expect_err(sql);
+        assert_eq!(error.kind(), ErrorKind::Query, "{sql}: {error}");
+        assert!(
+            error.message().contains(clause) && error.hint_text().is_some(),
+            "{sql}: {error}"
+        );
+    }
+    for sql in [
+        "SELECT 1 UNION ALL SELECT 1",
+        "SELECT 1 EXCEPT SELECT 2",
+        "\u{feff}SELECT count(*) FROM transactions",
+    ] {
+        assert!(session.sql(sql).await.is_ok(), "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn questions_about_the_catalog_are_queries() {
     let session = with_facts();
     for sql in [

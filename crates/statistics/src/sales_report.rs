@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tillhouse_model::PeriodRequest;
+use tillhouse_model::json::fault;
 use tillhouse_model::{CivilPeriod, Error, ExactDecimal, Result, Window};
 
 /// A report: SmartNow's answer as it is, and whether it may be trusted.
@@ -373,7 +374,7 @@ impl ReportRequestBody {
     pub fn parse(json: &str) -> Result<Self> {
         serde_json::from_str(json).map_err(|e| {
             Error::config("the report request cannot be read")
-                .because(e)
+                .because(fault(&e))
                 .hint("docs/reports.md shows one.")
         })
     }

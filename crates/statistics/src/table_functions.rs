@@ -26,6 +26,7 @@ use serde::Deserialize;
 use std::fmt;
 use std::sync::Arc;
 use tillhouse_lake::{ColumnType, RowValue, encode_column};
+use tillhouse_model::json::fault;
 use tillhouse_model::table::timestamp;
 use tillhouse_model::time::parse_instant;
 use tillhouse_model::time_zone::time_zone;
@@ -371,7 +372,7 @@ fn request(arguments: &[Expr]) -> Result<StatisticsRequest> {
     let options: FigureOptions = match text(3)? {
         None => FigureOptions::default(),
         Some(json) => serde_json::from_str(json).map_err(|e| {
-            Error::config("the options cannot be read").because(e).hint(
+            Error::config("the options cannot be read").because(fault(&e)).hint(
                 "Write a JSON object with tenant, source, perspective, states or hours: '{\"states\": [\"completed\"]}'.",
             )
         })?,

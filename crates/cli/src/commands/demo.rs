@@ -9,6 +9,7 @@ use crate::commands::{context, stop_on_ctrl_c, sync};
 use crate::output::{print_notice, print_text, statistics as shown};
 use crate::progress::ProgressObserver;
 use crate::registry::{NAMES, SOURCES};
+use crate::watchdog;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use std::path::Path;
 use std::process::ExitCode;
@@ -92,9 +93,11 @@ pub(crate) async fn run(arguments: &DemoArgs) -> Result<ExitCode> {
             .await?,
     );
     print_notice(&format!("\n4  tillhouse sql \"{OVERVIEW}\"\n"));
+    // What the sandbox keeps in this process is no query's.
+    let beside = watchdog::memory().unwrap_or(0);
     let runner = QueryRunner {
         session: Arc::clone(&session),
-        memory_limit_bytes: context.project.memory_limit,
+        memory_limit_bytes: context.project.memory_limit.saturating_add(beside),
     };
     runner.execute(OVERVIEW, DataFormat::Table).await?;
 

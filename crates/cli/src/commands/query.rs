@@ -48,7 +48,10 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
         let mut text = String::new();
         std::io::stdin()
             .read_to_string(&mut text)
-            .or_error(ErrorKind::Config, "cannot read standard input")?;
+            .or_error(ErrorKind::Config, "cannot read standard input")
+            .map_err(|error| {
+                error.hint("Queries are text in UTF-8; an editor can save a file as that.")
+            })?;
         runner.execute_all(&text, format).await
     };
     outcome.map(|()| ExitCode::SUCCESS)

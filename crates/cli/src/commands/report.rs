@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use std::path::Path;
 use std::process::ExitCode;
+use tillhouse_model::json;
 use tillhouse_model::{CivilPeriod, Error, ErrorKind, Result, ResultExt};
 use tillhouse_model::{PeriodRequest, parse_day};
 use tillhouse_statistics::RequestedNames;
@@ -154,7 +155,7 @@ fn period(text: &str, today: Date) -> Result<CivilPeriod> {
     }
     let request: PeriodRequest = serde_json::from_str(text).map_err(|e| {
         Error::config("the period cannot be read")
-            .because(e)
+            .because(json::fault(&e))
             .hint("docs/reports.md shows how periods are written.")
     })?;
     request.resolve(today)

@@ -1,28 +1,82 @@
 //! A value as text: the one writer of instants, dates, numbers for tables and JSON.
 //!
 //! Invariant: an instant is RFC 3339 with the offset of the clock it is printed by (`2026-07-01T02:11:53+02:00` in Berlin, `Z` for UTC), in as many digits
-//! as it has; a time without a zone has no offset. CSV, which Arrow writes, says the same, as a test proves. A value that cannot be shown is an error and never
-//! text in its place.
+//! as it has; a time without a zone has no offset. An offset of seconds, as clocks had before they were set by zones, has them: `1890-01-01T00:53:28+00:53:28`. CSV, which Arrow
+//! writes, says the same, as a test proves. Lists and objects are JSON, so that `[null]`, `[""]` and `[]` differ. A value that cannot be shown is an error and never text in its place.
 
-use crate::output::cannot_show;
-use arrow::array::Array;
+use crate::output::{cannot_show, json};
+use arrow::array::{Array, AsArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use tillhouse_model::Result;
 
 /// Formatter of a column's values as text; nulls are empty.
-pub(crate) struct CellFormatter<'a>(ArrayFormatter<'a>);
+pub(crate) struct CellFormatter<'a> {
+    column: &'a dyn Array,
+    plain: ArrayFormatter<'a>,
+    historic: Option<StringArray>,
+}
 
 impl<'a> CellFormatter<'a> {
     pub(crate) fn of(column: &'a dyn Array) -> Result<Self> {
         let options = FormatOptions::default().with_null("");
-        ArrayFormatter::try_new(column, &options)
-            .map(Self)
-            .map_err(cannot_show)
+        Ok(Self {
+            column,
+            plain: ArrayFormatter::try_new(column, &options).map_err(cannot_show)?,
+            historic: historic(column)?,
+        })
     }
 
     pub(crate) fn text(&self, row: usize) -> Result<String> {
-        self.0.value(row).try_to_string().map_err(cannot_show)
+        if let Some(texts) = self.historic.as_ref().filter(|texts| texts.is_valid(row)) {
+            return Ok(texts.value(row).to_owned());
+        }
+        if self.column.data_type().is_nested() && self.column.is_valid(row) {
+            return json::value(self.column, row);
+        }
+        self.plain.value(row).try_to_string().map_err(cannot_show)
     }
+}
+
+/// The last offset of seconds was Liberia's, until January 1972.
+const LAST_HISTORIC: i64 = 64_000_000;
+
+/// The texts of instants whose clock differs from UTC by seconds too, null for all others; `None` if there are none. Arrow would cut the offset to minutes.
+pub(crate) fn historic(column: &dyn Array) -> Result<Option<StringArray>> {
+    let DataType::Timestamp(unit, Some(zone)) = column.data_type() else {
+        return Ok(None);
+    };
+    // A fixed offset has no seconds, and is no zone's name.
+    let zone = match TimeZone::get(zone) {
+        Ok(zone) if zone != TimeZone::UTC => zone,
+        _ => return Ok(None),
+    };
+    let per_second = match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    };
+    let numbers = cast(column, &DataType::Int64).map_err(cannot_show)?;
+    let numbers = numbers.as_primitive::<Int64Type>();
+    let is_old = |number: &i64| number.div_euclid(per_second) < LAST_HISTORIC;
+    if !numbers.iter().flatten().any(|number| is_old(&number)) {
+        return Ok(None);
+    }
+    let text = |number: i64| {
+        let nanoseconds = i128::from(number) * i128::from(1_000_000_000 / per_second);
+        let at = Timestamp::from_nanosecond(nanoseconds).ok()?;
+        let offset = zone.to_offset(at);
+        (offset.seconds() % 60 != 0).then(|| format!("{}{offset}", offset.to_datetime(at)))
+    };
+    let texts: StringArray = numbers
+        .iter()
+        .map(|number| number.filter(is_old).and_then(text))
+        .collect();
+    Ok((texts.null_count() < texts.len()).then_some(texts))
 }
 
 #[cfg(test)]
@@ -110,6 +164,64 @@ mod tests {
                 assert_eq!(String::from_utf8(csv).unwrap().trim_end(), expected);
             }
         }
+    }
+
+    #[test]
+    fn an_offset_of_seconds_is_not_cut() {
+        for (zone, at, expected) in [
+            (
+                "Europe/Berlin",
+                -2_524_521_600_000_000,
+                "1890-01-01T00:53:28+00:53:28",
+            ),
+            (
+                "Africa/Monrovia",
+                -315_619_200_500_000,
+                "1959-12-31T23:15:29.5-00:44:30",
+            ),
+            ("Europe/Berlin", 0, "1970-01-01T01:00:00+01:00"),
+        ] {
+            let column: ArrayRef =
+                Arc::new(TimestampMicrosecondArray::from(vec![Some(at), None]).with_timezone(zone));
+            let batch = RecordBatch::try_from_iter([("at", column)]).unwrap();
+            let shown = table(&batch.schema(), std::slice::from_ref(&batch)).unwrap();
+            assert!(
+                shown.contains(&format!(" {expected} ")),
+                "{expected}: {shown}"
+            );
+            let json = json::JsonRowEncoder::default().encode(&batch).unwrap();
+            assert!(
+                json.contains(&format!("\"{expected}\"")),
+                "{expected}: {json}"
+            );
+            let mut csv = Vec::new();
+            arrow::csv::WriterBuilder::new()
+                .with_header(false)
+                .build(&mut csv)
+                .write(&crate::output::flattened(&batch).unwrap())
+                .unwrap();
+            assert_eq!(
+                String::from_utf8(csv).unwrap().lines().next(),
+                Some(expected)
+            );
+        }
+    }
+
+    #[test]
+    fn a_list_of_nothing_and_an_empty_list_differ() {
+        use arrow::array::{ListArray, StringArray};
+        use arrow::buffer::OffsetBuffer;
+        use arrow::datatypes::Field;
+        let texts = StringArray::from(vec![None, Some(""), Some("a, b"), Some("c")]);
+        let lists = ListArray::new(
+            Arc::new(Field::new_list_field(DataType::Utf8, true)),
+            OffsetBuffer::from_lengths([1, 1, 0, 2, 0]),
+            Arc::new(texts),
+            Some(vec![true, true, true, true, false].into()),
+        );
+        let cells = CellFormatter::of(&lists).unwrap();
+        let shown: Vec<String> = (0..5).map(|row| cells.text(row).unwrap()).collect();
+        assert_eq!(shown, ["[null]", "[\"\"]", "[]", "[\"a, b\", \"c\"]", ""]);
     }
 
     #[test]

@@ -51,6 +51,7 @@ fn write(bytes: &[u8]) -> Result<bool> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         other => other
             .or_error(ErrorKind::Storage, "cannot write to standard output")
+            .map_err(|error| error.hint("Check that what the output goes to is open and has room."))
             .map(|()| true),
     }
 }
@@ -184,7 +185,7 @@ pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<Strin
     ))
 }
 
-/// CSV has no lists and no objects: these become JSON text.
+/// CSV has no lists and no objects: these become JSON text. Instants that Arrow would cut become text too.
 fn flattened(batch: &RecordBatch) -> Result<RecordBatch> {
     use arrow::array::{ArrayRef, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
@@ -202,6 +203,13 @@ fn flattened(batch: &RecordBatch) -> Result<RecordBatch> {
                         json::value(column.as_ref(), row).map(Some)
                     }
                 })
+                .collect::<Result<_>>()?;
+            fields.push(Field::new(field.name(), DataType::Utf8, true));
+            columns.push(Arc::new(texts));
+        } else if cell::historic(column.as_ref())?.is_some() {
+            let cells = CellFormatter::of(column.as_ref())?;
+            let texts: StringArray = (0..column.len())
+                .map(|row| column.is_valid(row).then(|| cells.text(row)).transpose())
                 .collect::<Result<_>>()?;
             fields.push(Field::new(field.name(), DataType::Utf8, true));
             columns.push(Arc::new(texts));

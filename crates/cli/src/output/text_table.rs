@@ -10,6 +10,9 @@ use std::fmt;
 /// A terminal that says to be narrower than this is not believed.
 const NARROWEST: u16 = 20;
 
+/// Characters of a cell that are given to the library as one line.
+const LONGEST_LINE: usize = 4_000;
+
 /// A table that is filled row by row.
 pub(crate) struct TextTable(Table);
 
@@ -38,7 +41,7 @@ impl TextTable {
         self.0.add_row(
             cells
                 .into_iter()
-                .map(|cell| escape_controls(cell.as_ref()).into_owned()),
+                .map(|cell| in_lines(escape_controls(cell.as_ref()).into_owned())),
         );
     }
 
@@ -72,6 +75,21 @@ impl TextTable {
     }
 }
 
+/// A text in lines that a table can be made of: the library measures the whole rest of a line for every piece that it breaks off, and takes minutes for a megabyte.
+fn in_lines(text: String) -> String {
+    if text.len() <= LONGEST_LINE {
+        return text;
+    }
+    let mut lines = String::with_capacity(text.len() + text.len() / LONGEST_LINE + 1);
+    for (at, character) in text.chars().enumerate() {
+        if at > 0 && at % LONGEST_LINE == 0 {
+            lines.push('\n');
+        }
+        lines.push(character);
+    }
+    lines
+}
+
 impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -81,6 +99,15 @@ impl fmt::Display for TextTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_cell_is_whole_and_goes_on_in_the_next_line() {
+        let mut table = TextTable::new();
+        table.set_header(["text"]);
+        table.add_row(["é".repeat(1_000_000)]);
+        let shown = table.to_string();
+        assert_eq!(shown.matches('é').count(), 1_000_000);
+    }
 
     #[test]
     fn a_name_can_neither_order_the_terminal_nor_forge_a_row() {

@@ -5,6 +5,7 @@
 use super::fault::{YamlFault, YamlFaultKind};
 use super::node::FileLocation;
 use serde_saphyr::Error as Yaml;
+use serde_saphyr::budget::BudgetBreach as Breach;
 
 const UNCLOSED_QUOTE: &str = "a quote is opened and never closed";
 const KEEP_ONE: &str = "Keep one of them: a key may stand in a map once.";
@@ -77,6 +78,16 @@ pub(super) fn fault(error: &Yaml, text: &str) -> YamlFault {
             "aliases (`*`) make this too large, or go in circles".into(),
             "Write the values out instead.",
         ),
+        Yaml::Budget { breach, .. } => match breach {
+            Breach::Depth { .. } => (
+                "lists and maps stand too deeply within each other here".into(),
+                "No key of a configuration needs more than a handful of levels: take some out.",
+            ),
+            _ => (
+                "the file is larger than a configuration may be".into(),
+                "Take out what is not needed, and aliases (`*`) that repeat large values.",
+            ),
+        },
         other => scanned(&other.to_string(), line, text),
     };
     if says == UNCLOSED_QUOTE {

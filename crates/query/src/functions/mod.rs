@@ -10,6 +10,7 @@ mod clock;
 mod first_present;
 mod label;
 mod list;
+pub(crate) mod list_arithmetic;
 mod mapped;
 mod money;
 mod payment;

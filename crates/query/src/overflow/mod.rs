@@ -2,13 +2,16 @@
 //!
 //! Invariant: no session of ours gives a wrapped number. `9223372036854775807 + 1` is an error, whether it is folded while planning or computed for a row.
 //!
-//! The rule replaces the operators after types are known, on whole numbers alone: decimals are checked by Arrow itself, dates and intervals are no
-//! numbers. Rejected: DataFusion's own `fail_on_overflow`, which can be set for one physical expression but neither for a session nor for the folding of
+//! The rule replaces the operators after types are known, on whole numbers alone; the results of those on decimals are checked where they may have too many digits ([`decimal`]), dates and
+//! intervals are no numbers. Rejected: DataFusion's own `fail_on_overflow`, which can be set for one physical expression but neither for a session nor for the folding of
 //! constants.
 
+mod decimal;
 mod sum;
 
 pub(crate) use sum::CheckedSum;
+
+use decimal::FittingDecimal;
 
 use crate::typed_rewrite::rewrite_expressions;
 use arrow::compute::kernels::numeric::{add, mul, neg, sub};
@@ -177,12 +180,14 @@ pub(crate) fn functions() -> impl Iterator<Item = ScalarUDF> {
     ArithmeticOperator::ALL
         .into_iter()
         .map(CheckedOperator::function)
+        .chain([FittingDecimal::function()])
 }
 
 /// Replaces the operators of a plan. It comes after types are coerced.
 #[derive(Debug)]
 pub(crate) struct CheckedArithmetic {
     functions: [Arc<ScalarUDF>; 4],
+    fitting: Arc<ScalarUDF>,
 }
 
 impl CheckedArithmetic {
@@ -190,6 +195,7 @@ impl CheckedArithmetic {
         Self {
             functions: ArithmeticOperator::ALL
                 .map(|arithmetic| Arc::new(CheckedOperator::function(arithmetic))),
+            fitting: Arc::new(FittingDecimal::function()),
         }
     }
 
@@ -217,7 +223,13 @@ impl CheckedArithmetic {
                 Some(arithmetic) if is_whole(&left) && is_whole(&right) => {
                     Transformed::yes(self.call(arithmetic, vec![*left, *right]))
                 }
-                _ => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
+                _ => {
+                    let expr = Expr::BinaryExpr(BinaryExpr { left, op, right });
+                    match decimal::checked(expr, &self.fitting, schema) {
+                        (checked, true) => Transformed::yes(checked),
+                        (unchanged, false) => Transformed::no(unchanged),
+                    }
+                }
             },
             Expr::Negative(of) if is_whole(&of) => {
                 Transformed::yes(self.call(ArithmeticOperator::Negate, vec![*of]))
