@@ -52,6 +52,7 @@ pub async fn sync(
     }
     context.engine.register_warehouse(&context.warehouse);
     context.warehouse.prepare().await?;
+    context.warehouse.hold();
     let reads_all = options.full && options.range.is_open();
     let origin = if reads_all {
         RecordOrigin::ProviderFull

@@ -81,11 +81,12 @@ pub(crate) async fn commit(
         )
         .at("table", table.path()));
     }
-    let (outcome, bytes) = attempt(table, on.version + 1, change).await?;
-    if let CommitOutcome::Committed(_) = outcome {
-        table.committed(on, &bytes).await;
+    let attempted = attempt(table, on.version + 1, change).await;
+    match &attempted {
+        Ok((CommitOutcome::Committed(_), bytes)) => table.committed(on, bytes).await,
+        Ok((CommitOutcome::Lost, _)) | Err(_) => table.is_overtaken(),
     }
-    Ok(outcome)
+    attempted.map(|(outcome, _)| outcome)
 }
 
 /// Puts the commit file of `version` if there is none; what came of it, and the content of the file.

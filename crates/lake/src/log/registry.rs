@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -23,6 +25,8 @@ pub(crate) struct TableRegistry {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     tables: Mutex<HashMap<String, Arc<TableHandle>>>,
+    /// True while no other process changes what this one asks tables for.
+    is_held: Arc<AtomicBool>,
 }
 
 impl TableRegistry {
@@ -33,13 +37,14 @@ impl TableRegistry {
         prefix: Path,
         clock: WarehouseClock,
     ) -> Self {
-        let tables = Mutex::default();
+        let (tables, is_held) = (Mutex::default(), Arc::default());
         Self {
             url,
             clock,
             store,
             prefix,
             tables,
+            is_held,
         }
     }
 
@@ -47,6 +52,11 @@ impl TableRegistry {
     pub(crate) fn with_clock(&self, clock: WarehouseClock) -> Self {
         let (url, prefix) = (self.url.clone(), self.prefix.clone());
         Self::new(url, Arc::clone(&self.store), prefix, clock)
+    }
+
+    /// From now on no other process changes what this one asks tables for.
+    pub(crate) fn hold(&self) {
+        self.is_held.store(true, Relaxed);
     }
 
     /// The time by the warehouse's clock.
@@ -128,7 +138,12 @@ impl TableRegistry {
                 .map_err(|()| Error::config("the warehouse's URL cannot have tables below it"))?;
             segments.pop_if_empty().extend(path.split('/')).push("");
         }
-        let table = Arc::new(TableHandle::new(path, self.store.clone(), &url)?);
+        let table = Arc::new(TableHandle::new(
+            path,
+            self.store.clone(),
+            &url,
+            Arc::clone(&self.is_held),
+        )?);
         tables.insert(path.to_owned(), table.clone());
         Ok(table)
     }

@@ -34,6 +34,10 @@ pub(crate) struct TableHandle {
     expected: StdMutex<BTreeMap<u64, Vec<TableFigures>>>,
     recent: StdMutex<RecentKeys>,
     has_lost_versions: AtomicBool,
+    /// True while no other process changes what this one asks tables for.
+    is_held: Arc<AtomicBool>,
+    /// True once another process has committed what this one has not seen.
+    is_behind: AtomicBool,
 }
 
 /// The end of a table's log, from a version on.
@@ -49,6 +53,7 @@ impl TableHandle {
         path: &str,
         root_store: Arc<dyn ObjectStore>,
         url: &url::Url,
+        is_held: Arc<AtomicBool>,
     ) -> Result<Self> {
         let log_store = logstore_with(root_store, url, StorageConfig::default()).or_error(
             ErrorKind::Config,
@@ -62,6 +67,8 @@ impl TableHandle {
             expected: StdMutex::default(),
             recent: StdMutex::default(),
             has_lost_versions: AtomicBool::new(false),
+            is_held,
+            is_behind: AtomicBool::new(false),
         })
     }
 
@@ -119,8 +126,13 @@ impl TableHandle {
     }
 
     /// The newest version; `None` where there is no table yet.
+    ///
+    /// While the warehouse is held, what this process has seen or made is the newest, until a commit is lost to another one.
     pub(crate) async fn latest(&self) -> Result<Option<Snapshot>> {
         let mut newest = self.newest.lock().await;
+        if self.is_held.load(Relaxed) && !self.is_behind.swap(false, Relaxed) && newest.is_some() {
+            return Ok(newest.clone());
+        }
         let next = match newest.take() {
             Some(known) => self.followed(known, None).await?,
             None => match self.opened_as_offered().await? {
@@ -433,9 +445,15 @@ impl TableHandle {
         match base.after(commit) {
             Ok(next) => *newest = Some(next),
             Err(unfollowed) => {
+                self.is_overtaken();
                 tracing::debug!(table = %self.path, why = unfollowed.0, "a commit is read again");
             }
         }
+    }
+
+    /// Another process has committed what this one has not seen, or may have.
+    pub(crate) fn is_overtaken(&self) {
+        self.is_behind.store(true, Relaxed);
     }
 
     /// The first version of a table that this process has just made.

@@ -134,6 +134,12 @@ impl Warehouse {
         )
     }
 
+    /// From now on the rows of the caller's pipelines are changed by nobody else, so that tables need not be asked for news at each step.
+    /// Rows of other pipelines in the same tables may change all the same: whoever commits on what is no longer the newest loses, and looks again.
+    pub fn hold(&self) {
+        self.registry.hold();
+    }
+
     /// Requests to the store since the warehouse was opened.
     pub fn requests(&self) -> StoreRequests {
         self.meter.read()
