@@ -21,7 +21,7 @@ binary := $(target)/release/tillhouse
 venv := $(TILLHOUSE_CACHE)/venv-test
 crate = $(if $(filter cli,$(CRATE)),tillhouse,tillhouse-$(patsubst tillhouse-%,%,$(CRATE)))
 
-.PHONY: help demo test try bench bench-million bench-memory lint fmt doc build clean-cache venv
+.PHONY: help demo test try bench bench-million bench-memory bench-years lint fmt doc build clean-cache venv
 
 help: ## print this
 	@echo 'Tillhouse: the sales of every till in one warehouse.'
@@ -58,6 +58,9 @@ bench: build ## compare a sync with DuckDB and dlt
 
 bench-million: build ## sync a million transactions: memory stays flat
 	@"$(PYTHON)" -B bench/bench.py --binary "$(binary)" --million
+
+bench-years: build ## 3,000 quarter-hour syncs: what they take at the beginning and at the end
+	@TILLHOUSE_TEST_BINARY="$(binary)" $(CARGO) run --release --locked -p tillhouse-tests --features bench --example years
 
 bench-memory: build ## how much memory queries take, beside their limit
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
