@@ -131,7 +131,7 @@ impl BemoSessionList {
         let response = match answer {
             HttpOutcome::Success(response) => response,
             HttpOutcome::Refused(refusal) if is_past_the_end(&refusal) => {
-                return Ok(FetchOutcome::Missing(explained(refusal)));
+                return Ok(FetchOutcome::Missing(refusal.explained(explained)));
             }
             HttpOutcome::Refused(refusal) => return Err(explained(refusal)),
         };

@@ -63,6 +63,8 @@ pub enum FaultKind {
     NoContent,
     /// A listing's page without records, as a refusal with `status` (default 404). Hits pages without records only.
     Missing,
+    /// A page of a listing that is not there (`status`, default 404), and stays so: the first one that meets this fault, as it was asked for.
+    Lost,
     /// A listing that does not end: in place of what was asked for, a full page of new, made-up records, and always one more to
     /// come. With a `times` without end, it never does.
     Endless,
@@ -113,7 +115,7 @@ pub struct EmulatedFault {
     /// See [`FaultKind::RateLimited`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// See [`FaultKind::ServerError`], [`FaultKind::Missing`] and [`FaultKind::Answer`].
+    /// See [`FaultKind::ServerError`], [`FaultKind::Missing`], [`FaultKind::Lost`] and [`FaultKind::Answer`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
     /// See [`FaultKind::Answer`].
@@ -206,6 +208,7 @@ impl EmulatedFault {
             | FaultKind::PageTotal
             | FaultKind::Repeat
             | FaultKind::Hole
+            | FaultKind::Lost
             | FaultKind::Endless => matches!(target, FaultTarget::List | FaultTarget::LaterPage),
             FaultKind::NullPage | FaultKind::NoContent | FaultKind::Missing => {
                 target == FaultTarget::EmptyPage
@@ -229,6 +232,8 @@ pub(crate) struct FaultQueue {
     queue: Vec<EmulatedFault>,
     /// Answer to the first request that met [`FaultKind::Repeat`].
     repeated: Option<Vec<u8>>,
+    /// Address of the first request that met [`FaultKind::Lost`].
+    lost: Option<String>,
 }
 
 impl FaultQueue {
@@ -268,6 +273,11 @@ impl FaultQueue {
         met
     }
 
+    /// True if that page is lost; the first that is asked about is, from now on.
+    pub(crate) fn is_lost(&mut self, address: &str) -> bool {
+        self.lost.get_or_insert_with(|| address.to_owned()) == address
+    }
+
     /// The body that is repeated from now on; `body` where there is none yet.
     pub(crate) fn repeat(&mut self, body: &[u8]) -> Vec<u8> {
         self.repeated.get_or_insert_with(|| body.to_vec()).clone()
@@ -297,6 +307,15 @@ mod tests {
         assert_eq!(meet(FaultTarget::LaterPage), Some(FaultKind::Shift));
         assert_eq!(meet(FaultTarget::LaterPage), None);
         assert!(faults.pending().is_empty());
+    }
+
+    #[test]
+    fn the_first_page_that_is_lost_stays_so_and_others_do_not() {
+        let mut faults = FaultQueue::default();
+        let lost = ["/a?2", "/a?4", "/a?2"].map(|address| faults.is_lost(address));
+        assert_eq!(lost, [true, false, true]);
+        faults.clear();
+        assert!(faults.is_lost("/a?4"));
     }
 
     #[test]

@@ -404,6 +404,13 @@ async fn instead(
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             Some(source.error(status, "server_error", "something went wrong"))
         }
+        FaultKind::Lost => {
+            let address = format!("{}?{}", call.path, call.query);
+            shared.faults().is_lost(&address).then(|| {
+                let status = status.unwrap_or(StatusCode::NOT_FOUND);
+                source.error(status, "not_found", "there is no such page")
+            })
+        }
         FaultKind::Answer => {
             let body = fault.body.as_deref().unwrap_or_default();
             let answer = plain(status.unwrap_or(StatusCode::OK), JSON, body);

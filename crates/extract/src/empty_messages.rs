@@ -5,6 +5,7 @@
 //! Much of what servers say beside an empty list is understood by itself; what is not may as well mean that they failed. Only whoever knows the
 //! provider can tell, and does so once, in the connection.
 
+use crate::{envelope_error, refusal_cause};
 use serde::{Deserialize, Deserializer, de};
 
 /// Texts that mean that there is nothing, compared without case and without regard to blanks; `*` stands for anything.
@@ -12,19 +13,9 @@ use serde::{Deserialize, Deserializer, de};
 pub struct EmptyMessages(Vec<String>);
 
 impl EmptyMessages {
-    /// Checks texts. The error says what is wrong with one.
+    /// Checks texts. The error says what is wrong with the first that is none.
     pub fn new(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, String> {
-        let texts = texts.into_iter().map(|written| {
-            let text = folded(written.as_ref());
-            if text.chars().any(char::is_alphanumeric) {
-                Ok(text)
-            } else {
-                Err(format!(
-                    "{:?} is no message: write what the server says, like \"Nothing to see\"",
-                    written.as_ref()
-                ))
-            }
-        });
+        let texts = texts.into_iter().map(|written| checked(written.as_ref()));
         texts.collect::<Result<_, _>>().map(Self)
     }
 
@@ -37,6 +28,14 @@ impl EmptyMessages {
     pub(crate) fn has(&self, text: &str) -> bool {
         let text = folded(text);
         self.0.iter().any(|known| fits(known, &text))
+    }
+
+    /// True if a body says one of them, and nothing else that would be about a failure.
+    pub(crate) fn are_said_in(&self, body: &[u8]) -> bool {
+        let is_known = |text: &str| self.has(text);
+        !self.is_empty()
+            && refusal_cause::any_text(body, &is_known)
+            && !envelope_error::says_more(body, &is_known)
     }
 
     /// Advice on a message, scrubbed as it was shown, that may mean that there is nothing.
@@ -83,9 +82,33 @@ fn fits(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// A text as it is written.
+fn checked(written: &str) -> Result<String, String> {
+    let text = folded(written);
+    if text.chars().any(char::is_alphanumeric) {
+        Ok(text)
+    } else {
+        Err(format!(
+            "{written:?} is no message: write what the server says, like \"Nothing to see\""
+        ))
+    }
+}
+
+/// Element of a list of texts, read by itself, so that each that is none is told.
+struct MessageEntry(String);
+
+impl<'de> Deserialize<'de> for MessageEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(&String::deserialize(deserializer)?)
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for EmptyMessages {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(Vec::<String>::deserialize(deserializer)?).map_err(de::Error::custom)
+        let entries = Vec::<MessageEntry>::deserialize(deserializer)?;
+        Ok(Self(entries.into_iter().map(|entry| entry.0).collect()))
     }
 }
 

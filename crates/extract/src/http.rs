@@ -6,30 +6,28 @@
 //! A token server other than the API has a client of its own, [`HttpClient::for_endpoint`]: what is sent to
 //! one can never reach the other, while both are throttled, counted and redacted as one.
 
+mod answer_remarks;
+
 use crate::body::{self, BodyError};
 use crate::clock;
-use crate::envelope_error::{self, EnvelopeError};
+use crate::envelope_error::{self, EnvelopeError, PageRemark};
 use crate::media_type::{self, MediaTypeVerdict, MediaTypes};
 use crate::origin::{self, BaseUrl, EndpointUrl};
 use crate::paging::{self, ListingOptions, RereadAllowance, RereadCounter, TotalsClaim};
 use crate::proxy;
 use crate::redact::{self, Redactor};
 use crate::refusal_cause;
-use crate::request::{
-    HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, StatusCode, range_total,
-};
+use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, StatusCode};
 use crate::retry::{AttemptFailure, RetryPolicy, is_transient};
 use crate::retry_after::{is_used_up, retry_after};
 use crate::source::SourceLimits;
 use crate::throttle::Throttle;
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{
-    ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue, LOCATION, WWW_AUTHENTICATE,
-};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, LOCATION, WWW_AUTHENTICATE};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 use tillhouse_model::{Error, ErrorKind, Resource, Result};
@@ -89,6 +87,8 @@ struct SharedCounters {
     bytes: AtomicU64,
     retries: AtomicU64,
     rereads: RereadCounter,
+    /// True if a warning of what stands beside records was given.
+    warned: AtomicBool,
     /// Findings of listings, by resource.
     listings: Mutex<HashMap<&'static str, (TotalsClaim, RereadAllowance)>>,
 }
@@ -116,6 +116,7 @@ impl HttpClient {
             bytes: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             rereads: RereadCounter::default(),
+            warned: AtomicBool::new(false),
             listings: Mutex::default(),
         };
         Self::to(source, "base_url", base, http, limits, Arc::new(shared))
@@ -313,6 +314,25 @@ fn connections(base: &BaseUrl, limits: &SourceLimits) -> Result<reqwest::Client>
         .map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))
 }
 
+/// The success that a response is, with its body.
+fn answered(
+    response: &mut reqwest::Response,
+    bytes: Bytes,
+    requested_at: Timestamp,
+) -> HttpResponse {
+    let headers = std::mem::take(response.headers_mut());
+    let requested_at =
+        clock::moment_of_asking(requested_at, Timestamp::now(), clock::answered_at(&headers));
+    HttpResponse {
+        status: response.status(),
+        headers,
+        bytes,
+        url: response.url().clone(),
+        requested_at,
+        says_more: false,
+    }
+}
+
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
@@ -410,7 +430,9 @@ impl HttpClientInner {
         let mut response = self.ask(request).await?;
         let status = response.status();
         if !status.is_success() {
-            return self.unsuccessful(request, &mut response).await;
+            return self
+                .unsuccessful(request, &mut response, requested_at)
+                .await;
         }
         let nothing = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT);
         let judged = if nothing {
@@ -526,49 +548,23 @@ impl HttpClientInner {
                     .unwrap_or("nothing that can be shown"),
             );
         }
-        let url = response.url().clone();
-        let headers = std::mem::take(response.headers_mut());
-        let requested_at =
-            clock::moment_of_asking(requested_at, Timestamp::now(), clock::answered_at(&headers));
+        let remark = lists
+            .filter(|at| paging::are_wrapped(&bytes, at))
+            .and_then(|at| PageRemark::of(&bytes, at, &self.limits.empty_messages));
+        let says_more = match remark {
+            None => false,
+            Some(said) if said.remark.failed => return self.partly_failed(request, status, said),
+            Some(said) => {
+                if said.remark.warns {
+                    self.warn_beside_records(request, &said);
+                }
+                said.remark.is_part
+            }
+        };
         Ok(HttpOutcome::Success(HttpResponse {
-            status,
-            headers,
-            bytes,
-            url,
-            requested_at,
+            says_more,
+            ..answered(&mut response, bytes, requested_at)
         }))
-    }
-
-    /// The error of a list's part (206) without records; a warning about one with records, whose end is none.
-    fn judge_part(
-        &self,
-        request: &HttpRequest,
-        headers: &HeaderMap,
-        bytes: &[u8],
-    ) -> Option<AttemptFailure> {
-        let status = StatusCode::PARTIAL_CONTENT;
-        let records_at = request.lists?;
-        if paging::is_empty(bytes, records_at) {
-            let words = self
-                .shared
-                .redactor
-                .provider_message(&bytes[..bytes.len().min(EXPLANATION)]);
-            let said = words.map(|words| format!(": {words}")).unwrap_or_default();
-            let error = Error::protocol(format!(
-                "the server answered {status} without records, which is no whole answer{said}"
-            ));
-            return Some(AttemptFailure::transient(error.hint(
-                "Run `tillhouse sync` again later; if it stays so, ask the provider.",
-            )));
-        }
-        tracing::warn!(
-            source = self.source,
-            resource = &*request.resource,
-            url = redact::redact_url(&request.url),
-            total = range_total(status, headers),
-            "the server answered {status}: it says itself that these records are not all"
-        );
-        None
     }
 
     /// Sends a request, and follows where it is redirected within the origin. Any other redirect is the answer it is.
@@ -632,6 +628,7 @@ impl HttpClientInner {
         &self,
         request: &HttpRequest,
         response: &mut reqwest::Response,
+        requested_at: Timestamp,
     ) -> Result<HttpOutcome, AttemptFailure> {
         let status = response.status();
         let after = retry_after(status, response.headers(), SystemTime::now());
@@ -667,6 +664,10 @@ impl HttpClientInner {
             challenge,
             ..self.refusal(request, status)
         };
+        if let Some(nothing) = self.said_nothing(request, &refusal) {
+            let answer = answered(response, nothing, requested_at);
+            return Ok(HttpOutcome::Success(answer));
+        }
         // A gateway that counts calls says 403 and when to come back.
         let quota = status == StatusCode::FORBIDDEN
             && (after.is_some() || used_up || refusal_cause::names_quota(&refusal.body))

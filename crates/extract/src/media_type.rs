@@ -11,24 +11,9 @@ use serde::{Deserialize, Deserializer, de};
 pub struct MediaTypes(Vec<String>);
 
 impl MediaTypes {
-    /// Checks media types. The error says what is wrong with one.
+    /// Checks media types. The error says what is wrong with the first that is none.
     pub fn new(types: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, String> {
-        let types = types.into_iter().map(|written| {
-            let name = written.as_ref().trim().to_ascii_lowercase();
-            let part = |part: &str| {
-                !part.is_empty()
-                    && part
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
-            };
-            match name.split_once('/') {
-                Some((kind, subtype)) if part(kind) && part(subtype) => Ok(name),
-                _ => Err(format!(
-                    "{:?} is not a media type: write it like text/plain",
-                    written.as_ref()
-                )),
-            }
-        });
+        let types = types.into_iter().map(|written| checked(written.as_ref()));
         types.collect::<Result<_, _>>().map(Self)
     }
 
@@ -73,9 +58,38 @@ pub(crate) fn begins_as_json(body: &[u8]) -> bool {
     })
 }
 
+/// A media type as it is written.
+fn checked(written: &str) -> Result<String, String> {
+    let name = written.trim().to_ascii_lowercase();
+    let part = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    match name.split_once('/') {
+        Some((kind, subtype)) if part(kind) && part(subtype) => Ok(name),
+        _ => Err(format!(
+            "{written:?} is not a media type: write it like text/plain"
+        )),
+    }
+}
+
+/// Element of a list of media types, read by itself, so that each that is none is told.
+struct MediaTypeEntry(String);
+
+impl<'de> Deserialize<'de> for MediaTypeEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        checked(&String::deserialize(deserializer)?)
+            .map(Self)
+            .map_err(de::Error::custom)
+    }
+}
+
 impl<'de> Deserialize<'de> for MediaTypes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(Vec::<String>::deserialize(deserializer)?).map_err(de::Error::custom)
+        let entries = Vec::<MediaTypeEntry>::deserialize(deserializer)?;
+        Ok(Self(entries.into_iter().map(|entry| entry.0).collect()))
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::collections::HashSet;
 use std::fmt;
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ProblemList, Result};
 
 /// Checks that a text was written at all. `key` names it in the error, which is of kind [`tillhouse_model::ErrorKind::Config`].
 pub fn not_blank(key: &str, text: &str) -> Result<()> {
@@ -23,20 +23,22 @@ pub fn not_blank(key: &str, text: &str) -> Result<()> {
 pub struct NameList(Vec<String>);
 
 impl NameList {
-    /// Checks that they can be asked for. `key` names them in the error, which is of kind [`tillhouse_model::ErrorKind::Config`].
+    /// Checks that they can be asked for, and tells all that cannot. `key` names them in the error, which is of kind [`tillhouse_model::ErrorKind::Config`].
     pub fn check(&self, key: &str) -> Result<()> {
-        let mut seen = HashSet::new();
+        let (mut seen, mut told) = (HashSet::new(), HashSet::new());
+        let mut problems = ProblemList::default();
         for name in &self.0 {
             if name.trim() != name || origin::path_segment(name).is_err() {
-                return Err(Error::config(format!("{key}: {name:?} is not a name"))
+                problems.0.push(Error::config(format!("{key}: {name:?} is not a name"))
                     .hint("List the names as the provider gave them, [A, B], or write one text with commas."));
-            }
-            if !seen.insert(name) {
-                return Err(Error::config(format!("{key} names {name:?} twice"))
-                    .hint("Keep one of the two."));
+            } else if !seen.insert(name) && told.insert(name) {
+                problems.0.push(
+                    Error::config(format!("{key} names {name:?} twice"))
+                        .hint("Keep one of the two."),
+                );
             }
         }
-        Ok(())
+        problems.or(Some(()))
     }
 
     /// Names in the order in which they were written.
@@ -139,9 +141,13 @@ mod tests {
             (r#"["a",""]"#, r#"connection.accounts: "" is not a name"#),
             (r#"["a "]"#, r#"connection.accounts: "a " is not a name"#),
             (r#"[".."]"#, r#"connection.accounts: ".." is not a name"#),
-            (r#""a,b,a""#, r#"connection.accounts names "a" twice"#),
+            (r#""a,b,a,a""#, r#"connection.accounts names "a" twice"#),
+            (
+                r#"["a","",".."]"#,
+                r#"2 problems: connection.accounts: "" is not a name; connection.accounts: ".." is not a name"#,
+            ),
         ] {
-            assert_eq!(told(json).unwrap_err().message(), why);
+            assert_eq!(told(json).unwrap_err().to_string(), why);
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
 //! | no total at all, or one that was passed; a short or an empty page | one page more ([`ListingOptions::confirm_end`]); nothing behind it is the end |
 //! | a 404, 410 or 416 behind pages that came, and the total not missed | the same page once more, after a pause; nothing there again, and nothing behind it where one can look there, is the end |
+//! | the same behind a full page, where no total is declared and nothing is behind it either | the end, with a warning in the log |
 //! | nothing at a place twice, no total that is missed, and records behind it | the listing is read anew after a pause; an error where it stays so |
 //! | an empty page that was had by a link, behind others | the same page once more, after a pause |
 //! | an empty page that names a next one | the next page, three times in a row at most; once where the total is reached |
@@ -46,7 +47,7 @@ pub use by_offset::{OffsetPage, PageOffset, by_offset};
 pub use by_page::{NextPage, NumberedPage, PageNumbering, PagePosition, by_page};
 pub use keys::RecordId;
 pub use records::normalise_empty;
-pub(crate) use records::{complaint, is_empty, said_empty};
+pub(crate) use records::{are_wrapped, complaint, is_empty, said_empty};
 pub use tally::TotalsClaim;
 
 use crate::envelope;
@@ -230,6 +231,15 @@ where
     }
 }
 
+/// Says in the log that a listing is believed to end where a page is missing, since nothing else says so.
+fn warn_believed(refusal: &str, came: u64) {
+    tracing::warn!(
+        came,
+        "a listing is believed to be at its end, though the page before was full and no total is declared: behind it there is nothing, \
+         twice ({refusal})"
+    );
+}
+
 /// Next step of reading a listing.
 enum ListingStep<At> {
     On(At),
@@ -279,7 +289,11 @@ where
             let (mut page, next) = match found {
                 FetchOutcome::Page(found) => found,
                 FetchOutcome::Missing(error) if ledger.is_new() => return Err(error),
-                FetchOutcome::Missing(_) => (listing.nothing(requested_at), None),
+                FetchOutcome::Missing(error) => {
+                    // Some page named it.
+                    ledger.note_missing(&error);
+                    (listing.nothing(requested_at), None)
+                }
             };
             let repeat = ledger.look(&listing, &mut page)?;
             let step = match (repeat, next, ledger.shortfall()) {
@@ -289,6 +303,7 @@ where
                 (None, Some(next), _) => ListingStep::On((next, ledger)),
                 (None, None, Some(error)) => ListingStep::Anew((first, ledger.anew()), error),
                 (Some(RepeatedPage::OfTheEnd), ..) | (None, None, None) => {
+                    ledger.warn_where_unproved();
                     match ledger.is_shifted() {
                         true => ListingStep::Shifted((first, ledger.anew())),
                         false => ListingStep::End,
@@ -301,6 +316,13 @@ where
 }
 
 impl ListingTally {
+    /// Warns of an end that nothing but a missing page tells of.
+    fn warn_where_unproved(&self) {
+        if let Some(refusal) = self.unproved_end() {
+            warn_believed(refusal, self.so_far());
+        }
+    }
+
     /// Takes a page of which nothing is known but what is written in it; whether it repeats another.
     fn look(&mut self, listing: &ListingOptions, page: &mut Page) -> Result<Option<RepeatedPage>> {
         let Some(records_at) = listing.records_at else {

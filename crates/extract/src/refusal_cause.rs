@@ -105,6 +105,26 @@ pub(crate) fn names_quota(body: &[u8]) -> bool {
     any_text(body, &names)
 }
 
+/// True if a text says no more than that nothing is at an address: of what was looked for there it knows nothing.
+pub(crate) fn is_about_the_address(text: &str) -> bool {
+    let words = words(text);
+    let addresses = [
+        " route ",
+        " url ",
+        " uri ",
+        " endpoint ",
+        " path ",
+        " page ",
+        " resource ",
+        " method ",
+        " cannot get ",
+    ];
+    matches!(
+        words.trim(),
+        "not found" | "gone" | "http not found" | "error not found"
+    ) || addresses.iter().any(|address| words.contains(address))
+}
+
 /// A text's letters alone, in lower case: `TokenExpired`, `token_expired` and `Token expired` are one.
 fn letters(text: &str) -> String {
     text.chars()
@@ -246,6 +266,29 @@ mod tests {
             "<html>",
         ] {
             assert!(!names_page_size(body.as_bytes()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_of_an_address_is_nothing_about_records() {
+        for text in [
+            "Not Found",
+            "404 not found",
+            "Gone",
+            "Cannot GET /transactions",
+            "No static resource transactions.",
+            "The requested URL was not found on this server",
+            "no Route matched with those values",
+        ] {
+            assert!(is_about_the_address(text), "{text}");
+        }
+        for text in [
+            "No transactions found",
+            "Period 7: closed",
+            "nothing here today",
+            "E-204",
+        ] {
+            assert!(!is_about_the_address(text), "{text}");
         }
     }
 

@@ -117,8 +117,8 @@ impl HttpRequest {
         self
     }
 
-    /// Has successes tried again that hold no records and say of themselves that they failed, in whichever words. `records_at` is
-    /// [`tillhouse_model::Resource::records_at`]. Taken for an empty page, such an answer would end a listing.
+    /// Has successes tried again that say of themselves that they failed, in whichever words, or that their records may not be all. `records_at` is
+    /// [`tillhouse_model::Resource::records_at`]. Taken for an empty page, or for a whole one, such an answer would end a listing.
     #[must_use]
     pub fn expecting_records_at(mut self, records_at: &'static [&'static str]) -> Self {
         self.lists = Some(records_at);
@@ -146,7 +146,7 @@ impl fmt::Debug for HttpRequest {
 /// Response with a status of success.
 #[derive(Clone)]
 pub struct HttpResponse {
-    /// The status, 2xx.
+    /// The status, 2xx; another one where the connection knows the server's words to mean that there is nothing.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
@@ -156,6 +156,8 @@ pub struct HttpResponse {
     pub url: Url,
     /// When the request was sent that this answers.
     pub requested_at: jiff::Timestamp,
+    /// True if its envelope says that more records are to come.
+    pub(crate) says_more: bool,
 }
 
 impl HttpResponse {
@@ -165,9 +167,11 @@ impl HttpResponse {
         range_total(self.status, &self.headers)
     }
 
-    /// True if the answer calls itself a part (206) of a whole of which it does not say how large it is: more is to come.
+    /// True if the answer calls itself a part, by its status (206) or in its envelope, of a whole of which it does not say how large it is: more is
+    /// to come.
     pub fn is_part(&self) -> bool {
-        self.status == StatusCode::PARTIAL_CONTENT && self.range_total().is_none()
+        self.says_more
+            || (self.status == StatusCode::PARTIAL_CONTENT && self.range_total().is_none())
     }
 }
 
@@ -264,6 +268,22 @@ impl HttpRefusal {
     pub fn names_page_size(&self) -> bool {
         matches!(self.status.as_u16(), 400 | 413 | 416 | 422)
             && refusal_cause::names_page_size(&self.body)
+    }
+
+    /// The error of a list that is not there, in a source's own words, with the way out where the server's words may mean that there is nothing.
+    pub fn explained(self, by: impl FnOnce(Self) -> Error) -> Error {
+        let advice = self
+            .message
+            .as_deref()
+            .filter(|said| self.is_past_the_end() && !refusal_cause::is_about_the_address(said))
+            .map(EmptyMessages::hint);
+        let error = by(self);
+        let hint = match (error.hint_text(), advice) {
+            (_, None) => return error,
+            (Some(hint), Some(advice)) => format!("{hint} {advice}"),
+            (None, Some(advice)) => advice,
+        };
+        error.hint(hint)
     }
 
     /// Advice on [`HttpRefusal::names_page_size`].

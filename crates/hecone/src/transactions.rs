@@ -255,7 +255,7 @@ fn listed(
     let response = match answer {
         HttpOutcome::Success(response) => response,
         HttpOutcome::Refused(refusal) if refusal.is_past_the_end() => {
-            return Ok(FetchOutcome::Missing(refused(refusal)));
+            return Ok(FetchOutcome::Missing(refusal.explained(refused)));
         }
         HttpOutcome::Refused(refusal) => return Err(refused(refusal)),
     };

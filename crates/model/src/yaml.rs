@@ -16,6 +16,7 @@ mod fault;
 mod node;
 mod partial;
 mod reader;
+mod recovery;
 mod syntax;
 
 pub(crate) use fault::one_of;

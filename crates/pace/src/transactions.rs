@@ -141,7 +141,7 @@ impl PaceTransactionList {
         let response = match answer {
             HttpOutcome::Success(response) => response,
             HttpOutcome::Refused(refusal) if refusal.is_past_the_end() => {
-                return Ok(FetchOutcome::Missing(explained(refusal)));
+                return Ok(FetchOutcome::Missing(refusal.explained(explained)));
             }
             HttpOutcome::Refused(refusal) => return Err(explained(refusal)),
         };

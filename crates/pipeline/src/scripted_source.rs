@@ -254,6 +254,11 @@ impl ScriptedRun {
         }
     }
 
+    /// Has the source answer so, once the answers it has are used up.
+    pub(crate) fn answer_next(&self, turns: Vec<Turn>) {
+        self.source.answers.lock().unwrap().push_back(turns);
+    }
+
     pub(crate) fn log(&self) -> &SourceLog {
         &self.source.log
     }

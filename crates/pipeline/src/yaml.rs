@@ -111,17 +111,20 @@ impl YamlFile {
         )
     }
 
-    /// The file's values, variables replaced. What cannot be replaced is told in [`YamlTree::problems`] and passed over by readers.
+    /// The file's values, variables replaced. What cannot be read or replaced is told in [`YamlTree::problems`] and passed over by readers.
     ///
-    /// Errors with [`tillhouse_model::ErrorKind::Config`] for what is no YAML.
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for what is no YAML at all.
     pub(crate) fn tree(&self) -> Result<YamlTree> {
-        let mut root = YamlNode::parse_lenient(&self.text).map_err(|fault| self.error(&fault))?;
+        let (root, faults) = YamlNode::parse_lenient_partly(&self.text);
+        let mut problems: Vec<Error> = faults.iter().map(|fault| self.error(fault)).collect();
+        let Some(mut root) = root else {
+            return Err(Error::combine(problems));
+        };
         let Some(environment) = &self.environment else {
-            let problems = self.refuse_variables(&root);
+            problems.extend(self.refuse_variables(&root));
             return Ok(YamlTree { root, problems });
         };
         let lookup = |name: &str| environment.get(name);
-        let mut problems = Vec::new();
         root.scalars(&mut |path, node| {
             if let Some(Err(mistake)) =
                 with_dollar(node).map(|text| variables::replace(text, &lookup))
@@ -399,7 +402,7 @@ impl YamlFile {
 pub(crate) struct YamlTree {
     /// The whole.
     pub(crate) root: YamlNode,
-    /// Problems with variables in it.
+    /// Problems with its keys, tags and variables.
     pub(crate) problems: Vec<Error>,
 }
 

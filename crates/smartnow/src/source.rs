@@ -183,7 +183,8 @@ impl SmartNowList {
                 }))
             }
             HttpOutcome::Refused(refusal) if refusal.is_past_the_end() => {
-                Ok(KeyedFetch::Missing(refusal_error(self.endpoint, refusal)))
+                let explained = |refusal| refusal_error(self.endpoint, refusal);
+                Ok(KeyedFetch::Missing(refusal.explained(explained)))
             }
             HttpOutcome::Refused(refusal) => Err(refusal_error(self.endpoint, refusal)),
         }

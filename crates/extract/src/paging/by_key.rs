@@ -14,7 +14,7 @@
 
 use super::keys::{KeyPager, KeyedNext, RecordId, keys};
 use super::tally::ListingTally;
-use super::{ListingOptions, ListingStep, normalise_empty, walk};
+use super::{ListingOptions, ListingStep, normalise_empty, walk, warn_believed};
 use crate::source::{Page, PageStream};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::TryStreamExt;
@@ -199,7 +199,15 @@ where
     {
         // The end, or a slip: the same page once more tells.
         asked.listing.pause(1).await;
-        answer = fetch(after).await?;
+        answer = fetch(after.clone()).await?;
+        if let KeyedFetch::Missing(refusal) = &answer
+            && place.pager.may_go_on()
+            && !place.ledger.is_proved()
+            && let Some(hole) =
+                look_behind(asked, &after, refusal, place.ledger.so_far(), fetch).await?
+        {
+            return Ok((nothing(), ListingStep::Anew(place.anew(asked), at(hole))));
+        }
     }
     let (page, next) = match answer {
         KeyedFetch::Page(page) => {
@@ -258,6 +266,45 @@ where
         return Ok((page, place.next_list()));
     }
     Ok((page, ListingStep::On(place)))
+}
+
+/// Looks for records behind a place where nothing is, twice, and which no total and no short page proves to be the end: the error if there are
+/// some. Otherwise the place is believed to be the end, and the log says so.
+async fn look_behind<Fetch, Fut>(
+    asked: &KeyedListing,
+    missing: &KeyPosition,
+    refusal: &Error,
+    came: u64,
+    fetch: &Fetch,
+) -> Result<Option<Error>>
+where
+    Fetch: Fn(KeyPosition) -> Fut,
+    Fut: Future<Output = Result<KeyedFetch>>,
+{
+    let Some(key) = &missing.key else {
+        return Ok(None);
+    };
+    if let Some(behind) = key.successor() {
+        let behind = KeyPosition {
+            key: Some(behind),
+            ..missing.clone()
+        };
+        if let KeyedFetch::Page(page) = fetch(behind).await?
+            && !keys(&normalise_empty(page.bytes, &[]))
+                .map_err(|e| e.at("source", asked.source).at("resource", asked.resource))?
+                .0
+                .is_empty()
+        {
+            let error = Error::protocol(format!(
+                "the server has nothing behind the id {key}, but records further on"
+            ))
+            .at("came", came.to_string())
+            .hint("Run `tillhouse sync` again later; if it stays so, ask the provider for what is missing there.");
+            return Ok(Some(error));
+        }
+    }
+    warn_believed(&refusal.to_string(), came);
+    Ok(None)
 }
 
 /// The ids of all records, in their order.
@@ -379,6 +426,60 @@ mod tests {
         assert_eq!(again, [false, true, false, true]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn behind_a_place_that_stays_missing_is_looked() {
+        let gone = || KeyedFetch::Missing(Error::protocol("there is nothing"));
+        let (ear, _guard) = crate::testing::log_capture::LogCapture::start();
+        let (pages, asked) = read(None, |_, key| match key {
+            None => here(r#"[{"id":1},{"id":2}]"#),
+            Some(2) => here(r#"[{"id":3},{"id":4}]"#),
+            Some(5) => here(r#"[{"id":6},{"id":7}]"#),
+            _ => KeyedFetch::Missing(Error::protocol("there is nothing")),
+        })
+        .await;
+        let error = pages.last().unwrap();
+        assert!(
+            error.contains("nothing behind the id 4, but records further on")
+                && error.contains("times read 4"),
+            "{error}"
+        );
+        assert_eq!(asked[..6], ["->", "->2", "->4", "->4", "->5", "->"]);
+        assert!(!ear.heard().contains("is believed to be at its end"));
+        // Nothing is behind it either, or nobody can look there.
+        for first in [r#"[{"id":1},{"id":2}]"#, r#"[{"id":"a"},{"id":"b"}]"#] {
+            let before = ear.heard().len();
+            let list = by_key(super::tests::asked(), None, move |after| {
+                let page = if after.key.is_none() {
+                    here(first)
+                } else {
+                    gone()
+                };
+                async move { Ok(page) }
+            });
+            let pages: Vec<Page> = list.map(|page| page.unwrap()).collect().await;
+            assert_eq!(pages.len(), 2);
+            let heard = ear.heard()[before..].to_owned();
+            assert!(
+                heard.contains("is believed to be at its end")
+                    && heard.contains("there is nothing"),
+                "{heard}"
+            );
+        }
+        let before = ear.heard().len();
+        let (pages, asked) = read(None, |_, key| match key {
+            None => here(r#"[{"id":1},{"id":2}]"#),
+            Some(2) => here(r#"[{"id":3}]"#),
+            _ => KeyedFetch::Missing(Error::protocol("there is nothing")),
+        })
+        .await;
+        assert_eq!(
+            (pages.len(), asked.len()),
+            (3, 4),
+            "a short page was before it"
+        );
+        assert!(!ear.heard()[before..].contains("is believed"));
+    }
+
     #[tokio::test]
     async fn every_parents_list_comes_under_its_id() {
         let (pages, asked) = read(
@@ -489,7 +590,7 @@ mod tests {
         .await;
         assert_eq!(
             (pages.len(), asked),
-            (2, vec!["->".to_owned(), "->2".into(), "->2".into()])
+            (2, ["->", "->2", "->2", "->3"].map(str::to_owned).to_vec())
         );
         let (pages, _) = read(None, |_, _| {
             KeyedFetch::Missing(Error::protocol("no such list"))

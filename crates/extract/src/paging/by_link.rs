@@ -187,8 +187,16 @@ mod tests {
             matches!(listed(&[2], missing).await, (2, None)),
             "404 behind the last page"
         );
+        let (ear, _guard) = crate::testing::log_capture::LogCapture::start();
+        assert!(matches!(listed(&[2], missing).await, (2, None)));
+        assert!(!ear.heard().contains("is believed"), "the total tells");
         let began = tokio::time::Instant::now();
         assert!(matches!(listed(&[], missing).await, (2, None)));
+        assert!(
+            ear.heard().contains("is believed to be at its end"),
+            "{}",
+            ear.heard()
+        );
         assert_eq!(
             began.elapsed().as_secs(),
             1,

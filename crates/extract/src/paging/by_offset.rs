@@ -95,9 +95,9 @@ where
                 match ask(&fetch, at, &course.ledger, &listing, twice).await? {
                     FetchOutcome::Page(found) => course.after(found, limit, &listing),
                     FetchOutcome::Missing(error) if course.ledger.is_new() => Err(error),
-                    FetchOutcome::Missing(_) => Ok((
+                    FetchOutcome::Missing(error) => Ok((
                         listing.nothing(requested_at),
-                        course.missing(limit, &listing),
+                        course.missing(&error, limit, &listing),
                     )),
                 }
             }
@@ -229,6 +229,7 @@ impl OffsetReading {
         self.empty_in_a_row = if records == 0 {
             self.empty_in_a_row + 1
         } else {
+            self.ledger.forget_missing();
             0
         };
         if records == 0 && linked && self.empty_in_a_row <= self.ledger.empty_pages_followed() {
@@ -329,11 +330,20 @@ impl OffsetReading {
     }
 
     /// Handles a missing page: it was asked for twice, unless it stands behind a doubtful place.
-    fn missing(mut self, limit: u32, listing: &ListingOptions) -> ListingStep<Self> {
+    fn missing(
+        mut self,
+        refusal: &Error,
+        limit: u32,
+        listing: &ListingOptions,
+    ) -> ListingStep<Self> {
         match self.doubt {
             OffsetDoubt::Hole(_) => self.hole(),
             OffsetDoubt::None if self.ledger.may_be_a_hole(listing) && !self.ledger.is_proved() => {
                 self.was_missing = true;
+                // One page that is shorter than asked for, and 404 behind it, is the whole as a rule.
+                if self.fullest >= u64::from(limit) || self.ledger.pages() > 1 {
+                    self.ledger.note_missing(refusal);
+                }
                 self.behind(limit, None)
             }
             OffsetDoubt::Empty(hole)
@@ -356,6 +366,7 @@ impl OffsetReading {
 
     /// The end, unless records arrived in front.
     fn finish(self) -> ListingStep<Self> {
+        self.ledger.warn_where_unproved();
         match self.ledger.is_shifted() {
             true => ListingStep::Shifted(Self::of(self.ledger.anew())),
             false => ListingStep::End,

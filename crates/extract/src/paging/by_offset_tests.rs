@@ -524,6 +524,44 @@ async fn a_page_that_is_missing_once_is_asked_for_again() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_end_that_only_a_missing_page_tells_of_is_told() {
+    for (of, limit, total, is_told) in [
+        (6, 2, None, true),
+        (2, 2, None, true),
+        (6, 4, None, false),
+        (1, 2, None, false),
+        (6, 2, Some(6), false),
+    ] {
+        let (ear, _guard) = crate::testing::log_capture::LogCapture::start();
+        let stream = by_offset(limit, listing(), move |at| async move {
+            let rows = cut(at.offset, u64::from(limit), of);
+            if rows.is_empty() {
+                return Ok(FetchOutcome::Missing(Error::protocol("no such page")));
+            }
+            let (records, page) = (
+                rows.len() as u64,
+                page(format!(r#"{{"data":{rows:?}}}"#), total),
+            );
+            Ok(OffsetPage {
+                page,
+                records,
+                limit: None,
+                linked: false,
+                leads_to: None,
+            }
+            .into())
+        });
+        good(stream).await;
+        let heard = ear.heard();
+        assert_eq!(
+            heard.contains("is believed to be at its end") && heard.contains("no such page"),
+            is_told,
+            "{of} {limit} {total:?}: {heard}"
+        );
+    }
+}
+
 /// Records read from a server whose pages link each other: rows by offset, and where their
 /// link leads.
 async fn linked(

@@ -138,9 +138,9 @@ where
                 {
                     FetchOutcome::Page(found) => course.after(found, &numbering, &listing),
                     FetchOutcome::Missing(error) if course.ledger.is_new() => Err(error),
-                    FetchOutcome::Missing(_) => Ok((
+                    FetchOutcome::Missing(error) => Ok((
                         listing.nothing(requested_at),
-                        course.missing(&numbering, &listing),
+                        course.missing(&error, &numbering, &listing),
                     )),
                 }
             }
@@ -249,6 +249,7 @@ impl NumberedReading {
 
     /// The end, unless records arrived in front.
     fn finish(self) -> ListingStep<Self> {
+        self.ledger.warn_where_unproved();
         match self.ledger.is_shifted() {
             true => ListingStep::Shifted(Self::of(self.ledger.anew())),
             false => ListingStep::End,
@@ -256,7 +257,12 @@ impl NumberedReading {
     }
 
     /// Handles a missing page: it was asked for twice, unless it stands behind a doubtful one.
-    fn missing(mut self, numbering: &PageNumbering, listing: &ListingOptions) -> ListingStep<Self> {
+    fn missing(
+        mut self,
+        refusal: &Error,
+        numbering: &PageNumbering,
+        listing: &ListingOptions,
+    ) -> ListingStep<Self> {
         let index = self.place.index;
         if let Some(resume) = self.resume.take() {
             if index == 0 && !numbering.is_known() {
@@ -269,9 +275,13 @@ impl NumberedReading {
             self.counts.push(0);
         }
         match self.doubted.take() {
-            None | Some(NumberedDoubt::First)
+            doubted @ (None | Some(NumberedDoubt::First))
                 if self.ledger.may_be_a_hole(listing) && !self.ledger.is_proved() =>
             {
+                // One page that is shorter than asked for, and 404 behind it, is the whole as a rule.
+                if doubted.is_none() {
+                    self.ledger.note_missing(refusal);
+                }
                 self.doubted = Some(NumberedDoubt::Gap(index));
                 self.on(index + 1, None)
             }
@@ -387,7 +397,10 @@ impl NumberedReading {
         }
         match records {
             0 => self.empty_in_a_row += u32::from(!self.twice_by_link),
-            _ => self.empty_in_a_row = 0,
+            _ => {
+                self.empty_in_a_row = 0;
+                self.ledger.forget_missing();
+            }
         }
         let is_new_link =
             matches!(&next, NextPage::Link(link) if !self.visited.contains(link.as_str()));

@@ -781,6 +781,42 @@ async fn a_page_that_is_missing_once_is_asked_for_again() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_end_that_only_a_missing_page_tells_of_is_told() {
+    for (of, total, is_told) in [(6, None, true), (7, None, false), (6, Some(6), false)] {
+        let (ear, _guard) = crate::testing::log_capture::LogCapture::start();
+        let stream = by_page(PageNumbering::known(), 50, move |place| async move {
+            let rows = cut(&place, 0, 2, of);
+            if rows.is_empty() {
+                return Ok(FetchOutcome::Missing(Error::protocol("no such page")));
+            }
+            let page = Page {
+                bytes: Bytes::from(format!("{rows:?}")),
+                declared_total: total,
+                requested_at: Timestamp::UNIX_EPOCH,
+                scope: None,
+                restarts_listing: false,
+                is_reread: false,
+            };
+            Ok(NumberedPage {
+                page,
+                records: rows,
+                url: url(place.index),
+                next: NextPage::Unknown,
+            }
+            .into())
+        });
+        let pages: Vec<_> = stream.map(|page| page.unwrap()).collect().await;
+        assert!(pages.len() >= 3);
+        let heard = ear.heard();
+        assert_eq!(
+            heard.contains("is believed to be at its end") && heard.contains("no such page"),
+            is_told,
+            "{of} {total:?}: {heard}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_never_ends_is_an_error() {
     let (pages, error, _) =

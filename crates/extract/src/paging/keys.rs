@@ -50,6 +50,16 @@ impl RecordId {
     }
 }
 
+impl RecordId {
+    /// The number after this one; `None` for a text, of which only the server knows what follows it.
+    pub(super) fn successor(&self) -> Option<Self> {
+        match self {
+            Self::Number(number) => number.checked_add(1).map(Self::Number),
+            Self::Text(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -150,6 +160,11 @@ impl KeyPager {
     /// True if a page of the list came.
     pub(super) fn has_begun(&self) -> bool {
         self.list.before.is_some()
+    }
+
+    /// True if nothing that came so far says that the list is at its end: no short page, and no empty one.
+    pub(super) fn may_go_on(&self) -> bool {
+        !self.list.short && !self.list.doubted && !self.gives_all
     }
 
     /// Turns to the next list.

@@ -4,8 +4,8 @@
 //! record is never looked into.
 
 use crate::empty_messages::EmptyMessages;
+use crate::envelope;
 use crate::envelope_error::{self, EnvelopeError};
-use crate::{envelope, refusal_cause};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::hash::{DefaultHasher, Hasher};
 use tillhouse_model::json::{JsonScanResult, JsonScanner};
@@ -68,8 +68,8 @@ pub(crate) fn said_empty(
         _ if is_empty(page, records_at) => page.clone(),
         _ => return None,
     };
-    let is_known = |text: &str| texts.has(text);
-    (refusal_cause::any_text(page, &is_known) && !envelope_error::says_more(page, &is_known))
+    texts
+        .are_said_in(page)
         .then(|| normalise_empty(read_as, records_at))
 }
 
@@ -102,6 +102,15 @@ pub(crate) fn complaint(page: &[u8], records_at: &[&str]) -> Option<EnvelopeErro
         },
         _ if is_empty(page, records_at) => envelope_error::of(page),
         _ => None,
+    }
+}
+
+/// True if a page holds records within an envelope, or a single one that stands for a list of one.
+pub(crate) fn are_wrapped(page: &[u8], records_at: &[&str]) -> bool {
+    match find(page, records_at) {
+        RecordsPosition::List(_) => !records_at.is_empty() && !is_empty(page, records_at),
+        RecordsPosition::Other => is_one(page, records_at),
+        RecordsPosition::Null(_) | RecordsPosition::Nothing => false,
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) struct ListingTally {
     page_before: Option<Bytes>,
     /// True if records arrived in front of the reader: what came twice was pushed back, and what pushed it was not read.
     shifted: bool,
+    /// Refusal of a page behind one that was not short, while nothing came from behind it.
+    missing: Option<String>,
 }
 
 /// Verdict on a page that came before.
@@ -120,6 +122,21 @@ impl ListingTally {
 
     pub(super) fn pages(&self) -> u64 {
         self.pages
+    }
+
+    /// Notes that a page is missing behind one that was not short.
+    pub(super) fn note_missing(&mut self, refusal: &Error) {
+        self.missing = Some(refusal.to_string());
+    }
+
+    /// Notes that records came from where a page was missing, or from behind it.
+    pub(super) fn forget_missing(&mut self) {
+        self.missing = None;
+    }
+
+    /// The refusal that alone says that the listing is at its end; `None` where something else does.
+    pub(super) fn unproved_end(&self) -> Option<&str> {
+        self.missing.as_deref().filter(|_| self.due.is_none())
     }
 
     /// Records that came so far.
@@ -273,15 +290,16 @@ impl ListingTally {
             "the source declares {due} records, but {} came",
             self.came
         ));
-        let error = match (self.least, self.largest) {
-            (Some(least), Some(largest)) if least < largest => {
-                error.at("totals of its pages", format!("{least} to {largest}"))
-            }
-            _ => error,
-        };
-        Some(error.hint(
-            "Run `tillhouse sync` again later; if it stays so, tell the provider both figures.",
-        ))
+        let later =
+            "Run `tillhouse sync` again later; if it stays so, tell the provider both figures";
+        Some(match (self.least, self.largest) {
+            (Some(least), Some(largest)) if least < largest => error
+                .at("totals of its pages", format!("{least} to {largest}"))
+                .hint(format!(
+                    "Its pages disagree, as servers do of which one lags behind. {later}: until they agree, nobody can say that none is lacking."
+                )),
+            _ => error.hint(format!("{later}.")),
+        })
     }
 
     /// Tells a page that came before and was not asked for again; `came` is how many records came with it. `what` says
@@ -364,6 +382,21 @@ mod tests {
         assert!(
             wavering.contains("declares 6 records, but 4 came") && wavering.contains("4 to 6"),
             "{wavering}"
+        );
+        // Of two servers the one that says more may be right, however often the other is reached by what comes.
+        let replicas = ledger(&[(3, 7), (3, 8), (1, 7)]).shortfall().unwrap();
+        assert!(
+            replicas
+                .to_string()
+                .contains("declares 8 records, but 7 came (totals of its pages 7 to 8"),
+            "{replicas}"
+        );
+        assert!(
+            replicas
+                .hint_text()
+                .unwrap()
+                .contains("tell the provider both figures"),
+            "{replicas}"
         );
     }
 

@@ -16,6 +16,7 @@
 //! that is misspelt would be found by hand-written code only, where a struct finds it by itself).
 
 mod columns;
+mod faulty_parts;
 mod odcs;
 mod problems;
 mod record_rules;
@@ -28,6 +29,7 @@ use crate::table::{
 use crate::time::parse_duration;
 use crate::yaml::{FileLocation, PartialRead, Spanned, YamlFaultKind, YamlNode};
 use columns::{ColumnWalk, is_name};
+use faulty_parts::FaultyParts;
 use jiff::SignedDuration;
 use odcs::{OdcsContract, OdcsCustomProperty, OdcsEdition, OdcsProperty, OdcsTable, OdcsValue};
 use problems::{ContractProblems, unknown};
@@ -75,12 +77,22 @@ pub fn parse(text: &str, file: &str) -> Result<TableSpec> {
 }
 
 fn read(text: &str, problems: &mut ContractProblems) -> Option<TableSpec> {
-    let node = YamlNode::parse(text)
-        .map_err(|fault| problems.add_fault(&fault))
-        .ok()?;
+    let (node, faults) = YamlNode::parse_partly(text);
+    faults.iter().for_each(|fault| problems.add_fault(fault));
+    let node = node?;
     let edition: OdcsEdition = yaml(&node, problems)?;
     check_edition(&edition, problems)?;
-    let contract: OdcsContract = but_for_unknown_keys(&node, problems)?;
+    let mut faulty = FaultyParts::default();
+    let contract: OdcsContract = written(&node, &mut faulty, problems)?;
+    let told = problems.count();
+    let spec = as_meant(&contract, problems);
+    // What lacks a part that was refused is told of that part alone.
+    problems.retain_from(told, |place, text| !faulty.explain(place, text));
+    spec.filter(|_| faulty.is_empty())
+}
+
+/// The table that a contract means.
+fn as_meant(contract: &OdcsContract, problems: &mut ContractProblems) -> Option<TableSpec> {
     for (key, value) in [
         ("id", &contract.id),
         ("version", &contract.version),
@@ -145,10 +157,10 @@ fn yaml<T: DeserializeOwned>(node: &YamlNode, problems: &mut ContractProblems) -
         .ok()
 }
 
-/// The contract as written, if unknown keys are all that is wrong with it. Otherwise `None`: a
-/// value of a wrong type would be reported as missing too.
-fn but_for_unknown_keys<T: DeserializeOwned>(
+/// The contract as written, as far as it can be read: what is wrong with it goes to `problems`, and where it stands to `faulty`.
+fn written<T: DeserializeOwned>(
     node: &YamlNode,
+    faulty: &mut FaultyParts,
     problems: &mut ContractProblems,
 ) -> Option<T> {
     let PartialRead {
@@ -156,11 +168,13 @@ fn but_for_unknown_keys<T: DeserializeOwned>(
         faults,
         made_up,
     } = node.read_partly();
-    let only_unknown = faults
-        .iter()
-        .all(|fault| matches!(fault.what, YamlFaultKind::UnknownKey { .. }));
-    faults.iter().for_each(|fault| problems.add_fault(fault));
-    value.filter(|_| only_unknown && made_up.is_empty())
+    for fault in &faults {
+        if !matches!(fault.what, YamlFaultKind::UnknownKey { .. }) {
+            faulty.add(node, &fault.path());
+        }
+        problems.add_fault(fault);
+    }
+    value.filter(|_| made_up.is_empty())
 }
 
 fn check_edition(edition: &OdcsEdition, problems: &mut ContractProblems) -> Option<()> {

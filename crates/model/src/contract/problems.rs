@@ -64,6 +64,13 @@ impl ContractProblems {
         self.found.len()
     }
 
+    /// Keeps, of those that were found after so many, the ones for which `keeps` holds, given their place and text.
+    pub(super) fn retain_from(&mut self, first: usize, keeps: impl Fn(FileLocation, &str) -> bool) {
+        let later = self.found.split_off(first.min(self.found.len()));
+        let keeps = |p: &ContractProblem| keeps(FileLocation::new(p.line, p.column), &p.text);
+        self.found.extend(later.into_iter().filter(keeps));
+    }
+
     /// `Ok`, or one error that names every problem.
     pub(super) fn into_result(mut self, file: &str) -> Result<(), Error> {
         self.found.sort_by_key(|p| (p.line, p.column));

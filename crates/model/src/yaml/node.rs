@@ -3,10 +3,9 @@
 //! Invariant: keys are texts, each once in its map; anchors and merge keys are resolved; every node has a place, from 1.
 
 use super::fault::YamlFault;
-use super::syntax;
+use super::syntax::{self, RefusedText};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
-use std::collections::HashSet;
 use std::fmt;
 
 /// Line and column in a file.
@@ -118,7 +117,16 @@ impl YamlNode {
     }
 
     fn parse_with(text: &str, strict_booleans: bool) -> Result<Self, YamlFault> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let (root, faults) = Self::parse_recovering(text, strict_booleans);
+        match (root, faults.into_iter().next()) {
+            (_, Some(fault)) => Err(fault),
+            (Some(root), None) => Ok(root),
+            (None, None) => Err(YamlFault::wrong("a document", "nothing")),
+        }
+    }
+
+    /// Parses a document in which keys may stand more than once.
+    pub(super) fn parse_once(text: &str, strict_booleans: bool) -> Result<Self, RefusedText> {
         if text
             .lines()
             .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
@@ -137,11 +145,12 @@ impl YamlNode {
             });
         }
         if let Some(fault) = syntax::unprintable(text) {
-            return Err(fault);
+            return Err(RefusedText { fault, token: None });
         }
         let options = || {
             serde_saphyr::options! {
-                with_snippet: false, strict_booleans: strict_booleans, reject_unsupported_tags: true
+                with_snippet: false, strict_booleans: strict_booleans, reject_unsupported_tags: true,
+                duplicate_keys: serde_saphyr::DuplicateKeyPolicy::PassThrough
             }
         };
         let first: serde_saphyr::Spanned<RawYamlNode> =
@@ -152,10 +161,7 @@ impl YamlNode {
             |inner: serde_saphyr::Deserializer<'_, '_>| ScalarTexts(&mut node).deserialize(inner);
         // What was read once is read again; were it not, the texts would be those of the values.
         let _ = serde_saphyr::with_deserializer_from_str_with_options(text, options(), exact);
-        match node.twice() {
-            Some(entry) => Err(syntax::twice(&entry.key, entry.at)),
-            None => Ok(node),
-        }
+        Ok(node)
     }
 
     fn of(first: serde_saphyr::Spanned<RawYamlNode>) -> Self {
@@ -189,24 +195,6 @@ impl YamlNode {
             content,
             written: None,
             absent: false,
-        }
-    }
-
-    /// The first entry, in the order of the text, whose key stands in its map before: `1` and `"1"` are one.
-    fn twice(&self) -> Option<&YamlEntry> {
-        match &self.content {
-            YamlContent::Scalar { .. } => None,
-            YamlContent::List(elements) => elements.iter().find_map(Self::twice),
-            YamlContent::Map(entries) => {
-                let mut seen = HashSet::new();
-                entries.iter().find_map(|entry| {
-                    if seen.insert(&entry.key) {
-                        entry.value.twice()
-                    } else {
-                        Some(entry)
-                    }
-                })
-            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 use super::fault::{YamlFault, YamlFaultKind};
 use super::node::FileLocation;
+use super::recovery::FaultyToken;
 use serde_saphyr::Error as Yaml;
 use serde_saphyr::budget::BudgetBreach as Breach;
 
@@ -19,8 +20,30 @@ pub(super) fn twice(key: &str, at: FileLocation) -> YamlFault {
     .at(at)
 }
 
+/// Text that the library refuses: the fault, and the token that can be blanked out to read on.
+#[derive(Debug)]
+pub(super) struct RefusedText {
+    pub(super) fault: YamlFault,
+    pub(super) token: Option<FaultyToken>,
+}
+
+/// The token that an error is about; `None` where nobody can tell what is meant behind it.
+fn token_of(error: &Yaml) -> Option<FaultyToken> {
+    match error.without_snippet() {
+        Yaml::InvalidScalar { .. }
+        | Yaml::TaggedScalarCannotDeserializeIntoString { .. }
+        | Yaml::InvalidBinaryBase64 { .. }
+        | Yaml::BinaryNotUtf8 { .. }
+        | Yaml::UnsupportedTag { .. }
+        | Yaml::TaggedStructFieldName { .. } => Some(FaultyToken::Tag),
+        Yaml::UnknownAnchor { .. } => Some(FaultyToken::Alias),
+        Yaml::MultipleDocuments { .. } => Some(FaultyToken::Document),
+        _ => None,
+    }
+}
+
 /// The fault of a text that the library refuses.
-pub(super) fn fault(error: &Yaml, text: &str) -> YamlFault {
+pub(super) fn fault(error: &Yaml, text: &str) -> RefusedText {
     let mut at = error
         .location()
         .map_or(FileLocation::UNKNOWN, FileLocation::of);
@@ -93,7 +116,10 @@ pub(super) fn fault(error: &Yaml, text: &str) -> YamlFault {
     if says == UNCLOSED_QUOTE {
         at = unclosed_quote(text).unwrap_or(at);
     }
-    YamlFault::new(YamlFaultKind::Syntax { text: says, hint }).at(at)
+    RefusedText {
+        fault: YamlFault::new(YamlFaultKind::Syntax { text: says, hint }).at(at),
+        token: token_of(error),
+    }
 }
 
 /// The fault of characters that no text file has; the library takes them for signs of its own.

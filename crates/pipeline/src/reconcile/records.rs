@@ -539,3 +539,79 @@ async fn keys(
     }
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted_source::{SALES, ScriptedRun, Turn, page, sale, window};
+    use crate::{SyncOptions, SyncRange};
+    use tillhouse_lake::AsOf;
+
+    /// A sale of the fifth, which happened on the first by what was said of it before `changed`.
+    fn moved(changed: &str) -> String {
+        format!(r#"{{"id":"a","at":"2026-01-05T10:00:00Z","changed":"{changed}"}}"#)
+    }
+
+    fn before(changed: &str) -> String {
+        format!(r#"{{"id":"a","at":"2026-01-01T10:00:00Z","changed":"{changed}"}}"#)
+    }
+
+    #[tokio::test]
+    async fn a_record_that_is_listed_as_it_was_is_no_difference_where_a_newer_version_is_here() {
+        let here = [moved("2026-01-06T00:00:00Z"), sale("b")];
+        let run = ScriptedRun::new([vec![Turn::Page(page(&here))]]).await;
+        let (context, pipeline) = (run.context(), run.pipeline(SALES));
+        let range = SyncRange {
+            from: Some(window().from()),
+            to: Some(window().to()),
+        };
+        let options = SyncOptions {
+            range,
+            ..SyncOptions::default()
+        };
+        let pipelines = [pipeline];
+        crate::sync(&context, &pipelines, options).await.unwrap();
+        let session = context
+            .engine
+            .open(&context.warehouse, &AsOf::Latest)
+            .await
+            .unwrap();
+        let asked = ReconcileRequest {
+            window: window(),
+            step: jiff::SignedDuration::from_hours(24),
+            states: Vec::new(),
+            against: Some(ReconcileAgainst::Records),
+            control: None,
+            timezone: None,
+            max_transactions: 5,
+            filter: None,
+        };
+        // As it was, as it is, and as it will be when it has moved back.
+        for (changed, difference) in [
+            ("2026-01-01T10:00:00Z", None),
+            ("2026-01-06T00:00:00Z", Some(MOVED_IN)),
+            ("2026-01-07T00:00:00Z", Some(MOVED_IN)),
+        ] {
+            run.answer_next(vec![Turn::Page(page(&[before(changed), sale("b")]))]);
+            let (outcome, compared) = compare(&context, &session, &pipelines[0], &asked)
+                .await
+                .unwrap();
+            let labels: Vec<String> = compared
+                .iter()
+                .flat_map(|window| &window.differences)
+                .filter_map(|difference| difference.label.clone())
+                .collect();
+            let wanted: Vec<String> = difference
+                .iter()
+                .map(|what| format!("sales: {what}"))
+                .collect();
+            assert_eq!(labels, wanted, "{changed}: {:?}", outcome.notes);
+            assert_eq!(compared[0].figures, 2, "{changed}");
+            let note = outcome.notes.iter().find(|note| note.contains(": a"));
+            let is_told = note.is_some_and(|note| {
+                note.contains("1 are listed as they once were, and a newer version of each is here")
+            });
+            assert_eq!(is_told, difference.is_none(), "{:?}", outcome.notes);
+        }
+    }
+}

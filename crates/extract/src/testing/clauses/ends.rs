@@ -288,6 +288,118 @@ pub async fn a_page_that_is_missing_once_is_asked_for_again(
     Ok(())
 }
 
+/// A page in the middle that is missing (404) for good, with records behind it, does not end the slice: they are had in another way, or it is an
+/// error. Where pages are had by links alone, nobody can look behind one.
+pub async fn a_page_that_stays_missing_is_no_end(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    let linked = |asked: &TenantResource<'_>| asked.records.links == PageLinks::Followed;
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| asked.records.paged && !linked(asked))
+    {
+        let SliceBaseline {
+            window,
+            page_size,
+            requests,
+            truth,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
+        for (after, status) in [(1, 404), (2, 410), (1, 416)] {
+            let fault = json!({"kind": "lost", "status": status, "after": after, "times": ALWAYS});
+            let (reading, sent, met) = faulty(&bench, &asked, (window, page_size), fault).await?;
+            let how = format!("page {} answered with {status} for good", after + 1);
+            let name = asked.resource.name;
+            hold!(met > 0, "{name}, {how}: it was not asked for");
+            let held = match &reading.error {
+                None => reading.is_complete(&truth, &everything),
+                Some(error) => {
+                    hold!(
+                        error.kind() == ErrorKind::Protocol,
+                        "{name}, {how}: an error of kind {:?}",
+                        error.kind()
+                    );
+                    reading.is_true(&everything)
+                }
+            };
+            asked.say(&how, held)?;
+            hold!(
+                sent <= READINGS * (requests + 4),
+                "{name}, {how}: {sent} requests, where {requests} do"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Records beside which the envelope names an error may not be all: the page is asked for again, and where it stays so, the slice is an error in the
+/// server's words.
+pub async fn an_error_beside_records_is_no_whole_page(subject: SourceUnderTest) -> ClauseResult {
+    const WORDS: &str = "backend B did not answer";
+    let bench = ConformanceRun::new(&subject)?;
+    // A page that is a list has no envelope to say so in.
+    for asked in bench
+        .resources()
+        .await?
+        .into_iter()
+        .filter(|asked| !asked.resource.records_at.is_empty())
+    {
+        let SliceBaseline {
+            window,
+            page_size,
+            truth,
+            ..
+        } = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
+        let name = asked.resource.name;
+        for beside in [
+            json!({"errors": [{"message": WORDS, "title": WORDS}]}),
+            json!({"partialResults": true, "message": WORDS}),
+        ] {
+            let fields = beside.to_string();
+            let with = format!("{},", fields.trim_end_matches('}'));
+            let fault =
+                |times| json!({"kind": "replaced", "text": "{", "with": with, "times": times});
+            let (reading, ..) = faulty(&bench, &asked, (window, page_size), fault(1)).await?;
+            let how = format!("{beside} beside the records");
+            asked.say(&how, reading.is_complete(&truth, &everything))?;
+            let (reading, ..) = faulty(&bench, &asked, (window, page_size), fault(ALWAYS)).await?;
+            let Some(error) = &reading.error else {
+                hold!(
+                    false,
+                    "{name}, {how} for good: the slice ends as if all were well"
+                );
+                continue;
+            };
+            hold!(
+                error.kind() == ErrorKind::Protocol,
+                "{name}, {how} for good: an error of kind {:?}",
+                error.kind()
+            );
+            hold!(
+                error.to_string().contains(WORDS),
+                "{name}, {how} for good: the server's words are lost: {error}"
+            );
+            // What means nothing can be told.
+            let mut limits = limits(page_size);
+            limits.empty_messages = EmptyMessages::new([WORDS]).map_err(ClauseViolation::new)?;
+            let trial = bench.open(limits)?;
+            bench.control.fault(fault(ALWAYS)).await?;
+            let reading = trial
+                .read(&asked, trial.source.pages(&asked.slice(window)))
+                .await?;
+            bench.control.clear_faults().await?;
+            asked.say(
+                format!("{how}, which the connection knows"),
+                reading.is_complete(&truth, &everything),
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// A success that says that it failed, and has no records, is tried again; where it stays so, it is an error in the server's words. It is never
 /// the end.
 pub async fn a_success_that_says_that_it_failed_is_no_end(
@@ -357,7 +469,7 @@ pub async fn a_message_that_means_nothing_can_be_told(subject: SourceUnderTest) 
         let SliceBaseline {
             window, page_size, ..
         } = asked.say("undisturbed", bench.baseline(&asked).await)?;
-        for (words, body) in [
+        for (status, words, body) in [
             (WORDS, json!({"message": WORDS})),
             (WORDS, json!({"message": WORDS, "data": []})),
             (
@@ -371,10 +483,14 @@ pub async fn a_message_that_means_nothing_can_be_told(subject: SourceUnderTest) 
             // An error's key, and an answer without a list, mean something even by words that mean nothing.
             (NONE, json!({"message": NONE})),
             (NONE, json!({"error": NONE, "data": []})),
-        ] {
+        ]
+        .into_iter()
+        .flat_map(|said| [(200, said.clone()), (404, said)])
+        .map(|(status, (words, body))| (status, words, body))
+        {
             let headers = json!({"Content-Type": "application/json"});
             for knows in [false, true] {
-                let fault = json!({"kind": "answer", "body": body.to_string(), "headers": headers.clone(), "times": ALWAYS});
+                let fault = json!({"kind": "answer", "status": status, "body": body.to_string(), "headers": headers.clone(), "times": ALWAYS});
                 let mut limits = limits(page_size);
                 limits.empty_messages = if knows {
                     told.clone()
@@ -389,28 +505,28 @@ pub async fn a_message_that_means_nothing_can_be_told(subject: SourceUnderTest) 
                     .await?;
                 bench.control.clear_faults().await?;
                 match &reading.error {
-                    None => hold!(knows, "{name}, {body}: the slice ends as if all were well"),
+                    None => hold!(knows, "{name}, {status} {body}: the slice ends as if all were well"),
                     Some(error) => {
                         hold!(
                             !knows,
-                            "{name}, {body}: the message that the connection knows is an error: {error}"
+                            "{name}, {status} {body}: the message that the connection knows is an error: {error}"
                         );
                         hold!(
                             error.to_string().contains(words),
-                            "{name}, {body}: the server's words are lost: {error}"
+                            "{name}, {status} {body}: the server's words are lost: {error}"
                         );
                         let is_shown = error.hint_text().is_some_and(|hint| {
                             hint.contains("empty_messages: [") && hint.contains(words)
                         });
                         hold!(
                             is_shown,
-                            "{name}, {body}: no line for empty_messages is shown: {:?}",
+                            "{name}, {status} {body}: no line for empty_messages is shown: {:?}",
                             error.hint_text()
                         );
                     }
                 }
                 let came: usize = reading.pages.iter().map(|leaf| leaf.records.len()).sum();
-                hold!(came == 0, "{name}, {body}: {came} records of none");
+                hold!(came == 0, "{name}, {status} {body}: {came} records of none");
             }
         }
     }

@@ -34,9 +34,10 @@ pub use concurrent_changes::{
 pub use ends::{
     a_message_that_means_nothing_can_be_told, a_page_cut_short_with_a_total_of_its_own_is_no_end,
     a_page_that_comes_again_is_found_out, a_page_that_comes_again_once_is_read_over,
-    a_page_that_is_missing_once_is_asked_for_again, a_success_that_says_that_it_failed_is_no_end,
-    a_total_that_is_too_low_is_not_believed, a_total_that_is_wrong_for_a_while_is_outwaited,
-    a_total_that_stays_wrong_is_an_error, an_empty_page_in_the_middle_is_found_out,
+    a_page_that_is_missing_once_is_asked_for_again, a_page_that_stays_missing_is_no_end,
+    a_success_that_says_that_it_failed_is_no_end, a_total_that_is_too_low_is_not_believed,
+    a_total_that_is_wrong_for_a_while_is_outwaited, a_total_that_stays_wrong_is_an_error,
+    an_empty_page_in_the_middle_is_found_out, an_error_beside_records_is_no_whole_page,
     nothing_is_understood_however_it_is_said,
 };
 pub use links::{

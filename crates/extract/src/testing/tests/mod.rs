@@ -175,6 +175,24 @@ fn ends() {
     );
     breaks(
         offset,
+        believes,
+        a_page_that_stays_missing_is_no_end,
+        "an error of kind Config",
+    );
+    breaks(
+        offset,
+        SourceFlaw::ForgetsEmptyMessages,
+        an_error_beside_records_is_no_whole_page,
+        "came an error",
+    );
+    breaks(
+        offset,
+        SourceFlaw::HidesTheServersWords,
+        an_error_beside_records_is_no_whole_page,
+        "words are lost",
+    );
+    breaks(
+        offset,
         SourceFlaw::ForgetsEmptyMessages,
         a_message_that_means_nothing_can_be_told,
         "is an error",

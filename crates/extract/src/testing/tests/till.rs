@@ -353,7 +353,9 @@ impl FlawedSource {
                                 leads_to: None,
                             }
                             .into(),
-                            Err(refusal) => FetchOutcome::Missing(refusal.into_error()),
+                            Err(refusal) => {
+                                FetchOutcome::Missing(refusal.explained(HttpRefusal::into_error))
+                            }
                         })
                     }
                 })
@@ -380,7 +382,11 @@ impl FlawedSource {
                     .await?
                 {
                     Ok((page, _)) => page,
-                    Err(refusal) => return Ok(FetchOutcome::Missing(refusal.into_error())),
+                    Err(refusal) => {
+                        return Ok(FetchOutcome::Missing(
+                            refusal.explained(HttpRefusal::into_error),
+                        ));
+                    }
                 };
                 let [next] = envelope::read(&page.bytes, &[&["next"]])?;
                 Ok(FetchOutcome::Page((
@@ -428,7 +434,7 @@ impl FlawedSource {
     async fn page(&self, request: &HttpRequest) -> Result<(Page, u64)> {
         self.page_or_none(request)
             .await?
-            .map_err(HttpRefusal::into_error)
+            .map_err(|refusal| refusal.explained(HttpRefusal::into_error))
     }
 
     /// Asks for a page; the refusal, if there is no such page.

@@ -1,0 +1,99 @@
+//! Remarks of a server on what it gives: that it is a part, that something failed beside it, that there is nothing.
+//!
+//! Invariant: what a server writes is shown scrubbed, and records are never looked into.
+
+use super::{EXPLANATION, HttpClientInner};
+use crate::envelope_error::PageRemark;
+use crate::paging;
+use crate::redact;
+use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, StatusCode, range_total};
+use crate::retry::AttemptFailure;
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
+use std::sync::atomic::Ordering;
+use tillhouse_model::Error;
+
+impl HttpClientInner {
+    /// The error of a list's part (206) without records; a warning about one with records, whose end is none.
+    pub(super) fn judge_part(
+        &self,
+        request: &HttpRequest,
+        headers: &HeaderMap,
+        bytes: &[u8],
+    ) -> Option<AttemptFailure> {
+        let status = StatusCode::PARTIAL_CONTENT;
+        let records_at = request.lists?;
+        if paging::is_empty(bytes, records_at) {
+            let words = self
+                .shared
+                .redactor
+                .provider_message(&bytes[..bytes.len().min(EXPLANATION)]);
+            let said = words.map(|words| format!(": {words}")).unwrap_or_default();
+            let error = Error::protocol(format!(
+                "the server answered {status} without records, which is no whole answer{said}"
+            ));
+            return Some(AttemptFailure::transient(error.hint(
+                "Run `tillhouse sync` again later; if it stays so, ask the provider.",
+            )));
+        }
+        tracing::warn!(
+            source = self.source,
+            resource = &*request.resource,
+            url = redact::url(&request.url),
+            total = range_total(status, headers),
+            "the server answered {status}: it says itself that these records are not all"
+        );
+        None
+    }
+
+    /// Outcome of a success with records that may not be all, by what stands beside them.
+    pub(super) fn partly_failed(
+        &self,
+        request: &HttpRequest,
+        status: StatusCode,
+        said: PageRemark,
+    ) -> Result<HttpOutcome, AttemptFailure> {
+        let message = self.shared.redactor.provider_message(&said.envelope);
+        let refusal = HttpRefusal {
+            message,
+            body: said.envelope,
+            ..self.refusal(request, status)
+        };
+        if refusal.names_token() {
+            return Ok(HttpOutcome::Refused(refusal));
+        }
+        let error = PageRemark::error(status, refusal.message.as_deref());
+        Err(AttemptFailure::transient(error))
+    }
+
+    /// Warns, once a client, of what a server says beside its records.
+    pub(super) fn warn_beside_records(&self, request: &HttpRequest, said: &PageRemark) {
+        if self.shared.warned.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let words = self.shared.redactor.words(&said.envelope);
+        tracing::warn!(
+            source = self.source,
+            resource = &*request.resource,
+            url = redact::url(&request.url),
+            "the server warns beside its records: {}; they are taken as they are, and it is not told again",
+            words.as_deref().unwrap_or("nothing that can be shown"),
+        );
+    }
+
+    /// The answer to a refusal that the connection knows to mean that there is nothing: a page without records.
+    pub(super) fn said_nothing(
+        &self,
+        request: &HttpRequest,
+        refusal: &HttpRefusal,
+    ) -> Option<Bytes> {
+        let records_at = request.lists?;
+        let waits = matches!(refusal.status.as_u16(), 407 | 408 | 425 | 429 | 503);
+        let known = &self.limits.empty_messages;
+        (!waits
+            && !refusal.status.is_redirection()
+            && !refusal.blames_token()
+            && known.are_said_in(&refusal.body))
+        .then(|| paging::normalise_empty(Bytes::new(), records_at))
+    }
+}
