@@ -685,12 +685,18 @@ fn what_is_no_yaml_is_told_to_people() {
         ("name: ${NONE:-a #b}\n", "is not closed", "1:"),
     ] {
         let error = parse(text).map(|sample| sample.name).unwrap_err();
-        let shown = error.to_string();
-        assert!(
-            shown.contains(says) && shown.contains(&format!("sample.yaml:{place}")),
-            "{text:?}: {error:?}"
-        );
-        assert!(error.hint_text().is_some(), "{text:?}: {error:?}");
+        // Behind what is wrong with the YAML, the rest of the file is read too.
+        let parts = match error.parts() {
+            [] => std::slice::from_ref(&error),
+            parts => parts,
+        };
+        let is_told = parts.iter().any(|part| {
+            let shown = part.to_string();
+            shown.contains(says) && shown.contains(&format!("sample.yaml:{place}"))
+        });
+        assert!(is_told, "{text:?}: {error:?}");
+        let are_all_hinted = parts.iter().all(|part| part.hint_text().is_some());
+        assert!(are_all_hinted, "{text:?}: {error:?}");
         for foreign in [
             "mapping",
             "sequence",
@@ -714,6 +720,17 @@ fn what_is_no_yaml_is_told_to_people() {
             .unwrap()
             .contains("quotes")
     );
+    // A tag and a key too many hide nothing else.
+    let told = error("name: !env X\nport: x\nport: 2\nstrict: 7\n").to_string();
+    for problem in [
+        "which makes a tag of it",
+        "the key `port` stands here twice",
+        "`port`: expected a whole number",
+        "`strict`: expected true or false",
+    ] {
+        assert!(told.contains(problem), "{problem}: {told}");
+    }
+    assert!(!told.contains("is missing"), "{told}");
     // Windows' line ends, a byte order mark, anchors and merges are no mistakes.
     let text = "\u{feff}base: &b { a: '1' }\r\nname: x\r\nmap: { <<: *b, c: d }\r\n";
     let read = file(text, &[]).tree().unwrap().root;

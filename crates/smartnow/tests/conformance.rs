@@ -36,7 +36,16 @@ async fn subject() -> SourceUnderTest {
     .secret("not-the-secret")
     .login(["/smartnow/auth/login", "/smartnow/auth/refresh"]);
     for resource in RESOURCES {
-        let records = ResourceUnderTest::of(resource.name).key("/id");
+        let records = match resource.name {
+            "products"
+            | "vouchers"
+            | "voucher_logs"
+            | "integration_records"
+            | "integration_transactions" => {
+                ResourceUnderTest::of(resource.name).key("/id").by_parents()
+            }
+            name => ResourceUnderTest::of(name).key("/id"),
+        };
         subject = subject.records(match resource.name {
             "logs" => records.time("/createdAt").learns_by_change(),
             _ => records.time("/updatedAt"),

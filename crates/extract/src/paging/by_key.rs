@@ -80,6 +80,7 @@ where
         parents: VecDeque::new(),
         missing: VecDeque::new(),
         asked_again: false,
+        gone: (0, None),
         parent: None,
         ledger: ListingTally::default(),
         trails: false,
@@ -104,6 +105,8 @@ struct KeyedCursor {
     missing: VecDeque<Arc<str>>,
     /// True if that is done.
     asked_again: bool,
+    /// Number of the parents whose lists were missing twice, and the first of them with the refusal.
+    gone: (u64, Option<(Arc<str>, String)>),
     parent: Option<Arc<str>>,
     pager: KeyPager,
     thorough: bool,
@@ -140,6 +143,7 @@ impl KeyedCursor {
             ledger,
             missing,
             asked_again: false,
+            gone: (0, None),
             trails: false,
             ..self
         }
@@ -155,6 +159,12 @@ impl KeyedCursor {
             return ListingStep::On(self);
         }
         if self.missing.is_empty() {
+            if let (gone, Some((parent, refusal))) = &self.gone {
+                tracing::warn!(
+                    gone,
+                    "parents without a list, twice, are believed to be gone, {parent} first ({refusal})"
+                );
+            }
             return ListingStep::End;
         }
         self.parents = std::mem::take(&mut self.missing);
@@ -256,7 +266,11 @@ where
                 (nothing(), KeyedNext::End)
             }
             Some(_) if place.parents.is_empty() && !place.found => return Err(error),
-            Some(_) => (nothing(), KeyedNext::End),
+            Some(parent) => {
+                place.gone.0 += 1;
+                place.gone.1.get_or_insert((parent, error.to_string()));
+                (nothing(), KeyedNext::End)
+            }
         },
     };
     if next == KeyedNext::End {

@@ -139,6 +139,7 @@ pub struct ResourceUnderTest {
     pub(crate) shifts: bool,
     pub(crate) links: PageLinks,
     pub(crate) learns_by_change: bool,
+    pub(crate) by_parents: bool,
 }
 
 impl ResourceUnderTest {
@@ -153,6 +154,7 @@ impl ResourceUnderTest {
             shifts: true,
             links: PageLinks::None,
             learns_by_change: false,
+            by_parents: false,
         }
     }
 
@@ -197,6 +199,13 @@ impl ResourceUnderTest {
     #[must_use]
     pub fn learns_by_change(mut self) -> Self {
         self.learns_by_change = true;
+        self
+    }
+
+    /// Declares that the API lists this resource parent by parent: one that has no list may be gone.
+    #[must_use]
+    pub fn by_parents(mut self) -> Self {
+        self.by_parents = true;
         self
     }
 

@@ -34,6 +34,16 @@ impl FaultyParts {
         }
     }
 
+    /// Adds what readers pass over already.
+    pub(super) fn add_absent(&mut self, root: &YamlNode) {
+        let mut paths = Vec::new();
+        absent(root, &mut Vec::new(), &mut paths);
+        for path in paths {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            self.add(root, &path);
+        }
+    }
+
     /// True if there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.keys.is_empty()
@@ -46,6 +56,32 @@ impl FaultyParts {
             .iter()
             .any(|(from, to)| *from <= place && place < *to);
         is_within || self.keys.iter().any(|key| text.contains(key.as_str()))
+    }
+}
+
+/// The paths that lead to what readers pass over.
+fn absent(node: &YamlNode, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
+    let mut enter = |key: String, child: &YamlNode| {
+        path.push(key);
+        if child.absent {
+            found.push(path.clone());
+        } else {
+            absent(child, path, found);
+        }
+        path.pop();
+    };
+    match &node.content {
+        YamlContent::Scalar { .. } => {}
+        YamlContent::List(elements) => {
+            for (at, element) in elements.iter().enumerate() {
+                enter(format!("[{}]", at + 1), element);
+            }
+        }
+        YamlContent::Map(entries) => {
+            for entry in entries {
+                enter(entry.key.clone(), &entry.value);
+            }
+        }
     }
 }
 

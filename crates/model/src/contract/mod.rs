@@ -83,6 +83,7 @@ fn read(text: &str, problems: &mut ContractProblems) -> Option<TableSpec> {
     let edition: OdcsEdition = yaml(&node, problems)?;
     check_edition(&edition, problems)?;
     let mut faulty = FaultyParts::default();
+    faulty.add_absent(&node);
     let contract: OdcsContract = written(&node, &mut faulty, problems)?;
     let told = problems.count();
     let spec = as_meant(&contract, problems);

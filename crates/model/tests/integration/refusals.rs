@@ -43,7 +43,20 @@ fn columns() {
         ("- name: a\n  logicalType: time", "`time` cannot be stored; take timestamp, or string for a time of day (file kiosk/sales.yaml:16:22)"),
         ("- name: a\n  logicalType: string\n  requird: true", "unknown key `requird`; did you mean `required`? (file kiosk/sales.yaml:17:9)"),
         ("- name: a\n  logicalType: string\n  required: yes", "`required`: expected true or false, found \"yes\" (file kiosk/sales.yaml:17:19)"),
-        ("- name: a\n  name: b", "the key `name` stands here twice (file kiosk/sales.yaml:16:9)"),
+        (
+            "- name: a\n  name: b",
+            "the contract has 2 problems: kiosk/sales.yaml:15:15: `a` needs a `logicalType`: string, integer, number, boolean, date, timestamp, \
+             object, array; kiosk/sales.yaml:16:9: the key `name` stands here twice (file kiosk/sales.yaml)",
+        ),
+        (
+            "- name: a\n  logicalType: strin\n- name: b\n  logicalType: string\n  required: 7\n- name: c\n  logicalType: !x string\n- name: d\n  logicalType: money",
+            "the contract has 4 problems: kiosk/sales.yaml:16:22: unknown logicalType `strin`; did you mean `string`?; \
+             kiosk/sales.yaml:19:19: `required`: expected true or false, found \"7\"; \
+             kiosk/sales.yaml:21:25: the value begins with `!`, which makes a tag of it, and no tag has a meaning here. Put the value in quotes, \
+             key: \"!value\"; or take the tag out; \
+             kiosk/sales.yaml:23:22: unknown logicalType `money`; expected `string`, `integer`, `number`, `boolean`, `date`, `timestamp`, `object` \
+             or `array` (file kiosk/sales.yaml)",
+        ),
         (
             "- name: a b\n  logicalType: string",
             "`a b` cannot name a column: expected a letter, then letters, digits and underscores; the name in the JSON goes into `physicalName` \
