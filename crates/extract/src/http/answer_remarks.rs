@@ -39,7 +39,7 @@ impl HttpClientInner {
         tracing::warn!(
             source = self.source,
             resource = &*request.resource,
-            url = redact::url(&request.url),
+            url = redact::redact_url(&request.url),
             total = range_total(status, headers),
             "the server answered {status}: it says itself that these records are not all"
         );
@@ -75,7 +75,7 @@ impl HttpClientInner {
         tracing::warn!(
             source = self.source,
             resource = &*request.resource,
-            url = redact::url(&request.url),
+            url = redact::redact_url(&request.url),
             "the server warns beside its records: {}; they are taken as they are, and it is not told again",
             words.as_deref().unwrap_or("nothing that can be shown"),
         );
