@@ -309,7 +309,7 @@ pub async fn a_page_that_stays_missing_is_no_end(subject: SourceUnderTest) -> Cl
         let everything = bench.server_records(&asked, None).await?;
         for (after, status) in [(1, 404), (2, 410), (1, 416)] {
             let fault = json!({"kind": "lost", "status": status, "after": after, "times": ALWAYS});
-            let (reading, sent, met) = faulty(&bench, &asked, (window, page_size), fault).await?;
+            let (reading, sent, met) = faulty(&bench, &asked, window, page_size, fault).await?;
             let how = format!("page {} answered with {status} for good", after + 1);
             let name = asked.resource.name;
             hold!(met > 0, "{name}, {how}: it was not asked for");
@@ -362,10 +362,10 @@ pub async fn an_error_beside_records_is_no_whole_page(subject: SourceUnderTest) 
             let with = format!("{},", fields.trim_end_matches('}'));
             let fault =
                 |times| json!({"kind": "replaced", "text": "{", "with": with, "times": times});
-            let (reading, ..) = faulty(&bench, &asked, (window, page_size), fault(1)).await?;
+            let (reading, ..) = faulty(&bench, &asked, window, page_size, fault(1)).await?;
             let how = format!("{beside} beside the records");
             asked.say(&how, reading.is_complete(&truth, &everything))?;
-            let (reading, ..) = faulty(&bench, &asked, (window, page_size), fault(ALWAYS)).await?;
+            let (reading, ..) = faulty(&bench, &asked, window, page_size, fault(ALWAYS)).await?;
             let Some(error) = &reading.error else {
                 hold!(
                     false,
