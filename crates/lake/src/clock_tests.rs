@@ -5,13 +5,15 @@
 use crate::faulty_store::{
     FixtureRecord, TempWarehouse, dimension_spec, page, run, sites, source_spec, sql, step, t,
 };
+use crate::ops::coverage::CoverageRow;
 use crate::ops::edit::BookkeepingEdit;
 use crate::ops::row_codec::NumberedRun;
 use crate::ops::rows::{AsOf, RunRecord, SliceRow};
+use crate::ops::slices::PipelineLedger;
 use crate::warehouse::Warehouse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_model::{ReadBy, Window};
+use tillhouse_model::{ReadBy, Window, merge_windows};
 
 const NOW: &str = "2026-03-02T00:00:00Z";
 const AHEAD: &str = "2030-01-01T00:00:00Z";
@@ -112,6 +114,12 @@ async fn the_newest_run_is_the_one_that_was_committed_last() {
 
 #[tokio::test]
 async fn what_was_read_in_the_future_is_not_read_also_once_that_has_come() {
+    for is_folded in [false, true] {
+        what_was_read_in_the_future_is_not_read(is_folded).await;
+    }
+}
+
+async fn what_was_read_in_the_future_is_not_read(is_folded: bool) {
     let place = TempWarehouse::new();
     let before = slice(
         "2026-01-01T00:00:00Z",
@@ -142,35 +150,46 @@ async fn what_was_read_in_the_future_is_not_read_also_once_that_has_come() {
         ops.slices("hecone").await.unwrap(),
         [before.clone(), read.clone()]
     );
-    let other = ops.healed_slices("other", "r").await.unwrap();
+    let other = ops.healed_ledger("other", "r").await.unwrap();
     assert_eq!(
         other,
-        (Vec::new(), 0),
+        PipelineLedger::default(),
         "another pipeline's ledger is left alone"
     );
-    let (healed, forgotten) = ops.healed_slices("hecone", "r").await.unwrap();
-    assert_eq!(forgotten, 1);
-    let seen = |rows: &[SliceRow]| {
-        rows.iter()
-            .filter_map(|row| row.as_read().seen())
-            .collect::<Vec<_>>()
+    // Also where somebody has folded what it says.
+    if is_folded {
+        at(&place, AHEAD)
+            .await
+            .ops()
+            .fold_coverage(Vec::new())
+            .await
+            .unwrap();
+    }
+    let healed = ops.healed_ledger("hecone", "r").await.unwrap();
+    assert_eq!(healed.forgotten, 1);
+    let seen = |rows: &[CoverageRow]| {
+        let seen = rows.iter().filter_map(|row| row.as_read().seen());
+        merge_windows(seen.collect())
     };
-    assert_eq!(seen(&healed), [before.window, read.window]);
     assert_eq!(
-        ops.healed_slices("hecone", "r").await.unwrap(),
-        (healed, 0),
+        seen(&healed.coverage),
+        merge_windows(vec![before.window, read.window])
+    );
+    assert_eq!(
+        ops.healed_ledger("hecone", "r").await.unwrap(),
+        PipelineLedger {
+            forgotten: 0,
+            ..healed
+        },
         "once is enough"
     );
-    let later = at(&place, "2031-01-01T00:00:00Z")
-        .await
-        .ops()
-        .slices("hecone")
-        .await
-        .unwrap();
+    ops.fold_coverage(Vec::new()).await.unwrap();
+    let later = at(&place, "2031-01-01T00:00:00Z").await.ops();
     assert_eq!(
-        (later.len(), seen(&later)),
-        (3, vec![before.window, read.window])
+        seen(&later.coverage("hecone").await.unwrap()),
+        merge_windows(vec![before.window, read.window])
     );
+    assert_eq!(later.slices("hecone").await.unwrap().len(), 3);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
-//! Gathers decoded pages into packages and commits each to its source table, then writes what must be remembered about it.
+//! Gathers decoded pages into packages and commits each to its source table, then hands what must be remembered about it to the run's
+//! bookkeeping.
 //!
-//! Invariant: a slice's ledger row is written only after the commit that holds its last page. Three things go on side by side: one
+//! Invariant: a slice's ledger row is handed on only after the commit that holds its last page. Three things go on side by side: one
 //! package is gathered, the one before is written, and what must be remembered of the one before that is; at most two packages' records
 //! are in memory.
 
@@ -13,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tillhouse_decode::Warning;
 use tillhouse_lake::{
-    DriftRow, LandedRows, LandingOptions, LandingSummary, OpsTables, PackagePage, RejectRow,
-    SliceRow, SourceTable, WarningRow,
+    DriftRow, KnownList, LandedRows, LandingOptions, LandingSummary, OpsTables, PackagePage,
+    RejectRow, RunBookkeeping, SliceRow, SourceTable, WarningRow,
 };
 use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result};
 use tokio::sync::mpsc;
@@ -41,6 +42,10 @@ pub(crate) struct ResourceLandingCounts {
     pub(crate) rejects: u64,
     pub(crate) warnings: u64,
     pub(crate) packages: u64,
+    /// The version of the source table that the last package was compared with, or made.
+    pub(crate) version: Option<u64>,
+    /// True if some package was compared with what the table has.
+    pub(crate) is_compared: bool,
 }
 
 /// Writer that gathers the decoded pages of one resource into packages and commits each.
@@ -49,10 +54,14 @@ pub(crate) struct PackageWriter {
     pub(crate) resource: &'static Resource,
     pub(crate) table: Arc<SourceTable>,
     pub(crate) ops: OpsTables,
+    /// Taker of what must be remembered.
+    pub(crate) bookkeeping: Arc<RunBookkeeping>,
     pub(crate) options: LandingOptions,
     pub(crate) observer: Arc<dyn RunObserver>,
     /// Keys of open rejects: one that lands now is resolved.
     pub(crate) rejected_keys: Arc<HashSet<String>>,
+    /// Lists that were read whole before, by tenant: what comes the same again is not compared.
+    pub(crate) known_lists: BTreeMap<Option<String>, KnownList>,
     /// True if some of them have no key: a slice that is read again says whether they are still there.
     pub(crate) has_keyless_rejects: bool,
     /// Receiver of landed packages while their rows are in memory: the streaming unify.
@@ -75,6 +84,8 @@ struct Package {
     warnings: Vec<Warning>,
     unknown: BTreeMap<String, u64>,
     resolved: HashSet<String>,
+    /// The tenants whose pages it has.
+    tenants: HashSet<Option<String>>,
 }
 
 /// Reject of a package, and what it was asked for by.
@@ -88,6 +99,8 @@ struct PackageReject {
 struct CommittedPackage {
     at: Timestamp,
     landed: LandingSummary,
+    /// True if it was compared with what the table has.
+    is_compared: bool,
     package: Package,
 }
 
@@ -172,9 +185,9 @@ impl PackageWriter {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .left_out();
-        this.ops
-            .record_warnings(&this.warning_rows(left_out, this.ops.now()))
-            .await?;
+        let now = this.ops.now();
+        this.bookkeeping
+            .add_warnings(this.warning_rows(left_out, now), now);
         Ok(work.tally)
     }
 
@@ -182,10 +195,25 @@ impl PackageWriter {
     async fn write(self: Arc<Self>, mut package: Package) -> Result<CommittedPackage> {
         let at = self.ops.now();
         let pages = std::mem::take(&mut package.pages);
+        if let Some((version, load_id)) = self.known_version(&package).await? {
+            let landed = LandingSummary {
+                version,
+                load_id,
+                unchanged: package.records + package.repeated,
+                ..LandingSummary::default()
+            };
+            return Ok(CommittedPackage {
+                at,
+                landed,
+                is_compared: false,
+                package,
+            });
+        }
         if pages.is_empty() {
             return Ok(CommittedPackage {
                 at,
                 landed: LandingSummary::default(),
+                is_compared: true,
                 package,
             });
         }
@@ -209,16 +237,43 @@ impl PackageWriter {
         Ok(CommittedPackage {
             at,
             landed,
+            is_compared: true,
             package,
         })
     }
 
-    /// Writes the bookkeeping rows of a committed package.
+    /// The table's version and its newest package, where a package is made of whole lists that are as they were when they were landed last, and
+    /// nothing was landed since: then comparing it would find nothing.
+    async fn known_version(&self, package: &Package) -> Result<Option<(u64, i64)>> {
+        let mut tenants = package.tenants.clone();
+        let mut known: Option<u64> = None;
+        for read in &package.complete {
+            let Some(list) = self.known_lists.get(&read.slice.tenant) else {
+                return Ok(None);
+            };
+            let is_same = read.fingerprint.as_ref() == Some(&list.fingerprint)
+                && known.is_none_or(|version| version == list.version);
+            if !is_same {
+                return Ok(None);
+            }
+            known = Some(list.version);
+            tenants.remove(&read.slice.tenant);
+        }
+        // A list whose first pages were landed before comes the same again in its last ones too.
+        let Some(known) = known.filter(|_| tenants.is_empty()) else {
+            return Ok(None);
+        };
+        let newest = self.table.newest_package().await?;
+        Ok(newest.filter(|(version, _)| *version == known))
+    }
+
+    /// Hands on the bookkeeping rows of a committed package.
     async fn write_bookkeeping(
         self: Arc<Self>,
         CommittedPackage {
             at,
             landed,
+            is_compared,
             mut package,
         }: CommittedPackage,
     ) -> Result<ResourceLandingCounts> {
@@ -254,26 +309,11 @@ impl PackageWriter {
         let is_read_again = self.has_keyless_rejects && !package.complete.is_empty();
         let mut new_rejects = 0;
         if !rejects.is_empty() || !package.resolved.is_empty() || is_read_again {
-            let (resolved, complete) = (package.resolved, &package.complete);
-            let is_settled = |row: &RejectRow| {
-                row.pipeline == self.pipeline
-                    && row.resource == self.resource.name
-                    && match &row.record_key {
-                        Some(key) => resolved.contains(key),
-                        None => {
-                            row.run_id != *run_id
-                                && complete.iter().any(|read| self.covers_reject(read, row))
-                        }
-                    }
-            };
-            new_rejects = self.ops.record_rejects(&rejects, &is_settled, at).await?;
+            let settled = self.settled(package.resolved, &package.complete);
+            new_rejects = self.bookkeeping.add_rejects(rejects, settled, at);
         }
-        if !warnings.is_empty() {
-            self.ops.record_warnings(&warnings).await?;
-        }
-        if !drift.is_empty() {
-            self.ops.record_drift(&drift).await?;
-        }
+        self.bookkeeping.add_warnings(warnings, at);
+        self.bookkeeping.add_drift(drift, at);
         let slices: Vec<SliceRow> = package
             .complete
             .into_iter()
@@ -297,9 +337,8 @@ impl PackageWriter {
                 }
             })
             .collect();
-        if !slices.is_empty() {
-            self.ops.record_slices(&slices).await?;
-        }
+        self.bookkeeping.add_slices(slices, at);
+        self.bookkeeping.flush_if_due(&self.ops).await?;
         self.observer.on_event(&RunEvent::Landed { versions });
         Ok(ResourceLandingCounts {
             new: landed.new,
@@ -313,6 +352,8 @@ impl PackageWriter {
             rejects: new_rejects,
             warnings: counted,
             packages: u64::from(versions > 0),
+            version: Some(landed.version).filter(|version| *version > 0),
+            is_compared,
         })
     }
 
@@ -348,19 +389,38 @@ impl PackageWriter {
         }
     }
 
-    /// True if a slice that was read to its end has all that an earlier reading had where it found a reject. One that has a time lies there; one
-    /// that has none, anywhere in the time that was asked for.
-    fn covers_reject(&self, read: &SliceReadSummary, row: &RejectRow) -> bool {
-        let slice = &read.slice;
-        let is_same_tenant = row.tenant.is_none() || row.tenant == slice.tenant;
-        let (read_by, _) = self.resource.recorded_read_by(read.by);
-        let is_at = |time: Timestamp| slice.window.from() <= time && time < slice.window.to();
-        let own = Some(self.resource.read_by);
-        let lies_here = read_by == own && row.time.is_some_and(is_at);
-        let is_placed = row.time.is_some() && row.read_by == own;
-        let is_read_again =
-            read_by == row.read_by && read.asked.intersection(&row.slice) == Some(row.slice);
-        is_same_tenant && (lies_here || (!is_placed && is_read_again))
+    /// Predicate of the known rejects that a package settles: their records landed, or what they came with was read again.
+    ///
+    /// It outlives the writer, whose end others wait for, and holds nothing of it.
+    fn settled(
+        &self,
+        resolved: HashSet<String>,
+        complete: &[SliceReadSummary],
+    ) -> impl Fn(&RejectRow) -> bool + Send + Sync + use<> {
+        let (pipeline, resource) = (self.pipeline.clone(), self.resource);
+        let run_id = self.options.run_id.clone();
+        let complete: Vec<SliceReadSummary> = complete
+            .iter()
+            .map(|read| SliceReadSummary {
+                slice: read.slice.clone(),
+                keys: None,
+                fingerprint: None,
+                ..*read
+            })
+            .collect();
+        move |row: &RejectRow| {
+            row.pipeline == pipeline
+                && row.resource == resource.name
+                && match &row.record_key {
+                    Some(key) => resolved.contains(key),
+                    None => {
+                        row.run_id != run_id
+                            && complete
+                                .iter()
+                                .any(|read| covers_reject(resource, read, row))
+                    }
+                }
+        }
     }
 
     /// Warnings about records that are listed for other tenants than their own.
@@ -413,6 +473,9 @@ impl Package {
             read_by,
         } = page;
         self.first_page_at.get_or_insert_with(Instant::now);
+        if !self.tenants.contains(&slice.tenant) {
+            self.tenants.insert(slice.tenant.clone());
+        }
         self.bytes += incoming.batch.get_array_memory_size();
         let repeated = incoming
             .keys
@@ -452,6 +515,21 @@ impl Package {
     }
 }
 
+/// True if a slice that was read to its end has all that an earlier reading had where it found a reject. One that has a time lies there; one
+/// that has none, anywhere in the time that was asked for.
+fn covers_reject(resource: &Resource, read: &SliceReadSummary, row: &RejectRow) -> bool {
+    let slice = &read.slice;
+    let is_same_tenant = row.tenant.is_none() || row.tenant == slice.tenant;
+    let (read_by, _) = resource.recorded_read_by(read.by);
+    let is_at = |time: Timestamp| slice.window.from() <= time && time < slice.window.to();
+    let own = Some(resource.read_by);
+    let lies_here = read_by == own && row.time.is_some_and(is_at);
+    let is_placed = row.time.is_some() && row.read_by == own;
+    let is_read_again =
+        read_by == row.read_by && read.asked.intersection(&row.slice) == Some(row.slice);
+    is_same_tenant && (lies_here || (!is_placed && is_read_again))
+}
+
 /// Records of a resource that came in this run, by a hash of their keys: windows may overlap, and
 /// what comes with two of them counts once. Beyond [`SeenKeys::MOST`] what was not kept counts as
 /// often as it comes.
@@ -482,6 +560,8 @@ impl ResourceLandingCounts {
         self.rejects += other.rejects;
         self.warnings += other.warnings;
         self.packages += other.packages;
+        self.version = other.version.or(self.version);
+        self.is_compared |= other.is_compared;
     }
 }
 

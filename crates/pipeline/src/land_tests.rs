@@ -19,6 +19,7 @@ fn complete(records: u64) -> LandingMessage {
         by: ReadBy::EventTime,
         asked: window(),
         keys: None,
+        fingerprint: None,
     })
 }
 
@@ -46,7 +47,7 @@ async fn a_closed_channel_commits_what_came_and_then_its_slice() {
     let counts = landing.await.unwrap().unwrap();
     assert_eq!((counts.new, counts.records, counts.packages), (3, 3, 1));
     assert_eq!(table.newest_load_id().await.unwrap(), 1);
-    let slices = run.warehouse.ops().slices("shop").await.unwrap();
+    let slices = run.ledger().await;
     assert_eq!(slices.len(), 1);
     assert_eq!((slices[0].load_id, slices[0].records), (1, 4));
     assert_eq!(run.events.landed(), [3]);
@@ -171,7 +172,7 @@ async fn a_package_that_cannot_be_written_ends_landing_and_closes_its_channel() 
     );
     let error = landing.await.unwrap().unwrap_err();
     assert_ne!(error.kind(), ErrorKind::Interrupted);
-    let slices = run.warehouse.ops().slices("shop").await.unwrap();
+    let slices = run.ledger().await;
     let records: Vec<u64> = slices.iter().map(|row| row.records).collect();
     assert_eq!(
         records,

@@ -80,6 +80,8 @@ pub(crate) struct SliceReadSummary {
     /// Hashes of the keys of all records that came, rejects included, of a resource that is read whole; `None` where a reject has no
     /// key, and so nobody can tell what is missing.
     pub(crate) keys: Option<FastSet<u128>>,
+    /// Fingerprint of all records that came, of a resource that is read whole; `None` where it would not tell that the same came again.
+    pub(crate) fingerprint: Option<String>,
 }
 
 /// Committed package and the rows it wrote.

@@ -121,6 +121,9 @@ impl SliceReader {
         if attempt.repeated > 0 {
             tracing::warn!(%slice, records = attempt.repeated, "the source lists records more than once");
         }
+        let fingerprint = (self.resource.read_mode == ReadMode::FullRefresh && attempts == 1)
+            .then(|| attempt.fingerprint())
+            .flatten();
         Ok(SliceReadSummary {
             slice: slice.clone(),
             records: attempt.records,
@@ -132,6 +135,7 @@ impl SliceReader {
             asked,
             keys: (self.resource.read_mode == ReadMode::FullRefresh && attempt.keyless == 0)
                 .then_some(attempt.distinct),
+            fingerprint,
         })
     }
 

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tillhouse_lake::{LandingOptions, SourceTable};
+use tillhouse_lake::{KnownList, LandingOptions, LandingSummary, SourceTable};
 use tillhouse_model::{Error, ErrorKind, ReadMode, Result, Slice, Window};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub(crate) async fn read(
 ) -> Result<(ResourceLandingCounts, Option<Error>)> {
     let (mut send, receive) = mpsc::channel(pipeline.concurrency);
     let (table, options) = (Arc::clone(&lander.table), lander.options.clone());
+    let bookkeeping = Arc::clone(&lander.bookkeeping);
     let landing = tokio::spawn(lander.run(receive));
     // A failure that every other slice of its tenant would meet too stops the rest of them.
     let of_all = SliceReader::of(context, pipeline, plan)?;
@@ -122,8 +123,16 @@ pub(crate) async fn read(
     if context.cancel.is_cancelled() {
         return Err(interrupted());
     }
-    if plan.resource.read_mode == ReadMode::FullRefresh {
-        tally.changed += write_tombstones(&table, &options, &outcomes).await?;
+    // Lists that are as they were miss nothing that they had.
+    if plan.resource.read_mode == ReadMode::FullRefresh
+        && tally.is_compared
+        && let Some(marked) = write_tombstones(&table, &options, &outcomes).await?
+    {
+        tally.changed += marked.changed;
+        // Nothing came between landing and this: the table holds what the lists had, and nothing else that counts.
+        if marked.changed == 0 && tally.version == Some(marked.version) {
+            bookkeeping.add_lists(lists(&pipeline.name, marked.version, &outcomes));
+        }
     }
     let mut failure = None;
     let mut tenants: BTreeMap<Option<String>, Vec<SliceOutcome>> = BTreeMap::new();
@@ -179,13 +188,27 @@ pub(crate) async fn read(
     Ok((tally, failure))
 }
 
+/// The lists of a resource that were read whole, as far as they can be known again.
+fn lists(pipeline: &str, version: u64, outcomes: &[SliceOutcome]) -> Vec<KnownList> {
+    let list = |SliceOutcome { slice, read }: &SliceOutcome| {
+        Some(KnownList {
+            pipeline: pipeline.to_owned(),
+            resource: slice.resource.clone(),
+            tenant: slice.tenant.clone(),
+            fingerprint: read.as_ref().ok()?.fingerprint.clone()?,
+            version,
+        })
+    };
+    outcomes.iter().filter_map(list).collect()
+}
+
 /// Writes tombstones of what a resource that was read by full refresh no longer has. Only a
-/// reading that is known to be complete can miss something.
+/// reading that is known to be complete can miss something: `None` where it is not.
 async fn write_tombstones(
     table: &SourceTable,
     options: &LandingOptions,
     outcomes: &[SliceOutcome],
-) -> Result<u64> {
+) -> Result<Option<LandingSummary>> {
     let mut present: HashSet<u128> = HashSet::new();
     let mut as_of = None;
     for SliceOutcome { read, .. } in outcomes {
@@ -195,16 +218,16 @@ async fn write_tombstones(
             ..
         }) = read
         else {
-            return Ok(0);
+            return Ok(None);
         };
         present.extend(keys);
         as_of = Some(as_of.map_or(*read_at, |known: Timestamp| known.min(*read_at)));
     }
-    let Some(as_of) = as_of else { return Ok(0) };
-    Ok(table
+    let Some(as_of) = as_of else { return Ok(None) };
+    table
         .write_tombstones(|key| present.contains(&key_hash(key)), as_of, options)
-        .await?
-        .changed)
+        .await
+        .map(Some)
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ async fn a_slice_that_fails_leaves_the_others_alone() {
     assert_eq!(report.failed[0].slice, slice(SALES).to_string());
     assert!(report.failed[0].error.contains("it failed"));
     assert_eq!(run.events.slices(), [true, false, true]);
-    let ledger = run.warehouse.ops().slices("shop").await.unwrap();
+    let ledger = run.ledger().await;
     let read: u64 = ledger.iter().map(|row| row.records).sum();
     assert_eq!(read, 2, "a slice that failed is not covered");
 }
@@ -95,7 +95,7 @@ async fn a_run_that_is_stopped_keeps_what_came() {
     let error = outcome.read.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert!(outcome.report.failed.is_empty());
-    let ledger = run.warehouse.ops().slices("shop").await.unwrap();
+    let ledger = run.ledger().await;
     assert_eq!(ledger.len(), 1, "the slice that was read is known");
 }
 
@@ -122,7 +122,7 @@ async fn a_failure_of_landing_is_the_failure_of_the_run() {
         ErrorKind::Interrupted,
         "the reason, not its echo"
     );
-    assert!(run.warehouse.ops().slices("shop").await.unwrap().is_empty());
+    assert!(run.ledger().await.is_empty());
 }
 
 #[tokio::test]
@@ -142,6 +142,100 @@ async fn a_record_that_a_whole_reading_misses_gets_a_tombstone() {
     }
     // A reject without a key might be it, and of a failed reading nothing is known.
     assert_eq!(changed, [Some(0), Some(0), None, Some(1)]);
+}
+
+#[tokio::test]
+async fn a_list_that_comes_as_it_was_is_not_compared_with_its_table() {
+    let both = || vec![Turn::Page(page(&[sale("a"), sale("b")]))];
+    let turned = vec![
+        Turn::Page(page(&[sale("b")])),
+        Turn::Page(page(&[sale("a")])),
+    ];
+    let run = ScriptedRun::new([
+        both(),
+        both(),
+        good("a"),
+        both(),
+        both(),
+        turned,
+        both(),
+        good("a"),
+    ])
+    .await;
+    let (context, pipeline) = (run.context(), run.pipeline(SHOPS));
+    let sync = async |full| {
+        let options = SyncOptions {
+            full,
+            ..SyncOptions::default()
+        };
+        let done = crate::sync(&context, std::slice::from_ref(&pipeline), options).await;
+        done.map(|report| {
+            let report = &report.pipelines[0];
+            (report.new + report.changed, report.unchanged)
+        })
+    };
+    let mut counts = Vec::new();
+    for _ in 0..5 {
+        counts.push(sync(false).await.unwrap());
+    }
+    // One goes and comes back: the list is as it was, and its table is not.
+    assert_eq!(counts, [(2, 0), (0, 2), (1, 1), (1, 1), (0, 2)]);
+    // Without its data files the table can be compared with nothing.
+    let table = run
+        .warehouse
+        .url()
+        .to_file_path()
+        .unwrap()
+        .join("shop/shops");
+    for month in std::fs::read_dir(table).unwrap() {
+        let month = month.unwrap().path();
+        if !month.ends_with("_delta_log") {
+            std::fs::remove_dir_all(month).unwrap();
+        }
+    }
+    assert_eq!(
+        sync(false).await.unwrap(),
+        (0, 2),
+        "in whatever order it comes"
+    );
+    assert!(sync(true).await.is_err(), "a full sync compares all");
+    assert!(sync(false).await.is_err(), "another list is compared");
+}
+
+#[tokio::test]
+async fn a_sync_writes_the_ledger_once_also_when_it_is_stopped() {
+    let mut hangs = good("d");
+    hangs.push(Turn::Hang);
+    let run = ScriptedRun::new([good("a"), good("b"), good("c"), hangs]).await;
+    let (context, pipeline) = (run.context(), run.pipeline(SALES));
+    let options = SyncOptions {
+        range: SyncRange {
+            from: Some(window().from()),
+            to: Some(t("2026-01-03T00:00:00Z")),
+        },
+        ..SyncOptions::default()
+    };
+    let pipelines = [pipeline];
+    crate::sync(&context, &pipelines, options).await.unwrap();
+    let ledger = async || {
+        let slices = run.warehouse.open_at("ops/slices", None).await.unwrap();
+        let rows = run.warehouse.ops().slices("shop").await.unwrap();
+        let mut rows: Vec<_> = rows.iter().map(|row| (row.window, row.records)).collect();
+        rows.sort();
+        (slices.map(|open| open.version), rows)
+    };
+    // A table's first version only makes it. Days that touch are one row.
+    let both = Window::new(window().from(), t("2026-01-03T00:00:00Z")).unwrap();
+    assert_eq!(ledger().await, (Some(1), vec![(both, 2)]));
+    let stopping = async {
+        while run.log().taken() < 4 {
+            tokio::task::yield_now().await;
+        }
+        run.cancel.cancel();
+    };
+    let (done, ()) = tokio::join!(crate::sync(&context, &pipelines, options), stopping);
+    assert_eq!(done.err().unwrap().kind(), ErrorKind::Interrupted);
+    assert_eq!(ledger().await, (Some(2), vec![(window(), 1), (both, 2)]));
 }
 
 #[tokio::test]

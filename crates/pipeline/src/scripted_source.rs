@@ -18,7 +18,9 @@ use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use tillhouse_decode::Decoder;
 use tillhouse_extract::{Page, PageStream, Source};
-use tillhouse_lake::{LandingOptions, PackagePage, Warehouse, WarehouseLocation};
+use tillhouse_lake::{
+    LandingOptions, PackagePage, RunBookkeeping, SliceRow, Warehouse, WarehouseLocation,
+};
 use tillhouse_model::table::{TableRole, UnknownFields};
 use tillhouse_model::{
     ColumnClass, ColumnKind, ColumnSpec, Error, LabelMap, ReadBy, ReadMode, Resource, Result,
@@ -227,6 +229,7 @@ impl EventLog {
 /// A warehouse in a temporary folder, a source that answers as it is told, and who watches.
 pub(crate) struct ScriptedRun {
     pub(crate) warehouse: Warehouse,
+    pub(crate) bookkeeping: Arc<RunBookkeeping>,
     pub(crate) events: Arc<EventLog>,
     pub(crate) cancel: CancellationToken,
     source: Arc<ScriptedSource>,
@@ -244,6 +247,7 @@ impl ScriptedRun {
         warehouse.prepare().await.unwrap();
         Self {
             warehouse,
+            bookkeeping: Arc::default(),
             events: Arc::default(),
             cancel: CancellationToken::new(),
             source: Arc::new(ScriptedSource {
@@ -290,6 +294,13 @@ impl ScriptedRun {
         }
     }
 
+    /// The ledger, once the run has written its bookkeeping.
+    pub(crate) async fn ledger(&self) -> Vec<SliceRow> {
+        let ops = self.warehouse.ops();
+        self.bookkeeping.flush(&ops).await.unwrap();
+        ops.slices("shop").await.unwrap()
+    }
+
     /// A pipeline that reads one resource, one slice at a time, and unifies nothing.
     pub(crate) fn pipeline(&self, resource: &'static Resource) -> Pipeline {
         let spec = Arc::new(spec(resource));
@@ -326,12 +337,14 @@ impl ScriptedRun {
             resource: SALES,
             table: Arc::new(table),
             ops: self.warehouse.ops(),
+            bookkeeping: Arc::clone(&self.bookkeeping),
             options: LandingOptions {
                 run_id: "run".to_owned(),
                 tenants: vec![None],
             },
             observer: Arc::clone(&self.events) as Arc<dyn RunObserver>,
             rejected_keys: Arc::new(HashSet::new()),
+            known_lists: BTreeMap::new(),
             has_keyless_rejects: false,
             landed_packages: landed,
             warning_limit: Mutex::default(),

@@ -53,6 +53,15 @@ pub(crate) struct SliceAttempt {
     pub(crate) largest_total: Option<u64>,
     total_moved: bool,
     pub(crate) started: Option<Timestamp>,
+    content: ContentSum,
+}
+
+/// Sum over the content of all records that came, whatever their order.
+#[derive(Debug, Clone, Copy, Default)]
+struct ContentSum {
+    sum: u128,
+    /// Something came that may not come in the same way again.
+    is_uncertain: bool,
 }
 
 /// Remarks that earlier attempts at a slice have reported, so that another attempt reports
@@ -122,10 +131,29 @@ impl SliceAttempt {
         rejects.into_iter().filter_map(number).collect()
     }
 
+    /// Fingerprint of what came: of every record its key and the hash of its content. `None` where something was listed twice, came again, or did
+    /// not fit.
+    pub(crate) fn fingerprint(&self) -> Option<String> {
+        let is_plain = !self.content.is_uncertain && self.rejects == 0 && self.repeated == 0;
+        is_plain.then(|| format!("{:x}-{:032x}", self.records, self.content.sum))
+    }
+
     /// Counts a page's records; one that is listed more than once gets a warning, unless it came again because the page was asked for
     /// `again`, or the total says that records moved.
     pub(crate) fn count(&mut self, decoded: &mut DecodedPage, again: bool) {
         self.records += decoded.keys.len() as u64;
+        self.content.is_uncertain |= again;
+        for (key, hash) in decoded.keys.iter().zip(decoded.content_hashes.iter()) {
+            let (Some(key), Some(hash)) = (key, hash) else {
+                self.content.is_uncertain = true;
+                continue;
+            };
+            let mut hasher = xxhash_rust::xxh3::Xxh3::new();
+            // The hash has a fixed length, so that no key can be taken for part of it.
+            hasher.update(hash);
+            hasher.update(key.as_bytes());
+            self.content.sum = self.content.sum.wrapping_add(hasher.digest128());
+        }
         let is_told = !again && !self.total_moved;
         let mut page = FastSet::default();
         for key in decoded.keys.iter().flatten() {
@@ -276,6 +304,44 @@ mod tests {
         // Records that move may come again, and so do those of a page that is asked for again.
         assert!(warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(5), false)]).is_empty());
         assert!(warned(&[(&["a", "b"], None, false), (&["a", "b", "c"], None, true)]).is_empty());
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_keys_and_content_in_any_order() {
+        let of = |pages: &[&[(&str, u8)]]| {
+            let mut attempt = SliceAttempt::default();
+            for records in pages {
+                let keys: Vec<&str> = records.iter().map(|(key, _)| *key).collect();
+                let hashes = records.iter().map(|(_, hash)| Some([*hash; 17]));
+                let hashes = FixedSizeBinaryArray::try_from_sparse_iter_with_size(hashes, 17);
+                let mut page = DecodedPage {
+                    content_hashes: hashes.unwrap(),
+                    ..page(&keys)
+                };
+                attempt.count(&mut page, false);
+            }
+            attempt.fingerprint()
+        };
+        let whole = of(&[&[("a", 1), ("b", 2)], &[("c", 3)]]);
+        assert!(whole.is_some() && of(&[]).is_some());
+        assert_eq!(of(&[&[("c", 3), ("a", 1)], &[], &[("b", 2)]]), whole);
+        for other in [
+            &[("a", 1), ("b", 2)][..],
+            &[("a", 1), ("b", 2), ("c", 4)],
+            &[("a", 2), ("b", 1), ("c", 3)],
+            &[("a", 1), ("b", 2), ("d", 3)],
+            &[],
+        ] {
+            assert_ne!(of(&[other]), whole);
+        }
+        assert_eq!(of(&[&[("a", 1), ("a", 1)]]), None, "listed twice");
+        // A page that has no hashes tells nothing, and neither does one that came again.
+        let mut attempt = SliceAttempt::default();
+        attempt.count(&mut page(&["a"]), false);
+        assert_eq!(attempt.fingerprint(), None);
+        let mut attempt = SliceAttempt::default();
+        attempt.count(&mut page(&[]), true);
+        assert_eq!(attempt.fingerprint(), None);
     }
 
     #[test]

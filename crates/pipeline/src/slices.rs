@@ -6,7 +6,7 @@ use crate::config::{Pipeline, ResourcePlan};
 use crate::plan::{self, SyncOptions, SyncRange};
 use jiff::Timestamp;
 use std::collections::HashSet;
-use tillhouse_lake::{SliceRow, Warehouse};
+use tillhouse_lake::{CoverageRow, Warehouse};
 use tillhouse_model::{
     Coverage, Error, ProblemList, ReadBy, ReadMode, Resource, Result, Slice, time,
 };
@@ -28,7 +28,7 @@ pub async fn check_starts(
     now: Timestamp,
 ) -> Result<()> {
     let ledger = match warehouse {
-        Some(warehouse) => warehouse.ops().slices(&pipeline.name).await?,
+        Some(warehouse) => warehouse.ops().coverage(&pipeline.name).await?,
         None => Vec::new(),
     };
     let check = |plan: &ResourcePlan| {
@@ -84,7 +84,7 @@ fn check_start(plan: &ResourcePlan, now: Timestamp) -> Result<()> {
 pub(crate) async fn plan(
     pipeline: &Pipeline,
     plan: &ResourcePlan,
-    ledger: &[SliceRow],
+    ledger: &[CoverageRow],
     options: SyncOptions,
     now: Timestamp,
 ) -> Result<Vec<PlannedSlice>> {
@@ -141,11 +141,12 @@ fn too_many(plan: &ResourcePlan, range: SyncRange, planned: u64) -> Error {
 }
 
 /// Coverage of a resource of a tenant.
-fn coverage(ledger: &[SliceRow], resource: &Resource, tenant: Option<&str>) -> Coverage {
-    let ours = |row: &&SliceRow| row.resource == resource.name && row.tenant.as_deref() == tenant;
+fn coverage(ledger: &[CoverageRow], resource: &Resource, tenant: Option<&str>) -> Coverage {
+    let ours =
+        |row: &&CoverageRow| row.resource == resource.name && row.tenant.as_deref() == tenant;
     Coverage::new(
         resource.read_by,
         resource.follows_changes,
-        ledger.iter().filter(ours).map(SliceRow::as_read),
+        ledger.iter().filter(ours).map(CoverageRow::as_read),
     )
 }

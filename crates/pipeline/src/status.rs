@@ -7,7 +7,7 @@ use crate::config::{Pipeline, ResourcePlan};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_lake::{RunRecord, SliceRow, Warehouse};
+use tillhouse_lake::{CoverageRow, RunRecord, Warehouse};
 use tillhouse_model::{Coverage, ReadMode, Result, Window, WindowRead};
 
 /// The state of one resource of one pipeline.
@@ -58,8 +58,12 @@ fn read_so_far(
 }
 
 /// Coverage of every tenant that is still read.
-fn coverages(ledger: &[SliceRow], plan: &ResourcePlan, last: Option<&RunRecord>) -> Vec<Coverage> {
-    let mut tenants: BTreeMap<Option<&str>, Vec<&SliceRow>> = BTreeMap::new();
+fn coverages(
+    ledger: &[CoverageRow],
+    plan: &ResourcePlan,
+    last: Option<&RunRecord>,
+) -> Vec<Coverage> {
+    let mut tenants: BTreeMap<Option<&str>, Vec<&CoverageRow>> = BTreeMap::new();
     for row in ledger
         .iter()
         .filter(|row| row.resource == plan.resource.name)
@@ -68,14 +72,14 @@ fn coverages(ledger: &[SliceRow], plan: &ResourcePlan, last: Option<&RunRecord>)
     }
     // Of a sync in which nothing failed there is a slice of every tenant that is still read.
     let sync = last.filter(|run| run.command == "sync" && run.outcome == "done");
-    let is_read = |rows: &Vec<&SliceRow>| {
+    let is_read = |rows: &Vec<&CoverageRow>| {
         sync.is_some_and(|sync| rows.iter().any(|row| row.run_id == sync.run_id))
     };
     if tenants.values().any(is_read) {
         tenants.retain(|_, rows| is_read(rows));
     }
-    let of = |rows: Vec<&SliceRow>| {
-        let reads = rows.into_iter().map(SliceRow::as_read);
+    let of = |rows: Vec<&CoverageRow>| {
+        let reads = rows.into_iter().map(CoverageRow::as_read);
         match plan.resource.read_mode {
             ReadMode::FullRefresh => Coverage::of(reads.map(WindowRead::of_everything)),
             ReadMode::Incremental => {
@@ -91,7 +95,7 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
     let runs = warehouse.ops().runs().await?;
     let mut all = Vec::new();
     for pipeline in pipelines {
-        let ledger = warehouse.ops().slices(&pipeline.name).await?;
+        let ledger = warehouse.ops().coverage(&pipeline.name).await?;
         let rejects = warehouse.ops().rejects(Some(&pipeline.name), true).await?;
         let run = runs
             .iter()
@@ -113,11 +117,11 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
             .map(Window::to)
             .max();
         for (plan, read) in pipeline.resources.iter().zip(&read) {
-            let of_resource = |row: &&SliceRow| row.resource == plan.resource.name;
+            let of_resource = |row: &&CoverageRow| row.resource == plan.resource.name;
             let last_read = ledger
                 .iter()
                 .filter(of_resource)
-                .map(|row| row.read_at)
+                .map(|row| row.read.read_at)
                 .max();
             let (data_through, gaps) = read_so_far(plan, until, read);
             let table = warehouse

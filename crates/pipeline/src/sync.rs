@@ -7,7 +7,7 @@
 //! A failure stays where it is: a slice that fails leaves its resource's others alone, a tenant that is refused the other tenants, a resource
 //! that is refused the other resources. Only what nothing came of at all fails a pipeline.
 
-use crate::config::Pipeline;
+use crate::config::{Pipeline, ResourcePlan};
 use crate::context::{RunContext, new_run_id};
 use crate::follow::OpenRecords;
 use crate::land::PackageWriter;
@@ -21,10 +21,10 @@ use crate::report::{FailedSlice, PipelineReport, RunReport};
 use crate::slices;
 use crate::unify::{self, StreamingUnify};
 use jiff::Timestamp;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tillhouse_lake::LandingOptions;
+use tillhouse_lake::{KnownList, LandingOptions, PipelineLedger, RunBookkeeping};
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Syncs pipelines, one after the other, and publishes once.
@@ -35,6 +35,22 @@ pub async fn sync(
     context: &RunContext,
     pipelines: &[Pipeline],
     options: SyncOptions,
+) -> Result<RunReport> {
+    let bookkeeping = Arc::new(RunBookkeeping::default());
+    let done = sync_and_publish(context, pipelines, options, &bookkeeping).await;
+    if done.is_err()
+        && let Err(error) = bookkeeping.close(&context.warehouse.ops()).await
+    {
+        tracing::warn!(%error, "what was read is not noted, and is read again by the next run");
+    }
+    done
+}
+
+async fn sync_and_publish(
+    context: &RunContext,
+    pipelines: &[Pipeline],
+    options: SyncOptions,
+    bookkeeping: &Arc<RunBookkeeping>,
 ) -> Result<RunReport> {
     let clock = Instant::now();
     let started = context.warehouse.now();
@@ -66,7 +82,13 @@ pub async fn sync(
     };
     for (pipeline, statements) in pipelines.iter().zip(&statements) {
         let at = |e: Error| e.at("pipeline", pipeline.name.clone());
-        let mut done = extract(context, pipeline, statements, options, &run_id, started)
+        let run = RunInProgress {
+            options,
+            run_id: &run_id,
+            now: started,
+            bookkeeping,
+        };
+        let mut done = extract(context, pipeline, statements, run)
             .await
             .map_err(at)?;
         let stage = Instant::now();
@@ -86,6 +108,7 @@ pub async fn sync(
         });
         report.pipelines.push(done);
     }
+    bookkeeping.close(&context.warehouse.ops()).await?;
     let stage = Instant::now();
     let kind = RunKind {
         command: "sync",
@@ -101,26 +124,38 @@ pub async fn sync(
     Ok(report)
 }
 
+/// Run that pipelines are read in.
+#[derive(Clone, Copy)]
+struct RunInProgress<'a> {
+    options: SyncOptions,
+    run_id: &'a str,
+    now: Timestamp,
+    bookkeeping: &'a Arc<RunBookkeeping>,
+}
+
 async fn extract(
     context: &RunContext,
     pipeline: &Pipeline,
     statements: &unify::CheckedStatements,
-    options: SyncOptions,
-    run_id: &str,
-    now: Timestamp,
+    RunInProgress {
+        options,
+        run_id,
+        now,
+        bookkeeping,
+    }: RunInProgress<'_>,
 ) -> Result<PipelineReport> {
     let stage = Instant::now();
     let mut report = PipelineReport {
         pipeline: pipeline.name.clone(),
         ..PipelineReport::default()
     };
-    let (ledger, ahead) = context
+    let ledger = context
         .warehouse
         .ops()
-        .healed_slices(&pipeline.name, run_id)
+        .healed_ledger(&pipeline.name, run_id)
         .await?;
-    if ahead > 0 {
-        tracing::warn!(pipeline = %pipeline.name, slices = ahead, "slices that were read by a clock that was ahead are read again");
+    if ledger.forgotten > 0 {
+        tracing::warn!(pipeline = %pipeline.name, slices = ledger.forgotten, "slices that were read by a clock that was ahead are read again");
     }
     let open_rejects = context
         .warehouse
@@ -140,7 +175,7 @@ async fn extract(
             range.from = Some(plan.sync.start);
         }
         let narrowed = SyncOptions { range, ..options };
-        let slices = slices::plan(pipeline, plan, &ledger, narrowed, now).await?;
+        let slices = slices::plan(pipeline, plan, &ledger.coverage, narrowed, now).await?;
         context.observer.on_event(&RunEvent::Planned {
             pipeline: pipeline.name.clone(),
             slices: slices.len(),
@@ -156,7 +191,9 @@ async fn extract(
         };
         let rejected_keys: HashSet<String> =
             rejected().filter_map(|r| r.record_key.clone()).collect();
+        let tenants = pipeline.source.tenants(plan.resource.name).await?;
         let lander = PackageWriter {
+            known_lists: known_lists(&ledger, plan, &tenants, options.full),
             pipeline: pipeline.name.clone(),
             resource: plan.resource,
             table: Arc::new(
@@ -165,9 +202,10 @@ async fn extract(
                     .source_table(&pipeline.name, Arc::clone(&plan.spec)),
             ),
             ops: context.warehouse.ops(),
+            bookkeeping: Arc::clone(bookkeeping),
             options: LandingOptions {
                 run_id: run_id.to_owned(),
-                tenants: pipeline.source.tenants(plan.resource.name).await?,
+                tenants,
             },
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
@@ -208,6 +246,26 @@ async fn extract(
         Some(error) if report.slices == 0 => Err(error),
         _ => Ok(report),
     }
+}
+
+/// Lists of a resource that need not be compared where they come the same again, by tenant. A full sync compares all. Which of several tenants a
+/// record belongs to may change without its list.
+fn known_lists(
+    ledger: &PipelineLedger,
+    plan: &ResourcePlan,
+    tenants: &[Option<String>],
+    is_full: bool,
+) -> BTreeMap<Option<String>, KnownList> {
+    if is_full || (tenants.len() > 1 && plan.spec.tenant_column().is_some()) {
+        return BTreeMap::new();
+    }
+    let of_resource = |list: &&KnownList| list.resource == plan.resource.name;
+    ledger
+        .lists
+        .iter()
+        .filter(of_resource)
+        .map(|list| (list.tenant.clone(), list.clone()))
+        .collect()
 }
 
 /// Failures seen in a run: resources of which nothing could be read.

@@ -9,7 +9,7 @@ use crate::request::CheckedRequest;
 use arrow::array::RecordBatch;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_lake::{RejectRow, RunRecord, SliceRow, Warehouse};
+use tillhouse_lake::{CoverageRow, OpsTables, RejectRow, RunRecord, Warehouse};
 use tillhouse_model::merge_windows;
 use tillhouse_model::{Coverage, CoverageGap, ReadBy, Result, Window};
 use tillhouse_query::{ScalarValue, Session};
@@ -35,7 +35,7 @@ pub(crate) async fn check_completeness(
     let syncs = last_syncs(warehouse, run, &pipelines).await?;
     let mut slices = BTreeMap::new();
     for pipeline in &pipelines {
-        slices.insert(pipeline.clone(), ops.slices(pipeline).await?);
+        slices.insert(pipeline.clone(), readings(&ops, pipeline, run).await?);
     }
     let rejects = ops.rejects(None, false).await?;
     let tenant = match question.request.tenant.as_deref() {
@@ -53,6 +53,17 @@ pub(crate) async fn check_completeness(
         &slices,
         &rejects,
     ))
+}
+
+/// The readings of a pipeline: joined, where the run could see all of them; else each by itself, since those that it could see may be joined with
+/// others.
+async fn readings(ops: &OpsTables, pipeline: &str, run: &RunRecord) -> Result<Vec<CoverageRow>> {
+    let joined = ops.coverage(pipeline).await?;
+    if joined.iter().all(|row| could_see(run, row)) {
+        return Ok(joined);
+    }
+    let slices = ops.slices(pipeline).await?;
+    Ok(slices.iter().map(CoverageRow::from).collect())
 }
 
 /// The newest published sync of a pipeline.
@@ -215,24 +226,24 @@ fn assess(
     syncs: &BTreeMap<String, LastSync>,
     window: Window,
     tenant: Option<&TenantPipelines<'_>>,
-    slices: &BTreeMap<String, Vec<SliceRow>>,
+    slices: &BTreeMap<String, Vec<CoverageRow>>,
     rejects: &[RejectRow],
 ) -> AnswerCompleteness {
     let mut gaps: BTreeMap<(String, String), Vec<CoverageGap>> = BTreeMap::new();
     let mut through: Vec<Option<Timestamp>> = Vec::new();
     let mut all_asked = window.to();
-    let is_home = |(pipeline, rows): (&String, &Vec<SliceRow>)| {
+    let is_home = |(pipeline, rows): (&String, &Vec<CoverageRow>)| {
         tenant.is_some_and(|tenant| {
             let named =
-                |row: &SliceRow| row.tenant.as_deref() == Some(tenant.id) && is_visible(row, run);
+                |row: &CoverageRow| row.tenant.as_deref() == Some(tenant.id) && could_see(run, row);
             tenant.pipelines.contains(pipeline) || rows.iter().any(named)
         })
     };
     let has_home = slices.iter().any(is_home);
     for (pipeline, rows) in slices {
         // Every tenant of a resource has a coverage of its own.
-        let mut covered: BTreeMap<(&str, Option<&str>), Vec<&SliceRow>> = BTreeMap::new();
-        let ours = |row: &SliceRow| {
+        let mut covered: BTreeMap<(&str, Option<&str>), Vec<&CoverageRow>> = BTreeMap::new();
+        let ours = |row: &CoverageRow| {
             tenant.is_none_or(|tenant| {
                 row.tenant
                     .as_deref()
@@ -240,7 +251,7 @@ fn assess(
             })
         };
         let mut is_read = false;
-        for row in rows.iter().filter(|row| is_visible(row, run)) {
+        for row in rows.iter().filter(|row| could_see(run, row)) {
             is_read = true;
             if ours(row) {
                 covered
@@ -255,7 +266,7 @@ fn assess(
         // Where no run tells, as far as anything of it was read.
         let newest = rows
             .iter()
-            .filter(|row| is_visible(row, run))
+            .filter(|row| could_see(run, row))
             .filter_map(|row| row.as_read().seen())
             .map(|w| w.to());
         let sync = syncs.get(pipeline);
@@ -278,8 +289,9 @@ fn assess(
         }
         // In a run that notes by which time windows are read, a row without it is of a resource that is read whole. What slices of an
         // older version had in a name is no such note.
-        let is_note =
-            |row: &&&SliceRow| row.read_by.is_some() && (row.read_by, row.also_read_by) != OLD_NOTE;
+        let is_note = |row: &&&CoverageRow| {
+            row.read.read_by.is_some() && (row.read.read_by, row.read.also_read_by) != OLD_NOTE
+        };
         let noting: BTreeSet<&str> = covered
             .values()
             .flatten()
@@ -289,7 +301,7 @@ fn assess(
         for ((resource, _), rows) in covered {
             let is_whole = rows
                 .iter()
-                .any(|row| row.read_by.is_none() && noting.contains(&*row.run_id));
+                .any(|row| row.read.read_by.is_none() && noting.contains(&*row.run_id));
             let reads = rows.iter().map(|row| row.as_read());
             let coverage =
                 Coverage::of(reads.map(|read| if is_whole { read.of_everything() } else { read }));
@@ -349,14 +361,15 @@ fn to_gaps(pipeline: &str, resource: &str, missing: &[CoverageGap]) -> Vec<Repor
 
 /// True if the published run had a slice's records in its tables. The ids of runs that began in one second are in no order: of these one
 /// was first if it had read before the other began.
-pub(crate) fn is_visible(row: &SliceRow, run: &RunRecord) -> bool {
+pub(crate) fn could_see(run: &RunRecord, row: &CoverageRow) -> bool {
+    let read_at = row.read.read_at;
     if row.run_id == run.run_id {
         return true;
     }
     if second_of(&row.run_id) == second_of(&run.run_id) {
-        return row.read_at <= run.started_at;
+        return read_at <= run.started_at;
     }
-    row.run_id < run.run_id && row.read_at <= run.finished_at
+    row.run_id.as_str() < run.run_id.as_str() && read_at <= run.finished_at
 }
 
 /// The second in which a run began, the first part of its id.
@@ -368,7 +381,7 @@ fn second_of(run_id: &str) -> &str {
 fn count_rejects(
     run: &RunRecord,
     window: Window,
-    slices: &BTreeMap<String, Vec<SliceRow>>,
+    slices: &BTreeMap<String, Vec<CoverageRow>>,
     rejects: &[RejectRow],
 ) -> i64 {
     let is_open = |row: &&RejectRow| {
@@ -400,6 +413,7 @@ fn count_rejects(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tillhouse_lake::SliceRow;
 
     fn t(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -427,6 +441,15 @@ mod tests {
             figures: BTreeMap::new(),
             counts: BTreeMap::new(),
         }
+    }
+
+    /// Slices as coverage.
+    fn read(slices: &BTreeMap<String, Vec<SliceRow>>) -> BTreeMap<String, Vec<CoverageRow>> {
+        let of = |rows: &Vec<SliceRow>| rows.iter().map(CoverageRow::from).collect();
+        slices
+            .iter()
+            .map(|(pipeline, rows)| (pipeline.clone(), of(rows)))
+            .collect()
     }
 
     fn slice(resource: &str, tenant: Option<&str>, window: Window) -> SliceRow {
@@ -479,7 +502,7 @@ mod tests {
             &syncs(&["p"], true),
             window,
             tenant.as_ref(),
-            &BTreeMap::from([("p".to_owned(), slices)]),
+            &read(&BTreeMap::from([("p".to_owned(), slices)])),
             &[],
         )
     }
@@ -512,7 +535,7 @@ mod tests {
         let sees = |run_id: &str, read_at: &str| {
             let mut row = slice("sales", None, days(1, 10));
             (row.run_id, row.read_at) = (run_id.to_owned(), t(read_at));
-            is_visible(&row, &run())
+            could_see(&run(), &CoverageRow::from(&row))
         };
         assert!(
             sees("20260120T000000Z-ffffff", "2026-01-20T00:00:00Z"),
@@ -555,7 +578,7 @@ mod tests {
                 &syncs(&["fleet", "tills"], true),
                 days(1, 9),
                 Some(&tenant),
-                slices,
+                &read(slices),
                 &[],
             )
         };
@@ -752,7 +775,7 @@ mod tests {
             &syncs(&["p"], false),
             days(5, 15),
             None,
-            &slices,
+            &read(&slices),
             &[],
         );
         let late = ReportedGap {
@@ -879,7 +902,7 @@ mod tests {
                 &syncs(&["p"], true),
                 days(1, 3),
                 None,
-                &slices,
+                &read(&slices),
                 &rejects
             )
             .rejects,
@@ -891,7 +914,7 @@ mod tests {
                 &syncs(&["p"], true),
                 days(6, 7),
                 None,
-                &slices,
+                &read(&slices),
                 &rejects
             )
             .rejects,

@@ -89,7 +89,7 @@ impl RequestedNames<'_> {
                 read.extend(
                     warehouse
                         .ops()
-                        .slices(pipeline)
+                        .coverage(pipeline)
                         .await?
                         .into_iter()
                         .filter_map(|row| row.tenant),

@@ -1,7 +1,7 @@
-//! Edits of the bookkeeping tables: a month's file is written anew, or nothing is.
+//! Edits of the bookkeeping tables, and reading them: only the files that can hold a wanted row are opened.
 //!
-//! Invariant: a change writes the month's file anew instead of adding one, so the tables do not grow by a file a run; whoever loses a race
-//! reads again and does it over.
+//! Invariant: of the files that are there, only those are written anew that hold a row the edit changes; new rows come in a file of their own,
+//! which maintenance joins with others later. Whoever loses a race reads again and does it over.
 
 use crate::file::layout::TableLayout;
 use crate::file::writer::PartitionWriter;
@@ -14,14 +14,21 @@ use crate::log::table::TableHandle;
 use crate::ops::published_note::NoteCache;
 use crate::ops::row_codec::BookkeepingRow;
 use crate::scan;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
 use deltalake::kernel::Action;
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use futures::StreamExt;
-use std::collections::{BTreeMap, HashSet};
+use futures::{StreamExt, stream};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use tillhouse_model::Result;
-use tillhouse_model::table::MONTH;
+use tillhouse_model::table::{MONTH, PIPELINE};
+use tillhouse_model::{Error, Result};
+
+/// Files that are read at once,
+const READ_AT_ONCE: usize = 8;
+/// as long as each is smaller than this many bytes.
+const SMALL_FILE: u64 = 1 << 20;
 
 /// The bookkeeping tables. A cheap handle.
 #[derive(Clone)]
@@ -43,28 +50,107 @@ pub(crate) trait BookkeepingEdit<R>: Sync + Send {
     fn looks_back(&self) -> bool {
         true
     }
+    /// The pipelines whose present rows matter; all where it does not say.
+    fn pipelines(&self) -> Option<BTreeSet<&str>> {
+        None
+    }
     fn note(&mut self, row: &R);
     fn changed(&self, row: &R) -> Option<R>;
     fn added(&self) -> Vec<R>;
 }
 
+/// Places of the files that may hold a row of one of the pipelines, as far as the log tells.
+fn files_of(snapshot: &Snapshot, pipelines: Option<&BTreeSet<&str>>) -> Vec<usize> {
+    let all = 0..snapshot.files.len();
+    let bounds = snapshot.statistics.of(PIPELINE);
+    let (Some(wanted), Some(bounds)) = (pipelines, bounds) else {
+        return all.collect();
+    };
+    let texts = bounds
+        .min
+        .as_string_opt::<i32>()
+        .zip(bounds.max.as_string_opt::<i32>());
+    let Some((min, max)) = texts else {
+        return all.collect();
+    };
+    all.filter(|at| {
+        let is_told = *at < min.len() && min.is_valid(*at) && max.is_valid(*at);
+        !is_told
+            || wanted
+                .iter()
+                .any(|name| min.value(*at) <= *name && *name <= max.value(*at))
+    })
+    .collect()
+}
+
+/// The largest value of a column of whole numbers in a file; `None` where the log does not tell.
+pub(crate) fn largest(snapshot: &Snapshot, column: &str, at: usize) -> Option<i64> {
+    let max = snapshot
+        .statistics
+        .of(column)?
+        .max
+        .as_primitive_opt::<Int64Type>()?;
+    (at < max.len() && max.is_valid(at)).then(|| max.value(at))
+}
+
+/// Shows every row of some files, by their places in a snapshot: small files are read side by side, larger ones batch by batch.
+pub(crate) async fn for_each_row<R: BookkeepingRow>(
+    table: &Arc<TableHandle>,
+    snapshot: &Snapshot,
+    places: Vec<usize>,
+    mut show: impl FnMut(usize, R) + Send,
+) -> Result<()> {
+    let files = places
+        .into_iter()
+        .filter_map(|place| Some((place, snapshot.files.get(place)?.clone())));
+    let (small, large): (Vec<_>, Vec<_>) = files.partition(|(_, file)| file.size < SMALL_FILE);
+    let read = small.into_iter().map(|(place, file)| {
+        let table = Arc::clone(table);
+        async move {
+            let mut rows = Vec::new();
+            let mut batches = scan::rows(&table, &file, R::schema()).await?;
+            while let Some(batch) = batches.next().await {
+                rows.extend(R::decode(&batch?)?);
+            }
+            Ok::<_, Error>((place, rows))
+        }
+    });
+    let mut read = stream::iter(read).buffered(READ_AT_ONCE);
+    while let Some(of_file) = read.next().await {
+        let (place, rows) = of_file?;
+        rows.into_iter().for_each(|row| show(place, row));
+    }
+    for (place, file) in large {
+        let mut batches = scan::rows(table, &file, R::schema()).await?;
+        while let Some(batch) = batches.next().await {
+            R::decode(&batch?)?
+                .into_iter()
+                .for_each(|row| show(place, row));
+        }
+    }
+    Ok(())
+}
+
 impl OpsTables {
-    /// The rows that are wanted.
+    /// The rows that are wanted, of some pipelines or of all.
     pub(crate) async fn read<R: BookkeepingRow>(
         &self,
-        wanted: impl Fn(&R) -> bool,
+        pipelines: Option<&BTreeSet<&str>>,
+        wanted: impl Fn(&R) -> bool + Send,
     ) -> Result<Vec<R>> {
         let table = self.registry.table(R::TABLE)?;
         let Some(snapshot) = table.newest().await? else {
             return Ok(Vec::new());
         };
         let mut found = Vec::new();
-        for file in snapshot.files.iter() {
-            let mut batches = scan::rows(&table, file, R::schema()).await?;
-            while let Some(batch) = batches.next().await {
-                found.extend(R::decode(&batch?)?.into_iter().filter(&wanted));
+        let places = files_of(&snapshot, pipelines);
+        let taken = &mut found;
+        for_each_row(&table, &snapshot, places, move |_, row| {
+            if wanted(&row) {
+                taken.push(row);
             }
-        }
+        })
+        .await?;
         Ok(found)
     }
 
@@ -75,9 +161,10 @@ impl OpsTables {
         edit: &mut dyn BookkeepingEdit<R>,
     ) -> Result<()> {
         let table = self.registry.table(R::TABLE)?;
+        let statistics: Vec<String> = R::STATISTICS.iter().map(|&name| name.into()).collect();
         let layout = Arc::new(TableLayout::new(
             R::schema(),
-            &["run_id".to_owned()],
+            &statistics,
             vec![MONTH.to_owned()],
         )?);
         for _ in 0..ROUNDS {
@@ -102,12 +189,7 @@ impl OpsTables {
             let rewritten: Vec<&DataFile> = snapshot
                 .files
                 .iter()
-                .filter(|file| {
-                    touched.contains(&file.path)
-                        || file
-                            .partition_value(MONTH)
-                            .is_some_and(|m| added.contains_key(m))
-                })
+                .filter(|file| touched.contains(&file.path))
                 .collect();
             if rewritten.is_empty() && added.is_empty() {
                 return Ok(());
@@ -153,7 +235,11 @@ impl OpsTables {
             let change = CommitRequest {
                 actions: removes.chain(adds.into_iter().map(Action::Add)).collect(),
                 operation: DeltaOperation::Write {
-                    mode: SaveMode::Overwrite,
+                    mode: if rewritten.is_empty() {
+                        SaveMode::Append
+                    } else {
+                        SaveMode::Overwrite
+                    },
                     partition_by: Some(layout.definition.partition_by.clone()),
                     predicate: None,
                 },
@@ -174,7 +260,7 @@ impl OpsTables {
 
 /// Data files in which the edit changes a row; shows every present row to the edit.
 async fn files_to_rewrite<R: BookkeepingRow>(
-    table: &TableHandle,
+    table: &Arc<TableHandle>,
     snapshot: &Snapshot,
     edit: &mut dyn BookkeepingEdit<R>,
 ) -> Result<HashSet<String>> {
@@ -182,16 +268,15 @@ async fn files_to_rewrite<R: BookkeepingRow>(
     if !edit.looks_back() {
         return Ok(touched);
     }
-    for file in snapshot.files.iter() {
-        let mut batches = scan::rows(table, file, R::schema()).await?;
-        while let Some(batch) = batches.next().await {
-            for row in R::decode(&batch?)? {
-                edit.note(&row);
-                if edit.changed(&row).is_some() {
-                    touched.insert(file.path.clone());
-                }
-            }
+    let places = files_of(snapshot, edit.pipelines().as_ref());
+    for_each_row(table, snapshot, places, |place, row| {
+        edit.note(&row);
+        if edit.changed(&row).is_some()
+            && let Some(file) = snapshot.files.get(place)
+        {
+            touched.insert(file.path.clone());
         }
-    }
+    })
+    .await?;
     Ok(touched)
 }

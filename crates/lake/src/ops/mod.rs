@@ -1,11 +1,15 @@
 //! Bookkeeping: what was read, rejected, warned of and published, as rows of the tables below `ops`.
 //!
-//! Invariant: bounded by what there is to say, not by the number of runs.
+//! Invariant: what a run writes is bounded by what there is to say, not by the number of runs before it.
 
+pub(crate) mod bookkeeping;
+pub(crate) mod coverage;
 pub(crate) mod edit;
 pub(crate) mod published_note;
 pub(crate) mod reconciliation;
 mod rejects;
 pub(crate) mod row_codec;
 pub(crate) mod rows;
+pub(crate) mod slices;
 pub(crate) mod tables;
+mod touching;

@@ -9,6 +9,7 @@ use crate::ops::row_codec::{
     BookkeepingRow, ColumnType, NUMBER, RowReader, RowValue, json, number,
 };
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use tillhouse_model::{ExactDecimal, Result, Window};
 
 /// One difference, or that a window was compared and none was found.
@@ -52,6 +53,7 @@ pub struct ReconciliationRow {
 
 impl BookkeepingRow for ReconciliationRow {
     const TABLE: &'static str = "ops/reconciliations";
+    const STATISTICS: &'static [&'static str] = &["pipeline", "reconciliation_id"];
     const COLUMNS: &'static [(&'static str, ColumnType, bool)] = &[
         ("reconciliation_id", ColumnType::Text, false),
         ("reconciled_at", ColumnType::Time, false),
@@ -150,8 +152,11 @@ impl OpsTables {
 
     /// Results of reconciliations, of one pipeline or all, the oldest first.
     pub async fn reconciliations(&self, pipeline: Option<&str>) -> Result<Vec<ReconciliationRow>> {
+        let pipelines = pipeline.map(|name| BTreeSet::from([name]));
         let mut rows = self
-            .read(|row: &ReconciliationRow| pipeline.is_none_or(|p| p == row.pipeline))
+            .read(pipelines.as_ref(), |row: &ReconciliationRow| {
+                pipeline.is_none_or(|p| p == row.pipeline)
+            })
             .await?;
         rows.sort_by(|a, b| {
             (&a.reconciliation_id, &a.pipeline, &a.tenant, a.window).cmp(&(

@@ -1,17 +1,18 @@
 //! Rejects: noted, seen again, resolved.
 //!
-//! Invariant: a reject that is seen again stands once, with its first sight.
+//! Invariant: a reject that is seen again stands once, with its first sight. That it is still there is written once a day.
 
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
 use crate::ops::rows::RejectRow;
+use crate::ops::tables::is_due;
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tillhouse_model::{ReadBy, Result, Window};
 
 impl OpsTables {
     /// Notes rejects: one that is known already is seen again, and open if it was resolved. Open ones that were not seen now and that
-    /// are settled by what was read are resolved at `at`. Gives the number of those that their run had not noted before.
+    /// are settled by what was read are resolved at `at`. What is only seen again is written anew once a day.
     ///
     /// One without a key is known by what is left of it, by its time where that can be read, and by its place among those that look the same.
     /// Without a time it is the same one only where it was asked for in the same time: of a slice that is read again, also in another cut.
@@ -20,12 +21,12 @@ impl OpsTables {
         seen: &[RejectRow],
         is_settled: &(dyn Fn(&RejectRow) -> bool + Sync),
         at: Timestamp,
-    ) -> Result<u64> {
+    ) -> Result<()> {
         /// A reject of this run, with the present row that is the same one.
         struct RejectMatch {
             row: RejectRow,
-            /// The present row that it is: its window and its first sight, and if it is of the same run.
-            known: Option<(Window, Timestamp, bool)>,
+            /// The present row that it is: its window and its first sight.
+            known: Option<(Window, Timestamp)>,
         }
         /// Upsert of rejects.
         struct RejectUpsert<'a> {
@@ -48,16 +49,13 @@ impl OpsTables {
                     .flatten();
                 if let Some(seen) = seen
                     .filter(|seen| seen.known.is_none())
-                    .find(|seen| may_be_same(&seen.row, row))
+                    .find(|seen| is_same_reject(&RejectSight::of(&seen.row), row))
                 {
-                    seen.known = Some((row.slice, row.first_seen, row.run_id == seen.row.run_id));
+                    seen.known = Some((row.slice, row.first_seen));
                 }
             }
             fn changed(&self, row: &RejectRow) -> Option<RejectRow> {
-                let is_it = |seen: &&RejectMatch| {
-                    seen.known
-                        .is_some_and(|(slice, at, _)| (slice, at) == (row.slice, row.first_seen))
-                };
+                let is_it = |seen: &&RejectMatch| seen.known == Some((row.slice, row.first_seen));
                 if let Some(seen) = self
                     .seen
                     .get(&reject_identity(row))
@@ -65,8 +63,8 @@ impl OpsTables {
                     .flatten()
                     .find(is_it)
                 {
-                    let again = seen_again(row, &seen.row);
-                    return (again != *row).then_some(again);
+                    let again = seen_again(&RejectSight::of(row), &seen.row);
+                    return is_worth_writing(row, &again).then_some(again);
                 }
                 let resolved = row.resolved_at.is_none() && (self.is_settled)(row);
                 resolved.then(|| RejectRow {
@@ -89,8 +87,11 @@ impl OpsTables {
         let mut by_identity: HashMap<u64, Vec<RejectMatch>> = HashMap::new();
         for row in seen {
             let same = by_identity.entry(reject_identity(row)).or_default();
-            match same.iter_mut().find(|seen| may_be_same(&seen.row, row)) {
-                Some(seen) => seen.row = seen_again(&seen.row, row),
+            match same
+                .iter_mut()
+                .find(|seen| is_same_reject(&RejectSight::of(&seen.row), row))
+            {
+                Some(seen) => seen.row = seen_again(&RejectSight::of(&seen.row), row),
                 None => same.push(RejectMatch {
                     row: row.clone(),
                     known: None,
@@ -102,15 +103,7 @@ impl OpsTables {
             is_settled,
             at,
         };
-        self.edit(run_id, &mut upsert).await?;
-        let of_this_run =
-            |seen: &&RejectMatch| seen.known.is_some_and(|(.., of_this_run)| of_this_run);
-        Ok(upsert
-            .seen
-            .values()
-            .flatten()
-            .filter(|seen| !of_this_run(seen))
-            .count() as u64)
+        self.edit(run_id, &mut upsert).await
     }
 
     /// The rejects, of one pipeline or all, oldest first.
@@ -118,7 +111,8 @@ impl OpsTables {
         let wanted = |row: &RejectRow| {
             pipeline.is_none_or(|p| p == row.pipeline) && (!open_only || row.resolved_at.is_none())
         };
-        let mut rows = self.read(wanted).await?;
+        let pipelines = pipeline.map(|name| BTreeSet::from([name]));
+        let mut rows = self.read(pipelines.as_ref(), wanted).await?;
         rows.sort_by(|a, b| reject_order(a).cmp(&reject_order(b)));
         Ok(rows)
     }
@@ -136,38 +130,57 @@ fn reject_order(row: &RejectRow) -> (Timestamp, &Option<String>, &str, Window, &
     )
 }
 
-/// True if two rejects of one identity may be one: without key and time only where they were asked for in the same time.
-fn may_be_same(a: &RejectRow, b: &RejectRow) -> bool {
-    a.record_key.is_some() || a.time.is_some() || a.slice.intersection(&b.slice).is_some()
+/// Sight of a reject, by which it is known again among those of its identity.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RejectSight {
+    first_seen: Timestamp,
+    slice: Window,
+    read_by: Option<ReadBy>,
+    time: Option<Timestamp>,
+}
+
+impl RejectSight {
+    pub(crate) fn of(row: &RejectRow) -> Self {
+        Self {
+            first_seen: row.first_seen,
+            slice: row.slice,
+            read_by: row.read_by,
+            time: row.time,
+        }
+    }
+}
+
+/// True if a reject may be one that was seen, of the same identity: without key and time only where both were asked for in the same time.
+pub(crate) fn is_same_reject(seen: &RejectSight, row: &RejectRow) -> bool {
+    row.record_key.is_some() || row.time.is_some() || seen.slice.intersection(&row.slice).is_some()
 }
 
 /// A reject that was known `before`, as it was seen now.
 ///
 /// One without key and time lies in all windows that it came in. So of windows side by side that share some of the time asked for, those that
 /// share none of it with the first are told apart: their rejects are others.
-fn seen_again(before: &RejectRow, now: &RejectRow) -> RejectRow {
+pub(crate) fn seen_again(before: &RejectSight, now: &RejectRow) -> RejectRow {
     let mut again = RejectRow {
         first_seen: before.first_seen.min(now.first_seen),
         ..now.clone()
     };
     if now.record_key.is_some() {
+        // The window it came in moves with every run, and says nothing new as long as it holds some of the time that it held.
+        if before.read_by == now.read_by && before.slice.intersection(&now.slice).is_some() {
+            again.slice = before.slice;
+        }
         return again;
     }
     match (before.read_by, now.read_by) {
         (of_before, of_now) if of_before == of_now => {
-            let holds = |row: &RejectRow| {
-                row.time
-                    .is_some_and(|time| row.slice.from() <= time && time < row.slice.to())
-            };
+            let holds = before
+                .time
+                .is_some_and(|time| before.slice.from() <= time && time < before.slice.to());
             let shared = before
                 .slice
                 .intersection(&now.slice)
                 .filter(|_| now.time.is_none());
-            again.slice = shared.unwrap_or(if holds(before) {
-                before.slice
-            } else {
-                now.slice
-            });
+            again.slice = shared.unwrap_or(if holds { before.slice } else { now.slice });
         }
         // When it happened says more than when it changed.
         (Some(ReadBy::EventTime), _) => {
@@ -178,8 +191,18 @@ fn seen_again(before: &RejectRow, now: &RejectRow) -> RejectRow {
     again
 }
 
+/// True if a row has to be written anew for a reject that was seen again: it says something else, or was written long ago.
+fn is_worth_writing(row: &RejectRow, again: &RejectRow) -> bool {
+    let undated = RejectRow {
+        run_id: row.run_id.clone(),
+        last_seen: row.last_seen,
+        ..again.clone()
+    };
+    undated != *row || is_due(row.last_seen, again.last_seen)
+}
+
 /// Identity of a reject: the record (by key, or by what is left of it, its time and its number), the field and the reason.
-fn reject_identity(row: &RejectRow) -> u64 {
+pub(crate) fn reject_identity(row: &RejectRow) -> u64 {
     let mut hasher = DefaultHasher::new();
     let time = row.time.map(Timestamp::as_microsecond);
     let record = row.record_key.as_deref().ok_or((

@@ -24,6 +24,8 @@ pub(crate) trait BookkeepingRow: Sized + Clone + Send + Sync {
     const TABLE: &'static str;
     /// Its columns: name, type, nullable. `month` comes after them.
     const COLUMNS: &'static [(&'static str, ColumnType, bool)];
+    /// Columns whose smallest and largest values the log keeps of every file.
+    const STATISTICS: &'static [&'static str] = &["pipeline", "run_id"];
 
     /// The partition it stands in.
     fn month(&self) -> String;
@@ -272,6 +274,63 @@ impl BookkeepingRow for SliceRow {
     }
 }
 
+/// A slice with the version of the ledger that it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LedgerRow {
+    pub slice: SliceRow,
+    /// The version of the table that held it first in this form. `None` for rows of older versions of the program.
+    pub version: Option<i64>,
+}
+
+/// The column of [`LedgerRow::version`].
+pub(crate) const LEDGER_VERSION: &str = "ledger_version";
+
+impl BookkeepingRow for LedgerRow {
+    const TABLE: &'static str = SliceRow::TABLE;
+    const COLUMNS: &'static [(&'static str, ColumnType, bool)] = &[
+        ("pipeline", Text, false),
+        ("resource", Text, false),
+        ("tenant", Text, true),
+        ("window_from", Time, false),
+        ("window_to", Time, false),
+        ("run_id", Text, false),
+        ("read_at", Time, false),
+        ("records", Int, false),
+        ("rejects", Int, false),
+        ("declared_total", Int, true),
+        ("attempts", Int, false),
+        ("land", Int, false),
+        ("read_by", Text, true),
+        ("also_read_by", Text, true),
+        (LEDGER_VERSION, Int, true),
+    ];
+    const STATISTICS: &'static [&'static str] = &[
+        "pipeline",
+        "run_id",
+        "window_from",
+        "window_to",
+        "read_at",
+        LEDGER_VERSION,
+    ];
+
+    fn month(&self) -> String {
+        self.slice.month()
+    }
+
+    fn cells(&self) -> Result<Vec<RowValue>> {
+        let mut cells = self.slice.cells()?;
+        cells.push(self.version.into());
+        Ok(cells)
+    }
+
+    fn read(cells: &RowReader<'_>) -> Result<Self> {
+        Ok(Self {
+            slice: SliceRow::read(cells)?,
+            version: cells.maybe_int(LEDGER_VERSION),
+        })
+    }
+}
+
 impl BookkeepingRow for RejectRow {
     const TABLE: &'static str = "ops/rejects";
     const COLUMNS: &'static [(&'static str, ColumnType, bool)] = &[
@@ -447,6 +506,7 @@ pub(crate) struct NumberedRun {
 
 impl BookkeepingRow for NumberedRun {
     const TABLE: &'static str = "ops/runs";
+    const STATISTICS: &'static [&'static str] = &["run_id"];
     const COLUMNS: &'static [(&'static str, ColumnType, bool)] = &[
         ("run_id", Text, false),
         ("command", Text, false),

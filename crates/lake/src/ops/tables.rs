@@ -10,11 +10,11 @@ use crate::log::snapshot::Snapshot;
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
 use crate::ops::published_note::{self, LostRun, PublishedNote, RunPlace};
 use crate::ops::reconciliation::ReconciliationRow;
-use crate::ops::row_codec::{BookkeepingRow, NumberedRun, UnknownField};
+use crate::ops::row_codec::{BookkeepingRow, LedgerRow, NumberedRun, UnknownField};
 use crate::ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
 use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,7 +22,10 @@ use tillhouse_model::Result;
 use tillhouse_model::table::MONTH;
 
 /// So much may the clocks of machines that share a warehouse differ.
-const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+
+/// Time after which something that was noted is noted again when it is still seen.
+const NOTED_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 impl OpsTables {
     /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`), whether it has rows or not. `None`
@@ -33,7 +36,7 @@ impl OpsTables {
         }
         let path = format!("ops/{table}");
         of::<NumberedRun>(&path)
-            .or_else(|| of::<SliceRow>(&path))
+            .or_else(|| of::<LedgerRow>(&path))
             .or_else(|| of::<RejectRow>(&path))
             .or_else(|| of::<WarningRow>(&path))
             .or_else(|| of::<UnknownField>(&path))
@@ -43,95 +46,6 @@ impl OpsTables {
     /// The time by the warehouse's clock.
     pub fn now(&self) -> Timestamp {
         self.registry.now()
-    }
-
-    /// Adds slices to the coverage ledger.
-    pub async fn record_slices(&self, rows: &[SliceRow]) -> Result<()> {
-        /// Append of slices.
-        struct SliceAppend<'a>(&'a [SliceRow]);
-        impl BookkeepingEdit<SliceRow> for SliceAppend<'_> {
-            fn looks_back(&self) -> bool {
-                false
-            }
-            fn note(&mut self, _: &SliceRow) {}
-            fn changed(&self, _: &SliceRow) -> Option<SliceRow> {
-                None
-            }
-            fn added(&self) -> Vec<SliceRow> {
-                self.0.to_vec()
-            }
-        }
-        let run_id = rows.first().map_or("", |row| row.run_id.as_str());
-        self.edit(run_id, &mut SliceAppend(rows)).await
-    }
-
-    /// The coverage ledger of a pipeline, in the order in which its slices were read.
-    ///
-    /// Nothing counts as read after the moment of asking: slices that were read in the future, by a clock that was ahead, are not among
-    /// them, since nobody knows when they were read.
-    pub async fn slices(&self, pipeline: &str) -> Result<Vec<SliceRow>> {
-        Ok(as_read(
-            self.read(|row: &SliceRow| row.pipeline == pipeline).await?,
-            self.registry.now(),
-        ))
-    }
-
-    /// As [`OpsTables::slices`], and what was read in the future counts as never read from now on, also once that future has come; how many
-    /// slices these are.
-    pub async fn healed_slices(
-        &self,
-        pipeline: &str,
-        run_id: &str,
-    ) -> Result<(Vec<SliceRow>, u64)> {
-        let now = self.registry.now();
-        let rows = self.read(|row: &SliceRow| row.pipeline == pipeline).await?;
-        if !rows.iter().any(|row| is_ahead(row, now)) {
-            return Ok((as_read(rows, now), 0));
-        }
-        let forgotten = self
-            .forget_reads(run_id, |row| row.pipeline == pipeline && is_ahead(row, now))
-            .await?;
-        Ok((self.slices(pipeline).await?, forgotten))
-    }
-
-    /// From now on slices count as never read. Their rows stay, with what came of them; how many there are.
-    pub async fn forget_reads(
-        &self,
-        run_id: &str,
-        which: impl Fn(&SliceRow) -> bool + Send + Sync,
-    ) -> Result<u64> {
-        /// Edit after which some slices count as never read.
-        struct SliceInvalidation<F> {
-            which: F,
-            now: Timestamp,
-            forgotten: u64,
-        }
-        impl<F: Fn(&SliceRow) -> bool + Send + Sync> BookkeepingEdit<SliceRow> for SliceInvalidation<F> {
-            fn begin(&mut self) {
-                self.forgotten = 0;
-            }
-            fn note(&mut self, row: &SliceRow) {
-                self.forgotten += u64::from(self.changed(row).is_some());
-            }
-            fn changed(&self, row: &SliceRow) -> Option<SliceRow> {
-                // Whoever read up to the start of a window has seen nothing of it.
-                let read_at = row.read_at.min(row.window.from()).min(self.now);
-                (read_at < row.read_at && (self.which)(row)).then(|| SliceRow {
-                    read_at,
-                    ..row.clone()
-                })
-            }
-            fn added(&self) -> Vec<SliceRow> {
-                Vec::new()
-            }
-        }
-        let mut forget = SliceInvalidation {
-            which,
-            now: self.registry.now(),
-            forgotten: 0,
-        };
-        self.edit(run_id, &mut forget).await?;
-        Ok(forget.forgotten)
     }
 
     /// Notes warnings; one that is known already is not noted again.
@@ -144,6 +58,9 @@ impl OpsTables {
         impl BookkeepingEdit<WarningRow> for WarningInsert<'_> {
             fn begin(&mut self) {
                 self.known.clear();
+            }
+            fn pipelines(&self) -> Option<BTreeSet<&str>> {
+                Some(self.rows.values().map(|row| &*row.pipeline).collect())
             }
             fn note(&mut self, row: &WarningRow) {
                 let identity = warning_identity(row);
@@ -185,7 +102,8 @@ impl OpsTables {
         .await
     }
 
-    /// Notes unknown fields: each stands once, with the count of the run that saw it last. Counts given in one call add up.
+    /// Notes unknown fields: each stands once, with the count of the run that noted it last. Counts given in one call add up. One that another run
+    /// noted less than a day before is left as it is.
     pub async fn record_drift(&self, rows: &[DriftRow]) -> Result<()> {
         /// Pipeline, resource and field.
         type DriftIdentity = (String, String, String);
@@ -204,12 +122,17 @@ impl OpsTables {
             fn begin(&mut self) {
                 self.known.clear();
             }
+            fn pipelines(&self) -> Option<BTreeSet<&str>> {
+                Some(self.rows.keys().map(|(pipeline, ..)| &**pipeline).collect())
+            }
             fn note(&mut self, row: &UnknownField) {
                 self.known.insert(identity(&row.last));
             }
             fn changed(&self, row: &UnknownField) -> Option<UnknownField> {
                 let last = self.rows.get(&identity(&row.last))?;
-                (*last != row.last).then(|| UnknownField {
+                let is_due =
+                    row.last.run_id == last.run_id || is_due(row.last.seen_at, last.seen_at);
+                (*last != row.last && is_due).then(|| UnknownField {
                     last: last.clone(),
                     first_seen: row.first_seen,
                 })
@@ -341,7 +264,7 @@ impl OpsTables {
     /// All runs, the one that was committed last first. Of runs of older versions of the program, whose order nobody noted, the one that
     /// finished last.
     pub async fn runs(&self) -> Result<Vec<RunRecord>> {
-        let mut runs = self.read(|_: &NumberedRun| true).await?;
+        let mut runs = self.read(None, |_: &NumberedRun| true).await?;
         runs.sort_by(|a, b| {
             (b.number, b.run.finished_at, &b.run.run_id).cmp(&(
                 a.number,
@@ -445,19 +368,9 @@ fn cut(time: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
-/// True if a slice was read by a clock that was ahead of this one.
-fn is_ahead(row: &SliceRow, now: Timestamp) -> bool {
-    row.read_at > now.saturating_add(CLOCKS_DIFFER).unwrap_or(now)
-}
-
-/// Rows of a ledger that count as read at a moment, in the order in which they were.
-fn as_read(mut rows: Vec<SliceRow>, now: Timestamp) -> Vec<SliceRow> {
-    rows.retain(|row| !is_ahead(row, now));
-    for row in &mut rows {
-        row.read_at = row.read_at.min(now);
-    }
-    rows.sort_by(|a, b| (a.read_at, &a.run_id, a.window).cmp(&(b.read_at, &b.run_id, b.window)));
-    rows
+/// True if what was noted then is noted again when it is seen now: once a day, so that what does not change is not written by every run.
+pub(crate) fn is_due(noted: Timestamp, seen: Timestamp) -> bool {
+    seen.duration_since(noted).abs() >= NOTED_EVERY
 }
 
 fn warning_identity(row: &WarningRow) -> u64 {

@@ -68,7 +68,7 @@ fn record(run_id: &str, finished_at: &str, published: bool) -> RunRecord {
 }
 
 #[tokio::test]
-async fn slices_are_read_back_as_they_were_and_a_month_is_one_file() {
+async fn slices_are_read_back_as_they_were_and_no_file_is_written_anew() {
     let place = TempWarehouse::new();
     let ops = place.open().await.ops();
     assert_eq!(ops.slices("hecone").await.unwrap(), Vec::new());
@@ -91,7 +91,7 @@ async fn slices_are_read_back_as_they_were_and_a_month_is_one_file() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((open.figures.files, open.figures.rows), (2, Some(3)));
+    assert_eq!((open.figures.files, open.figures.rows), (3, Some(3)));
 }
 
 /// A slice as an older version wrote it, without the column for the time its window is about.
@@ -187,12 +187,12 @@ async fn a_ledger_of_an_older_version_is_read_with_sense_and_gains_columns() {
         told().await,
         [sessions(None, None), late.clone(), late, new]
     );
-    // The month that was written anew says it in columns; the other one is left as it was.
+    // The files that were there are left as they were.
     let query = "SELECT resource, read_by FROM t ORDER BY read_at";
     let lines = [
         "sessions -",
         "sessions (late) -",
-        "sessions change_time",
+        "sessions (late) -",
         "sessions event_time",
     ];
     assert_eq!(
@@ -373,101 +373,6 @@ async fn rejects_without_a_key_are_as_many_as_came_and_the_same_ones_when_they_c
     ];
     assert_eq!(open().await[..4], left);
     assert_eq!(open().await.len(), 5);
-}
-
-#[tokio::test]
-async fn rejects_without_a_key_count_once_a_run_however_many_windows_have_them() {
-    let place = TempWarehouse::new();
-    let ops = place.open().await.ops();
-    let nothing = |_: &RejectRow| false;
-    let day = |nth: i8| t(&format!("2026-03-{nth:02}T00:00:00Z"));
-    let around = |nth: i8| Window::new(day(nth - 1), day(nth + 2)).unwrap();
-    let of = |run: &str, row: RejectRow| RejectRow {
-        run_id: run.to_owned(),
-        ..row
-    };
-    let null = |run: &str, nth: u64, slice: Window| {
-        of(
-            run,
-            RejectRow {
-                nth,
-                slice,
-                ..reject(None, "", "2026-03-30T00:00:00Z")
-            },
-        )
-    };
-    // One that lies on the 4th comes with the days before and after too, in packages of one run.
-    let mut counts = Vec::new();
-    for slice in [3, 4, 5] {
-        counts.push(
-            ops.record_rejects(&[null("r1", 1, around(slice))], &nothing, day(30))
-                .await
-                .unwrap(),
-        );
-    }
-    assert_eq!(counts, [1, 0, 0]);
-    let open = ops.rejects(None, true).await.unwrap();
-    assert_eq!(
-        open.iter().map(|row| row.slice).collect::<Vec<_>>(),
-        [Window::new(day(4), day(5)).unwrap()]
-    );
-    // One each day, three in every listing: as many as there are days, in one package or in many.
-    let all: Vec<RejectRow> = (10..16)
-        .flat_map(|day| (1..4).map(move |nth| (day, nth)))
-        .map(|(day, nth)| null("r2", nth, around(day)))
-        .collect();
-    assert_eq!(
-        ops.record_rejects(&all, &nothing, day(30)).await.unwrap(),
-        6
-    );
-    let mut again = 0;
-    for of_a_day in all.chunks(3) {
-        let rows: Vec<RejectRow> = of_a_day.iter().map(|row| of("r3", row.clone())).collect();
-        again += ops.record_rejects(&rows, &nothing, day(30)).await.unwrap();
-    }
-    assert_eq!(
-        (again, ops.rejects(None, true).await.unwrap().len()),
-        (6, 7)
-    );
-    // With a time it is one, whatever it was asked for in; with another time another one.
-    let timed = |run: &str, time: i8, slice: Window| RejectRow {
-        time: Some(day(time)),
-        ..null(run, 1, slice)
-    };
-    let rows = [
-        timed("r4", 20, around(20)),
-        timed("r4", 20, around(25)),
-        timed("r4", 21, around(20)),
-    ];
-    assert_eq!(
-        ops.record_rejects(&rows, &nothing, day(30)).await.unwrap(),
-        2
-    );
-    assert_eq!(
-        ops.record_rejects(&rows[1..2], &nothing, day(30))
-            .await
-            .unwrap(),
-        0
-    );
-    assert_eq!(
-        ops.record_rejects(&[timed("r5", 20, around(21))], &nothing, day(30))
-            .await
-            .unwrap(),
-        1
-    );
-    let timed: Vec<RejectRow> = ops
-        .rejects(None, true)
-        .await
-        .unwrap()
-        .into_iter()
-        .filter(|row| row.time.is_some())
-        .collect();
-    assert_eq!(timed.len(), 2);
-    assert!(
-        timed
-            .iter()
-            .all(|row| row.slice.from() <= row.time.unwrap() && row.time.unwrap() < row.slice.to())
-    );
 }
 
 #[tokio::test]

@@ -263,6 +263,18 @@ impl SourceTable {
         }
     }
 
+    /// The newest version and the number of its newest package; `None` before the first landing.
+    pub async fn newest_package(&self) -> Result<Option<(u64, i64)>> {
+        let table = self.table()?;
+        match table.latest().await? {
+            Some(snapshot) => {
+                let load_id = highest_load_id(&table, &snapshot).await?;
+                Ok(Some((snapshot.version, load_id)))
+            }
+            None => Ok(None),
+        }
+    }
+
     /// The packages with a higher number than `after_load_id` at a version (`None`: the latest), ascending. Read from file statistics alone,
     /// except where a file holds several packages.
     ///

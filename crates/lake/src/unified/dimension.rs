@@ -3,6 +3,10 @@
 //! Invariant: the result depends only on the set of rows that ever came, not on their order: the row with the greatest `_as_of`
 //! stays; of equal ones that with the greater `_content_hash`. So a rebuild gives what the increments gave. A row of the future, of a
 //! machine whose clock was ahead, counts as one without `_as_of`.
+//!
+//! A row that says what is there already is not written for its later `_as_of` alone, as long as that is less than a day later: sales name
+//! their site each time, and sites hardly change. So `_as_of` may be a day behind, and where a key's values go to and fro within a day and come
+//! out of order, an earlier one may stay until it is named again.
 
 use super::step::UnifyStep;
 use super::table::{StepStatus, UnifiedTable};
@@ -23,11 +27,16 @@ use arrow::row::{RowConverter, SortField};
 use deltalake::kernel::Action;
 use futures::StreamExt;
 use std::sync::Arc;
-use tillhouse_model::table::{AS_OF, CONTENT_HASH};
+use tillhouse_model::table::{AS_OF, CONTENT_HASH, EXTRACTED_AT, RUN_ID};
 use tillhouse_model::{Error, ErrorKind, FastMap, Result, ResultExt};
 
 /// So many rows that lost are held before they are dropped.
 const MANY: usize = 256;
+
+/// So much later, in microseconds, has a row to be for being written when it says what is there already.
+const AS_OF_ADVANCES: i64 = 24 * 60 * 60 * 1_000_000;
+/// Columns that tell where a row is from, not what it says.
+const LINEAGE: [&str; 4] = [AS_OF, EXTRACTED_AT, CONTENT_HASH, RUN_ID];
 
 /// Freshness of a row: its `_as_of` in microseconds, then its content hash.
 type FreshnessRank = (Option<i64>, Vec<u8>);
@@ -195,6 +204,46 @@ impl<'a> FreshnessColumns<'a> {
     }
 }
 
+/// Comparer of what rows say, apart from where they are from.
+struct DimensionContent {
+    converter: RowConverter,
+    columns: Vec<usize>,
+}
+
+impl DimensionContent {
+    fn of(schema: &SchemaRef) -> Result<Self> {
+        let columns: Vec<usize> = (0..schema.fields().len())
+            .filter(|at| !LINEAGE.contains(&schema.field(*at).name().as_str()))
+            .collect();
+        let fields = columns
+            .iter()
+            .map(|at| SortField::new(schema.field(*at).data_type().clone()))
+            .collect();
+        let converter = RowConverter::new(fields)
+            .or_error(ErrorKind::Config, "a column has an impossible type")?;
+        Ok(Self { converter, columns })
+    }
+
+    fn rows(&self, batch: &RecordBatch) -> Result<arrow::row::Rows> {
+        let columns: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|at| Arc::clone(batch.column(*at)))
+            .collect();
+        self.converter
+            .convert_columns(&columns)
+            .or_error(ErrorKind::Internal, "rows cannot be compared")
+    }
+}
+
+/// True if a row that wins says so much later than the one that is there that its time is worth writing.
+fn advances(present: Option<i64>, incoming: Option<i64>) -> bool {
+    match (present, incoming) {
+        (Some(present), Some(incoming)) => incoming.saturating_sub(present) >= AS_OF_ADVANCES,
+        (present, incoming) => present != incoming,
+    }
+}
+
 impl UnifiedTable {
     /// Merges rows that have been gathered.
     pub(crate) async fn merge_with(
@@ -206,6 +255,9 @@ impl UnifiedTable {
     ) -> Result<ReplaceSummary> {
         let mut due = self.step_status(table, layout, step).await?;
         let mut done = ReplaceSummary::default();
+        let content = DimensionContent::of(&layout.definition.schema)?;
+        let incoming = newest.rows.as_ref();
+        let incoming = incoming.map(|rows| content.rows(rows)).transpose()?;
         for _ in 0..ROUNDS {
             let snapshot = match due {
                 StepStatus::Done(version) => return Ok(ReplaceSummary { version, ..done }),
@@ -219,15 +271,16 @@ impl UnifiedTable {
             done.files_read += own.len() as u64;
             // Which of the incoming rows lose against what is there?
             let mut wins = newest.best.clone();
-            let mut replaced = 0;
+            let (mut replaced, mut is_news) = (0, false);
             for file in &own {
-                let mut present = scan::rows(table, file, layout.definition.schema.clone()).await?;
-                while let Some(batch) = present.next().await {
+                let mut there = scan::rows(table, file, layout.definition.schema.clone()).await?;
+                while let Some(batch) = there.next().await {
                     let batch = batch?;
                     let (keys, ranks) = (
                         newest.keys(&batch)?,
                         FreshnessColumns::of(&batch, newest.now)?,
                     );
+                    let present = content.rows(&batch)?;
                     for row in 0..batch.num_rows() {
                         let key = keys.row(row);
                         match wins.get(key.as_ref()) {
@@ -236,11 +289,21 @@ impl UnifiedTable {
                             {
                                 wins.remove(key.as_ref());
                             }
-                            Some(_) => replaced += 1,
+                            Some(((as_of, _), number)) => {
+                                replaced += 1;
+                                let says_the_same = incoming.as_ref().is_some_and(|incoming| {
+                                    incoming.row(*number as usize) == present.row(row)
+                                });
+                                is_news |= !says_the_same || advances(ranks.at(row).0, *as_of);
+                            }
                             None => {}
                         }
                     }
                 }
+            }
+            // Every row that wins stands there already, as good as word for word.
+            if !is_news && replaced == wins.len() as u64 {
+                (replaced, wins) = (0, FastMap::default());
             }
             let mut actions = Vec::new();
             let mut written = Vec::new();

@@ -503,10 +503,38 @@ async fn a_dimension_is_written_anew_only_when_a_row_changed() {
         2,
         "but the step is marked"
     );
-    let done = table
+    // Named again with the same words, later on the same day.
+    let again = table
         .merge(
             &step("hecone", 2, 3),
-            sites("hecone", &[("s2", "Deux", 30)]),
+            sites("hecone", &[("s1", "Uno", 25), ("s2", "Two", 86_409)]),
+        )
+        .await
+        .unwrap();
+    assert_eq!((again.rows_added, again.rows_removed), (0, 0));
+    let files = table
+        .table()
+        .unwrap()
+        .latest()
+        .await
+        .unwrap()
+        .unwrap()
+        .files;
+    assert_eq!(files, before, "no file changed");
+    // A day later its time is written, and with it every other that came.
+    let again = table
+        .merge(
+            &step("hecone", 3, 4),
+            sites("hecone", &[("s1", "Uno", 25), ("s2", "Two", 86_410)]),
+        )
+        .await
+        .unwrap();
+    assert_eq!((again.rows_added, again.rows_removed), (2, 2));
+    // What is new is written with the others.
+    let done = table
+        .merge(
+            &step("hecone", 4, 5),
+            sites("hecone", &[("s2", "Deux", 86_411)]),
         )
         .await
         .unwrap();

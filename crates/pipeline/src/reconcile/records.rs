@@ -47,7 +47,7 @@ pub(super) async fn compare(
 ) -> Result<(PipelineReconciliation, Vec<ComparedWindow>)> {
     let mut outcome = PipelineReconciliation::new(&pipeline.name, ReconcileAgainst::Records);
     let mut compared = Vec::new();
-    let ledger = context.warehouse.ops().slices(&pipeline.name).await?;
+    let ledger = context.warehouse.ops().coverage(&pipeline.name).await?;
     let (by_time, whole): (Vec<&ResourcePlan>, Vec<&ResourcePlan>) = pipeline
         .resources
         .iter()
@@ -56,7 +56,7 @@ pub(super) async fn compare(
         let last_read = ledger
             .iter()
             .filter(|row| row.resource == plan.resource.name)
-            .map(|row| row.read_at)
+            .map(|row| row.read.read_at)
             .max();
         compared.extend(
             of_resource(

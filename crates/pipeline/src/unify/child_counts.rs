@@ -52,11 +52,11 @@ pub(crate) async fn check_counts(
         let (Some(parents), Some(children)) = (plan(child.of), plan(child.resource)) else {
             continue;
         };
-        let ledger = context.warehouse.ops().slices(&pipeline.name).await?;
+        let ledger = context.warehouse.ops().coverage(&pipeline.name).await?;
         let earlier = ledger
             .iter()
             .filter(|row| row.resource == child.of && row.run_id != run_id);
-        let before = earlier.map(|row| row.read_at).max();
+        let before = earlier.map(|row| row.read.read_at).max();
         let stretch = SettledWindow::between(before, now, parents);
         let found = differences(
             context,

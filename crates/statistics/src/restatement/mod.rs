@@ -15,7 +15,7 @@ mod periods;
 mod run_pair;
 mod transactions;
 
-use crate::completeness::is_visible;
+use crate::completeness::could_see;
 use crate::definitions;
 use crate::facts::{FactConditions, instant};
 use crate::request::{CheckedRequest, StatisticsRequest};
@@ -26,7 +26,7 @@ use measure::{MEASURES, RestatedHourFigure, RollupMeasure, figures};
 use periods::PeriodSums;
 use run_pair::RunPairSession;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_lake::{ChangedRanges, RangeSet, RunRecord, Warehouse};
+use tillhouse_lake::{ChangedRanges, CoverageRow, RangeSet, RunRecord, Warehouse};
 use tillhouse_model::calendar::{HOUR, month_of_micros};
 use tillhouse_model::{Coverage, Error, Result, Window, WindowRead};
 use tillhouse_query::{QueryEngine, ScalarValue};
@@ -154,7 +154,9 @@ impl PastCoverage {
         for pipeline in touched.0.keys() {
             let slices = warehouse.ops().slices(pipeline).await?;
             let mut reads: BTreeMap<(&str, Option<&str>), Vec<WindowRead>> = BTreeMap::new();
-            for slice in slices.iter().filter(|slice| is_visible(slice, run)) {
+            let seen = slices.iter().map(CoverageRow::from);
+            let seen: Vec<CoverageRow> = seen.filter(|row| could_see(run, row)).collect();
+            for slice in &seen {
                 reads
                     .entry((&slice.resource, slice.tenant.as_deref()))
                     .or_default()

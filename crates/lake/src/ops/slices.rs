@@ -1,0 +1,390 @@
+//! The coverage ledger: slices that were read, and their coverage, folded so that planning reads the same few rows whatever came before.
+//!
+//! Invariant: `ops/slices` has every slice; [`FOLDED`] only repeats what it says, up to a version of it, and is made again where it does not fit.
+//!
+//! ```text
+//!   ops/slices         every row, with the ledger's version that it came with
+//!   ops/coverage.json  coverage of the rows up to some version, folded
+//!   coverage           what is folded + the rows that came after that version
+//! ```
+//!
+//! A slice that counts as never read again is a row that changes: it gets the version of that change. Whoever meets one among the rows that came
+//! later takes all rows, since what was folded may count it.
+
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
+use crate::ops::coverage::{CoverageRow, FoldedCoverage, KnownList, fold};
+use crate::ops::edit::{BookkeepingEdit, OpsTables, for_each_row, largest};
+use crate::ops::row_codec::{BookkeepingRow, LEDGER_VERSION, LedgerRow};
+use crate::ops::rows::SliceRow;
+use crate::ops::tables::CLOCKS_DIFFER;
+use crate::ops::touching::join_touching;
+use jiff::Timestamp;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// The folded coverage, below the warehouse.
+const FOLDED: &str = "ops/coverage.json";
+
+/// Rows of the ledger as coverage, with what is needed to fold them.
+struct LedgerCoverage {
+    rows: Vec<CoverageRow>,
+    /// The ledger's id and version.
+    table: String,
+    version: u64,
+    /// Number of rows that the coverage is made of.
+    counted: u64,
+    /// Files whose rows say no version.
+    files: BTreeSet<String>,
+    /// True if what is folded on storage says the same.
+    is_folded: bool,
+    lists: Vec<KnownList>,
+}
+
+/// What is known of a pipeline before a run reads it.
+#[derive(Debug, Default, PartialEq)]
+pub struct PipelineLedger {
+    /// Its coverage, see [`OpsTables::coverage`].
+    pub coverage: Vec<CoverageRow>,
+    /// Number of slices that were read in the future, and count as never read from now on.
+    pub forgotten: u64,
+    /// The lists that were read whole, as they were when they were read last.
+    pub lists: Vec<KnownList>,
+}
+
+impl OpsTables {
+    /// Adds slices to the coverage ledger; those that touch are one row.
+    pub async fn record_slices(&self, rows: &[SliceRow]) -> Result<()> {
+        /// Append of slices.
+        struct SliceAppend {
+            rows: Vec<SliceRow>,
+            version: i64,
+        }
+        impl BookkeepingEdit<LedgerRow> for SliceAppend {
+            fn becomes(&mut self, version: u64) {
+                self.version = i64::try_from(version).unwrap_or(i64::MAX);
+            }
+            fn looks_back(&self) -> bool {
+                false
+            }
+            fn note(&mut self, _: &LedgerRow) {}
+            fn changed(&self, _: &LedgerRow) -> Option<LedgerRow> {
+                None
+            }
+            fn added(&self) -> Vec<LedgerRow> {
+                let row = |slice: &SliceRow| LedgerRow {
+                    slice: slice.clone(),
+                    version: Some(self.version),
+                };
+                self.rows.iter().map(row).collect()
+            }
+        }
+        let run_id = rows.first().map_or("", |row| row.run_id.as_str());
+        let mut append = SliceAppend {
+            rows: join_touching(rows.to_vec()),
+            version: 0,
+        };
+        self.edit(run_id, &mut append).await
+    }
+
+    /// The coverage ledger of a pipeline, in the order in which its slices were read: every row there is. Whoever asks for its coverage alone
+    /// takes [`OpsTables::coverage`], which does not grow with the number of runs.
+    ///
+    /// Nothing counts as read after the moment of asking: slices that were read in the future, by a clock that was ahead, are not among
+    /// them, since nobody knows when they were read.
+    pub async fn slices(&self, pipeline: &str) -> Result<Vec<SliceRow>> {
+        let rows = self
+            .read(Some(&BTreeSet::from([pipeline])), |row: &LedgerRow| {
+                row.slice.pipeline == pipeline
+            })
+            .await?;
+        let now = self.registry.now();
+        let mut rows: Vec<SliceRow> = rows
+            .into_iter()
+            .map(|row| row.slice)
+            .filter(|row| !is_ahead(row.read_at, now))
+            .collect();
+        for row in &mut rows {
+            row.read_at = row.read_at.min(now);
+        }
+        rows.sort_by(|a, b| {
+            (a.read_at, &a.run_id, a.window).cmp(&(b.read_at, &b.run_id, b.window))
+        });
+        Ok(rows)
+    }
+
+    /// Coverage of a pipeline: the readings of its ledger in the order in which they were made, older ones joined. It answers as the readings
+    /// of all of [`OpsTables::slices`] do.
+    pub async fn coverage(&self, pipeline: &str) -> Result<Vec<CoverageRow>> {
+        let Some(ledger) = self.ledger().await? else {
+            return Ok(Vec::new());
+        };
+        Ok(as_read(ledger.rows, pipeline, self.registry.now()))
+    }
+
+    /// What is known of a pipeline before a run reads it. What was read in the future counts as never read from now on, also once that future
+    /// has come.
+    pub async fn healed_ledger(&self, pipeline: &str, run_id: &str) -> Result<PipelineLedger> {
+        let now = self.registry.now();
+        let Some(ledger) = self.ledger().await? else {
+            return Ok(PipelineLedger::default());
+        };
+        let of_future =
+            |row: &CoverageRow| row.pipeline == pipeline && is_ahead(row.read.read_at, now);
+        let is_healed = !ledger.rows.iter().any(of_future);
+        let mut known = PipelineLedger {
+            lists: ledger
+                .lists
+                .into_iter()
+                .filter(|list| list.pipeline == pipeline)
+                .collect(),
+            ..PipelineLedger::default()
+        };
+        if is_healed {
+            known.coverage = as_read(ledger.rows, pipeline, now);
+            return Ok(known);
+        }
+        known.forgotten = self
+            .forget_reads(run_id, |row| {
+                row.pipeline == pipeline && is_ahead(row.read_at, now)
+            })
+            .await?;
+        known.coverage = self.coverage(pipeline).await?;
+        Ok(known)
+    }
+
+    /// From now on slices count as never read. Their rows stay, with what came of them; how many there are.
+    pub async fn forget_reads(
+        &self,
+        run_id: &str,
+        which: impl Fn(&SliceRow) -> bool + Send + Sync,
+    ) -> Result<u64> {
+        /// Edit after which some slices count as never read.
+        struct SliceInvalidation<F> {
+            which: F,
+            now: Timestamp,
+            forgotten: u64,
+            version: i64,
+        }
+        impl<F: Fn(&SliceRow) -> bool + Send + Sync> BookkeepingEdit<LedgerRow> for SliceInvalidation<F> {
+            fn begin(&mut self) {
+                self.forgotten = 0;
+            }
+            fn becomes(&mut self, version: u64) {
+                self.version = i64::try_from(version).unwrap_or(i64::MAX);
+            }
+            fn note(&mut self, row: &LedgerRow) {
+                self.forgotten += u64::from(self.changed(row).is_some());
+            }
+            fn changed(&self, LedgerRow { slice, .. }: &LedgerRow) -> Option<LedgerRow> {
+                // Whoever read up to the start of a window has seen nothing of it.
+                let read_at = slice.read_at.min(slice.window.from()).min(self.now);
+                (read_at < slice.read_at && (self.which)(slice)).then(|| LedgerRow {
+                    slice: SliceRow {
+                        read_at,
+                        ..slice.clone()
+                    },
+                    version: Some(self.version),
+                })
+            }
+            fn added(&self) -> Vec<LedgerRow> {
+                Vec::new()
+            }
+        }
+        let mut forget = SliceInvalidation {
+            which,
+            now: self.registry.now(),
+            forgotten: 0,
+            version: 0,
+        };
+        self.edit(run_id, &mut forget).await?;
+        Ok(forget.forgotten)
+    }
+
+    /// Folds the coverage of all pipelines up to the newest version of the ledger, in one write or none; lists that were `read` whole take the
+    /// place of what was known of them.
+    ///
+    /// The ledger is what it was without: a fold that cannot be written is said, and the next run makes it.
+    pub async fn fold_coverage(&self, read: Vec<KnownList>) -> Result<()> {
+        let Some(ledger) = self.ledger().await? else {
+            return Ok(());
+        };
+        if ledger.is_folded && read.iter().all(|list| ledger.lists.contains(list)) {
+            return Ok(());
+        }
+        let mut lists = ledger.lists;
+        lists.retain(|known| !read.iter().any(|list| list.key() == known.key()));
+        lists.extend(read);
+        lists.sort_by(|a, b| a.key().cmp(&b.key()));
+        let folded = FoldedCoverage {
+            table: ledger.table,
+            version: ledger.version,
+            counted: ledger.counted,
+            files: ledger.files,
+            lists,
+            ..FoldedCoverage::default()
+        }
+        .with_rows(&fold(ledger.rows, self.registry.now()));
+        let bytes = serde_json::to_vec(&folded)
+            .or_error(ErrorKind::Internal, "the folded coverage cannot be written")?;
+        let options = PutOptions {
+            mode: PutMode::Overwrite,
+            ..PutOptions::default()
+        };
+        let (store, path) = (self.registry.store(), self.registry.below(FOLDED));
+        if let Err(error) = store.put_opts(&path, bytes.into(), options).await {
+            tracing::warn!(%error, "{FOLDED} could not be written: the ledger is read from further back until it is");
+        }
+        Ok(())
+    }
+
+    /// The coverage of all pipelines, from what is folded and the rows that came later; `None` where nothing was ever read.
+    async fn ledger(&self) -> Result<Option<LedgerCoverage>> {
+        let table = self.registry.table(LedgerRow::TABLE)?;
+        let Some(snapshot) = table.newest().await? else {
+            return Ok(None);
+        };
+        let mut lists = Vec::new();
+        if let Some(mut folded) = self.folded(&snapshot).await? {
+            lists = std::mem::take(&mut folded.lists);
+            if let Some(ledger) = self.later(&table, &snapshot, folded).await? {
+                return Ok(Some(LedgerCoverage { lists, ..ledger }));
+            }
+        }
+        let all = (0..snapshot.files.len()).collect();
+        let (mut rows, mut counted) = (Vec::new(), 0);
+        for_each_row(&table, &snapshot, all, |_, row: LedgerRow| {
+            counted += 1;
+            rows.push(CoverageRow::from(&row.slice));
+        })
+        .await?;
+        Ok(Some(LedgerCoverage {
+            rows,
+            table: id_of(&snapshot),
+            version: snapshot.version,
+            counted,
+            files: unversioned(&snapshot),
+            is_folded: false,
+            lists,
+        }))
+    }
+
+    /// Coverage by what is folded and the rows that came after; `None` where the two do not make the whole.
+    async fn later(
+        &self,
+        table: &Arc<TableHandle>,
+        snapshot: &Snapshot,
+        folded: FoldedCoverage,
+    ) -> Result<Option<LedgerCoverage>> {
+        let Some(mut rows) = folded.rows() else {
+            return Ok(None);
+        };
+        let up_to = i64::try_from(folded.version).unwrap_or(i64::MAX);
+        let mut places = Vec::new();
+        let mut unknown: BTreeSet<usize> = BTreeSet::new();
+        for (place, file) in snapshot.files.iter().enumerate() {
+            match largest(snapshot, LEDGER_VERSION, place) {
+                Some(newest) if newest <= up_to => {}
+                Some(_) => places.push(place),
+                None if folded.files.contains(&file.path) => {}
+                None => {
+                    unknown.insert(place);
+                    places.push(place);
+                }
+            }
+        }
+        let (mut came, mut is_whole) = (0, true);
+        for_each_row(table, snapshot, places, |place, row: LedgerRow| {
+            let is_later = row
+                .version
+                .map_or(unknown.contains(&place), |version| version > up_to);
+            if is_later {
+                came += 1;
+                is_whole &= row.slice.as_read().seen().is_some();
+                rows.push(CoverageRow::from(&row.slice));
+            }
+        })
+        .await?;
+        let held: Option<u64> = snapshot.files.iter().map(|file| file.rows).sum();
+        let counted = folded.counted + came;
+        let now = self.registry.now();
+        let is_sound = held.is_none_or(|held| held == counted)
+            && !rows.iter().any(|row| is_ahead(row.read.read_at, now));
+        Ok((is_whole && is_sound).then(|| LedgerCoverage {
+            rows,
+            table: folded.table,
+            version: snapshot.version,
+            counted,
+            files: unversioned(snapshot),
+            is_folded: came == 0,
+            lists: Vec::new(),
+        }))
+    }
+
+    /// What is folded of this ledger; `None` where there is nothing, or nothing that fits.
+    async fn folded(&self, snapshot: &Snapshot) -> Result<Option<FoldedCoverage>> {
+        let failed = |e: object_store::Error| {
+            Error::new(ErrorKind::Storage, "the folded coverage cannot be read")
+                .at("file", FOLDED)
+                .because(e)
+        };
+        let bytes = match self
+            .registry
+            .store()
+            .get(&self.registry.below(FOLDED))
+            .await
+        {
+            Ok(found) => found.bytes().await.map_err(failed)?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        };
+        match serde_json::from_slice::<FoldedCoverage>(&bytes) {
+            Ok(folded) => Ok(Some(folded).filter(|folded| {
+                folded.table == id_of(snapshot) && folded.version <= snapshot.version
+            })),
+            Err(_) => {
+                tracing::warn!("{FOLDED} is damaged and passed over; the next sync writes it anew");
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The id of a table.
+fn id_of(snapshot: &Snapshot) -> String {
+    snapshot.description.metadata.id().to_owned()
+}
+
+/// Files whose rows say no version.
+fn unversioned(snapshot: &Snapshot) -> BTreeSet<String> {
+    snapshot
+        .files
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| largest(snapshot, LEDGER_VERSION, *place).is_none())
+        .map(|(_, file)| file.path.clone())
+        .collect()
+}
+
+/// True if something was read by a clock that was ahead of this one.
+fn is_ahead(read_at: Timestamp, now: Timestamp) -> bool {
+    read_at > now.saturating_add(CLOCKS_DIFFER).unwrap_or(now)
+}
+
+/// Readings of a pipeline that count at a moment, in the order in which they were made.
+fn as_read(mut rows: Vec<CoverageRow>, pipeline: &str, now: Timestamp) -> Vec<CoverageRow> {
+    rows.retain(|row| row.pipeline == pipeline && !is_ahead(row.read.read_at, now));
+    for row in &mut rows {
+        row.read.read_at = row.read.read_at.min(now);
+    }
+    rows.sort_by(|a, b| {
+        (a.read.read_at, &a.run_id, a.read.window).cmp(&(b.read.read_at, &b.run_id, b.read.window))
+    });
+    rows
+}
+
+#[cfg(test)]
+#[path = "slices_tests.rs"]
+mod tests;
