@@ -32,6 +32,7 @@ pub use log::remedy::REPLACE_FILES;
 pub use ops::bookkeeping::RunBookkeeping;
 pub use ops::coverage::{CoverageRow, KnownList};
 pub use ops::edit::OpsTables;
+pub use ops::lease::{LeaseOwner, LeaseRecord, StoredLease};
 pub use ops::published_note::LostRun;
 pub use ops::reconciliation::ReconciliationRow;
 pub use ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};

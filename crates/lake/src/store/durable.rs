@@ -21,8 +21,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result, UpdateVersion, UploadPart,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
@@ -351,7 +351,7 @@ impl DiskState {
     }
 }
 
-/// A file system that cannot flush at all promises nothing, and nothing fails.
+/// A file system that cannot flush or lock at all promises nothing, and nothing fails.
 fn supported(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error)
@@ -383,7 +383,7 @@ impl ObjectStore for LocalDisk {
         match opts.mode {
             PutMode::Create => self.state.put(path, payload, false).await,
             PutMode::Overwrite => self.state.put(path, payload, true).await,
-            PutMode::Update(_) => self.files.put_opts(location, payload, opts).await,
+            PutMode::Update(read) => self.swap(location, path, payload, &read).await,
         }
     }
 
@@ -460,6 +460,49 @@ impl ObjectStore for LocalDisk {
         self.put_opts(to, payload.into(), mode.into())
             .await
             .map(drop)
+    }
+}
+
+impl LocalDisk {
+    /// Replaces a file that is still the one that was read. Swaps of one file take turns, also those of other processes, by a lock that the
+    /// system takes from whoever ends.
+    async fn swap(
+        &self,
+        location: &Path,
+        path: PathBuf,
+        payload: PutPayload,
+        read: &UpdateVersion,
+    ) -> Result<PutResult> {
+        // Names that end so are passed over by listings.
+        let mut lock = path.clone().into_os_string();
+        lock.push("#0");
+        let _held = blocking(move || {
+            let lock = std::fs::File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(PathBuf::from(lock))?;
+            supported(lock.lock())?;
+            Ok(lock)
+        })
+        .await
+        .map_err(generic)?;
+        let found = match self.files.head(location).await {
+            Ok(found) => found.e_tag,
+            Err(Error::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        if found.is_none() || found != read.e_tag {
+            return Err(Error::Precondition {
+                path: path.display().to_string(),
+                source: "it is not the file that was read".into(),
+            });
+        }
+        self.state.put(path, payload, true).await?;
+        Ok(PutResult {
+            e_tag: self.files.head(location).await?.e_tag,
+            version: None,
+        })
     }
 }
 
