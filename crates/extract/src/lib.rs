@@ -69,4 +69,5 @@ pub use source::{
     Page, PageStream, ResourceLimits, Source, SourceConnection, SourceLimits, check_page,
     failed_stream, find_resource, overlapping_window,
 };
+pub use throttle::SharedLimits;
 pub use token::{Token, TokenPrefix};

@@ -6,6 +6,7 @@
 use crate::empty_messages::EmptyMessages;
 use crate::http::ClientStats;
 use crate::media_type::MediaTypes;
+use crate::throttle::SharedLimits;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -77,6 +78,8 @@ pub struct SourceLimits {
     pub empty_messages: EmptyMessages,
     /// Limits of single resources, by name.
     pub by_resource: BTreeMap<String, ResourceLimits>,
+    /// Limits that are shared with other sources over the same connection; `None` for limits of its own.
+    pub shared: Option<SharedLimits>,
 }
 
 /// Limits of one resource that replace the pipeline's; `None` for the pipeline's. The pipeline's
@@ -109,6 +112,7 @@ impl Default for SourceLimits {
             accept_media_types: MediaTypes::default(),
             empty_messages: EmptyMessages::default(),
             by_resource: BTreeMap::new(),
+            shared: None,
         }
     }
 }

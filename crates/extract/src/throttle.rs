@@ -13,7 +13,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tillhouse_model::{Error, Result};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -38,31 +38,55 @@ struct RequestGate {
     rate: Option<RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>>,
 }
 
-impl RequestGate {
+/// Width of a gate.
+#[derive(Debug, Clone, Copy)]
+struct GateWidth {
+    concurrency: usize,
+    rate_per_second: Option<NonZeroU32>,
+}
+
+impl GateWidth {
     fn new(concurrency: usize, rate_per_second: Option<u32>) -> Result<Self> {
         if concurrency == 0 || concurrency > Semaphore::MAX_PERMITS {
             return Err(
                 Error::config("concurrency is zero").hint("Allow at least one request at a time.")
             );
         }
-        let rate = match rate_per_second {
-            None => None,
-            Some(rate) => {
-                let rate = NonZeroU32::new(rate).ok_or_else(|| {
-                    Error::config("rate_limit is zero")
-                        .hint("Allow at least one request a second, or leave it out.")
-                })?;
-                let quota = Quota::per_second(rate).allow_burst(NonZeroU32::MIN);
-                Some(RateLimiter::direct_with_clock(
-                    quota,
-                    TokioClock(Instant::now()),
-                ))
-            }
+        let rate = |rate| {
+            NonZeroU32::new(rate).ok_or_else(|| {
+                Error::config("rate_limit is zero")
+                    .hint("Allow at least one request a second, or leave it out.")
+            })
         };
         Ok(Self {
-            permits: Semaphore::new(concurrency),
-            rate,
+            concurrency,
+            rate_per_second: rate_per_second.map(rate).transpose()?,
         })
+    }
+
+    /// As narrow as both are.
+    fn narrowed(self, other: Self) -> Self {
+        let rates = self
+            .rate_per_second
+            .into_iter()
+            .chain(other.rate_per_second);
+        Self {
+            concurrency: self.concurrency.min(other.concurrency),
+            rate_per_second: rates.min(),
+        }
+    }
+}
+
+impl RequestGate {
+    fn new(width: GateWidth) -> Self {
+        let rate = width.rate_per_second.map(|rate| {
+            let quota = Quota::per_second(rate).allow_burst(NonZeroU32::MIN);
+            RateLimiter::direct_with_clock(quota, TokioClock(Instant::now()))
+        });
+        Self {
+            permits: Semaphore::new(width.concurrency),
+            rate,
+        }
     }
 
     async fn permit(&self) -> Result<SemaphorePermit<'_>> {
@@ -88,11 +112,54 @@ pub(crate) struct RequestPermit<'t> {
     _of_all: SemaphorePermit<'t>,
 }
 
+/// Limits that a provider sets for one connection, shared by all sources that ask over it. Clones are the same limits.
+///
+/// The narrowest of what these sources allow holds, as it is when the first request is sent.
+///
+/// ```
+/// use tillhouse_extract::{SharedLimits, SourceLimits};
+///
+/// let connection = SharedLimits::default();
+/// let limits = SourceLimits {
+///     shared: Some(connection.clone()),
+///     ..SourceLimits::default()
+/// };
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct SharedLimits(Arc<SharedGate>);
+
+/// Gate of a connection, which opens with the first request.
+#[derive(Debug, Default)]
+struct SharedGate {
+    width: Mutex<Option<GateWidth>>,
+    gate: OnceLock<RequestGate>,
+    resume_at: Mutex<Option<Instant>>,
+}
+
+impl SharedLimits {
+    fn narrow(&self, width: GateWidth) {
+        let mut narrowest = held(&self.0.width);
+        *narrowest = Some(narrowest.map_or(width, |known| known.narrowed(width)));
+    }
+
+    fn gate(&self) -> Result<&RequestGate> {
+        if let Some(gate) = self.0.gate.get() {
+            return Ok(gate);
+        }
+        let width = *held(&self.0.width);
+        let width = width.ok_or_else(|| Error::internal("limits that nobody has set"))?;
+        Ok(self.0.gate.get_or_init(|| RequestGate::new(width)))
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[derive(Debug)]
 pub(crate) struct Throttle {
-    all: RequestGate,
+    all: SharedLimits,
     by_resource: HashMap<String, RequestGate>,
-    resume_at: Mutex<Option<Instant>>,
 }
 
 impl Throttle {
@@ -102,16 +169,13 @@ impl Throttle {
             narrower.filter(|(_, own)| own.concurrency.is_some() || own.rate_per_second.is_some());
         let by_resource = narrower.map(|(name, own)| {
             let concurrency = own.concurrency.unwrap_or(limits.concurrency);
-            Ok((
-                name.clone(),
-                RequestGate::new(concurrency, own.rate_per_second)?,
-            ))
+            let width = GateWidth::new(concurrency, own.rate_per_second)?;
+            Ok((name.clone(), RequestGate::new(width)))
         });
-        Ok(Self {
-            all: RequestGate::new(limits.concurrency, limits.rate_per_second)?,
-            by_resource: by_resource.collect::<Result<_>>()?,
-            resume_at: Mutex::new(None),
-        })
+        let by_resource = by_resource.collect::<Result<_>>()?;
+        let all = limits.shared.clone().unwrap_or_default();
+        all.narrow(GateWidth::new(limits.concurrency, limits.rate_per_second)?);
+        Ok(Self { all, by_resource })
     }
 
     /// Waits until a request for a resource may be sent. The permit is held until its body is read.
@@ -125,12 +189,10 @@ impl Throttle {
         if let Some(gate) = own {
             gate.turn().await;
         }
-        let permit = self.all.permit().await?;
+        let all = self.all.gate()?;
+        let permit = all.permit().await?;
         loop {
-            let resume_at = *self
-                .resume_at
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
+            let resume_at = *held(&self.all.0.resume_at);
             match resume_at {
                 Some(instant) if instant > Instant::now() => {
                     tokio::time::sleep_until(instant).await
@@ -138,7 +200,7 @@ impl Throttle {
                 _ => break,
             }
         }
-        self.all.turn().await;
+        all.turn().await;
         Ok(RequestPermit {
             _of_resource: of_resource,
             _of_all: permit,
@@ -148,10 +210,7 @@ impl Throttle {
     /// The provider asked everybody to wait: no request is sent before that time is over.
     pub(crate) fn pause(&self, pause: Duration) {
         let until = Instant::now() + pause;
-        let mut resume_at = self
-            .resume_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut resume_at = held(&self.all.0.resume_at);
         *resume_at = Some(resume_at.map_or(until, |old| old.max(until)));
     }
 }
@@ -219,6 +278,43 @@ mod tests {
             })
             .is_err()
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sources_of_one_connection_share_its_limits_and_the_narrowest_holds() {
+        let shared = SharedLimits::default();
+        let of = |concurrency, rate_per_second| {
+            Throttle::new(&SourceLimits {
+                concurrency,
+                rate_per_second,
+                shared: Some(shared.clone()),
+                ..SourceLimits::default()
+            })
+            .unwrap()
+        };
+        let (first, second, third) = (of(8, Some(10)), of(2, None), of(4, Some(5)));
+        let start = Instant::now();
+        for _ in 0..3 {
+            drop(first.enter("x").await.unwrap());
+            drop(third.enter("x").await.unwrap());
+        }
+        let elapsed = start.elapsed();
+        assert!(
+            (Duration::from_millis(1_000)..Duration::from_millis(1_100)).contains(&elapsed),
+            "six at five a second: {elapsed:?}"
+        );
+        let (a, b) = (
+            first.enter("x").await.unwrap(),
+            second.enter("x").await.unwrap(),
+        );
+        let waits = tokio::time::timeout(Duration::from_secs(9), third.enter("x")).await;
+        assert!(waits.is_err(), "two at once, over all of them");
+        drop((a, b));
+        // One that is asked to wait lets all of them wait.
+        second.pause(Duration::from_secs(5));
+        let start = Instant::now();
+        drop(first.enter("x").await.unwrap());
+        assert_eq!(start.elapsed().as_secs(), 5);
     }
 
     #[tokio::test(start_paused = true)]

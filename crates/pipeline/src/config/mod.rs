@@ -4,6 +4,7 @@
 //!   project.rs          tillhouse.yaml                      -> Project
 //!   project_folder.rs   pipelines/NAME/pipeline.yaml, and the contracts, labels and SQL beside it -> Pipeline
 //!   source_entry.rs     its `connection`                    -> Source
+//!   shared_connections.rs  connections that several pipelines name
 //!   children.rs         unify/children.yaml                 -> ChildResource
 //! ```
 //!
@@ -13,6 +14,7 @@ mod children;
 mod pipeline;
 mod project;
 mod project_folder;
+mod shared_connections;
 mod source_entry;
 
 pub use crate::sync_keys::SyncSettings;

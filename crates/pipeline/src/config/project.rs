@@ -3,6 +3,7 @@
 //! Invariant: what is wrong with one pipeline keeps nobody from hearing what is wrong with the others.
 
 use super::project_folder::ProjectFolder;
+use super::shared_connections::SharedConnections;
 use super::{Pipeline, SourceEntry};
 use crate::environment::{self, Environment};
 use crate::yaml::{YamlFile, YamlTree, error_at};
@@ -97,6 +98,7 @@ impl Project {
         let folder = ProjectFolder {
             dir,
             environment: &environment,
+            connections: SharedConnections::default(),
         };
         let refused = |name: String, error| ExaminedPipeline {
             name,
@@ -234,6 +236,7 @@ impl Project {
         ProjectFolder {
             dir: &self.dir,
             environment: &self.environment,
+            connections: SharedConnections::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Invariant: all that is wrong with a pipeline is told at once; as much of it as can be had is there for its SQL to be looked at.
 
 use super::children::children;
+use super::shared_connections::SharedConnections;
 use super::{ExaminedPipeline, Pipeline, ResourcePlan, SourceEntry};
 use crate::assets::{self, TextAsset};
 use crate::environment::Environment;
@@ -79,6 +80,7 @@ fn common(file: &YamlFile, root: &YamlNode, problems: &mut ProblemList) -> Pipel
 pub(super) struct ProjectFolder<'a> {
     pub(super) dir: &'a Path,
     pub(super) environment: &'a Environment,
+    pub(super) connections: SharedConnections,
 }
 
 /// Names that mean something else in the warehouse or in SQL.
@@ -276,6 +278,10 @@ impl ProjectFolder<'_> {
         };
         let concurrency = limits.concurrency;
         let source = root.get("connection").and_then(|node| {
+            let limits = SourceLimits {
+                shared: Some(self.connections.limits(entry.name, node)),
+                ..limits
+            };
             let opened = (entry.open)(file, node, limits);
             problems.0.extend(opened.problems);
             opened.source
