@@ -27,7 +27,6 @@ use tillhouse_pipeline::{NoopObserver, Project, RunContext, SourceEntry, SyncOpt
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tillhouse_smartnow::SmartNowConnection;
-use tokio_util::sync::CancellationToken;
 
 const SOURCES: &[SourceEntry] = &[
     SourceEntry::of::<BemoConnection>(),
@@ -161,13 +160,9 @@ async fn sync_once(folder: &Path, clock: &Arc<AtomicI64>) {
     let warehouse = Warehouse::open(&project.warehouse).await.unwrap();
     let clock = Arc::clone(clock);
     let now = move || Timestamp::from_second(clock.load(Relaxed)).unwrap();
-    let context = RunContext {
-        warehouse: warehouse.with_clock(Arc::new(now)),
-        engine: QueryEngine::new(QueryEngineOptions::default()).unwrap(),
-        project,
-        observer: Arc::new(NoopObserver),
-        cancel: CancellationToken::new(),
-    };
+    let warehouse = warehouse.with_clock(Arc::new(now));
+    let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+    let context = RunContext::new(project, warehouse, engine, Arc::new(NoopObserver));
     let pipelines = context.project.pipelines(&[], SOURCES).unwrap();
     let report = sync(&context, &pipelines, SyncOptions::default())
         .await

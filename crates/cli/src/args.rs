@@ -165,14 +165,14 @@ pub(crate) enum CliCommand {
     Check(PipelineArgs),
     /// Read what is new, land it, unify it, publish it
     #[command(
-        after_help = "Examples:\n  tillhouse sync\n  tillhouse sync hecone --from 2026-01-01 --to 2026-02-01\n\nA sync can be interrupted at any time; the next one finishes its work."
+        after_help = "Examples:\n  tillhouse sync\n  tillhouse sync hecone --from 2026-01-01 --to 2026-02-01\n  tillhouse sync --skip-if-running      for a timer that may come again too early\n\nPipelines are read side by side; one that fails leaves the others alone (exit code 3). A sync can be interrupted at any time; the next one finishes its work."
     )]
     Sync(SyncArgs),
     /// Build the unified tables anew from the source tables, without asking any API
     #[command(
         after_help = "Examples:\n  tillhouse rebuild\n  tillhouse rebuild hecone      after its unify SQL was changed\n\nReaders see the tables as they were until the rebuild is published."
     )]
-    Rebuild(PipelineArgs),
+    Rebuild(RebuildArgs),
     /// Coverage of every pipeline, and what needs attention
     #[command(
         after_help = "Examples:\n  tillhouse status\n  tillhouse status hecone --format json"
@@ -273,6 +273,30 @@ pub(crate) struct SyncArgs {
     /// However many requests that means: without it, more than 10,000 slices of a resource are asked about first
     #[arg(long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) if_running: IfRunningArgs,
+    /// Exit with 0 instead of 3 where a part failed: for schedulers that would take 3 for a failure
+    #[arg(long)]
+    pub(crate) partial_ok: bool,
+}
+
+/// Behaviour where another run of a pipeline is under way; every command that writes pipelines asks alike.
+#[derive(Debug, Args)]
+pub(crate) struct IfRunningArgs {
+    /// Wait while another run of a pipeline is under way; without it, the pipeline fails and says whose run it is
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Leave a pipeline out while another run of it is under way; exit code 0 if the others are done
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) skip_if_running: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RebuildArgs {
+    /// Pipelines by name [default: all]
+    pub(crate) pipelines: Vec<String>,
+    #[command(flatten)]
+    pub(crate) if_running: IfRunningArgs,
 }
 
 /// States that count as a transaction; every command that counts asks them alike.

@@ -4,11 +4,15 @@
 
 use crate::output::terminal_escape::LogStyle;
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::collections::BTreeSet;
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tillhouse_pipeline::{RunEvent, RunObserver};
+
+/// So many pipelines are named before the bar.
+const NAMED: usize = 3;
 
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 
@@ -17,7 +21,10 @@ pub(crate) struct ProgressObserver {
     bar: ProgressBar,
     records: AtomicU64,
     bytes: AtomicU64,
-    since: Mutex<Instant>,
+    /// When the first page came.
+    since: OnceLock<Instant>,
+    /// Pipelines that are read, in the order of their names.
+    pipelines: Mutex<BTreeSet<String>>,
 }
 
 impl ProgressObserver {
@@ -37,7 +44,21 @@ impl ProgressObserver {
             bar,
             records: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
-            since: Mutex::new(Instant::now()),
+            since: OnceLock::new(),
+            pipelines: Mutex::default(),
+        }
+    }
+
+    /// The names of the pipelines that are read, with one more; their number, where they are too many for a line.
+    fn prefix_with(&self, pipeline: &str) -> String {
+        let mut pipelines = self
+            .pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        pipelines.insert(pipeline.to_owned());
+        match pipelines.len() {
+            0..=NAMED => pipelines.iter().cloned().collect::<Vec<_>>().join(", "),
+            more => format!("{more} pipelines"),
         }
     }
 
@@ -51,20 +72,14 @@ impl RunObserver for ProgressObserver {
     fn on_event(&self, event: &RunEvent) {
         match event {
             RunEvent::Planned { pipeline, slices } => {
-                self.bar.set_prefix(pipeline.clone());
+                self.bar.set_prefix(self.prefix_with(pipeline));
                 self.bar.inc_length(*slices as u64);
-                if let Ok(mut since) = self.since.lock() {
-                    *since = Instant::now();
-                }
             }
             RunEvent::Page { records, bytes } => {
                 let records = self.records.fetch_add(*records, Ordering::Relaxed) + records;
                 let bytes = self.bytes.fetch_add(*bytes, Ordering::Relaxed) + bytes;
-                let seconds = self
-                    .since
-                    .lock()
-                    .map_or(1.0, |s| s.elapsed().as_secs_f64())
-                    .max(0.001);
+                let since = self.since.get_or_init(Instant::now);
+                let seconds = since.elapsed().as_secs_f64().max(0.001);
                 self.bar.set_message(format!(
                     "{} records, {} at {}/s",
                     HumanCount(records),
@@ -78,8 +93,18 @@ impl RunObserver for ProgressObserver {
                 "{} records, unifying {table}",
                 HumanCount(self.records.load(Ordering::Relaxed))
             )),
-            RunEvent::Stage { name, took } => {
-                tracing::info!(stage = name, seconds = took.as_secs_f64(), "stage done");
+            RunEvent::Stage {
+                pipeline,
+                name,
+                took,
+            } => {
+                let pipeline = pipeline.as_deref();
+                tracing::info!(
+                    stage = name,
+                    pipeline,
+                    seconds = took.as_secs_f64(),
+                    "stage done"
+                );
             }
         }
     }

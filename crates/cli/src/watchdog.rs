@@ -187,8 +187,9 @@ fn on_tick() {
     }
 }
 
-/// Takes away what must not outlive the process: what was spilled, and commands that secrets come from.
+/// Takes away what must not outlive the process: leases, what was spilled, and commands that secrets come from.
 pub(crate) fn clean_up() {
+    tillhouse_pipeline::release_leases();
     tillhouse_query::remove_spilled();
     tillhouse_extract::stop_commands();
 }

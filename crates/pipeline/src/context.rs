@@ -2,12 +2,16 @@
 //!
 //! Invariant: nothing here changes while a run goes on; a step takes what it needs from here, and no step knows the run as a whole.
 
-use crate::config::Project;
+use crate::config::{Pipeline, Project};
+use crate::lease::HeldLease;
 use crate::observer::RunObserver;
+use crate::package_budget::PackageBudget;
 use jiff::Timestamp;
 use std::sync::Arc;
 use tillhouse_lake::Warehouse;
+use tillhouse_model::Result;
 use tillhouse_query::QueryEngine;
+use tokio::sync::{Mutex, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// Everything a run works with.
@@ -21,8 +25,84 @@ pub struct RunContext {
     pub engine: QueryEngine,
     /// Who watches.
     pub observer: Arc<dyn RunObserver>,
-    /// Cancelled when the user wants to stop.
+    /// Cancelled when the user wants to stop; of a pipeline's part of a run, also when its lease is lost.
     pub cancel: CancellationToken,
+    /// Shared by everything that goes on side by side.
+    pub(crate) shared: SharedWork,
+}
+
+/// Things that pipelines and resources share while they are worked on side by side.
+#[derive(Clone)]
+pub(crate) struct SharedWork {
+    /// The lease under which a pipeline is written; `None` where nothing is written.
+    pub(crate) lease: Option<Arc<HeldLease>>,
+    /// Slices of one pipeline that are read at once, over all its resources.
+    pub(crate) slices: Arc<Semaphore>,
+    /// Held while bookkeeping is written: its tables are the run's, and a commit that loses a race is done over.
+    pub(crate) bookkeeping: Arc<Mutex<()>>,
+    /// Held while a step is unified from the source table: one query at a time has the memory limit.
+    pub(crate) unify: Arc<Mutex<()>>,
+    /// Memory of the packages that are gathered.
+    pub(crate) packages: Arc<PackageBudget>,
+}
+
+impl Default for SharedWork {
+    fn default() -> Self {
+        Self {
+            lease: None,
+            slices: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
+            bookkeeping: Arc::default(),
+            unify: Arc::default(),
+            packages: Arc::default(),
+        }
+    }
+}
+
+impl SharedWork {
+    /// Errors where the pipeline's lease was lost: nothing is committed any more.
+    pub(crate) async fn check_lease(&self) -> Result<()> {
+        match &self.lease {
+            Some(lease) => lease.check().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl RunContext {
+    /// Context of a run that nobody has asked to stop.
+    pub fn new(
+        project: Arc<Project>,
+        warehouse: Warehouse,
+        engine: QueryEngine,
+        observer: Arc<dyn RunObserver>,
+    ) -> Self {
+        Self {
+            project,
+            warehouse,
+            engine,
+            observer,
+            cancel: CancellationToken::new(),
+            shared: SharedWork::default(),
+        }
+    }
+
+    /// Context of one pipeline's part of a run, under its lease; `cancel` stops that part.
+    pub(crate) fn for_pipeline(
+        &self,
+        pipeline: &Pipeline,
+        lease: Arc<HeldLease>,
+        cancel: CancellationToken,
+    ) -> Self {
+        Self {
+            cancel,
+            shared: SharedWork {
+                lease: Some(lease),
+                slices: Arc::new(Semaphore::new(pipeline.concurrency.max(1))),
+                ..self.shared.clone()
+            },
+            ..self.clone()
+        }
+    }
 }
 
 /// A new run id: the time, then six random hexadecimal digits, so that ids sort by time.

@@ -5,6 +5,7 @@
 //! package is gathered, the one before is written, and what must be remembered of the one before that is; at most two packages' records
 //! are in memory.
 
+use crate::context::SharedWork;
 use crate::message::{LandedPackage, LandingMessage, NumberedReject, QueuedPage, SliceReadSummary};
 use crate::observer::{RunEvent, RunObserver};
 use crate::warning_limit::WarningLimit;
@@ -22,9 +23,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// A package is committed when its columns take this much memory,
-const PACKAGE_BYTES: usize = 12 << 20;
-/// or when its first page has waited this long.
+/// A package is committed when its columns take the memory that [`crate::package_budget`] gives it, or when its first page has waited this
+/// long.
 const PACKAGE_AGE: Duration = Duration::from_secs(120);
 /// The rule of the warning about a record that is listed for another tenant than its own.
 const LISTED_ELSEWHERE: &str = "listed_elsewhere";
@@ -68,6 +68,8 @@ pub(crate) struct PackageWriter {
     pub(crate) landed_packages: Option<mpsc::Sender<LandedPackage>>,
     /// Which warnings are still written down.
     pub(crate) warning_limit: Mutex<WarningLimit>,
+    /// Shared with the writers of other resources.
+    pub(crate) shared: SharedWork,
 }
 
 #[derive(Default)]
@@ -140,6 +142,7 @@ impl PackageWriter {
         mut from: mpsc::Receiver<LandingMessage>,
     ) -> Result<ResourceLandingCounts> {
         let this = Arc::new(self);
+        let share = this.shared.packages.share();
         let mut package = Package::default();
         let (mut work, mut came) = (InFlight::default(), SeenKeys::default());
         loop {
@@ -168,7 +171,7 @@ impl PackageWriter {
                 }
                 Some(LandingMessage::Page(page)) => {
                     package.take(*page, &this.rejected_keys, &mut came);
-                    if package.bytes >= PACKAGE_BYTES {
+                    if package.bytes >= share.bytes() {
                         work.advance(&this, Some(std::mem::take(&mut package)))
                             .await?;
                     }
@@ -223,6 +226,7 @@ impl PackageWriter {
             .as_ref()
             .filter(|shown| !shown.is_closed());
         let mut fresh = LandedRows::default();
+        self.shared.check_lease().await?;
         let landed = self
             .table
             .land_returning_rows(pages, &self.options, shown.map(|_| &mut fresh))
@@ -277,6 +281,8 @@ impl PackageWriter {
             mut package,
         }: CommittedPackage,
     ) -> Result<ResourceLandingCounts> {
+        let _turn = self.shared.bookkeeping.lock().await;
+        self.shared.check_lease().await?;
         let versions = landed.new + landed.changed;
         let run_id = &self.options.run_id;
         let rejects: Vec<RejectRow> = package

@@ -13,13 +13,17 @@ mod common_keys;
 mod config;
 mod context;
 mod environment;
+mod extraction;
 mod follow;
 mod key_examples;
 mod labels;
 mod land;
+mod lease;
 mod message;
 mod observer;
+mod package_budget;
 mod plan;
+mod process_identity;
 mod publish;
 mod read;
 mod read_resource;
@@ -49,6 +53,7 @@ pub use config::{
 };
 pub use context::RunContext;
 pub use labels::labels;
+pub use lease::{IfRunning, LeaseHolder, release_leases};
 pub use observer::{NoopObserver, RunEvent, RunObserver};
 pub use plan::{SyncOptions, SyncRange};
 pub use rebuild::rebuild;
@@ -57,7 +62,7 @@ pub use reconcile::{
     ReportedDifference, reconcile,
 };
 pub use repair::{check_all_tables, check_tables};
-pub use report::{FailedSlice, PipelineReport, RunReport};
+pub use report::{FailedSlice, PipelineFailure, PipelineReport, RunReport, SkippedPipeline};
 pub use scaffold::{InitOutcome, eject, init};
 pub use slices::{MOST_SLICES, check_starts};
 pub use status::{ResourceStatus, status};

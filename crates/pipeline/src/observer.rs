@@ -38,6 +38,8 @@ pub enum RunEvent {
     },
     /// A stage ended.
     Stage {
+        /// The pipeline that it was about; `None` for the whole run.
+        pipeline: Option<String>,
         /// `extract`, `unify`, `roll-ups` or `publish`.
         name: &'static str,
         /// Time it took.

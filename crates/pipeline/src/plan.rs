@@ -4,6 +4,7 @@
 //! within the look-back has been read again by this run. Nothing is planned beyond now, whatever was asked for.
 
 use crate::config::SyncSettings;
+use crate::lease::IfRunning;
 use jiff::Timestamp;
 use tillhouse_model::time::future_window_error;
 use tillhouse_model::{Coverage, Error, Result, Window};
@@ -27,6 +28,8 @@ pub struct SyncOptions {
     /// No limit on slices: without it, more than [`crate::MOST_SLICES`] slices of a resource are an
     /// error that says how many.
     pub allow_many_slices: bool,
+    /// Behaviour where another run of a pipeline is under way.
+    pub if_running: IfRunning,
 }
 
 impl SyncRange {

@@ -25,7 +25,7 @@ pub(crate) struct RunKind<'a> {
 
 pub(crate) async fn publish(
     context: &RunContext,
-    pipelines: &[Pipeline],
+    pipelines: &[&Pipeline],
     RunKind {
         command,
         rebuilt: anew,
@@ -76,6 +76,11 @@ pub(crate) async fn publish(
     count("rejects", |p| p.rejects);
     count("warnings", |p| p.warnings);
     counts.extend(context.warehouse.requests().by_name());
+    let pipelines_failed = report.pipelines.iter().filter(|p| p.failure.is_some());
+    let pipelines_failed = pipelines_failed.count() as u64;
+    if pipelines_failed > 0 {
+        counts.insert("pipelines_failed".to_owned(), pipelines_failed);
+    }
     let record = RunRecord {
         run_id: run_id.to_owned(),
         command: command.to_owned(),

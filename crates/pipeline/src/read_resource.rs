@@ -60,7 +60,10 @@ pub(crate) async fn read(
         .map(|PlannedSlice { slice, read_by }| {
             let (reader, mut send) = (readers.get(&slice.tenant).map(Arc::clone), send.clone());
             let (observer, hopeless) = (Arc::clone(&context.observer), Arc::clone(&hopeless));
+            let turns = Arc::clone(&context.shared.slices);
             async move {
+                // Nobody closes it.
+                let _turn = turns.acquire().await;
                 let Some(reader) = reader else {
                     let read = Err(Error::internal("a slice without a reader"));
                     return SliceOutcome { slice, read };
@@ -107,6 +110,7 @@ pub(crate) async fn read(
             tenant: None,
             window,
         };
+        let _turn = context.shared.slices.acquire().await;
         followed = open
             .follow(
                 &reader(context.cancel.child_token()),
@@ -124,14 +128,14 @@ pub(crate) async fn read(
         return Err(interrupted());
     }
     // Lists that are as they were miss nothing that they had.
-    if plan.resource.read_mode == ReadMode::FullRefresh
-        && tally.is_compared
-        && let Some(marked) = write_tombstones(&table, &options, &outcomes).await?
-    {
-        tally.changed += marked.changed;
-        // Nothing came between landing and this: the table holds what the lists had, and nothing else that counts.
-        if marked.changed == 0 && tally.version == Some(marked.version) {
-            bookkeeping.add_lists(lists(&pipeline.name, marked.version, &outcomes));
+    if plan.resource.read_mode == ReadMode::FullRefresh && tally.is_compared {
+        context.shared.check_lease().await?;
+        if let Some(marked) = write_tombstones(&table, &options, &outcomes).await? {
+            tally.changed += marked.changed;
+            // Nothing came between landing and this: the table holds what the lists had, and nothing else that counts.
+            if marked.changed == 0 && tally.version == Some(marked.version) {
+                bookkeeping.add_lists(lists(&pipeline.name, marked.version, &outcomes));
+            }
         }
     }
     let mut failure = None;

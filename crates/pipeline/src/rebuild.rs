@@ -1,19 +1,29 @@
 //! Rebuild: the unified tables anew from the source tables, without asking any API.
 //!
 //! Invariant: readers keep the last published run until the rebuild is published, so they never see half of it; the result is what
-//! the increments gave, row for row.
+//! the increments gave, row for row. It is published as a whole or not at all, since it empties before it fills.
 
 use crate::config::Pipeline;
 use crate::context::{RunContext, new_run_id};
+use crate::lease::{HeldLease, IfRunning, LeaseOutcome, RunLeases};
 use crate::publish::{self, RunKind};
 use crate::repair::{self, RecordOrigin};
-use crate::report::{PipelineReport, RunReport};
+use crate::report::{PipelineReport, RunReport, SkippedPipeline};
 use crate::unify;
+use jiff::Timestamp;
+use std::sync::Arc;
 use std::time::Instant;
-use tillhouse_model::Result;
+use tillhouse_model::{Error, Result};
+use tokio_util::sync::CancellationToken;
 
 /// Rebuilds the unified tables of pipelines and publishes.
-pub async fn rebuild(context: &RunContext, pipelines: &[Pipeline]) -> Result<RunReport> {
+///
+/// Errors as a sync does, and where another run writes one of the pipelines, unless it is to be waited for or left out.
+pub async fn rebuild(
+    context: &RunContext,
+    pipelines: &[Pipeline],
+    if_running: IfRunning,
+) -> Result<RunReport> {
     let clock = Instant::now();
     let started = context.warehouse.now();
     let run_id = new_run_id(started);
@@ -23,16 +33,82 @@ pub async fn rebuild(context: &RunContext, pipelines: &[Pipeline]) -> Result<Run
     }
     context.engine.register_warehouse(&context.warehouse);
     context.warehouse.prepare().await?;
-    // Source tables that have lost commits would make unified tables that lack their rows.
-    repair::prepare(context, pipelines, RecordOrigin::SourceTables, &run_id).await?;
+    let names: Vec<&str> = pipelines.iter().map(|p| p.name.as_str()).collect();
+    let owner = (run_id.as_str(), "rebuild");
+    let (leases, outcomes) = RunLeases::take(
+        (&context.warehouse, &context.cancel),
+        &names,
+        owner,
+        if_running,
+    )
+    .await?;
     let mut report = RunReport {
         run: run_id.clone(),
         ..RunReport::default()
     };
-    for (pipeline, statements) in pipelines.iter().zip(&statements) {
-        repair::clear(context, pipeline, &run_id).await?;
+    let (mut held, mut refused) = (Vec::new(), Vec::new());
+    for ((pipeline, statements), outcome) in pipelines.iter().zip(&statements).zip(outcomes) {
+        match outcome {
+            LeaseOutcome::Held(lease, cancel) => held.push(HeldPipeline {
+                pipeline,
+                statements,
+                lease,
+                cancel,
+            }),
+            LeaseOutcome::Refused(error) => refused.push(error),
+            LeaseOutcome::Skipped(running) => report.skipped.push(SkippedPipeline {
+                pipeline: pipeline.name.clone(),
+                running,
+            }),
+        }
+    }
+    let outcome = match refused.is_empty() {
+        true => fill(context, held, (&run_id, started), &mut report).await,
+        false => Err(Error::combine(refused)),
+    };
+    leases.release().await;
+    outcome?;
+    report.seconds = clock.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// A pipeline and the lease under which it is rebuilt.
+struct HeldPipeline<'a> {
+    pipeline: &'a Pipeline,
+    statements: &'a unify::CheckedStatements,
+    lease: Arc<HeldLease>,
+    cancel: CancellationToken,
+}
+
+async fn fill(
+    context: &RunContext,
+    held: Vec<HeldPipeline<'_>>,
+    (run_id, started): (&str, Timestamp),
+    report: &mut RunReport,
+) -> Result<()> {
+    let pipelines: Vec<&Pipeline> = held.iter().map(|held| held.pipeline).collect();
+    if pipelines.is_empty() {
+        return Ok(());
+    }
+    // Source tables that have lost commits would make unified tables that lack their rows.
+    repair::prepare(context, &pipelines, RecordOrigin::SourceTables, run_id).await?;
+    let mut leases = Vec::new();
+    for HeldPipeline {
+        pipeline,
+        statements,
+        lease,
+        cancel,
+    } in held
+    {
+        let context = context.for_pipeline(pipeline, Arc::clone(&lease), cancel);
+        leases.push(lease);
         let mut unified = unify::UnifyTotals::default();
-        unify::bring_up_to_date(context, pipeline, statements, &run_id, &mut unified)
+        let rebuilding = async {
+            context.shared.check_lease().await?;
+            repair::clear(&context, pipeline, run_id).await?;
+            unify::bring_up_to_date(&context, pipeline, statements, run_id, &mut unified).await
+        };
+        rebuilding
             .await
             .map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
         let mut done = PipelineReport {
@@ -42,6 +118,9 @@ pub async fn rebuild(context: &RunContext, pipelines: &[Pipeline]) -> Result<Run
         done.take(unified);
         report.pipelines.push(done);
     }
+    for lease in &leases {
+        lease.check().await?;
+    }
     let anew: Vec<String> = pipelines
         .iter()
         .map(|pipeline| pipeline.name.clone())
@@ -50,8 +129,44 @@ pub async fn rebuild(context: &RunContext, pipelines: &[Pipeline]) -> Result<Run
         command: "rebuild",
         rebuilt: &anew,
     };
-    publish::publish(context, pipelines, kind, &run_id, started, &report).await?;
+    publish::publish(context, &pipelines, kind, run_id, started, report).await?;
     report.published = true;
-    report.seconds = clock.elapsed().as_secs_f64();
-    Ok(report)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted_source::{SALES, ScriptedRun};
+    use tillhouse_model::ErrorKind;
+
+    #[tokio::test]
+    async fn a_rebuild_respects_the_lease_of_a_sync() {
+        let run = ScriptedRun::new([]).await;
+        let context = run.context();
+        let of = |name: &str| Pipeline {
+            name: name.to_owned(),
+            ..run.pipeline(SALES)
+        };
+        let both = [of("a"), of("b")];
+        let owner = ("first", "sync");
+        let taken = RunLeases::take(
+            (&context.warehouse, &context.cancel),
+            &["b"],
+            owner,
+            IfRunning::Fail,
+        )
+        .await;
+        let (leases, _) = taken.unwrap();
+        let error = rebuild(&context, &both, IfRunning::Fail).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        let free = run.warehouse.ops().lease("a").await.unwrap().unwrap();
+        assert!(free.record.released, "nothing of it is rebuilt");
+        let report = rebuild(&context, &both, IfRunning::Skip).await.unwrap();
+        assert_eq!((report.pipelines.len(), report.skipped.len()), (1, 1));
+        assert!(report.published);
+        leases.release().await;
+        let report = rebuild(&context, &both, IfRunning::Fail).await.unwrap();
+        assert_eq!((report.pipelines.len(), report.skipped.len()), (2, 0));
+    }
 }

@@ -166,7 +166,7 @@ fn refusal(run: &RunRecord, lost: &[LostTable]) -> Error {
 fn restores_all(
     run: &RunRecord,
     lost: &[LostTable],
-    pipelines: &[Pipeline],
+    pipelines: &[&Pipeline],
     origin: RecordOrigin,
 ) -> bool {
     // A unified table holds the rows of all pipelines, and so do rejects and warnings.
@@ -212,7 +212,7 @@ fn tell(table: &LostTable) {
 /// Errors where tables have lost commits that the run would not make good.
 pub(crate) async fn prepare(
     context: &RunContext,
-    pipelines: &[Pipeline],
+    pipelines: &[&Pipeline],
     origin: RecordOrigin,
     run_id: &str,
 ) -> Result<Vec<String>> {
@@ -282,7 +282,7 @@ pub(crate) async fn prepare(
 
 async fn raise(
     context: &RunContext,
-    pipelines: &[Pipeline],
+    pipelines: &[&Pipeline],
     table: &LostTable,
     run_id: &str,
 ) -> Result<()> {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: every slice that was planned is counted as read or named as failed; a failed one is for the next run to take up.
 
+use crate::lease::LeaseHolder;
 use crate::unify::{UnifiedRowCounts, UnifyTotals};
 use std::collections::BTreeMap;
 use tillhouse_model::Error;
@@ -11,12 +12,33 @@ use tillhouse_model::Error;
 pub struct RunReport {
     /// The run's id.
     pub run: String,
-    /// One entry a pipeline.
+    /// One entry a pipeline, in the order in which they were asked for.
     pub pipelines: Vec<PipelineReport>,
+    /// Pipelines that were left out, since another run of them is under way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SkippedPipeline>,
     /// True if the result was published.
     pub published: bool,
     /// Seconds from start to end.
     pub seconds: f64,
+}
+
+/// Pipeline that was left out.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct SkippedPipeline {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The run that writes it.
+    pub running: LeaseHolder,
+}
+
+/// Failure of a pipeline as a whole.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PipelineFailure {
+    /// Why.
+    pub error: String,
+    /// Hint, where more can be said than that the next run takes it up.
+    pub hint: Option<String>,
 }
 
 /// Report on one pipeline of a run.
@@ -24,6 +46,9 @@ pub struct RunReport {
 pub struct PipelineReport {
     /// The pipeline's name.
     pub pipeline: String,
+    /// Failure that ended its part of the run; the other pipelines went on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<PipelineFailure>,
     /// Slices read in full.
     pub slices: u64,
     /// Slices that failed, and resources that failed as a whole; the next run takes them up.
@@ -71,6 +96,46 @@ impl FailedSlice {
 }
 
 impl PipelineReport {
+    /// Adds what came of one resource.
+    pub(crate) fn absorb(&mut self, part: Self) {
+        let Self {
+            pipeline: _,
+            failure: _,
+            slices,
+            failed,
+            followed,
+            new,
+            changed,
+            unchanged,
+            records,
+            rejects,
+            none_fitted,
+            warnings,
+            unified,
+        } = part;
+        self.slices += slices;
+        self.failed.extend(failed);
+        self.followed += followed;
+        self.new += new;
+        self.changed += changed;
+        self.unchanged += unchanged;
+        self.records += records;
+        self.rejects += rejects;
+        self.none_fitted.extend(none_fitted);
+        self.take(UnifyTotals {
+            tables: unified,
+            warnings,
+        });
+    }
+
+    /// Names the error that ended the pipeline's part of the run.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.failure = Some(PipelineFailure {
+            error: error.to_string(),
+            hint: error.hint_text().map(str::to_owned),
+        });
+    }
+
     /// Adds what unify did.
     pub(crate) fn take(&mut self, unified: UnifyTotals) {
         for (table, UnifiedRowCounts { added, removed }) in unified.tables {
@@ -83,9 +148,10 @@ impl PipelineReport {
 }
 
 impl RunReport {
-    /// True if some slices failed.
+    /// True if some slices or pipelines failed.
     pub fn is_partial(&self) -> bool {
-        self.pipelines.iter().any(|p| !p.failed.is_empty())
+        let is_partial = |p: &PipelineReport| p.failure.is_some() || !p.failed.is_empty();
+        self.pipelines.iter().any(is_partial)
     }
 
     /// The resources of which records came and none fitted its contract, as `pipeline.resource`. Other resources' records are no comfort:
@@ -131,6 +197,27 @@ mod tests {
             ("sales/7", Some("Ask them."))
         );
         assert!(failed.error.contains("torn"));
+    }
+
+    #[test]
+    fn a_pipeline_that_failed_makes_a_run_partial_whatever_was_read_before() {
+        let mut report = PipelineReport::default();
+        report.absorb(PipelineReport {
+            slices: 2,
+            new: 3,
+            warnings: 1,
+            ..PipelineReport::default()
+        });
+        report.fail(&Error::protocol("torn").hint("Ask them."));
+        let run = RunReport {
+            pipelines: vec![report.clone()],
+            ..RunReport::default()
+        };
+        assert!(run.is_partial());
+        assert_eq!((report.slices, report.new, report.warnings), (2, 3, 1));
+        let failure = report.failure.unwrap();
+        assert!(failure.error.contains("torn"));
+        assert_eq!(failure.hint.as_deref(), Some("Ask them."));
     }
 
     #[test]

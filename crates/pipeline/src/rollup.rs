@@ -23,6 +23,7 @@ pub(crate) async fn versions(
         BTreeMap::new()
     });
     context.observer.on_event(&RunEvent::Stage {
+        pipeline: None,
         name: "roll-ups",
         took: stage.elapsed(),
     });

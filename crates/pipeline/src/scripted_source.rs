@@ -4,7 +4,7 @@
 //! outside.
 
 use crate::config::{Pipeline, Project, ResourcePlan, SyncSettings};
-use crate::context::RunContext;
+use crate::context::{RunContext, SharedWork};
 use crate::land::PackageWriter;
 use crate::message::{LandedPackage, QueuedPage};
 use crate::observer::{RunEvent, RunObserver};
@@ -12,7 +12,7 @@ use crate::read::SliceReader;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ use tillhouse_model::{
     Slice, TableSpec, TimeFormat, Window,
 };
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, mpsc};
 use tokio_util::sync::CancellationToken;
 
 const WINDOWED: Resource = Resource {
@@ -42,6 +42,13 @@ const WINDOWED: Resource = Resource {
     follows_changes: true,
 };
 
+/// A resource that is read window by window, and whose records are parts of sales.
+pub(crate) const PAYMENTS: &Resource = &Resource {
+    name: "payments",
+    by_id: false,
+    follows_changes: false,
+    ..WINDOWED
+};
 /// A resource that is read window by window.
 pub(crate) const SALES: &Resource = &WINDOWED;
 /// One whose records leave something out when they are asked for by id.
@@ -65,6 +72,8 @@ pub(crate) enum Turn {
     Page(Page),
     Fail(Error),
     Hang,
+    /// Waits until as many streams are at it as the barrier says.
+    Meet(Arc<Barrier>),
 }
 
 /// Requests to a source, and their outcomes.
@@ -74,12 +83,19 @@ pub(crate) struct SourceLog {
     pub(crate) questions: Mutex<Vec<String>>,
     taken: AtomicUsize,
     dropped: AtomicUsize,
+    /// Streams that were open at once, at most.
+    most_open: AtomicUsize,
 }
 
 impl SourceLog {
     /// Pages that were taken from streams.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::SeqCst)
+    }
+
+    /// Streams that were open at once, at most.
+    pub(crate) fn most_open(&self) -> usize {
+        self.most_open.load(Ordering::SeqCst)
     }
 
     /// Streams that were dropped.
@@ -101,25 +117,44 @@ impl Drop for OpenStream {
 #[derive(Debug, Default)]
 pub(crate) struct ScriptedSource {
     answers: Mutex<VecDeque<Vec<Turn>>>,
+    /// Answers of single resources, which go before the others.
+    of_resource: Mutex<HashMap<&'static str, VecDeque<Vec<Turn>>>>,
     log: Arc<SourceLog>,
 }
 
 impl ScriptedSource {
     fn answer(&self, question: &str, resource: &str) -> PageStream {
         let question = format!("{question} {resource}");
-        self.log.questions.lock().unwrap().push(question);
-        let turns = self.answers.lock().unwrap().pop_front().unwrap_or_default();
-        let state = (VecDeque::from(turns), OpenStream(Arc::clone(&self.log)));
+        let asked = {
+            let mut questions = self.log.questions.lock().unwrap();
+            questions.push(question);
+            questions.len()
+        };
+        let open = asked - self.log.dropped();
+        self.log.most_open.fetch_max(open, Ordering::SeqCst);
+        let mut of_resource = self.of_resource.lock().unwrap();
+        let turns = match of_resource.get_mut(resource) {
+            Some(answers) => answers.pop_front(),
+            None => self.answers.lock().unwrap().pop_front(),
+        };
+        let turns = VecDeque::from(turns.unwrap_or_default());
+        let state = (turns, OpenStream(Arc::clone(&self.log)));
         futures::stream::unfold(state, |(mut turns, open)| async move {
-            let page = match turns.pop_front()? {
-                Turn::Page(page) => {
-                    open.0.taken.fetch_add(1, Ordering::SeqCst);
-                    Ok(page)
-                }
-                Turn::Fail(error) => Err(error),
-                Turn::Hang => std::future::pending().await,
-            };
-            Some((page, (turns, open)))
+            loop {
+                let page = match turns.pop_front()? {
+                    Turn::Page(page) => {
+                        open.0.taken.fetch_add(1, Ordering::SeqCst);
+                        Ok(page)
+                    }
+                    Turn::Fail(error) => Err(error),
+                    Turn::Hang => std::future::pending().await,
+                    Turn::Meet(barrier) => {
+                        barrier.wait().await;
+                        continue;
+                    }
+                };
+                return Some((page, (turns, open)));
+            }
         })
         .boxed()
     }
@@ -252,6 +287,7 @@ impl ScriptedRun {
             cancel: CancellationToken::new(),
             source: Arc::new(ScriptedSource {
                 answers: Mutex::new(answers.into_iter().collect()),
+                of_resource: Mutex::default(),
                 log: Arc::default(),
             }),
             folder,
@@ -261,6 +297,27 @@ impl ScriptedRun {
     /// Has the source answer so, once the answers it has are used up.
     pub(crate) fn answer_next(&self, turns: Vec<Turn>) {
         self.source.answers.lock().unwrap().push_back(turns);
+    }
+
+    /// Answers to the questions for one resource.
+    pub(crate) fn answer(
+        &self,
+        resource: &'static Resource,
+        answers: impl IntoIterator<Item = Vec<Turn>>,
+    ) {
+        let mut all = self.source.of_resource.lock().unwrap();
+        all.entry(resource.name).or_default().extend(answers);
+    }
+
+    /// Another source over the same warehouse, with answers of its own.
+    pub(crate) fn other_source(
+        &self,
+        answers: impl IntoIterator<Item = Vec<Turn>>,
+    ) -> Arc<dyn Source> {
+        Arc::new(ScriptedSource {
+            answers: Mutex::new(answers.into_iter().collect()),
+            ..ScriptedSource::default()
+        })
     }
 
     pub(crate) fn log(&self) -> &SourceLog {
@@ -286,11 +343,13 @@ impl ScriptedRun {
         let text = format!("warehouse: {{ url: ./warehouse }}\nprivacy_key: {key}\n");
         std::fs::write(file, text).unwrap();
         RunContext {
-            project: Arc::new(Project::load(self.folder.path()).unwrap()),
-            warehouse: self.warehouse.clone(),
-            engine: QueryEngine::new(QueryEngineOptions::default()).unwrap(),
-            observer: Arc::clone(&self.events) as Arc<dyn RunObserver>,
             cancel: self.cancel.clone(),
+            ..RunContext::new(
+                Arc::new(Project::load(self.folder.path()).unwrap()),
+                self.warehouse.clone(),
+                QueryEngine::new(QueryEngineOptions::default()).unwrap(),
+                Arc::clone(&self.events) as Arc<dyn RunObserver>,
+            )
         }
     }
 
@@ -303,22 +362,31 @@ impl ScriptedRun {
 
     /// A pipeline that reads one resource, one slice at a time, and unifies nothing.
     pub(crate) fn pipeline(&self, resource: &'static Resource) -> Pipeline {
-        let spec = Arc::new(spec(resource));
+        self.pipeline_of(&[resource])
+    }
+
+    /// As [`ScriptedRun::pipeline`], of several resources.
+    pub(crate) fn pipeline_of(&self, resources: &[&'static Resource]) -> Pipeline {
+        let offered: Vec<_> = resources
+            .iter()
+            .map(|resource| (*resource, Arc::new(spec(resource))))
+            .collect();
+        let plan = |(resource, spec): &(&'static Resource, Arc<TableSpec>)| ResourcePlan {
+            resource,
+            spec: Arc::clone(spec),
+            sync: SyncSettings {
+                start: window().from(),
+                slice: SignedDuration::from_hours(24),
+                lookback: SignedDuration::from_hours(1),
+                follow_open: SignedDuration::from_hours(1),
+            },
+        };
         Pipeline {
             name: "shop".to_owned(),
             source_name: "shop",
             source: Arc::clone(&self.source) as Arc<dyn Source>,
-            resources: vec![ResourcePlan {
-                resource,
-                spec: Arc::clone(&spec),
-                sync: SyncSettings {
-                    start: window().from(),
-                    slice: SignedDuration::from_hours(24),
-                    lookback: SignedDuration::from_hours(1),
-                    follow_open: SignedDuration::from_hours(1),
-                },
-            }],
-            offered: vec![(resource, spec)],
+            resources: offered.iter().map(plan).collect(),
+            offered,
             children: Vec::new(),
             labels: LabelMap::default(),
             unify: Vec::new(),
@@ -348,6 +416,7 @@ impl ScriptedRun {
             has_keyless_rejects: false,
             landed_packages: landed,
             warning_limit: Mutex::default(),
+            shared: SharedWork::default(),
         }
     }
 }

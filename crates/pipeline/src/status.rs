@@ -4,6 +4,7 @@
 //! statistics and reports.
 
 use crate::config::{Pipeline, ResourcePlan};
+use crate::lease::{self, LeaseHolder};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +32,8 @@ pub struct ResourceStatus {
     pub last_run: Option<String>,
     /// Its outcome: done or partial.
     pub outcome: Option<String>,
+    /// The run that writes the pipeline now.
+    pub running: Option<LeaseHolder>,
 }
 
 /// Up to when all tenants of a resource have been read without a gap, and the gaps of any of them, of the time up to `until`.
@@ -95,6 +98,7 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
     let runs = warehouse.ops().runs().await?;
     let mut all = Vec::new();
     for pipeline in pipelines {
+        let running = lease::holder(warehouse, &pipeline.name).await?;
         let ledger = warehouse.ops().coverage(&pipeline.name).await?;
         let rejects = warehouse.ops().rejects(Some(&pipeline.name), true).await?;
         let run = runs
@@ -140,6 +144,7 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
                     .count() as u64,
                 last_run: run.map(|r| r.run_id.clone()),
                 outcome: run.map(|r| r.outcome.clone()),
+                running: running.clone(),
             });
         }
     }

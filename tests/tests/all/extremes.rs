@@ -19,13 +19,12 @@ use tillhouse_model::reconcile::ReconcileAgainst;
 use tillhouse_model::{ReadBy, Resource, Result, Slice, Window};
 use tillhouse_pace::PaceConnection;
 use tillhouse_pipeline::{
-    NoopObserver, Project, ReconcileRequest, RunContext, RunReport, SourceEntry, SyncOptions,
-    SyncRange, rebuild, reconcile, sync,
+    IfRunning, NoopObserver, Project, ReconcileRequest, RunContext, RunReport, SourceEntry,
+    SyncOptions, SyncRange, rebuild, reconcile, sync,
 };
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
 use tillhouse_smartnow::SmartNowConnection;
 use tillhouse_statistics::{StatisticsRequest, statistics};
-use tokio_util::sync::CancellationToken;
 
 /// The largest amount, quantity and whole number, and the first and last times there are.
 const MOST: &str = "99999999999999.9999";
@@ -208,13 +207,9 @@ impl CannedProject {
         )
         .unwrap();
         let project = Arc::new(Project::load(dir).unwrap());
-        let context = RunContext {
-            warehouse: Warehouse::open(&project.warehouse).await.unwrap(),
-            engine: QueryEngine::new(QueryEngineOptions::default()).unwrap(),
-            project,
-            observer: Arc::new(NoopObserver),
-            cancel: CancellationToken::new(),
-        };
+        let warehouse = Warehouse::open(&project.warehouse).await.unwrap();
+        let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+        let context = RunContext::new(project, warehouse, engine, Arc::new(NoopObserver));
         Self {
             context,
             source,
@@ -294,7 +289,12 @@ impl CannedProject {
             "{again:?}"
         );
         let pipelines = self.context.project.pipelines(&[], SOURCES).unwrap();
-        assert!(rebuild(&self.context, &pipelines).await.unwrap().published);
+        assert!(
+            rebuild(&self.context, &pipelines, IfRunning::Fail)
+                .await
+                .unwrap()
+                .published
+        );
         self.holds(tables).await;
     }
 

@@ -41,6 +41,7 @@ mod python;
 mod readers;
 mod reconcile;
 mod rollups;
+mod side_by_side;
 mod slt;
 mod smartnow;
 mod smartnow_end_to_end;

@@ -12,7 +12,6 @@ use tillhouse_lake::{AsOf, DiskEvent, DiskObserver, Warehouse};
 use tillhouse_pipeline::{NoopObserver, RunContext, SourceEntry, SyncOptions, SyncRange, sync};
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
-use tokio_util::sync::CancellationToken;
 
 const SOURCES: &[SourceEntry] = &[SourceEntry::of::<HecOneConnection>()];
 
@@ -159,13 +158,7 @@ async fn context(folder: &Path, witness: Option<DiskObserver>) -> RunContext {
         QueryEngine::new(QueryEngineOptions::default()).unwrap(),
         Arc::new(NoopObserver),
     );
-    RunContext {
-        warehouse,
-        engine,
-        project,
-        observer,
-        cancel: CancellationToken::new(),
-    }
+    RunContext::new(project, warehouse, engine, observer)
 }
 
 /// Syncs some hours; the run.

@@ -13,12 +13,12 @@ use std::time::Duration;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::Secret;
 use tillhouse_pipeline::{
-    NoopObserver, Pipeline, Project, RunContext, SourceEntry, SyncOptions, SyncRange, rebuild, sync,
+    IfRunning, NoopObserver, Pipeline, Project, RunContext, SourceEntry, SyncOptions, SyncRange,
+    rebuild, sync,
 };
 use tillhouse_query::{QueryEngine, QueryEngineOptions, collect};
 use tillhouse_sandbox::{RecordSelection, Sandbox, SandboxOptions};
 use tillhouse_smartnow::SmartNowConnection;
-use tokio_util::sync::CancellationToken;
 
 const SOURCES: &[SourceEntry] = &[SourceEntry::of::<SmartNowConnection>()];
 const DAY: Duration = Duration::from_secs(86_400);
@@ -68,14 +68,7 @@ impl SmartNowProject {
         let pipelines = project.pipelines(&[], SOURCES).unwrap();
         let warehouse = Warehouse::open(&project.warehouse).await.unwrap();
         let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
-        let cancel = CancellationToken::new();
-        let context = RunContext {
-            project,
-            warehouse,
-            engine,
-            observer: Arc::new(NoopObserver),
-            cancel,
-        };
+        let context = RunContext::new(project, warehouse, engine, Arc::new(NoopObserver));
         Self {
             _folder: folder,
             sandbox,
@@ -413,7 +406,9 @@ async fn what_the_machines_sold_is_unified_and_stays_right_as_time_goes_on() {
     assert!(!excluded.is_empty(), "a payment was excluded");
 
     let before = house.everything().await;
-    rebuild(&house.context, &house.pipelines).await.unwrap();
+    rebuild(&house.context, &house.pipelines, IfRunning::Fail)
+        .await
+        .unwrap();
     assert_eq!(
         house.everything().await,
         before,
@@ -494,7 +489,9 @@ impl SmartNowProject {
 
     async fn assert_rebuilt(&self, what: &str) {
         let before = self.everything().await;
-        rebuild(&self.context, &self.pipelines).await.unwrap();
+        rebuild(&self.context, &self.pipelines, IfRunning::Fail)
+            .await
+            .unwrap();
         assert_eq!(
             self.everything().await,
             before,

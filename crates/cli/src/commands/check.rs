@@ -307,6 +307,17 @@ pub(crate) async fn status(
                 ]);
             }
             print_text(&format!("{table}\n"))?;
+            let mut told: Option<&str> = None;
+            for r in &rows {
+                let is_new = told.replace(&r.pipeline) != Some(r.pipeline.as_str());
+                if let (true, Some(running)) = (is_new, &r.running) {
+                    let state = match running.abandoned {
+                        true => "was running and is no more; the next run takes over",
+                        false => "running now",
+                    };
+                    print_notice(&format!("{}: {state}: {running}", r.pipeline));
+                }
+            }
             for r in rows.iter().filter(|r| !r.gaps.is_empty()) {
                 for gap in r.gaps.iter().take(5) {
                     print_notice(&format!("{}.{}: never read: {gap}", r.pipeline, r.resource));

@@ -84,13 +84,7 @@ fn find_project(cli: &Cli) -> Result<Arc<Project>> {
 async fn context(project: Arc<Project>, observer: Arc<dyn RunObserver>) -> Result<RunContext> {
     let warehouse = Warehouse::open(&project.warehouse).await?;
     let engine = engine(&project)?;
-    Ok(RunContext {
-        project,
-        warehouse,
-        engine,
-        observer,
-        cancel: CancellationToken::new(),
-    })
+    Ok(RunContext::new(project, warehouse, engine, observer))
 }
 
 /// Runs a command that reads what is published; its queries are stopped where the process takes more memory than they may.

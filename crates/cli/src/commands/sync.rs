@@ -3,7 +3,7 @@
 //! Invariant: a run that was only partly done, or of one of whose resources no record fitted, exits with 3, so that a scheduler sees it; rejected records are never
 //! passed over in silence.
 
-use crate::args::{Cli, DataFormat, PipelineArgs, SyncArgs};
+use crate::args::{Cli, DataFormat, IfRunningArgs, RebuildArgs, SyncArgs};
 use crate::commands::{context, find_project, stop_on_ctrl_c};
 use crate::failure::PARTIAL;
 use crate::output::{TextTable, print, print_json, print_notice, print_text};
@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_model::{Result, Window, time::parse_instant};
-use tillhouse_pipeline::{PipelineReport, RunReport, SyncOptions, SyncRange};
+use tillhouse_pipeline::{IfRunning, PipelineReport, RunReport, SyncOptions, SyncRange};
 
 pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> Result<ExitCode> {
     let instant = |text: &Option<String>| {
@@ -49,16 +49,29 @@ pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> 
             range,
             full: arguments.full,
             allow_many_slices: arguments.yes,
+            if_running: if_running(&arguments.if_running),
         },
     )
     .await;
     progress.finish();
-    print_report(&outcome?, format)
+    let code = print_report(&outcome?, format)?;
+    Ok(match arguments.partial_ok {
+        true => ExitCode::SUCCESS,
+        false => code,
+    })
+}
+
+fn if_running(arguments: &IfRunningArgs) -> IfRunning {
+    match (arguments.wait, arguments.skip_if_running) {
+        (true, _) => IfRunning::Wait,
+        (false, true) => IfRunning::Skip,
+        (false, false) => IfRunning::Fail,
+    }
 }
 
 pub(crate) async fn rebuild(
     cli: &Cli,
-    arguments: &PipelineArgs,
+    arguments: &RebuildArgs,
     format: DataFormat,
 ) -> Result<ExitCode> {
     let project = find_project(cli)?;
@@ -66,7 +79,10 @@ pub(crate) async fn rebuild(
     let progress = Arc::new(ProgressObserver::new());
     let context = context(project, progress.clone()).await?;
     stop_on_ctrl_c(&context.cancel);
-    let outcome = tillhouse_pipeline::rebuild(&context, &pipelines).await;
+    let outcome = {
+        let if_running = if_running(&arguments.if_running);
+        tillhouse_pipeline::rebuild(&context, &pipelines, if_running).await
+    };
     progress.finish();
     print_report(&outcome?, format)
 }
@@ -119,11 +135,15 @@ pub(crate) fn print_report(report: &RunReport, format: DataFormat) -> Result<Exi
                     HumanCount(unified).to_string(),
                 ]);
             }
-            print_text(&format!("{table}\n"))?;
-            print_notice(&format!(
-                "published as run {} after {:.1} s",
-                report.run, report.seconds
-            ));
+            if !report.pipelines.is_empty() {
+                print_text(&format!("{table}\n"))?;
+            }
+            if report.published {
+                print_notice(&format!(
+                    "published as run {} after {:.1} s",
+                    report.run, report.seconds
+                ));
+            }
             if report.pipelines.iter().any(|p| p.warnings > 0) {
                 print_notice(
                     "What the warnings are: tillhouse sql \"SELECT rule, field, count(*) FROM ops.warnings GROUP BY rule, field\"",
@@ -131,7 +151,21 @@ pub(crate) fn print_report(report: &RunReport, format: DataFormat) -> Result<Exi
             }
         }
     }
+    for skipped in &report.skipped {
+        print_notice(&format!(
+            "left out: {}: another run of it is under way: {}",
+            skipped.pipeline, skipped.running
+        ));
+    }
     for pipeline in &report.pipelines {
+        if let Some(failure) = &pipeline.failure {
+            print_notice(&format!("failed: {}: {}", pipeline.pipeline, failure.error));
+            if let Some(hint) = &failure.hint {
+                print_notice(&format!("  {hint}"));
+            }
+            // One failure stands for those of its parts.
+            continue;
+        }
         for failed in &pipeline.failed {
             print_notice(&format!(
                 "failed: {} {}: {}",

@@ -13,7 +13,7 @@
 //! Rejected: a lock of the file system (object stores have none), and an expiry that is judged by the store's clock (no store tells it in a
 //! way that all of them share).
 
-use crate::ops::tables::OpsTables;
+use crate::ops::edit::OpsTables;
 use jiff::{SignedDuration, Timestamp};
 use object_store::path::Path;
 use object_store::{
@@ -127,7 +127,7 @@ impl OpsTables {
                 .at("file", name.clone())
                 .because(error)
         };
-        let found = match self.warehouse.store().get(&path).await {
+        let found = match self.registry.store().get(&path).await {
             Ok(found) => found,
             Err(StoreError::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed(error)),
@@ -165,7 +165,7 @@ impl OpsTables {
             ..PutOptions::default()
         };
         let put = self
-            .warehouse
+            .registry
             .store()
             .put_opts(&path, bytes.into(), options)
             .await;
@@ -202,7 +202,7 @@ impl OpsTables {
 
     fn lease_path(&self, pipeline: &str) -> (Path, String) {
         let name = format!("{FOLDER}/{pipeline}.json");
-        (self.warehouse.below(&name), name)
+        (self.registry.below(&name), name)
     }
 }
 

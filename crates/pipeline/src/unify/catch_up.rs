@@ -100,6 +100,8 @@ async fn take(
     step: &UnifyStep,
     totals: &mut UnifyTotals,
 ) -> Result<()> {
+    let _turn = context.shared.unify.lock().await;
+    context.shared.check_lease().await?;
     let (after, to) = (step.after_load_id, step.to_load_id);
     let state = || context.engine.state();
     let Some(history) = source.provider(Some(version), Some(state()?)).await? else {
@@ -125,6 +127,7 @@ async fn take(
             feed.push(&batch, &current_versions(&batch, &changes.outdated)?)
                 .await?;
         }
+        context.shared.check_lease().await?;
         let done = feed.finish(step, &changes.superseded).await?;
         for StatementOutcome { table, .. } in &done {
             context.observer.on_event(&RunEvent::Unifying {
@@ -205,6 +208,7 @@ async fn run_on_table(
     let target = context
         .warehouse
         .unified_table(Arc::clone(&statement.table));
+    context.shared.check_lease().await?;
     let replaced = match statement.table.role {
         TableRole::Dimension => target.merge(step, rows).await,
         TableRole::Fact | TableRole::Source => {

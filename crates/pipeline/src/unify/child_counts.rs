@@ -70,6 +70,7 @@ pub(crate) async fn check_counts(
             .into_iter()
             .map(|found| warning(pipeline, child, counted, run_id, now, found))
             .collect();
+        context.shared.check_lease().await?;
         context.warehouse.ops().record_warnings(&warnings).await?;
         warned += warnings.len() as u64;
     }

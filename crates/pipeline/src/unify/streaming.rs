@@ -168,6 +168,7 @@ impl StreamingUnify {
         let Some(mut open) = self.step.take() else {
             return Ok(());
         };
+        self.context.shared.check_lease().await?;
         open.superseded.times.sort_unstable();
         open.superseded.times.dedup();
         let step = UnifyStep {

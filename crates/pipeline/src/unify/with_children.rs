@@ -166,6 +166,7 @@ async fn take(
     parameters: &StatementParameters,
     step: &UnifyStep,
 ) -> Result<StatementOutcome> {
+    let _turn = context.shared.unify.lock().await;
     let name = statement.table.name.clone();
     context.observer.on_event(&RunEvent::Unifying {
         table: name.clone(),
@@ -248,6 +249,7 @@ async fn take(
     let target = context
         .warehouse
         .unified_table(Arc::clone(&statement.table));
+    context.shared.check_lease().await?;
     let replaced = match statement.table.role {
         TableRole::Dimension => target.merge(step, rows).await,
         TableRole::Fact | TableRole::Source => {

@@ -22,7 +22,6 @@ use tillhouse_pipeline::{
     NoopObserver, Project, RunContext, SourceEntry, SyncOptions, SyncRange, sync,
 };
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
-use tokio_util::sync::CancellationToken;
 
 /// The registry with its one more line.
 const SOURCES: &[SourceEntry] = &[SourceEntry::of::<WashbayConnection>()];
@@ -85,13 +84,9 @@ async fn project(dir: &Path, url: &str) -> RunContext {
     );
     std::fs::write(dir.join(".env"), env).unwrap();
     let project = Arc::new(Project::load(dir).unwrap());
-    RunContext {
-        warehouse: Warehouse::open(&project.warehouse).await.unwrap(),
-        engine: QueryEngine::new(QueryEngineOptions::default()).unwrap(),
-        project,
-        observer: Arc::new(NoopObserver),
-        cancel: CancellationToken::new(),
-    }
+    let warehouse = Warehouse::open(&project.warehouse).await.unwrap();
+    let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+    RunContext::new(project, warehouse, engine, Arc::new(NoopObserver))
 }
 
 /// New and changed records of a sync over all of the washbay's days.
