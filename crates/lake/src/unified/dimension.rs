@@ -5,8 +5,8 @@
 //! machine whose clock was ahead, counts as one without `_as_of`.
 //!
 //! A row that says what is there already is not written for its later `_as_of` alone, as long as that is less than a day later: sales name
-//! their site each time, and sites hardly change. So `_as_of` may be a day behind, and where a key's values go to and fro within a day and come
-//! out of order, an earlier one may stay until it is named again.
+//! their site each time, and sites hardly change. So `_as_of` may be a day behind, and a rebuild may name another sale of that day as the one
+//! a row is from. Where a key's values go to and fro within a day and come out of order, an earlier one may stay until it is named again.
 
 use super::step::UnifyStep;
 use super::table::{StepStatus, UnifiedTable};
