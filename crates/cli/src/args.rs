@@ -94,6 +94,9 @@ pub(crate) struct Cli {
     /// Log more: -v what is done, -vv every request. RUST_LOG has the last word
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+    /// The time that the warehouse is told, for tests and measurements that live through years
+    #[arg(long, global = true, hide = true, value_name = "T")]
+    pub(crate) now: Option<String>,
     #[command(subcommand)]
     pub(crate) command: CliCommand,
 }
@@ -161,8 +164,10 @@ pub(crate) enum CliCommand {
     )]
     Eject(EjectArgs),
     /// Parse everything, reach every source and the warehouse; change nothing
-    #[command(after_help = "Examples:\n  tillhouse check\n  tillhouse check hecone --format json")]
-    Check(PipelineArgs),
+    #[command(
+        after_help = "Examples:\n  tillhouse check\n  tillhouse check hecone --format json\n  tillhouse check --warehouse         every log and every data file's footer; exit code 1 where something is damaged"
+    )]
+    Check(CheckArgs),
     /// Read what is new, land it, unify it, publish it
     #[command(
         after_help = "Examples:\n  tillhouse sync\n  tillhouse sync hecone --from 2026-01-01 --to 2026-02-01\n  tillhouse sync --skip-if-running      for a timer that may come again too early\n\nPipelines are read side by side; one that fails leaves the others alone (exit code 3). A sync can be interrupted at any time; the next one finishes its work."
@@ -175,9 +180,24 @@ pub(crate) enum CliCommand {
     Rebuild(RebuildArgs),
     /// Coverage of every pipeline, and what needs attention
     #[command(
-        after_help = "Examples:\n  tillhouse status\n  tillhouse status hecone --format json"
+        after_help = "Examples:\n  tillhouse status\n  tillhouse status hecone --format json\n  tillhouse status --max-age 2h       exit code 1 where the newest published run is older"
     )]
-    Status(PipelineArgs),
+    Status(StatusArgs),
+    /// Make few large data files of many small ones
+    #[command(
+        after_help = "Examples:\n  tillhouse compact --dry-run\n  tillhouse compact --format json\n\nRows stay as they are; syncs and readers may go on meanwhile. `tillhouse sync` does a share of it by itself when it is due,\nunless tillhouse.yaml says `maintenance: off`."
+    )]
+    Compact(MaintenanceArgs),
+    /// Delete files that no kept run needs
+    #[command(
+        after_help = "Examples:\n  tillhouse vacuum --dry-run\n  tillhouse vacuum --format json\n\nWhich runs are kept is said by `retention` in tillhouse.yaml: every run for 90 days, then one a day, then one a month.\nRuns that are not kept are no longer answered by --as-of. Syncs and readers may go on meanwhile."
+    )]
+    Vacuum(MaintenanceArgs),
+    /// Take a warehouse that an older version wrote to the newest format, in place
+    #[command(
+        after_help = "Examples:\n  tillhouse upgrade --dry-run\n  tillhouse upgrade\n\nMake a copy of the warehouse first, and stop syncs of older versions. An upgrade that was interrupted goes on when it is run again."
+    )]
+    Upgrade(MaintenanceArgs),
     /// HecOne-style statistics: hourly counts, rankings, growth
     #[command(
         after_help = STATS_HELP
@@ -255,6 +275,31 @@ pub(crate) struct EjectArgs {
 pub(crate) struct PipelineArgs {
     /// Pipelines by name [default: all]
     pub(crate) pipelines: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Pipelines by name [default: all]
+    pub(crate) pipelines: Vec<String>,
+    /// Instead of the configuration, read the whole warehouse: every log and every data file's footer
+    #[arg(long, conflicts_with = "pipelines")]
+    pub(crate) warehouse: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Pipelines by name [default: all]
+    pub(crate) pipelines: Vec<String>,
+    /// Exit with 1 where the newest published run, or that of a pipeline, ended longer ago: 90m, 2h, 1d
+    #[arg(long, value_name = "LENGTH")]
+    pub(crate) max_age: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MaintenanceArgs {
+    /// Say what would be done, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

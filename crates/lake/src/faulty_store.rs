@@ -47,6 +47,7 @@ pub(crate) struct FaultyStore {
     meanwhile: Mutex<Option<CommitHook>>,
     lies: Mutex<usize>,
     failures: Mutex<usize>,
+    deletes: Arc<Mutex<usize>>,
 }
 
 impl std::fmt::Debug for FaultyStore {
@@ -69,6 +70,7 @@ impl FaultyStore {
             meanwhile: Mutex::default(),
             lies: Mutex::default(),
             failures: Mutex::default(),
+            deletes: Arc::new(Mutex::new(usize::MAX)),
         })
     }
 
@@ -93,6 +95,11 @@ impl FaultyStore {
     /// The next commits fail before anything is written.
     pub(crate) fn fail(&self, times: usize) {
         *self.failures.lock().unwrap() = times;
+    }
+
+    /// So many files can be deleted from now on, and no more.
+    pub(crate) fn fail_deletes_after(&self, count: usize) {
+        *self.deletes.lock().unwrap() = count;
     }
 
     fn saw(&self, location: &Path) {
@@ -160,7 +167,21 @@ impl ObjectStore for FaultyStore {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
+        let left = Arc::clone(&self.deletes);
+        let locations = locations.map(move |location| {
+            let mut left = left.lock().unwrap();
+            if *left == 0 {
+                return Err(Error::Generic {
+                    store: "Disturbed",
+                    source: "connection reset".into(),
+                });
+            }
+            if *left != usize::MAX {
+                *left -= 1;
+            }
+            location
+        });
+        self.inner.delete_stream(locations.boxed())
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -196,6 +217,11 @@ impl TempWarehouse {
             folder: tempfile::tempdir().unwrap(),
             store: FaultyStore::new(),
         }
+    }
+
+    /// The warehouse's folder.
+    pub(crate) fn root(&self) -> std::path::PathBuf {
+        self.folder.path().join("wäre house")
     }
 
     pub(crate) async fn open(&self) -> Warehouse {

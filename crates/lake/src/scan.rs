@@ -201,6 +201,25 @@ pub(crate) async fn scan_file(
     Ok(caught(stream, failed))
 }
 
+/// Reads a file's footer, and compares it with its checksum. `Err` is the reason why it cannot be read.
+pub(crate) async fn check_footer(
+    table: &TableHandle,
+    path: &str,
+    size: u64,
+) -> std::result::Result<(), String> {
+    let path = Path::parse(path).map_err(|error| error.to_string())?;
+    let mut reader = DataFileReader {
+        store: table.store(),
+        path,
+        size,
+    };
+    let footer = AssertUnwindSafe(reader.get_metadata(None)).catch_unwind();
+    match footer.await {
+        Ok(read) => read.map(drop).map_err(|error| error.to_string()),
+        Err(_) => Err("its footer is not what a footer is".to_owned()),
+    }
+}
+
 /// Lets only the rows pass that are asked for.
 fn filter(schema: &SchemaDescriptor, only: &RowFilter) -> ParquetRowFilter {
     let picks = only.predicate.clone();

@@ -106,7 +106,7 @@ impl RunContext {
 }
 
 /// A new run id: the time, then six random hexadecimal digits, so that ids sort by time.
-pub(crate) fn new_run_id(now: Timestamp) -> String {
+pub fn new_run_id(now: Timestamp) -> String {
     let random = uuid::Uuid::new_v4().simple().to_string();
     format!(
         "{}-{}",

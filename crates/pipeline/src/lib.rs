@@ -49,9 +49,9 @@ mod yaml;
 pub use assets::TextAsset;
 pub use config::{
     ChildLink, ChildResource, ExaminedPipeline, PROJECT_FILE, Pipeline, Project,
-    ProjectExamination, ResourcePlan, SourceEntry, SyncSettings, parse_bytes,
+    ProjectExamination, ResourcePlan, RetentionSettings, SourceEntry, SyncSettings, parse_bytes,
 };
-pub use context::RunContext;
+pub use context::{RunContext, new_run_id};
 pub use labels::labels;
 pub use lease::{IfRunning, LeaseHolder, release_leases};
 pub use observer::{NoopObserver, RunEvent, RunObserver};

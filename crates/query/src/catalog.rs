@@ -35,8 +35,9 @@ pub const LATEST: &str = "latest";
 const OPS: &str = "ops";
 /// Schemas of tables that are no source's.
 const OURS: [&str; 4] = [DEFAULT_SCHEMA, OPS, "statistics", LATEST];
-const OPS_TABLES: [&str; 6] = [
+const OPS_TABLES: [&str; 7] = [
     "drift",
+    "maintenance",
     "reconciliations",
     "rejects",
     "runs",

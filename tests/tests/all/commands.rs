@@ -683,7 +683,7 @@ async fn a_warehouse_of_an_older_format_is_refused_and_left_alone() {
         assert_refused(
             &ran,
             2,
-            &["has format 1", "works with 2", "to a new folder"],
+            &["has format 1", "works with 2", "`tillhouse upgrade`"],
         );
     }
     assert_eq!(contents(&project.warehouse()), before);

@@ -30,6 +30,7 @@ mod hecone;
 mod hostile_names;
 mod journey;
 mod lost_commits;
+mod maintenance;
 mod pace;
 mod partial_failures;
 mod power_loss;

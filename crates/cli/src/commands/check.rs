@@ -2,7 +2,8 @@
 //!
 //! Invariant: `check` tries everything and reports all it finds, not only the first.
 
-use crate::args::{Cli, DataFormat, PipelineArgs};
+use crate::args::{CheckArgs, Cli, DataFormat, StatusArgs};
+use crate::commands::maintenance::check_age;
 use crate::commands::{context, find_project, start_dir};
 use crate::failure::report;
 use crate::output::instant::instant;
@@ -15,6 +16,7 @@ use std::collections::HashSet;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_model::time::parse_duration;
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{
     ExaminedPipeline, NoopObserver, Project, ProjectExamination, check_all_tables, check_starts,
@@ -32,11 +34,7 @@ struct CheckResult {
     hint: Option<String>,
 }
 
-pub(crate) async fn run(
-    cli: &Cli,
-    arguments: &PipelineArgs,
-    format: DataFormat,
-) -> Result<ExitCode> {
+pub(crate) async fn run(cli: &Cli, arguments: &CheckArgs, format: DataFormat) -> Result<ExitCode> {
     let ProjectExamination {
         environment,
         remarks,
@@ -242,9 +240,14 @@ impl WorstFailure {
 
 pub(crate) async fn status(
     cli: &Cli,
-    arguments: &PipelineArgs,
+    arguments: &StatusArgs,
     format: DataFormat,
 ) -> Result<ExitCode> {
+    let max_age = arguments
+        .max_age
+        .as_deref()
+        .map(parse_duration)
+        .transpose()?;
     let project = find_project(cli)?;
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
     let context = context(project, Arc::new(NoopObserver)).await?;
@@ -333,5 +336,12 @@ pub(crate) async fn status(
     }
     // Last, so that how far it has been read is seen all the same.
     check_tables(&context.warehouse).await?;
+    if let Some(max_age) = max_age {
+        let names: Vec<String> = pipelines
+            .into_iter()
+            .map(|pipeline| pipeline.name)
+            .collect();
+        check_age(&context.warehouse, &names, max_age).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@
 mod check;
 #[cfg(feature = "sandbox")]
 mod demo;
+mod maintenance;
 mod project;
 pub(crate) mod query;
 mod reconcile;
@@ -18,9 +19,10 @@ mod sync;
 use crate::args::{Cli, CliCommand};
 use crate::watchdog::guarded;
 use clap::CommandFactory;
+use jiff::Timestamp;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{NoopObserver, Project, RunContext, RunObserver};
@@ -28,8 +30,29 @@ use tillhouse_query::{QueryEngine, QueryEngineOptions};
 
 use tokio_util::sync::CancellationToken;
 
+/// The time that was handed in, where one was.
+static HANDED_IN: OnceLock<Timestamp> = OnceLock::new();
+
+/// The time by the clock of this machine, or the one that was handed in.
+fn now() -> Timestamp {
+    HANDED_IN.get().copied().unwrap_or_else(Timestamp::now)
+}
+
+/// Opens the project's warehouse, with the clock of this process.
+async fn open_warehouse(project: &Project) -> Result<Warehouse> {
+    let warehouse = Warehouse::open(&project.warehouse).await?;
+    Ok(match HANDED_IN.get() {
+        None => warehouse,
+        Some(time) => warehouse.with_clock(Arc::new(|| *time)),
+    })
+}
+
 /// Runs the command that was asked for.
 pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
+    if let Some(text) = &cli.now {
+        let time = tillhouse_model::time::parse_instant(text, &jiff::tz::TimeZone::UTC)?;
+        HANDED_IN.get_or_init(|| time);
+    }
     let format = cli.data_format();
     if let CliCommand::Stats(arguments) = &cli.command {
         return stats::run(cli, arguments, format).await;
@@ -41,10 +64,16 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
     match &cli.command {
         CliCommand::Init(arguments) => project::init(cli, arguments),
         CliCommand::Eject(arguments) => project::eject(cli, arguments),
+        CliCommand::Check(arguments) if arguments.warehouse => {
+            until_stopped(maintenance::check_warehouse(cli, format)).await
+        }
         CliCommand::Check(arguments) => until_stopped(check::run(cli, arguments, format)).await,
         CliCommand::Sync(arguments) => sync::run(cli, arguments, format).await,
         CliCommand::Rebuild(arguments) => sync::rebuild(cli, arguments, format).await,
         CliCommand::Status(arguments) => check::status(cli, arguments, format).await,
+        CliCommand::Compact(arguments) => maintenance::compact(cli, arguments, format).await,
+        CliCommand::Vacuum(arguments) => maintenance::vacuum(cli, arguments, format).await,
+        CliCommand::Upgrade(arguments) => maintenance::upgrade(cli, arguments, format).await,
         CliCommand::Stats(arguments) => stats::run(cli, arguments, Some(format)).await,
         CliCommand::Report(arguments) => report::run(cli, arguments, format).await,
         CliCommand::Restated(arguments) => restated::run(cli, arguments, format).await,
@@ -82,7 +111,7 @@ fn find_project(cli: &Cli) -> Result<Arc<Project>> {
 
 /// Everything a run needs, from a project.
 async fn context(project: Arc<Project>, observer: Arc<dyn RunObserver>) -> Result<RunContext> {
-    let warehouse = Warehouse::open(&project.warehouse).await?;
+    let warehouse = open_warehouse(&project).await?;
     let engine = engine(&project)?;
     Ok(RunContext::new(project, warehouse, engine, observer))
 }

@@ -4,13 +4,12 @@
 //! passed over in silence.
 
 use crate::args::{Cli, DataFormat, IfRunningArgs, RebuildArgs, SyncArgs};
-use crate::commands::{context, find_project, stop_on_ctrl_c};
+use crate::commands::{context, find_project, maintenance, now, stop_on_ctrl_c};
 use crate::failure::PARTIAL;
 use crate::output::{TextTable, print, print_json, print_notice, print_text};
 use crate::progress::ProgressObserver;
 use crate::registry::SOURCES;
 use indicatif::HumanCount;
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -31,7 +30,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> 
     if let (Some(from), Some(to)) = (range.from, range.to) {
         Window::new(from, to)?;
     }
-    let now = Timestamp::now();
+    let now = now();
     // The run reads up to its own start, which is a moment later; a question about the future is refused before anything is opened.
     range.until(now)?;
     if let Some(asked) = asked_to.filter(|to| *to > now) {
@@ -55,10 +54,13 @@ pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> 
     .await;
     progress.finish();
     let code = print_report(&outcome?, format)?;
-    Ok(match arguments.partial_ok {
-        true => ExitCode::SUCCESS,
-        false => code,
-    })
+    maintenance::share(&context.project, &context.warehouse).await;
+    Ok(
+        match arguments.partial_ok && code == ExitCode::from(PARTIAL) {
+            true => ExitCode::SUCCESS,
+            false => code,
+        },
+    )
 }
 
 fn if_running(arguments: &IfRunningArgs) -> IfRunning {

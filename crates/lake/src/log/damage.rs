@@ -18,13 +18,13 @@ const NAMED: usize = 5;
 
 /// The files of a log that count, by version.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct LogFiles {
-    commits: BTreeSet<u64>,
-    checkpoints: BTreeSet<u64>,
+pub(crate) struct LogFiles {
+    pub(crate) commits: BTreeSet<u64>,
+    pub(crate) checkpoints: BTreeSet<u64>,
 }
 
 impl LogFiles {
-    fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+    pub(crate) fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut files = Self::default();
         for name in names {
             let Some((version, rest)) = name.split_once('.') else {

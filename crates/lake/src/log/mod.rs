@@ -4,7 +4,7 @@
 
 pub(crate) mod commit;
 pub(crate) mod create;
-mod damage;
+pub(crate) mod damage;
 pub(crate) mod data_file;
 pub(crate) mod figures;
 pub(crate) mod file_statistics;

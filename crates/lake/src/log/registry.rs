@@ -148,6 +148,12 @@ impl TableRegistry {
         Ok(table)
     }
 
+    /// The tables that this process has asked for something.
+    pub(crate) fn known_tables(&self) -> Vec<Arc<TableHandle>> {
+        let tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        tables.values().cloned().collect()
+    }
+
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
     }

@@ -487,15 +487,22 @@ impl TableHandle {
         if version == 0 || !version.is_multiple_of(10) {
             return;
         }
-        let told = |error: &dyn std::fmt::Display| tracing::warn!(table = %self.path, version, %error, "no checkpoint written");
-        match self.at_version_by_library(version).await {
-            Ok(table) => {
-                if let Err(error) = deltalake::checkpoints::create_checkpoint(&table, None).await {
-                    told(&error);
-                }
-            }
-            Err(error) => told(&error),
+        if let Err(error) = self.checkpoint(version).await {
+            tracing::warn!(table = %self.path, version, %error, "no checkpoint written");
         }
+    }
+
+    /// Writes a checkpoint of a version.
+    pub(crate) async fn checkpoint(&self, version: u64) -> Result<()> {
+        let table = self.at_version_by_library(version).await?;
+        deltalake::checkpoints::create_checkpoint(&table, None)
+            .await
+            .map_err(|error| self.storage_error("a checkpoint cannot be written", error))
+    }
+
+    /// The newest version this process knows of, without asking the store; `None` where it has read nothing, or is reading.
+    pub(crate) fn known(&self) -> Option<Snapshot> {
+        self.newest.try_lock().ok()?.clone()
     }
 
     /// Keys of the table's files, as far as this process knows them.

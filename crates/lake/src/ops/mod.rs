@@ -6,6 +6,7 @@ pub(crate) mod bookkeeping;
 pub(crate) mod coverage;
 pub(crate) mod edit;
 pub(crate) mod lease;
+pub(crate) mod maintenance;
 pub(crate) mod published_note;
 pub(crate) mod reconciliation;
 mod rejects;

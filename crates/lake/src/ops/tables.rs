@@ -8,6 +8,7 @@ use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::schema_evolution;
 use crate::log::snapshot::Snapshot;
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
+use crate::ops::maintenance::MaintenanceRow;
 use crate::ops::published_note::{self, LostRun, PublishedNote, RunPlace};
 use crate::ops::reconciliation::ReconciliationRow;
 use crate::ops::row_codec::{BookkeepingRow, LedgerRow, NumberedRun, UnknownField};
@@ -28,7 +29,7 @@ pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 const NOTED_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 impl OpsTables {
-    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`), whether it has rows or not. `None`
+    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`, `maintenance`), whether it has rows or not. `None`
     /// for any other name.
     pub fn schema(table: &str) -> Option<SchemaRef> {
         fn of<R: BookkeepingRow>(path: &str) -> Option<SchemaRef> {
@@ -41,6 +42,7 @@ impl OpsTables {
             .or_else(|| of::<WarningRow>(&path))
             .or_else(|| of::<UnknownField>(&path))
             .or_else(|| of::<ReconciliationRow>(&path))
+            .or_else(|| of::<MaintenanceRow>(&path))
     }
 
     /// The time by the warehouse's clock.
@@ -313,7 +315,11 @@ impl OpsTables {
             (note, at) => {
                 let runs = self.runs().await?;
                 let lost = published_note::lost(note.as_ref().map(|note| &note.run), &runs, at);
-                (runs.into_iter().find(fits), lost)
+                let run = runs.iter().find(|run| fits(run)).cloned();
+                if let Some(run) = &run {
+                    self.check_kept(at, run, &runs).await?;
+                }
+                (run, lost)
             }
         };
         let Some(run) = run else {

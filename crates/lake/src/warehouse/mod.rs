@@ -49,7 +49,7 @@ const RESERVED: [&str; 3] = ["unified", "statistics", "ops"];
 /// One warehouse. A cheap handle.
 #[derive(Clone)]
 pub struct Warehouse {
-    registry: Arc<TableRegistry>,
+    pub(crate) registry: Arc<TableRegistry>,
     /// True once it was said that the newest run lies in the future.
     warned: Arc<AtomicBool>,
     note: NoteCache,
@@ -80,8 +80,11 @@ pub struct OpenTable {
 
 /// Content of the format file.
 #[derive(Serialize, Deserialize)]
-struct WarehouseFormat {
-    format_version: u32,
+pub(crate) struct WarehouseFormat {
+    pub(crate) format_version: u32,
+    /// The format it had, while an upgrade is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upgrading_from: Option<u32>,
 }
 
 impl Warehouse {
@@ -102,6 +105,20 @@ impl Warehouse {
 
     /// Opens a warehouse on a store that is rooted where the URL's path begins; for tests that watch or disturb the store.
     pub async fn open_on(store: Arc<dyn ObjectStore>, url: url::Url) -> Result<Self> {
+        let warehouse = Self::unchecked_on(store, url)?;
+        if !warehouse.has_format().await? {
+            warehouse.refuse_foreign().await?;
+        }
+        Ok(warehouse)
+    }
+
+    /// Opens a warehouse whatever its format; for upgrades, which read [`Warehouse::format`] first.
+    pub(crate) fn open_any_format(location: &WarehouseLocation) -> Result<Self> {
+        let (store, url) = storage(location, None)?;
+        Self::unchecked_on(store, url)
+    }
+
+    fn unchecked_on(store: Arc<dyn ObjectStore>, url: url::Url) -> Result<Self> {
         let prefix = Path::from_url_path(url.path())
             .or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
         let meter = RequestMeter::default();
@@ -109,11 +126,7 @@ impl Warehouse {
         let store = Arc::new(LogGuard::new(counted));
         let clock: WarehouseClock = Arc::new(Timestamp::now);
         let registry = Arc::new(TableRegistry::new(url, store, prefix, clock));
-        let warehouse = Self::of(registry, meter);
-        if !warehouse.has_format().await? {
-            warehouse.refuse_foreign().await?;
-        }
-        Ok(warehouse)
+        Ok(Self::of(registry, meter))
     }
 
     /// The warehouse of these tables.
@@ -158,6 +171,7 @@ impl Warehouse {
         self.refuse_foreign().await?;
         let format = serde_json::to_vec(&WarehouseFormat {
             format_version: FORMAT_VERSION,
+            upgrading_from: None,
         })
         .or_error(
             ErrorKind::Internal,
@@ -183,6 +197,44 @@ impl Warehouse {
     /// True if the place is a warehouse of this version's format. Errors where it is one of
     /// another.
     async fn has_format(&self) -> Result<bool> {
+        match self.format().await? {
+            Some(format)
+                if format.upgrading_from.is_none() && format.format_version == FORMAT_VERSION =>
+            {
+                Ok(true)
+            }
+            Some(format) => Err(self.wrong_format(&format)),
+            None => Ok(false),
+        }
+    }
+
+    /// Says that the warehouse has this version's format, or that an upgrade from another is under way.
+    pub(crate) async fn write_format(&self, upgrading_from: Option<u32>) -> Result<()> {
+        let format = WarehouseFormat {
+            format_version: FORMAT_VERSION,
+            upgrading_from,
+        };
+        let format = serde_json::to_vec(&format).or_error(
+            ErrorKind::Internal,
+            "the warehouse's format cannot be written",
+        )?;
+        let (store, file) = (self.registry.store(), self.registry.below(FORMAT_FILE));
+        store
+            .put(&file, format.into())
+            .await
+            .map(drop)
+            .map_err(|error| {
+                Error::new(
+                    ErrorKind::Storage,
+                    "the warehouse's format cannot be written",
+                )
+                .at("file", FORMAT_FILE)
+                .because(error)
+            })
+    }
+
+    /// What the warehouse says of its format; `None` where there is no warehouse.
+    pub(crate) async fn format(&self) -> Result<Option<WarehouseFormat>> {
         let file = self.registry.below(FORMAT_FILE);
         let failed = |e: object_store::Error| {
             Error::new(ErrorKind::Storage, "the warehouse cannot be read")
@@ -204,30 +256,35 @@ impl Warehouse {
                          {{\"format_version\":{FORMAT_VERSION}}}. Bring it back from a backup, or write it anew."
                     ))
                 })?;
-                self.judge(&format).map(|()| true)
+                Ok(Some(format))
             }
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
 
-    fn judge(&self, format: &WarehouseFormat) -> Result<()> {
+    /// Why this version of the program does not work with a warehouse of that format.
+    pub(crate) fn wrong_format(&self, format: &WarehouseFormat) -> Error {
         let found = format.format_version;
-        if found == FORMAT_VERSION {
-            return Ok(());
+        if let Some(from) = format.upgrading_from.filter(|_| found == FORMAT_VERSION) {
+            return Error::config(format!(
+                "an upgrade of the warehouse from format {from} to {found} is under way, or was interrupted"
+            ))
+            .at("warehouse", self.url().as_str())
+            .hint("Run `tillhouse upgrade`: it goes on where it was.");
         }
         let error = Error::config(format!(
             "the warehouse has format {found}, this version of tillhouse works with {FORMAT_VERSION}"
         ))
         .at("warehouse", self.url().as_str());
-        Err(if found > FORMAT_VERSION {
+        if found > FORMAT_VERSION {
             error.hint("A newer tillhouse wrote it: use that one, or a newer one.")
         } else {
             error.hint(
-                "An older tillhouse wrote it. Set `warehouse.url` to a new folder and run `tillhouse sync`, which reads everything \
-                 again from `sync.start`; what the provider no longer has stays in the old folder, for the older tillhouse.",
+                "An older tillhouse wrote it. Make a copy of it, stop the syncs of the older version, and run `tillhouse upgrade`: it takes the \
+                 warehouse to the newest format, in place.",
             )
-        })
+        }
     }
 
     fn not_created(&self, error: object_store::Error) -> Error {

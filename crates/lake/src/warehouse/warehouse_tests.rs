@@ -124,7 +124,7 @@ async fn other_folders_formats_and_storages_are_refused() {
         .prepare()
         .await
         .unwrap();
-    for (version, hint) in [(3, "newer"), (1, "to a new folder")] {
+    for (version, hint) in [(3, "newer"), (1, "tillhouse upgrade")] {
         std::fs::write(
             folder.path().join(FORMAT_FILE),
             format!("{{\"format_version\":{version}}}"),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   project.rs          tillhouse.yaml                      -> Project
+//!   retention.rs        its `retention` and `maintenance`
 //!   project_folder.rs   pipelines/NAME/pipeline.yaml, and the contracts, labels and SQL beside it -> Pipeline
 //!   source_entry.rs     its `connection`                    -> Source
 //!   shared_connections.rs  connections that several pipelines name
@@ -14,6 +15,7 @@ mod children;
 mod pipeline;
 mod project;
 mod project_folder;
+mod retention;
 mod shared_connections;
 mod source_entry;
 
@@ -21,4 +23,5 @@ pub use crate::sync_keys::SyncSettings;
 pub use children::{ChildLink, ChildResource};
 pub use pipeline::{Pipeline, ResourcePlan};
 pub use project::{ExaminedPipeline, PROJECT_FILE, Project, ProjectExamination, parse_bytes};
+pub use retention::RetentionSettings;
 pub use source_entry::SourceEntry;

@@ -3,6 +3,7 @@
 //! Invariant: what is wrong with one pipeline keeps nobody from hearing what is wrong with the others.
 
 use super::project_folder::ProjectFolder;
+use super::retention::{self, RetentionSection, RetentionSettings};
 use super::shared_connections::SharedConnections;
 use super::{Pipeline, SourceEntry};
 use crate::environment::{self, Environment};
@@ -28,6 +29,10 @@ pub struct Project {
     pub memory_limit: u64,
     /// The key for pseudonyms.
     pub privacy_key: PseudonymKey,
+    /// What is kept of the past.
+    pub retention: RetentionSettings,
+    /// True if a sync does a share of the warehouse's maintenance by itself.
+    pub maintenance: bool,
     environment: Environment,
 }
 
@@ -45,6 +50,10 @@ struct ProjectFile {
     #[serde(default)]
     memory_limit: Option<Spanned<String>>,
     privacy_key: Secret,
+    #[serde(default)]
+    retention: RetentionSection,
+    #[serde(default)]
+    maintenance: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +156,8 @@ impl Project {
             warehouse,
             memory_limit,
             privacy_key,
+            retention,
+            maintenance,
         }) = value
         else {
             return problems.or(None);
@@ -175,6 +186,14 @@ impl Project {
                 PseudonymKey::parse(&privacy_key).map_err(|error| file.annotate_error(error)),
             ),
         };
+        let (retention, faults) = retention.settings(file);
+        problems
+            .0
+            .extend(faults.into_iter().map(|error| file.annotate_error(error)));
+        let maintenance = problems.keep(
+            retention::maintenance(file, maintenance.as_ref())
+                .map_err(|error| file.annotate_error(error)),
+        );
         let url = match warehouse.url.value.trim() {
             _ if is_made_up("warehouse.url") => None,
             "" => problems.keep(Err(error_at(
@@ -201,13 +220,18 @@ impl Project {
                     .map_err(|error| file.annotate_error(error)),
             );
         }
-        let settled = memory_limit.zip(privacy_key).zip(warehouse);
-        let ((memory_limit, privacy_key), warehouse) = problems.or(settled)?;
+        let settled = memory_limit
+            .zip(privacy_key)
+            .zip(warehouse)
+            .zip(maintenance);
+        let (((memory_limit, privacy_key), warehouse), maintenance) = problems.or(settled)?;
         Ok(Self {
             dir: dir.to_owned(),
             warehouse,
             memory_limit,
             privacy_key,
+            retention,
+            maintenance,
             environment,
         })
     }

@@ -1,0 +1,184 @@
+//! Inspection of a whole warehouse: every log, and the footer of every data file that a kept run needs.
+//!
+//! Invariant: changes nothing, and stops at nothing: what cannot be read is a finding.
+
+use crate::log::damage::LogFiles;
+use crate::log::remedy::{remedy, replace_file};
+use crate::log::table::TableHandle;
+use crate::maintenance::file_lifetimes::files_of_versions;
+use crate::scan;
+use crate::store::durable::LOG_FOLDER;
+use crate::warehouse::Warehouse;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tillhouse_model::{Error, Result};
+
+/// Footers read at once.
+const AT_ONCE: usize = 16;
+
+/// Something that is damaged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Damage {
+    /// The table's path below the warehouse.
+    pub table: String,
+    /// The data file below the table; `None` where it is the log.
+    pub file: Option<String>,
+    /// The damage, in a sentence.
+    pub what: String,
+    /// True if `tillhouse rebuild` or `tillhouse sync` makes the table again from what the warehouse still has.
+    pub can_be_rebuilt: bool,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Findings of an inspection.
+#[derive(Debug, Default, Serialize)]
+pub struct Inspection {
+    /// Tables that were looked at.
+    pub tables: u64,
+    /// Data files whose footers were read.
+    pub files: u64,
+    /// Their size.
+    pub bytes: u64,
+    /// Everything that is damaged, by table.
+    pub damaged: Vec<Damage>,
+}
+
+impl Warehouse {
+    /// Reads every log, and the footer of every data file of the newest versions and of those that kept runs name. `watch` is told each table.
+    ///
+    /// Errors where the tables or the runs cannot be listed at all.
+    pub async fn inspect(&self, watch: &(dyn Fn(&str) + Send + Sync)) -> Result<Inspection> {
+        let mut inspection = Inspection::default();
+        let mut named: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        // Where the runs cannot be read, their table is a finding of its own, and the newest versions are looked at.
+        if let (Ok(runs), Ok(mark)) = (self.ops().runs().await, self.ops().retention_mark().await) {
+            for run in runs.iter().filter(|run| run.published && mark.keeps(run)) {
+                for (path, version) in &run.tables {
+                    named.entry(path.clone()).or_default().insert(*version);
+                }
+            }
+        }
+        let there = self.tables().await?;
+        let mut paths: BTreeSet<String> = named.keys().cloned().collect();
+        paths.extend(
+            there
+                .into_iter()
+                .map(|(schema, name)| format!("{schema}/{name}")),
+        );
+        for path in paths {
+            watch(&path);
+            inspection.tables += 1;
+            let versions = named.remove(&path).unwrap_or_default();
+            let table = self.table(&path)?;
+            if let Err(error) = inspection.look_at(&table, versions).await {
+                inspection.damaged.push(of_log(&path, &error));
+            }
+        }
+        inspection.damaged.sort();
+        Ok(inspection)
+    }
+}
+
+impl Inspection {
+    async fn look_at(&mut self, table: &TableHandle, mut versions: BTreeSet<u64>) -> Result<()> {
+        let listed = |error| table.storage_error("a table cannot be listed", error);
+        let (mut sizes, mut commits) = (HashMap::new(), BTreeSet::new());
+        let store = table.store();
+        let mut found = store.list(None);
+        while let Some(file) = found.try_next().await.map_err(listed)? {
+            let in_log = file
+                .location
+                .parts()
+                .next()
+                .is_some_and(|part| part.as_ref() == LOG_FOLDER);
+            match in_log {
+                true => {
+                    let name = file.location.filename().unwrap_or_default();
+                    commits.extend(LogFiles::of(std::iter::once(name)).commits);
+                }
+                false => drop(sizes.insert(file.location, file.size)),
+            }
+        }
+        let Some(latest) = table.latest().await? else {
+            let newest = versions.last().copied().unwrap_or_default();
+            // Says that it is gone.
+            return table.at(newest).await.map(drop);
+        };
+        if let Some(lost) = versions.split_off(&(latest.version + 1)).last() {
+            self.damaged.push(of_log(
+                table.path(),
+                &lost_version(table, *lost, latest.version),
+            ));
+        }
+        versions.insert(latest.version);
+        let needed = match files_of_versions(table, &commits, &versions, &latest).await {
+            Ok(needed) => needed,
+            Err(error) => {
+                self.damaged.push(of_log(table.path(), &error));
+                latest
+                    .files
+                    .iter()
+                    .map(|file| (file.path.clone(), file.size))
+                    .collect()
+            }
+        };
+        let mut needed: Vec<(String, u64)> = needed.into_iter().collect();
+        needed.sort();
+        let read = stream::iter(needed).map(|(path, size)| {
+            let there = Path::parse(&path)
+                .ok()
+                .and_then(|path| sizes.get(&path))
+                .copied();
+            async move {
+                let what = match there {
+                    None => Some("is missing".to_owned()),
+                    Some(there) if there != size => {
+                        Some(format!("has {there} bytes instead of {size}"))
+                    }
+                    Some(_) => scan::check_footer(table, &path, size).await.err(),
+                };
+                (path, size, what)
+            }
+        });
+        for (path, size, what) in read.buffered(AT_ONCE).collect::<Vec<_>>().await {
+            self.files += 1;
+            self.bytes += size;
+            self.damaged.extend(what.map(|what| Damage {
+                table: table.path().to_owned(),
+                file: Some(path),
+                what,
+                can_be_rebuilt: can_be_rebuilt(table.path()),
+                hint: replace_file(table.path()),
+            }));
+        }
+        Ok(())
+    }
+}
+
+fn lost_version(table: &TableHandle, named: u64, newest: u64) -> Error {
+    Error::new(
+        tillhouse_model::ErrorKind::Storage,
+        format!("a run names version {named}, and the newest is {newest}"),
+    )
+    .hint(remedy(table.path()))
+}
+
+fn of_log(path: &str, error: &Error) -> Damage {
+    Damage {
+        table: path.to_owned(),
+        file: None,
+        what: error.to_string(),
+        can_be_rebuilt: can_be_rebuilt(path),
+        hint: error
+            .hint_text()
+            .map_or_else(|| remedy(path), str::to_owned),
+    }
+}
+
+/// True for tables that are made from others.
+fn can_be_rebuilt(path: &str) -> bool {
+    matches!(path.split_once('/'), Some(("unified" | "statistics", _)))
+}

@@ -1,0 +1,296 @@
+//! Upgrades of warehouses that an older version of the program wrote.
+//!
+//! Invariant: whatever interrupts it, the warehouse's format says that an upgrade is under way until all tables are done, and nobody but an upgrade
+//! works with it meanwhile. A table's own columns say whether it is done; its rows and watermarks stay as they are.
+//!
+//! ```text
+//!   1 to 2   `_land` is `_load_id`: every data file that has the column is written anew, one commit a table
+//! ```
+//!
+//! Rejected: to rename the column in the table's description alone. That takes column mapping, which not every Delta reader reads.
+
+use crate::file::writer::PartitionWriter;
+use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
+use crate::log::data_file::DataFile;
+use crate::log::figures::TableFigures;
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
+use crate::maintenance::layout::{STATS_COLUMNS, layout_with};
+use crate::ops::maintenance::{MaintenanceRow, UPGRADE};
+use crate::scan;
+use crate::warehouse::{FORMAT_VERSION, Warehouse, WarehouseLocation};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use deltalake::kernel::{Action, Add, MetadataExt};
+use deltalake::protocol::{DeltaOperation, SaveMode};
+use futures::StreamExt;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tillhouse_model::table::{LOAD_ID, PIPELINE};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// The oldest format that can be upgraded.
+const OLDEST: u32 = 1;
+/// Name of the package column in format 1.
+const FORMAT_1_LOAD_ID: &str = "_land";
+
+/// A table that was upgraded, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableUpgrade {
+    /// The table's path below the warehouse.
+    pub table: String,
+    /// Data files of its newest version before.
+    pub files_before: u64,
+    /// Data files after; unknown in a dry run.
+    pub files_after: Option<u64>,
+    /// Size of the files before.
+    pub bytes_before: u64,
+    /// Size of the files after; unknown in a dry run.
+    pub bytes_after: Option<u64>,
+}
+
+/// Outcome of an upgrade.
+#[derive(Debug, Serialize)]
+pub struct UpgradeSummary {
+    /// Format the warehouse had.
+    pub from: u32,
+    /// Format it has, or would have.
+    pub to: u32,
+    /// Tables that were written anew. Those that an interrupted upgrade had done before are not among them.
+    pub tables: Vec<TableUpgrade>,
+    /// The run that names the new versions; `None` where there was none to follow, or nothing to do.
+    pub run: Option<String>,
+}
+
+/// Takes a warehouse to the newest format, in place. An interrupted upgrade goes on where it was.
+///
+/// Errors with [`ErrorKind::Config`] where there is no warehouse, or a newer one than this version of the program knows.
+pub async fn upgrade(
+    location: &WarehouseLocation,
+    dry_run: bool,
+    run_id: &str,
+    watch: &(dyn Fn(&str) + Send + Sync),
+) -> Result<UpgradeSummary> {
+    let warehouse = Warehouse::open_any_format(location)?;
+    let Some(found) = warehouse.format().await? else {
+        return Err(Error::config("there is no warehouse to upgrade")
+            .at("warehouse", warehouse.url().as_str())
+            .hint("`tillhouse sync` makes one, of the newest format."));
+    };
+    let from = found.upgrading_from.unwrap_or(found.format_version);
+    if found.format_version > FORMAT_VERSION || from < OLDEST {
+        return Err(warehouse.wrong_format(&found));
+    }
+    let mut summary = UpgradeSummary {
+        from,
+        to: FORMAT_VERSION,
+        tables: Vec::new(),
+        run: None,
+    };
+    if from == FORMAT_VERSION {
+        return Ok(summary);
+    }
+    if !dry_run {
+        warehouse.write_format(Some(from)).await?;
+    }
+    for (schema, name) in warehouse.tables().await? {
+        let path = format!("{schema}/{name}");
+        watch(&path);
+        let table = warehouse.table(&path)?;
+        summary
+            .tables
+            .extend(upgrade_table(&table, dry_run, run_id).await?);
+    }
+    if dry_run {
+        return Ok(summary);
+    }
+    let now = warehouse.now();
+    let rows = summary.tables.iter().map(|done| MaintenanceRow {
+        run_id: run_id.to_owned(),
+        at: now,
+        action: UPGRADE.to_owned(),
+        table: Some(done.table.clone()),
+        files_before: done.files_before,
+        files_after: done.files_after.unwrap_or(0),
+        bytes_before: done.bytes_before,
+        bytes_after: done.bytes_after.unwrap_or(0),
+        log_files: 0,
+        mark: None,
+    });
+    warehouse.ops().note_maintenance(rows.collect()).await?;
+    summary.run = warehouse.publish_upgraded(run_id).await?;
+    warehouse.write_format(None).await?;
+    Ok(summary)
+}
+
+impl Warehouse {
+    /// Publishes the tables of the newest run as they are now; its id.
+    async fn publish_upgraded(&self, run_id: &str) -> Result<Option<String>> {
+        let (newest, lost) = self.ops().newest_published().await?;
+        if let Some(lost) = lost {
+            return Err(lost.error());
+        }
+        let Some(mut run) = newest else {
+            return Ok(None);
+        };
+        let (mut tables, mut figures) = (BTreeMap::new(), BTreeMap::new());
+        for path in run.tables.keys() {
+            // Roll-ups were counted from the versions before; the next sync brings them up to date.
+            if path.starts_with("statistics/") {
+                continue;
+            }
+            let Some(latest) = self.table(path)?.latest().await? else {
+                return Err(
+                    Error::new(ErrorKind::Storage, "a table of the warehouse is gone")
+                        .at("table", path),
+                );
+            };
+            tables.insert(path.clone(), latest.version);
+            figures.insert(path.clone(), TableFigures::of(&latest));
+        }
+        run.started_at = self.now();
+        run.finished_at = self.now();
+        run.run_id = run_id.to_owned();
+        run.command = UPGRADE.to_owned();
+        // It read nothing of any pipeline.
+        run.pipelines = Vec::new();
+        run.counts = BTreeMap::new();
+        (run.tables, run.figures) = (tables, figures);
+        self.ops().publish(&run).await?;
+        Ok(Some(run.run_id))
+    }
+}
+
+/// Upgrades one table; `None` where there is nothing to do.
+async fn upgrade_table(
+    table: &Arc<TableHandle>,
+    dry_run: bool,
+    run_id: &str,
+) -> Result<Option<TableUpgrade>> {
+    for _ in 0..ROUNDS {
+        let Some(snapshot) = table.latest().await? else {
+            return Ok(None);
+        };
+        let before = snapshot.schema();
+        if before.index_of(FORMAT_1_LOAD_ID).is_err() {
+            return Ok(None);
+        }
+        let size = TableFigures::of(&snapshot);
+        let mut done = TableUpgrade {
+            table: table.path().to_owned(),
+            files_before: size.files,
+            files_after: None,
+            bytes_before: size.bytes,
+            bytes_after: None,
+        };
+        if dry_run {
+            return Ok(Some(done));
+        }
+        let after = renamed(&before);
+        let adds = rewrite(table, &snapshot, (&before, &after)).await?;
+        let bytes = adds.iter().map(|add| u64::try_from(add.size).unwrap_or(0));
+        (done.files_after, done.bytes_after) = (Some(adds.len() as u64), Some(bytes.sum()));
+        let written: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+        let change = change(table, &snapshot, &after, adds, run_id)?;
+        match commit::commit(table, &snapshot, &change).await? {
+            CommitOutcome::Committed(version) => {
+                table.checkpoint_if_due(version).await;
+                return Ok(Some(done));
+            }
+            CommitOutcome::Lost => commit::discard(table, written).await,
+        }
+    }
+    Err(commit::too_many_conflicts(table))
+}
+
+/// Writes the rows of all files anew, those of a partition together and in their order.
+async fn rewrite(
+    table: &Arc<TableHandle>,
+    snapshot: &Snapshot,
+    (before, after): (&SchemaRef, &SchemaRef),
+) -> Result<Vec<Add>> {
+    let layout = layout_with(snapshot, after.clone(), new_name)?;
+    let mut partitions: BTreeMap<&BTreeMap<String, Option<String>>, Vec<&DataFile>> =
+        BTreeMap::new();
+    for file in snapshot.files.iter() {
+        partitions.entry(&file.partition).or_default().push(file);
+    }
+    let mut adds = Vec::new();
+    for (partition, mut files) in partitions {
+        if partition.contains_key(PIPELINE) {
+            files.sort_by_key(|file| (file.times, &file.path));
+        }
+        let columns = layout.definition.partition_by.iter();
+        let values =
+            columns.map(|column| (column.clone(), partition.get(column).cloned().flatten()));
+        let mut writer = PartitionWriter::new(table, layout.clone(), values.collect());
+        for file in files {
+            let mut rows = scan::rows(table, file, before.clone()).await?;
+            while let Some(batch) = rows.next().await {
+                let batch = RecordBatch::try_new(after.clone(), batch?.columns().to_vec())
+                    .and_then(|batch| batch.project(&layout.projection))
+                    .or_error(ErrorKind::Internal, "a column cannot be renamed")?;
+                writer.write(move |encoder| encoder.write(&batch)).await?;
+            }
+        }
+        adds.extend(writer.finish().await?);
+    }
+    Ok(adds)
+}
+
+/// The commit of a table's upgrade: another description, all files out, all files in.
+fn change<'a>(
+    table: &TableHandle,
+    snapshot: &Snapshot,
+    after: &SchemaRef,
+    adds: Vec<Add>,
+    run_id: &'a str,
+) -> Result<CommitRequest<'a>> {
+    let failed = |e| table.storage_error("the table's description cannot be written", e);
+    let before = &snapshot.description.metadata;
+    let with_statistics: Vec<String> = before
+        .configuration()
+        .get(STATS_COLUMNS)
+        .map(String::as_str)
+        .unwrap_or_default()
+        .split(',')
+        .map(new_name)
+        .collect();
+    let partition_by = before.partition_columns().to_vec();
+    let metadata = before
+        .clone()
+        .with_schema(&table.delta_schema(after)?)
+        .map_err(failed)?
+        .add_config_key(STATS_COLUMNS.to_owned(), with_statistics.join(","))
+        .map_err(failed)?;
+    let removes = snapshot.files.iter().map(commit::remove);
+    let actions = std::iter::once(Action::Metadata(metadata))
+        .chain(removes)
+        .chain(adds.into_iter().map(Action::Add));
+    Ok(CommitRequest {
+        actions: actions.collect(),
+        operation: DeltaOperation::Write {
+            mode: SaveMode::Overwrite,
+            partition_by: Some(partition_by),
+            predicate: None,
+        },
+        watermarks: Vec::new(),
+        run_id,
+    })
+}
+
+fn new_name(name: &str) -> String {
+    match name {
+        FORMAT_1_LOAD_ID => LOAD_ID.to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+fn renamed(schema: &Schema) -> SchemaRef {
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| Field::clone(field).with_name(new_name(field.name())));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}

@@ -1,0 +1,366 @@
+//! Vacuum, alone, cut off anywhere, and after compactions in any order.
+//!
+//! Invariant: the rows of every kept run are the same before and after.
+
+use super::*;
+use crate::faulty_store::{
+    FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, page, run, source_spec, sql, step,
+    t, us,
+};
+use crate::maintenance::compact::CompactionOptions;
+use crate::ops::rows::AsOf;
+use crate::unified::step::SupersededRecords;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+const SOURCE: &str = "hecone/transactions";
+const FACT: &str = "unified/articles";
+const VERSIONS: &str =
+    "SELECT id, month, _load_id, CAST(amount * 10000 AS BIGINT) FROM t ORDER BY _load_id, id";
+const ROWS: &str = "SELECT article_key, month, CAST(amount * 10000 AS BIGINT), _load_id FROM t ORDER BY article_key, _load_id";
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+const JAN: Option<&str> = Some("2026-01-10T10:00:00Z");
+const DAY: i64 = 86_400;
+
+/// Everything that is not kept goes at once, runs are kept for so many days.
+fn options(days: i64) -> VacuumOptions {
+    let length = Some(SignedDuration::from_secs(days * DAY));
+    VacuumOptions {
+        dry_run: false,
+        retention: RetentionPolicy {
+            runs: length,
+            daily: length,
+            monthly: length,
+        },
+        safe_age: SignedDuration::ZERO,
+        until: None,
+    }
+}
+
+/// A warehouse whose clock stands at noon of a day of March.
+async fn on_day(place: &TempWarehouse, day: u32) -> Warehouse {
+    let now = t(&format!("2026-03-{day:02}T12:00:00Z"));
+    place.open().await.with_clock(Arc::new(move || now))
+}
+
+/// Lands and unifies one record, which may have been there before, and publishes a run that names what there is.
+async fn sync(warehouse: &Warehouse, day: u32) -> String {
+    let load_id = i64::from(day);
+    let key = KEYS[day as usize % KEYS.len()];
+    let source = warehouse.source_table("hecone", Arc::new(source_spec()));
+    let records = [FixtureRecord(key, JAN, load_id, None)];
+    let landed = source
+        .land(vec![page("2026-03-01T00:00:00Z", &records)], &run("r"))
+        .await;
+    assert_eq!(landed.unwrap().load_id, load_id);
+    let superseded = SupersededRecords {
+        keys: HashSet::from([key.to_owned()]),
+        times: vec![us(JAN.unwrap())],
+        keys_maybe_untimed: HashSet::new(),
+    };
+    let rows = facts("hecone", load_id, &[FixtureFact(key, key, JAN, load_id)]);
+    let fact = warehouse.unified_table(Arc::new(fact_spec()));
+    fact.replace(&step("hecone", load_id - 1, load_id), &superseded, rows)
+        .await
+        .unwrap();
+    publish(warehouse, &format!("run-{day:02}")).await
+}
+
+async fn publish(warehouse: &Warehouse, run_id: &str) -> String {
+    let (mut tables, mut figures) = (BTreeMap::new(), BTreeMap::new());
+    for path in [SOURCE, FACT] {
+        let (version, size) = warehouse.newest_figures(path).await.unwrap().unwrap();
+        tables.insert(path.to_owned(), version);
+        figures.insert(path.to_owned(), size);
+    }
+    let record = RunRecord {
+        run_id: run_id.to_owned(),
+        command: "sync".to_owned(),
+        pipelines: vec!["hecone".to_owned()],
+        started_at: warehouse.now(),
+        finished_at: warehouse.now(),
+        outcome: "done".to_owned(),
+        published: true,
+        tables,
+        figures,
+        counts: BTreeMap::new(),
+    };
+    warehouse.ops().publish(&record).await.unwrap();
+    run_id.to_owned()
+}
+
+/// The rows of a run, of both tables, read by a process that has read nothing before.
+async fn rows_of(place: &TempWarehouse, run_id: &str) -> (Vec<String>, Vec<String>) {
+    let warehouse = place.open().await;
+    let run = warehouse
+        .ops()
+        .published(&AsOf::Run(run_id.to_owned()))
+        .await
+        .unwrap()
+        .unwrap();
+    let at = |path: &str| Some(run.tables[path]);
+    (
+        sql(&warehouse, SOURCE, at(SOURCE), VERSIONS).await,
+        sql(&warehouse, FACT, at(FACT), ROWS).await,
+    )
+}
+
+async fn vacuum(warehouse: &Warehouse, options: VacuumOptions) -> VacuumSummary {
+    let summary = warehouse.vacuum(options, "upkeep", &|_| {}).await.unwrap();
+    assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+    summary
+}
+
+async fn compact(warehouse: &Warehouse) {
+    let everything = CompactionOptions::everything();
+    let summary = warehouse
+        .compact(everything, "upkeep", &|_| {})
+        .await
+        .unwrap();
+    assert!(summary.failed.is_empty(), "{:?}", summary.failed);
+}
+
+/// Files of a table's folder: of data, and of its log.
+fn files(place: &TempWarehouse, table: &str) -> (usize, Vec<String>) {
+    let (mut data, mut log) = (0, Vec::new());
+    let mut folders = vec![place.root().join(table)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.to_string_lossy().contains("_delta_log") => log.push(name),
+                false => data += 1,
+            }
+        }
+    }
+    log.sort();
+    (data, log)
+}
+
+#[tokio::test]
+async fn kept_runs_stay_readable_and_the_others_go_with_their_files() {
+    let place = TempWarehouse::new();
+    let mut before = BTreeMap::new();
+    for day in 1..=25 {
+        let warehouse = on_day(&place, day).await;
+        let id = sync(&warehouse, day).await;
+        before.insert(id.clone(), rows_of(&place, &id).await);
+        if day % 6 == 0 {
+            compact(&warehouse).await;
+        }
+    }
+    let warehouse = on_day(&place, 25).await;
+    let dry = VacuumOptions {
+        dry_run: true,
+        ..options(3)
+    };
+    let (was, told) = (files(&place, FACT), vacuum(&warehouse, dry).await);
+    assert_eq!(files(&place, FACT), was);
+    assert_eq!((told.kept_runs, told.dropped_runs.len()), (3, 22));
+    let done = vacuum(&warehouse, options(3)).await;
+    assert_eq!((done.kept_runs, done.dropped_runs), (3, told.dropped_runs));
+    assert_eq!(done.tables, told.tables);
+    for (id, rows) in &before {
+        if *id >= "run-23".to_owned() {
+            assert_eq!(rows_of(&place, id).await, *rows, "{id}");
+            continue;
+        }
+        let error = place
+            .open()
+            .await
+            .ops()
+            .published(&AsOf::Run(id.clone()))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("no longer kept"), "{error}");
+        assert!(error.hint_text().unwrap().contains("run-23"), "{error:?}");
+    }
+    let asked = AsOf::Time(t("2026-03-24T13:00:00Z"));
+    let found = warehouse.ops().published(&asked).await.unwrap().unwrap();
+    assert_eq!(found.run_id, "run-24");
+    let (data, log) = files(&place, FACT);
+    assert!(data < was.0 && data <= 12, "{data} of {}", was.0);
+    let first = log.iter().find(|name| name.ends_with(".json")).unwrap();
+    assert_eq!(first, "00000000000000000020.json", "{log:?}");
+    // Nothing more to do: nothing is written.
+    let noted = warehouse.ops().maintenance().await.unwrap().len();
+    let again = vacuum(&warehouse, options(3)).await;
+    assert!(
+        again.tables.iter().all(|t| t.table.starts_with("ops/")),
+        "{again:?}"
+    );
+    let again = vacuum(&warehouse, options(3)).await;
+    assert!(again.tables.is_empty(), "{again:?}");
+    assert!(warehouse.ops().maintenance().await.unwrap().len() <= noted + 2);
+    // And syncs go on.
+    let warehouse = on_day(&place, 26).await;
+    let id = sync(&warehouse, 26).await;
+    assert_eq!(rows_of(&place, &id).await.0.len(), 26);
+}
+
+#[tokio::test]
+async fn files_that_are_young_or_of_recent_versions_stay() {
+    let place = TempWarehouse::new();
+    for day in 1..=12 {
+        sync(&on_day(&place, day).await, day).await;
+    }
+    let stray = place
+        .root()
+        .join(FACT)
+        .join("part-of-a-lost-race.zstd.parquet");
+    std::fs::write(&stray, "never committed").unwrap();
+    let warehouse = on_day(&place, 12).await;
+    compact(&warehouse).await;
+    let careful = VacuumOptions {
+        safe_age: SignedDuration::from_secs(DAY),
+        ..options(1)
+    };
+    let was = files(&place, FACT);
+    let done = vacuum(&warehouse, careful).await;
+    assert!(
+        done.tables.is_empty() && !done.dropped_runs.is_empty(),
+        "{done:?}"
+    );
+    assert_eq!(files(&place, FACT), was);
+    assert!(stray.exists());
+    // Two days later all of it is old, and only what is needed stays.
+    for path in paths(&place) {
+        let old = SystemTime::now() - std::time::Duration::from_secs(2 * DAY as u64);
+        std::fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+    }
+    let unfinished = place.root().join(SOURCE).join("part.zstd.parquet#17");
+    std::fs::write(&unfinished, "cut").unwrap();
+    assert_eq!(vacuum(&warehouse, careful).await.unfinished_files, 0);
+    assert!(!stray.exists() && unfinished.exists());
+    assert!(files(&place, FACT).0 < was.0);
+    assert_eq!(vacuum(&warehouse, options(1)).await.unfinished_files, 1);
+    assert!(!unfinished.exists());
+    rows_of(&place, "run-12").await;
+}
+
+fn paths(place: &TempWarehouse) -> Vec<PathBuf> {
+    let (mut found, mut folders) = (Vec::new(), vec![place.root()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn cut_off_anywhere_it_leaves_every_kept_run_readable_and_the_next_one_finishes() {
+    let place = TempWarehouse::new();
+    let mut before = BTreeMap::new();
+    for day in 1..=24 {
+        let warehouse = on_day(&place, day).await;
+        let id = sync(&warehouse, day).await;
+        before.insert(id.clone(), rows_of(&place, &id).await);
+        if day == 15 {
+            compact(&warehouse).await;
+        }
+    }
+    let kept = ["run-22", "run-23", "run-24"];
+    let warehouse = on_day(&place, 24).await;
+    let mut cut = 0;
+    loop {
+        place.store.fail_deletes_after(3);
+        let done = warehouse.vacuum(options(3), "upkeep", &|_| {}).await;
+        for id in kept {
+            assert_eq!(rows_of(&place, id).await, before[id], "{id}");
+        }
+        match done {
+            Ok(summary) if summary.failed.is_empty() => break,
+            _ => cut += 1,
+        }
+        assert!(cut < 200, "it never ends");
+    }
+    assert!(cut > 5, "it was cut off {cut} times");
+    place.store.fail_deletes_after(usize::MAX);
+    vacuum(&warehouse, options(3)).await;
+    let rest = vacuum(&warehouse, options(3)).await;
+    assert!(rest.tables.is_empty(), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_told_is_left_alone_and_the_others_are_not() {
+    let place = TempWarehouse::new();
+    for day in 1..=8 {
+        sync(&on_day(&place, day).await, day).await;
+    }
+    let commit = place
+        .root()
+        .join(FACT)
+        .join("_delta_log/00000000000000000007.json");
+    let text = std::fs::read(&commit).unwrap();
+    std::fs::write(&commit, &text[..text.len() / 2]).unwrap();
+    let was = files(&place, FACT);
+    let warehouse = on_day(&place, 8).await;
+    let done = warehouse
+        .vacuum(options(3), "upkeep", &|_| {})
+        .await
+        .unwrap();
+    assert_eq!(done.failed.len(), 1, "{done:?}");
+    assert_eq!(done.failed[0].0, FACT);
+    assert_eq!(files(&place, FACT), was);
+}
+
+/// A number that looks random and is the same every time.
+fn next(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+#[tokio::test]
+async fn in_whatever_order_they_are_run_the_rows_of_kept_runs_stay() {
+    for seed in 1..=6_u64 {
+        let place = TempWarehouse::new();
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mut before = BTreeMap::new();
+        let mut day = 0;
+        while day < 24 {
+            match next(&mut state) % 4 {
+                0 | 1 => {
+                    day += 1;
+                    let id = sync(&on_day(&place, day).await, day).await;
+                    before.insert(id.clone(), rows_of(&place, &id).await);
+                }
+                2 if day > 0 => compact(&on_day(&place, day).await).await,
+                3 if day > 0 => {
+                    let days = 2 + next(&mut state) % 5;
+                    let days = i64::try_from(days).unwrap();
+                    vacuum(&on_day(&place, day).await, options(days)).await;
+                }
+                _ => {}
+            }
+            let warehouse = place.open().await;
+            let (runs, mark) = (
+                warehouse.ops().runs().await.unwrap(),
+                warehouse.ops().retention_mark().await.unwrap(),
+            );
+            let kept = runs.iter().filter(|run| mark.keeps(run));
+            for run in kept {
+                assert_eq!(
+                    rows_of(&place, &run.run_id).await,
+                    before[&run.run_id],
+                    "seed {seed}"
+                );
+            }
+        }
+    }
+}
