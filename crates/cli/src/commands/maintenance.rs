@@ -345,7 +345,7 @@ pub(crate) async fn upgrade(
             done.from, done.to
         ),
         (false, false) => format!(
-            "The warehouse has format {} now; {tables} were written anew.{}",
+            "The warehouse has format {} now; written anew: {tables}.{}",
             done.to,
             done.run
                 .map_or_else(String::new, |run| format!(" Published as run {run}."))
