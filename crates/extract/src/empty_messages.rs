@@ -5,7 +5,6 @@
 //! Much of what servers say beside an empty list is understood by itself; what is not may as well mean that they failed. Only whoever knows the
 //! provider can tell, and does so once, in the connection.
 
-use crate::{envelope_error, refusal_cause};
 use serde::{Deserialize, Deserializer, de};
 
 /// Texts that mean that there is nothing, compared without case and without regard to blanks; `*` stands for anything.
@@ -28,14 +27,6 @@ impl EmptyMessages {
     pub(crate) fn has(&self, text: &str) -> bool {
         let text = folded(text);
         self.0.iter().any(|known| fits(known, &text))
-    }
-
-    /// True if a body says one of them, and nothing else that would be about a failure.
-    pub(crate) fn are_said_in(&self, body: &[u8]) -> bool {
-        let is_known = |text: &str| self.has(text);
-        !self.is_empty()
-            && refusal_cause::any_text(body, &is_known)
-            && !envelope_error::says_more(body, &is_known)
     }
 
     /// Advice on a message, scrubbed as it was shown, that may mean that there is nothing.

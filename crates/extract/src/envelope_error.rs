@@ -302,9 +302,15 @@ fn has_text(value: &Value) -> bool {
     }
 }
 
+/// True if a body says one of the texts that mean that there is nothing, and nothing else that would be about a failure.
+pub(crate) fn says_only(messages: &EmptyMessages, body: &[u8]) -> bool {
+    let is_known = |text: &str| messages.has(text);
+    !messages.is_empty() && refusal_cause::any_text(body, &is_known) && !says_more(body, &is_known)
+}
+
 /// True if a page says, beside a text that is known, another one that is about a failure, or about which nothing is known. What stands with a
 /// known text in one error (its title, its code) belongs to it; a word alone says nothing that a text would not say better.
-pub(crate) fn says_more(page: &[u8], is_known: &dyn Fn(&str) -> bool) -> bool {
+fn says_more(page: &[u8], is_known: &dyn Fn(&str) -> bool) -> bool {
     let page = page.strip_prefix(BYTE_ORDER_MARK).unwrap_or(page);
     match serde_json::from_slice::<Value>(page) {
         Ok(Value::Object(fields)) => fields.iter().any(|(key, value)| {

@@ -1,9 +1,10 @@
-//! How many requests a command makes of the store: each costs money, and tens of milliseconds.
+//! Requests that a command makes of the store: each costs money, and tens of milliseconds.
 //!
 //! Invariant: counted by the warehouse itself, under the tables; reads of data files are beside the budgets.
 
 use crate::project::TestProject;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 const SOURCES: [&str; 4] = ["bemo", "hecone", "pace", "smartnow"];
@@ -26,22 +27,51 @@ fn requests(counts: &BTreeMap<String, u64>) -> u64 {
         + of("store_deletes")
 }
 
+/// Requests of a command that reads, beside the reads of data files, as it says them itself.
+async fn asked(project: &TestProject, arguments: &[&str]) -> u64 {
+    let mut all = vec!["-v"];
+    all.extend(arguments);
+    let ran = project.run(&all).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let line = ran
+        .stderr
+        .lines()
+        .find(|line| line.contains("requests to the store"))
+        .unwrap_or_else(|| panic!("{}", ran.stderr));
+    let number = |before: &str| -> u64 {
+        let until = line.find(before).unwrap_or_else(|| panic!("{line}"));
+        let words = line[..until].trim_end().rsplit([' ', '(']);
+        words.into_iter().next().unwrap().parse().unwrap()
+    };
+    number("requests to the store") - number("of data files")
+}
+
 #[tokio::test]
-async fn a_sync_that_finds_nothing_new_asks_little_of_the_store_and_writes_less() {
+async fn commands_ask_little_of_the_store() {
     let options = SandboxOptions {
-        transactions: 300,
-        smartnow_sales: Some(300),
-        bemo_sessions: Some(200),
-        pace_transactions: Some(200),
-        clock: "2026-03-10T12:00:00Z".parse().unwrap(),
+        transactions: 800,
+        smartnow_sales: Some(900),
+        bemo_sessions: Some(400),
+        pace_transactions: Some(500),
+        clock: "2026-01-05T00:00:00Z".parse().unwrap(),
         ..SandboxOptions::default()
     };
     let sandbox = Sandbox::start(options).await.unwrap();
-    let project = TestProject::of(&SOURCES, &sandbox, "2026-03-01").await;
+    let project = TestProject::of(&SOURCES, &sandbox, "2026-01-01").await;
     project.sync(&[]).await;
     project.sync(&[]).await;
+    let nothing_new = counts(&project).await;
+    assert!(requests(&nothing_new) <= 100, "{nothing_new:?}");
+    assert!(nothing_new["store_puts"] <= 12, "{nothing_new:?}");
+
+    sandbox.advance(Duration::from_secs(900)).unwrap();
     project.sync(&[]).await;
-    let counts = counts(&project).await;
-    assert!(requests(&counts) <= 100, "{counts:?}");
-    assert!(counts["store_puts"] <= 12, "{counts:?}");
+    let quarter = counts(&project).await;
+    assert!(requests(&quarter) <= 250, "{quarter:?}");
+
+    let month = ["stats", "--from", "2026-01-01", "--to", "2026-02-01"];
+    let of_month = asked(&project, &month).await;
+    assert!(of_month <= 25, "{of_month}");
+    let one_table = asked(&project, &["sql", "SELECT count(*) FROM sites"]).await;
+    assert!(one_table <= 10, "{one_table}");
 }

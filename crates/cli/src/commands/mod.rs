@@ -123,7 +123,11 @@ async fn reading<T>(
 ) -> Result<T> {
     let memory_limit = project.memory_limit;
     guarded(memory_limit, async move {
-        work(context(project, Arc::new(NoopObserver)).await?).await
+        let context = context(project, Arc::new(NoopObserver)).await?;
+        let warehouse = context.warehouse.clone();
+        let done = work(context).await;
+        tracing::info!("{}", warehouse.requests());
+        done
     })
     .await
 }

@@ -54,6 +54,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
             })?;
         runner.execute_all(&text, format).await
     };
+    tracing::info!("{}", warehouse.requests());
     outcome.map(|()| ExitCode::SUCCESS)
 }
 

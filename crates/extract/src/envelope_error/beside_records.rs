@@ -36,7 +36,7 @@ impl PageRemark {
             return None;
         }
         let envelope = Bytes::from(Value::Object(fields).to_string());
-        (!known.are_said_in(&envelope)).then_some(Self { remark, envelope })
+        (!super::says_only(known, &envelope)).then_some(Self { remark, envelope })
     }
 
     /// The error of a page that says so, with the server's words as they were scrubbed.

@@ -3,7 +3,7 @@
 //! Invariant: what a server writes is shown scrubbed, and records are never looked into.
 
 use super::{EXPLANATION, HttpClientInner};
-use crate::envelope_error::PageRemark;
+use crate::envelope_error::{self, PageRemark};
 use crate::paging;
 use crate::redact;
 use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, StatusCode, range_total};
@@ -93,7 +93,7 @@ impl HttpClientInner {
         (!waits
             && !refusal.status.is_redirection()
             && !refusal.blames_token()
-            && known.are_said_in(&refusal.body))
+            && envelope_error::says_only(known, &refusal.body))
         .then(|| paging::normalise_empty(Bytes::new(), records_at))
     }
 }

@@ -68,9 +68,7 @@ pub(crate) fn said_empty(
         _ if is_empty(page, records_at) => page.clone(),
         _ => return None,
     };
-    texts
-        .are_said_in(page)
-        .then(|| normalise_empty(read_as, records_at))
+    envelope_error::says_only(texts, page).then(|| normalise_empty(read_as, records_at))
 }
 
 fn has_id(record: &[u8]) -> bool {

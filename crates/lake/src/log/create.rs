@@ -66,10 +66,13 @@ impl TableHandle {
         };
         // Won or lost: there is a version 0 now.
         let (outcome, _) = commit::attempt(self, 0, &change).await?;
-        if let CommitOutcome::Committed(_) = outcome {
-            let description = TableDescription::try_new(protocol, metadata)?;
-            self.created(Snapshot::new(0, Vec::new(), description))
-                .await;
+        match outcome {
+            CommitOutcome::Committed(_) => {
+                let description = TableDescription::try_new(protocol, metadata)?;
+                self.created(Snapshot::new(0, Vec::new(), description))
+                    .await;
+            }
+            CommitOutcome::Lost => self.is_overtaken(),
         }
         self.latest().await?.ok_or_else(|| {
             Error::new(

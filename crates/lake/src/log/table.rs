@@ -36,6 +36,8 @@ pub(crate) struct TableHandle {
     has_lost_versions: AtomicBool,
     /// True while no other process changes what this one asks tables for.
     is_held: Arc<AtomicBool>,
+    /// True if there was no such table when this process looked.
+    is_missing: AtomicBool,
     /// True once another process has committed what this one has not seen.
     is_behind: AtomicBool,
 }
@@ -68,6 +70,7 @@ impl TableHandle {
             recent: StdMutex::default(),
             has_lost_versions: AtomicBool::new(false),
             is_held,
+            is_missing: AtomicBool::new(false),
             is_behind: AtomicBool::new(false),
         })
     }
@@ -130,7 +133,8 @@ impl TableHandle {
     /// While the warehouse is held, what this process has seen or made is the newest, until a commit is lost to another one.
     pub(crate) async fn latest(&self) -> Result<Option<Snapshot>> {
         let mut newest = self.newest.lock().await;
-        if self.is_held.load(Relaxed) && !self.is_behind.swap(false, Relaxed) && newest.is_some() {
+        let is_known = newest.is_some() || self.is_missing.load(Relaxed);
+        if self.is_held.load(Relaxed) && !self.is_behind.swap(false, Relaxed) && is_known {
             return Ok(newest.clone());
         }
         let next = match newest.take() {
@@ -140,6 +144,7 @@ impl TableHandle {
                 None => self.read_by_library().await?,
             },
         };
+        self.is_missing.store(next.is_none(), Relaxed);
         newest.clone_from(&next);
         Ok(next)
     }

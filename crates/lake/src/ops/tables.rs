@@ -26,7 +26,7 @@ use tillhouse_model::table::MONTH;
 pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// Time after which something that was noted is noted again when it is still seen.
-const NOTED_EVERY: SignedDuration = SignedDuration::from_hours(24);
+const NOTED_EVERY: SignedDuration = SignedDuration::from_mins(24 * 60);
 
 impl OpsTables {
     /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`, `maintenance`), whether it has rows or not. `None`
