@@ -21,7 +21,7 @@ binary := $(target)/release/tillhouse
 venv := $(TILLHOUSE_CACHE)/venv-test
 crate = $(if $(filter cli,$(CRATE)),tillhouse,tillhouse-$(patsubst tillhouse-%,%,$(CRATE)))
 
-.PHONY: help demo test try bench bench-million bench-memory bench-years lint fmt doc build clean-cache venv
+.PHONY: help demo test try bench bench-million bench-memory bench-years lint fmt doc build clean-cache venv azurite
 
 help: ## print this
 	@echo 'Tillhouse: the sales of every till in one warehouse.'
@@ -45,7 +45,7 @@ help: ## print this
 demo: build ## sync a sandbox into a new warehouse and print statistics
 	@"$(binary)" demo $(DEMO_ARGS)
 
-test: build venv ## run all tests
+test: build azurite ## run all tests
 	@TILLHOUSE_TEST_PYTHON="$(venv)/bin/python" TILLHOUSE_TEST_BINARY="$(binary)" CARGO="$(CARGO)" tests/run.sh $(T)
 
 try: ## the inner loop: tests of one crate, quickly built: make try CRATE=decode [T=name]
@@ -88,5 +88,8 @@ build: ## build the tillhouse binary
 venv:
 	@tests/python/venv.sh "$(venv)" tests/python/requirements.txt
 
-clean-cache: ## remove the Python environments of tests and benchmarks
-	rm -rf "$(TILLHOUSE_CACHE)"/venv-*
+azurite: venv
+	@tests/python/azurite.sh "$(TILLHOUSE_CACHE)/azurite" "$(venv)"
+
+clean-cache: ## remove the Python environments and Azurite of tests and benchmarks
+	rm -rf "$(TILLHOUSE_CACHE)"/venv-* "$(TILLHOUSE_CACHE)"/azurite*

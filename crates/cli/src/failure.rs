@@ -42,9 +42,9 @@ fn general_hint(kind: ErrorKind) -> Option<&'static str> {
             Some("Check the address and the network; `tillhouse check` tries every connection.")
         }
         ErrorKind::Busy => Some("The provider asks for patience; run the command again later."),
-        ErrorKind::Storage => {
-            Some("Check that the warehouse's folder exists, is writable and has room.")
-        }
+        ErrorKind::Storage => Some(
+            "`tillhouse check` tries the warehouse: that it is there, may be written, and is whole.",
+        ),
         ErrorKind::Internal => {
             Some("This is a bug in Tillhouse; please report it with the output of -vv.")
         }

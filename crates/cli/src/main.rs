@@ -56,7 +56,11 @@ fn run(cli: &args::Cli) -> ExitCode {
             return failure::report(&Error::internal("cannot start threads").because(error));
         }
     };
-    let outcome = runtime.block_on(commands::run(cli));
+    let outcome = runtime.block_on(async {
+        let outcome = commands::run(cli).await;
+        tillhouse_lake::end_uploads().await;
+        outcome
+    });
     // The threads end with the process: blocking reads that a prompt or a server may leave behind must not keep it alive, and cancelling tasks
     // now would make the Delta library panic where it waits for one of them.
     std::mem::forget(runtime);

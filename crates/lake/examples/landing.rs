@@ -18,7 +18,6 @@ use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -217,11 +216,7 @@ async fn main() -> ExampleResult<()> {
     let folder = arguments
         .next()
         .unwrap_or_else(|| temporary.path().to_string_lossy().into_owned());
-    let warehouse = Warehouse::open(&WarehouseLocation {
-        url: folder,
-        options: BTreeMap::new(),
-    })
-    .await?;
+    let warehouse = Warehouse::open(&WarehouseLocation::new(folder)).await?;
     let spec = contract("hecone/transactions.yaml")?;
     let table = warehouse.source_table("hecone", spec.clone());
     let all: Vec<usize> = (0..rows).collect();

@@ -3,7 +3,7 @@
 //! Invariant: no value is ever in a message, and a line of `.env` that could be read in two ways is a mistake.
 
 use crate::text_file::read;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use tillhouse_model::{Error, Result};
@@ -59,6 +59,14 @@ impl Environment {
     #[cfg(test)]
     pub(crate) fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
         Self(values.into_iter().collect())
+    }
+
+    /// The variables whose names are wanted, with their values.
+    pub(crate) fn pairs(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
+        let wanted = self.0.iter().filter(|(name, _)| is_wanted(name));
+        wanted
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {

@@ -8,6 +8,10 @@ use tillhouse_model::yaml::{YamlFault, YamlFaultKind};
 const EXAMPLES: &[(&str, &str)] = &[
     ("warehouse", "warehouse: { url: ./warehouse }"),
     ("warehouse.url", "url: ./warehouse"),
+    (
+        "warehouse.options",
+        "options: { region: eu-central-1, access_key_id: ${S3_KEY}, secret_access_key: { file: /run/secrets/s3 } }",
+    ),
     ("memory_limit", "memory_limit: 512MiB"),
     ("privacy_key", "privacy_key: ${TILLHOUSE_PRIVACY_KEY}"),
     ("source", "source: hecone"),
@@ -127,7 +131,11 @@ const SECTIONS: &[(&str, &str, &[&str])] = &[
         "at the top of tillhouse.yaml",
         &["warehouse", "memory_limit", "privacy_key"],
     ),
-    ("warehouse", "under `warehouse` in tillhouse.yaml", &["url"]),
+    (
+        "warehouse",
+        "under `warehouse` in tillhouse.yaml",
+        &["url", "options"],
+    ),
 ];
 
 /// Section of a key that is not known where it stands, in the section `above`.

@@ -12,7 +12,7 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret};
 const PROJECT: &str = "\
 # A Tillhouse project. Values like ${NAME} come from the environment or the .env file beside this one.
 warehouse:
-  url: ./warehouse        # a folder, or file://
+  url: ./warehouse        # a folder, or s3://bucket/path, az://container/path, gs://bucket/path (docs/storage.md)
 memory_limit: 512MiB      # for queries; what does not fit is spilled to disk
 privacy_key: ${TILLHOUSE_PRIVACY_KEY}
 ";

@@ -274,10 +274,8 @@ pub(crate) struct ScriptedRun {
 impl ScriptedRun {
     pub(crate) async fn new(answers: impl IntoIterator<Item = Vec<Turn>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let location = WarehouseLocation {
-            url: folder.path().join("warehouse").display().to_string(),
-            options: BTreeMap::new(),
-        };
+        let location =
+            WarehouseLocation::new(folder.path().join("warehouse").display().to_string());
         let warehouse = Warehouse::open(&location).await.unwrap();
         warehouse.prepare().await.unwrap();
         Self {

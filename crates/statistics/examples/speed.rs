@@ -226,12 +226,9 @@ async fn main() {
     let count = arguments
         .next()
         .map_or(1_000_000, |count| count.parse().unwrap());
-    let warehouse = Warehouse::open(&WarehouseLocation {
-        url: folder,
-        options: BTreeMap::new(),
-    })
-    .await
-    .unwrap();
+    let warehouse = Warehouse::open(&WarehouseLocation::new(folder))
+        .await
+        .unwrap();
     let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
     if warehouse
         .ops()

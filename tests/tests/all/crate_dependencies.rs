@@ -142,7 +142,7 @@ fn the_sandbox_is_a_feature_of_the_binary() {
         .find(|d| d.name == "tillhouse-sandbox")
         .expect("it has a sandbox");
     assert_eq!(turned_on_by(binary, sandbox), Some("sandbox"));
-    assert_eq!(binary.features["default"], ["sandbox"]);
+    assert_eq!(binary.features["default"], ["cloud", "sandbox"]);
     let else_used = binary
         .dependencies
         .iter()

@@ -31,6 +31,7 @@ mod hostile_names;
 mod journey;
 mod lost_commits;
 mod maintenance;
+mod object_storage;
 mod pace;
 mod partial_failures;
 mod power_loss;

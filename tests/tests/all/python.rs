@@ -13,7 +13,7 @@ use tokio::process::Command;
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// The environment's interpreter.
-fn interpreter() -> PathBuf {
+pub(crate) fn interpreter() -> PathBuf {
     std::env::var_os("TILLHOUSE_TEST_PYTHON").map(PathBuf::from).unwrap_or_else(|| {
         panic!(
             "TILLHOUSE_TEST_PYTHON is not set. `make test` makes the environment and sets it; to run cargo by hand:\n  \

@@ -89,9 +89,10 @@ impl TableHandle {
         let files = LogFiles::of(listed.iter().filter_map(|path| path.filename()));
         let newest = files.commits.last().copied()?;
         let folder = self.log_store().root_url().join(LOG_FOLDER).ok()?;
-        let folder = folder
-            .to_file_path()
-            .map_or_else(|()| folder.to_string(), |path| path.display().to_string());
+        let path = Some(&folder)
+            .filter(|folder| folder.scheme() == "file")
+            .and_then(|folder| folder.to_file_path().ok());
+        let folder = path.map_or_else(|| folder.to_string(), |path| path.display().to_string());
         let error = |what: &str| {
             Error::new(ErrorKind::Storage, what)
                 .at("table", self.path())

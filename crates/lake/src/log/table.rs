@@ -9,7 +9,8 @@ use crate::log::recent_keys::RecentKeys;
 use crate::log::remedy::{remedy, replace_file};
 use crate::log::snapshot::{CommitStamp, Snapshot, StoredSnapshot};
 use crate::store::durable::LOG_FOLDER;
-use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_with};
+use crate::store::failure::is_store_failure;
+use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_factories, logstore_with};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
@@ -21,6 +22,25 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tokio::sync::Mutex;
+
+/// Makes the library take a cloud's URL as it takes a folder's: its plain log store, which puts a commit file if there is none, serves every store
+/// that keeps that condition.
+fn know_scheme(url: &url::Url) {
+    let scheme_of = |scheme: &str| url::Url::parse(&format!("{scheme}://")).ok();
+    let (Some(own), Some(folders)) = (scheme_of(url.scheme()), scheme_of("file")) else {
+        return;
+    };
+    let known = logstore_factories();
+    if known.contains_key(&own) {
+        return;
+    }
+    let plain = known
+        .get(&folders)
+        .map(|factory| Arc::clone(factory.value()));
+    if let Some(plain) = plain {
+        known.insert(own, plain);
+    }
+}
 
 /// Handle of a Delta table, shared by all handles of one warehouse.
 pub(crate) struct TableHandle {
@@ -57,6 +77,7 @@ impl TableHandle {
         url: &url::Url,
         is_held: Arc<AtomicBool>,
     ) -> Result<Self> {
+        know_scheme(url);
         let log_store = logstore_with(root_store, url, StorageConfig::default()).or_error(
             ErrorKind::Config,
             "the warehouse's location cannot hold tables",
@@ -103,6 +124,7 @@ impl TableHandle {
         ]
         .iter()
         .any(|word| text.contains(word));
+        let is_damaged = is_damaged && !is_store_failure(&error);
         let error = Error::new(ErrorKind::Storage, what)
             .at("table", &self.path)
             .because(error);
@@ -259,8 +281,12 @@ impl TableHandle {
 
     /// A log that cannot be read, and what to do about it.
     pub(crate) fn log_error(&self, error: DeltaTableError) -> Error {
-        self.storage_error("a table's log cannot be read", error)
-            .hint(replace_file(&self.path))
+        let is_unread = is_store_failure(&error);
+        let error = self.storage_error("a table's log cannot be read", error);
+        match is_unread {
+            true => error,
+            false => error.hint(replace_file(&self.path)),
+        }
     }
 
     /// A run says this of a version: from now on it is compared.

@@ -18,7 +18,8 @@ use crate::log::table::TableHandle;
 use crate::maintenance::layout::{STATS_COLUMNS, layout_with};
 use crate::ops::maintenance::{MaintenanceRow, UPGRADE};
 use crate::scan;
-use crate::warehouse::{FORMAT_VERSION, Warehouse, WarehouseLocation};
+use crate::store::location::WarehouseLocation;
+use crate::warehouse::{FORMAT_VERSION, Warehouse};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::{Action, Add, MetadataExt};
@@ -72,7 +73,7 @@ pub async fn upgrade(
     run_id: &str,
     watch: &(dyn Fn(&str) + Send + Sync),
 ) -> Result<UpgradeSummary> {
-    let warehouse = Warehouse::open_any_format(location)?;
+    let warehouse = Warehouse::open_any_format(location).await?;
     let Some(found) = warehouse.format().await? else {
         return Err(Error::config("there is no warehouse to upgrade")
             .at("warehouse", warehouse.url().as_str())

@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::faulty_store::t;
-use crate::warehouse::{Warehouse, WarehouseLocation};
-use std::collections::BTreeMap;
+use crate::store::location::WarehouseLocation;
+use crate::warehouse::Warehouse;
 use tempfile::TempDir;
 
 const VALID: SignedDuration = SignedDuration::from_secs(60);
@@ -22,10 +22,7 @@ fn lease(run: &str) -> LeaseRecord {
 }
 
 async fn open(folder: &TempDir) -> OpsTables {
-    let location = WarehouseLocation {
-        url: folder.path().display().to_string(),
-        options: BTreeMap::new(),
-    };
+    let location = WarehouseLocation::new(folder.path().display().to_string());
     let warehouse = Warehouse::open(&location).await.unwrap();
     warehouse.prepare().await.unwrap();
     warehouse.ops()

@@ -4,9 +4,9 @@
 
 use super::*;
 use crate::faulty_store::{FixtureRecord, page, run, source_spec};
-use crate::warehouse::{Warehouse, WarehouseLocation};
+use crate::store::location::WarehouseLocation;
+use crate::warehouse::Warehouse;
 use object_store::ObjectStoreExt;
-use std::collections::BTreeMap;
 
 /// A warehouse in a new folder, and what happens to its disk.
 async fn watched() -> (tempfile::TempDir, Warehouse, Arc<Mutex<Vec<DiskEvent>>>) {
@@ -19,10 +19,7 @@ async fn watched() -> (tempfile::TempDir, Warehouse, Arc<Mutex<Vec<DiskEvent>>>)
         .to_str()
         .unwrap()
         .to_owned();
-    let location = WarehouseLocation {
-        url,
-        options: BTreeMap::new(),
-    };
+    let location = WarehouseLocation::new(url);
     let witness: DiskObserver = Arc::new(move |event| held(&told).push(event));
     let warehouse = Warehouse::open_watched(&location, witness).await.unwrap();
     warehouse.prepare().await.unwrap();

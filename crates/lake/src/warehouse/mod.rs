@@ -4,11 +4,9 @@
 //! they have read of a table's log.
 
 pub(crate) mod integrity;
-mod location;
 mod probe;
 
 pub use crate::log::registry::WarehouseClock;
-pub use location::WarehouseLocation;
 
 use crate::log::figures::TableFigures;
 use crate::log::registry::TableRegistry;
@@ -18,9 +16,12 @@ use crate::ops::published_note::NoteCache;
 use crate::range_table::RangeTable;
 use crate::ranges::ChangedRanges;
 use crate::source::table::SourceTable;
+use crate::store::conditions::{PROBES, probe_conditions};
 use crate::store::counter::{CountedStore, RequestMeter, StoreRequests};
 use crate::store::durable::DiskObserver;
+use crate::store::location::WarehouseLocation;
 use crate::store::log_guard::LogGuard;
+use crate::store::open_store;
 use crate::table_provider::provider;
 use crate::unified::changed_ranges::{
     ChangedFiles, ComparedColumns, changed_files, changed_ranges,
@@ -32,10 +33,10 @@ use deltalake::datafusion::catalog::TableProvider;
 use deltalake::datafusion::execution::runtime_env::RuntimeEnv;
 use deltalake::datafusion::execution::session_state::SessionState;
 use jiff::Timestamp;
-use location::storage;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
@@ -93,13 +94,13 @@ impl Warehouse {
     /// Errors with [`ErrorKind::Config`] when the place holds something else, when its kind of storage is not supported, or when its
     /// format is not this version's.
     pub async fn open(location: &WarehouseLocation) -> Result<Self> {
-        let (store, url) = storage(location, None)?;
+        let (store, url) = open_store(location, None).await?;
         Self::open_on(store, url).await
     }
 
     /// As [`Warehouse::open`], on a disk that tells of every step that changes it; for tests that cut the power between two of them.
     pub async fn open_watched(location: &WarehouseLocation, witness: DiskObserver) -> Result<Self> {
-        let (store, url) = storage(location, Some(witness))?;
+        let (store, url) = open_store(location, Some(witness)).await?;
         Self::open_on(store, url).await
     }
 
@@ -113,8 +114,8 @@ impl Warehouse {
     }
 
     /// Opens a warehouse whatever its format; for upgrades, which read [`Warehouse::format`] first.
-    pub(crate) fn open_any_format(location: &WarehouseLocation) -> Result<Self> {
-        let (store, url) = storage(location, None)?;
+    pub(crate) async fn open_any_format(location: &WarehouseLocation) -> Result<Self> {
+        let (store, url) = open_store(location, None).await?;
         Self::unchecked_on(store, url)
     }
 
@@ -169,6 +170,7 @@ impl Warehouse {
             return Ok(());
         }
         self.refuse_foreign().await?;
+        self.probe_store().await?;
         let format = serde_json::to_vec(&WarehouseFormat {
             format_version: FORMAT_VERSION,
             upgrading_from: None,
@@ -288,10 +290,31 @@ impl Warehouse {
     }
 
     fn not_created(&self, error: object_store::Error) -> Error {
-        Error::new(ErrorKind::Storage, "the warehouse cannot be created")
+        let error = Error::new(ErrorKind::Storage, "the warehouse cannot be created")
             .at("warehouse", self.url().as_str())
-            .because(error)
-            .hint("Check that the folder can be written to.")
+            .because(error);
+        // A cloud's error says itself what to do.
+        match self.folder() {
+            Some(_) => error.hint("Check that the folder can be written to."),
+            None => error,
+        }
+    }
+
+    /// The folder on this machine's disks; `None` in a bucket.
+    pub(crate) fn folder(&self) -> Option<PathBuf> {
+        let url = self.url();
+        (url.scheme() == "file")
+            .then(|| url.to_file_path().ok())
+            .flatten()
+    }
+
+    /// Finds out whether the store keeps what commits rest on. A disk does.
+    pub(crate) async fn probe_store(&self) -> Result<()> {
+        if self.folder().is_some() {
+            return Ok(());
+        }
+        let (store, folder) = (self.registry.store(), self.registry.below(PROBES));
+        probe_conditions(store.as_ref(), &folder, self.url().as_str()).await
     }
 
     /// A place that is no warehouse may become one only if nothing else is in it.
@@ -303,6 +326,20 @@ impl Warehouse {
             .list_with_delimiter(root)
             .await
             .map_err(|e| self.not_created(e))?;
+        // A bucket may hold a file and files below its name. Some stores do not, and readers do not expect it.
+        if let Some(root) = root.filter(|_| self.folder().is_none()) {
+            match self.registry.store().head(root).await {
+                Ok(_) => {
+                    return Err(
+                        Error::config("a file stands where the warehouse should be")
+                            .at("warehouse", self.url().as_str())
+                            .hint("Name another place as warehouse.url in tillhouse.yaml, or move the file."),
+                    );
+                }
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.not_created(error)),
+            }
+        }
         let names = listed
             .common_prefixes
             .iter()
@@ -312,6 +349,8 @@ impl Warehouse {
             .filter_map(|path| path.filename())
             .find(|name| !name.starts_with('.') && *name != "ops");
         match foreign {
+            // Another creator's tables: its format stood there before them.
+            Some(_) if self.has_format().await? => Ok(()),
             Some(name) => Err(Error::config("the folder is not empty and is no warehouse")
                 .at("warehouse", self.url().as_str())
                 .at("found", name)

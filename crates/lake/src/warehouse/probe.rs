@@ -18,12 +18,12 @@ const NAMED: usize = 3;
 
 impl Warehouse {
     /// Finds out whether a run could write: into the warehouse's folder, or the one that it would be made in, and into every folder of the
-    /// tables that a run names.
+    /// tables that a run names. Of a bucket, whether it keeps the conditions that commits rest on, too.
     ///
     /// Errors with [`ErrorKind::Storage`], with what to do.
     pub async fn probe_writing(&self, run: Option<&RunRecord>) -> Result<()> {
-        let Ok(root) = self.url().to_file_path() else {
-            return Ok(());
+        let Some(root) = self.folder() else {
+            return self.probe_store().await;
         };
         let tables = run
             .map(|run| run.tables.keys().cloned().collect::<Vec<_>>())

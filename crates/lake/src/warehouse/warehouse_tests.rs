@@ -7,10 +7,7 @@ use crate::faulty_store::{FixtureRecord, TempWarehouse, page, run, source_spec};
 use std::collections::BTreeMap;
 
 fn at(url: impl Into<String>) -> WarehouseLocation {
-    WarehouseLocation {
-        url: url.into(),
-        options: BTreeMap::new(),
-    }
+    WarehouseLocation::new(url)
 }
 
 #[tokio::test]
@@ -158,7 +155,8 @@ async fn other_folders_formats_and_storages_are_refused() {
     assert!(!format!("{error:?}").contains("hunter2"));
     let secret = WarehouseLocation {
         url: "x".to_owned(),
-        options: BTreeMap::from([("key".to_owned(), "hunter2".to_owned())]),
+        options: BTreeMap::from([("key".to_owned(), "hunter2".into())]),
+        variables: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".to_owned(), "hunter2".to_owned())]),
     };
     assert!(!format!("{secret:?}").contains("hunter2"));
 }

@@ -18,6 +18,7 @@ mod project_folder;
 mod retention;
 mod shared_connections;
 mod source_entry;
+mod store_option;
 
 pub use crate::sync_keys::SyncSettings;
 pub use children::{ChildLink, ChildResource};

@@ -5,13 +5,14 @@
 use super::project_folder::ProjectFolder;
 use super::retention::{self, RetentionSection, RetentionSettings};
 use super::shared_connections::SharedConnections;
+use super::store_option::OptionValue;
 use super::{Pipeline, SourceEntry};
 use crate::environment::{self, Environment};
 use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use tillhouse_lake::WarehouseLocation;
+use tillhouse_lake::{WarehouseLocation, is_store_variable};
 use tillhouse_model::yaml::{PartialRead, Spanned};
 use tillhouse_model::{Error, ProblemList, PseudonymKey, Result, Secret};
 
@@ -61,7 +62,7 @@ struct ProjectFile {
 struct WarehouseSection {
     url: Spanned<String>,
     #[serde(default)]
-    options: BTreeMap<String, String>,
+    options: BTreeMap<String, OptionValue>,
 }
 
 impl Project {
@@ -209,9 +210,19 @@ impl Project {
                     .map_err(|error| file.annotate_error(error)),
             ),
         };
-        let warehouse = url.map(|url| WarehouseLocation {
+        let options = warehouse.options.into_iter().map(|(name, value)| {
+            let option = value.into_option(&name, dir)?;
+            Ok((name, option))
+        });
+        let options: Option<BTreeMap<_, _>> = problems.keep(
+            options
+                .collect::<Result<_>>()
+                .map_err(|error| file.annotate_error(error)),
+        );
+        let warehouse = url.zip(options).map(|(url, options)| WarehouseLocation {
             url,
-            options: warehouse.options,
+            options,
+            variables: environment.pairs(is_store_variable),
         });
         if let Some(warehouse) = &warehouse {
             problems.keep(

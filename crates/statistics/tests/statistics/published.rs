@@ -32,12 +32,7 @@ impl FixtureWarehouse {
     pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = folder.path().to_str().unwrap().to_owned();
-        let warehouse = Warehouse::open(&WarehouseLocation {
-            url,
-            options: BTreeMap::new(),
-        })
-        .await
-        .unwrap();
+        let warehouse = Warehouse::open(&WarehouseLocation::new(url)).await.unwrap();
         warehouse.prepare().await.unwrap();
         let engine = QueryEngine::new(QueryEngineOptions {
             threads: 2,
