@@ -328,12 +328,12 @@ fn next(state: &mut u64) -> u64 {
 
 #[tokio::test]
 async fn in_whatever_order_they_are_run_the_rows_of_kept_runs_stay() {
-    for seed in 1..=6_u64 {
+    for seed in 1..=3_u64 {
         let place = TempWarehouse::new();
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut before = BTreeMap::new();
         let mut day = 0;
-        while day < 24 {
+        while day < 16 {
             match next(&mut state) % 4 {
                 0 | 1 => {
                     day += 1;
