@@ -553,7 +553,11 @@ impl HttpClientInner {
             .and_then(|at| PageRemark::of(&bytes, at, &self.limits.empty_messages));
         let says_more = match remark {
             None => false,
-            Some(said) if said.remark.failed => return self.partly_failed(request, status, said),
+            Some(said) if said.remark.failed => {
+                return self
+                    .partly_failed(request, status, said)
+                    .map_err(AttemptFailure::transient);
+            }
             Some(said) => {
                 if said.remark.warns {
                     self.warn_beside_records(request, &said);

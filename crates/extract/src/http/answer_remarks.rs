@@ -11,7 +11,7 @@ use crate::retry::AttemptFailure;
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use std::sync::atomic::Ordering;
-use tillhouse_model::Error;
+use tillhouse_model::{Error, Result};
 
 impl HttpClientInner {
     /// The error of a list's part (206) without records; a warning about one with records, whose end is none.
@@ -46,13 +46,13 @@ impl HttpClientInner {
         None
     }
 
-    /// Outcome of a success with records that may not be all, by what stands beside them.
+    /// Outcome of a success with records that may not be all, by what stands beside them. Its error may pass.
     pub(super) fn partly_failed(
         &self,
         request: &HttpRequest,
         status: StatusCode,
         said: PageRemark,
-    ) -> Result<HttpOutcome, AttemptFailure> {
+    ) -> Result<HttpOutcome> {
         let message = self.shared.redactor.provider_message(&said.envelope);
         let refusal = HttpRefusal {
             message,
@@ -62,8 +62,7 @@ impl HttpClientInner {
         if refusal.names_token() {
             return Ok(HttpOutcome::Refused(refusal));
         }
-        let error = PageRemark::error(status, refusal.message.as_deref());
-        Err(AttemptFailure::transient(error))
+        Err(PageRemark::error(status, refusal.message.as_deref()))
     }
 
     /// Warns, once a client, of what a server says beside its records.

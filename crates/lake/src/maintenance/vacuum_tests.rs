@@ -165,7 +165,7 @@ async fn kept_runs_stay_readable_and_the_others_go_with_their_files() {
     assert_eq!((done.kept_runs, done.dropped_runs), (3, told.dropped_runs));
     assert_eq!(done.tables, told.tables);
     for (id, rows) in &before {
-        if *id >= "run-23".to_owned() {
+        if id.as_str() >= "run-23" {
             assert_eq!(rows_of(&place, id).await, *rows, "{id}");
             continue;
         }

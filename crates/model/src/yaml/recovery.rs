@@ -83,7 +83,7 @@ impl YamlNode {
         path: &mut Vec<usize>,
         found: &mut dyn FnMut(&[usize], Option<FileLocation>, &Self),
     ) {
-        let children: Vec<(Option<FileLocation>, &Self)> = match &self.content {
+        let children: Vec<_> = match &self.content {
             YamlContent::Scalar { .. } => Vec::new(),
             YamlContent::List(elements) => elements.iter().map(|node| (None, node)).collect(),
             YamlContent::Map(entries) => entries
