@@ -160,7 +160,7 @@ impl PackageWriter {
             };
             match message {
                 None => break,
-                Some(LandingMessage::Complete(read)) => package.complete.push(read),
+                Some(LandingMessage::Complete(read)) => package.complete.push(*read),
                 Some(LandingMessage::Flush(answer)) => {
                     let before = std::mem::take(&mut package);
                     work.advance(&this, (!before.is_empty()).then_some(before))

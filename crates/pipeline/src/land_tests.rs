@@ -9,7 +9,7 @@ use tillhouse_model::ErrorKind;
 use tokio::sync::oneshot;
 
 fn complete(records: u64) -> LandingMessage {
-    LandingMessage::Complete(SliceReadSummary {
+    LandingMessage::Complete(Box::new(SliceReadSummary {
         slice: slice(SALES),
         records,
         rejects: 0,
@@ -20,7 +20,7 @@ fn complete(records: u64) -> LandingMessage {
         asked: window(),
         keys: None,
         fingerprint: None,
-    })
+    }))
 }
 
 async fn flush(to: &mpsc::Sender<LandingMessage>) -> oneshot::Receiver<()> {

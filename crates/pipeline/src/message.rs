@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 /// Message to the package writer: a page, the end of a slice, or a flush.
 pub(crate) enum LandingMessage {
     Page(Box<QueuedPage>),
-    Complete(SliceReadSummary),
+    Complete(Box<SliceReadSummary>),
     /// Commit everything that came before, then answer.
     Flush(oneshot::Sender<()>),
 }

@@ -70,7 +70,7 @@ pub(crate) async fn read(
                 };
                 let read = match reader.read_slice(&slice, read_by, &mut send).await {
                     Ok(read) => {
-                        let complete = LandingMessage::Complete(read.clone());
+                        let complete = LandingMessage::Complete(Box::new(read.clone()));
                         send.send(complete)
                             .await
                             .map(|()| read)

@@ -45,6 +45,9 @@ const OPS_TABLES: [&str; 7] = [
     "warnings",
 ];
 
+/// Builder of a view over its table; `None` where the table lacks a column it needs.
+pub type ViewBuilder = fn(Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>>;
+
 /// View of [`DEFAULT_SCHEMA`] over one table, defined by a crate above this one. It is there where its table is.
 #[derive(Debug, Clone, Copy)]
 pub struct DerivedView {
@@ -53,7 +56,7 @@ pub struct DerivedView {
     /// Table that it is built on.
     pub over: &'static str,
     /// Builds it over that table; `None` where the table lacks a column it needs.
-    pub build: fn(Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>>,
+    pub build: ViewBuilder,
 }
 
 /// The schemas, by name.

@@ -49,7 +49,7 @@ mod whole_groups;
 pub mod zone;
 
 pub use carried::{CarriedColumn, carry_columns};
-pub use catalog::{DEFAULT_SCHEMA, DerivedView, LATEST, SALES};
+pub use catalog::{DEFAULT_SCHEMA, DerivedView, LATEST, SALES, ViewBuilder};
 pub use datafusion::catalog::TableProvider;
 pub use datafusion::common::ScalarValue;
 pub use datafusion::dataframe::DataFrame;

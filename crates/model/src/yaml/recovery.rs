@@ -17,6 +17,9 @@ use std::collections::HashSet;
 /// Most faults that are parsed on behind.
 const MOST: usize = 20;
 
+/// Caller's use of a node: the positions that lead to it, the place of its key if it has one, and the node.
+type NodeVisitor<'a> = dyn FnMut(&[usize], Option<FileLocation>, &YamlNode) + 'a;
+
 impl YamlNode {
     /// Parses what can be read of a document, in the way of [`YamlNode::parse`], and says what is wrong with the rest.
     pub fn parse_partly(text: &str) -> (Option<Self>, Vec<YamlFault>) {
@@ -78,11 +81,7 @@ impl YamlNode {
     }
 
     /// Calls `found` with every node below this one, the positions that lead to it, and the place of its key if it has one.
-    fn each(
-        &self,
-        path: &mut Vec<usize>,
-        found: &mut dyn FnMut(&[usize], Option<FileLocation>, &Self),
-    ) {
+    fn each(&self, path: &mut Vec<usize>, found: &mut NodeVisitor<'_>) {
         let children: Vec<_> = match &self.content {
             YamlContent::Scalar { .. } => Vec::new(),
             YamlContent::List(elements) => elements.iter().map(|node| (None, node)).collect(),
