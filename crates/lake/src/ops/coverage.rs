@@ -107,10 +107,12 @@ fn fold_group(mut rows: Vec<CoverageRow>, now: Timestamp) -> Vec<CoverageRow> {
         kinds.entry(kind).or_default().push(row);
     }
     for rows in kinds.into_values() {
-        let is_dated = follows_changes
-            && rows
-                .iter()
-                .any(|row| row.read.read_by != Some(ReadBy::ChangeTime));
+        // Of readings of everything nobody knows yet if the resource will be read by change time as well.
+        let is_dated = rows.iter().any(|row| match row.read.read_by {
+            None => true,
+            Some(ReadBy::EventTime) => follows_changes,
+            Some(ReadBy::ChangeTime) => false,
+        });
         let followed = is_dated.then_some(followed.as_slice());
         kept.extend(join(&rows, followed));
     }
