@@ -165,7 +165,7 @@ pub trait Source: Send + Sync + Debug {
     fn pages(&self, slice: &Slice) -> PageStream;
 
     /// The pages that hold single records, for resources with [`Resource::by_id`]. A record that no longer exists is left out, and so is, with
-    /// a warning, one whose id cannot be asked for or that the server refuses; what fails otherwise comes last, see [`crate::by_id`]. By
+    /// a warning, one whose id cannot be asked for or that the server refuses; what fails otherwise comes last. By
     /// default an error, for sources that have no such resource.
     fn pages_by_id(&self, resource: &str, ids: Vec<String>) -> PageStream {
         let _ = ids;
