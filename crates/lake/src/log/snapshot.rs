@@ -60,6 +60,8 @@ pub(crate) struct Snapshot {
     marks: Arc<Marks>,
     /// What tells its commit file from another one, where it was asked for.
     pub stamp: Option<CommitStamp>,
+    /// The version that brought or removed rows last, or a later one: commits since have only put the same rows into other files.
+    pub rows_since: u64,
     /// An earlier version as the library read it, where the log was read: it tells of marks that are not known here.
     base: Option<Arc<DeltaTableState>>,
 }
@@ -106,6 +108,8 @@ struct AddLine {
     size: u64,
     partition_values: BTreeMap<String, Option<String>>,
     stats: Option<String>,
+    #[serde(default = "changes_rows")]
+    data_change: bool,
     deletion_vector: Option<IgnoredAny>,
 }
 
@@ -114,7 +118,14 @@ struct AddLine {
 #[serde(rename_all = "camelCase")]
 struct RemoveLine {
     path: String,
+    #[serde(default = "changes_rows")]
+    data_change: bool,
     deletion_vector: Option<IgnoredAny>,
+}
+
+/// What an action that does not say so does.
+fn changes_rows() -> bool {
+    true
 }
 
 /// Progress of an application.
@@ -141,6 +152,7 @@ impl Snapshot {
             description,
             marks: Arc::default(),
             stamp: None,
+            rows_since: version,
             base: None,
         }
     }
@@ -212,6 +224,7 @@ impl Snapshot {
         let (mut protocol, mut metadata) = (None, None);
         let (mut added, mut removed) = (Vec::new(), HashSet::new());
         let mut marks = Arc::clone(&self.marks);
+        let mut rows_change = false;
         let unknown = |what: &str| Unfollowed(what.to_owned());
         let lines = commit
             .split(|byte| *byte == b'\n')
@@ -223,6 +236,7 @@ impl Snapshot {
                 return Err(unknown("an action of a feature that is not used here"));
             }
             if let Some(add) = line.add {
+                rows_change |= add.data_change;
                 if add.deletion_vector.is_some() {
                     return Err(unknown("a deletion vector"));
                 }
@@ -235,6 +249,7 @@ impl Snapshot {
                 added.push(DataFile::listed(path, add.size, partition, add.stats));
             }
             if let Some(remove) = line.remove {
+                rows_change |= remove.data_change;
                 if remove.deletion_vector.is_some() {
                     return Err(unknown("a deletion vector"));
                 }
@@ -276,6 +291,11 @@ impl Snapshot {
         next.marks = marks;
         next.base = self.base.clone();
         next.stamp = None;
+        next.rows_since = if rows_change {
+            next.version
+        } else {
+            self.rows_since
+        };
         Ok(next)
     }
 }

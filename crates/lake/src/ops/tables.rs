@@ -258,7 +258,11 @@ impl OpsTables {
         note: Option<&PublishedNote>,
     ) -> Result<Option<RunRecord>> {
         match note {
-            Some(note) if note.place.version == runs.version => Ok(Some(note.run.clone())),
+            Some(note)
+                if runs.version >= note.place.version && runs.rows_since <= note.place.version =>
+            {
+                Ok(Some(note.run.clone()))
+            }
             _ => Ok(self.runs().await?.into_iter().find(|run| run.published)),
         }
     }
@@ -336,10 +340,10 @@ impl OpsTables {
         Ok((Some(run), lost))
     }
 
-    /// True if `ops/runs` is at that version, with the record that its note tells of.
+    /// True if `ops/runs` has no rows that are newer than that version, which is there: its note tells of the newest record.
     async fn holds(&self, version: u64) -> Result<bool> {
         let newest = self.registry.table(NumberedRun::TABLE)?.latest().await?;
-        Ok(newest.is_some_and(|runs| runs.version == version))
+        Ok(newest.is_some_and(|runs| runs.version >= version && runs.rows_since <= version))
     }
 
     /// Says once that the newest run lies in the future.
