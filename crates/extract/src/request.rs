@@ -232,6 +232,17 @@ impl fmt::Debug for HttpRefusal {
     }
 }
 
+/// An error with advice behind its hint, once.
+fn advised(error: Error, advice: Option<String>) -> Error {
+    let hint = match (error.hint_text(), advice) {
+        (_, None) => return error,
+        (Some(hint), Some(advice)) if hint.contains(&advice) => return error,
+        (Some(hint), Some(advice)) => format!("{hint} {advice}"),
+        (None, Some(advice)) => advice,
+    };
+    error.hint(hint)
+}
+
 impl HttpRefusal {
     /// True if the resource no longer exists, or never did.
     pub fn is_gone(&self) -> bool {
@@ -272,18 +283,16 @@ impl HttpRefusal {
 
     /// The error of a list that is not there, in a source's own words, with the way out where the server's words may mean that there is nothing.
     pub fn explained(self, by: impl FnOnce(Self) -> Error) -> Error {
-        let advice = self
-            .message
+        let advice = self.advice();
+        advised(by(self), advice)
+    }
+
+    /// The way out where the server's words may mean that there is nothing.
+    fn advice(&self) -> Option<String> {
+        self.message
             .as_deref()
             .filter(|said| self.is_past_the_end() && !refusal_cause::is_about_the_address(said))
-            .map(EmptyMessages::hint);
-        let error = by(self);
-        let hint = match (error.hint_text(), advice) {
-            (_, None) => return error,
-            (Some(hint), Some(advice)) => format!("{hint} {advice}"),
-            (None, Some(advice)) => advice,
-        };
-        error.hint(hint)
+            .map(EmptyMessages::hint)
     }
 
     /// Advice on [`HttpRefusal::names_page_size`].
@@ -300,6 +309,7 @@ impl HttpRefusal {
 
     /// Error to report, where a source knows no better.
     pub fn into_error(self) -> Error {
+        let advice = self.advice();
         let status = self.status;
         let (names_token, names_page_size) = (self.names_token(), self.names_page_size());
         let said = self.message.map(|m| format!(": {m}")).unwrap_or_default();
@@ -335,7 +345,7 @@ impl HttpRefusal {
             }
             _ => Error::protocol(format!("the server answered {status}{said}")),
         };
-        error
+        advised(error, advice)
             .retryable(false)
             .at("source", self.source)
             .at("resource", &*self.resource)

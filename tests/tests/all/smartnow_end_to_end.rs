@@ -299,20 +299,24 @@ impl SmartNowProject {
         }
     }
 
-    /// All rows of all unified tables but the run that wrote them.
+    /// All rows of all unified tables but the run that wrote them, and of dimensions the record that they are from: of several that say the
+    /// same it may be any.
     async fn everything(&self) -> BTreeSet<String> {
+        const LINEAGE: [&str; 3] = ["_as_of", "_extracted_at", "_content_hash"];
         let mut all = BTreeSet::new();
         for table in self.pipelines[0]
             .unify
             .iter()
             .map(|asset| asset.name.as_str())
         {
-            let columns: Vec<String> = self.pipelines[0].unified[table]
-                .unified_schema()
+            let schema = self.pipelines[0].unified[table].unified_schema();
+            let is_dimension = schema.field_with_name("_as_of").is_ok();
+            let columns: Vec<String> = schema
                 .fields()
                 .iter()
                 .map(|field| field.name().clone())
                 .filter(|name| name != "_run_id")
+                .filter(|name| !(is_dimension && LINEAGE.contains(&name.as_str())))
                 .collect();
             let rows = self
                 .rows(&format!(

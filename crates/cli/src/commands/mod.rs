@@ -125,9 +125,9 @@ async fn reading<T>(
     guarded(memory_limit, async move {
         let context = context(project, Arc::new(NoopObserver)).await?;
         let warehouse = context.warehouse.clone();
-        let done = work(context).await;
+        let done = work(context).await?;
         tracing::info!("{}", warehouse.requests());
-        done
+        Ok(done)
     })
     .await
 }

@@ -54,8 +54,10 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
             })?;
         runner.execute_all(&text, format).await
     };
-    tracing::info!("{}", warehouse.requests());
-    outcome.map(|()| ExitCode::SUCCESS)
+    outcome.map(|()| {
+        tracing::info!("{}", warehouse.requests());
+        ExitCode::SUCCESS
+    })
 }
 
 /// Runs queries over one published run, each guarded: Ctrl-C stops it, and so does taking more memory than it may.
