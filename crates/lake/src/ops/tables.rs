@@ -28,6 +28,11 @@ pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 /// Time after which something that was noted is noted again when it is still seen.
 const NOTED_EVERY: SignedDuration = SignedDuration::from_mins(24 * 60);
 
+/// Beginning of the paths of the tables that all sources share.
+const UNIFIED: &str = "unified/";
+/// Beginning of the paths of the tables that are counted from those.
+const ROLL_UPS: &str = "statistics/";
+
 impl OpsTables {
     /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`, `maintenance`), whether it has rows or not. `None`
     /// for any other name.
@@ -233,19 +238,38 @@ impl OpsTables {
         Err(commit::too_many_conflicts(&table))
     }
 
-    /// Names the later of two versions of each table that both runs name, and the source and unified tables that only the other one names.
+    /// Names the later of two versions of each table that both runs name, and the tables that only the other one names.
+    ///
+    /// Roll-ups are counted from the very versions that a run names: where these become the other run's, so do the roll-ups, and where they are
+    /// some of each there are none.
     fn take_later_versions(&self, run: &mut RunRecord, other: &RunRecord) -> Result<()> {
+        let mut facts_changed = false;
         for (path, version) in &other.tables {
             let is_later = match run.tables.get(path) {
                 Some(own) => own < version && !self.registry.table(path)?.has_lost_versions(),
-                None => !path.starts_with("statistics/"),
+                None => true,
             };
-            if is_later {
-                run.tables.insert(path.clone(), *version);
-                match other.figures.get(path) {
-                    Some(figures) => run.figures.insert(path.clone(), *figures),
-                    None => run.figures.remove(path),
-                };
+            if is_later && !path.starts_with(ROLL_UPS) {
+                facts_changed |= path.starts_with(UNIFIED);
+                take(run, other, path, *version);
+            }
+        }
+        if facts_changed {
+            run.tables.retain(|path, _| !path.starts_with(ROLL_UPS));
+            run.figures.retain(|path, _| !path.starts_with(ROLL_UPS));
+            let facts = |run: &RunRecord| -> Vec<(String, u64)> {
+                let tables = run.tables.iter();
+                let facts = tables.filter(|(path, _)| path.starts_with(UNIFIED));
+                facts
+                    .map(|(path, version)| (path.clone(), *version))
+                    .collect()
+            };
+            if facts(run) == facts(other) {
+                for (path, version) in &other.tables {
+                    if path.starts_with(ROLL_UPS) {
+                        take(run, other, path, *version);
+                    }
+                }
             }
         }
         Ok(())
@@ -395,6 +419,15 @@ fn warning_identity(row: &WarningRow) -> u64 {
     )
         .hash(&mut hasher);
     hasher.finish()
+}
+
+/// Names another run's version of a table.
+fn take(run: &mut RunRecord, other: &RunRecord, path: &str, version: u64) {
+    run.tables.insert(path.to_owned(), version);
+    match other.figures.get(path) {
+        Some(figures) => run.figures.insert(path.to_owned(), *figures),
+        None => run.figures.remove(path),
+    };
 }
 
 #[cfg(test)]
