@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tillhouse_pipeline::{RunEvent, RunObserver};
 
-/// So many pipelines are named before the bar.
+/// Most pipelines that are named before the bar.
 const NAMED: usize = 3;
 
 static BAR: OnceLock<ProgressBar> = OnceLock::new();

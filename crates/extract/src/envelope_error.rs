@@ -141,7 +141,7 @@ struct EnvelopeFindings {
     names_nothing: bool,
     /// The envelope says that it succeeded, or that there is nothing.
     is_well: bool,
-    /// What is said where records came.
+    /// Remark of a page on which records came.
     beside: EnvelopeRemark,
 }
 

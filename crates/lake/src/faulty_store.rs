@@ -97,7 +97,7 @@ impl FaultyStore {
         *self.failures.lock().unwrap() = times;
     }
 
-    /// So many files can be deleted from now on, and no more.
+    /// Limits the number of files that can still be deleted.
     pub(crate) fn fail_deletes_after(&self, count: usize) {
         *self.deletes.lock().unwrap() = count;
     }

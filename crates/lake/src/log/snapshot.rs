@@ -58,7 +58,7 @@ pub(crate) struct Snapshot {
     pub statistics: Arc<FileStatistics>,
     pub description: Arc<TableDescription>,
     marks: Arc<Marks>,
-    /// What tells its commit file from another one, where it was asked for.
+    /// Stamp of its commit file, where it was asked for.
     pub stamp: Option<CommitStamp>,
     /// The version that brought or removed rows last, or a later one: commits since have only put the same rows into other files.
     pub rows_since: u64,
@@ -66,7 +66,7 @@ pub(crate) struct Snapshot {
     base: Option<Arc<DeltaTableState>>,
 }
 
-/// What tells a commit file from another one in its place, without its content.
+/// Stamp that tells a commit file from another one in its place, without its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CommitStamp {
     bytes: u64,
@@ -123,7 +123,7 @@ struct RemoveLine {
     deletion_vector: Option<IgnoredAny>,
 }
 
-/// What an action that does not say so does.
+/// Default of actions that do not say if rows change.
 fn changes_rows() -> bool {
     true
 }
@@ -209,7 +209,7 @@ impl Snapshot {
         self.base.as_ref()
     }
 
-    /// What is known of an app id's mark: outside `None` where nothing is.
+    /// An app id's mark as far as it is known: outside `None` where nothing is.
     pub(crate) fn known_mark(&self, app_id: &str) -> Option<Option<i64>> {
         self.marks.get(app_id).copied()
     }
@@ -306,7 +306,7 @@ pub(crate) struct StoredSnapshot {
     pub version: u64,
     protocol: Protocol,
     metadata: Metadata,
-    /// What tells its commit file from another one.
+    /// Stamp of its commit file.
     pub stamp: Option<CommitStamp>,
     #[serde(default)]
     marks: Marks,

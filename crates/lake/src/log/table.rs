@@ -203,7 +203,7 @@ impl TableHandle {
         }
     }
 
-    /// What is in the log from the commit of a version on, in one request.
+    /// End of the log, from the commit of a version on, in one request.
     async fn tail(&self, version: u64) -> Result<LogTail> {
         let failed = |e| self.storage_error("a table's log cannot be listed", e);
         let (store, log) = (self.store(), Path::from(LOG_FOLDER));
@@ -412,7 +412,7 @@ impl TableHandle {
         Ok(found)
     }
 
-    /// What tells a version's commit file from another one; `None` where it is not there.
+    /// Stamp of a version's commit file; `None` where it is not there.
     async fn stamp(&self, version: u64) -> Result<Option<CommitStamp>> {
         let path = Path::from(LOG_FOLDER).join(commit_name(version));
         match self.store().head(&path).await {
@@ -493,7 +493,7 @@ impl TableHandle {
         newest.get_or_insert(first);
     }
 
-    /// What a published run should keep of a version. One request where this process has made it, none where an earlier run keeps it.
+    /// A version as a published run should keep it. One request where this process has made it, none where an earlier run keeps it.
     pub(crate) async fn stored(&self, version: u64) -> Result<Option<StoredSnapshot>> {
         if let Some(offered) = self.offered().filter(|offered| offered.version == version) {
             return Ok(Some((*offered).clone()));

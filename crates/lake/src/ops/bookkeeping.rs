@@ -15,7 +15,7 @@ use tillhouse_model::Result;
 
 /// Rows wait so long at most, as long as the run hands more of them in.
 const WAITS: SignedDuration = SignedDuration::from_mins(1);
-/// So many rows wait at most.
+/// Most rows that wait.
 const MOST_WAITING: usize = 50_000;
 
 /// Rejects that were read again, so that those which were not seen are resolved.

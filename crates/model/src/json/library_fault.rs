@@ -7,7 +7,7 @@ pub fn is_too_deep(error: &serde_json::Error) -> bool {
     error.to_string().starts_with("recursion limit exceeded")
 }
 
-/// What is wrong with a text.
+/// Fault of a text.
 pub fn fault(error: &serde_json::Error) -> String {
     if is_too_deep(error) {
         let (line, column) = (error.line(), error.column());

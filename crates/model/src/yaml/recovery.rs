@@ -214,7 +214,7 @@ fn without(text: &str, place: FileLocation, token: FaultyToken) -> Option<(Strin
 mod tests {
     use super::*;
 
-    /// What is wrong with a document, and what its keys with texts are.
+    /// Faults of a document, and its keys with texts.
     fn read(text: &str) -> (Vec<String>, Vec<String>) {
         let (root, faults) = YamlNode::parse_partly(text);
         let faults = faults
