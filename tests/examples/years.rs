@@ -45,7 +45,7 @@ const STARTS: usize = 7;
 const BARS: usize = 60;
 const KEEP: &str = "retention: { runs: 1d }\n";
 
-/// What was seen after one sync.
+/// Measurements after one sync.
 struct Sample {
     seconds: f64,
     files: u64,

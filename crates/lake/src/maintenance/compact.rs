@@ -8,7 +8,7 @@
 //!   one commit a table: remove + add, `dataChange` false; no watermark
 //! ```
 //!
-//! What is held in memory is one stretch of rows and one row group of each of two files, whatever the size of the table.
+//! Memory holds one stretch of rows and one row group of each of two files, whatever the size of the table.
 //!
 //! Rejected: the Delta library's `optimize`. Its conflict check lets a compaction and an upsert that race both commit, which doubles rows, and its writer
 //! does not keep our statistics. Rejected too: a merge of all inputs by time. It holds a row group of every input; inputs in time order give files

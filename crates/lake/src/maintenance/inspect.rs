@@ -29,7 +29,7 @@ pub struct Damage {
     pub what: String,
     /// True if `tillhouse rebuild` or `tillhouse sync` makes the table again from what the warehouse still has.
     pub can_be_rebuilt: bool,
-    /// What to do.
+    /// Advice.
     pub hint: String,
 }
 

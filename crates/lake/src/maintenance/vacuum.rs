@@ -41,7 +41,7 @@ const WORTH_A_CHECKPOINT: u64 = 20;
 /// File by which the store is asked for the time.
 const CLOCK_FILE: &str = "ops/.clock";
 
-/// What a vacuum may delete.
+/// Limits of what a vacuum may delete.
 #[derive(Debug, Clone, Copy)]
 pub struct VacuumOptions {
     /// Says what would be done, and does nothing.

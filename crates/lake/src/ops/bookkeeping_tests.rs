@@ -214,7 +214,7 @@ enum Event {
     Settled(u8, i64),
 }
 
-/// What becomes of rejects: how each stands in the end, and how many were new in each run.
+/// Outcome of rejects: how each stands in the end, and how many were new in each run.
 async fn outcome(
     runs: &[Vec<Event>],
     flush_each: bool,

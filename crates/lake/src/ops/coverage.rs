@@ -27,7 +27,7 @@ pub struct CoverageRow {
     pub resource: String,
     /// The tenant, where the source is asked tenant by tenant.
     pub tenant: Option<String>,
-    /// What was read.
+    /// Window that was read, and when.
     pub read: WindowRead,
     /// The run that read it, or the last of those whose readings were joined.
     pub run_id: String,

@@ -59,7 +59,7 @@ impl std::fmt::Display for LeaseOwner {
 pub struct LeaseRecord {
     /// The pipeline that it is about.
     pub pipeline: String,
-    /// Who holds it, or held it last.
+    /// Owner that holds it, or held it last.
     #[serde(flatten)]
     pub owner: LeaseOwner,
     /// When it was taken, by its owner's clock.

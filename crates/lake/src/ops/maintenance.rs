@@ -265,7 +265,7 @@ impl OpsTables {
     }
 }
 
-/// What all marks keep together.
+/// Versions that all marks keep together.
 fn combined(rows: &[MaintenanceRow]) -> RetentionMark {
     rows.iter()
         .filter_map(|row| row.mark.as_ref())

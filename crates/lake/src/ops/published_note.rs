@@ -39,7 +39,7 @@ pub(crate) struct RunPlace {
     pub version: u64,
 }
 
-/// What is noted of the run that was published last.
+/// Note of the run that was published last.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct PublishedNote {
     pub place: RunPlace,
@@ -305,7 +305,7 @@ impl OpsTables {
     }
 }
 
-/// What is in a note's place.
+/// Content of a note's place.
 enum Found {
     Note(Box<PublishedNote>),
     Damaged,

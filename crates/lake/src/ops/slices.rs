@@ -43,7 +43,7 @@ struct LedgerCoverage {
     lists: Vec<KnownList>,
 }
 
-/// What is known of a pipeline before a run reads it.
+/// Knowledge of a pipeline before a run reads it.
 #[derive(Debug, Default, PartialEq)]
 pub struct PipelineLedger {
     /// Its coverage, see [`OpsTables::coverage`].
@@ -124,7 +124,7 @@ impl OpsTables {
         Ok(as_read(ledger.rows, pipeline, self.registry.now()))
     }
 
-    /// What is known of a pipeline before a run reads it. What was read in the future counts as never read from now on, also once that future
+    /// Knowledge of a pipeline before a run reads it. What was read in the future counts as never read from now on, also once that future
     /// has come.
     pub async fn healed_ledger(&self, pipeline: &str, run_id: &str) -> Result<PipelineLedger> {
         let now = self.registry.now();
@@ -323,7 +323,7 @@ impl OpsTables {
         }))
     }
 
-    /// What is folded of this ledger; `None` where there is nothing, or nothing that fits.
+    /// Fold of this ledger; `None` where there is none, or none that fits.
     async fn folded(&self, snapshot: &Snapshot) -> Result<Option<FoldedCoverage>> {
         let failed = |e: object_store::Error| {
             Error::new(ErrorKind::Storage, "the folded coverage cannot be read")

@@ -10,7 +10,7 @@ fn at(hour: i64) -> Timestamp {
     t("2026-01-30T00:00:00Z") + SignedDuration::from_hours(hour)
 }
 
-/// What the run of an hour read: the hour before it, and the one before that again.
+/// Windows that the run of an hour read: the hour before it, and the one before that again.
 fn of_run(hour: i64, pipeline: &str) -> Vec<SliceRow> {
     [(hour - 2, hour - 1), (hour - 1, hour)]
         .map(|(from, to)| SliceRow {

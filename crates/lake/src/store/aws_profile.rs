@@ -33,7 +33,7 @@ pub(crate) struct ProfileFiles {
     places: Vec<PathBuf>,
 }
 
-/// What a profile says.
+/// Content of a profile.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct AwsProfile {
     pub(crate) region: Option<String>,

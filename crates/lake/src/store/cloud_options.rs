@@ -163,7 +163,7 @@ impl CloudKind {
         }
     }
 
-    /// What stands before an option's name in the environment, the longest first.
+    /// Prefixes of an option's name in the environment, the longest first.
     fn prefixes(self) -> &'static [&'static str] {
         match self {
             Self::S3 => &["aws_"],
@@ -236,7 +236,7 @@ pub(crate) fn check(kind: CloudKind, options: &BTreeMap<String, StoreOption>) ->
     Retries::of(kind, options).map(drop)
 }
 
-/// How often and for how long a request is tried again.
+/// Number of tries of a request, and the time they may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Retries {
     pub(crate) max_retries: usize,

@@ -36,7 +36,7 @@ pub(crate) fn is_store_failure(error: &(dyn std::error::Error + 'static)) -> boo
     false
 }
 
-/// What is known of a store, for words about its failures.
+/// Facts about a store, for words about its failures.
 #[derive(Debug, Clone)]
 pub(crate) struct StoreProfile {
     pub(crate) kind: CloudKind,

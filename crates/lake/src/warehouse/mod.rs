@@ -235,7 +235,7 @@ impl Warehouse {
             })
     }
 
-    /// What the warehouse says of its format; `None` where there is no warehouse.
+    /// Format that the warehouse says it has; `None` where there is no warehouse.
     pub(crate) async fn format(&self) -> Result<Option<WarehouseFormat>> {
         let file = self.registry.below(FORMAT_FILE);
         let failed = |e: object_store::Error| {

@@ -30,7 +30,7 @@ pub struct Project {
     pub memory_limit: u64,
     /// The key for pseudonyms.
     pub privacy_key: PseudonymKey,
-    /// What is kept of the past.
+    /// Retention of the past.
     pub retention: RetentionSettings,
     /// True if a sync does a share of the warehouse's maintenance by itself.
     pub maintenance: bool,

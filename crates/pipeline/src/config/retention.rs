@@ -15,7 +15,7 @@ const UNUSED: SignedDuration = SignedDuration::from_hours(24);
 /// The word for no end.
 const FOR_EVER: &str = "forever";
 
-/// What is kept of the past.
+/// Retention of the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionSettings {
     /// Which runs are kept.

@@ -189,7 +189,7 @@ fn sums(lists: &ArrayRef, kind: ListArithmeticKind, result: &DataType) -> Result
     Ok(Arc::new(sums))
 }
 
-/// What each list's sum and number of values come to.
+/// Sum and number of values of each list.
 fn totals(
     lists: &ListArray,
     values: &ArrayRef,

@@ -1,4 +1,4 @@
-//! What a wrong configuration of an object store is answered with.
+//! Answers to a wrong configuration of an object store.
 //!
 //! Invariant: each answer names the call or the key and what to do, shows no credential, and leaves nothing in the store.
 

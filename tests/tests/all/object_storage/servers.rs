@@ -55,7 +55,7 @@ impl ScriptPipe {
 
 /// A running object store.
 pub(super) struct ObjectStoreServer {
-    /// What it says of itself: its endpoint and, where it has one, its account.
+    /// Its own description: its endpoint and, where it has one, its account.
     pub(super) place: Value,
     pipe: Arc<Mutex<ScriptPipe>>,
 }
