@@ -8,7 +8,7 @@
 //! and nothing else belongs to the commit.
 
 use crate::log::data_file::DataFile;
-use crate::log::snapshot::Snapshot;
+use crate::log::snapshot::{FOREIGN_FEATURES, Snapshot};
 use crate::log::table::TableHandle;
 use crate::store::log_guard::LINES;
 use bytes::Bytes;
@@ -79,7 +79,8 @@ pub(crate) async fn commit(
             ErrorKind::Storage,
             "the table asks for features this version does not write",
         )
-        .at("table", table.path()));
+        .at("table", table.path())
+        .hint(FOREIGN_FEATURES));
     }
     let attempted = attempt(table, on.version + 1, change).await;
     match &attempted {

@@ -20,6 +20,12 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 /// Newest version of the writers' protocol that commits of this program fit.
 const WRITER_VERSION: i32 = 2;
 
+/// Version of the readers' protocol of tables that this program reads.
+const READER_VERSION: i32 = 1;
+/// Advice on a table that another program gave features that this one does not know.
+pub(crate) const FOREIGN_FEATURES: &str = "Another program changed the table's Delta protocol. Put the table's files back from a copy; where there is none, move its folder \
+     away and run `tillhouse sync --full` for a source table, `tillhouse rebuild` for a unified one.";
+
 /// Description of a table: the features it asks for, its columns and its properties.
 #[derive(Debug)]
 pub(crate) struct TableDescription {
@@ -31,6 +37,14 @@ pub(crate) struct TableDescription {
 
 impl TableDescription {
     pub(crate) fn try_new(protocol: Protocol, metadata: Metadata) -> Result<Self> {
+        // Names of columns and rows of files mean something else there.
+        if protocol.min_reader_version() > READER_VERSION {
+            return Err(Error::new(
+                ErrorKind::Storage,
+                "a table asks for features this version does not read",
+            )
+            .hint(FOREIGN_FEATURES));
+        }
         let unknown = "a table has columns of a kind this version cannot read";
         let columns: StructType =
             serde_json::from_str(metadata.schema_string()).or_error(ErrorKind::Storage, unknown)?;

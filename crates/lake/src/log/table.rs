@@ -230,6 +230,8 @@ impl TableHandle {
         while newest.is_none_or(|newest| found.version < newest) {
             let commit = match self.commit_file(found.version + 1).await {
                 Ok(Some(commit)) => commit,
+                // Listed, and a commit before it is gone: the library says which.
+                Ok(None) if newest.is_some() => return self.read_by_library().await,
                 Ok(None) => break,
                 Err(error) => return Err(self.unreadable_log(error.into()).await),
             };
@@ -268,8 +270,12 @@ impl TableHandle {
             Err(error) => return Err(self.unreadable_log(error).await),
         }
         self.state_of(&table)
-            .and_then(Snapshot::of_library)
+            .and_then(|state| self.read_by(state))
             .map(Some)
+    }
+
+    fn read_by(&self, state: DeltaTableState) -> Result<Snapshot> {
+        Snapshot::of_library(state).map_err(|error| error.at("table", &self.path))
     }
 
     fn state_of(&self, table: &DeltaTable) -> Result<DeltaTableState> {
@@ -387,7 +393,7 @@ impl TableHandle {
         }
         let table = self.at_version_by_library(version).await?;
         self.state_of(&table)
-            .and_then(Snapshot::of_library)
+            .and_then(|state| self.read_by(state))
             .map(Some)
     }
 

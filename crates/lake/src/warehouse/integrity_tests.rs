@@ -462,3 +462,46 @@ async fn all_tables_that_are_torn_are_told_and_not_the_first_alone() {
     std::fs::write(file(&place, RUNS, 1), "").unwrap();
     assert_eq!(place.open().await.unreadable_tables(None).await.len(), 4);
 }
+
+#[tokio::test]
+async fn a_commit_that_is_missing_behind_the_published_version_is_noticed() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    let source = warehouse.source_table("hecone", Arc::new(source_spec()));
+    for key in ["b", "c"] {
+        let records = [FixtureRecord(key, None, 1, None)];
+        source
+            .land(vec![page("2026-03-01T00:00:00Z", &records)], &run("r2"))
+            .await
+            .unwrap();
+    }
+    std::fs::remove_file(file(&place, SOURCE, 2)).unwrap();
+    let other = place.open().await;
+    let published = other.ops().published(&AsOf::Latest).await.unwrap().unwrap();
+    let named = published.tables.get(SOURCE).copied();
+    assert_eq!(named, Some(1));
+    assert!(other.open_at(SOURCE, named).await.unwrap().is_some());
+    let again = place.open().await;
+    again.ops().published(&AsOf::Latest).await.unwrap();
+    let error = again.table(SOURCE).unwrap().latest().await.err().unwrap();
+    assert!(error.to_string().contains("missing"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_table_with_features_of_a_newer_protocol_is_refused() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    let protocol = r#"{"protocol":{"minReaderVersion":2,"minWriterVersion":5}}"#;
+    std::fs::write(file(&place, SOURCE, 2), protocol).unwrap();
+    for is_told_by_a_note in [false, true] {
+        let other = place.open().await;
+        if is_told_by_a_note {
+            other.ops().published(&AsOf::Latest).await.unwrap();
+        }
+        let error = other.table(SOURCE).unwrap().latest().await.err().unwrap();
+        assert!(error.to_string().contains("features"), "{error:?}");
+        assert!(error.hint_text().unwrap().contains("protocol"), "{error:?}");
+    }
+}
