@@ -311,7 +311,8 @@ async fn every_request(place: &FixtureWarehouse) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+    // Half as many where nothing is optimized: a case takes ten seconds there.
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 4 } else { 8 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Random houses, of which a random part changes twice; between the changes the roll-ups sometimes miss a run.
     #[test]
