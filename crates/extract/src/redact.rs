@@ -1,8 +1,9 @@
 //! Redaction: the parts of a request or an answer that may be shown.
 //!
 //! Invariant: text that leaves through this module holds no value of a query, no secret that was given to the [`Redactor`], in any
-//! encoding (see `encodings`, and `layers` for several of them), and nothing that looks like a token or an address. Of a secret that was cut or turned
-//! into numbers, what is left of it counts (`fragments`), and takes the whole word with it.
+//! encoding (see `encodings`, and `layers` for several of them), and nothing that looks like a token or an address, or stands where one belongs
+//! (`access_token=...`, see `words`). Of a secret that was cut or turned into numbers, what is left of it counts (`fragments`), and takes the whole
+//! word with it.
 
 mod encodings;
 mod fragments;
@@ -82,14 +83,22 @@ impl Redactor {
     pub fn scrub(&self, text: &str) -> String {
         let text = self.without_secrets(text);
         let mut line = String::new();
+        let mut is_value = false;
         for word in text
             .split(|c: char| c.is_whitespace() || c.is_control())
             .filter(|w| !w.is_empty())
         {
+            let shown = words::without_values(word);
             if !line.is_empty() {
                 line.push(' ');
             }
-            line.push_str(if looks_secret(word) { "***" } else { word });
+            line.push_str(
+                match looks_secret(word) || (is_value && !words::is_plain(word)) {
+                    true => "***",
+                    false => shown.as_str(),
+                },
+            );
+            is_value = words::announces_secret(word);
         }
         if line.chars().count() > LONGEST_MESSAGE {
             line = line
@@ -163,8 +172,11 @@ impl Redactor {
 
     /// Words of a body, scrubbed, whatever form it has: the provider's message, else the first
     /// texts of a JSON document, else what can be read of a web page or a text. For answers to a
-    /// login, which hold no records.
+    /// login, which hold no records. A single word that may be a token is none that explains anything.
     pub fn words(&self, body: &[u8]) -> Option<String> {
+        if words::is_value_alone(body) {
+            return None;
+        }
         let said = || {
             let message = match serde_json::from_slice::<serde_json::Value>(body) {
                 Ok(value) => words::first_texts(&value),
@@ -272,6 +284,10 @@ mod tests {
             "Y0VCemN5QjNJbkpr",
             "cEBzcyB3InJk",
             "704073732077227264",
+            // UTF-16, plain and escaped; signs of no width between the letters.
+            "p\0@\0s\0s\0 \0w\0\"\0r\0d",
+            "p\\u0000@\\u0000s\\u0000s\\u0000 \\u0000w\\u0000\\\"\\u0000r\\u0000d",
+            "p\u{200b}@\u{200b}s\u{feff}s w\"rd",
             "6345427a63794233496e4a6b",
         ] {
             assert_eq!(

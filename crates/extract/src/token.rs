@@ -50,7 +50,8 @@ impl Token {
         });
         let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         Ok(Self {
-            access: granted.access_token,
+            // A file with a line's end behind it becomes a header's value.
+            access: Secret::new(granted.access_token.expose().trim()),
             refresh: granted.refresh_token,
             lifetime,
         })
@@ -128,6 +129,10 @@ mod tests {
             r#"{"access_token":""}"#,
             r#"{"access_token":42424242}"#,
             r#"{"token":"hunter2"}"#,
+            "access_token=hunter2&token_type=bearer",
+            "access_token: hunter2",
+            "hunter2",
+            r#""hunter2""#,
             "<html>",
         ] {
             let error =
@@ -139,6 +144,16 @@ mod tests {
                 "{shown}"
             );
         }
+    }
+
+    #[test]
+    fn a_token_is_read_without_blanks_around_it() {
+        let token = Token::read(
+            br#"{"access_token":" abc\n"}"#,
+            "the login",
+            &Redactor::default(),
+        );
+        assert_eq!(token.unwrap().access.expose(), "abc");
     }
 
     #[test]

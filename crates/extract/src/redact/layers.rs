@@ -56,6 +56,7 @@ pub(crate) fn readings(text: &str) -> Vec<DecodedText> {
                 hex_digits,
                 quoted_printable,
                 mojibake,
+                unseen,
             ] {
                 let Some(reading) = all.get(at).and_then(|reading| taken_off(reading, layer))
                 else {
@@ -193,6 +194,16 @@ fn quoted_printable(text: &str) -> Option<(usize, Vec<u8>)> {
         return Some((1 + end.len(), Vec::new()));
     }
     Some((3, vec![byte(rest.get(..2)?)?]))
+}
+
+/// A sign of no width, or one half of a letter of UTF-16.
+fn unseen(text: &str) -> Option<(usize, Vec<u8>)> {
+    let sign = text.chars().next()?;
+    let is_unseen = matches!(
+        sign,
+        '\0' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}'
+    );
+    is_unseen.then(|| (sign.len_utf8(), Vec::new()))
 }
 
 /// A letter of UTF-8 that was read as Latin-1, or as Windows does.

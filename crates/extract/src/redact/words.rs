@@ -27,6 +27,69 @@ const SECRETS: [&str; 14] = [
     "bearer",
 ];
 
+/// True if a key is one of a secret.
+fn names_secret(key: &str) -> bool {
+    let key: String = key
+        .chars()
+        .filter(char::is_ascii_alphabetic)
+        .collect::<String>()
+        .to_lowercase();
+    SECRETS.iter().any(|secret| key.contains(secret))
+}
+
+/// A word without the values that stand in it behind the names of secrets: `access_token=***&expires_in=3600`.
+pub(super) fn without_values(word: &str) -> String {
+    let mut shown = String::with_capacity(word.len());
+    for part in word.split_inclusive(['&', ';', ',']) {
+        let pair = part.trim_end_matches(['&', ';', ',']);
+        match pair.find(['=', ':']) {
+            Some(at) if at + 1 < pair.len() && names_secret(&pair[..at]) => {
+                shown.push_str(&pair[..=at]);
+                shown.push_str("***");
+                shown.push_str(&part[pair.len()..]);
+            }
+            _ => shown.push_str(part),
+        }
+    }
+    shown
+}
+
+/// True if a word is the name of a secret's field, with its value in the next word: `access_token:`. A sentence about a token (`Invalid
+/// token: it has expired`) writes no name like that.
+pub(super) fn announces_secret(word: &str) -> bool {
+    let Some(name) = word.strip_suffix([':', '=']) else {
+        return false;
+    };
+    let is_compound =
+        name.contains(['_', '-', '"']) || name.chars().skip(1).any(|c| c.is_ascii_uppercase());
+    is_compound && names_secret(name)
+}
+
+/// True if a word is one of a sentence: letters and its signs alone.
+pub(super) fn is_plain(word: &str) -> bool {
+    let word = word.trim_end_matches(['.', ',', ';', ':', '!', '?']);
+    word.len() < 20 && word.chars().all(char::is_alphabetic)
+}
+
+/// True if a body is one word, plain or as a JSON text, that may be a token itself: it has a digit or another sign in it, or is longer than words
+/// are.
+pub(super) fn is_value_alone(body: &[u8]) -> bool {
+    const LONGEST_WORD: usize = 20;
+    let text = match serde_json::from_slice::<serde_json::Value>(body) {
+        Ok(serde_json::Value::String(text)) => text,
+        Ok(_) => return false,
+        Err(_) => match plain_text(body) {
+            Some(text) => text.to_owned(),
+            None => return false,
+        },
+    };
+    let text = text.trim();
+    let is_word = |c: char| c.is_alphabetic() || matches!(c, '.' | '!' | '_');
+    !text.contains(char::is_whitespace)
+        && !text.contains('=')
+        && (text.len() > LONGEST_WORD || !text.chars().all(is_word))
+}
+
 /// The first texts of a document, under whichever keys.
 pub(super) fn first_texts(value: &serde_json::Value) -> String {
     let mut texts = Vec::new();
@@ -47,12 +110,7 @@ fn collect<'v>(value: &'v serde_json::Value, depth: usize, texts: &mut Vec<&'v s
             .for_each(|item| collect(item, depth + 1, texts)),
         serde_json::Value::Object(fields) => {
             for (key, field) in fields {
-                let key: String = key
-                    .chars()
-                    .filter(char::is_ascii_alphabetic)
-                    .collect::<String>()
-                    .to_lowercase();
-                if !SECRETS.iter().any(|secret| key.contains(secret)) {
+                if !names_secret(key) {
                     collect(field, depth + 1, texts);
                 }
             }
@@ -241,6 +299,67 @@ mod tests {
             "[]",
         ] {
             assert_eq!(of(silent), "", "{silent}");
+        }
+    }
+
+    #[test]
+    fn values_behind_the_names_of_secrets_are_not_shown() {
+        for (word, shown) in [
+            (
+                "access_token=hunter2&expires_in=3600",
+                "access_token=***&expires_in=3600",
+            ),
+            (
+                "expires_in=3600&refreshToken=abc",
+                "expires_in=3600&refreshToken=***",
+            ),
+            ("a=1;session-id:abc,b=2", "a=1;session-id:***,b=2"),
+            ("password:x", "password:***"),
+            ("token:", "token:"),
+            ("page[size]=500", "page[size]=500"),
+            ("https://api.example.com/x", "https://api.example.com/x"),
+        ] {
+            assert_eq!(without_values(word), shown);
+        }
+        for (word, is_name) in [
+            ("access_token:", true),
+            ("accessToken:", true),
+            ("\"token\":", true),
+            ("client-secret=", true),
+            ("token:", false),
+            ("Token:", false),
+            ("message:", false),
+            ("access_token", false),
+        ] {
+            assert_eq!(announces_secret(word), is_name, "{word}");
+        }
+        assert!(
+            is_plain("please,") && is_plain("Größe") && !is_plain("hunter2") && !is_plain("a-b")
+        );
+    }
+
+    #[test]
+    fn one_word_alone_may_be_a_token() {
+        for token in [
+            "AT-0123456789",
+            "\"AT-abc\"",
+            "abcdefghijklmnopqrstuv",
+            "\"x9\"",
+            "a/b",
+        ] {
+            assert!(is_value_alone(token.as_bytes()), "{token}");
+        }
+        for said in [
+            "Unauthorized",
+            "\"locked!\"",
+            "invalid_client",
+            "no such user 7",
+            "a=b",
+            "<html>",
+            "{\"a\":1}",
+            "",
+        ] {
+            assert!(!is_value_alone(said.as_bytes()), "{said}");
         }
     }
 
