@@ -57,7 +57,7 @@ pub enum FaultKind {
     Repeat,
     /// A listing's page without its records, all else as it is.
     Hole,
-    /// A listing's page without records that says `null` instead of an empty list. Hits pages without records only.
+    /// A listing's page without records that says `with` (JSON, default `null`) instead of an empty list. Hits pages without records only.
     NullPage,
     /// A listing's page without records, as 204 without a body. Hits pages without records only.
     NoContent,
@@ -133,7 +133,7 @@ pub struct EmulatedFault {
     /// See [`FaultKind::Replaced`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// See [`FaultKind::Replaced`].
+    /// See [`FaultKind::Replaced`] and [`FaultKind::NullPage`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub with: Option<String>,
     /// See [`FaultKind::Slow`].

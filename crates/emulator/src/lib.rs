@@ -54,7 +54,7 @@
 //! | `page_total` | a listing whose total counts the page only. The same |
 //! | `repeat` | what the first request got that met it, again and again |
 //! | `hole` | a listing's page without its records, all else as it is |
-//! | `null_page` | a listing's page without records, which says `null` instead of an empty list. Hits pages without records only |
+//! | `null_page` | a listing's page without records, which says `with`, `null` without one, instead of an empty list. Hits pages without records only |
 //! | `no_content` | the same as 204 without a body |
 //! | `missing` | the same as a refusal with `status`, 404 without one |
 //!

@@ -355,7 +355,9 @@ fn without_records(
             )
         }
         _ => {
-            let body = listing::with_records(&answer.body, Value::Null)
+            let nothing = fault.with.as_deref().map(serde_json::from_str);
+            let nothing = nothing.and_then(Result::ok).unwrap_or(Value::Null);
+            let body = listing::with_records(&answer.body, nothing)
                 .map_or(answer.body, String::into_bytes);
             EmulatedResponse { body, ..answer }
         }

@@ -235,7 +235,7 @@ fn elements<'p>(
 }
 
 /// Leads to the value at a path of keys; whether there is one.
-fn lead(scan: &mut JsonScanner<'_>, path: &[&str]) -> JsonScanResult<bool> {
+pub(crate) fn lead(scan: &mut JsonScanner<'_>, path: &[&str]) -> JsonScanResult<bool> {
     for wanted in path {
         if scan.peek()? != b'{' {
             return Ok(false);

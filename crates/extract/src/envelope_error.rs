@@ -71,6 +71,12 @@ pub(crate) fn of(page: &[u8]) -> Option<EnvelopeError> {
     }
 }
 
+/// True if an envelope counts nothing (`total: 0`), and says nothing against itself.
+pub(crate) fn says_none(page: &[u8]) -> bool {
+    let judged = judge(page);
+    judged.counts_nothing && judged.complaint.is_none()
+}
+
 /// True if a body names an error, whatever else it says.
 pub(crate) fn names_an_error(body: &[u8]) -> bool {
     judge(body).names_error
@@ -141,6 +147,8 @@ struct EnvelopeFindings {
     names_nothing: bool,
     /// The envelope says that it succeeded, or that there is nothing.
     is_well: bool,
+    /// A total is 0.
+    counts_nothing: bool,
     /// Remark of a page on which records came.
     beside: EnvelopeRemark,
 }
@@ -251,7 +259,9 @@ fn walk<'v>(
             // Beside records it may be what they are: `"type": "failed_sales"`.
             judged.add_without_records(EnvelopeError::Failure);
         } else if WORDS.totals.has(key) && matches!(value, Value::Number(_) | Value::String(_)) {
-            judged.is_well |= yes_or_no(value) == Some(false);
+            let is_nothing = yes_or_no(value) == Some(false);
+            judged.is_well |= is_nothing;
+            judged.counts_nothing |= is_nothing;
         }
         if let Value::Object(fields) = value
             && depth < DEEPEST

@@ -19,7 +19,7 @@
 //! | the same behind a full page, where no total is declared and nothing is behind it either | the end, with a warning in the log |
 //! | nothing at a place twice, no total that is missed, and records behind it | the listing is read anew after a pause; an error where it stays so |
 //! | an empty page that was had by a link, behind others | the same page once more, after a pause |
-//! | an empty page that names a next one | the next page, three times in a row at most; once where the total is reached |
+//! | an empty page that names a next one | the next page, ten times in a row at most, and then the end with a warning in the log; once where the total is reached |
 //! | a page that repeats a whole earlier page, in whichever order | behind a total that was reached the end; else the listing is read anew after a pause, and an error where it stays so. A repeat that makes up the number of the total is believed where it comes twice |
 //! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most |
 //! | a total that fell | after a pause as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
@@ -316,10 +316,17 @@ where
 }
 
 impl ListingTally {
-    /// Warns of an end that nothing but a missing page tells of.
+    /// Warns of an end that nothing but a missing page tells of, and of one behind which the server names more.
     fn warn_where_unproved(&self) {
         if let Some(refusal) = self.unproved_end() {
             warn_believed(refusal, self.so_far());
+        }
+        if self.is_led_on() {
+            tracing::warn!(
+                came = self.so_far(),
+                empty_pages = self.empty_pages_followed(),
+                "a listing is believed to be at its end, though every page names a next one: so many in a row had no records"
+            );
         }
     }
 

@@ -292,7 +292,7 @@ async fn a_next_range_that_is_missing_or_never_ends_loses_no_session() {
         let pages = ids(read(source.pages(&slice())).await);
         assert_eq!(pages[..4], [vec![0, 1], vec![2, 3], vec![4, 5], vec![6]]);
         assert!(
-            (5..=9).contains(&pages.len()),
+            (5..=16).contains(&pages.len()),
             "one page more, and few behind the end: {pages:?}"
         );
     }

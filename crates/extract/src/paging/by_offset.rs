@@ -226,6 +226,7 @@ impl OffsetReading {
             OffsetDoubt::Hole(_) if records == 0 => return Ok((page, self.hole())),
             _ => {}
         }
+        self.ledger.note_empty(records == 0 && linked);
         self.empty_in_a_row = if records == 0 {
             self.empty_in_a_row + 1
         } else {

@@ -10,10 +10,11 @@
 //! | only records that were there before, where a link led | the page by its number, and links no more |
 //! | no link, where the pages before had one | as anything else, by number; what brings nothing new then, twice, is the end |
 //! | the records of a whole page before it, and no total | read anew after a pause, see below |
-//! | no record, but that there is a next page | the next number or link, three times in a row at most; once where the total is reached |
+//! | no record, but that there is a next page | the next number or link, ten times in a row at most, and then the end with a warning; once where the total is reached |
 //! | no record, or fewer than a page before | the next number, once; nothing there is the end |
 //! | no such page (404), twice | the next number, once, as behind an empty page; records there say that a page is missing |
 //! | records behind such a page, or nothing behind an empty one that follows a page that was not short | that page once more, then on: it may have been a slip |
+//! | fewer records than others on such a page again, in the middle of the listing | a warning: the server may leave out what it does not show, or has lost them |
 //! | no record on that page again, no word of a next one, and records behind it | a hole: read anew after a pause, and an error where it stays so |
 //! | anything else | the next number |
 //!
@@ -405,6 +406,7 @@ impl NumberedReading {
         let is_new_link =
             matches!(&next, NextPage::Link(link) if !self.visited.contains(link.as_str()));
         let leads_on = next == NextPage::ByNumber || is_new_link;
+        self.ledger.note_empty(records == 0 && leads_on);
         let leads_on = leads_on && self.empty_in_a_row <= self.ledger.empty_pages_followed();
         // What looked like a hole is looked into, where the total cannot tell that there is one.
         let doubts = (self.doubted.is_some() || self.resume.is_some()) && !self.ledger.is_short();
@@ -487,6 +489,15 @@ impl NumberedReading {
                 return self.hole(index);
             } else {
                 self.holes_are_real = new == 0;
+                if new == 0 && records > 0 {
+                    tracing::warn!(
+                        page = index,
+                        records,
+                        others = fullest,
+                        "a page in the middle of a listing has fewer records than others, twice: if the provider does not leave any out \
+                         on purpose, ask for what is missing there"
+                    );
+                }
             }
             return self.on(resume, None);
         }
@@ -529,7 +540,9 @@ impl NumberedReading {
             records < fullest
         };
         if is_short {
-            if !listing.confirm_end {
+            // What names a next page is no end, however short it is.
+            let leads_on = matches!(next, NextPage::ByNumber | NextPage::Elsewhere);
+            if !listing.confirm_end && !leads_on {
                 return self.finish();
             }
             self.doubted = Some(if fullest == 0 {

@@ -7,35 +7,54 @@ use crate::empty_messages::EmptyMessages;
 use crate::envelope;
 use crate::envelope_error::{self, EnvelopeError};
 use bytes::{BufMut, Bytes, BytesMut};
+use serde_json::Value;
 use std::hash::{DefaultHasher, Hasher};
-use tillhouse_model::json::{JsonScanResult, JsonScanner};
+use tillhouse_model::json::{BYTE_ORDER_MARK, JsonScanResult, JsonScanner};
 
 /// Most bytes of a page's records that its fingerprint covers: so much that is the same is the
 /// same page.
 pub(super) const LOOKED_AT: usize = 64 << 10;
+
+/// The longest page without a list that is read for what its envelope says.
+const LARGEST_ENVELOPE: usize = 64 << 10;
 
 /// Position of a page's list of records, or what is there in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RecordsPosition {
     /// A list, from this byte on.
     List(usize),
-    /// `null`, at this byte.
-    Null(usize),
+    /// `null` or an empty object, which some serializers make of an empty list: from this byte on, so many bytes long.
+    Empty(usize, usize),
+    /// It was left out of the object that begins before this byte.
+    LeftOut(usize),
     /// The page holds nothing at all, or `null` above it.
     Nothing,
     /// Something else.
     Other,
 }
 
-/// A page in which the server says with `null`, or without a body, that there are no records, as a page with an empty list of them;
-/// any other as it is. `records_at` is [`tillhouse_model::Resource::records_at`].
+/// A page in which the server says with `null`, `{}` or without a body that there are no records, as a page with an empty list of them;
+/// any other as it is. A list that is left out is empty where the envelope counts nothing (`total: 0`) and holds no other list. `records_at` is [`tillhouse_model::Resource::records_at`].
 pub fn normalise_empty(page: Bytes, records_at: &[&str]) -> Bytes {
     match find(&page, records_at) {
-        RecordsPosition::Null(at) => {
+        RecordsPosition::Empty(at, length) => {
             let mut list = BytesMut::with_capacity(page.len());
             list.put_slice(&page[..at]);
             list.put_slice(b"[]");
-            list.put_slice(page.get(at + "null".len()..).unwrap_or_default());
+            list.put_slice(page.get(at + length..).unwrap_or_default());
+            list.freeze()
+        }
+        RecordsPosition::LeftOut(at) => {
+            let key = records_at.last().copied().unwrap_or_default();
+            let rest = page.get(at..).unwrap_or_default();
+            let mut list = BytesMut::with_capacity(page.len() + key.len() + 8);
+            list.put_slice(&page[..at]);
+            list.put_slice(serde_json::Value::from(key).to_string().as_bytes());
+            list.put_slice(b":[]");
+            if !rest.trim_ascii_start().starts_with(b"}") {
+                list.put_u8(b',');
+            }
+            list.put_slice(rest);
             list.freeze()
         }
         RecordsPosition::Nothing => {
@@ -108,7 +127,9 @@ pub(crate) fn are_wrapped(page: &[u8], records_at: &[&str]) -> bool {
     match find(page, records_at) {
         RecordsPosition::List(_) => !records_at.is_empty() && !is_empty(page, records_at),
         RecordsPosition::Other => is_one(page, records_at),
-        RecordsPosition::Null(_) | RecordsPosition::Nothing => false,
+        RecordsPosition::Empty(..) | RecordsPosition::LeftOut(_) | RecordsPosition::Nothing => {
+            false
+        }
     }
 }
 
@@ -118,7 +139,7 @@ pub(crate) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
         RecordsPosition::List(at) => page
             .get(at + 1..)
             .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")),
-        RecordsPosition::Null(_) | RecordsPosition::Nothing => true,
+        RecordsPosition::Empty(..) | RecordsPosition::LeftOut(_) | RecordsPosition::Nothing => true,
         RecordsPosition::Other => false,
     }
 }
@@ -179,7 +200,43 @@ fn find(page: &[u8], records_at: &[&str]) -> RecordsPosition {
     if page[scan.pos..].iter().all(u8::is_ascii_whitespace) {
         return RecordsPosition::Nothing;
     }
-    within(&mut scan, records_at, records_at).unwrap_or(RecordsPosition::Other)
+    match within(&mut scan, records_at, records_at).unwrap_or(RecordsPosition::Other) {
+        RecordsPosition::Other => {
+            left_out(page, records_at).map_or(RecordsPosition::Other, RecordsPosition::LeftOut)
+        }
+        position => position,
+    }
+}
+
+/// Where a list was left out: behind this opening brace. A page has none, and nothing in its place, and its envelope counts nothing: serializers
+/// that leave out what is empty write no more. One that holds another list may have its records there, and `status: ok` alone says any page.
+fn left_out(page: &[u8], records_at: &[&str]) -> Option<usize> {
+    let (list, above) = records_at.split_last()?;
+    let plain = page.strip_prefix(BYTE_ORDER_MARK).unwrap_or(page);
+    if plain.len() > LARGEST_ENVELOPE || !envelope_error::says_none(plain) {
+        return None;
+    }
+    let envelope: Value = serde_json::from_slice(plain).ok()?;
+    let holder = above
+        .iter()
+        .try_fold(&envelope, |value, key| value.get(*key))?;
+    if holder.as_object()?.contains_key(*list) || holds_a_list(&envelope) {
+        return None;
+    }
+    let mut scan = JsonScanner::of_page(page);
+    envelope::lead(&mut scan, above)
+        .ok()
+        .filter(|found| *found)?;
+    scan.peek().ok()?;
+    Some(scan.pos + 1)
+}
+
+fn holds_a_list(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => fields.values().any(holds_a_list),
+        _ => false,
+    }
 }
 
 fn within(
@@ -189,11 +246,23 @@ fn within(
 ) -> JsonScanResult<RecordsPosition> {
     let first = scan.peek()?;
     let Some((key, rest)) = left.split_first() else {
-        return Ok(match first {
-            b'[' => RecordsPosition::List(scan.pos),
-            b'n' if path.is_empty() => RecordsPosition::Nothing,
-            b'n' => RecordsPosition::Null(scan.pos),
-            _ => RecordsPosition::Other,
+        let start = scan.pos;
+        let length = match first {
+            b'[' => return Ok(RecordsPosition::List(start)),
+            b'n' => "null".len(),
+            b'{' => {
+                scan.pos += 1;
+                if !scan.empty(b'}')? {
+                    return Ok(RecordsPosition::Other);
+                }
+                scan.pos - start
+            }
+            _ => return Ok(RecordsPosition::Other),
+        };
+        return Ok(if path.is_empty() {
+            RecordsPosition::Nothing
+        } else {
+            RecordsPosition::Empty(start, length)
         });
     };
     if first == b'n' {
@@ -238,9 +307,35 @@ mod tests {
             r#"{"meta":{"total":4},"data": [],"x":1}"#
         );
         assert_eq!(emptied(r#"{"a":null}"#, &["a", "b"]), r#"{"a":{"b":[]}}"#);
+        assert_eq!(
+            emptied(r#"{"data": { },"x":1}"#, DATA),
+            r#"{"data": [],"x":1}"#
+        );
+        assert_eq!(emptied("{}", &[]), "[]");
+        for (page, whole) in [
+            (
+                r#"{"meta":{"total":0}}"#,
+                r#"{"data":[],"meta":{"total":0}}"#,
+            ),
+            (
+                "\u{feff} {\"count\":\"0\",\"errors\":null,\"links\":[]}",
+                "\u{feff} {\"data\":[],\"count\":\"0\",\"errors\":null,\"links\":[]}",
+            ),
+        ] {
+            assert_eq!(emptied(page, DATA), whole);
+            assert!(is_empty(page.as_bytes(), DATA), "{page}");
+        }
         for page in [
             r#"{"data":[]}"#,
-            r#"{"data":{}}"#,
+            r#"{"data":{"id":1}}"#,
+            r#"{"data":""}"#,
+            "{}",
+            r#"{"meta":{"total":3}}"#,
+            r#"{"success":true,"meta":{"total":3}}"#,
+            r#"{"status":"Success","errors":null}"#,
+            r#"{"meta":{"total":0},"items":[1]}"#,
+            r#"{"meta":{"total":0},"error":"no rights"}"#,
+            r#"{"status":"ok","message":"moved to v2"}"#,
             r#"{"items":null}"#,
             "<html>",
             r#"{"data":[{"a":"\ud83d"}]}"#,

@@ -495,7 +495,7 @@ async fn links_that_are_lost_or_never_end_hide_no_record() {
                 let outcome = came(stream).await;
                 let asked = asked.load(Ordering::Relaxed);
                 if outcome.as_ref().map_or(0, |all| all.len() as u64) != records
-                    || asked > records / size + 8
+                    || asked > records / size + 15
                 {
                     lost.push(format!("{shown}: {asked} requests, {outcome:?}"));
                 }

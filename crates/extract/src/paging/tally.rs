@@ -32,7 +32,7 @@ const STEPS_BACK: u64 = 3;
 const PAGES_A_STEP: u64 = 16;
 
 /// Empty pages in a row that are believed to lead on where they name a next one.
-const EMPTY_IN_A_ROW: u32 = 3;
+const EMPTY_IN_A_ROW: u32 = 10;
 
 /// Tally of one reading of a listing: the records that came against those that its pages
 /// declared.
@@ -76,6 +76,8 @@ pub(super) struct ListingTally {
     shifted: bool,
     /// Refusal of a page behind one that was not short, while nothing came from behind it.
     missing: Option<String>,
+    /// True if the last page had no records and named a next one.
+    is_led_on: bool,
 }
 
 /// Verdict on a page that came before.
@@ -281,6 +283,16 @@ impl ListingTally {
     /// for ever.
     pub(super) fn empty_pages_followed(&self) -> u32 {
         if self.is_proved() { 1 } else { EMPTY_IN_A_ROW }
+    }
+
+    /// Notes whether a page without records names a next one.
+    pub(super) fn note_empty(&mut self, leads_on: bool) {
+        self.is_led_on = leads_on;
+    }
+
+    /// True if the server named a next page to the last, and no total says that there is nothing on it.
+    pub(super) fn is_led_on(&self) -> bool {
+        self.is_led_on && self.due != Some(self.came)
     }
 
     /// The error of a listing that ended before the total was reached.

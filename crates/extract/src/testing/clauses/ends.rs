@@ -614,6 +614,7 @@ pub async fn nothing_is_understood_however_it_is_said(subject: SourceUnderTest) 
             .map_or(all, |largest| largest.min(all));
         for fault in [
             json!({"kind": "null_page", "times": ALWAYS}),
+            json!({"kind": "null_page", "with": "{}", "times": ALWAYS}),
             json!({"kind": "no_content", "times": ALWAYS}),
             json!({"kind": "missing", "times": ALWAYS}),
             json!({"kind": "missing", "status": 410, "times": ALWAYS}),
@@ -628,8 +629,12 @@ pub async fn nothing_is_understood_however_it_is_said(subject: SourceUnderTest) 
         if let Some(empty) =
             crate::testing::run::long_after(subject.window).filter(|_| !asked.is_whole())
         {
-            for kind in ["null_page", "no_content"] {
-                let fault = json!({"kind": kind, "times": ALWAYS});
+            for fault in [
+                json!({"kind": "null_page", "times": ALWAYS}),
+                json!({"kind": "null_page", "with": "{}", "times": ALWAYS}),
+                json!({"kind": "no_content", "times": ALWAYS}),
+            ] {
+                let kind = fault.to_string();
                 let (reading, ..) = faulty(&bench, &asked, empty, full, fault).await?;
                 let held = reading
                     .ended_well()
