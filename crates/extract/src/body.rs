@@ -47,6 +47,7 @@ pub(crate) async fn whole(
     }
     // The name of a character set, or a word of some proxy's: what counts is whether the body can be read.
     let odd = unasked.into_iter().next();
+    // Later on it would be the length of what is still to come.
     let declared = response.content_length();
     if declared.is_some_and(|length| length > limit as u64) {
         return Err(BodyError::TooLong(declared));
@@ -55,9 +56,9 @@ pub(crate) async fn whole(
         return Ok(Bytes::new());
     };
     let body = if gunzip::is_gzip(&first) {
-        gunzipped(response, first, limit).await?
+        gunzipped(response, first, limit, declared).await?
     } else {
-        plain(response, first, limit).await?
+        plain(response, first, limit, declared).await?
     };
     let body = if body.starts_with(BYTE_ORDER_MARK) {
         body.slice(BYTE_ORDER_MARK.len()..)
@@ -75,8 +76,8 @@ async fn plain(
     response: &mut reqwest::Response,
     first: Bytes,
     limit: usize,
+    declared: Option<u64>,
 ) -> Result<Bytes, BodyError> {
-    let declared = response.content_length();
     if first.len() > limit {
         return Err(BodyError::TooLong(declared));
     }
@@ -113,8 +114,8 @@ async fn gunzipped(
     response: &mut reqwest::Response,
     first: Bytes,
     limit: usize,
+    declared: Option<u64>,
 ) -> Result<Bytes, BodyError> {
-    let declared = response.content_length();
     let guess = declared
         .and_then(|length| usize::try_from(length).ok())
         .unwrap_or(first.len())

@@ -477,6 +477,15 @@ impl HttpClientInner {
                 failure
             });
         }
+        if !request.logs_in && is_cut_off(&bytes) {
+            let error = Error::protocol(format!(
+                "the server answered {status} with JSON that is cut off after {} bytes",
+                bytes.len()
+            ));
+            return Err(AttemptFailure::transient(error.hint(
+                "Run `tillhouse sync` again later; if it stays so, lower sync.page_size, and ask the provider.",
+            )));
+        }
         self.proper.fetch_add(1, Ordering::Relaxed);
         self.shared
             .bytes
@@ -676,7 +685,9 @@ impl HttpClientInner {
         let quota = status == StatusCode::FORBIDDEN
             && (after.is_some() || used_up || refusal_cause::names_quota(&refusal.body))
             && !refusal.names_token();
-        if quota || is_transient(status) {
+        // Some servers fall over a token that they cannot read: a new one helps, and no patience.
+        let is_token = status == StatusCode::INTERNAL_SERVER_ERROR && refusal.names_token();
+        if quota || (is_transient(status) && !is_token) {
             let said = refusal
                 .message
                 .map(|m| format!(": {m}"))
@@ -858,6 +869,17 @@ impl HttpClientInner {
                 )
             }
         }
+    }
+}
+
+/// True if a document begins with a bracket and does not end with the one that belongs to it: a proxy gave up in the middle, and whoever reads until
+/// the connection closes cannot see it otherwise. A cut behind a bracket of a record's is the decoder's to find.
+fn is_cut_off(document: &[u8]) -> bool {
+    let document = document.trim_ascii();
+    match document.first() {
+        Some(b'{') => !document.ends_with(b"}"),
+        Some(b'[') => !document.ends_with(b"]"),
+        _ => false,
     }
 }
 

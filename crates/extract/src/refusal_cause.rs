@@ -2,8 +2,8 @@
 //!
 //! Invariant: only words of the server decide, each text of its body by itself; none of them is shown from here.
 //!
-//! Not every expired token is a 401: gateways say 403 or 400, some servers 419 or 498, and OAuth's resource servers say it in
-//! `WWW-Authenticate` (RFC 6750, section 3.1). A new token is cheap where it was not the token after all, and nothing else helps where it was.
+//! Not every expired token is a 401: gateways say 403, 400 or 422, some servers 419 or 498, some fall over it with 500 or write 401 into a success,
+//! and OAuth's resource servers say it in `WWW-Authenticate` (RFC 6750, section 3.1). A new token is cheap where it was not the token after all, and nothing else helps where it was.
 
 use serde_json::Value;
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
@@ -44,6 +44,32 @@ const OTHER_TOKENS: [&str; 8] = [
 /// True if a challenge (`WWW-Authenticate`) or a body says that a token has expired or is none.
 pub(crate) fn names_token(challenge: Option<&str>, body: &[u8]) -> bool {
     challenge.is_some_and(names_a_dead_token) || any_text(body, &names_a_dead_token)
+}
+
+/// True if a body states the code of a refused token where it states how it went: `{"status": 401}`, `{"error": {"code": "401"}}`.
+pub(crate) fn states_unauthorized(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|body| states(&body, 0))
+}
+
+/// Levels of wrapping around such a code.
+const DEEPEST: usize = 2;
+
+fn states(value: &Value, depth: usize) -> bool {
+    let Value::Object(fields) = value else {
+        return false;
+    };
+    fields.iter().any(|(key, value)| {
+        let is_code = ["status", "code", "error", "httpcode", "httpstatus"]
+            .iter()
+            .any(|word| letters(key).ends_with(word));
+        let code = match value {
+            Value::Number(number) => number.as_u64(),
+            Value::String(text) => text.trim().parse().ok(),
+            _ => None,
+        };
+        (is_code && matches!(code, Some(401 | 419 | 440 | 498)))
+            || (depth < DEEPEST && states(value, depth + 1))
+    })
 }
 
 fn names_a_dead_token(text: &str) -> bool {
@@ -243,6 +269,27 @@ mod tests {
         assert!(!names_token(Some(r#"Bearer realm="api""#), b"{}"));
         let story = format!(r#"{{"trace":"{} token expired"}}"#, "x".repeat(LONGEST));
         assert!(!names_token(None, story.as_bytes()));
+    }
+
+    #[test]
+    fn a_code_in_the_envelope_tells_of_a_refused_token() {
+        for body in [
+            r#"{"status":401,"message":"Unauthorized"}"#,
+            r#"{"statusCode":"498"}"#,
+            r#"{"meta":{"error":{"code":401}}}"#,
+        ] {
+            assert!(states_unauthorized(body.as_bytes()), "{body}");
+        }
+        for body in [
+            r#"{"status":403}"#,
+            r#"{"total":401}"#,
+            r#"{"data":[{"status":401}]}"#,
+            r#"{"postcode":40100}"#,
+            "401",
+            "<html>",
+        ] {
+            assert!(!states_unauthorized(body.as_bytes()), "{body}");
+        }
     }
 
     #[test]

@@ -261,7 +261,7 @@ impl HttpRefusal {
     }
 
     /// True if a new token may help: the status says so, or the server's words do, which also 400,
-    /// 403 and a success may bring.
+    /// 403, 422, 500 and a success may bring.
     pub fn blames_token(&self) -> bool {
         matches!(self.status.as_u16(), 401 | 419 | 440 | 498) || self.names_token()
     }
@@ -271,14 +271,17 @@ impl HttpRefusal {
     pub fn names_token(&self) -> bool {
         matches!(
             self.status.as_u16(),
-            200..=299 | 400 | 401 | 403 | 419 | 440 | 498
+            200..=299 | 400 | 401 | 403 | 419 | 422 | 440 | 498 | 500
         ) && refusal_cause::names_token(self.challenge.as_deref(), &self.body)
+            || self.status.is_success() && refusal_cause::states_unauthorized(&self.body)
     }
 
     /// True if the server refuses the number of records asked for.
     pub fn names_page_size(&self) -> bool {
-        matches!(self.status.as_u16(), 400 | 413 | 416 | 422)
-            && refusal_cause::names_page_size(&self.body)
+        // 413 is about the request by the letter, and about the answer where there is nothing to send.
+        self.status == StatusCode::PAYLOAD_TOO_LARGE
+            || matches!(self.status.as_u16(), 400 | 416 | 422)
+                && refusal_cause::names_page_size(&self.body)
     }
 
     /// The error of a list that is not there, in a source's own words, with the way out where the server's words may mean that there is nothing.
@@ -343,6 +346,8 @@ impl HttpRefusal {
             _ if names_page_size => {
                 Error::protocol(format!("the server answered {status}{said}")).hint(Self::LOWER_PAGE_SIZE)
             }
+            (400 | 422, _) if said.is_empty() => Error::protocol(format!("the server answered {status}"))
+                .hint("Run `tillhouse check`: it asks for one record as well, and so finds out whether sync.page_size is too large."),
             _ => Error::protocol(format!("the server answered {status}{said}")),
         };
         advised(error, advice)
@@ -459,7 +464,7 @@ mod tests {
             body: Bytes::from_static(b"jwt expired"),
             ..refusal(status)
         };
-        for status in [400, 401, 403] {
+        for status in [400, 401, 403, 422, 500] {
             assert!(expired(status).blames_token());
             assert_eq!(refusal(status).blames_token(), status == 401);
             assert!(
@@ -474,6 +479,11 @@ mod tests {
             assert_eq!(refusal(status).into_error().kind(), ErrorKind::Unauthorized);
         }
         assert!(!expired(404).blames_token());
+        let stated = HttpRefusal {
+            body: Bytes::from_static(br#"{"status":401,"message":"Unauthorized"}"#),
+            ..refusal(200)
+        };
+        assert!(stated.blames_token());
         let challenged = HttpRefusal {
             challenge: Some(r#"Bearer error="invalid_token""#.into()),
             ..refusal(403)

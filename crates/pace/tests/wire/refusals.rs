@@ -113,7 +113,7 @@ async fn what_is_no_page_is_not_taken_for_an_empty_one() {
         told(broken, json!({}))
             .await
             .message()
-            .contains("not the JSON object it should be")
+            .contains("JSON that is cut off after")
     );
 }
 

@@ -80,7 +80,7 @@ async fn revoked(subject: &SourceUnderTest, refresh_too: bool) -> ClauseResult {
 }
 
 /// The ways in which servers say that a token is dead; all but the first without a 401.
-fn dead_tokens() -> [Value; 7] {
+fn dead_tokens() -> [Value; 9] {
     const WORDS: &str = "the access token has expired, says till nine";
     let said = |status: u16, headers: Value, body: Value| json!({"kind": "answer", "status": status, "headers": headers, "body": body.to_string()});
     let challenge =
@@ -93,6 +93,8 @@ fn dead_tokens() -> [Value; 7] {
         said(403, json!({}), json!({"errors": [{"title": WORDS}]})),
         said(419, json!({}), json!({"message": WORDS})),
         said(498, json!({}), json!({"error": {"message": WORDS}})),
+        said(422, json!({}), json!({"message": WORDS})),
+        said(500, json!({}), json!({"message": WORDS})),
     ]
 }
 
