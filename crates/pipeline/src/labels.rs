@@ -182,4 +182,34 @@ mod tests {
             "the identity"
         );
     }
+    /// A label with capitals that one source lists and another does not is two labels: the other's word is shown in lower case.
+    #[test]
+    fn a_label_is_written_alike_by_every_source() {
+        let written = |source: &str| -> BTreeMap<String, BTreeMap<String, String>> {
+            let asset = assets::labels(None, source, source).unwrap().unwrap();
+            serde_saphyr::from_str(&asset.text).unwrap()
+        };
+        // be-mo's words are not the provider's.
+        let sources = ["hecone", "smartnow", "pace"];
+        for (kind, name) in [(LabelKind::Type, "type"), (LabelKind::Medium, "medium")] {
+            let common: Vec<String> = sources
+                .iter()
+                .filter_map(|source| written(source).remove(name))
+                .flat_map(BTreeMap::into_values)
+                .collect();
+            for source in sources {
+                if !written(source).contains_key(name) {
+                    continue;
+                }
+                let (_, labels) = labels(None, source, source).unwrap();
+                for word in &common {
+                    assert_eq!(
+                        labels.common(kind, word).as_deref(),
+                        Some(word.as_str()),
+                        "{name} of {source}"
+                    );
+                }
+            }
+        }
+    }
 }
