@@ -172,7 +172,7 @@ impl RuleCache {
                 // Another spelling of one of them is the same word.
                 &|text| words.iter().any(|word| word::is_same_word(word, text))
             }
-            RuleCheck::Currency => &|text| money::minor_digits(text).is_some(),
+            RuleCheck::Currency => &|text| money::is_currency(text),
             RuleCheck::TimeZone => &|text| zone_name::parse(text).is_some(),
             RuleCheck::AtLeast(_)
             | RuleCheck::AtMost(_)

@@ -86,12 +86,22 @@ impl VatRateUnit {
     }
 }
 
-/// Number of digits after the point of an ISO 4217 currency; `None` where the code is not one.
-/// Neither case nor surrounding blanks matter.
+/// Number of digits after the point of an ISO 4217 currency; `None` where the code is not one, and where it has no minor unit at all: of gold
+/// (XAU), of no currency (XXX) and the like nobody knows what 100 are. Neither case nor surrounding blanks matter.
 pub fn minor_digits(currency: &str) -> Option<u8> {
-    let found = iso_currency::Currency::from_code(currency)
-        .or_else(|| iso_currency::Currency::from_code(&canonical_currency(currency)));
-    found.map(|c| c.exponent().and_then(|e| u8::try_from(e).ok()).unwrap_or(0))
+    named_currency(currency)?
+        .exponent()
+        .and_then(|digits| u8::try_from(digits).ok())
+}
+
+/// True if a code is one of ISO 4217's, whatever its case and surrounding blanks.
+pub fn is_currency(currency: &str) -> bool {
+    named_currency(currency).is_some()
+}
+
+fn named_currency(currency: &str) -> Option<iso_currency::Currency> {
+    iso_currency::Currency::from_code(currency)
+        .or_else(|| iso_currency::Currency::from_code(&canonical_currency(currency)))
 }
 
 /// A currency as it is compared and grouped by everywhere, whether ISO 4217 knows it or not: the canonical form of a word, but in upper case,
@@ -204,6 +214,14 @@ mod tests {
         assert_eq!(minor_digits("JPY"), Some(0));
         assert_eq!(minor_digits("KWD"), Some(3));
         assert_eq!(minor_digits("XYZ"), None);
+        for none in ["XXX", "XAU", "XTS", "XDR"] {
+            assert_eq!(
+                (minor_digits(none), is_currency(none)),
+                (None, true),
+                "{none}"
+            );
+        }
+        assert!(is_currency(" eur") && !is_currency("XYZ") && !is_currency(""));
         assert_eq!(
             (
                 minor_digits(" eur"),
