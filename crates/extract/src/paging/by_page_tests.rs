@@ -825,3 +825,51 @@ async fn what_never_ends_is_an_error() {
     assert_eq!(pages.len(), 20);
     assert!(error.unwrap().message().contains("after 20 pages"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn ends_that_nothing_proves_are_told() {
+    use crate::testing::log_capture::LogCapture;
+    let listed = |page_size: u32, confirm_end: bool, manner: NumberedAnswers| {
+        let listing = ListingOptions {
+            confirm_end,
+            ..sized(page_size)
+        };
+        read_in(PageNumbering::known(), listing, manner)
+    };
+    let led_on = "though every page names a next one";
+    let (ear, _guard) = LogCapture::start();
+    let counted: NumberedAnswers = |at, _| {
+        (
+            cut(at, 0, 2, 4),
+            Some(4),
+            NextPage::Link(url(100 + at.index)),
+        )
+    };
+    listed(2, true, counted).await;
+    assert!(!ear.heard().contains(led_on), "the total tells");
+    let uncounted: NumberedAnswers =
+        |at, _| (cut(at, 0, 2, 4), None, NextPage::Link(url(100 + at.index)));
+    listed(2, true, uncounted).await;
+    assert!(ear.heard().contains(led_on));
+    // A page in the middle is short whenever it is asked for.
+    let short: NumberedAnswers = |at, _| {
+        let records = match at.index {
+            1 => vec![2],
+            _ => cut(at, 0, 2, 8),
+        };
+        (records, None, NextPage::Unknown)
+    };
+    listed(2, true, short).await;
+    assert!(ear.heard().contains("has fewer records than others, twice"));
+    // What names a next page is no end, also where ends are not to be confirmed.
+    let by_number: NumberedAnswers = |at, _| {
+        let next = match at.index {
+            2 => NextPage::Unknown,
+            _ => NextPage::ByNumber,
+        };
+        (cut(at, 0, 2, 5), None, next)
+    };
+    let (pages, error, _) = listed(10, false, by_number).await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(pages, ["0:[0, 1]", "1:[2, 3]", "2:[4]"]);
+}
