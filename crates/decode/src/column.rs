@@ -13,7 +13,7 @@
 //! Arrow's own builders cannot be cut back, and a record turns out to be a reject in its middle; hence these.
 
 use crate::abort::{Abort, ReadResult};
-use crate::plan::{FieldKind, FieldPlan, ObjectPlan};
+use crate::fields::{FieldKind, FieldPlan, ObjectPlan};
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int64Array, ListArray, StringArray,
     StructArray, TimestampMicrosecondArray,

@@ -20,7 +20,8 @@
 //! tenant is then left out, since the same record may be listed for several. Whoever changes anything here must raise both.
 
 use crate::column::{ColumnBuilder, ColumnValues};
-use crate::plan::{DecodePlan, FieldKind, FieldPlan, ObjectPlan};
+use crate::fields::{FieldKind, FieldPlan, ObjectPlan};
+use crate::plan::DecodePlan;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The version of this scheme, the first byte of every hash.

@@ -3,7 +3,7 @@
 //! Invariant: two records of a contract have the same key text exactly if their key columns are equal.
 
 use crate::column::{ColumnBuilder, ColumnValues};
-use crate::plan::{DecodePlan, FieldKind, FieldPlan, ObjectPlan, PathStep, TextTreatment};
+use crate::fields::{FieldKind, FieldPlan, ObjectPlan, PathStep, TextTreatment};
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use std::fmt::Write as _;
@@ -12,18 +12,18 @@ use tillhouse_model::blank::is_blank;
 
 /// Appends the key of a row: its columns' values as text, joined by ':'. Where a key has several columns, a ':' or '\' inside a text is
 /// preceded by '\', so that no two keys meet.
-pub(crate) fn key(plan: &DecodePlan, columns: &[ColumnBuilder], row: usize, out: &mut Vec<u8>) {
-    for (nth, at) in plan.key.iter().enumerate() {
+pub(crate) fn key(
+    (record, key): (&ObjectPlan, &[usize]),
+    columns: &[ColumnBuilder],
+    row: usize,
+    out: &mut Vec<u8>,
+) {
+    for (nth, at) in key.iter().enumerate() {
         if nth > 0 {
             out.push(b':');
         }
-        key_part(
-            &plan.record.fields[*at],
-            &columns[*at],
-            row,
-            plan.key.len() > 1,
-            out,
-        );
+        let (field, column) = (&record.fields[*at], &columns[*at]);
+        key_part(field, column, row, key.len() > 1, out);
     }
 }
 
@@ -156,13 +156,8 @@ fn follow<'c>(
     }
 }
 
-/// A path in words: `payments[0].currency`.
-pub(crate) fn spell(plan: &DecodePlan, hops: &[PathStep], positions: &[usize]) -> String {
-    spell_in(&plan.record, hops, positions)
-}
-
-/// As [`spell`], of a record's plan; without positions, the path of every element: `payments[].currency`.
-pub(crate) fn spell_in(record: &ObjectPlan, hops: &[PathStep], positions: &[usize]) -> String {
+/// A path in words: `payments[0].currency`; without positions, the path of every element: `payments[].currency`.
+pub(crate) fn spell(record: &ObjectPlan, hops: &[PathStep], positions: &[usize]) -> String {
     let mut out = String::new();
     let mut object = Some(record);
     let mut field: Option<&FieldPlan> = None;

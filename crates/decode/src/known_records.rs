@@ -14,7 +14,8 @@
 
 use crate::abort::ReadResult;
 use crate::column::{ColumnBuilder, ColumnValues};
-use crate::plan::{DecodePlan, FieldKind, FieldPlan, ObjectPlan};
+use crate::fields::{FieldKind, FieldPlan, ObjectPlan};
+use crate::plan::DecodePlan;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;

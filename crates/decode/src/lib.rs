@@ -37,11 +37,13 @@
 
 mod abort;
 mod column;
+mod fields;
 #[cfg(test)]
 mod fixture;
 mod hash;
 mod identity;
 mod instant;
+mod json_path;
 mod known_records;
 mod misfit;
 mod number;

@@ -3,8 +3,8 @@
 //! Invariant: a [`RuleOperand`] leads to numbers that can be compared exactly, whole ones or decimals.
 
 use crate::column::{ColumnBuilder, ColumnValues};
-use crate::identity::{spell_in, visit};
-use crate::plan::{FieldKind, ObjectPlan, PathStep, resolve};
+use crate::fields::{FieldKind, ObjectPlan, PathStep, resolve};
+use crate::identity::{spell, visit};
 use tillhouse_model::{Error, ExactDecimal, Result};
 
 /// Column of numbers that a rule compares: its path, scale and name.
@@ -26,7 +26,7 @@ impl RuleOperand {
         };
         let scale = scale.ok_or_else(|| unfit_column_error(path, "a whole or decimal number"))?;
         Ok(Self {
-            name: spell_in(record, &hops, &[]),
+            name: spell(record, &hops, &[]),
             path: hops,
             scale,
         })
@@ -63,7 +63,7 @@ pub(crate) fn resolve_text(
 ) -> Result<(Vec<PathStep>, String)> {
     let (hops, field) = resolve(record, path)?;
     if field.is_open_text() {
-        Ok((hops.clone(), spell_in(record, &hops, &[])))
+        Ok((hops.clone(), spell(record, &hops, &[])))
     } else {
         Err(unfit_column_error(path, "an open text"))
     }

@@ -5,10 +5,11 @@
 
 use crate::abort::{Abort, ReadResult};
 use crate::column::{BitBuffer, ColumnBuilder, ColumnSizes, TextBuffer};
+use crate::fields::PathStep;
 use crate::hash;
 use crate::identity;
 use crate::known_records::{self, KnownRecords};
-use crate::plan::{DecodePlan, PathStep};
+use crate::plan::DecodePlan;
 use crate::pseudonyms::PseudonymCache;
 use crate::record::{JsonRecordReader, MISSING};
 use crate::redact::redact;
@@ -239,7 +240,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
                 .reject(&plan.record.fields[*empty].json_name, MISSING);
         }
         self.key.clear();
-        identity::key(plan, columns, row, &mut self.key);
+        identity::key((&plan.record, &plan.key), columns, row, &mut self.key);
         let mut is_known = false;
         if let Some(known) = self.known {
             is_known = known.complete(&self.key, plan, &mut self.columns, row)?;

@@ -3,11 +3,11 @@
 //! Invariant: one element is looked at at a time. A list without elements misses nothing, and what is `null` in the place of an element is none.
 
 use crate::column::ColumnBuilder;
-use crate::identity::spell_in;
+use crate::fields::{ObjectPlan, PathStep};
+use crate::identity::spell;
 use crate::operand::{
     RuleOperand, each_element, element_of, resolve_text, text_of, unfit_column_error,
 };
-use crate::plan::{ObjectPlan, PathStep};
 use tillhouse_model::table::PresenceRule;
 use tillhouse_model::{Result, word};
 
@@ -49,7 +49,7 @@ impl CompiledPresence {
             if self.is.value(columns, row, positions).is_some() {
                 return;
             }
-            let field = spell_in(record, &self.is.path, positions);
+            let field = spell(record, &self.is.path, positions);
             match &self.when {
                 None => tell(field.clone(), format!("{field} is missing")),
                 Some((hops, words)) => {
@@ -57,7 +57,7 @@ impl CompiledPresence {
                     if let Some(word) = said
                         .and_then(|said| words.iter().find(|word| word::is_same_word(word, said)))
                     {
-                        let where_said = spell_in(record, hops, positions);
+                        let where_said = spell(record, hops, positions);
                         tell(
                             field.clone(),
                             format!("{field} is missing, and {where_said} is {word}"),

@@ -4,9 +4,9 @@
 //! given away, for 0, breaks nothing.
 
 use crate::column::ColumnBuilder;
-use crate::identity::{spell_in, visit};
+use crate::fields::{ObjectPlan, PathStep};
+use crate::identity::{spell, visit};
 use crate::operand::{RuleOperand, element_of};
-use crate::plan::{ObjectPlan, PathStep};
 use tillhouse_model::table::ProductRule;
 use tillhouse_model::{Error, ExactDecimal, Result};
 
@@ -121,7 +121,7 @@ impl CompiledProduct {
         };
         let off = size(product.minus(is)?)?;
         (off.compare(self.within).is_gt()).then(|| {
-            let spelled = |term: &RuleOperand| spell_in(record, &term.path, positions);
+            let spelled = |term: &RuleOperand| spell(record, &term.path, positions);
             let factors = self.of.iter().filter_map(|factor| {
                 Some(format!(
                     "{} {}",

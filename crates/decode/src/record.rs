@@ -8,11 +8,12 @@
 
 use crate::abort::{Abort, ReadResult};
 use crate::column::{self, ColumnBuilder, ColumnValues, TextBuffer};
+use crate::fields::{ElementIdentity, FieldKind, FieldPlan, MisfitCost, ObjectPlan, TextTreatment};
 use crate::hash;
 use crate::instant;
+use crate::json_path::{JsonPathSegment, path};
 use crate::misfit::{self, UnreadTime, ValueMisfit};
 use crate::number;
-use crate::plan::{self, ElementIdentity, FieldKind, FieldPlan, ObjectPlan, TextTreatment};
 use crate::pseudonyms::PseudonymCache;
 use crate::scalar::{ParsedBool, ParsedInstant, ParsedNumber, is_blank, is_number};
 use crate::scan::{JsonScanner, RawJsonString, unescape};
@@ -20,7 +21,6 @@ use crate::warnings::{MAX_ORIGINAL, PageWarnings, excerpt};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::fmt::Write as _;
 use tillhouse_model::money::canonical_currency;
 use tillhouse_model::{FastMap, blank};
 
@@ -33,13 +33,6 @@ const OTHER: &str = "(other)";
 
 /// The rule a changed number or time breaks.
 pub(crate) const ROUNDED: &str = "rounded";
-
-/// Segment of the path to the current value, as the page spells it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum JsonPathSegment<'p> {
-    Field(&'p str),
-    Index(usize),
-}
 
 /// Reader of one record after the other: JSON values in, rows of columns out.
 #[derive(Debug)]
@@ -574,13 +567,13 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         // A date that stands for none or for an open end is an answer, the same as null, and no record is worth losing for it but where one is
         // required: not for the record time either, which the next of its paths decides, or nobody.
         let cost = if misfit.is_answer() && !field.required && !field.key {
-            plan::MisfitCost::Value
+            MisfitCost::Value
         } else {
             field.misfit
         };
         let is_passed_over =
             self.keyless && !matches!(field.kind, FieldKind::Time(_) | FieldKind::Date);
-        if cost == plan::MisfitCost::Record && !is_passed_over {
+        if cost == MisfitCost::Record && !is_passed_over {
             // What holds nothing names nothing: as a key it is missing rather than wrong.
             self.scan.pos = start;
             let first = self.scan.peek()?;
@@ -607,7 +600,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             _ => &self.scan.data[start..self.scan.pos],
         };
         self.warnings.push(path.clone(), misfit.rule, original);
-        if let plan::MisfitCost::Time(path_of_time) = cost {
+        if let MisfitCost::Time(path_of_time) = cost {
             self.unread_times.push(UnreadTime {
                 path_of_time,
                 field: path,
@@ -726,34 +719,6 @@ fn unescaped<'s>(key: RawJsonString<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s
     unescape(key.bytes, scratch).ok().map(|()| &scratch[..])
 }
 
-fn path(steps: &[JsonPathSegment<'_>], name: &str, positions: bool) -> String {
-    let mut out = String::new();
-    let field = |out: &mut String, name: &str| {
-        if name.contains(['.', '[', ']']) {
-            // Spelled so that it cannot be taken for a path of its own.
-            out.push('[');
-            out.push_str(&serde_json::Value::from(name).to_string());
-            out.push(']');
-        } else if !name.is_empty() {
-            if !out.is_empty() {
-                out.push('.');
-            }
-            out.push_str(name);
-        }
-    };
-    for step in steps {
-        match step {
-            JsonPathSegment::Field(name) => field(&mut out, name),
-            JsonPathSegment::Index(at) if positions => {
-                let _infallible = write!(out, "[{at}]");
-            }
-            JsonPathSegment::Index(_) => out.push_str("[]"),
-        }
-    }
-    field(&mut out, name);
-    out
-}
-
 /// The last four characters, but never more than half: four of a short value would be all of it.
 fn last_four(text: &str) -> &str {
     let count = text.chars().count();
@@ -786,21 +751,5 @@ mod tests {
         ] {
             assert_eq!(last_four(text), kept, "{text}");
         }
-    }
-
-    #[test]
-    fn paths_read_like_the_page() {
-        let steps = [
-            JsonPathSegment::Field("payments"),
-            JsonPathSegment::Index(3),
-            JsonPathSegment::Field(""),
-            JsonPathSegment::Field("log"),
-            JsonPathSegment::Index(0),
-        ];
-        assert_eq!(path(&steps, "code", true), "payments[3].log[0].code");
-        assert_eq!(path(&steps, "code", false), "payments[].log[].code");
-        assert_eq!(path(&steps, "", true), "payments[3].log[0]");
-        assert_eq!(path(&[], "id", true), "id");
-        assert_eq!(path(&steps[..1], "a.b", true), r#"payments["a.b"]"#);
     }
 }

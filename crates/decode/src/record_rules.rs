@@ -4,11 +4,11 @@
 //! Invariant: a rule is checked only where every value it needs is there; numbers are compared exactly, as whole numbers of one scale.
 
 use crate::column::{ColumnBuilder, ColumnValues};
-use crate::identity::{spell_in, visit};
+use crate::fields::{FieldKind, FieldPlan, ObjectPlan, PathStep, resolve};
+use crate::identity::{spell, visit};
 use crate::operand::{
     RuleOperand, each_element, element_of, resolve_text, text_of, unfit_column_error,
 };
-use crate::plan::{FieldKind, FieldPlan, ObjectPlan, PathStep, resolve};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
@@ -151,7 +151,7 @@ impl CompiledAmount {
     ) {
         each_element(columns, &self.element, row, &mut |positions| {
             if let Some(words) = self.breach(columns, row, positions) {
-                tell(spell_in(record, &self.is.path, positions), words);
+                tell(spell(record, &self.is.path, positions), words);
             }
         });
     }

@@ -4,7 +4,7 @@
 //! most [`MAX_BYTES`] long.
 
 use crate::abort::ReadResult;
-use crate::plan::{FieldKind, FieldPlan, ObjectPlan};
+use crate::fields::{FieldKind, FieldPlan, ObjectPlan};
 use crate::scan::{JsonScanner, RawJsonString, unescape};
 use crate::warnings::excerpt;
 

@@ -5,8 +5,9 @@
 //! Vocabularies, currencies and zones repeat from record to record, so each rule remembers what it saw last before it looks anything up.
 
 use crate::column::{ColumnBuilder, ColumnValues};
+use crate::fields::{FieldKind, FieldPlan, PathStep};
 use crate::identity::{spell, visit};
-use crate::plan::{CompiledRule, DecodePlan, FieldKind, FieldPlan, PathStep, RuleDemand};
+use crate::plan::{CompiledRule, DecodePlan, RuleDemand};
 use crate::product_rule::ProductMismatch;
 use crate::warnings::PageWarnings;
 use std::cmp::Ordering;
@@ -113,7 +114,11 @@ impl<'p> RuleChecker<'p> {
                         let text = texts.get(row);
                         if !memory.holds(check, text) {
                             let original: &[u8] = if rule.is_quotable { text } else { b"" };
-                            warnings.push(spell(plan, &rule.path, positions), &rule.name, original);
+                            warnings.push(
+                                spell(&plan.record, &rule.path, positions),
+                                &rule.name,
+                                original,
+                            );
                         }
                     }
                     ColumnValues::Int(values) => {
@@ -123,7 +128,11 @@ impl<'p> RuleChecker<'p> {
                             } else {
                                 b""
                             };
-                            warnings.push(spell(plan, &rule.path, positions), &rule.name, original);
+                            warnings.push(
+                                spell(&plan.record, &rule.path, positions),
+                                &rule.name,
+                                original,
+                            );
                         });
                     }
                     ColumnValues::Decimal(values) => {
@@ -133,7 +142,11 @@ impl<'p> RuleChecker<'p> {
                             } else {
                                 b""
                             };
-                            warnings.push(spell(plan, &rule.path, positions), &rule.name, original);
+                            warnings.push(
+                                spell(&plan.record, &rule.path, positions),
+                                &rule.name,
+                                original,
+                            );
                         });
                     }
                     _ => {}
@@ -151,7 +164,7 @@ fn across(
     warnings: &mut PageWarnings,
 ) {
     if let Some(words) = breach {
-        warnings.push_message(spell(plan, &rule.path, &[]), &rule.name, &words);
+        warnings.push_message(spell(&plan.record, &rule.path, &[]), &rule.name, &words);
     }
 }
 

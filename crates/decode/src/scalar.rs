@@ -4,10 +4,10 @@
 //! these is distinguished from an empty text.
 
 use crate::abort::ReadResult;
+use crate::fields::FieldPlan;
 use crate::instant::{self, InstantFormat, RoundedInstant};
 use crate::misfit::{self, ValueMisfit};
 use crate::number;
-use crate::plan::FieldPlan;
 use crate::record::{JsonRecordReader, ROUNDED};
 use crate::scan::{JsonNumber, RawJsonString};
 use std::borrow::Cow;

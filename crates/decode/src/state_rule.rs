@@ -4,9 +4,9 @@
 //! spelling.
 
 use crate::column::{ColumnBuilder, ColumnValues};
+use crate::fields::{ObjectPlan, PathStep};
 use crate::identity::visit;
 use crate::operand::{RuleOperand, element_of, resolve_text, unfit_column_error};
-use crate::plan::{ObjectPlan, PathStep};
 use tillhouse_model::table::StateRule;
 use tillhouse_model::{ExactDecimal, Result, derived_state, word};
 
