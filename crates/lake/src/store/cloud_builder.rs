@@ -40,6 +40,34 @@ pub(crate) struct CloudConnection {
     pub(crate) is_patient: bool,
 }
 
+impl CloudSettings {
+    fn profile(
+        &self,
+        endpoint: Option<String>,
+        is_instance_identity: bool,
+        secrets: Vec<Secret>,
+    ) -> StoreProfile {
+        StoreProfile {
+            kind: self.address.kind,
+            bucket: self.address.bucket.clone(),
+            endpoint,
+            is_instance_identity,
+            secrets,
+        }
+    }
+}
+
+impl CloudConnection {
+    fn of(store: impl ObjectStore, profile: StoreProfile) -> Self {
+        Self {
+            store: Arc::new(store),
+            profile,
+            is_renewable: false,
+            is_patient: false,
+        }
+    }
+}
+
 /// Values by configuration key, later ones over earlier ones.
 struct Values<K>(HashMap<K, String>);
 
@@ -50,6 +78,14 @@ impl<K: FromStr + std::hash::Hash + Eq + Copy> Values<K> {
 
     fn text(&self, key: &K) -> Option<&str> {
         self.0.get(key).map(String::as_str)
+    }
+
+    /// Hands them to a builder; who asks is this program, unless they say otherwise.
+    fn configure<B>(mut self, builder: B, agent: K, set: fn(B, K, String) -> B) -> B {
+        let agent = self.0.entry(agent);
+        agent.or_insert_with(|| USER_AGENT.to_owned());
+        let values = self.0.into_iter();
+        values.fold(builder, |builder, (key, value)| set(builder, key, value))
     }
 }
 
@@ -296,27 +332,20 @@ async fn s3(
             }
         }
     }
-    match (
-        values.has(&[Key::AccessKeyId]),
-        values.has(&[Key::SecretAccessKey]),
-    ) {
-        (true, false) => {
-            return Err(Error::config(
-                "warehouse.options: there is an access_key_id and no secret_access_key",
-            )
+    let (id, secret) = (
+        (Key::AccessKeyId, "access_key_id"),
+        (Key::SecretAccessKey, "secret_access_key"),
+    );
+    for ((key, there), (other, lacking)) in [(id, secret), (secret, id)] {
+        if values.has(&[key]) && !values.has(&[other]) {
+            return Err(Error::config(format!(
+                "warehouse.options: there is {} {there} and no {lacking}",
+                if key == Key::AccessKeyId { "an" } else { "a" }
+            ))
             .hint(
                 "Set both, in warehouse.options or as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
             ));
         }
-        (false, true) => {
-            return Err(Error::config(
-                "warehouse.options: there is a secret_access_key and no access_key_id",
-            )
-            .hint(
-                "Set both, in warehouse.options or as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-            ));
-        }
-        _ => {}
     }
     let allow_http = values.text(&Key::Client(ClientConfigKey::AllowHttp));
     let endpoint = values
@@ -343,30 +372,19 @@ async fn s3(
     let is_instance_identity = !values.has(&KEYS)
         && !values.has(&IDENTITIES)
         && values.text(&Key::SkipSignature).is_none();
-    let profile = StoreProfile {
-        kind: CloudKind::S3,
-        bucket: settings.address.bucket.clone(),
-        endpoint,
-        is_instance_identity,
-        secrets,
-    };
-    values
-        .0
-        .entry(Key::Client(ClientConfigKey::UserAgent))
-        .or_insert_with(|| USER_AGENT.to_owned());
-    let builder = values.0.into_iter().fold(
+    let profile = settings.profile(endpoint, is_instance_identity, secrets);
+    let builder = values.configure(
         AmazonS3Builder::new().with_retry(retry),
-        |builder, (key, value)| builder.with_config(key, value),
+        Key::Client(ClientConfigKey::UserAgent),
+        AmazonS3Builder::with_config,
     );
     let store = builder
         .with_bucket_name(&settings.address.bucket)
         .build()
         .map_err(|error| refused(error, &profile, &settings.address.url))?;
     Ok(CloudConnection {
-        store: Arc::new(store),
-        profile,
         is_renewable,
-        is_patient: false,
+        ..CloudConnection::of(store, profile)
     })
 }
 
@@ -438,31 +456,17 @@ fn azure(
     let endpoint = check_endpoint("endpoint", values.text(&Key::Endpoint), allow_http)?;
     let is_instance_identity =
         !is_emulator && !values.has(&CREDENTIALS) && !values.has(&[Key::SkipSignature]);
-    let profile = StoreProfile {
-        kind: CloudKind::Azure,
-        bucket: settings.address.bucket.clone(),
-        endpoint,
-        is_instance_identity,
-        secrets,
-    };
-    values
-        .0
-        .entry(Key::Client(ClientConfigKey::UserAgent))
-        .or_insert_with(|| USER_AGENT.to_owned());
-    let builder = values.0.into_iter().fold(
+    let profile = settings.profile(endpoint, is_instance_identity, secrets);
+    let builder = values.configure(
         MicrosoftAzureBuilder::new().with_retry(retry),
-        |builder, (key, value)| builder.with_config(key, value),
+        Key::Client(ClientConfigKey::UserAgent),
+        MicrosoftAzureBuilder::with_config,
     );
     let store = builder
         .with_container_name(&settings.address.bucket)
         .build()
         .map_err(|error| refused(error, &profile, &settings.address.url))?;
-    Ok(CloudConnection {
-        store: Arc::new(store),
-        profile,
-        is_renewable: false,
-        is_patient: false,
-    })
+    Ok(CloudConnection::of(store, profile))
 }
 
 /// Settings of an `AZURE_STORAGE_CONNECTION_STRING`: `Name=value` with semicolons between.
@@ -514,20 +518,11 @@ fn gcs(
     let allow_http = values.text(&Key::Client(ClientConfigKey::AllowHttp));
     let endpoint = check_endpoint("base_url", values.text(&Key::BaseUrl), allow_http)?;
     let is_instance_identity = !values.has(&CREDENTIALS) && !values.has(&[Key::SkipSignature]);
-    let profile = StoreProfile {
-        kind: CloudKind::Gcs,
-        bucket: settings.address.bucket.clone(),
-        endpoint,
-        is_instance_identity,
-        secrets,
-    };
-    values
-        .0
-        .entry(Key::Client(ClientConfigKey::UserAgent))
-        .or_insert_with(|| USER_AGENT.to_owned());
-    let builder = values.0.into_iter().fold(
+    let profile = settings.profile(endpoint, is_instance_identity, secrets);
+    let builder = values.configure(
         GoogleCloudStorageBuilder::new().with_retry(retry),
-        |builder, (key, value)| builder.with_config(key, value),
+        Key::Client(ClientConfigKey::UserAgent),
+        GoogleCloudStorageBuilder::with_config,
     );
     let store = builder.with_bucket_name(&settings.address.bucket).build().map_err(|_| {
         // The parser's own words may hold a part of the key file.
@@ -538,10 +533,5 @@ fn gcs(
                  application-default login` wrote; one of them, and the file must be there.",
             )
     })?;
-    Ok(CloudConnection {
-        store: Arc::new(store),
-        profile,
-        is_renewable: false,
-        is_patient: false,
-    })
+    Ok(CloudConnection::of(store, profile))
 }
