@@ -75,6 +75,19 @@ async fn version(table: &RangeTable) -> Option<u64> {
     table.watermarks().await.unwrap().0
 }
 
+/// Replaces ranges by rows that were counted from one state of the sources, up to another.
+async fn replace(
+    table: &RangeTable,
+    before: (u64, u64),
+    now: (u64, u64),
+    ranges: &ChangedRanges,
+    lines: &[(&str, Option<&str>, i64)],
+) -> Result<Option<ReplaceSummary>> {
+    let (before, now) = (counted(before.0, before.1), counted(now.0, now.1));
+    let done = table.replace(&before, &now, ranges, rows(lines), "run");
+    done.await
+}
+
 async fn lines(table: &RangeTable) -> Vec<String> {
     sql(&warehouse_of(&table.registry), &table.path, None, ROWS).await
 }
@@ -113,14 +126,7 @@ async fn touched_hours_are_replaced_and_all_others_stay() {
     let table = filled(&place).await;
     place.store.data_files_read();
     let touched = hours("a", &[TEN, None]);
-    let done = table
-        .replace(
-            &counted(3, 4),
-            &counted(5, 4),
-            &touched,
-            rows(&[("a", TEN, 20)]),
-            "run",
-        )
+    let done = replace(&table, (3, 4), (5, 4), &touched, &[("a", TEN, 20)])
         .await
         .unwrap();
     let done = done.unwrap();
@@ -150,15 +156,7 @@ async fn every_hour_of_a_pipeline_is_replaced_without_reading_any() {
     let place = TempWarehouse::new();
     let table = filled(&place).await;
     place.store.data_files_read();
-    let done = table
-        .replace(
-            &counted(3, 4),
-            &counted(3, 5),
-            &every(&["a"]),
-            rows(&[("a", NINE, 9)]),
-            "run",
-        )
-        .await;
+    let done = replace(&table, (3, 4), (3, 5), &every(&["a"]), &[("a", NINE, 9)]).await;
     assert_eq!(done.unwrap().unwrap().rows_removed, 5);
     assert_eq!(place.store.data_files_read(), 0);
     assert_eq!(
@@ -209,14 +207,7 @@ async fn counting_without_a_touched_hour_only_moves_the_marks() {
     let place = TempWarehouse::new();
     let table = filled(&place).await;
     let before = lines(&table).await;
-    let done = table
-        .replace(
-            &counted(3, 4),
-            &counted(9, 9),
-            &ChangedRanges::default(),
-            rows(&[]),
-            "run",
-        )
+    let done = replace(&table, (3, 4), (9, 9), &ChangedRanges::default(), &[])
         .await
         .unwrap();
     assert_eq!(
@@ -235,14 +226,7 @@ async fn whoever_counted_from_something_else_writes_nothing() {
     let table = filled(&place).await;
     let before = version(&table).await;
     let touched = hours("a", &[TEN]);
-    let late = table
-        .replace(
-            &counted(2, 4),
-            &counted(4, 4),
-            &touched,
-            rows(&[("a", TEN, 9)]),
-            "run",
-        )
+    let late = replace(&table, (2, 4), (4, 4), &touched, &[("a", TEN, 9)])
         .await
         .unwrap();
     assert_eq!((late, version(&table).await), (None, before));
@@ -265,14 +249,7 @@ async fn whoever_counted_from_something_else_writes_nothing() {
         }
         .boxed()
     });
-    let lost = table
-        .replace(
-            &counted(3, 4),
-            &counted(5, 4),
-            &touched,
-            rows(&[("a", TEN, 9)]),
-            "run",
-        )
+    let lost = replace(&table, (3, 4), (5, 4), &touched, &[("a", TEN, 9)])
         .await
         .unwrap();
     assert_eq!(lost, None);
@@ -295,27 +272,12 @@ async fn a_commit_that_says_it_failed_and_did_not_is_found() {
     let table = filled(&place).await;
     place.store.hide_success(1);
     let touched = hours("a", &[TEN]);
-    let done = table
-        .replace(
-            &counted(3, 4),
-            &counted(4, 4),
-            &touched,
-            rows(&[("a", TEN, 9)]),
-            "run",
-        )
+    let done = replace(&table, (3, 4), (4, 4), &touched, &[("a", TEN, 9)])
         .await
         .unwrap();
     assert!(done.is_some());
     place.store.fail(9);
-    let failed = table
-        .replace(
-            &counted(4, 4),
-            &counted(5, 4),
-            &touched,
-            rows(&[("a", TEN, 8)]),
-            "run",
-        )
-        .await;
+    let failed = replace(&table, (4, 4), (5, 4), &touched, &[("a", TEN, 8)]).await;
     assert_eq!(failed.unwrap_err().kind(), ErrorKind::Storage);
     assert_eq!(seen(&self::table(&place, 1).await).await, counted(4, 4));
 }

@@ -7,6 +7,7 @@ use crate::faulty_store::{
     FixtureFact, TempWarehouse, dimension_spec, fact_spec, facts, sites, sql, step, us,
     warehouse_of,
 };
+use crate::file::replacement::ReplaceSummary;
 use crate::unified::step::SupersededRecords;
 use futures::FutureExt;
 use std::collections::HashSet;
@@ -39,6 +40,18 @@ fn old(keys: &[&str], times: &[Option<&str>]) -> SupersededRecords {
     }
 }
 
+/// Replaces records of a pipeline's packages behind one, up to another.
+async fn replace(
+    table: &UnifiedTable,
+    (pipeline, after, to): (&str, i64, i64),
+    superseded: &SupersededRecords,
+    rows: &[FixtureFact],
+) -> ReplaceSummary {
+    let step = step(pipeline, after, to);
+    let done = table.replace(&step, superseded, facts(pipeline, to, rows));
+    done.await.unwrap()
+}
+
 #[tokio::test]
 async fn a_record_is_replaced_as_a_whole_also_when_it_moved_month_or_lost_an_article() {
     let place = TempWarehouse::new();
@@ -49,24 +62,14 @@ async fn a_record_is_replaced_as_a_whole_also_when_it_moved_month_or_lost_an_art
         FixtureFact("b", "b1", JAN, 3),
         FixtureFact("n", "n1", None, 4),
     ];
-    let done = table
-        .replace(
-            &step("hecone", 0, 1),
-            &new(&["a", "b", "n"]),
-            facts("hecone", 1, &first),
-        )
-        .await
-        .unwrap();
+    let done = replace(&table, ("hecone", 0, 1), &new(&["a", "b", "n"]), &first).await;
     assert_eq!(
         (done.rows_added, done.rows_removed, done.files_read),
         (4, 0, 0)
     );
     // a moves to February and loses its second article.
-    let moved = facts("hecone", 2, &[FixtureFact("a", "a1", FEB, 10)]);
-    let done = table
-        .replace(&step("hecone", 1, 2), &old(&["a"], &[JAN]), moved)
-        .await
-        .unwrap();
+    let moved = [FixtureFact("a", "a1", FEB, 10)];
+    let done = replace(&table, ("hecone", 1, 2), &old(&["a"], &[JAN]), &moved).await;
     assert_eq!(
         (done.rows_added, done.rows_removed, done.files_read),
         (1, 2, 1)
@@ -80,11 +83,8 @@ async fn a_record_is_replaced_as_a_whole_also_when_it_moved_month_or_lost_an_art
         ]
     );
     // n had no time and gets one; its key says "new or untimed".
-    let timed = facts("hecone", 3, &[FixtureFact("n", "n1", MAR, 5)]);
-    let done = table
-        .replace(&step("hecone", 2, 3), &new(&["n"]), timed)
-        .await
-        .unwrap();
+    let timed = [FixtureFact("n", "n1", MAR, 5)];
+    let done = replace(&table, ("hecone", 2, 3), &new(&["n"]), &timed).await;
     assert_eq!((done.rows_removed, done.files_read), (1, 1));
     assert_eq!(
         rows(&table).await,
@@ -105,33 +105,30 @@ async fn new_records_read_nothing_and_changed_ones_only_the_files_of_their_time(
         let key = ["a", "b", "c"][i];
         let land = i as i64 + 1;
         place.store.data_files_read();
-        let done = table
-            .replace(
-                &step("hecone", land - 1, land),
-                &new(&[key]),
-                facts("hecone", land, &[FixtureFact(key, key, time, land)]),
-            )
-            .await
-            .unwrap();
+        let done = replace(
+            &table,
+            ("hecone", land - 1, land),
+            &new(&[key]),
+            &[FixtureFact(key, key, time, land)],
+        )
+        .await;
         assert_eq!((done.files_read, place.store.data_files_read()), (0, 0));
     }
-    table
-        .replace(
-            &step("other", 0, 1),
-            &new(&["b"]),
-            facts("other", 1, &[FixtureFact("b", "b", FEB, 9)]),
-        )
-        .await
-        .unwrap();
+    replace(
+        &table,
+        ("other", 0, 1),
+        &new(&["b"]),
+        &[FixtureFact("b", "b", FEB, 9)],
+    )
+    .await;
     place.store.data_files_read();
-    let done = table
-        .replace(
-            &step("hecone", 3, 4),
-            &old(&["b"], &[FEB]),
-            facts("hecone", 4, &[FixtureFact("b", "b", FEB, 4)]),
-        )
-        .await
-        .unwrap();
+    let done = replace(
+        &table,
+        ("hecone", 3, 4),
+        &old(&["b"], &[FEB]),
+        &[FixtureFact("b", "b", FEB, 4)],
+    )
+    .await;
     assert_eq!(
         (
             done.files_read,
@@ -187,14 +184,7 @@ async fn progress_survives_a_crash_and_a_step_is_never_done_twice() {
 async fn a_step_without_rows_moves_the_mark() {
     let place = TempWarehouse::new();
     let table = table(&place).await;
-    table
-        .replace(
-            &step("hecone", 0, 3),
-            &SupersededRecords::default(),
-            facts("hecone", 3, &[]),
-        )
-        .await
-        .unwrap();
+    replace(&table, ("hecone", 0, 3), &SupersededRecords::default(), &[]).await;
     assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 3);
     assert_eq!(rows(&table).await, Vec::<String>::new());
 }
@@ -203,35 +193,33 @@ async fn a_step_without_rows_moves_the_mark() {
 async fn another_pipelines_commit_in_between_costs_no_work() {
     let place = TempWarehouse::new();
     let (one, two) = (table(&place).await, table(&place).await);
-    one.replace(
-        &step("hecone", 0, 1),
+    replace(
+        &one,
+        ("hecone", 0, 1),
         &new(&["a"]),
-        facts("hecone", 1, &[FixtureFact("a", "a", JAN, 1)]),
+        &[FixtureFact("a", "a", JAN, 1)],
     )
-    .await
-    .unwrap();
+    .await;
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
-            rival
-                .replace(
-                    &step("other", 0, 1),
-                    &new(&["a"]),
-                    facts("other", 1, &[FixtureFact("a", "a", JAN, 5)]),
-                )
-                .await
-                .unwrap();
+            replace(
+                &rival,
+                ("other", 0, 1),
+                &new(&["a"]),
+                &[FixtureFact("a", "a", JAN, 5)],
+            )
+            .await;
         }
         .boxed()
     });
-    let done = one
-        .replace(
-            &step("hecone", 1, 2),
-            &old(&["a"], &[JAN]),
-            facts("hecone", 2, &[FixtureFact("a", "a", JAN, 2)]),
-        )
-        .await
-        .unwrap();
+    let done = replace(
+        &one,
+        ("hecone", 1, 2),
+        &old(&["a"], &[JAN]),
+        &[FixtureFact("a", "a", JAN, 2)],
+    )
+    .await;
     assert_eq!(
         (done.files_read, done.version),
         (1, 3),
@@ -248,13 +236,7 @@ async fn a_commit_in_the_same_partitions_makes_the_loser_read_again() {
     let place = TempWarehouse::new();
     let (one, two) = (table(&place).await, table(&place).await);
     let both = [FixtureFact("a", "a", JAN, 1), FixtureFact("b", "b", JAN, 1)];
-    one.replace(
-        &step("hecone", 0, 1),
-        &new(&["a", "b"]),
-        facts("hecone", 1, &both),
-    )
-    .await
-    .unwrap();
+    replace(&one, ("hecone", 0, 1), &new(&["a", "b"]), &both).await;
     // Another resource of the same pipeline writes the very file anew.
     let rival = two.clone();
     place.store.before_next_commit(move || {
@@ -274,14 +256,13 @@ async fn a_commit_in_the_same_partitions_makes_the_loser_read_again() {
         }
         .boxed()
     });
-    let done = one
-        .replace(
-            &step("hecone", 1, 2),
-            &old(&["a"], &[JAN]),
-            facts("hecone", 2, &[FixtureFact("a", "a", JAN, 2)]),
-        )
-        .await
-        .unwrap();
+    let done = replace(
+        &one,
+        ("hecone", 1, 2),
+        &old(&["a"], &[JAN]),
+        &[FixtureFact("a", "a", JAN, 2)],
+    )
+    .await;
     assert_eq!(done.version, 3);
     assert_eq!(
         rows(&one).await,
@@ -294,35 +275,33 @@ async fn a_commit_in_the_same_partitions_makes_the_loser_read_again() {
 async fn of_two_runs_that_do_the_same_step_one_counts() {
     let place = TempWarehouse::new();
     let (one, two) = (table(&place).await, table(&place).await);
-    one.replace(
-        &step("hecone", 0, 1),
+    replace(
+        &one,
+        ("hecone", 0, 1),
         &new(&["a"]),
-        facts("hecone", 1, &[FixtureFact("a", "a", JAN, 1)]),
+        &[FixtureFact("a", "a", JAN, 1)],
     )
-    .await
-    .unwrap();
+    .await;
     let rival = two.clone();
     place.store.before_next_commit(move || {
         async move {
-            rival
-                .replace(
-                    &step("hecone", 1, 2),
-                    &new(&["b"]),
-                    facts("hecone", 2, &[FixtureFact("b", "b", JAN, 2)]),
-                )
-                .await
-                .unwrap();
+            replace(
+                &rival,
+                ("hecone", 1, 2),
+                &new(&["b"]),
+                &[FixtureFact("b", "b", JAN, 2)],
+            )
+            .await;
         }
         .boxed()
     });
-    let done = one
-        .replace(
-            &step("hecone", 1, 2),
-            &new(&["b"]),
-            facts("hecone", 2, &[FixtureFact("b", "b", JAN, 2)]),
-        )
-        .await
-        .unwrap();
+    let done = replace(
+        &one,
+        ("hecone", 1, 2),
+        &new(&["b"]),
+        &[FixtureFact("b", "b", JAN, 2)],
+    )
+    .await;
     assert_eq!((done.rows_added, done.version), (0, 2));
     assert_eq!(
         rows(&one).await,
@@ -335,14 +314,13 @@ async fn a_commit_whose_error_hides_its_success_counts_once() {
     let place = TempWarehouse::new();
     let table = table(&place).await;
     place.store.hide_success(2);
-    table
-        .replace(
-            &step("hecone", 0, 1),
-            &new(&["a"]),
-            facts("hecone", 1, &[FixtureFact("a", "a", JAN, 1)]),
-        )
-        .await
-        .unwrap();
+    replace(
+        &table,
+        ("hecone", 0, 1),
+        &new(&["a"]),
+        &[FixtureFact("a", "a", JAN, 1)],
+    )
+    .await;
     assert_eq!(rows(&table).await, ["hecone:a 2026-01 1 1"]);
     assert_eq!(table.version().await.unwrap(), Some(1));
 }
@@ -358,28 +336,26 @@ async fn clearing_starts_anew_for_one_pipeline() {
         "nothing to clear, nothing made"
     );
     for pipeline in ["hecone", "other"] {
-        table
-            .replace(
-                &step(pipeline, 0, 4),
-                &new(&["a"]),
-                facts(pipeline, 4, &[FixtureFact("a", "a", JAN, 1)]),
-            )
-            .await
-            .unwrap();
+        replace(
+            &table,
+            (pipeline, 0, 4),
+            &new(&["a"]),
+            &[FixtureFact("a", "a", JAN, 1)],
+        )
+        .await;
     }
     for _ in 0..2 {
         table.clear("hecone", "run").await.unwrap();
         assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 0);
         assert_eq!(table.progress("other", "transactions").await.unwrap(), 4);
         assert_eq!(rows(&table).await, ["other:a 2026-01 1 4"]);
-        table
-            .replace(
-                &step("hecone", 0, 2),
-                &new(&["a"]),
-                facts("hecone", 2, &[FixtureFact("a", "a", JAN, 1)]),
-            )
-            .await
-            .unwrap();
+        replace(
+            &table,
+            ("hecone", 0, 2),
+            &new(&["a"]),
+            &[FixtureFact("a", "a", JAN, 1)],
+        )
+        .await;
         assert_eq!(
             self::table(&place)
                 .await
@@ -597,27 +573,27 @@ async fn racing_merges_lose_no_row() {
 async fn a_mark_another_process_moved_is_seen_after_a_commit_of_ones_own() {
     let place = TempWarehouse::new();
     let (one, two) = (table(&place).await, table(&place).await);
-    one.replace(
-        &step("hecone", 0, 1),
+    replace(
+        &one,
+        ("hecone", 0, 1),
         &new(&["a"]),
-        facts("hecone", 1, &[FixtureFact("a", "a", JAN, 1)]),
+        &[FixtureFact("a", "a", JAN, 1)],
     )
-    .await
-    .unwrap();
+    .await;
     assert_eq!(one.progress("hecone", "transactions").await.unwrap(), 1);
-    two.replace(
-        &step("hecone", 1, 2),
+    replace(
+        &two,
+        ("hecone", 1, 2),
         &new(&["b"]),
-        facts("hecone", 2, &[FixtureFact("b", "b", JAN, 1)]),
+        &[FixtureFact("b", "b", JAN, 1)],
     )
-    .await
-    .unwrap();
-    one.replace(
-        &step("other", 0, 1),
+    .await;
+    replace(
+        &one,
+        ("other", 0, 1),
         &new(&["a"]),
-        facts("other", 1, &[FixtureFact("a", "a", JAN, 1)]),
+        &[FixtureFact("a", "a", JAN, 1)],
     )
-    .await
-    .unwrap();
+    .await;
     assert_eq!(one.progress("hecone", "transactions").await.unwrap(), 2);
 }
