@@ -1,7 +1,7 @@
 //! Under which media types an answer is taken for JSON.
 //!
-//! Invariant: JSON's own types always count, and no type at all; what else counts the connection says, and then the body has to begin as
-//! JSON does. Anything else is told by its type before it is read: a portal's or a proxy's web page.
+//! Invariant: JSON's own types always count; its unregistered names, no type at all, and what else the connection names count where the body
+//! begins as JSON does. Anything else is told by its type before it is read: a portal's or a proxy's web page.
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::{Deserialize, Deserializer, de};
@@ -29,7 +29,12 @@ impl MediaTypes {
         if subtype == "json" || subtype.ends_with("+json") {
             return MediaTypeVerdict::Json;
         }
-        if essence.is_empty() || self.0.contains(&essence) {
+        // Names that are not registered, and mean it all the same. The first could not even be listed.
+        let means_json = matches!(
+            essence.as_str(),
+            "json" | "application/x-json" | "text/x-json"
+        );
+        if essence.is_empty() || means_json || self.0.contains(&essence) {
             return MediaTypeVerdict::Unsure;
         }
         MediaTypeVerdict::Other(written.to_owned())
@@ -117,7 +122,14 @@ mod tests {
         ] {
             assert_eq!(judged(&[], Some(json)), MediaTypeVerdict::Json, "{json}");
         }
-        for none in [None, Some(""), Some("; charset=utf-8")] {
+        for none in [
+            None,
+            Some(""),
+            Some("; charset=utf-8"),
+            Some("json"),
+            Some("JSON; charset=utf-8"),
+            Some("application/x-json"),
+        ] {
             assert_eq!(judged(&[], none), MediaTypeVerdict::Unsure);
         }
         for other in [
@@ -125,7 +137,6 @@ mod tests {
             "application/octet-stream",
             "text/html",
             "application/jsonp",
-            "json",
             "unreadable",
         ] {
             let essence = other.split(';').next().unwrap();
