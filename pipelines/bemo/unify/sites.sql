@@ -1,10 +1,9 @@
--- The sites that sessions name, as the newest session shows them. placeId is the network's own, so the key carries the network. The time
--- zone is the offset that the site's clock had then.
+-- The sites that sessions name, as the newest session shows them. placeId is the network's own, so the key carries the network. The sessions tell
+-- an offset, which is the clock's of that moment and no time zone, so a site has none.
 SELECT
     concat($pipeline, ':', coalesce(nullif(trim(place_network), '') || '/', ''), place_id) AS site_key,
     place_name                          AS name,
     place_id                            AS code,
-    time_zone                           AS timezone,
     trim(address)                       AS street,
     city_key                            AS city,
     zip_code                            AS postal_code,

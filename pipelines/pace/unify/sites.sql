@@ -1,11 +1,10 @@
 -- The sites that transactions name, as the newest transaction shows them. PACE's transactions carry no id of a site, so it is its brand
--- and address, in small letters; the name is the station's, where the newer list tells it. The time zone is the offset that the site's
--- clock had then.
+-- and address, in small letters; the name is the station's, where the newer list tells it. The
+-- transactions tell what the site's clock showed, which is an offset of that moment and no time zone, so a site has none.
 SELECT
     concat($pipeline, ':', t.site)      AS site_key,
     coalesce(t.l['station_name'], nullif(concat_ws(' ', t.l['brand'], t.l['address']['city'], t.l['address']['street'],
         t.l['address']['house_no']), '')) AS name,
-    t.clock                             AS timezone,
     t.l['address']['street']            AS street,
     t.l['address']['house_no']          AS house_number,
     t.l['address']['city']              AS city,
@@ -17,7 +16,6 @@ SELECT
 FROM (
     SELECT
         attributes['location'] AS l,
-        clock_offset(attributes['created_at'], attributes['created_at_localtime']) AS clock,
         nullif(lower(concat_ws('/',
             coalesce(attributes['location']['brand'], ''),
             coalesce(attributes['location']['address']['country_code'], ''),
