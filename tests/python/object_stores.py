@@ -7,6 +7,7 @@ Once the store answers and has a bucket (a container) named `tills`, one line of
 input is a command, and one line of JSON answers it:
 
     restart PREFIX COUNT    waits until COUNT objects are below PREFIX, kills the store as a power cut would, and starts it again  (seaweedfs)
+    put NAME                an object of one byte                                                                                   (seaweedfs)
     list PREFIX             the names below PREFIX, and uploads that were begun and not ended                                       (seaweedfs)
 
 Ports are free ones, addresses are loopback's, and the folder is a temporary one that goes with the store.
@@ -167,6 +168,9 @@ def seaweedfs(folder):
             time.sleep(1)
             store.start(is_ready)
             return {"restarted": True}
+        if words[0] == "put":
+            client.put_object(Bucket=BUCKET, Key=words[1], Body=b"x")
+            return {"put": words[1]}
         if words[0] == "list":
             uploads = client.list_multipart_uploads(Bucket=BUCKET, Prefix=words[1]).get("Uploads", [])
             return {"names": names_below(words[1]), "uploads": [upload["Key"] for upload in uploads]}

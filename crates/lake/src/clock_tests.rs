@@ -5,7 +5,7 @@
 use crate::faulty_store::{
     FixtureRecord, TempWarehouse, dimension_spec, page, run, sites, source_spec, sql, step, t,
 };
-use crate::ops::coverage::CoverageRow;
+use crate::ops::coverage::{CoverageRow, RunFindings};
 use crate::ops::edit::BookkeepingEdit;
 use crate::ops::row_codec::NumberedRun;
 use crate::ops::rows::{AsOf, RunRecord, SliceRow};
@@ -150,7 +150,11 @@ async fn what_was_read_in_the_future_is_not_read(is_folded: bool) {
         ops.slices("hecone").await.unwrap(),
         [before.clone(), read.clone()]
     );
-    let other = ops.healed_ledger("other", "r").await.unwrap();
+    let healed = async |pipeline: &str| {
+        let ledger = ops.run_ledger().await.unwrap();
+        ops.healed_ledger(&ledger, pipeline, "r").await.unwrap()
+    };
+    let other = healed("other").await;
     assert_eq!(
         other,
         PipelineLedger::default(),
@@ -161,29 +165,29 @@ async fn what_was_read_in_the_future_is_not_read(is_folded: bool) {
         at(&place, AHEAD)
             .await
             .ops()
-            .fold_coverage(Vec::new())
+            .fold_coverage(RunFindings::default())
             .await
             .unwrap();
     }
-    let healed = ops.healed_ledger("hecone", "r").await.unwrap();
-    assert_eq!(healed.forgotten, 1);
+    let once = healed("hecone").await;
+    assert_eq!(once.forgotten, 1);
     let seen = |rows: &[CoverageRow]| {
         let seen = rows.iter().filter_map(|row| row.as_read().seen());
         merge_windows(seen.collect())
     };
     assert_eq!(
-        seen(&healed.coverage),
+        seen(&once.coverage),
         merge_windows(vec![before.window, read.window])
     );
     assert_eq!(
-        ops.healed_ledger("hecone", "r").await.unwrap(),
+        healed("hecone").await,
         PipelineLedger {
             forgotten: 0,
-            ..healed
+            ..once
         },
         "once is enough"
     );
-    ops.fold_coverage(Vec::new()).await.unwrap();
+    ops.fold_coverage(RunFindings::default()).await.unwrap();
     let later = at(&place, "2031-01-01T00:00:00Z").await.ops();
     assert_eq!(
         seen(&later.coverage("hecone").await.unwrap()),

@@ -8,7 +8,7 @@ use crate::observer::RunObserver;
 use crate::package_budget::PackageBudget;
 use jiff::Timestamp;
 use std::sync::Arc;
-use tillhouse_lake::Warehouse;
+use tillhouse_lake::{OpsTables, RunBookkeeping, Warehouse, WarningRow};
 use tillhouse_model::Result;
 use tillhouse_query::QueryEngine;
 use tokio::sync::{Mutex, Semaphore};
@@ -40,6 +40,8 @@ pub(crate) struct SharedWork {
     pub(crate) slices: Arc<Semaphore>,
     /// Held while bookkeeping is written: its tables are the run's, and a commit that loses a race is done over.
     pub(crate) bookkeeping: Arc<Mutex<()>>,
+    /// Taker of what the run has to remember.
+    pub(crate) notes: Arc<RunBookkeeping>,
     /// Held while a step is unified from the source table: one query at a time has the memory limit.
     pub(crate) unify: Arc<Mutex<()>>,
     /// Memory of the packages that are gathered.
@@ -52,6 +54,7 @@ impl Default for SharedWork {
             lease: None,
             slices: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             bookkeeping: Arc::default(),
+            notes: Arc::default(),
             unify: Arc::default(),
             packages: Arc::default(),
         }
@@ -65,6 +68,21 @@ impl SharedWork {
             Some(lease) => lease.check().await,
             None => Ok(()),
         }
+    }
+
+    /// Hands warnings to the run's bookkeeping, which writes them before the run is published.
+    pub(crate) async fn note_warnings(
+        &self,
+        warnings: Vec<WarningRow>,
+        ops: &OpsTables,
+    ) -> Result<()> {
+        if warnings.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.bookkeeping.lock().await;
+        self.check_lease().await?;
+        self.notes.add_warnings(warnings, ops.now());
+        self.notes.flush_if_due(ops).await
     }
 }
 
@@ -83,6 +101,17 @@ impl RunContext {
             observer,
             cancel: CancellationToken::new(),
             shared: SharedWork::default(),
+        }
+    }
+
+    /// Context of one run, with bookkeeping of its own.
+    pub(crate) fn for_run(&self) -> Self {
+        Self {
+            shared: SharedWork {
+                notes: Arc::default(),
+                ..self.shared.clone()
+            },
+            ..self.clone()
         }
     }
 

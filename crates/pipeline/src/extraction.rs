@@ -26,8 +26,10 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use tillhouse_lake::{KnownList, LandingOptions, PipelineLedger, RejectRow, RunBookkeeping};
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_lake::{
+    FingerprintUse, KnownList, LandingOptions, PipelineFingerprints, PipelineLedger, RejectRow,
+};
+use tillhouse_model::{Error, ErrorKind, ReadMode, Result};
 use tokio_util::sync::CancellationToken;
 
 /// One pipeline's part of a sync.
@@ -41,13 +43,13 @@ pub(crate) struct PipelineRun<'a> {
     pub(crate) run_id: &'a str,
     /// When the run started: nothing is asked for that came later.
     pub(crate) now: Timestamp,
-    pub(crate) bookkeeping: &'a Arc<RunBookkeeping>,
 }
 
 /// Bookkeeping of a pipeline as it was before the run.
-struct Ledger {
-    read: PipelineLedger,
+struct Ledger<'a> {
+    read: &'a PipelineLedger,
     open_rejects: Vec<RejectRow>,
+    fingerprints: PipelineFingerprints,
 }
 
 /// Outcome of one resource.
@@ -64,17 +66,28 @@ impl PipelineRun<'_> {
     /// Reads and lands all resources; what came of them goes to `report`, also where this errors.
     ///
     /// Errors where nothing at all could be read, where the warehouse fails, and where the pipeline was stopped.
-    pub(crate) async fn extract(&self, report: &mut PipelineReport) -> Result<()> {
+    pub(crate) async fn extract(
+        &self,
+        read: &PipelineLedger,
+        report: &mut PipelineReport,
+    ) -> Result<()> {
         let stage = Instant::now();
         let (context, pipeline) = (self.context, self.pipeline);
         let ops = context.warehouse.ops();
-        let read = ops.healed_ledger(&pipeline.name, self.run_id).await?;
         if read.forgotten > 0 {
             tracing::warn!(pipeline = %pipeline.name, slices = read.forgotten, "slices that were read by a clock that was ahead are read again");
         }
-        let open_rejects = ops.rejects(Some(&pipeline.name), true).await?;
-        let ledger = Ledger { read, open_rejects };
+        let (open_rejects, fingerprints) = tokio::join!(
+            ops.rejects(Some(&pipeline.name), true),
+            ops.fingerprints(&pipeline.name),
+        );
+        let ledger = Ledger {
+            read,
+            open_rejects: open_rejects?,
+            fingerprints,
+        };
         let outcomes = self.read_all(&ledger).await;
+        ops.keep_fingerprints(&ledger.fingerprints).await;
         let mut failure = None;
         let mut fatal = None;
         for (plan, outcome) in pipeline.resources.iter().zip(outcomes) {
@@ -111,7 +124,7 @@ impl PipelineRun<'_> {
     }
 
     /// The outcomes of all resources, in their order; `None` of those that a failure of the whole kept from being begun.
-    async fn read_all(&self, ledger: &Ledger) -> Vec<Option<ResourceOutcome>> {
+    async fn read_all(&self, ledger: &Ledger<'_>) -> Vec<Option<ResourceOutcome>> {
         let resources = &self.pipeline.resources;
         let over: Vec<CancellationToken> =
             resources.iter().map(|_| CancellationToken::new()).collect();
@@ -156,7 +169,7 @@ impl PipelineRun<'_> {
     async fn read(
         &self,
         plan: &ResourcePlan,
-        ledger: &Ledger,
+        ledger: &Ledger<'_>,
     ) -> Result<(PipelineReport, Option<Error>)> {
         let Self {
             context,
@@ -165,7 +178,6 @@ impl PipelineRun<'_> {
             options,
             run_id,
             now,
-            bookkeeping,
         } = *self;
         let mut report = PipelineReport::default();
         let mut range = options.range;
@@ -191,17 +203,28 @@ impl PipelineRun<'_> {
         let rejected_keys: HashSet<String> =
             rejected().filter_map(|r| r.record_key.clone()).collect();
         let tenants = pipeline.source.tenants(plan.resource.name).await?;
+        let table = context
+            .warehouse
+            .source_table(&pipeline.name, Arc::clone(&plan.spec));
+        // A list that is read whole has one of its own; it is known as a whole, or compared.
+        let fingerprints = (plan.resource.read_mode == ReadMode::Incremental).then(|| {
+            let use_of = FingerprintUse {
+                recognizes: !options.full,
+                adds: options.range.is_open(),
+            };
+            ledger.fingerprints.of(plan.resource.name, use_of)
+        });
+        let table = match &fingerprints {
+            Some(fingerprints) => table.recognizing(Arc::clone(fingerprints)),
+            None => table,
+        };
         let lander = PackageWriter {
-            known_lists: known_lists(&ledger.read, plan, &tenants, options.full),
+            known_lists: known_lists(ledger.read, plan, &tenants, options.full),
             pipeline: pipeline.name.clone(),
             resource: plan.resource,
-            table: Arc::new(
-                context
-                    .warehouse
-                    .source_table(&pipeline.name, Arc::clone(&plan.spec)),
-            ),
+            table: Arc::new(table),
             ops: context.warehouse.ops(),
-            bookkeeping: Arc::clone(bookkeeping),
+            bookkeeping: Arc::clone(&context.shared.notes),
             options: LandingOptions {
                 run_id: run_id.to_owned(),
                 tenants,
@@ -221,6 +244,10 @@ impl PipelineRun<'_> {
         let (tally, failure) =
             read_resource::read(context, pipeline, plan, slices, follow, lander, &mut report)
                 .await?;
+        let is_whole = options.range.is_open() && report.failed.is_empty();
+        if let Some(fingerprints) = fingerprints.filter(|_| is_whole) {
+            fingerprints.drop_unseen();
+        }
         if let Some(live) = live {
             let unified = live
                 .await

@@ -2,17 +2,18 @@
 //!
 //! Invariant: what an answer by id does not carry keeps its last known value, where a source says that it may leave something out
 //! ([`tillhouse_model::Resource::sparse_by_id`]): the last known version is looked up after everything that this run read before has been
-//! committed, and the record is completed before it is hashed, so that one that did not change is no new version.
+//! committed, and the record is completed before it is hashed, so that one that did not change is no new version. It is not looked up where the
+//! same answer completed it before, and it has not changed since.
 
 use crate::config::{Pipeline, ResourcePlan};
 use crate::context::RunContext;
 use crate::message::{LandingMessage, interrupted};
+use crate::newest_versions::NewestVersions;
 use crate::read::SliceReader;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use jiff::Timestamp;
-use std::sync::Arc;
-use tillhouse_decode::KnownRecords;
+use std::collections::HashSet;
 use tillhouse_lake::SourceTable;
 use tillhouse_model::{Error, ErrorKind, Result, Slice};
 use tillhouse_statistics::definitions::OPEN_STATES_SQL;
@@ -87,7 +88,7 @@ impl OpenRecords {
     pub(crate) async fn follow(
         self,
         reader: &SliceReader,
-        table: &SourceTable,
+        (table, rejected): (&SourceTable, &HashSet<String>),
         slice: &Slice,
         to: &mut mpsc::Sender<LandingMessage>,
     ) -> Result<u64> {
@@ -114,12 +115,9 @@ impl OpenRecords {
         for chunk in self.keys.chunks(CHUNK) {
             let ids: Vec<String> = chunk.iter().map(|(key, _)| key.clone()).collect();
             let times: Vec<Timestamp> = chunk.iter().filter_map(|(_, time)| *time).collect();
-            let known = KnownRecords::new(table.newest_rows(&ids, &times).await?)?;
+            let newest = NewestVersions::of(table, (ids.clone(), times), rejected);
             // What one chunk lacks keeps no other from coming, as long as somebody answers.
-            match reader
-                .read_by_id(ids, Some(Arc::new(known)), slice, to)
-                .await
-            {
+            match reader.read_by_id(ids, Some(&newest), slice, to).await {
                 Ok(records) => came += records,
                 Err(error)
                     if matches!(
@@ -139,7 +137,10 @@ impl OpenRecords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::land::PackageWriter;
     use crate::scripted_source::{SALES, SPARSE, ScriptedRun, Turn, page, sale, slice};
+    use std::sync::Arc;
+    use tillhouse_lake::FingerprintUse;
 
     fn open(count: usize) -> OpenRecords {
         OpenRecords {
@@ -169,7 +170,9 @@ mod tests {
         };
         let following = async {
             let (open, slice) = (open(count), slice(SALES));
-            let came = open.follow(&reader, &table, &slice, &mut send).await;
+            let came = open
+                .follow(&reader, (&table, &HashSet::new()), &slice, &mut send)
+                .await;
             drop(send);
             came
         };
@@ -235,5 +238,54 @@ mod tests {
         );
         drop(send);
         run.writer(None).run(receive).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_same_answer_about_a_record_that_is_as_it_was_reads_nothing() {
+        let same = || vec![Turn::Page(page(&[sale("k0")]))];
+        let run = ScriptedRun::new([same(), same(), same()]).await;
+        land_one(&run).await;
+        let use_of = FingerprintUse {
+            recognizes: true,
+            adds: true,
+        };
+        let ops = run.warehouse.ops();
+        let next_run = async |rejected: &[&str]| {
+            let notes = ops.fingerprints("shop").await;
+            let writer = run.writer(None);
+            let table = (*writer.table).clone();
+            let table = Arc::new(table.recognizing(notes.of("sales", use_of)));
+            let rejected: HashSet<String> = rejected.iter().map(|key| (*key).to_owned()).collect();
+            let writer = PackageWriter {
+                table: Arc::clone(&table),
+                ..writer
+            };
+            let (mut send, receive) = mpsc::channel(1);
+            let landing = tokio::spawn(writer.run(receive));
+            let before = run.warehouse.requests().source_gets;
+            let reader = run.reader(SPARSE);
+            let slice = slice(SALES);
+            let following = open(1).follow(&reader, (&table, &rejected), &slice, &mut send);
+            assert_eq!(following.await.unwrap(), 1);
+            drop(send);
+            let counts = landing.await.unwrap().unwrap();
+            ops.keep_fingerprints(&notes).await;
+            let reads = run.warehouse.requests().source_gets - before;
+            (
+                (counts.records, counts.unchanged, counts.changed),
+                reads > 0,
+            )
+        };
+        assert_eq!(
+            next_run(&[]).await,
+            ((1, 1, 0), true),
+            "nothing is known yet"
+        );
+        assert_eq!(next_run(&[]).await, ((1, 1, 0), false));
+        assert_eq!(
+            next_run(&["k0"]).await,
+            ((1, 1, 0), true),
+            "a reject is to be resolved"
+        );
     }
 }

@@ -80,6 +80,8 @@ struct Package {
     records: u64,
     /// And those that did.
     repeated: u64,
+    /// Those of both that are in no page, since they are known to be in the table as they came.
+    unchanged: u64,
     first_page_at: Option<Instant>,
     complete: Vec<SliceReadSummary>,
     rejects: Vec<PackageReject>,
@@ -215,7 +217,10 @@ impl PackageWriter {
         if pages.is_empty() {
             return Ok(CommittedPackage {
                 at,
-                landed: LandingSummary::default(),
+                landed: LandingSummary {
+                    unchanged: package.unchanged,
+                    ..LandingSummary::default()
+                },
                 is_compared: true,
                 package,
             });
@@ -227,7 +232,7 @@ impl PackageWriter {
             .filter(|shown| !shown.is_closed());
         let mut fresh = LandedRows::default();
         self.shared.check_lease().await?;
-        let landed = self
+        let mut landed = self
             .table
             .land_returning_rows(pages, &self.options, shown.map(|_| &mut fresh))
             .await?;
@@ -238,6 +243,7 @@ impl PackageWriter {
             };
             let _ = shown.send(package).await;
         }
+        landed.unchanged += package.unchanged;
         Ok(CommittedPackage {
             at,
             landed,
@@ -473,6 +479,7 @@ impl Package {
         let QueuedPage {
             slice,
             incoming,
+            unchanged,
             rejects,
             warnings,
             unknown,
@@ -483,13 +490,12 @@ impl Package {
             self.tenants.insert(slice.tenant.clone());
         }
         self.bytes += incoming.batch.get_array_memory_size();
-        let repeated = incoming
-            .keys
-            .iter()
-            .flatten()
-            .filter(|key| came.before(key))
-            .count();
-        self.records += incoming.batch.num_rows().saturating_sub(repeated) as u64;
+        self.unchanged += unchanged.len() as u64;
+        let all = incoming.keys.iter().flatten();
+        let all = all.chain(unchanged.iter().map(String::as_str));
+        let repeated = all.filter(|key| came.before(key)).count();
+        let records = incoming.batch.num_rows() + unchanged.len();
+        self.records += records.saturating_sub(repeated) as u64;
         self.repeated += repeated as u64;
         if !rejected_keys.is_empty() {
             self.resolved.extend(
@@ -517,7 +523,10 @@ impl Package {
     }
 
     fn is_empty(&self) -> bool {
-        self.pages.is_empty() && self.complete.is_empty() && self.rejects.is_empty()
+        self.pages.is_empty()
+            && self.complete.is_empty()
+            && self.rejects.is_empty()
+            && self.unchanged == 0
     }
 }
 

@@ -13,6 +13,7 @@
 
 use crate::message::interrupted;
 use crate::process_identity::{self, OwnerFate};
+use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -323,8 +324,8 @@ pub(crate) struct RunLeases {
 impl RunLeases {
     /// Asks for the leases of pipelines: the outcome for each, in their order.
     ///
-    /// They are asked for in the order of their names, so that of two runs that wait for one another's pipelines one has all. Errors where the run
-    /// is stopped meanwhile.
+    /// Whoever waits asks for them one after the other, in the order of their names, so that of two runs that wait for one another's pipelines one
+    /// has all. Errors where the run is stopped meanwhile.
     pub(crate) async fn take(
         (warehouse, stop): (&Warehouse, &CancellationToken),
         pipelines: &[&str],
@@ -335,12 +336,22 @@ impl RunLeases {
         order.sort_by_key(|at| pipelines[*at]);
         let mut leases = Self::default();
         let mut outcomes: Vec<(usize, LeaseOutcome)> = Vec::with_capacity(order.len());
-        for at in order {
+        let at_once = match if_running {
+            IfRunning::Wait => 1,
+            IfRunning::Fail | IfRunning::Skip => order.len().max(1),
+        };
+        let mut asked = stream::iter(order)
+            .map(async |at| {
+                let cancel = stop.child_token();
+                let run = (run_id, command);
+                let asking = acquire(warehouse.ops(), pipelines[at], run, if_running, &cancel);
+                (at, asking.await, cancel)
+            })
+            .buffered(at_once);
+        let mut interrupted = None;
+        while let Some((at, asked, cancel)) = asked.next().await {
             let pipeline = pipelines[at];
-            let cancel = stop.child_token();
-            let ops = warehouse.ops();
-            let asking = acquire(ops, pipeline, (run_id, command), if_running, &cancel);
-            let outcome = match asking.await {
+            let outcome = match asked {
                 Ok(Ok(lease)) => {
                     let kept = KeptLease::new(lease);
                     let lease = Arc::clone(&kept.lease);
@@ -350,12 +361,16 @@ impl RunLeases {
                 Ok(Err(holder)) if if_running == IfRunning::Skip => LeaseOutcome::Skipped(holder),
                 Ok(Err(holder)) => LeaseOutcome::Refused(running(pipeline, &holder)),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    leases.release().await;
-                    return Err(error);
+                    interrupted.get_or_insert(error);
+                    continue;
                 }
                 Err(error) => LeaseOutcome::Refused(error.at("pipeline", pipeline)),
             };
             outcomes.push((at, outcome));
+        }
+        if let Some(error) = interrupted {
+            leases.release().await;
+            return Err(error);
         }
         outcomes.sort_by_key(|(at, _)| *at);
         let outcomes = outcomes.into_iter().map(|(_, outcome)| outcome).collect();

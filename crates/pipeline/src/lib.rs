@@ -20,6 +20,7 @@ mod labels;
 mod land;
 mod lease;
 mod message;
+mod newest_versions;
 mod observer;
 mod package_budget;
 mod plan;
@@ -31,6 +32,7 @@ mod rebuild;
 mod reconcile;
 mod repair;
 mod report;
+mod restore;
 mod rollup;
 mod scaffold;
 #[cfg(test)]
@@ -49,7 +51,8 @@ mod yaml;
 pub use assets::TextAsset;
 pub use config::{
     ChildLink, ChildResource, ExaminedPipeline, PROJECT_FILE, Pipeline, Project,
-    ProjectExamination, ResourcePlan, RetentionSettings, SourceEntry, SyncSettings, parse_bytes,
+    ProjectExamination, RequestedPipeline, ResourcePlan, RetentionSettings, SourceEntry,
+    SyncSettings, parse_bytes,
 };
 pub use context::{RunContext, new_run_id};
 pub use labels::labels;
@@ -66,7 +69,7 @@ pub use report::{FailedSlice, PipelineFailure, PipelineReport, RunReport, Skippe
 pub use scaffold::{InitOutcome, eject, init};
 pub use slices::{MOST_SLICES, check_starts};
 pub use status::{ResourceStatus, status};
-pub use sync::sync;
+pub use sync::{sync, sync_valid};
 pub use unify::{
     CheckedStatements, UnifiedRowCounts, check as check_statements, rows_of_statement,
 };

@@ -45,6 +45,8 @@ pub(crate) struct QueuedPage {
     /// The slice that it was read for.
     pub(crate) slice: Slice,
     pub(crate) incoming: PackagePage,
+    /// Keys of records that are known to be in the table as they came, and are not in `incoming`.
+    pub(crate) unchanged: Vec<String>,
     pub(crate) rejects: Vec<NumberedReject>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) unknown: BTreeMap<String, u64>,

@@ -11,6 +11,7 @@
 use crate::config::{Pipeline, ResourcePlan};
 use crate::context::RunContext;
 use crate::message::{PageSink, QueuedPage, SliceReadSummary, interrupted};
+use crate::newest_versions::NewestVersions;
 use crate::observer::{RunEvent, RunObserver};
 use crate::slice_attempt::{RejectPlace, ReportedRemarks, SliceAttempt};
 use arrow::array::Array;
@@ -18,7 +19,7 @@ use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use tillhouse_decode::{DecodedPage, Decoder, KnownRecords, Reject};
-use tillhouse_extract::{PageStream, Source};
+use tillhouse_extract::{Page, PageStream, Source};
 use tillhouse_lake::{OpsTables, PackagePage};
 use tillhouse_model::{Error, ReadBy, ReadMode, Resource, Result, Slice, Window};
 use tokio_util::sync::CancellationToken;
@@ -143,7 +144,7 @@ impl SliceReader {
     pub(crate) async fn read_by_id(
         &self,
         ids: Vec<String>,
-        known: Option<Arc<KnownRecords>>,
+        known: Option<&NewestVersions<'_>>,
         slice: &Slice,
         to: &mut impl PageSink,
     ) -> Result<u64> {
@@ -162,7 +163,7 @@ impl SliceReader {
     async fn attempt(
         &self,
         mut pages: PageStream,
-        known: Option<Arc<KnownRecords>>,
+        newest: Option<&NewestVersions<'_>>,
         question: SliceQuestion<'_>,
         to: &mut impl PageSink,
         told: &mut ReportedRemarks,
@@ -186,21 +187,12 @@ impl SliceReader {
             let came_again = page.is_reread;
             attempt.started.get_or_insert(page.requested_at);
             let bytes = page.bytes.len() as u64;
-            let decoder = Arc::clone(&self.decoder);
-            let (records_at, known) = (self.resource.records_at, known.clone());
-            let decoded = tokio::task::spawn_blocking(move || {
-                let decoded = decoder.decode_partial(
-                    &page.bytes,
-                    records_at,
-                    page.scope.as_deref(),
-                    known.as_deref(),
-                );
-                (decoded, page.requested_at)
-            });
-            let (decoded, requested_at) = decoded
-                .await
-                .map_err(|e| Error::internal("decoding a page failed").because(e))?;
-            let mut decoded = decoded.map_err(|e| e.at("slice", slice.to_string()))?;
+            let requested_at = page.requested_at;
+            let at = |error: Error| error.at("slice", slice.to_string());
+            let CompletedPage {
+                page: mut decoded,
+                is_unchanged,
+            } = self.complete(page, newest).await.map_err(at)?;
             attempt.count(&mut decoded, came_again);
             let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
             self.observer.on_event(&RunEvent::Page { records, bytes });
@@ -208,6 +200,11 @@ impl SliceReader {
             let mut rejects =
                 attempt.number_rejects(std::mem::take(&mut decoded.rejects), place, came_again);
             told.retain_unreported(&mut decoded, &mut rejects, attempts > 1);
+            let mut unchanged = Vec::new();
+            if is_unchanged {
+                unchanged = decoded.keys.iter().flatten().map(str::to_owned).collect();
+                decoded = without_records(decoded);
+            }
             let DecodedPage {
                 batch,
                 keys,
@@ -229,6 +226,7 @@ impl SliceReader {
             to.accept(QueuedPage {
                 slice: slice.clone(),
                 incoming,
+                unchanged,
                 rejects,
                 warnings,
                 unknown,
@@ -237,6 +235,50 @@ impl SliceReader {
             .await?;
         }
         Ok((attempt, attempts))
+    }
+
+    /// Decodes a page whose records may leave something out; they are completed by their `newest` versions, which are read only where that may change
+    /// something.
+    async fn complete(
+        &self,
+        page: Page,
+        newest: Option<&NewestVersions<'_>>,
+    ) -> Result<CompletedPage> {
+        let whole = |page| CompletedPage {
+            page,
+            is_unchanged: false,
+        };
+        let said = self.decode(&page, None).await;
+        let Some(newest) = newest else {
+            return said.map(whole);
+        };
+        if let Ok(said) = &said
+            && newest.recognize(said).await?
+        {
+            let mut page = said.clone();
+            // They are about a record that is said only in part.
+            page.warnings.clear();
+            return Ok(CompletedPage {
+                page,
+                is_unchanged: true,
+            });
+        }
+        let completed = self.decode(&page, Some(newest.rows().await?)).await?;
+        if let Ok(said) = &said {
+            newest.note(said, &completed);
+        }
+        Ok(whole(completed))
+    }
+
+    async fn decode(&self, page: &Page, known: Option<Arc<KnownRecords>>) -> Result<DecodedPage> {
+        let (decoder, records_at) = (Arc::clone(&self.decoder), self.resource.records_at);
+        let (bytes, scope) = (page.bytes.clone(), page.scope.clone());
+        let decoded = tokio::task::spawn_blocking(move || {
+            decoder.decode_partial(&bytes, records_at, scope.as_deref(), known.as_deref())
+        });
+        decoded
+            .await
+            .map_err(|e| Error::internal("decoding a page failed").because(e))?
     }
 
     /// A reject's own time, and the time in which it lies.
@@ -272,6 +314,25 @@ impl SliceReader {
             None => asked,
         };
         RejectPlace { time, within }
+    }
+}
+
+/// Decoded page, completed where its records may leave something out.
+struct CompletedPage {
+    page: DecodedPage,
+    /// True if its records are known to be in the table as they are.
+    is_unchanged: bool,
+}
+
+/// A page with what is to be said of it, and no record.
+fn without_records(page: DecodedPage) -> DecodedPage {
+    DecodedPage {
+        batch: page.batch.slice(0, 0),
+        keys: page.keys.slice(0, 0),
+        record_times: page.record_times.slice(0, 0),
+        updated_at: page.updated_at.slice(0, 0),
+        content_hashes: page.content_hashes.slice(0, 0),
+        ..page
     }
 }
 

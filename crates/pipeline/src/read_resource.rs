@@ -42,6 +42,7 @@ pub(crate) async fn read(
     let (mut send, receive) = mpsc::channel(pipeline.concurrency);
     let (table, options) = (Arc::clone(&lander.table), lander.options.clone());
     let bookkeeping = Arc::clone(&lander.bookkeeping);
+    let rejected_keys = Arc::clone(&lander.rejected_keys);
     let landing = tokio::spawn(lander.run(receive));
     // A failure that every other slice of its tenant would meet too stops the rest of them.
     let of_all = SliceReader::of(context, pipeline, plan)?;
@@ -114,7 +115,7 @@ pub(crate) async fn read(
         followed = open
             .follow(
                 &reader(context.cancel.child_token()),
-                &table,
+                (&table, &rejected_keys),
                 &slice,
                 &mut send,
             )

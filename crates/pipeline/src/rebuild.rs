@@ -1,7 +1,8 @@
 //! Rebuild: the unified tables anew from the source tables, without asking any API.
 //!
 //! Invariant: readers keep the last published run until the rebuild is published, so they never see half of it; the result is what
-//! the increments gave, row for row. It is published as a whole or not at all, since it empties before it fills.
+//! the increments gave, row for row. It is published as a whole or not at all, since it empties before it fills. Pipelines are rebuilt side by
+//! side; what each comes to does not depend on the others, whose rows are in partitions of their own.
 
 use crate::config::Pipeline;
 use crate::context::{RunContext, new_run_id};
@@ -9,6 +10,7 @@ use crate::lease::{HeldLease, IfRunning, LeaseOutcome, RunLeases};
 use crate::publish::{self, RunKind};
 use crate::repair::{self, RecordOrigin};
 use crate::report::{PipelineReport, RunReport, SkippedPipeline};
+use crate::restore;
 use crate::unify;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ pub async fn rebuild(
     let clock = Instant::now();
     let started = context.warehouse.now();
     let run_id = new_run_id(started);
+    let context = &context.for_run();
     let mut statements = Vec::with_capacity(pipelines.len());
     for pipeline in pipelines {
         statements.push(unify::check(&context.engine, pipeline).await?);
@@ -80,6 +83,37 @@ struct HeldPipeline<'a> {
     cancel: CancellationToken,
 }
 
+impl HeldPipeline<'_> {
+    /// Context of its part of the run.
+    fn context(&self, context: &RunContext) -> RunContext {
+        context.for_pipeline(self.pipeline, Arc::clone(&self.lease), self.cancel.clone())
+    }
+
+    /// Empties the pipeline's part of the unified tables, and fills it from its source tables.
+    async fn rebuild(&self, context: &RunContext, run_id: &str) -> Result<PipelineReport> {
+        let Self {
+            pipeline,
+            statements,
+            ..
+        } = self;
+        let context = self.context(context);
+        let mut unified = unify::UnifyTotals::default();
+        let rebuilding = async {
+            context.shared.check_lease().await?;
+            repair::clear(&context, pipeline, run_id).await?;
+            unify::bring_up_to_date(&context, pipeline, statements, run_id, &mut unified).await
+        };
+        let rebuilt = rebuilding.await;
+        rebuilt.map_err(|error| error.at("pipeline", pipeline.name.clone()))?;
+        let mut done = PipelineReport {
+            pipeline: pipeline.name.clone(),
+            ..PipelineReport::default()
+        };
+        done.take(unified);
+        Ok(done)
+    }
+}
+
 async fn fill(
     context: &RunContext,
     held: Vec<HeldPipeline<'_>>,
@@ -91,35 +125,32 @@ async fn fill(
         return Ok(());
     }
     // Source tables that have lost commits would make unified tables that lack their rows.
-    repair::prepare(context, &pipelines, RecordOrigin::SourceTables, run_id).await?;
-    let mut leases = Vec::new();
-    for HeldPipeline {
-        pipeline,
-        statements,
-        lease,
-        cancel,
-    } in held
-    {
-        let context = context.for_pipeline(pipeline, Arc::clone(&lease), cancel);
-        leases.push(lease);
-        let mut unified = unify::UnifyTotals::default();
-        let rebuilding = async {
-            context.shared.check_lease().await?;
-            repair::clear(&context, pipeline, run_id).await?;
-            unify::bring_up_to_date(&context, pipeline, statements, run_id, &mut unified).await
-        };
-        rebuilding
-            .await
-            .map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
-        let mut done = PipelineReport {
-            pipeline: pipeline.name.clone(),
-            ..PipelineReport::default()
-        };
-        done.take(unified);
-        report.pipelines.push(done);
+    let before = repair::prepare(context, &pipelines, RecordOrigin::SourceTables, run_id).await?;
+    let rebuilding = held.iter().map(|held| held.rebuild(context, run_id));
+    let mut errors = Vec::new();
+    for outcome in futures::future::join_all(rebuilding).await {
+        match outcome {
+            Ok(done) => report.pipelines.push(done),
+            Err(error) => errors.push(error),
+        }
     }
-    for lease in &leases {
-        lease.check().await?;
+    if !errors.is_empty() {
+        // What is emptied must not be published by the next run of another pipeline.
+        for held in &held {
+            let context = held.context(context);
+            let (pipeline, published) = (held.pipeline, before.published.as_ref());
+            if let Err(failed) = restore::restore(&context, pipeline, published, run_id).await {
+                tracing::warn!(
+                    pipeline = %pipeline.name,
+                    "its unified tables could not be taken back to the published run: {failed}"
+                );
+            }
+        }
+        return Err(Error::combine(errors));
+    }
+    // Those that were done early have waited for the others.
+    for held in &held {
+        held.lease.check().await?;
     }
     let anew: Vec<String> = pipelines
         .iter()
@@ -129,6 +160,8 @@ async fn fill(
         command: "rebuild",
         rebuilt: &anew,
     };
+    let ops = context.warehouse.ops();
+    context.shared.notes.flush(&ops).await?;
     publish::publish(context, &pipelines, kind, run_id, started, report).await?;
     report.published = true;
     Ok(())

@@ -207,7 +207,16 @@ fn tell(table: &LostTable) {
     tracing::warn!("{table}: {becomes}");
 }
 
-/// Makes ready for a run. The pipelines whose unified tables it has to fill from the beginning, since records of theirs were lost.
+/// State of the warehouse that a run begins with.
+#[derive(Debug, Default)]
+pub(crate) struct PreparedRun {
+    /// The pipelines whose unified tables it has to fill from the beginning, since records of theirs were lost.
+    pub(crate) anew: Vec<String>,
+    /// The newest published run.
+    pub(crate) published: Option<RunRecord>,
+}
+
+/// Makes ready for a run.
 ///
 /// Errors where tables have lost commits that the run would not make good.
 pub(crate) async fn prepare(
@@ -215,7 +224,7 @@ pub(crate) async fn prepare(
     pipelines: &[&Pipeline],
     origin: RecordOrigin,
     run_id: &str,
-) -> Result<Vec<String>> {
+) -> Result<PreparedRun> {
     let mut found = PublishedState::of(&context.warehouse).await?;
     found
         .tell_of_tables_without_a_run(&context.warehouse)
@@ -236,6 +245,7 @@ pub(crate) async fn prepare(
         .as_ref()
         .is_none_or(|run| restores_all(run, &found.damage.lost, pipelines, origin));
     if !found.damage.unreadable.is_empty() || !is_made_good {
+        let published = found.run.clone();
         several(
             PublishedState {
                 lost_run: None,
@@ -243,7 +253,10 @@ pub(crate) async fn prepare(
             }
             .problems(),
         )?;
-        return Ok(Vec::new());
+        return Ok(PreparedRun {
+            published,
+            ..PreparedRun::default()
+        });
     }
     let lost = &found.damage.lost;
     let mut anew = Vec::new();
@@ -277,7 +290,10 @@ pub(crate) async fn prepare(
     {
         clear(context, pipeline, run_id).await?;
     }
-    Ok(anew)
+    Ok(PreparedRun {
+        anew,
+        published: found.run,
+    })
 }
 
 async fn raise(

@@ -507,6 +507,7 @@ pub(crate) fn queued(records: &[String], hour: i8) -> QueuedPage {
             content_hashes: decoded.content_hashes,
             requested_at: t(&format!("2026-01-03T{hour:02}:00:00Z")),
         },
+        unchanged: Vec::new(),
         rejects: Vec::new(),
         warnings: Vec::new(),
         unknown: BTreeMap::new(),

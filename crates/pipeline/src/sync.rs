@@ -12,7 +12,7 @@
 //! A failure stays where it is: a slice that fails leaves its resource's others alone, a tenant that is refused the other tenants, a resource
 //! that is refused the other resources, a pipeline that fails the other pipelines. Only a run of which nothing came at all fails.
 
-use crate::config::Pipeline;
+use crate::config::{Pipeline, RequestedPipeline};
 use crate::context::{RunContext, new_run_id};
 use crate::extraction::PipelineRun;
 use crate::lease::{HeldLease, LeaseOutcome, RunLeases};
@@ -21,25 +21,58 @@ use crate::observer::RunEvent;
 use crate::plan::SyncOptions;
 use crate::publish::{self, RunKind};
 use crate::read::decoder;
-use crate::repair::{self, RecordOrigin};
+use crate::repair::{self, PreparedRun, RecordOrigin};
 use crate::report::{PipelineReport, RunReport, SkippedPipeline};
+use crate::restore;
 use crate::unify;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Instant;
-use tillhouse_lake::RunBookkeeping;
+use tillhouse_lake::{RunLedger, RunRecord};
 use tillhouse_model::{Error, Result};
 
 /// Syncs pipelines side by side, and publishes once.
 ///
-/// Errors when a contract or unify statement is wrong (before any request), when no pipeline could be synced, when the warehouse fails, or
-/// when the run was interrupted. Slices, tenants, resources and pipelines that fail by themselves are in the report instead.
+/// Errors when no pipeline could be synced (where the contracts or unify statements of all of them are wrong, before any request), when the warehouse
+/// fails, or when the run was interrupted. Slices, tenants, resources and pipelines that fail by themselves are in the report instead.
 pub async fn sync(
     context: &RunContext,
     pipelines: &[Pipeline],
     options: SyncOptions,
 ) -> Result<RunReport> {
+    let requests = pipelines.iter().map(|pipeline| SyncRequest {
+        name: &pipeline.name,
+        pipeline: Ok(pipeline),
+    });
+    sync_requests(context, requests.collect(), options).await
+}
+
+/// As [`sync`], where some pipelines may have a configuration that is wrong: these are in the report as failed.
+pub async fn sync_valid(
+    context: &RunContext,
+    pipelines: &[RequestedPipeline],
+    options: SyncOptions,
+) -> Result<RunReport> {
+    let requests = pipelines.iter().map(|requested| SyncRequest {
+        name: &requested.name,
+        pipeline: requested.pipeline.as_ref().map_err(Error::clone),
+    });
+    sync_requests(context, requests.collect(), options).await
+}
+
+/// A pipeline that was asked for, or what is wrong with its configuration.
+struct SyncRequest<'a> {
+    name: &'a str,
+    pipeline: Result<&'a Pipeline>,
+}
+
+async fn sync_requests(
+    context: &RunContext,
+    requests: Vec<SyncRequest<'_>>,
+    options: SyncOptions,
+) -> Result<RunReport> {
     let started = context.warehouse.now();
+    let context = &context.for_run();
     let run = SyncRun {
         context,
         options: SyncOptions {
@@ -49,18 +82,28 @@ pub async fn sync(
         run_id: new_run_id(started),
         started,
         clock: Instant::now(),
-        bookkeeping: Arc::default(),
     };
-    let mut statements = Vec::with_capacity(pipelines.len());
-    for pipeline in pipelines {
-        statements.push(unify::check(&context.engine, pipeline).await?);
-        for plan in &pipeline.resources {
-            decoder(context, pipeline, plan)?;
-        }
+    let checking = requests.into_iter().map(async |request| {
+        let checked = match request.pipeline {
+            Ok(pipeline) => check(context, pipeline)
+                .await
+                .map(|checked| (pipeline, checked)),
+            Err(error) => Err(error),
+        };
+        (request.name, checked)
+    });
+    let checked = futures::future::join_all(checking).await;
+    let valid: Vec<&Pipeline> = checked
+        .iter()
+        .filter_map(|(_, checked)| checked.as_ref().ok().map(|(pipeline, _)| *pipeline))
+        .collect();
+    if valid.is_empty() && !checked.is_empty() {
+        let wrong = checked.into_iter().filter_map(|(_, checked)| checked.err());
+        return Err(Error::combine(wrong.collect()));
     }
     context.engine.register_warehouse(&context.warehouse);
     context.warehouse.prepare().await?;
-    let names: Vec<&str> = pipelines.iter().map(|p| p.name.as_str()).collect();
+    let names: Vec<&str> = valid.iter().map(|p| p.name.as_str()).collect();
     let owner = (run.run_id.as_str(), "sync");
     let (leases, outcomes) = RunLeases::take(
         (&context.warehouse, &context.cancel),
@@ -70,18 +113,23 @@ pub async fn sync(
     )
     .await?;
     context.warehouse.hold();
-    let all = pipelines.iter().zip(&statements).zip(outcomes);
-    let outcome = run
-        .of(all
-            .map(|((pipeline, statements), lease)| PipelineTurn {
+    let mut outcomes = outcomes.into_iter();
+    let mut turns = Vec::with_capacity(checked.len());
+    for (name, checked) in &checked {
+        turns.push(match checked {
+            Ok((pipeline, statements)) => PipelineTurn::Valid {
                 pipeline,
                 statements,
-                lease,
-            })
-            .collect())
-        .await;
+                lease: outcomes
+                    .next()
+                    .ok_or_else(|| Error::internal("a pipeline has no lease, and no reason"))?,
+            },
+            Err(error) => PipelineTurn::Refused(name, error.clone()),
+        });
+    }
+    let outcome = run.of(turns).await;
     if outcome.is_err()
-        && let Err(error) = run.bookkeeping.close(&context.warehouse.ops()).await
+        && let Err(error) = context.shared.notes.close(&context.warehouse.ops()).await
     {
         tracing::warn!(%error, "what was read is not noted, and is read again by the next run");
     }
@@ -89,11 +137,39 @@ pub async fn sync(
     outcome
 }
 
-/// Pipeline of a run, and the outcome of asking for its lease.
-struct PipelineTurn<'a> {
-    pipeline: &'a Pipeline,
-    statements: &'a unify::CheckedStatements,
-    lease: LeaseOutcome,
+/// Plans a pipeline's statements and decoders, before any request.
+async fn check(context: &RunContext, pipeline: &Pipeline) -> Result<unify::CheckedStatements> {
+    let statements = unify::check(&context.engine, pipeline).await?;
+    for plan in &pipeline.resources {
+        decoder(context, pipeline, plan)?;
+    }
+    Ok(statements)
+}
+
+/// Pipeline of a run.
+enum PipelineTurn<'a> {
+    /// One that can be worked on, and the outcome of asking for its lease.
+    Valid {
+        pipeline: &'a Pipeline,
+        statements: &'a unify::CheckedStatements,
+        lease: LeaseOutcome,
+    },
+    /// One whose configuration, contract or statements are wrong, by name.
+    Refused(&'a str, Error),
+}
+
+impl<'a> PipelineTurn<'a> {
+    /// The pipeline, if the run may write it.
+    fn held(&self) -> Option<&'a Pipeline> {
+        match self {
+            Self::Valid {
+                pipeline,
+                lease: LeaseOutcome::Held(..),
+                ..
+            } => Some(pipeline),
+            _ => None,
+        }
+    }
 }
 
 /// One sync.
@@ -103,7 +179,6 @@ struct SyncRun<'a> {
     run_id: String,
     started: Timestamp,
     clock: Instant,
-    bookkeeping: Arc<RunBookkeeping>,
 }
 
 impl SyncRun<'_> {
@@ -113,26 +188,34 @@ impl SyncRun<'_> {
             run: self.run_id.clone(),
             ..RunReport::default()
         };
-        let is_held = |turn: &PipelineTurn<'_>| matches!(turn.lease, LeaseOutcome::Held(..));
-        let held: Vec<&Pipeline> = turns
-            .iter()
-            .filter(|turn| is_held(turn))
-            .map(|turn| turn.pipeline)
-            .collect();
+        let held: Vec<&Pipeline> = turns.iter().filter_map(PipelineTurn::held).collect();
         let reads_all = self.options.full && self.options.range.is_open();
         let origin = if reads_all {
             RecordOrigin::ProviderFull
         } else {
             RecordOrigin::ProviderIncremental
         };
-        let anew = match held.is_empty() {
-            true => Vec::new(),
-            false => repair::prepare(context, &held, origin, &self.run_id).await?,
+        let before = match held.is_empty() {
+            true => WarehouseBefore::default(),
+            false => {
+                let prepared = repair::prepare(context, &held, origin, &self.run_id).await?;
+                let ledger = context.warehouse.ops().run_ledger().await?;
+                WarehouseBefore { prepared, ledger }
+            }
         };
-        let outcomes = futures::future::join_all(turns.into_iter().map(|turn| self.pipeline(turn)));
+        let anew = &before.prepared.anew;
+        let turns = turns.into_iter().map(|turn| self.pipeline(turn, &before));
+        let outcomes = futures::future::join_all(turns);
         let mut errors: Vec<(usize, Error)> = Vec::new();
+        let mut is_torn = false;
         for outcome in outcomes.await {
             match outcome {
+                PipelineOutcome::Torn(done, error) => {
+                    is_torn = true;
+                    let error = error.replacing("pipeline", done.pipeline.clone());
+                    errors.push((report.pipelines.len(), error));
+                    report.pipelines.push(*done);
+                }
                 PipelineOutcome::Done(done, lease) => {
                     // Those that were done early have waited for the others.
                     let failure = match lease {
@@ -152,7 +235,7 @@ impl SyncRun<'_> {
         report.seconds = self.clock.elapsed().as_secs_f64();
         let is_anew = |at: usize| anew.contains(&report.pipelines[at].pipeline);
         // What was emptied to be filled anew must not be published half full.
-        let is_torn = errors.iter().any(|(at, _)| is_anew(*at));
+        is_torn |= errors.iter().any(|(at, _)| is_anew(*at));
         if !errors.is_empty() && (errors.len() == report.pipelines.len() || is_torn) {
             let errors = errors.into_iter().map(|(_, error)| error).collect();
             return Err(Error::combine(errors));
@@ -163,11 +246,12 @@ impl SyncRun<'_> {
         for (at, error) in &errors {
             report.pipelines[*at].fail(error);
         }
-        self.bookkeeping.close(&context.warehouse.ops()).await?;
+        let ops = context.warehouse.ops();
+        context.shared.notes.close(&ops).await?;
         let stage = Instant::now();
         let kind = RunKind {
             command: "sync",
-            rebuilt: &anew,
+            rebuilt: anew,
         };
         publish::publish(context, &held, kind, &self.run_id, self.started, &report).await?;
         context.observer.on_event(&RunEvent::Stage {
@@ -181,16 +265,22 @@ impl SyncRun<'_> {
     }
 
     /// One pipeline's part of the run, with the error that ended it.
-    async fn pipeline(&self, turn: PipelineTurn<'_>) -> PipelineOutcome {
-        let PipelineTurn {
-            pipeline,
-            statements,
-            lease,
-        } = turn;
-        let mut done = PipelineReport {
-            pipeline: pipeline.name.clone(),
+    async fn pipeline(&self, turn: PipelineTurn<'_>, before: &WarehouseBefore) -> PipelineOutcome {
+        let of = |name: &str| PipelineReport {
+            pipeline: name.to_owned(),
             ..PipelineReport::default()
         };
+        let (pipeline, statements, lease) = match turn {
+            PipelineTurn::Valid {
+                pipeline,
+                statements,
+                lease,
+            } => (pipeline, statements, lease),
+            PipelineTurn::Refused(name, error) => {
+                return PipelineOutcome::Done(Box::new(of(name)), Err(error));
+            }
+        };
+        let mut done = of(&pipeline.name);
         let (lease, cancel) = match lease {
             LeaseOutcome::Held(lease, cancel) => (lease, cancel),
             LeaseOutcome::Refused(error) => {
@@ -213,28 +303,55 @@ impl SyncRun<'_> {
             options: self.options,
             run_id: &self.run_id,
             now: self.started,
-            bookkeeping: &self.bookkeeping,
         };
-        let outcome = part.run(&mut done).await;
+        let published = before.prepared.published.as_ref();
+        let outcome = part.run(&before.ledger, published, &mut done).await;
         // A pipeline that was stopped since its lease was lost says so.
-        let outcome = match outcome {
-            Ok(()) => Ok(lease),
-            Err(error) => Err(lease.loss().unwrap_or(error)),
-        };
-        PipelineOutcome::Done(Box::new(done), outcome)
+        let reason = |error: Error| lease.loss().unwrap_or(error);
+        match outcome {
+            Ok(()) => PipelineOutcome::Done(Box::new(done), Ok(lease)),
+            Err(PartFailure::Whole(error)) => {
+                PipelineOutcome::Done(Box::new(done), Err(reason(error)))
+            }
+            Err(PartFailure::Torn(error)) => PipelineOutcome::Torn(Box::new(done), reason(error)),
+        }
     }
+}
+
+/// The warehouse as a run finds it, once it holds its leases.
+#[derive(Default)]
+struct WarehouseBefore {
+    prepared: PreparedRun,
+    ledger: RunLedger,
+}
+
+/// Failure of one pipeline's part of a run.
+enum PartFailure {
+    /// Its unified tables belong together.
+    Whole(Error),
+    /// They do not, and must not be published.
+    Torn(Error),
 }
 
 /// Outcome of one pipeline's part of a run.
 enum PipelineOutcome {
     /// It was done, under this lease, or ended by an error.
     Done(Box<PipelineReport>, Result<Arc<HeldLease>>),
+    /// It was ended by an error that left its unified tables at different packages.
+    Torn(Box<PipelineReport>, Error),
     /// It was left out.
     Skipped(SkippedPipeline),
 }
 
 impl PipelineRun<'_> {
-    async fn run(&self, report: &mut PipelineReport) -> Result<()> {
+    /// Extracts and unifies. What landed is unified also where something else could not be read; where it cannot be, readers get what the `published`
+    /// run has.
+    async fn run(
+        &self,
+        ledger: &RunLedger,
+        published: Option<&RunRecord>,
+        report: &mut PipelineReport,
+    ) -> Result<(), PartFailure> {
         let Self {
             context,
             pipeline,
@@ -243,16 +360,48 @@ impl PipelineRun<'_> {
             now,
             ..
         } = *self;
-        self.extract(report).await?;
+        let ops = context.warehouse.ops();
+        let known = ops.healed_ledger(ledger, &pipeline.name, run_id).await;
+        let known = known.map_err(PartFailure::Whole)?;
+        let extracted = self.extract(&known, report).await;
+        // Whoever was stopped unifies nothing more: the next run does, or the one that has taken the lease over.
+        let is_stopped = || context.cancel.is_cancelled();
+        let extracted = match extracted {
+            Err(error) if is_stopped() => return Err(PartFailure::Whole(error)),
+            extracted => extracted,
+        };
         let stage = Instant::now();
         let mut totals = unify::UnifyTotals::default();
         let unified =
             unify::bring_up_to_date(context, pipeline, statements, run_id, &mut totals).await;
         report.take(totals);
-        unified?;
-        if report.failed.is_empty() {
-            report.warnings += unify::check_counts(context, pipeline, run_id, now).await?;
+        let checked = match (&extracted, &unified) {
+            (Ok(()), Ok(())) if report.failed.is_empty() => {
+                let run = (run_id, now);
+                unify::check_counts(context, pipeline, &known, run).await
+            }
+            _ => Ok(0),
+        };
+        if let Err(error) = unified {
+            // The first reason is the one that is told.
+            let error = extracted.err().unwrap_or(error);
+            if is_stopped() {
+                return Err(PartFailure::Whole(error));
+            }
+            let restored = restore::restore(context, pipeline, published, run_id).await;
+            return Err(match restored {
+                Ok(()) => PartFailure::Whole(error),
+                Err(failed) => {
+                    tracing::warn!(
+                        pipeline = %pipeline.name,
+                        "what was unified before the failure cannot be taken back, so nothing is published: {failed}"
+                    );
+                    PartFailure::Torn(error)
+                }
+            });
         }
+        extracted.map_err(PartFailure::Whole)?;
+        report.warnings += checked.map_err(PartFailure::Whole)?;
         context.observer.on_event(&RunEvent::Stage {
             pipeline: Some(pipeline.name.clone()),
             name: "unify",

@@ -23,6 +23,7 @@ mod currencies;
 mod ejected_statements;
 mod exact_json;
 mod extremes;
+mod failing_pipelines;
 mod faults;
 mod fifth_source;
 mod guard;

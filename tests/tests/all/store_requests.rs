@@ -63,6 +63,7 @@ async fn commands_ask_little_of_the_store() {
     let nothing_new = counts(&project).await;
     assert!(requests(&nothing_new) <= 100, "{nothing_new:?}");
     assert!(nothing_new["store_puts"] <= 12, "{nothing_new:?}");
+    assert_eq!(nothing_new["store_source_gets"], 0, "{nothing_new:?}");
 
     sandbox.advance(Duration::from_secs(900)).unwrap();
     project.sync(&[]).await;

@@ -37,11 +37,18 @@ pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> 
         print_notice(&format!("Read up to now: --to {asked} lies in the future."));
     }
     let project = find_project(cli)?;
-    let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
+    let pipelines = project.requested_pipelines(&arguments.pipelines, SOURCES)?;
+    if pipelines
+        .iter()
+        .all(|requested| requested.pipeline.is_err())
+    {
+        // With all that is wrong, before anything is opened.
+        project.pipelines(&arguments.pipelines, SOURCES)?;
+    }
     let progress = Arc::new(ProgressObserver::new());
     let context = context(project, progress.clone()).await?;
     stop_on_ctrl_c(&context.cancel);
-    let outcome = tillhouse_pipeline::sync(
+    let outcome = tillhouse_pipeline::sync_valid(
         &context,
         &pipelines,
         SyncOptions {

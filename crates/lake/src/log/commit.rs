@@ -233,6 +233,23 @@ pub(crate) fn remove(file: &DataFile) -> Action {
     })
 }
 
+/// The action that puts a file into the table that an earlier version had.
+pub(crate) fn bring_back(file: &DataFile) -> Action {
+    Action::Add(Add {
+        path: file.path.clone(),
+        partition_values: file.partition.clone().into_iter().collect(),
+        size: i64::try_from(file.size).unwrap_or(i64::MAX),
+        modification_time: jiff::Timestamp::now().as_millisecond(),
+        data_change: true,
+        stats: file.stats().map(str::to_owned),
+        tags: None,
+        deletion_vector: None,
+        base_row_id: None,
+        default_row_commit_version: None,
+        clustering_provider: None,
+    })
+}
+
 /// Deletes data files that no commit names, after a lost race. What cannot be deleted is left for vacuum.
 pub(crate) async fn discard(table: &TableHandle, paths: impl IntoIterator<Item = String>) {
     let store = table.store();

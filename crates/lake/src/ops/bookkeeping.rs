@@ -4,7 +4,7 @@
 //! come last: a ledger's row stands for everything else that was noted of its slice. Rows that a crash takes with it are of slices that the
 //! next run reads again, and finds known.
 
-use crate::ops::coverage::KnownList;
+use crate::ops::coverage::{KnownList, RunFindings};
 use crate::ops::edit::OpsTables;
 use crate::ops::rejects::{RejectSight, is_same_reject, reject_identity, seen_again};
 use crate::ops::rows::{DriftRow, RejectRow, SliceRow, WarningRow};
@@ -42,8 +42,8 @@ struct WaitingRows {
     warnings: Vec<WarningRow>,
     /// Of the whole run, with whether the sum is still to be written.
     drift: BTreeMap<DriftIdentity, (DriftRow, bool)>,
-    /// Lists that were read whole.
-    lists: Vec<KnownList>,
+    /// What stands beside the coverage.
+    found: RunFindings,
     /// Since when rows wait.
     since: Option<Timestamp>,
     waiting: usize,
@@ -155,7 +155,12 @@ impl RunBookkeeping {
 
     /// Takes lists that were read whole, once nothing more is to be written of them.
     pub fn add_lists(&self, lists: impl IntoIterator<Item = KnownList>) {
-        self.rows().lists.extend(lists);
+        self.rows().found.lists.extend(lists);
+    }
+
+    /// Notes that the children of a pipeline's records were counted.
+    pub fn add_count(&self, pipeline: &str, at: Timestamp) {
+        self.rows().found.counted.insert(pipeline.to_owned(), at);
     }
 
     /// Writes what waits, if the first of it has waited for a minute by the warehouse's clock, or if it is a lot.
@@ -216,8 +221,8 @@ impl RunBookkeeping {
     /// The ledger is what it was without the fold: one that cannot be made is said, and the next run makes it.
     pub async fn close(&self, ops: &OpsTables) -> Result<()> {
         self.flush(ops).await?;
-        let lists = self.rows().lists.clone();
-        if let Err(error) = ops.fold_coverage(lists).await {
+        let found = self.rows().found.clone();
+        if let Err(error) = ops.fold_coverage(found).await {
             tracing::warn!(%error, "the coverage of what was read is not folded");
         }
         Ok(())

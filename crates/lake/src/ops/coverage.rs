@@ -194,6 +194,18 @@ pub(crate) struct FoldedCoverage {
     /// Content of the lists that were read whole, as far as their tables hold nothing else.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lists: Vec<KnownList>,
+    /// When the children of each pipeline's records were counted last, microseconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counted_at: BTreeMap<String, i64>,
+}
+
+/// Findings of a run that stand beside the folded coverage, for the next run to go by.
+#[derive(Debug, Clone, Default)]
+pub struct RunFindings {
+    /// Lists that were read whole.
+    pub lists: Vec<KnownList>,
+    /// Pipelines whose records' children were counted, and when.
+    pub counted: BTreeMap<String, Timestamp>,
 }
 
 /// Content of a resource that is read whole, of one tenant, by its fingerprint.

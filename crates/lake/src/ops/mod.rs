@@ -5,6 +5,7 @@
 pub(crate) mod bookkeeping;
 pub(crate) mod coverage;
 pub(crate) mod edit;
+pub(crate) mod fingerprints;
 pub(crate) mod lease;
 pub(crate) mod maintenance;
 pub(crate) mod published_note;

@@ -13,7 +13,7 @@
 
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
-use crate::ops::coverage::{CoverageRow, FoldedCoverage, KnownList, fold};
+use crate::ops::coverage::{CoverageRow, FoldedCoverage, KnownList, RunFindings, fold};
 use crate::ops::edit::{BookkeepingEdit, OpsTables, for_each_row, largest};
 use crate::ops::row_codec::{BookkeepingRow, LEDGER_VERSION, LedgerRow};
 use crate::ops::rows::SliceRow;
@@ -21,14 +21,19 @@ use crate::ops::tables::CLOCKS_DIFFER;
 use crate::ops::touching::join_touching;
 use jiff::Timestamp;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// The folded coverage, below the warehouse.
 const FOLDED: &str = "ops/coverage.json";
 
+/// The ledger of all pipelines as a run finds it, read once.
+#[derive(Debug, Clone, Default)]
+pub struct RunLedger(Option<LedgerCoverage>);
+
 /// Rows of the ledger as coverage, with what is needed to fold them.
+#[derive(Debug, Clone)]
 struct LedgerCoverage {
     rows: Vec<CoverageRow>,
     /// The ledger's id and version.
@@ -41,6 +46,8 @@ struct LedgerCoverage {
     /// True if what is folded on storage says the same.
     is_folded: bool,
     lists: Vec<KnownList>,
+    /// When the children of each pipeline's records were counted last, microseconds.
+    counted_at: BTreeMap<String, i64>,
 }
 
 /// Knowledge of a pipeline before a run reads it.
@@ -52,6 +59,8 @@ pub struct PipelineLedger {
     pub forgotten: u64,
     /// The lists that were read whole, as they were when they were read last.
     pub lists: Vec<KnownList>,
+    /// When the children of its records were counted last, as far as that is known.
+    pub counted_at: Option<Timestamp>,
 }
 
 impl OpsTables {
@@ -124,11 +133,21 @@ impl OpsTables {
         Ok(as_read(ledger.rows, pipeline, self.registry.now()))
     }
 
+    /// The ledger of all pipelines as it is now.
+    pub async fn run_ledger(&self) -> Result<RunLedger> {
+        self.ledger().await.map(RunLedger)
+    }
+
     /// Knowledge of a pipeline before a run reads it. What was read in the future counts as never read from now on, also once that future
     /// has come.
-    pub async fn healed_ledger(&self, pipeline: &str, run_id: &str) -> Result<PipelineLedger> {
+    pub async fn healed_ledger(
+        &self,
+        ledger: &RunLedger,
+        pipeline: &str,
+        run_id: &str,
+    ) -> Result<PipelineLedger> {
         let now = self.registry.now();
-        let Some(ledger) = self.ledger().await? else {
+        let Some(ledger) = &ledger.0 else {
             return Ok(PipelineLedger::default());
         };
         let of_future =
@@ -137,13 +156,19 @@ impl OpsTables {
         let mut known = PipelineLedger {
             lists: ledger
                 .lists
-                .into_iter()
+                .iter()
                 .filter(|list| list.pipeline == pipeline)
+                .cloned()
                 .collect(),
+            counted_at: ledger
+                .counted_at
+                .get(pipeline)
+                .and_then(|at| Timestamp::from_microsecond(*at).ok()),
             ..PipelineLedger::default()
         };
         if is_healed {
-            known.coverage = as_read(ledger.rows, pipeline, now);
+            let ours = ledger.rows.iter().filter(|row| row.pipeline == pipeline);
+            known.coverage = as_read(ours.cloned().collect(), pipeline, now);
             return Ok(known);
         }
         known.forgotten = self
@@ -203,17 +228,27 @@ impl OpsTables {
         Ok(forget.forgotten)
     }
 
-    /// Folds the coverage of all pipelines up to the newest version of the ledger, in one write or none; lists that were `read` whole take the
-    /// place of what was known of them.
+    /// Folds the coverage of all pipelines up to the newest version of the ledger, in one write or none; what was `found` takes the place of what
+    /// was known of it.
     ///
     /// The ledger is what it was without: a fold that cannot be written is said, and the next run makes it.
-    pub async fn fold_coverage(&self, read: Vec<KnownList>) -> Result<()> {
+    pub async fn fold_coverage(&self, found: RunFindings) -> Result<()> {
+        let RunFindings {
+            lists: read,
+            counted,
+        } = found;
         let Some(ledger) = self.ledger().await? else {
             return Ok(());
         };
-        if ledger.is_folded && read.iter().all(|list| ledger.lists.contains(list)) {
+        if ledger.is_folded
+            && counted.is_empty()
+            && read.iter().all(|list| ledger.lists.contains(list))
+        {
             return Ok(());
         }
+        let counted = counted.into_iter();
+        let mut counted_at = ledger.counted_at;
+        counted_at.extend(counted.map(|(pipeline, at)| (pipeline, at.as_microsecond())));
         let mut lists = ledger.lists;
         lists.retain(|known| !read.iter().any(|list| list.key() == known.key()));
         lists.extend(read);
@@ -224,6 +259,7 @@ impl OpsTables {
             counted: ledger.counted,
             files: ledger.files,
             lists,
+            counted_at,
             ..FoldedCoverage::default()
         }
         .with_rows(&fold(ledger.rows, self.registry.now()));
@@ -246,11 +282,16 @@ impl OpsTables {
         let Some(snapshot) = table.newest().await? else {
             return Ok(None);
         };
-        let mut lists = Vec::new();
+        let (mut lists, mut counted_at) = (Vec::new(), BTreeMap::new());
         if let Some(mut folded) = self.folded(&snapshot).await? {
             lists = std::mem::take(&mut folded.lists);
+            counted_at = std::mem::take(&mut folded.counted_at);
             if let Some(ledger) = self.later(&table, &snapshot, folded).await? {
-                return Ok(Some(LedgerCoverage { lists, ..ledger }));
+                return Ok(Some(LedgerCoverage {
+                    lists,
+                    counted_at,
+                    ..ledger
+                }));
             }
         }
         let all = (0..snapshot.files.len()).collect();
@@ -268,6 +309,7 @@ impl OpsTables {
             files: unversioned(&snapshot),
             is_folded: false,
             lists,
+            counted_at,
         }))
     }
 
@@ -320,6 +362,7 @@ impl OpsTables {
             files: unversioned(snapshot),
             is_folded: came == 0,
             lists: Vec::new(),
+            counted_at: BTreeMap::new(),
         }))
     }
 

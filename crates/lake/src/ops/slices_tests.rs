@@ -56,7 +56,7 @@ async fn planning_reads_what_is_folded_and_what_came_later_whatever_came_before(
         ops.record_slices(&of_run(hour, if hour % 3 == 0 { "bemo" } else { "hecone" }))
             .await
             .unwrap();
-        ops.fold_coverage(Vec::new()).await.unwrap();
+        ops.fold_coverage(RunFindings::default()).await.unwrap();
     }
     // Another run has not folded what it read.
     ops.record_slices(&of_run(60, "hecone")).await.unwrap();
@@ -86,7 +86,7 @@ async fn what_is_forgotten_is_forgotten_in_what_is_folded() {
     for hour in 0..9 {
         ops.record_slices(&of_run(hour, "hecone")).await.unwrap();
     }
-    ops.fold_coverage(Vec::new()).await.unwrap();
+    ops.fold_coverage(RunFindings::default()).await.unwrap();
     let before = ops.coverage("hecone").await.unwrap();
     let is_lost = |row: &SliceRow| (3..6).any(|hour| row.run_id == format!("run{hour:04}"));
     assert_eq!(ops.forget_reads("r", is_lost).await.unwrap(), 3);
@@ -95,7 +95,7 @@ async fn what_is_forgotten_is_forgotten_in_what_is_folded() {
         assert_ne!(covered(&rows), covered(&before));
         assert_eq!(covered(&rows), of_all_rows(&ops, "hecone").await);
         // Folded anew, it says the same.
-        ops.fold_coverage(Vec::new()).await.unwrap();
+        ops.fold_coverage(RunFindings::default()).await.unwrap();
     }
     place.store.data_files_read();
     clocked(&place).await.coverage("hecone").await.unwrap();
@@ -108,7 +108,7 @@ async fn what_is_folded_counts_only_for_the_ledger_it_was_made_of() {
     let ops = clocked(&place).await;
     ops.record_slices(&of_run(1, "hecone")).await.unwrap();
     ops.record_slices(&of_run(2, "hecone")).await.unwrap();
-    ops.fold_coverage(Vec::new()).await.unwrap();
+    ops.fold_coverage(RunFindings::default()).await.unwrap();
     let file = find(place.folder.path());
     let folded = std::fs::read(&file).unwrap();
     let whole = ops.coverage("hecone").await.unwrap();
@@ -174,23 +174,31 @@ async fn lists_that_were_read_whole_are_known_until_they_are_read_again() {
         version,
     };
     let known = async || {
-        let ledger = clocked(&place)
-            .await
-            .healed_ledger("hecone", "r")
-            .await
-            .unwrap();
-        ledger.lists
+        let ops = clocked(&place).await;
+        let all = ops.run_ledger().await.unwrap();
+        let ledger = ops.healed_ledger(&all, "hecone", "r").await.unwrap();
+        (ledger.lists, ledger.counted_at)
     };
     let (first, other) = (list("hecone", None, "a", 1), list("bemo", None, "a", 1));
     let of_tenant = list("hecone", Some("t1"), "a", 1);
-    ops.fold_coverage(vec![first.clone(), other, of_tenant.clone()])
-        .await
-        .unwrap();
-    assert_eq!(known().await, [first, of_tenant.clone()]);
+    let fold = async |lists: Vec<KnownList>, counted: Option<Timestamp>| {
+        let counted = counted.map(|at| ("hecone".to_owned(), at));
+        let counted = counted.into_iter().collect();
+        let found = RunFindings { lists, counted };
+        ops.fold_coverage(found).await.unwrap();
+    };
+    fold(vec![first.clone(), other, of_tenant.clone()], None).await;
+    assert_eq!(known().await, (vec![first, of_tenant.clone()], None));
     let again = list("hecone", None, "b", 2);
-    ops.fold_coverage(vec![again.clone()]).await.unwrap();
-    assert_eq!(known().await, [again.clone(), of_tenant.clone()]);
+    let counted = Some(t("2026-03-01T00:00:00Z"));
+    fold(vec![again.clone()], counted).await;
+    let lists = vec![again, of_tenant];
+    assert_eq!(known().await, (lists.clone(), counted));
+    // What is not found anew stays.
+    ops.record_slices(&of_run(2, "hecone")).await.unwrap();
+    fold(Vec::new(), None).await;
+    assert_eq!(known().await, (lists.clone(), counted));
     // Also where the coverage has to be made anew.
     ops.forget_reads("r", |_| true).await.unwrap();
-    assert_eq!(known().await, [again, of_tenant]);
+    assert_eq!(known().await, (lists, counted));
 }

@@ -3,6 +3,7 @@
 //! Invariant: a version that was landed is never changed or removed.
 
 pub(crate) mod dedup;
+pub(crate) mod fingerprints;
 mod newest_rows;
 pub(crate) mod package;
 pub(crate) mod table;

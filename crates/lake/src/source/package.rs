@@ -44,6 +44,18 @@ pub(crate) struct NewestRecord {
 }
 
 impl NewestRecord {
+    /// The key of its row.
+    pub(crate) fn key(self, package: &[PackagePage]) -> &str {
+        let page = package.get(self.page);
+        page.map_or("", |page| page.keys.value(self.row))
+    }
+
+    /// The record time of its row, microseconds.
+    pub(crate) fn record_time(self, package: &[PackagePage]) -> Option<i64> {
+        let times = &package.get(self.page)?.record_times;
+        times.is_valid(self.row).then(|| times.value(self.row))
+    }
+
     /// The content hash of its row.
     pub(crate) fn content_hash(&self, package: &[PackagePage]) -> Option<ContentHash> {
         ContentHash::try_from(package.get(self.page)?.content_hashes.value(self.row)).ok()

@@ -5,7 +5,7 @@
 use crate::file::layout::TableLayout;
 use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
-use crate::log::data_file::DataFile;
+use crate::log::data_file::{DataFile, decoded};
 use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
 use crate::log::snapshot::Snapshot;
@@ -13,6 +13,9 @@ use crate::log::table::TableHandle;
 use crate::month::MonthNamer;
 use crate::scan;
 use crate::source::dedup::{self, KeyIndex, KeyLookup, KnownVersion};
+use crate::source::fingerprints::{
+    self, ContentFingerprint, FingerprintedKey, RecordFingerprints, files_identity,
+};
 use crate::source::package::{self, NewestRecord, PackagePage, PageRows};
 use crate::source::tenants::TenantOrder;
 use crate::table_provider::provider;
@@ -89,9 +92,37 @@ pub struct SourceTable {
     pub(crate) registry: Arc<TableRegistry>,
     pub(crate) path: String,
     pub(crate) spec: Arc<TableSpec>,
+    /// Notes by which records are known that come as they are.
+    pub(crate) fingerprints: Option<Arc<RecordFingerprints>>,
 }
 
 impl SourceTable {
+    /// The same table, whose landings go by these notes and keep them up to date.
+    #[must_use]
+    pub fn recognizing(self, fingerprints: Arc<RecordFingerprints>) -> Self {
+        Self {
+            fingerprints: Some(fingerprints),
+            ..self
+        }
+    }
+
+    /// True if it is known, without reading, that completing a record's newest version by this answer by id changes nothing.
+    pub async fn recognizes_answer(&self, key: &str, answer: u128) -> Result<bool> {
+        let Some(fingerprints) = &self.fingerprints else {
+            return Ok(false);
+        };
+        let newest = self.table()?.latest().await?;
+        let files = newest.as_ref().map(files_identity);
+        Ok(files.is_some_and(|files| fingerprints.recognizes_answer(files, key, answer)))
+    }
+
+    /// Remembers an answer by id that a record was completed from, and that is landed next.
+    pub fn note_answer(&self, key: &str, answer: u128) {
+        if let Some(fingerprints) = &self.fingerprints {
+            fingerprints.note_answer(key, answer);
+        }
+    }
+
     /// Lands a package: the records that are new or changed, in one commit. When nothing is, nothing is written.
     ///
     /// Safe under any number of writers: whoever loses the race for a version looks up the package's keys again on the new one.
@@ -120,11 +151,7 @@ impl SourceTable {
         let mut keys = KeyIndex::default();
         let tenants = TenantOrder::new(self.spec.tenant_column(), &options.tenants);
         let (survivors, doubles) = newest_of_each(&package, &tenants, &mut keys);
-        let mut times: Vec<i64> = package
-            .iter()
-            .flat_map(|page| page.record_times.iter().flatten())
-            .collect();
-        times.sort_unstable();
+        let all = KeysAndTimes::of_package(&package, keys);
         for _ in 0..ROUNDS {
             let mut snapshot = table
                 .latest_or_create(&layout.definition, &options.run_id)
@@ -134,9 +161,16 @@ impl SourceTable {
             {
                 continue;
             }
+            let files = files_identity(&snapshot);
+            let unknown = self.unrecognized(files, &package, &survivors, &tenants);
+            let some = unknown
+                .as_ref()
+                .map(|records| KeysAndTimes::of_records(&package, records));
+            let asked = some.as_ref().unwrap_or(&all);
+            let wanted = unknown.as_ref().unwrap_or(&survivors);
             let question = KeyLookup {
-                keys: &keys,
-                times: &times,
+                keys: &asked.keys,
+                times: &asked.times,
                 moves_within: micros(self.spec.moves_within),
                 updated_at: self.spec.updated_at.as_deref(),
                 tenant: tenants.column(),
@@ -150,16 +184,19 @@ impl SourceTable {
                 files_read,
                 ..doubles.clone()
             };
+            landed.unchanged += (survivors.len() - wanted.len()) as u64;
             let mut changed = Vec::new();
+            let mut settled = Vec::new();
             let now = self.registry.now().as_microsecond();
             let parts = decide(
                 &package,
-                &survivors,
+                wanted,
                 (&known, &tenants),
                 now,
-                (&mut landed, &mut changed),
+                (&mut landed, &mut changed, &mut settled),
             );
             if parts.is_empty() {
+                self.settle((files, files), settled);
                 return Ok(landed);
             }
             landed.load_id = highest + 1;
@@ -179,11 +216,15 @@ impl SourceTable {
                 .map(|add| u64::try_from(add.size).unwrap_or(0))
                 .sum();
             let paths: Vec<String> = adds.iter().map(|add| add.path.clone()).collect();
+            let after = paths.iter().fold(files, |files, path| {
+                fingerprints::with_file(files, &decoded(path))
+            });
             let change =
                 CommitRequest::append(adds, &layout.definition.partition_by, &options.run_id);
             match commit::commit(&table, &snapshot, &change).await? {
                 CommitOutcome::Committed(version) => {
                     landed.version = version;
+                    self.settle((files, after), settled);
                     table.checkpoint_if_due(version).await;
                     if let (Some(shown), Some(rows)) = (shown.take(), rows) {
                         shown.rows = rows;
@@ -195,6 +236,35 @@ impl SourceTable {
             }
         }
         Err(commit::too_many_conflicts(&table))
+    }
+
+    /// The records of a package that have to be looked up in a table with these files; `None` where all of them have to.
+    fn unrecognized(
+        &self,
+        files: u128,
+        package: &[PackagePage],
+        survivors: &[NewestRecord],
+        tenants: &TenantOrder<'_>,
+    ) -> Option<Vec<NewestRecord>> {
+        let fingerprints = self.fingerprints.as_ref()?;
+        if !fingerprints.count_for(files) {
+            return None;
+        }
+        let records = survivors.iter().map(|record| {
+            let content = ContentFingerprint::of(package, tenants, *record);
+            (fingerprints::key_of(record.key(package)), content)
+        });
+        let known = fingerprints.recognize(files, records);
+        let records = survivors.iter().zip(known);
+        let unknown = records.filter_map(|(record, is_known)| (!is_known).then_some(*record));
+        Some(unknown.collect())
+    }
+
+    /// Notes what a landing found or wrote.
+    fn settle(&self, files: (u128, u128), settled: Vec<FingerprintedKey>) {
+        if let Some(fingerprints) = &self.fingerprints {
+            fingerprints.settle(files, settled);
+        }
     }
 
     /// Writes one file a month. What was written is handed back where it is wanted.
@@ -457,13 +527,51 @@ fn newest_of_each<'a>(
     (newest, doubles)
 }
 
-/// Which survivors are written, by month. Counts the rest.
+/// Keys of records of a package, numbered in their order, and their times, sorted.
+struct KeysAndTimes<'a> {
+    keys: KeyIndex<'a>,
+    times: Vec<i64>,
+}
+
+impl<'a> KeysAndTimes<'a> {
+    /// Those of a whole package, whose keys are known.
+    fn of_package(package: &'a [PackagePage], keys: KeyIndex<'a>) -> Self {
+        let times = package
+            .iter()
+            .flat_map(|page| page.record_times.iter().flatten());
+        let mut times: Vec<i64> = times.collect();
+        times.sort_unstable();
+        Self { keys, times }
+    }
+
+    /// Those of some of its records.
+    fn of_records(package: &'a [PackagePage], records: &[NewestRecord]) -> Self {
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let keys = records.iter().enumerate();
+        let keys = keys.map(|(nth, record)| (record.key(package), number(nth)));
+        let times = records
+            .iter()
+            .filter_map(|record| record.record_time(package));
+        let mut times: Vec<i64> = times.collect();
+        times.sort_unstable();
+        Self {
+            keys: keys.collect(),
+            times,
+        }
+    }
+}
+
+/// Which survivors are written, by month. Counts the rest, and says of each what its newest version is after that, as far as that is known.
 fn decide(
     package: &[PackagePage],
     survivors: &[NewestRecord],
     (known, tenants): (&[Option<KnownVersion>], &TenantOrder<'_>),
     now: i64,
-    (landed, changed): (&mut LandingSummary, &mut Vec<(String, Option<i64>)>),
+    (landed, changed, settled): (
+        &mut LandingSummary,
+        &mut Vec<(String, Option<i64>)>,
+        &mut Vec<FingerprintedKey>,
+    ),
 ) -> BTreeMap<String, Vec<PageRows>> {
     // By page, so that a page all of whose rows are new and of one month is written as it is.
     let mut kept: Vec<Vec<(u32, Option<i64>)>> = vec![Vec::new(); package.len()];
@@ -475,14 +583,16 @@ fn decide(
                 rows.push((row, prev));
             }
         };
-        let mut comes_first = false;
+        let (mut comes_first, mut is_own) = (false, true);
         if let (Some(known), Some(page)) = (known, package.get(survivor.page)) {
             let (ours, theirs) = (tenants.of(package, *survivor), known.tenant.as_deref());
             comes_first = tenants.order(ours, theirs) == Ordering::Less;
+            is_own = ours == theirs;
             landed
                 .elsewhere
                 .extend(tenants.elsewhere(page.keys.value(survivor.row), ours, theirs));
         }
+        let mut is_newest = true;
         match known {
             None => {
                 landed.new += 1;
@@ -490,7 +600,8 @@ fn decide(
             }
             // Listed for a tenant that comes before the one it was found under: its own from now on.
             Some(known) if survivor.content_hash(package) == Some(known.hash) && !comes_first => {
-                landed.unchanged += 1
+                landed.unchanged += 1;
+                is_newest = is_own;
             }
             // What came by a clock that was ahead is older than it says.
             Some(known)
@@ -501,6 +612,7 @@ fn decide(
                     ) == Ordering::Less =>
             {
                 landed.stale += 1;
+                is_newest = false;
             }
             Some(known) => {
                 landed.changed += 1;
@@ -510,6 +622,11 @@ fn decide(
                 keep(known.record_time);
             }
         }
+        let content = ContentFingerprint::of(package, tenants, *survivor);
+        settled.push((
+            fingerprints::key_of(survivor.key(package)),
+            content.filter(|_| is_newest),
+        ));
     }
     let mut parts: BTreeMap<String, Vec<PageRows>> = BTreeMap::new();
     let mut months = MonthNamer::default();
@@ -577,6 +694,9 @@ async fn load_ids_of_file(table: &TableHandle, file: &DataFile) -> Result<Vec<(i
 #[cfg(test)]
 #[path = "table_commit_tests.rs"]
 mod commit_tests;
+#[cfg(test)]
+#[path = "recognized_tests.rs"]
+mod recognized_tests;
 #[cfg(test)]
 #[path = "table_tests.rs"]
 mod tests;

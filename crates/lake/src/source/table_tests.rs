@@ -404,7 +404,7 @@ async fn the_newest_versions_of_a_few_records_are_had_whole() {
 }
 
 /// A table whose records do not name their tenant.
-async fn shared_table(place: &TempWarehouse) -> SourceTable {
+pub(super) async fn shared_table(place: &TempWarehouse) -> SourceTable {
     let mut spec = source_spec();
     spec.columns.push(ColumnSpec {
         json_name: "$scope".to_owned(),
@@ -414,7 +414,7 @@ async fn shared_table(place: &TempWarehouse) -> SourceTable {
 }
 
 /// A page that was listed for a tenant.
-fn listed(tenant: Option<&str>, page: PackagePage) -> PackagePage {
+pub(super) fn listed(tenant: Option<&str>, page: PackagePage) -> PackagePage {
     let rows = page.batch.num_rows();
     let mut fields = page.batch.schema().fields().to_vec();
     fields.push(Arc::new(arrow::datatypes::Field::new(
@@ -433,7 +433,7 @@ fn listed(tenant: Option<&str>, page: PackagePage) -> PackagePage {
     }
 }
 
-fn of_tenants(tenants: &[&str]) -> LandingOptions {
+pub(super) fn of_tenants(tenants: &[&str]) -> LandingOptions {
     LandingOptions {
         tenants: tenants
             .iter()

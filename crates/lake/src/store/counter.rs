@@ -17,6 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// Folders of a warehouse that hold no source tables.
+pub(crate) const NOT_SOURCES: [&str; 3] = ["unified", "statistics", "ops"];
+
 /// Requests to a store since it was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreRequests {
@@ -32,6 +35,8 @@ pub struct StoreRequests {
     pub deletes: u64,
     /// Reads of data files, which are among `gets`.
     pub data_gets: u64,
+    /// Reads of data files of source tables, which are among `data_gets`.
+    pub source_gets: u64,
     /// Bytes written.
     pub bytes_written: u64,
     /// Bytes asked for.
@@ -53,6 +58,7 @@ impl StoreRequests {
             ("store_puts", self.puts),
             ("store_deletes", self.deletes),
             ("store_data_gets", self.data_gets),
+            ("store_source_gets", self.source_gets),
             ("store_bytes_written", self.bytes_written),
             ("store_bytes_read", self.bytes_read),
         ]
@@ -88,17 +94,24 @@ struct Counters {
     puts: AtomicU64,
     deletes: AtomicU64,
     data_gets: AtomicU64,
+    source_gets: AtomicU64,
     bytes_written: AtomicU64,
     bytes_read: AtomicU64,
 }
 
 impl Counters {
-    fn got(&self, location: &Path, ranges: u64, bytes: u64) {
+    fn got(&self, (root, location): (&Path, &Path), ranges: u64, bytes: u64) {
         self.gets.fetch_add(ranges, Relaxed);
         self.bytes_read.fetch_add(bytes, Relaxed);
         let is_log = location.parts().any(|part| part.as_ref() == "_delta_log");
         if location.extension() == Some("parquet") && !is_log {
             self.data_gets.fetch_add(ranges, Relaxed);
+            let schema = location
+                .prefix_match(root)
+                .and_then(|mut below| below.next());
+            if schema.is_some_and(|schema| !NOT_SOURCES.contains(&schema.as_ref())) {
+                self.source_gets.fetch_add(ranges, Relaxed);
+            }
         }
     }
 }
@@ -119,6 +132,7 @@ impl RequestMeter {
             puts: of(&counters.puts),
             deletes: of(&counters.deletes),
             data_gets: of(&counters.data_gets),
+            source_gets: of(&counters.source_gets),
             bytes_written: of(&counters.bytes_written),
             bytes_read: of(&counters.bytes_read),
         }
@@ -129,12 +143,14 @@ impl RequestMeter {
 #[derive(Debug)]
 pub(crate) struct CountedStore {
     inner: Arc<dyn ObjectStore>,
+    /// Path of the warehouse.
+    root: Path,
     meter: RequestMeter,
 }
 
 impl CountedStore {
-    pub(crate) fn new(inner: Arc<dyn ObjectStore>, meter: RequestMeter) -> Self {
-        Self { inner, meter }
+    pub(crate) fn new(inner: Arc<dyn ObjectStore>, root: Path, meter: RequestMeter) -> Self {
+        Self { inner, root, meter }
     }
 
     fn counters(&self) -> &Counters {
@@ -180,7 +196,7 @@ impl ObjectStore for CountedStore {
         let bytes = found
             .as_ref()
             .map_or(0, |found| found.range.end - found.range.start);
-        self.counters().got(location, 1, bytes);
+        self.counters().got((&self.root, location), 1, bytes);
         found
     }
 
@@ -193,7 +209,8 @@ impl ObjectStore for CountedStore {
             .iter()
             .map(|range| range.end.saturating_sub(range.start))
             .sum();
-        self.counters().got(location, ranges.len() as u64, bytes);
+        self.counters()
+            .got((&self.root, location), ranges.len() as u64, bytes);
         self.inner.get_ranges(location, ranges).await
     }
 

@@ -13,12 +13,14 @@
 use super::step::UnifyStep;
 use crate::file::layout::TableLayout;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
+use crate::log::data_file::DataFile;
 use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
 use deltalake::kernel::Action;
 use deltalake::protocol::DeltaOperation;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::table::PIPELINE;
 use tillhouse_model::{Error, ErrorKind, Result, TableSpec};
@@ -147,6 +149,62 @@ impl UnifiedTable {
         Err(commit::too_many_conflicts(&table))
     }
 
+    /// Takes a pipeline's rows and progress back to what they were at a version, in one commit or none; to nothing without a version.
+    /// `resources` are all whose records may be among its rows.
+    ///
+    /// Errors with [`ErrorKind::Storage`] where that version is gone.
+    pub async fn restore(
+        &self,
+        pipeline: &str,
+        version: Option<u64>,
+        resources: &[&str],
+        run_id: &str,
+    ) -> Result<()> {
+        let Some(version) = version else {
+            return self.clear(pipeline, run_id).await;
+        };
+        let table = self.table()?;
+        for _ in 0..ROUNDS {
+            let (Some(snapshot), Some(earlier)) = (table.latest().await?, table.at(version).await?)
+            else {
+                return Ok(());
+            };
+            let epoch = epoch_at(&table, &snapshot, pipeline).await?;
+            let mut watermarks = vec![(epoch_id(pipeline), epoch + 1)];
+            let mut has_moved = false;
+            for resource in resources {
+                let was = progress_at(&table, &earlier, pipeline, resource).await?;
+                has_moved |= was != progress_at(&table, &snapshot, pipeline, resource).await?;
+                if was > 0 {
+                    watermarks.push((app_id(pipeline, resource, epoch + 1), was));
+                }
+            }
+            let (now, then) = (files_of(&snapshot, pipeline), files_of(&earlier, pipeline));
+            let gone = then.iter().filter(|(path, _)| !now.contains_key(*path));
+            let come = now.iter().filter(|(path, _)| !then.contains_key(*path));
+            let removes = come.map(|(_, file)| commit::remove(file));
+            let actions: Vec<Action> = removes
+                .chain(gone.map(|(_, file)| commit::bring_back(file)))
+                .collect();
+            if actions.is_empty() && !has_moved {
+                return Ok(());
+            }
+            let change = CommitRequest {
+                actions,
+                operation: update(pipeline),
+                watermarks,
+                run_id,
+            };
+            if let CommitOutcome::Committed(version) =
+                commit::commit(&table, &snapshot, &change).await?
+            {
+                table.checkpoint_if_due(version).await;
+                return Ok(());
+            }
+        }
+        Err(commit::too_many_conflicts(&table))
+    }
+
     /// Makes good for versions that were lost, so that no later one has their numbers. The table is made first if need be.
     pub async fn raise_to(&self, version: u64, run_id: &str) -> Result<()> {
         let (table, layout) = (self.table()?, self.layout()?);
@@ -195,6 +253,12 @@ impl UnifiedTable {
             self.spec.partition_by.clone(),
         )?))
     }
+}
+
+/// The files of a pipeline's rows, by path.
+fn files_of<'a>(snapshot: &'a Snapshot, pipeline: &str) -> BTreeMap<&'a str, &'a DataFile> {
+    let own = snapshot.files.iter().filter(|file| file.is_of(pipeline));
+    own.map(|file| (file.path.as_str(), file)).collect()
 }
 
 /// An update of one pipeline's rows, as other Delta writers understand it: it conflicts with whatever touches those.

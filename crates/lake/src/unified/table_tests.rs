@@ -369,6 +369,62 @@ async fn clearing_starts_anew_for_one_pipeline() {
 }
 
 #[tokio::test]
+async fn a_pipeline_is_taken_back_to_a_version_and_goes_on_from_there() {
+    let place = TempWarehouse::new();
+    let table = table(&place).await;
+    let fact = |key: &'static str, amount| [FixtureFact(key, key, JAN, amount)];
+    let add = async |pipeline: &str, step: (i64, i64), superseded, rows: &[FixtureFact]| {
+        let step = self::step(pipeline, step.0, step.1);
+        let rows = facts(pipeline, step.to_load_id, rows);
+        table.replace(&step, &superseded, rows).await.unwrap();
+    };
+    add("hecone", (0, 1), new(&["a"]), &fact("a", 1)).await;
+    let published = table.version().await.unwrap();
+    let then = rows(&table).await;
+    // One record changes and another comes; so does one of another pipeline.
+    let both = [FixtureFact("a", "a", JAN, 2), FixtureFact("b", "b", FEB, 3)];
+    let second = || SupersededRecords {
+        keys_maybe_untimed: HashSet::from(["b".to_owned()]),
+        ..old(&["a"], &[JAN])
+    };
+    add("hecone", (1, 2), second(), &both).await;
+    add("other", (0, 7), new(&["a"]), &fact("a", 9)).await;
+    let of_all = rows(&table).await;
+    for _ in 0..2 {
+        let resources = ["payments", "transactions"];
+        table
+            .restore("hecone", published, &resources, "run")
+            .await
+            .unwrap();
+        let now = rows(&table).await;
+        assert_eq!(
+            now,
+            [then.clone(), vec!["other:a 2026-01 9 7".to_owned()]].concat()
+        );
+        assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 1);
+        assert_eq!(table.progress("hecone", "payments").await.unwrap(), 0);
+        assert_eq!(table.progress("other", "transactions").await.unwrap(), 7);
+        let version = table.version().await.unwrap();
+        table
+            .restore("hecone", published, &resources, "run")
+            .await
+            .unwrap();
+        assert_eq!(table.version().await.unwrap(), version, "once is enough");
+        // The step is taken again, by this process or another one.
+        let again = self::table(&place).await;
+        assert_eq!(again.progress("hecone", "transactions").await.unwrap(), 1);
+        add("hecone", (1, 2), second(), &both).await;
+        assert_eq!(rows(&table).await, of_all);
+    }
+    table
+        .restore("hecone", None, &["transactions"], "run")
+        .await
+        .unwrap();
+    assert_eq!(rows(&table).await, ["other:a 2026-01 9 7"]);
+    assert_eq!(table.progress("hecone", "transactions").await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn rows_that_do_not_fit_are_refused_and_nothing_is_committed() {
     let place = TempWarehouse::new();
     let table = table(&place).await;

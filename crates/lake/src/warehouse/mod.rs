@@ -17,7 +17,7 @@ use crate::range_table::RangeTable;
 use crate::ranges::ChangedRanges;
 use crate::source::table::SourceTable;
 use crate::store::conditions::{PROBES, probe_conditions};
-use crate::store::counter::{CountedStore, RequestMeter, StoreRequests};
+use crate::store::counter::{CountedStore, NOT_SOURCES, RequestMeter, StoreRequests};
 use crate::store::durable::DiskObserver;
 use crate::store::location::WarehouseLocation;
 use crate::store::log_guard::LogGuard;
@@ -39,13 +39,12 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
 /// The format of warehouses this version writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
 const FORMAT_FILE: &str = "ops/format/format.json";
-/// Folders of the root that hold no source tables.
-const RESERVED: [&str; 3] = ["unified", "statistics", "ops"];
 
 /// One warehouse. A cheap handle.
 #[derive(Clone)]
@@ -55,6 +54,8 @@ pub struct Warehouse {
     warned: Arc<AtomicBool>,
     note: NoteCache,
     meter: RequestMeter,
+    /// True once the place was seen to be a warehouse of this version's format.
+    is_made: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Warehouse {
@@ -107,8 +108,9 @@ impl Warehouse {
     /// Opens a warehouse on a store that is rooted where the URL's path begins; for tests that watch or disturb the store.
     pub async fn open_on(store: Arc<dyn ObjectStore>, url: url::Url) -> Result<Self> {
         let warehouse = Self::unchecked_on(store, url)?;
-        if !warehouse.has_format().await? {
-            warehouse.refuse_foreign().await?;
+        match warehouse.has_format().await? {
+            true => warehouse.is_made.store(true, Relaxed),
+            false => warehouse.refuse_foreign().await?,
         }
         Ok(warehouse)
     }
@@ -123,7 +125,7 @@ impl Warehouse {
         let prefix = Path::from_url_path(url.path())
             .or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
         let meter = RequestMeter::default();
-        let counted = Arc::new(CountedStore::new(store, meter.clone()));
+        let counted = Arc::new(CountedStore::new(store, prefix.clone(), meter.clone()));
         let store = Arc::new(LogGuard::new(counted));
         let clock: WarehouseClock = Arc::new(Timestamp::now);
         let registry = Arc::new(TableRegistry::new(url, store, prefix, clock));
@@ -137,15 +139,17 @@ impl Warehouse {
             warned: Arc::default(),
             note: Arc::default(),
             meter,
+            is_made: Arc::default(),
         }
     }
 
     /// The same warehouse by another clock; for tests of clocks that are wrong.
     pub fn with_clock(&self, clock: WarehouseClock) -> Self {
-        Self::of(
-            Arc::new(self.registry.with_clock(clock)),
-            self.meter.clone(),
-        )
+        let registry = Arc::new(self.registry.with_clock(clock));
+        Self {
+            is_made: Arc::clone(&self.is_made),
+            ..Self::of(registry, self.meter.clone())
+        }
     }
 
     /// From now on the rows of the caller's pipelines are changed by nobody else, so that tables need not be asked for news at each step.
@@ -166,7 +170,7 @@ impl Warehouse {
 
     /// Makes the warehouse, in an empty place, before anything is written into it.
     pub async fn prepare(&self) -> Result<()> {
-        if self.has_format().await? {
+        if self.is_made.load(Relaxed) || self.has_format().await? {
             return Ok(());
         }
         self.refuse_foreign().await?;
@@ -380,6 +384,7 @@ impl Warehouse {
             registry: Arc::clone(&self.registry),
             path: format!("{pipeline}/{}", spec.name),
             spec,
+            fingerprints: None,
         }
     }
 
@@ -485,7 +490,7 @@ impl Warehouse {
     /// The source tables that exist, as (pipeline, resource), sorted.
     pub async fn source_tables(&self) -> Result<Vec<(String, String)>> {
         self.registry
-            .tables_in(|schema| !RESERVED.contains(&schema))
+            .tables_in(|schema| !NOT_SOURCES.contains(&schema))
             .await
     }
 

@@ -22,7 +22,7 @@ mod store_option;
 
 pub use crate::sync_keys::SyncSettings;
 pub use children::{ChildLink, ChildResource};
-pub use pipeline::{Pipeline, ResourcePlan};
+pub use pipeline::{Pipeline, RequestedPipeline, ResourcePlan};
 pub use project::{ExaminedPipeline, PROJECT_FILE, Project, ProjectExamination, parse_bytes};
 pub use retention::RetentionSettings;
 pub use source_entry::SourceEntry;

@@ -8,7 +8,7 @@ use crate::sync_keys::SyncSettings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_extract::Source;
-use tillhouse_model::{LabelMap, Resource, TableSpec};
+use tillhouse_model::{LabelMap, Resource, Result, TableSpec};
 
 /// One configured connection to one source.
 #[derive(Debug)]
@@ -48,6 +48,15 @@ impl Pipeline {
             .iter()
             .any(|plan| plan.resource.name == resource)
     }
+}
+
+/// Pipeline that was asked for by name.
+#[derive(Debug)]
+pub struct RequestedPipeline {
+    /// Its name.
+    pub name: String,
+    /// The pipeline, or all that is wrong with its configuration.
+    pub pipeline: Result<Pipeline>,
 }
 
 /// One resource of a pipeline and how it is synced.

@@ -6,7 +6,7 @@ use super::project_folder::ProjectFolder;
 use super::retention::{self, RetentionSection, RetentionSettings};
 use super::shared_connections::SharedConnections;
 use super::store_option::OptionValue;
-use super::{Pipeline, SourceEntry};
+use super::{Pipeline, RequestedPipeline, SourceEntry};
 use crate::environment::{self, Environment};
 use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
@@ -265,6 +265,22 @@ impl Project {
             .filter_map(|name| problems.keep(folder.pipeline(name, registry)))
             .collect();
         problems.or(Some(pipelines))
+    }
+
+    /// As [`Project::pipelines`], each with what is wrong with it: that keeps none of the others from being worked on.
+    ///
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for a name that does not exist.
+    pub fn requested_pipelines(
+        &self,
+        names: &[String],
+        registry: &[SourceEntry],
+    ) -> Result<Vec<RequestedPipeline>> {
+        let folder = self.folder_of();
+        let requested = |name: String| RequestedPipeline {
+            pipeline: folder.pipeline(&name, registry),
+            name,
+        };
+        Ok(folder.chosen(names)?.into_iter().map(requested).collect())
     }
 
     fn folder_of(&self) -> ProjectFolder<'_> {

@@ -243,8 +243,6 @@ pub(super) fn fit_result(
         })
         .boxed();
     let origin = StatementOrigin::of(&statement.table, step);
-    (
-        misfits.record_after(rows, context.warehouse.ops(), origin),
-        misfits,
-    )
+    let takers = (context.shared.clone(), context.warehouse.ops());
+    (misfits.record_after(rows, takers, origin), misfits)
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   in a step     parents that came or changed, or whose children did: if they have settled by now
-//!   at the end    parents that settled since the run before
+//!   at the end    parents that settled since they were counted last, once a day
 //! ```
 //!
 //! Invariant: a parent is judged only once it has not changed for as long as its contract says that records move (`movesWithin`), since
@@ -15,7 +15,7 @@ use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int64Type};
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use tillhouse_lake::WarningRow;
+use tillhouse_lake::{PipelineLedger, WarningRow};
 use tillhouse_model::Result;
 use tillhouse_query::Session;
 
@@ -23,16 +23,22 @@ use tillhouse_query::Session;
 const COUNT_FITS: &str = "count_fits";
 /// So many are named; the last warning says how many more there are.
 const MOST: usize = 1_000;
-/// Parents that settled shortly before the run before are judged again: it may have ended early.
+/// Parents that settled shortly before they were counted last, or were read last, are judged again: that run may have ended early.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// Time from one count to the next: each reads what lies around a week of the source tables.
+const COUNTED_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
-/// Compares and warns; how many warnings there are.
+/// Compares and warns, where that is due; how many warnings there are. The `ledger` is the pipeline's before the run.
 pub(crate) async fn check_counts(
     context: &RunContext,
     pipeline: &Pipeline,
-    run_id: &str,
-    now: Timestamp,
+    ledger: &PipelineLedger,
+    (run_id, now): (&str, Timestamp),
 ) -> Result<u64> {
+    let counted_at = ledger.counted_at.filter(|at| *at <= now);
+    if counted_at.is_some_and(|at| now.duration_since(at) < COUNTED_EVERY) {
+        return Ok(0);
+    }
     let plan = |resource: &str| {
         pipeline
             .resources
@@ -52,11 +58,11 @@ pub(crate) async fn check_counts(
         let (Some(parents), Some(children)) = (plan(child.of), plan(child.resource)) else {
             continue;
         };
-        let ledger = context.warehouse.ops().coverage(&pipeline.name).await?;
         let earlier = ledger
+            .coverage
             .iter()
             .filter(|row| row.resource == child.of && row.run_id != run_id);
-        let before = earlier.map(|row| row.read.read_at).max();
+        let before = counted_at.or_else(|| earlier.map(|row| row.read.read_at).max());
         let stretch = SettledWindow::between(before, now, parents);
         let found = differences(
             context,
@@ -70,9 +76,10 @@ pub(crate) async fn check_counts(
             .into_iter()
             .map(|found| warning(pipeline, child, counted, run_id, now, found))
             .collect();
-        context.shared.check_lease().await?;
-        context.warehouse.ops().record_warnings(&warnings).await?;
         warned += warnings.len() as u64;
+        let ops = context.warehouse.ops();
+        context.shared.note_warnings(warnings, &ops).await?;
+        context.shared.notes.add_count(&pipeline.name, now);
     }
     Ok(warned)
 }

@@ -1,10 +1,12 @@
 //! Values of a statement's result that do not fit their columns: null there, and a warning each.
 //!
 //! Invariant: whatever a record was accepted with, its rows arrive. A derived value with more digits than its column holds costs that value
-//! alone, and `ops.warnings` names record, column and value before the rows are committed.
+//! alone, and the run's bookkeeping has record, column and value before the rows are committed: `ops.warnings` names them before the run is
+//! published.
 
 use super::omitted::TransactionRows;
 use super::statement::UnifyStatement;
+use crate::context::SharedWork;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::Field;
@@ -142,14 +144,14 @@ impl MisfitLog {
         found.entries.len() as u64 + found.more
     }
 
-    /// Writes them down. A step that is taken again tells the same again, which is noted once.
-    pub(super) async fn record(&self, ops: &OpsTables, origin: &StatementOrigin) -> Result<()> {
-        let rows = self.rows(origin);
-        if rows.is_empty() {
-            Ok(())
-        } else {
-            ops.record_warnings(&rows).await
-        }
+    /// Hands them to the run's bookkeeping. A step that is taken again tells the same again, which is noted once.
+    pub(super) async fn record(
+        &self,
+        shared: &SharedWork,
+        ops: &OpsTables,
+        origin: &StatementOrigin,
+    ) -> Result<()> {
+        shared.note_warnings(self.rows(origin), ops).await
     }
 
     fn rows(&self, origin: &StatementOrigin) -> Vec<WarningRow> {
@@ -186,16 +188,16 @@ impl MisfitLog {
         told.chain(more).collect()
     }
 
-    /// Rows, followed by the write of the warnings about them: whoever commits at the end of the
-    /// stream commits after them.
+    /// Rows, followed by handing over the warnings about them: whoever commits at the end of the
+    /// stream commits after that.
     pub(super) fn record_after(
         &self,
         rows: UnifiedRowStream,
-        ops: OpsTables,
+        (shared, ops): (SharedWork, OpsTables),
         origin: StatementOrigin,
     ) -> UnifiedRowStream {
         let misfits = self.clone();
-        let told = stream::once(async move { misfits.record(&ops, &origin).await });
+        let told = stream::once(async move { misfits.record(&shared, &ops, &origin).await });
         rows.chain(told.filter_map(async |told| told.err().map(Err)))
             .boxed()
     }

@@ -364,7 +364,7 @@ impl StatementTask {
             .map_err(|_| Error::new(ErrorKind::Interrupted, "a unify step was given up"))?;
         let origin = StatementOrigin::of(&self.statement.table, &end.step);
         misfits
-            .record(&self.context.warehouse.ops(), &origin)
+            .record(&self.context.shared, &self.context.warehouse.ops(), &origin)
             .await
             .map_err(&at)?;
         let replaced = writing

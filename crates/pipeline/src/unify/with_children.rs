@@ -257,9 +257,9 @@ async fn take(
         }
     }
     .map_err(at)?;
-    if !warnings.is_empty() {
-        context.warehouse.ops().record_warnings(&warnings).await?;
-    }
+    let warned = warnings.len() as u64;
+    let ops = context.warehouse.ops();
+    context.shared.note_warnings(warnings, &ops).await?;
     let unified = UnifiedRowCounts {
         added: replaced.rows_added,
         removed: replaced.rows_removed,
@@ -267,7 +267,7 @@ async fn take(
     Ok(StatementOutcome {
         table: name,
         unified,
-        warnings: misfits.count() + warnings.len() as u64,
+        warnings: misfits.count() + warned,
     })
 }
 

@@ -152,6 +152,16 @@ async fn mistakes_on_s3_are_told_with_what_to_do() {
         names.is_empty() && uploads.is_empty(),
         "{names:?} {uploads:?}"
     );
+    // A folder that is a file.
+    server.order("put bad/file").await;
+    let told = [
+        "a file stands where the warehouse should be",
+        "s3://tills/bad/file",
+        "Name another place",
+    ];
+    check(&good.at("s3://tills/bad/file"), 2, &told).await;
+    let (names, _) = server.list("bad/").await;
+    assert_eq!(names, ["bad/file"]);
     sandbox.stop().await;
 }
 
