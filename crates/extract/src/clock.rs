@@ -4,7 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{DATE, HeaderMap};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 use tillhouse_model::time;
 
 /// Lead over the server's clock that does not count as being ahead: the header has whole seconds.
@@ -12,8 +12,25 @@ const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(2);
 /// A clock that is ahead by more than this is reported.
 const TOLD: SignedDuration = SignedDuration::from_mins(5);
 
-/// The moment at which the server says that it answered.
+/// The time that was handed in, where one was.
+static HANDED_IN: OnceLock<Timestamp> = OnceLock::new();
+
+/// Stops this machine's clock at a time, for measurements that live through years: every request of the process counts as sent then, whatever
+/// servers say. The first time that is handed in holds.
+pub fn hand_in_clock(time: Timestamp) {
+    HANDED_IN.get_or_init(|| time);
+}
+
+/// The time by this machine's clock, unless one was handed in.
+pub(crate) fn now() -> Timestamp {
+    HANDED_IN.get().copied().unwrap_or_else(Timestamp::now)
+}
+
+/// The moment at which the server says that it answered; not told where a time was handed in, which is the only one then.
 pub(crate) fn answered_at(headers: &HeaderMap) -> Option<Timestamp> {
+    if HANDED_IN.get().is_some() {
+        return None;
+    }
     let date = httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()?;
     Timestamp::try_from(date).ok()
 }

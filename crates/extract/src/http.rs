@@ -322,7 +322,7 @@ fn answered(
 ) -> HttpResponse {
     let headers = std::mem::take(response.headers_mut());
     let requested_at =
-        clock::moment_of_asking(requested_at, Timestamp::now(), clock::answered_at(&headers));
+        clock::moment_of_asking(requested_at, clock::now(), clock::answered_at(&headers));
     HttpResponse {
         status: response.status(),
         headers,
@@ -353,7 +353,7 @@ impl HttpClientInner {
     ) -> Result<HttpOutcome, AttemptFailure> {
         let permit = self.shared.throttle.enter(&request.resource).await?;
         let started = tokio::time::Instant::now();
-        let requested_at = Timestamp::now();
+        let requested_at = clock::now();
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         let limit = self.limits.request_timeout;
         let mut outcome = match tokio::time::timeout(

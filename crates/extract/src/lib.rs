@@ -52,6 +52,7 @@ mod token;
 pub use auth::{AuthorizedClient, Login, TokenCache, TokenGrant};
 pub use by_id::{RecordEndpoint, RecordLookup, record_pages};
 pub use claim::ServerClaim;
+pub use clock::hand_in_clock;
 pub use credential::{Credential, stop_commands};
 pub use empty_messages::EmptyMessages;
 pub use http::{ClientStats, HttpClient};

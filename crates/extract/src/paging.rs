@@ -50,6 +50,7 @@ pub use records::normalise_empty;
 pub(crate) use records::{are_wrapped, complaint, is_empty, said_empty};
 pub use tally::TotalsClaim;
 
+use crate::clock;
 use crate::envelope;
 use crate::source::{Page, PageStream};
 use bytes::Bytes;
@@ -275,7 +276,7 @@ where
     walk((first.clone(), ledger), limits, move |(at, mut ledger)| {
         let (fetch, first, listing) = (fetch.clone(), first.clone(), listing.clone());
         async move {
-            let requested_at = Timestamp::now();
+            let requested_at = clock::now();
             let mut found = ask(&fetch, at.clone(), &ledger, &listing, true).await?;
             if let FetchOutcome::Page((page, _)) = &found
                 && ledger.has_begun()

@@ -4,7 +4,7 @@
 
 use crate::args::{CheckArgs, Cli, DataFormat, StatusArgs};
 use crate::commands::maintenance::check_age;
-use crate::commands::{context, find_project, start_dir};
+use crate::commands::{context, find_project, now, start_dir};
 use crate::failure::report;
 use crate::output::instant::instant;
 use crate::output::{TextTable, print, print_json, print_notice, print_text};
@@ -102,7 +102,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &CheckArgs, format: DataFormat) ->
         };
         found.note(
             configuration,
-            check_starts(&pipeline, readable.as_ref(), Timestamp::now()).await,
+            check_starts(&pipeline, readable.as_ref(), now()).await,
         );
         found.note(sql, check_statements(&engine, &pipeline).await.map(drop));
         found.note(

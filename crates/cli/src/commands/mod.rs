@@ -52,6 +52,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
     if let Some(text) = &cli.now {
         let time = tillhouse_model::time::parse_instant(text, &jiff::tz::TimeZone::UTC)?;
         HANDED_IN.get_or_init(|| time);
+        tillhouse_extract::hand_in_clock(time);
     }
     let format = cli.data_format();
     if let CliCommand::Stats(arguments) = &cli.command {

@@ -3,7 +3,7 @@
 //! Invariant: this is where the clock is read, and only where nobody said which day it is.
 
 use crate::args::{Cli, DataFormat, ReportArgs};
-use crate::commands::{as_of, find_project, reading};
+use crate::commands::{as_of, find_project, now, reading};
 use crate::output::{print, print_json, print_text, report as shown};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -45,7 +45,7 @@ fn request(arguments: &ReportArgs) -> Result<ReportRequest> {
     let name: ReportName = arguments.name.parse()?;
     let today = match &arguments.reference {
         Some(text) => parse_day(text)?,
-        None => TimeZone::UTC.to_datetime(Timestamp::now()).date(),
+        None => TimeZone::UTC.to_datetime(now()).date(),
     };
     let body = arguments.request.as_deref().map(body).transpose()?;
     let [sites, devices, site_groups, device_groups] =
@@ -61,7 +61,7 @@ fn request(arguments: &ReportArgs) -> Result<ReportRequest> {
     } else {
         periods(name, arguments, body, today)?
     };
-    refuse_the_future(&when, Timestamp::now())?;
+    refuse_the_future(&when, now())?;
     Ok(ReportRequest {
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),

@@ -3,7 +3,7 @@
 //! Invariant: both runs are published ones; nothing is asked of any source.
 
 use crate::args::{Cli, DataFormat, PeriodArg, PerspectiveArg, RestatedArgs};
-use crate::commands::{as_of, find_project, reading};
+use crate::commands::{as_of, find_project, now, reading};
 use crate::output::{print, print_json, print_text, restated as shown};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -24,7 +24,7 @@ pub(crate) async fn run(
     };
     let from = instant(&arguments.from)?.unwrap_or(Timestamp::MIN);
     let window = Window::new(from, instant(&arguments.to)?.unwrap_or(Timestamp::MAX))?;
-    window.until(Timestamp::now())?;
+    window.until(now())?;
     let report = reading(find_project(cli)?, async |context| {
         let since = published(&context.warehouse, &as_of(Some(&arguments.since))?).await?;
         let now = published(&context.warehouse, &as_of(arguments.as_of.as_deref())?).await?;

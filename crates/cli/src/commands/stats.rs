@@ -3,11 +3,10 @@
 //! Invariant: dates are read in the zone the answer is cut in; what is asked wrong is refused before the warehouse is opened.
 
 use crate::args::{Cli, DataFormat, HoursArg, StatsArgs};
-use crate::commands::{as_of, find_project, reading};
+use crate::commands::{as_of, find_project, now, reading};
 use crate::output::terminal_escape::escape_controls_in_lines;
 use crate::output::{CsvStyle, json_text, page, statistics as shown, write_output};
 use crate::registry::{NAMES, SOURCES};
-use jiff::Timestamp;
 use std::process::ExitCode;
 use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::RunContext;
@@ -24,7 +23,7 @@ pub(crate) async fn run(
 ) -> Result<ExitCode> {
     let instant = |text: &str| parse_instant(text, &arguments.timezone);
     let window = Window::new(instant(&arguments.from)?, instant(&arguments.to)?)?;
-    window.until(Timestamp::now())?;
+    window.until(now())?;
     let hours = match arguments.hours {
         HoursArg::Timeline => StatisticsHours::Timeline,
         HoursArg::OfDay => StatisticsHours::OfDay,

@@ -15,10 +15,10 @@
 use super::keys::{KeyPager, KeyedNext, RecordId, keys};
 use super::tally::ListingTally;
 use super::{ListingOptions, ListingStep, normalise_empty, walk, warn_believed};
+use crate::clock;
 use crate::source::{Page, PageStream};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::TryStreamExt;
-use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tillhouse_model::{Error, Result};
@@ -344,7 +344,7 @@ fn nothing() -> Page {
     Page {
         bytes: Bytes::from_static(b"[]"),
         declared_total: None,
-        requested_at: Timestamp::now(),
+        requested_at: clock::now(),
         scope: None,
         restarts_listing: false,
         is_reread: false,

@@ -9,8 +9,8 @@
 
 use super::tally::{ListingTally, RepeatedPage};
 use super::{FetchOutcome, ListingOptions, ListingStep, ask, walk};
+use crate::clock;
 use crate::source::{Page, PageStream};
-use jiff::Timestamp;
 use std::sync::{Arc, Mutex};
 use tillhouse_model::{Error, Result};
 
@@ -85,7 +85,7 @@ where
         move |course: OffsetReading| {
             let (fetch, listing) = (fetch.clone(), listing.clone());
             async move {
-                let requested_at = Timestamp::now();
+                let requested_at = clock::now();
                 let at = PageOffset {
                     offset: course.offset,
                     limit,

@@ -30,8 +30,8 @@
 
 use super::tally::{ListingTally, RepeatedPage};
 use super::{FetchOutcome, ListingOptions, ListingStep, ask, walk};
+use crate::clock;
 use crate::source::{Page, PageStream};
-use jiff::Timestamp;
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,7 +123,7 @@ where
         move |course: NumberedReading| {
             let (fetch, numbering, listing) = (fetch.clone(), numbering.clone(), listing.clone());
             async move {
-                let requested_at = Timestamp::now();
+                let requested_at = clock::now();
                 // What stands behind a doubtful page is asked for once: that page is what is in doubt.
                 let twice = course
                     .doubted

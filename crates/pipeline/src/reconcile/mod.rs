@@ -294,7 +294,7 @@ pub async fn reconcile(
     pipelines: &[Pipeline],
     asked: &ReconcileRequest,
 ) -> Result<Reconciliation> {
-    let now = Timestamp::now();
+    let now = context.warehouse.now();
     let asked = &ReconcileRequest {
         window: asked.window.until(now)?,
         ..asked.clone()

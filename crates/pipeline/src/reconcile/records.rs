@@ -339,7 +339,7 @@ impl<'a> ProviderSide<'a> {
         if lost.is_empty() {
             return Ok(());
         }
-        let now = Timestamp::now();
+        let now = self.context.warehouse.now();
         if plan.resource.by_id {
             let slice = Slice {
                 resource: plan.resource.name.to_owned(),
