@@ -22,7 +22,8 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     for error in each {
         // Nothing can be done where standard error itself is gone.
         let _ = writeln!(err, "error: {}", escape_controls(&error.to_string()));
-        if let Some(hint) = error.hint_text().or_else(|| general_hint(error.kind())) {
+        let hint = error.hint_text().or_else(|| disk_hint(error));
+        if let Some(hint) = hint.or_else(|| general_hint(error.kind())) {
             let _ = writeln!(err, "  {}", escape_controls_in_lines(hint));
         }
     }
@@ -34,6 +35,28 @@ fn code(kind: ErrorKind) -> u8 {
         ErrorKind::Config => 2,
         _ => 1,
     }
+}
+
+/// Advice where the disk itself refuses, as the system words it.
+fn disk_hint(error: &Error) -> Option<&'static str> {
+    if error.kind() != ErrorKind::Storage {
+        return None;
+    }
+    let text = error.to_string();
+    let says = |words: &str| text.contains(words);
+    if says("No space left on device") || says("Disk quota exceeded") {
+        return Some(
+            "The warehouse's disk is full: make room, or move the warehouse to another one. What was published stays, and the same command goes on then.",
+        );
+    }
+    if says("Read-only file system") {
+        return Some(
+            "The warehouse's file system is mounted read-only: mount it so that it can be written. `sql`, `stats` and `status` work as it is.",
+        );
+    }
+    says("Permission denied (os error").then_some(
+        "Let the user who runs Tillhouse read and write the warehouse's files (chown, chmod), or name another place as warehouse.url in tillhouse.yaml.",
+    )
 }
 
 fn general_hint(kind: ErrorKind) -> Option<&'static str> {
@@ -49,5 +72,32 @@ fn general_hint(kind: ErrorKind) -> Option<&'static str> {
             Some("This is a bug in Tillhouse; please report it with the output of -vv.")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_refuses_is_told_with_what_to_do() {
+        let error = |kind, words: &str| {
+            let refused = std::io::Error::other(format!("{words} (os error 1)"));
+            Error::new(kind, "a data file could not be written").because(refused)
+        };
+        for (words, hint) in [
+            ("No space left on device", "is full"),
+            ("Disk quota exceeded", "is full"),
+            ("Read-only file system", "mounted read-only"),
+            ("Permission denied", "chown"),
+        ] {
+            let told = disk_hint(&error(ErrorKind::Storage, words)).unwrap();
+            assert!(told.contains(hint), "{words}: {told}");
+            assert_eq!(disk_hint(&error(ErrorKind::Query, words)), None);
+        }
+        assert_eq!(
+            disk_hint(&error(ErrorKind::Storage, "Input/output error")),
+            None
+        );
     }
 }

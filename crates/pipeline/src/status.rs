@@ -95,7 +95,7 @@ fn coverages(
 
 /// The state of every resource of these pipelines.
 pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec<ResourceStatus>> {
-    let runs = warehouse.ops().runs().await?;
+    let runs = warehouse.ops().run_heads().await?;
     let mut all = Vec::new();
     for pipeline in pipelines {
         let running = lease::holder(warehouse, &pipeline.name).await?;

@@ -107,7 +107,7 @@ async fn last_syncs(
     note(run);
     // The newest is asked as a rule, and tells.
     if run.command != SYNC || pipelines.iter().any(|name| !run.pipelines.contains(name)) {
-        let runs = warehouse.ops().runs().await?;
+        let runs = warehouse.ops().run_heads().await?;
         runs.iter()
             .filter(|other| other.published && other.finished_at <= run.finished_at)
             .for_each(&mut note);

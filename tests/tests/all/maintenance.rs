@@ -4,9 +4,11 @@
 
 use crate::exact_json::integer;
 use crate::project::TestProject;
+use crate::python;
 use crate::source_files;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -35,12 +37,19 @@ fn configure(project: &TestProject, lines: &str) {
     std::fs::write(path, format!("{text}\n{lines}\n")).unwrap();
 }
 
-/// The day of a sync, one a day.
+/// The day of a sync, one each five days.
 fn day(number: u32) -> String {
-    format!("2026-03-{:02}T12:00:00Z", number + 1)
+    let first: Timestamp = "2026-02-01T12:00:00Z".parse().unwrap();
+    let since = SignedDuration::from_hours(5 * 24 * i64::from(number));
+    first.checked_add(since).unwrap().to_string()
 }
 
-/// Syncs of a few hours of sales each, on a day each; the runs, each with what it answers.
+/// True if no later sync is in the same month, or few are later: with all of 16 days kept, and then one a month.
+fn is_kept(number: u32) -> bool {
+    number + 4 >= SYNCS || day(number)[..7] != day(number + 1)[..7]
+}
+
+/// Syncs of a few hours of sales each, on a day each; the runs in their order, each with what it answers.
 async fn synced_day_by_day(project: &TestProject) -> BTreeMap<String, Value> {
     let mut runs = BTreeMap::new();
     for number in 0..SYNCS {
@@ -57,8 +66,9 @@ async fn synced_day_by_day(project: &TestProject) -> BTreeMap<String, Value> {
     runs
 }
 
-async fn assert_kept(project: &TestProject, runs: &BTreeMap<String, Value>, kept: usize) {
-    for (run, answer) in runs.iter().rev().take(kept) {
+async fn assert_kept(project: &TestProject, runs: &BTreeMap<String, Value>) {
+    let kept = (0..).zip(runs).filter(|(number, _)| is_kept(*number));
+    for (_, (run, answer)) in kept {
         let found = project.json(&["sql", "--as-of", run, SHOWN]).await;
         assert_eq!(found, *answer, "run {run}");
     }
@@ -104,7 +114,7 @@ async fn killed_again_and_again_compact_and_vacuum_leave_every_kept_run_as_it_wa
     let project = TestProject::new(&sandbox.hecone_url()).await;
     configure(
         &project,
-        "maintenance: off\nretention: { runs: 4d, daily: 4d, monthly: 4d, unused: 0s }",
+        "maintenance: off\nretention: { runs: 16d, daily: 16d, monthly: 400d, unused: 0s }",
     );
     let runs = synced_day_by_day(&project).await;
     let now = day(SYNCS - 1);
@@ -121,14 +131,23 @@ async fn killed_again_and_again_compact_and_vacuum_leave_every_kept_run_as_it_wa
         let pause = Duration::from_millis(20 + 17 * (attempt / 2));
         let command = project.command(&["--now", &now, verb]);
         kills += u32::from(killed_after(command, pause).await);
-        assert_kept(&project, &runs, 4).await;
+        assert_kept(&project, &runs).await;
     }
     assert!(kills > 3, "only {kills} kills came in time");
     for verb in ["compact", "vacuum"] {
         let done = project.run(&["--now", &now, verb]).await;
         assert_eq!(done.code, Some(0), "{}", done.stderr);
     }
-    assert_kept(&project, &runs, 4).await;
+    assert_kept(&project, &runs).await;
+    // Of the log there is what kept runs need, and other programs read it.
+    let log = std::fs::read_dir(facts.join("_delta_log")).unwrap().count();
+    assert!(log < 24, "{log} files");
+    let place = facts.to_str().unwrap();
+    let read = python::json("read_delta.py", [place, "--sum", "amount"]).await;
+    let rows = integer(&runs.values().next_back().unwrap()[0]["n"]);
+    for reader in ["duckdb", "deltalake"] {
+        assert_eq!(read[reader]["rows"], rows, "{reader}");
+    }
     let left = data_files(&facts).len();
     // The runs that are kept still name the small files: beside them is one compacted file, and nothing of what was killed.
     assert_eq!(left, before + 1);
@@ -262,6 +281,9 @@ async fn monitors_are_told_of_old_runs_and_schedulers_that_part_is_enough() {
         .run(&[&at[..], &["sync", "--to", "2026-01-06", "--partial-ok"]].concat())
         .await;
     assert_eq!(synced.code, Some(0), "{}", synced.stderr);
+    // What is handed in is the time of everything that was read, whatever this machine's clock says.
+    let elsewhere = "SELECT count(*) FROM ops.slices WHERE read_at <> '2026-03-01T12:00:00Z'";
+    assert_eq!(project.count(elsewhere).await, 0);
     for (now, code) in [("2026-03-01T13:59:00Z", 0), ("2026-03-01T14:01:00Z", 1)] {
         let ran = project
             .run(&["--now", now, "status", "--max-age", "2h"])
@@ -382,6 +404,15 @@ async fn a_warehouse_of_format_1_is_upgraded_however_often_that_is_killed() {
     assert_eq!(euros["transactions_total_amount"]["value"], "#764.59");
     let again = project.json(&["upgrade"]).await;
     assert_eq!(again["from"], again["to"]);
+    // Whoever did a table's part, it is noted.
+    let noted = project
+        .sql("SELECT table_path, files_before, files_after FROM ops.maintenance WHERE action = 'upgrade'")
+        .await;
+    let paths: BTreeSet<&str> = noted
+        .iter()
+        .map(|row| row["table_path"].as_str().unwrap())
+        .collect();
+    assert_eq!((noted.len(), paths.len()), (tables, tables), "{noted:?}");
     // Nothing is unified twice, and syncs go on.
     let rebuilt = project.run(&["rebuild"]).await;
     assert_eq!(rebuilt.code, Some(0), "{}", rebuilt.stderr);

@@ -178,7 +178,10 @@ pub(crate) async fn compact(
     print_notice(&match (arguments.dry_run, done.tables.is_empty()) {
         (_, true) => "Nothing to compact.".to_owned(),
         (true, false) => format!("Would compact {}. Nothing was changed.", compacted(&done)),
-        (false, false) => format!("Compacted {}.", compacted(&done)),
+        (false, false) => format!(
+            "Compacted {}. Commands read these files once the next sync has published them.",
+            compacted(&done)
+        ),
     });
     Ok(exit_code(&done.failed, format))
 }
@@ -262,17 +265,18 @@ pub(crate) async fn vacuum(
     print_rows(&header, rows.collect(), format)?;
     let what = vacuumed(&done);
     print_notice(&match (arguments.dry_run, what.is_empty()) {
-        (_, true) => format!(
-            "Nothing to delete. {} are kept.",
-            counted(done.kept_runs, "run")
-        ),
+        (_, true) => format!("Nothing to delete. {}.", kept(done.kept_runs)),
         (true, false) => format!("Would delete {what}. Nothing was changed."),
-        (false, false) => format!(
-            "Deleted {what}. {} are kept.",
-            counted(done.kept_runs, "run")
-        ),
+        (false, false) => format!("Deleted {what}. {}.", kept(done.kept_runs)),
     });
     Ok(exit_code(&done.failed, format))
+}
+
+fn kept(runs: u64) -> String {
+    match runs {
+        1 => "1 run is kept".to_owned(),
+        runs => format!("{} runs are kept", HumanCount(runs)),
+    }
 }
 
 /// `120 data files (3 MiB) and 80 log files; 2 runs are no longer kept`; empty where nothing was deleted.
@@ -497,7 +501,7 @@ pub(crate) async fn check_age(
     max_age: SignedDuration,
 ) -> Result<()> {
     let now = warehouse.now();
-    let runs = warehouse.ops().runs().await?;
+    let runs = warehouse.ops().run_heads().await?;
     let newest = |pipeline: Option<&String>| {
         let runs = runs.iter().filter(|run| run.published);
         let of = runs.filter(|run| pipeline.is_none_or(|name| run.pipelines.contains(name)));

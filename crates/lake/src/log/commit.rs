@@ -30,7 +30,7 @@ pub(crate) const ROUNDS: usize = 50;
 const PUTS: u32 = 4;
 /// The pause before the second try; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 200 });
-const RUN_ID: &str = "tillhouseRunId";
+pub(crate) const RUN_ID: &str = "tillhouseRunId";
 const COMMIT_ID: &str = "tillhouseCommitId";
 
 /// Actions of one commit, with its operation, watermarks and run.

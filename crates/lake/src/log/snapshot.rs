@@ -91,8 +91,21 @@ impl From<&ObjectMeta> for CommitStamp {
     fn from(meta: &ObjectMeta) -> Self {
         Self {
             bytes: meta.size,
-            e_tag: meta.e_tag.clone(),
+            e_tag: meta.e_tag.as_deref().map(of_any_copy).map(str::to_owned),
         }
+    }
+}
+
+/// The part of a tag that a copy of the file has too, made with its times. A disk's is the number of the file, its time and its size; no cloud's looks so.
+fn of_any_copy(e_tag: &str) -> &str {
+    let is_hex = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
+    match e_tag.split_once('-') {
+        Some((number, rest))
+            if is_hex(number) && rest.split('-').count() == 2 && rest.split('-').all(is_hex) =>
+        {
+            rest
+        }
+        _ => e_tag,
     }
 }
 

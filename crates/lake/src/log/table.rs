@@ -16,7 +16,7 @@ use deltalake::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
@@ -391,10 +391,7 @@ impl TableHandle {
                     .hint(remedy(&self.path)),
             );
         }
-        let table = self.at_version_by_library(version).await?;
-        self.state_of(&table)
-            .and_then(|state| self.read_by(state))
-            .map(Some)
+        self.by_library(version).await.map(Some)
     }
 
     /// A version that needs no log: this process has it, or the published run keeps it. One request, or none.
@@ -535,6 +532,40 @@ impl TableHandle {
         deltalake::checkpoints::create_checkpoint(&table, None)
             .await
             .map_err(|error| self.storage_error("a checkpoint cannot be written", error))
+    }
+
+    /// Writes a checkpoint of an earlier version and reads it back, so that the commits before it are not needed for that version any more.
+    /// Readers of the newest version are pointed where they were.
+    pub(crate) async fn checkpoint_apart(&self, version: u64) -> Result<()> {
+        let before = self.by_library(version).await?;
+        self.checkpoint(version).await?;
+        let after = self.by_library(version).await?;
+        let files = |snapshot: &Snapshot| {
+            let files = snapshot.files.iter();
+            files
+                .map(|file| (file.path.clone(), file.size, file.rows))
+                .collect::<BTreeSet<_>>()
+        };
+        if files(&before) == files(&after) && before.schema() == after.schema() {
+            return Ok(());
+        }
+        let checkpoint = Path::from(LOG_FOLDER).join(format!("{version:020}.checkpoint.parquet"));
+        let deleted = self.store().delete(&checkpoint).await;
+        deleted.map_err(|error| {
+            self.storage_error("a checkpoint that is wrong cannot be deleted", error)
+        })?;
+        Err(Error::new(
+            ErrorKind::Storage,
+            "a checkpoint does not hold what its commits say",
+        )
+        .at("table", &self.path)
+        .at("version", version.to_string())
+        .hint(replace_file(&self.path)))
+    }
+
+    async fn by_library(&self, version: u64) -> Result<Snapshot> {
+        let table = self.at_version_by_library(version).await?;
+        self.state_of(&table).and_then(|state| self.read_by(state))
     }
 
     /// The newest version this process knows of, without asking the store; `None` where it has read nothing, or is reading.

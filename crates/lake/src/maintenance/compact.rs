@@ -19,12 +19,14 @@ use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::create::TableDefinition;
 use crate::log::data_file::DataFile;
+use crate::log::remedy::remedy;
 use crate::log::table::TableHandle;
 use crate::maintenance::layout::layout_of;
 use crate::ops::maintenance::{COMPACT, MaintenanceRow};
 use crate::ops::row_codec::BookkeepingRow;
 use crate::scan;
 use crate::warehouse::Warehouse;
+use crate::warehouse::integrity::{LostTable, lost_commits};
 use arrow::compute::{SortOptions, concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -200,10 +202,26 @@ impl Warehouse {
         summary: &mut CompactionSummary,
     ) -> Result<Vec<String>> {
         let mut found = Vec::new();
+        let (run, lost) = self.ops().newest_published().await?;
+        let newest = lost.map(|lost| lost.as_run()).or(run);
         for (schema, name) in self.tables().await? {
             let path = format!("{schema}/{name}");
             match self.table(&path)?.latest().await {
                 Ok(Some(snapshot)) => {
+                    let named = newest.as_ref().and_then(|run| run.tables.get(&path));
+                    if let (Some(run), Some(named)) = (&newest, named)
+                        && *named > snapshot.version
+                    {
+                        // Its next commit would take the number of one that was lost, and that somebody may put back.
+                        let lost = LostTable {
+                            path: path.clone(),
+                            named: *named,
+                            found: Some(snapshot.version),
+                        };
+                        let error = lost_commits(run, &[lost]).hint(remedy(&path));
+                        summary.failed.push((path, error));
+                        continue;
+                    }
                     let groups = planned(&snapshot.files, options.of_table(&path));
                     let files: usize = groups.iter().map(|group| group.inputs.len()).sum();
                     if files > 0 {

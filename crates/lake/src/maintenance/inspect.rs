@@ -5,7 +5,7 @@
 use crate::log::damage::LogFiles;
 use crate::log::remedy::{remedy, replace_file};
 use crate::log::table::TableHandle;
-use crate::maintenance::file_lifetimes::files_of_versions;
+use crate::maintenance::file_lifetimes::FileLifetimes;
 use crate::scan;
 use crate::store::durable::LOG_FOLDER;
 use crate::warehouse::Warehouse;
@@ -53,8 +53,14 @@ impl Warehouse {
     pub async fn inspect(&self, watch: &(dyn Fn(&str) + Send + Sync)) -> Result<Inspection> {
         let mut inspection = Inspection::default();
         let mut named: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         // Where the runs cannot be read, their table is a finding of its own, and the newest versions are looked at.
         if let (Ok(runs), Ok(mark)) = (self.ops().runs().await, self.ops().retention_mark().await) {
+            newest = runs
+                .iter()
+                .find(|run| run.published)
+                .map(|run| run.tables.clone())
+                .unwrap_or_default();
             for run in runs.iter().filter(|run| run.published && mark.keeps(run)) {
                 for (path, version) in &run.tables {
                     named.entry(path.clone()).or_default().insert(*version);
@@ -73,7 +79,8 @@ impl Warehouse {
             inspection.tables += 1;
             let versions = named.remove(&path).unwrap_or_default();
             let table = self.table(&path)?;
-            if let Err(error) = inspection.look_at(&table, versions).await {
+            let newest = newest.get(&path).copied();
+            if let Err(error) = inspection.look_at(&table, versions, newest).await {
                 inspection.damaged.push(of_log(&path, &error));
             }
         }
@@ -83,7 +90,12 @@ impl Warehouse {
 }
 
 impl Inspection {
-    async fn look_at(&mut self, table: &TableHandle, mut versions: BTreeSet<u64>) -> Result<()> {
+    async fn look_at(
+        &mut self,
+        table: &TableHandle,
+        mut versions: BTreeSet<u64>,
+        named: Option<u64>,
+    ) -> Result<()> {
         let listed = |error| table.storage_error("a table cannot be listed", error);
         let (mut sizes, mut commits) = (HashMap::new(), BTreeSet::new());
         let store = table.store();
@@ -103,19 +115,22 @@ impl Inspection {
             }
         }
         let Some(latest) = table.latest().await? else {
+            // A folder that some stores leave of a table that is gone, and that nobody names.
+            if versions.is_empty() {
+                return Ok(());
+            }
             let newest = versions.last().copied().unwrap_or_default();
             // Says that it is gone.
             return table.at(newest).await.map(drop);
         };
         if let Some(lost) = versions.split_off(&(latest.version + 1)).last() {
-            self.damaged.push(of_log(
-                table.path(),
-                &lost_version(table, *lost, latest.version),
-            ));
+            let is_made_anew = named.is_none_or(|named| named <= latest.version);
+            let error = lost_version(table, (*lost, latest.version), is_made_anew);
+            self.damaged.push(of_log(table.path(), &error));
         }
         versions.insert(latest.version);
-        let needed = match files_of_versions(table, &commits, &versions, &latest).await {
-            Ok(needed) => needed,
+        let mut needed = match FileLifetimes::read(table, &commits, &versions, &latest).await {
+            Ok(lifetimes) => lifetimes.needed(&versions),
             Err(error) => {
                 self.damaged.push(of_log(table.path(), &error));
                 latest
@@ -125,7 +140,6 @@ impl Inspection {
                     .collect()
             }
         };
-        let mut needed: Vec<(String, u64)> = needed.into_iter().collect();
         needed.sort();
         let read = stream::iter(needed).map(|(path, size)| {
             let there = Path::parse(&path)
@@ -158,12 +172,14 @@ impl Inspection {
     }
 }
 
-fn lost_version(table: &TableHandle, named: u64, newest: u64) -> Error {
-    Error::new(
-        tillhouse_model::ErrorKind::Storage,
-        format!("a run names version {named}, and the newest is {newest}"),
-    )
-    .hint(remedy(table.path()))
+fn lost_version(table: &TableHandle, (named, newest): (u64, u64), is_made_anew: bool) -> Error {
+    let text = format!("a run names version {named}, and the newest is {newest}");
+    Error::new(tillhouse_model::ErrorKind::Storage, text).hint(match is_made_anew {
+        false => remedy(table.path()),
+        true => "The table was lost and made anew, and the newest run goes on with it. Runs before that cannot be asked for, unless the table's files are put back \
+                 from a copy; they go with `retention`."
+            .to_owned(),
+    })
 }
 
 fn of_log(path: &str, error: &Error) -> Damage {

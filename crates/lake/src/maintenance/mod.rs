@@ -14,6 +14,8 @@ pub(crate) mod compact;
 pub(crate) mod file_lifetimes;
 pub(crate) mod inspect;
 mod layout;
+pub(crate) mod log_expiry;
 pub(crate) mod retention;
+pub(crate) mod table_listing;
 pub(crate) mod upgrade;
 pub(crate) mod vacuum;

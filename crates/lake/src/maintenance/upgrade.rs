@@ -1,7 +1,7 @@
 //! Upgrades of warehouses that an older version of the program wrote.
 //!
 //! Invariant: whatever interrupts it, the warehouse's format says that an upgrade is under way until all tables are done, and nobody but an upgrade
-//! works with it meanwhile. A table's own columns say whether it is done; its rows and watermarks stay as they are.
+//! works with it meanwhile. `ops.maintenance` has a row of each table that was written anew, also of those that were done before an interruption. A table's own columns say whether it is done; its rows and watermarks stay as they are.
 //!
 //! ```text
 //!   1 to 2   `_land` is `_load_id`: every data file that has the column is written anew, one commit a table
@@ -14,10 +14,11 @@ use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
 use crate::log::figures::TableFigures;
 use crate::log::snapshot::Snapshot;
-use crate::log::table::TableHandle;
+use crate::log::table::{TableHandle, commit_name};
 use crate::maintenance::layout::{STATS_COLUMNS, layout_with};
 use crate::ops::maintenance::{MaintenanceRow, UPGRADE};
 use crate::scan;
+use crate::store::durable::LOG_FOLDER;
 use crate::store::location::WarehouseLocation;
 use crate::warehouse::{FORMAT_VERSION, Warehouse};
 use arrow::datatypes::{Field, Schema, SchemaRef};
@@ -25,8 +26,10 @@ use arrow::record_batch::RecordBatch;
 use deltalake::kernel::{Action, Add, MetadataExt};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use futures::StreamExt;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tillhouse_model::table::{LOAD_ID, PIPELINE};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
@@ -95,37 +98,60 @@ pub async fn upgrade(
     if !dry_run {
         warehouse.write_format(Some(from)).await?;
     }
+    let is_resumed = found.upgrading_from.is_some() && !dry_run;
+    let noted: BTreeSet<String> = match is_resumed {
+        true => warehouse.upgraded_tables().await?,
+        false => BTreeSet::new(),
+    };
+    let mut rows = Vec::new();
     for (schema, name) in warehouse.tables().await? {
         let path = format!("{schema}/{name}");
         watch(&path);
         let table = warehouse.table(&path)?;
-        summary
-            .tables
-            .extend(upgrade_table(&table, dry_run, run_id).await?);
+        match upgrade_table(&table, dry_run, run_id).await? {
+            Some(done) => {
+                rows.push(warehouse.upgrade_row(&done, run_id));
+                summary.tables.push(done);
+            }
+            None if is_resumed && !noted.contains(&path) => {
+                let before = upgraded_before(&table).await?;
+                rows.extend(before.map(|(done, run)| warehouse.upgrade_row(&done, &run)));
+            }
+            None => {}
+        }
     }
     if dry_run {
         return Ok(summary);
     }
-    let now = warehouse.now();
-    let rows = summary.tables.iter().map(|done| MaintenanceRow {
-        run_id: run_id.to_owned(),
-        at: now,
-        action: UPGRADE.to_owned(),
-        table: Some(done.table.clone()),
-        files_before: done.files_before,
-        files_after: done.files_after.unwrap_or(0),
-        bytes_before: done.bytes_before,
-        bytes_after: done.bytes_after.unwrap_or(0),
-        log_files: 0,
-        mark: None,
-    });
-    warehouse.ops().note_maintenance(rows.collect()).await?;
+    warehouse.ops().note_maintenance(rows).await?;
     summary.run = warehouse.publish_upgraded(run_id).await?;
     warehouse.write_format(None).await?;
     Ok(summary)
 }
 
 impl Warehouse {
+    /// The tables whose upgrade is noted already.
+    async fn upgraded_tables(&self) -> Result<BTreeSet<String>> {
+        let rows = self.ops().maintenance().await?.into_iter();
+        let upgrades = rows.filter(|row| row.action == UPGRADE);
+        Ok(upgrades.filter_map(|row| row.table).collect())
+    }
+
+    fn upgrade_row(&self, done: &TableUpgrade, run_id: &str) -> MaintenanceRow {
+        MaintenanceRow {
+            run_id: run_id.to_owned(),
+            at: self.now(),
+            action: UPGRADE.to_owned(),
+            table: Some(done.table.clone()),
+            files_before: done.files_before,
+            files_after: done.files_after.unwrap_or(0),
+            bytes_before: done.bytes_before,
+            bytes_after: done.bytes_after.unwrap_or(0),
+            log_files: 0,
+            mark: None,
+        }
+    }
+
     /// Publishes the tables of the newest run as they are now; its id.
     async fn publish_upgraded(&self, run_id: &str) -> Result<Option<String>> {
         let (newest, lost) = self.ops().newest_published().await?;
@@ -161,6 +187,47 @@ impl Warehouse {
         self.ops().publish(&run).await?;
         Ok(Some(run.run_id))
     }
+}
+
+/// What an upgrade that was interrupted did with a table, and its run; `None` where it did nothing. Nobody but upgrades writes meanwhile: it is the
+/// newest commit, and that describes the table anew.
+async fn upgraded_before(table: &TableHandle) -> Result<Option<(TableUpgrade, String)>> {
+    let Some(latest) = table.latest().await? else {
+        return Ok(None);
+    };
+    let path = Path::from(LOG_FOLDER).join(commit_name(latest.version));
+    let failed = |e| table.storage_error("a table's newest commit cannot be read", e);
+    let bytes = table.store().get(&path).await.map_err(failed)?;
+    let bytes = bytes.bytes().await.map_err(failed)?;
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let lines = lines.filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    let mut done = TableUpgrade {
+        table: table.path().to_owned(),
+        files_before: 0,
+        files_after: Some(0),
+        bytes_before: 0,
+        bytes_after: Some(0),
+    };
+    let (mut run_id, mut is_described) = (None, false);
+    for line in lines {
+        let size = |action: &str| line[action]["size"].as_u64().unwrap_or(0);
+        if let Some(info) = line.get("commitInfo") {
+            run_id = info[commit::RUN_ID].as_str().map(ToOwned::to_owned);
+        }
+        is_described |= line.get("metaData").is_some();
+        if line.get("remove").is_some() {
+            done.files_before += 1;
+            done.bytes_before += size("remove");
+        }
+        if line.get("add").is_some() {
+            done.files_after = done.files_after.map(|files| files + 1);
+            done.bytes_after = done.bytes_after.map(|bytes| bytes + size("add"));
+        }
+    }
+    // A table is made by a commit that describes it, and removes nothing.
+    let is_upgrade =
+        is_described && latest.version > 0 && latest.schema().index_of(LOAD_ID).is_ok();
+    Ok(run_id.filter(|_| is_upgrade).map(|run_id| (done, run_id)))
 }
 
 /// Upgrades one table; `None` where there is nothing to do.

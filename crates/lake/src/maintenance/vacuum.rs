@@ -8,36 +8,29 @@
 //!   kept versions            named by kept runs; the newest; every one that was the newest within the safe age
 //!   deleted data files       in the table's folder before its log was read, older than the safe age, in no kept version:
 //!                            of versions that are no longer kept, and of writers that lost a race or were killed
-//!   deleted log entries      behind the newest checkpoint that is not newer than the oldest kept version
+//!   deleted log entries      behind the newest checkpoint of the safe age, but for those that tell of kept versions: see `log_expiry`
 //! ```
 //!
 //! Ages are told by the store's clock, which stamps the files: a file that was just made is added now, to ask it.
 //!
 //! Rejected: to delete what `remove` actions name, as the Delta library does. It knows no runs, and it misses the files of lost races.
 
-use crate::log::damage::LogFiles;
-use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
-use crate::maintenance::file_lifetimes::files_of_versions;
 use crate::maintenance::retention::RetentionPolicy;
+use crate::maintenance::table_listing::{TableListing, TableVacuum, stamp};
 use crate::ops::maintenance::{MaintenanceRow, VACUUM};
 use crate::ops::rows::RunRecord;
-use crate::store::durable::LOG_FOLDER;
 use crate::warehouse::Warehouse;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
-use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Files deleted at once.
 const AT_ONCE: usize = 16;
-/// Commits behind the oldest kept version that are worth a checkpoint.
-const WORTH_A_CHECKPOINT: u64 = 20;
 /// File by which the store is asked for the time.
 const CLOCK_FILE: &str = "ops/.clock";
 
@@ -53,23 +46,6 @@ pub struct VacuumOptions {
     pub safe_age: SignedDuration,
     /// No further table is begun after this moment.
     pub until: Option<Instant>,
-}
-
-/// Files of a table that were deleted, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TableVacuum {
-    /// The table's path below the warehouse.
-    pub table: String,
-    /// Data files in its folder.
-    pub files_before: u64,
-    /// Those that stay.
-    pub files_after: u64,
-    /// Size of the data files.
-    pub bytes_before: u64,
-    /// Size of those that stay.
-    pub bytes_after: u64,
-    /// Commits and checkpoints that were deleted.
-    pub log_files: u64,
 }
 
 /// Outcome of a vacuum.
@@ -89,19 +65,11 @@ pub struct VacuumSummary {
     pub is_cut_short: bool,
 }
 
-/// Files of one table, as they lay there before its log was read.
-struct TableListing {
-    data: Vec<ObjectMeta>,
-    commits: BTreeMap<u64, ObjectMeta>,
-    checkpoints: BTreeMap<u64, ObjectMeta>,
-}
-
-/// Files that can go.
-struct Garbage {
-    data: Vec<ObjectMeta>,
-    log: Vec<ObjectMeta>,
-    /// Version to write a checkpoint of, so that more can go next time.
-    checkpoint: Option<u64>,
+/// Versions of a table that runs name.
+struct NamedVersions {
+    kept: BTreeSet<u64>,
+    /// That of the newest run.
+    newest: Option<u64>,
 }
 
 impl Warehouse {
@@ -135,6 +103,11 @@ impl Warehouse {
                 .collect(),
             ..VacuumSummary::default()
         };
+        let newest = note
+            .as_ref()
+            .map(|note| &note.run)
+            .or_else(|| published().next())
+            .map(|run| &run.tables);
         let mut named: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
         let of_kept = kept.iter().flat_map(|run| &run.tables);
         let of_note = note.iter().flat_map(|note| &note.run.tables);
@@ -160,7 +133,10 @@ impl Warehouse {
             }
             let path = format!("{schema}/{name}");
             watch(&path);
-            let versions = named.remove(path.as_str()).unwrap_or_default();
+            let versions = NamedVersions {
+                kept: named.remove(path.as_str()).unwrap_or_default(),
+                newest: newest.and_then(|tables| tables.get(&path)).copied(),
+            };
             match self
                 .vacuum_table(&path, versions, safe, options.dry_run)
                 .await
@@ -194,7 +170,7 @@ impl Warehouse {
     async fn vacuum_table(
         &self,
         path: &str,
-        mut versions: BTreeSet<u64>,
+        mut versions: NamedVersions,
         safe: Timestamp,
         dry_run: bool,
     ) -> Result<Option<TableVacuum>> {
@@ -204,7 +180,7 @@ impl Warehouse {
         let Some(latest) = table.latest().await? else {
             return Ok(None);
         };
-        if let Some(lost) = versions.range(latest.version + 1..).next_back() {
+        if let Some(lost) = versions.newest.filter(|named| *named > latest.version) {
             return Err(Error::new(
                 ErrorKind::Storage,
                 "a table has lost commits since a run named its version",
@@ -216,13 +192,13 @@ impl Warehouse {
                 "`tillhouse check` says what helps. Until then nothing of the table is deleted.",
             ));
         }
-        versions.extend(listing.recent_versions(latest.version, safe));
-        let garbage = listing.garbage(&table, &versions, &latest, safe).await?;
-        if let (Some(version), false) = (garbage.checkpoint, dry_run) {
-            table.checkpoint(version).await?;
-        }
-        let done = listing.summary(path, &garbage);
-        if garbage.data.is_empty() && garbage.log.is_empty() {
+        // A table that was lost and made anew: versions of runs before that are in no log.
+        versions.kept.retain(|version| *version <= latest.version);
+        let garbage = listing
+            .garbage(&table, versions.kept, &latest, safe, dry_run)
+            .await?;
+        let done = garbage.summary();
+        if garbage.is_empty() {
             return Ok(None);
         }
         if !dry_run {
@@ -305,145 +281,6 @@ impl Warehouse {
     }
 }
 
-impl TableListing {
-    async fn of(table: &TableHandle) -> Result<Self> {
-        let mut listing = Self {
-            data: Vec::new(),
-            commits: BTreeMap::new(),
-            checkpoints: BTreeMap::new(),
-        };
-        let store = table.store();
-        let mut found = store.list(None);
-        while let Some(file) = found
-            .try_next()
-            .await
-            .map_err(|error| table.storage_error("a table cannot be listed", error))?
-        {
-            let in_log = file
-                .location
-                .parts()
-                .next()
-                .is_some_and(|part| part.as_ref() == LOG_FOLDER);
-            if !in_log {
-                if file.location.extension() == Some("parquet") {
-                    listing.data.push(file);
-                }
-                continue;
-            }
-            let name = file.location.filename().unwrap_or_default();
-            let LogFiles {
-                commits,
-                checkpoints,
-            } = LogFiles::of(std::iter::once(name));
-            if let Some(version) = commits.first() {
-                listing.commits.insert(*version, file);
-            } else if let Some(version) = checkpoints.first() {
-                listing.checkpoints.insert(*version, file);
-            }
-        }
-        Ok(listing)
-    }
-
-    /// The versions that were the newest at some moment since an instant.
-    fn recent_versions(&self, latest: u64, since: Timestamp) -> std::ops::RangeInclusive<u64> {
-        let before = self.commits.iter().filter(|(_, file)| stamp(file) <= since);
-        let before = before.map(|(version, _)| *version).next_back();
-        let first = before.unwrap_or(0).max(self.oldest_without_gap(latest));
-        first.min(latest)..=latest
-    }
-
-    /// The oldest version that can be told from a checkpoint, or from nothing, by commits that are all there up to the newest.
-    fn oldest_without_gap(&self, latest: u64) -> u64 {
-        let mut from = latest;
-        while from > 0 && self.commits.contains_key(&from) {
-            from -= 1;
-        }
-        match from == 0 && self.commits.contains_key(&0) {
-            true => 0,
-            false => self
-                .checkpoints
-                .range(from..)
-                .next()
-                .map_or(latest, |(version, _)| *version),
-        }
-    }
-
-    async fn garbage(
-        &self,
-        table: &TableHandle,
-        versions: &BTreeSet<u64>,
-        latest: &Snapshot,
-        safe: Timestamp,
-    ) -> Result<Garbage> {
-        let commits: BTreeSet<u64> = self.commits.keys().copied().collect();
-        let needed = files_of_versions(table, &commits, versions, latest).await?;
-        let data = self
-            .data
-            .iter()
-            .filter(|file| stamp(file) <= safe && !needed.contains_key(file.location.as_ref()));
-        let oldest = versions.first().copied().unwrap_or(latest.version);
-        let base = self.base(table, oldest).await?;
-        let mut log: Vec<(u64, ObjectMeta)> = Vec::new();
-        if let Some(base) = base
-            && self.commits.range(..base).next().is_some()
-        {
-            // Only where the checkpoint can really be read.
-            table.unchecked(base).await?;
-            let files = self
-                .commits
-                .range(..base)
-                .chain(self.checkpoints.range(..base));
-            log.extend(files.map(|(version, file)| (*version, file.clone())));
-        }
-        log.sort_by_key(|(version, _)| *version);
-        let behind = self.commits.range(..oldest).count() as u64;
-        let is_due = self.checkpoints.is_empty() && behind >= WORTH_A_CHECKPOINT;
-        Ok(Garbage {
-            data: data.cloned().collect(),
-            log: log.into_iter().map(|(_, file)| file).collect(),
-            checkpoint: is_due.then_some(latest.version),
-        })
-    }
-
-    /// The checkpoint that everything before is not needed for: the newest that is not newer than a version, nor than the one that readers are pointed to.
-    async fn base(&self, table: &TableHandle, oldest: u64) -> Result<Option<u64>> {
-        /// Content of the file that points readers to a checkpoint.
-        #[derive(serde::Deserialize)]
-        struct LastCheckpoint {
-            version: u64,
-        }
-        let path = Path::from(LOG_FOLDER).join("_last_checkpoint");
-        let failed = |error| table.storage_error("a table's log cannot be read", error);
-        let pointed = match table.store().get(&path).await {
-            Ok(found) => {
-                let bytes = found.bytes().await.map_err(failed)?;
-                match serde_json::from_slice::<LastCheckpoint>(&bytes) {
-                    Ok(last) => last.version,
-                    Err(_) => return Ok(None),
-                }
-            }
-            Err(object_store::Error::NotFound { .. }) => u64::MAX,
-            Err(error) => return Err(failed(error)),
-        };
-        let base = self.checkpoints.range(..=oldest.min(pointed)).next_back();
-        Ok(base.map(|(version, _)| *version))
-    }
-
-    fn summary(&self, path: &str, garbage: &Garbage) -> TableVacuum {
-        let bytes = |files: &[ObjectMeta]| files.iter().map(|file| file.size).sum::<u64>();
-        let (files, deleted) = (self.data.len() as u64, garbage.data.len() as u64);
-        let (size, freed) = (bytes(&self.data), bytes(&garbage.data));
-        TableVacuum {
-            table: path.to_owned(),
-            files_before: files,
-            files_after: files - deleted,
-            bytes_before: size,
-            bytes_after: size - freed,
-            log_files: garbage.log.len() as u64,
-        }
-    }
-}
-
 /// Deletes files; one that is gone already is fine.
 async fn delete(table: &TableHandle, files: Vec<ObjectMeta>) -> Result<()> {
     let store = table.store();
@@ -471,11 +308,6 @@ fn is_unfinished(name: &str) -> bool {
         !name.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     });
     is_staged || name.starts_with(".tillhouse-probe-")
-}
-
-/// When a file was made, by the store's clock. What cannot be told is never old.
-fn stamp(file: &ObjectMeta) -> Timestamp {
-    Timestamp::from_microsecond(file.last_modified.timestamp_micros()).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -122,6 +122,134 @@ async fn compact(warehouse: &Warehouse) {
     assert!(summary.failed.is_empty(), "{:?}", summary.failed);
 }
 
+/// A warehouse whose clock stands so many half days after the beginning of the year.
+async fn half_days_on(place: &TempWarehouse, half_days: u32) -> Warehouse {
+    let since = SignedDuration::from_hours(12 * i64::from(half_days));
+    let now = t("2026-01-01T00:00:00Z").checked_add(since).unwrap();
+    place.open().await.with_clock(Arc::new(move || now))
+}
+
+/// All runs of two days are kept, then one a day, then one a month.
+fn thinned() -> VacuumOptions {
+    let days = |days: i64| Some(SignedDuration::from_secs(days * DAY));
+    VacuumOptions {
+        retention: RetentionPolicy {
+            runs: days(2),
+            daily: days(10),
+            monthly: days(400),
+        },
+        ..options(0)
+    }
+}
+
+async fn kept_runs(place: &TempWarehouse) -> Vec<RunRecord> {
+    let ops = place.open().await.ops();
+    let mark = ops.retention_mark().await.unwrap();
+    let runs = ops.runs().await.unwrap().into_iter();
+    runs.filter(|run| mark.keeps(run)).collect()
+}
+
+#[tokio::test]
+async fn the_log_shrinks_to_what_kept_runs_need_and_every_delta_reader_reads_them() {
+    let place = TempWarehouse::new();
+    let mut before = BTreeMap::new();
+    for number in 1..=100 {
+        let warehouse = half_days_on(&place, number).await;
+        let id = sync(&warehouse, number).await;
+        before.insert(id.clone(), rows_of(&place, &id).await);
+        if number % 17 == 0 {
+            compact(&warehouse).await;
+        }
+        if number % 10 == 0 {
+            vacuum(&warehouse, thinned()).await;
+        }
+    }
+    let dry = VacuumOptions {
+        dry_run: true,
+        ..thinned()
+    };
+    let warehouse = half_days_on(&place, 104).await;
+    let told = vacuum(&warehouse, dry).await;
+    let done = vacuum(&half_days_on(&place, 104).await, thinned()).await;
+    // Its own bookkeeping has a row more by then.
+    let of_others = |summary: VacuumSummary| {
+        let tables = summary.tables.into_iter();
+        let others = tables.filter(|done| done.table != "ops/maintenance");
+        others.collect::<Vec<_>>()
+    };
+    assert_eq!(of_others(done), of_others(told));
+    let kept = kept_runs(&place).await;
+    assert!((9..=14).contains(&kept.len()), "{}", kept.len());
+    for run in &kept {
+        assert_eq!(rows_of(&place, &run.run_id).await, before[&run.run_id]);
+    }
+    for path in [SOURCE, FACT] {
+        let log = files(&place, path).1;
+        assert!(log.len() <= 45, "{path}: {log:?}");
+        let url = url::Url::from_directory_path(place.root().join(path)).unwrap();
+        let newest = deltalake::open_table(url.clone()).await.unwrap();
+        let latest = warehouse.table(path).unwrap().latest().await.unwrap();
+        assert_eq!(newest.version(), latest.map(|latest| latest.version));
+        for run in &kept {
+            let version = run.tables[path];
+            let read = deltalake::open_table_with_version(url.clone(), version).await;
+            let read = read.unwrap_or_else(|error| panic!("{path} {version}: {error}"));
+            let size = read.snapshot().unwrap().log_data().num_files() as u64;
+            assert_eq!(size, run.figures[path].files, "{path} {version}");
+        }
+    }
+    let found = warehouse.inspect(&|_| {}).await.unwrap();
+    assert!(found.damaged.is_empty(), "{found:?}");
+    let again = vacuum(&half_days_on(&place, 104).await, thinned()).await;
+    assert!(
+        again.tables.iter().all(|t| t.table.starts_with("ops/")),
+        "{again:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_vacuum_reads_only_the_commits_since_the_one_before() {
+    let place = TempWarehouse::new();
+    for day in 1..=24 {
+        sync(&on_day(&place, day).await, day).await;
+    }
+    let gets = async |day: u32, options: VacuumOptions| {
+        let warehouse = on_day(&place, day).await;
+        vacuum(&warehouse, options).await;
+        warehouse.requests().gets
+    };
+    let first = gets(24, options(90)).await;
+    let again = gets(24, options(90)).await;
+    sync(&on_day(&place, 25).await, 25).await;
+    let after_one = gets(25, options(90)).await;
+    assert!(
+        again + 50 < first && after_one < again + 20,
+        "{first}, {again}, {after_one}"
+    );
+    // What is kept beside a table is a short cut: without it, or with another one, the same goes.
+    let kept = place
+        .root()
+        .join(FACT)
+        .join("_tillhouse/lifetimes.json.zst");
+    let was = std::fs::read(&kept).unwrap();
+    let dry = VacuumOptions {
+        dry_run: true,
+        ..options(3)
+    };
+    let dropped = on_day(&place, 26).await;
+    let told = vacuum(&dropped, dry).await;
+    std::fs::remove_file(&kept).unwrap();
+    assert_eq!(vacuum(&dropped, dry).await.tables, told.tables);
+    std::fs::write(&kept, &was[..was.len() / 2]).unwrap();
+    assert_eq!(vacuum(&dropped, dry).await.tables, told.tables);
+    let other = place
+        .root()
+        .join(SOURCE)
+        .join("_tillhouse/lifetimes.json.zst");
+    std::fs::copy(other, &kept).unwrap();
+    assert_eq!(vacuum(&dropped, dry).await.tables, told.tables);
+}
+
 /// Files of a table's folder: of data, and of its log.
 fn files(place: &TempWarehouse, table: &str) -> (usize, Vec<String>) {
     let (mut data, mut log) = (0, Vec::new());
@@ -133,6 +261,8 @@ fn files(place: &TempWarehouse, table: &str) -> (usize, Vec<String>) {
             match path.is_dir() {
                 true => folders.push(path),
                 false if path.to_string_lossy().contains("_delta_log") => log.push(name),
+                // What maintenance keeps beside the table.
+                false if path.extension().is_some_and(|kind| kind == "zst") => {}
                 false => data += 1,
             }
         }
@@ -316,6 +446,71 @@ async fn a_table_that_cannot_be_told_is_left_alone_and_the_others_are_not() {
     assert_eq!(done.failed.len(), 1, "{done:?}");
     assert_eq!(done.failed[0].0, FACT);
     assert_eq!(files(&place, FACT), was);
+}
+
+#[tokio::test]
+async fn a_table_that_has_lost_its_end_is_left_alone_by_both() {
+    let place = TempWarehouse::new();
+    for day in 1..=8 {
+        sync(&on_day(&place, day).await, day).await;
+    }
+    let commit = place
+        .root()
+        .join(FACT)
+        .join("_delta_log/00000000000000000008.json");
+    let text = std::fs::read(&commit).unwrap();
+    std::fs::remove_file(&commit).unwrap();
+    let was = files(&place, FACT);
+    let warehouse = on_day(&place, 8).await;
+    let everything = CompactionOptions::everything();
+    let compacted = warehouse.compact(everything, "upkeep", &|_| {}).await;
+    let compacted = compacted.unwrap().failed;
+    let vacuumed = warehouse.vacuum(options(3), "upkeep", &|_| {}).await;
+    let vacuumed = vacuumed.unwrap().failed;
+    for failed in [compacted, vacuumed] {
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        assert_eq!(failed[0].0, FACT);
+        assert!(failed[0].1.to_string().contains("lost commits"));
+        assert!(failed[0].1.hint_text().is_some());
+    }
+    assert_eq!(files(&place, FACT), was);
+    // Whoever puts the file back has everything.
+    std::fs::write(&commit, text).unwrap();
+    assert_eq!(rows_of(&place, "run-08").await.1.len(), 5);
+    compact(&on_day(&place, 8).await).await;
+}
+
+#[tokio::test]
+async fn a_table_that_was_lost_and_made_anew_is_vacuumed_again() {
+    let place = TempWarehouse::new();
+    for day in 1..=4 {
+        sync(&on_day(&place, day).await, day).await;
+    }
+    std::fs::remove_dir_all(place.root().join(FACT)).unwrap();
+    let warehouse = on_day(&place, 5).await;
+    let record = FixtureRecord("e", JAN, 5, None);
+    let source = warehouse.source_table("hecone", Arc::new(source_spec()));
+    let page = page("2026-03-01T00:00:00Z", &[record]);
+    source.land(vec![page], &run("r")).await.unwrap();
+    let fact = warehouse.unified_table(Arc::new(fact_spec()));
+    let rows = facts("hecone", 5, &[FixtureFact("e", "e", JAN, 5)]);
+    let none = SupersededRecords {
+        keys: HashSet::new(),
+        times: Vec::new(),
+        keys_maybe_untimed: HashSet::new(),
+    };
+    fact.replace(&step("hecone", 0, 5), &none, rows)
+        .await
+        .unwrap();
+    // As whoever finds it lost goes on.
+    warehouse.table(FACT).unwrap().expect_nothing();
+    publish(&warehouse, "run-05").await;
+    // Runs before it name versions that no log has.
+    vacuum(&warehouse, options(90)).await;
+    assert_eq!(rows_of(&place, "run-05").await.1.len(), 1);
+    let found = warehouse.inspect(&|_| {}).await.unwrap().damaged;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].hint.contains("made anew"), "{found:?}");
 }
 
 /// A number that looks random and is the same every time.

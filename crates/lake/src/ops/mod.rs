@@ -13,6 +13,7 @@ pub(crate) mod reconciliation;
 mod rejects;
 pub(crate) mod row_codec;
 pub(crate) mod rows;
+pub(crate) mod run_heads;
 pub(crate) mod slices;
 pub(crate) mod tables;
 mod touching;

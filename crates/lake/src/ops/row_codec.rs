@@ -129,7 +129,7 @@ impl RowReader<'_> {
             .transpose()
     }
 
-    fn maybe_int(&self, name: &str) -> Option<i64> {
+    pub(crate) fn maybe_int(&self, name: &str) -> Option<i64> {
         Some(
             self.column(name)?
                 .as_primitive_opt::<Int64Type>()?
@@ -153,7 +153,7 @@ impl RowReader<'_> {
         Some(ExactDecimal::new(units, NUMBER_SCALE))
     }
 
-    fn boolean(&self, name: &str) -> Result<bool> {
+    pub(crate) fn boolean(&self, name: &str) -> Result<bool> {
         let column = self.column(name).and_then(|c| c.as_boolean_opt());
         column
             .map(|c| c.value(self.row))

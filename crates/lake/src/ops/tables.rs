@@ -13,6 +13,7 @@ use crate::ops::published_note::{self, LostRun, PublishedNote, RunPlace};
 use crate::ops::reconciliation::ReconciliationRow;
 use crate::ops::row_codec::{BookkeepingRow, LedgerRow, NumberedRun, UnknownField};
 use crate::ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
+use crate::ops::run_heads::newest_first;
 use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -294,19 +295,8 @@ impl OpsTables {
     /// All runs, the one that was committed last first. Of runs of older versions of the program, whose order nobody noted, the one that
     /// finished last.
     pub async fn runs(&self) -> Result<Vec<RunRecord>> {
-        let mut runs = self.read(None, |_: &NumberedRun| true).await?;
-        runs.sort_by(|a, b| {
-            (b.number, b.run.finished_at, &b.run.run_id).cmp(&(
-                a.number,
-                a.run.finished_at,
-                &a.run.run_id,
-            ))
-        });
-        let mut known = HashSet::new();
-        let newest = runs.into_iter().map(|row| row.run);
-        Ok(newest
-            .filter(|run| known.insert(run.run_id.clone()))
-            .collect())
+        let runs = self.read(None, |_: &NumberedRun| true).await?;
+        Ok(newest_first(runs))
     }
 
     /// The run readers must use; `None` where no published one fits. From then on the tables it names are compared with what it says of them.

@@ -265,8 +265,17 @@ impl Warehouse {
                 Ok(Some(format))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(_) if self.folder().is_some_and(|folder| is_in_a_file(&folder)) => {
+                Err(self.is_a_file())
+            }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    fn is_a_file(&self) -> Error {
+        Error::config("a file stands where the warehouse should be")
+            .at("warehouse", self.url().as_str())
+            .hint("Name another place as warehouse.url in tillhouse.yaml, or move the file.")
     }
 
     /// Why this version of the program does not work with a warehouse of that format.
@@ -333,13 +342,7 @@ impl Warehouse {
         // A bucket may hold a file and files below its name. Some stores do not, and readers do not expect it.
         if let Some(root) = root.filter(|_| self.folder().is_none()) {
             match self.registry.store().head(root).await {
-                Ok(_) => {
-                    return Err(
-                        Error::config("a file stands where the warehouse should be")
-                            .at("warehouse", self.url().as_str())
-                            .hint("Name another place as warehouse.url in tillhouse.yaml, or move the file."),
-                    );
-                }
+                Ok(_) => return Err(self.is_a_file()),
                 Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(self.not_created(error)),
             }
@@ -503,6 +506,13 @@ impl Warehouse {
     pub(crate) fn table(&self, path: &str) -> Result<Arc<TableHandle>> {
         self.registry.table(path)
     }
+}
+
+/// True if the folder, or one that it should be in, is a file.
+fn is_in_a_file(folder: &std::path::Path) -> bool {
+    // Without the slash at its end, behind which the system looks for a folder.
+    let folder: PathBuf = folder.components().collect();
+    folder.ancestors().any(std::path::Path::is_file)
 }
 
 #[cfg(test)]

@@ -162,6 +162,21 @@ async fn other_folders_formats_and_storages_are_refused() {
 }
 
 #[tokio::test]
+async fn a_file_in_the_place_of_the_folder_is_told_as_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("warehouse");
+    std::fs::write(&file, "x").unwrap();
+    for place in [file.clone(), file.join("below")] {
+        let error = Warehouse::open(&at(place.to_str().unwrap()))
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("a file stands"), "{error}");
+        assert!(error.hint_text().unwrap().contains("warehouse.url"));
+    }
+}
+
+#[tokio::test]
 async fn two_creators_of_one_table_agree() {
     let place = TempWarehouse::new();
     let (one, two) = (place.open().await, place.open().await);

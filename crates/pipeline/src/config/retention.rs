@@ -96,3 +96,103 @@ pub(super) fn maintenance(file: &YamlFile, written: Option<&Spanned<String>>) ->
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Written {
+        #[serde(default)]
+        retention: RetentionSection,
+        maintenance: Option<Spanned<String>>,
+    }
+
+    fn written(text: &str) -> (YamlFile, Written) {
+        let file = YamlFile::of("tillhouse.yaml".into(), text.to_owned());
+        let written = file.parse().unwrap();
+        (file, written)
+    }
+
+    fn settings(text: &str) -> RetentionSettings {
+        let (file, written) = written(text);
+        let (settings, problems) = written.retention.settings(&file);
+        assert!(problems.is_empty(), "{problems:?}");
+        settings
+    }
+
+    /// Everything that is wrong, with its place.
+    fn problems(text: &str) -> Vec<String> {
+        let (file, written) = written(text);
+        let (_, problems) = written.retention.settings(&file);
+        problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn runs_are_kept_ninety_days_then_one_a_day_then_one_a_month_where_nothing_is_said() {
+        let days = |days: i64| Some(SignedDuration::from_hours(24 * days));
+        let said = settings("maintenance: on");
+        assert_eq!(said, RetentionSettings::default());
+        let RetentionPolicy {
+            runs,
+            daily,
+            monthly,
+        } = said.policy;
+        assert_eq!((runs, daily, monthly), (days(90), days(400), days(3_660)));
+        assert_eq!(said.unused, SignedDuration::from_hours(24));
+    }
+
+    #[test]
+    fn every_key_is_a_length_and_all_but_unused_may_be_for_ever() {
+        let said = settings("retention: { runs: 36h, daily: 52w, monthly: forever, unused: 90m }");
+        assert_eq!(said.policy.runs, Some(SignedDuration::from_hours(36)));
+        assert_eq!(
+            said.policy.daily,
+            Some(SignedDuration::from_hours(364 * 24))
+        );
+        assert_eq!(said.policy.monthly, None);
+        assert_eq!(said.unused, SignedDuration::from_mins(90));
+        // One that is left out is as if nothing was said.
+        let said = settings("retention: { runs: forever }");
+        assert_eq!(said.policy.runs, None);
+        assert_eq!(said.policy.daily, RetentionPolicy::default().daily);
+    }
+
+    #[test]
+    fn each_wrong_value_is_told_with_its_place() {
+        let text = "retention:\n  runs: soon\n  daily: 3x\n  monthly: -1d\n  unused: forever\n";
+        let told = problems(text);
+        assert_eq!(told.len(), 4, "{told:?}");
+        for (told, (line, key)) in
+            told.iter()
+                .zip([(2, "runs"), (3, "daily"), (4, "monthly"), (5, "unused")])
+        {
+            assert!(told.contains(&format!("tillhouse.yaml:{line}:")), "{told}");
+            assert!(told.contains(&format!("`retention.{key}`")), "{told}");
+        }
+        assert!(told[0].contains("or `forever`") && !told[3].contains("or `forever`"));
+        let file = YamlFile::of("tillhouse.yaml".into(), "retention: { weekly: 3d }".into());
+        let error = file.parse::<Written>().err().unwrap().to_string();
+        assert!(error.contains("weekly"), "{error}");
+    }
+
+    #[test]
+    fn maintenance_is_on_unless_it_is_off() {
+        let is_on = |text: &str| {
+            let (file, written) = written(text);
+            maintenance(&file, written.maintenance.as_ref())
+        };
+        for (text, on) in [
+            ("retention: {}", true),
+            ("maintenance: on", true),
+            ("maintenance: \"true\"", true),
+            ("maintenance: off", false),
+            ("maintenance: \"false\"", false),
+        ] {
+            assert_eq!(is_on(text).unwrap(), on, "{text}");
+        }
+        let error = is_on("maintenance: nightly").unwrap_err();
+        assert!(error.to_string().contains("\"nightly\""), "{error}");
+        assert!(error.hint_text().unwrap().contains("tillhouse vacuum"));
+    }
+}

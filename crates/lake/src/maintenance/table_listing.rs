@@ -1,0 +1,294 @@
+//! Listing of one table's files, and what of them nobody needs.
+//!
+//! Invariant: files are listed before the log is read. So what is committed later is not in the listing, and is not taken for garbage.
+
+use crate::log::damage::LogFiles;
+use crate::log::snapshot::{CommitStamp, Snapshot};
+use crate::log::table::TableHandle;
+use crate::maintenance::file_lifetimes::{FileLifetimes, has_all};
+use crate::maintenance::log_expiry::{ExpiredLog, expired};
+use crate::store::durable::LOG_FOLDER;
+use futures::TryStreamExt;
+use jiff::Timestamp;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStoreExt};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// Commits that are worth a checkpoint, in a log that has none.
+const WORTH_A_CHECKPOINT: usize = 20;
+
+/// Files of a table that were deleted, or would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableVacuum {
+    /// The table's path below the warehouse.
+    pub table: String,
+    /// Data files in its folder.
+    pub files_before: u64,
+    /// Those that stay.
+    pub files_after: u64,
+    /// Size of the data files.
+    pub bytes_before: u64,
+    /// Size of those that stay.
+    pub bytes_after: u64,
+    /// Commits and checkpoints that were deleted.
+    pub log_files: u64,
+}
+
+/// Files of one table, as they lay there before its log was read.
+pub(crate) struct TableListing {
+    path: String,
+    data: Vec<ObjectMeta>,
+    commits: BTreeMap<u64, ObjectMeta>,
+    checkpoints: BTreeMap<u64, ObjectMeta>,
+}
+
+/// Files that can go.
+pub(crate) struct Garbage {
+    pub(crate) data: Vec<ObjectMeta>,
+    pub(crate) log: Vec<ObjectMeta>,
+    summary: TableVacuum,
+}
+
+impl Garbage {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.log.is_empty()
+    }
+
+    /// Numbers of what is deleted, and of what stays.
+    pub(crate) fn summary(&self) -> TableVacuum {
+        self.summary.clone()
+    }
+}
+
+impl TableListing {
+    pub(crate) async fn of(table: &TableHandle) -> Result<Self> {
+        let mut listing = Self {
+            path: table.path().to_owned(),
+            data: Vec::new(),
+            commits: BTreeMap::new(),
+            checkpoints: BTreeMap::new(),
+        };
+        let store = table.store();
+        let mut found = store.list(None);
+        while let Some(file) = found
+            .try_next()
+            .await
+            .map_err(|error| table.storage_error("a table cannot be listed", error))?
+        {
+            let in_log = file
+                .location
+                .parts()
+                .next()
+                .is_some_and(|part| part.as_ref() == LOG_FOLDER);
+            if !in_log {
+                if file.location.extension() == Some("parquet") {
+                    listing.data.push(file);
+                }
+                continue;
+            }
+            let name = file.location.filename().unwrap_or_default();
+            let LogFiles {
+                commits,
+                checkpoints,
+            } = LogFiles::of(std::iter::once(name));
+            if let Some(version) = commits.first() {
+                listing.commits.insert(*version, file);
+            } else if let Some(version) = checkpoints.first() {
+                listing.checkpoints.insert(*version, file);
+            }
+        }
+        Ok(listing)
+    }
+
+    /// What can go, where these versions are named by kept runs and everything younger than `safe` stays. Checkpoints that let more go are
+    /// written, and what was read of the log is kept beside the table, but in a dry run.
+    pub(crate) async fn garbage(
+        &self,
+        table: &TableHandle,
+        named: BTreeSet<u64>,
+        latest: &Snapshot,
+        safe: Timestamp,
+        dry_run: bool,
+    ) -> Result<Garbage> {
+        let recent = self.recent_versions(latest.version, safe);
+        let oldest = *recent.start();
+        let mut needed = named.clone();
+        needed.extend(recent);
+        let stamps: BTreeMap<u64, CommitStamp> = self
+            .commits
+            .iter()
+            .map(|(version, file)| (*version, file.into()))
+            .collect();
+        let (mut lifetimes, is_kept) =
+            FileLifetimes::read_on(table, &stamps, &needed, latest).await?;
+        let data: Vec<ObjectMeta> = self
+            .data
+            .iter()
+            .filter(|file| {
+                stamp(file) <= safe && !lifetimes.is_needed(file.location.as_ref(), &needed)
+            })
+            .cloned()
+            .collect();
+        let log = self
+            .expired_log(table, &named, latest.version, oldest, dry_run)
+            .await?;
+        let summary = self.summary(&data, log.len() as u64);
+        if !dry_run {
+            let goes: BTreeSet<&str> = data.iter().map(|file| file.location.as_ref()).collect();
+            let there: BTreeSet<&str> = self
+                .data
+                .iter()
+                .map(|file| file.location.as_ref())
+                .filter(|path| !goes.contains(path))
+                .collect();
+            let is_less = lifetimes.forget_but(|path| there.contains(path));
+            // Of a commit that came after the listing no stamp is known.
+            if let Some(stamp) = stamps.get(&latest.version)
+                && (is_less || !is_kept)
+            {
+                lifetimes.keep(table, stamp.clone()).await?;
+            }
+        }
+        Ok(Garbage { data, log, summary })
+    }
+
+    /// The versions that were the newest at some moment since an instant.
+    fn recent_versions(&self, latest: u64, since: Timestamp) -> RangeInclusive<u64> {
+        let before = self.commits.iter().filter(|(_, file)| stamp(file) <= since);
+        let before = before.map(|(version, _)| *version).next_back();
+        let first = before.unwrap_or(0).max(self.oldest_without_gap(latest));
+        first.min(latest)..=latest
+    }
+
+    /// The oldest version that can be told from a checkpoint, or from nothing, by commits that are all there up to the newest.
+    fn oldest_without_gap(&self, latest: u64) -> u64 {
+        let mut from = latest;
+        while from > 0 && self.commits.contains_key(&from) {
+            from -= 1;
+        }
+        match from == 0 && self.commits.contains_key(&0) {
+            true => 0,
+            false => self
+                .checkpoints
+                .range(from..)
+                .next()
+                .map_or(latest, |(version, _)| *version),
+        }
+    }
+
+    /// Files of the log that can go; the oldest first. `oldest` is the oldest of the newest versions.
+    async fn expired_log(
+        &self,
+        table: &TableHandle,
+        named: &BTreeSet<u64>,
+        latest: u64,
+        oldest: u64,
+        dry_run: bool,
+    ) -> Result<Vec<ObjectMeta>> {
+        let mut log = LogFiles {
+            commits: self.commits.keys().copied().collect(),
+            checkpoints: self.checkpoints.keys().copied().collect(),
+        };
+        if log.checkpoints.is_empty()
+            && log.commits.range(..oldest).count() >= WORTH_A_CHECKPOINT
+            && !dry_run
+        {
+            table.checkpoint(latest).await?;
+        }
+        let Some(pointed) = self.pointed(table).await? else {
+            return Ok(Vec::new());
+        };
+        let base = log.checkpoints.range(..=oldest.min(pointed)).next_back();
+        let Some(base) = base.copied() else {
+            return Ok(Vec::new());
+        };
+        let listed = log.commits.last().copied().unwrap_or_default();
+        let is_whole = has_all(&log.commits, base + 1, listed.min(latest));
+        let first = log.commits.first().min(log.checkpoints.first());
+        if !is_whole || first.is_none_or(|first| *first >= base) {
+            return Ok(Vec::new());
+        }
+        let untold = |version: u64| {
+            Error::new(
+                ErrorKind::Storage,
+                "a version that a run names cannot be told from the table's log",
+            )
+            .at("table", table.path())
+            .at("version", version.to_string())
+            .hint("`tillhouse check --warehouse` says what is damaged. Until then nothing of the table is deleted.")
+        };
+        let mut goes: ExpiredLog = expired(&log, named, base, Some(pointed)).map_err(untold)?;
+        if goes.commits.is_empty() && goes.checkpoints.is_empty() && goes.wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !dry_run {
+            // Only where the checkpoint can really be read.
+            table.unchecked(base).await?;
+        }
+        if !goes.wanted.is_empty() {
+            for version in &goes.wanted {
+                if !dry_run {
+                    table.checkpoint_apart(*version).await?;
+                }
+                log.checkpoints.insert(*version);
+            }
+            goes = expired(&log, named, base, Some(pointed)).map_err(untold)?;
+        }
+        let mut files: Vec<(u64, ObjectMeta)> = Vec::new();
+        for (versions, of) in [
+            (&goes.commits, &self.commits),
+            (&goes.checkpoints, &self.checkpoints),
+        ] {
+            let found = versions
+                .iter()
+                .filter_map(|version| of.get_key_value(version));
+            files.extend(found.map(|(version, file)| (*version, file.clone())));
+        }
+        files.sort_by_key(|(version, _)| *version);
+        Ok(files.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// The checkpoint that readers are pointed to, or any number where they are pointed to none; `None` where that cannot be told.
+    async fn pointed(&self, table: &TableHandle) -> Result<Option<u64>> {
+        /// Content of the file that points readers to a checkpoint.
+        #[derive(serde::Deserialize)]
+        struct LastCheckpoint {
+            version: u64,
+        }
+        if self.checkpoints.is_empty() {
+            return Ok(None);
+        }
+        let path = Path::from(LOG_FOLDER).join("_last_checkpoint");
+        let failed = |error| table.storage_error("a table's log cannot be read", error);
+        match table.store().get(&path).await {
+            Ok(found) => {
+                let bytes = found.bytes().await.map_err(failed)?;
+                let last = serde_json::from_slice::<LastCheckpoint>(&bytes);
+                Ok(last.ok().map(|last| last.version))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(Some(u64::MAX)),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn summary(&self, garbage: &[ObjectMeta], log_files: u64) -> TableVacuum {
+        let bytes = |files: &[ObjectMeta]| files.iter().map(|file| file.size).sum::<u64>();
+        let (files, size) = (self.data.len() as u64, bytes(&self.data));
+        TableVacuum {
+            table: self.path.clone(),
+            files_before: files,
+            files_after: files - garbage.len() as u64,
+            bytes_before: size,
+            bytes_after: size - bytes(garbage),
+            log_files,
+        }
+    }
+}
+
+/// When a file was made, by the store's clock. What cannot be told is never old.
+pub(crate) fn stamp(file: &ObjectMeta) -> Timestamp {
+    Timestamp::from_microsecond(file.last_modified.timestamp_micros()).unwrap_or(Timestamp::MAX)
+}
