@@ -235,6 +235,19 @@ async fn four_sources_are_one_model_now_and_after_they_have_changed() {
     assert_eq!(everything(&project).await, before);
     assert_same_as_truth(&project, &sandbox, "rebuilt").await;
 
+    // An offset at a sale is no time zone of a site.
+    let zones = "SELECT count(timezone) FROM sites WHERE source";
+    assert_eq!(
+        project.count(&format!("{zones} IN ('bemo', 'pace')")).await,
+        0
+    );
+    assert!(
+        project
+            .count(&format!("{zones} IN ('hecone', 'smartnow')"))
+            .await
+            > 0
+    );
+
     // Every payment belongs to a sale that is there, and its currency is the sale's.
     let strays = "SELECT count(*) FROM payments p LEFT JOIN transactions t USING (transaction_key) WHERE t.transaction_key IS NULL";
     assert_eq!(project.count(strays).await, 0);
