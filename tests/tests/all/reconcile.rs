@@ -102,6 +102,33 @@ async fn clean_against_the_truth_and_red_when_one_figure_lies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_was_never_read_is_not_equal() {
+    let (sandbox, project) = synced(60).await;
+    // Nothing here and nothing there, before the first day that is read and after the last.
+    for (from, to) in [("2025-11-01", "2025-11-03"), ("2026-03-01", "2026-03-02")] {
+        for by in ["statistics", "records"] {
+            let arguments = ["reconcile", "--from", from, "--to", to, "--by", by];
+            let ran = project.run(&arguments).await;
+            assert_eq!(
+                ran.code,
+                Some(3),
+                "{arguments:?}: {}{}",
+                ran.stdout,
+                ran.stderr
+            );
+            assert!(
+                !ran.stdout.contains("all equal") && ran.stdout.contains("not compared"),
+                "{arguments:?}: {}",
+                ran.stdout
+            );
+        }
+    }
+    let kept = "SELECT count(*) FROM ops.reconciliations WHERE outcome <> 'incomplete'";
+    assert_eq!(project.count(kept).await, 0);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sale_that_is_not_here_shows_in_its_hour_and_site_and_another_definition_shows_as_one() {
     let (sandbox, project) = synced(600).await;
     let records: Vec<Value> = sandbox

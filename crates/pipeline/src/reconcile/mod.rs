@@ -29,6 +29,7 @@ use tillhouse_query::Session;
 use tillhouse_statistics::reconcile::{
     self as side_by_side, ControlTotal, DefinitionFinding, FigureDifference, find_suspects,
 };
+use tillhouse_statistics::report::StatisticsMeta;
 use tillhouse_statistics::{CheckedFilter, StatisticsRequest, statistics};
 
 /// So many differences are looked into; the rest is listed without transactions.
@@ -284,6 +285,32 @@ impl ComparedWindow {
     }
 }
 
+/// Coverage of a window that was compared.
+struct ReadState {
+    /// True if all of it had been read.
+    is_read: bool,
+    /// Stretches that had not been read at all.
+    unread: Vec<Window>,
+}
+
+impl ReadState {
+    fn of(meta: &StatisticsMeta) -> Self {
+        let gaps = meta.gaps.iter().map(|gap| gap.window);
+        Self {
+            is_read: meta.gaps.is_empty()
+                && meta.data_through.is_some_and(|through| through >= meta.to),
+            unread: gaps.chain(meta.still_to_come).collect(),
+        }
+    }
+
+    /// True if nothing of a window had been read: that nothing differs there says nothing.
+    fn never_read(&self, window: Window) -> bool {
+        self.unread
+            .iter()
+            .any(|gap| gap.from() <= window.from() && window.to() <= gap.to())
+    }
+}
+
 /// Compares the published figures of pipelines, and remembers what was found. A source that cannot be asked does not keep the others
 /// from being compared.
 ///
@@ -327,10 +354,13 @@ pub async fn reconcile(
             [one] => Some(one),
             _ => None,
         };
+        let whole = request(asked, only.map(|p| p.name.as_str()), None, asked.window);
+        let read = ReadState::of(&statistics(&session, &context.warehouse, &whole).await?.meta);
         finish(
             &session,
             asked,
             only,
+            &read,
             &mut outcome,
             &compared,
             &mut rows,
@@ -369,7 +399,7 @@ pub async fn reconcile(
                     continue;
                 }
             };
-            let is_read = caveats(context, &session, pipeline, asked, &mut outcome)
+            let read = caveats(context, &session, pipeline, asked, &mut outcome)
                 .await
                 .map_err(at)?;
             let only = Some(pipeline);
@@ -377,6 +407,7 @@ pub async fn reconcile(
                 &session,
                 asked,
                 only,
+                &read,
                 &mut outcome,
                 &compared,
                 &mut rows,
@@ -385,7 +416,7 @@ pub async fn reconcile(
             )
             .await
             .map_err(at)?;
-            outcome.set_verdict(is_read && asked.filter.is_none());
+            outcome.set_verdict(read.is_read && asked.filter.is_none());
             done.pipelines.push(outcome);
         }
     }
@@ -446,18 +477,17 @@ fn request(
     }
 }
 
-/// Known reasons against agreement; and whether the whole window had been read.
+/// Known reasons against agreement; and how much of the window had been read.
 async fn caveats(
     context: &RunContext,
     session: &Session,
     pipeline: &Pipeline,
     asked: &ReconcileRequest,
     outcome: &mut PipelineReconciliation,
-) -> Result<bool> {
+) -> Result<ReadState> {
     let whole = request(asked, Some(&pipeline.name), None, asked.window);
     let meta = statistics(session, &context.warehouse, &whole).await?.meta;
-    let is_read =
-        meta.gaps.is_empty() && meta.data_through.is_some_and(|through| through >= meta.to);
+    let read = ReadState::of(&meta);
     let mut note = |text: String| outcome.notes.push(text);
     for gap in meta.gaps {
         let what = match gap.read_by {
@@ -498,7 +528,7 @@ async fn caveats(
             meta.payments_without_time
         ));
     }
-    Ok(is_read)
+    Ok(read)
 }
 
 /// Looks into the differences, and turns everything into rows to be remembered.
@@ -510,6 +540,7 @@ async fn finish(
     session: &Session,
     asked: &ReconcileRequest,
     only: Option<&Pipeline>,
+    read: &ReadState,
     outcome: &mut PipelineReconciliation,
     compared: &[ComparedWindow],
     rows: &mut Vec<ReconciliationRow>,
@@ -525,7 +556,16 @@ async fn finish(
             differences,
         } = one;
         outcome.windows += 1;
-        outcome.figures += figures;
+        let never_read = differences.is_empty() && read.never_read(*window);
+        if never_read {
+            // Nothing here and nothing there agrees, and proves nothing.
+            outcome.leave_out(
+                (*figures).max(1),
+                format!("Nothing of {window} has been read: not compared. Run `tillhouse sync`."),
+            );
+        } else {
+            outcome.figures += figures;
+        }
         if *not_compared > 0 {
             let of = tenant
                 .as_ref()
@@ -543,7 +583,11 @@ async fn finish(
             tenant: tenant.clone(),
             yardstick: outcome.yardstick.as_str().to_owned(),
             window: *window,
-            outcome: one.outcome().to_owned(),
+            outcome: match never_read {
+                true => "incomplete",
+                false => one.outcome(),
+            }
+            .to_owned(),
             figures: *figures,
             part: None,
             currency: None,
