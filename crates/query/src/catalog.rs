@@ -4,7 +4,9 @@
 //! cannot name because it is written into them, are opened at their latest.
 
 use crate::groups::{self, DEVICE_GROUPS, GroupMembersView, SITE_GROUPS};
-use crate::{latest, sales};
+use crate::latest;
+use crate::sales::SALES_VIEW;
+use crate::sql_view::{self, SqlView, ViewDefinition, ViewTables};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result, exec_err};
@@ -22,11 +24,8 @@ use tokio::sync::OnceCell;
 pub(crate) const CATALOG: &str = "tillhouse";
 /// The schema of names without one.
 pub const DEFAULT_SCHEMA: &str = "unified";
-/// The view that joins transactions with the names of their sites, devices, points and tenants.
-pub const SALES: &str = "sales";
-/// The views of [`DEFAULT_SCHEMA`] that every session has, and the table that each needs.
-const VIEWS: [(&str, &str); 3] = [
-    (SALES, sales::FACTS),
+/// The views of groups, and the table that each needs.
+const GROUP_VIEWS: [(&str, &str); 2] = [
     (DEVICE_GROUPS.view, DEVICE_GROUPS.groups),
     (SITE_GROUPS.view, SITE_GROUPS.groups),
 ];
@@ -44,20 +43,6 @@ const OPS_TABLES: [&str; 7] = [
     "slices",
     "warnings",
 ];
-
-/// Builder of a view over its table; `None` where the table lacks a column it needs.
-pub type ViewBuilder = fn(Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>>;
-
-/// View of [`DEFAULT_SCHEMA`] over one table, defined by a crate above this one. It is there where its table is.
-#[derive(Debug, Clone, Copy)]
-pub struct DerivedView {
-    /// Name of the view.
-    pub name: &'static str,
-    /// Table that it is built on.
-    pub over: &'static str,
-    /// Builds it over that table; `None` where the table lacks a column it needs.
-    pub build: ViewBuilder,
-}
 
 /// The schemas, by name.
 #[derive(Debug)]
@@ -192,6 +177,9 @@ impl fmt::Debug for RedactedWarehouse {
 /// The table of a name, where there is one.
 type TableLookup = Option<Arc<dyn TableProvider>>;
 
+/// Tables that a view is over, by name.
+type NamedTables = Vec<(&'static str, Arc<dyn TableProvider>)>;
+
 /// The tables and views of one schema.
 pub(crate) struct CatalogSchema {
     name: String,
@@ -201,8 +189,8 @@ pub(crate) struct CatalogSchema {
     opened: RwLock<HashMap<String, Arc<OnceCell<TableLookup>>>>,
     /// Registered tables; each hides a table of the same name.
     registered: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
-    /// Views of this schema that somebody registered.
-    derived: RwLock<Vec<DerivedView>>,
+    /// Views of this schema that are defined as SQL: `sales`, and those that somebody registered.
+    views: RwLock<Vec<SqlView>>,
     /// The views of `latest`, and whose newest records they show.
     newest: BTreeMap<String, Option<(Arc<CatalogSchema>, String)>>,
 }
@@ -222,15 +210,14 @@ impl CatalogSchema {
         warehouse: Option<RedactedWarehouse>,
         versions: BTreeMap<String, Option<u64>>,
     ) -> Self {
-        let (opened, registered, derived) =
-            (RwLock::default(), RwLock::default(), RwLock::default());
+        let (opened, registered) = (RwLock::default(), RwLock::default());
         Self {
             name: name.to_owned(),
             warehouse,
             versions,
             opened,
             registered,
-            derived,
+            views: RwLock::new(vec![SALES_VIEW]),
             newest: BTreeMap::new(),
         }
     }
@@ -255,16 +242,58 @@ impl CatalogSchema {
 
     /// The views that this schema may have, and the table that each needs.
     fn views(&self) -> Vec<(&'static str, &'static str)> {
-        let derived = self.derived.read().unwrap_or_else(PoisonError::into_inner);
-        let derived = derived.iter().map(|view| (view.name, view.over));
-        VIEWS.into_iter().chain(derived).collect()
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        let views = views.iter().map(|view| (view.name, view.over));
+        GROUP_VIEWS.into_iter().chain(views).collect()
     }
 
     /// Makes a view known; one of the same name is replaced.
-    pub(crate) fn register_view(&self, view: DerivedView) {
-        let mut derived = self.derived.write().unwrap_or_else(PoisonError::into_inner);
-        derived.retain(|known| known.name != view.name);
-        derived.push(view);
+    pub(crate) fn register_view(&self, view: SqlView) {
+        let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
+        views.retain(|known| known.name != view.name);
+        views.push(view);
+    }
+
+    /// The views that are defined as SQL, as far as their tables are there.
+    pub(crate) async fn definitions(&self) -> Result<Vec<ViewDefinition>> {
+        let views = self
+            .views
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut found = Vec::new();
+        for view in views {
+            if let Some((sql, _)) = self.definition(&view).await? {
+                found.push(ViewDefinition {
+                    name: view.name.to_owned(),
+                    sql,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The query of a view, and the tables it is over.
+    async fn definition(&self, view: &SqlView) -> Result<Option<(String, NamedTables)>> {
+        let names: Vec<&'static str> = std::iter::once(view.over)
+            .chain(view.beside.iter().copied())
+            .collect();
+        let opened = names
+            .into_iter()
+            .map(async |name| Ok::<_, DataFusionError>((name, self.base_table(name).await?)));
+        let mut tables = Vec::new();
+        for (name, table) in try_join_all(opened).await? {
+            match table {
+                Some(table) => tables.push((name, table)),
+                None if name == view.over => return Ok(None),
+                None => {}
+            }
+        }
+        let mut columns = ViewTables::default();
+        for (name, table) in &tables {
+            columns.add(name, table.schema());
+        }
+        Ok((view.definition)(&columns).map(|sql| (sql, tables)))
     }
 
     fn has_table(&self, name: &str) -> bool {
@@ -303,39 +332,23 @@ impl CatalogSchema {
         cell.get_or_try_init(|| self.open(name)).await.cloned()
     }
 
-    /// The view, joined from whatever dimensions exist.
-    async fn sales(&self) -> Result<TableLookup> {
-        let Some(facts) = self.base_table(sales::FACTS).await? else {
-            return Ok(None);
-        };
-        let opened = sales::DIMENSIONS.iter().map(async |dimension| {
-            let table = self.base_table(dimension.table).await?;
-            Ok::<_, DataFusionError>(table.map(|table| (dimension, table)))
-        });
-        let dimensions = try_join_all(opened).await?.into_iter().flatten().collect();
-        sales::view(facts, dimensions).map(Some)
-    }
-
     /// The view of that name over tables of this schema.
     async fn view(&self, name: &str) -> Result<TableLookup> {
-        if name == SALES {
-            return self.sales().await;
-        }
         if let Some(of) = [&DEVICE_GROUPS, &SITE_GROUPS]
             .into_iter()
             .find(|of| of.view == name)
         {
             return self.members(of).await;
         }
-        let derived = {
-            let derived = self.derived.read().unwrap_or_else(PoisonError::into_inner);
-            derived.iter().find(|view| view.name == name).copied()
+        let view = {
+            let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+            views.iter().find(|view| view.name == name).copied()
         };
-        let Some(derived) = derived else {
+        let Some(view) = view else {
             return Ok(None);
         };
-        match self.base_table(derived.over).await? {
-            Some(table) => (derived.build)(table),
+        match self.definition(&view).await? {
+            Some((sql, tables)) => sql_view::view(&sql, tables).await.map(Some),
             None => Ok(None),
         }
     }

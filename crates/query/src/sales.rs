@@ -3,30 +3,38 @@
 //! Invariant: the view has exactly the transactions' rows: every join is a left join on a dimension's key, of which a
 //! dimension holds one row each. Lineage columns (those that start with `_`) are left out.
 
-use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, Result};
-use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlanBuilder};
-use std::sync::Arc;
+use crate::sql_view::{SqlView, ViewTables, column_of};
 
+/// The view that joins transactions with the names of their sites, devices, points and tenants.
+pub const SALES: &str = "sales";
 /// The table the view is built on.
-pub(crate) const FACTS: &str = "transactions";
+const FACTS: &str = "transactions";
 
-/// One dimension that the view `sales` joins.
-pub(crate) struct SalesDimension {
-    pub(crate) table: &'static str,
+/// The view, for every session to know.
+pub(crate) const SALES_VIEW: SqlView = SqlView {
+    name: SALES,
+    over: FACTS,
+    beside: &["sites", "devices", "points", "tenants"],
+    definition,
+};
+
+/// Dimension whose names stand beside the facts that have its key.
+#[derive(Debug)]
+pub struct NameDimension {
+    /// The table.
+    pub table: &'static str,
     /// The columns by which both sides meet, of the same name on both.
-    keys: &'static [&'static str],
-    /// The dimension's columns, and what the view calls them.
-    shows: &'static [(&'static str, &'static str)],
+    pub keys: &'static [&'static str],
+    /// The dimension's columns, and what views call them.
+    pub names: &'static [(&'static str, &'static str)],
 }
 
-/// The joins, in the order of the columns they add.
-pub(crate) const DIMENSIONS: [SalesDimension; 4] = [
-    SalesDimension {
+/// The dimensions, in the order of the columns they add.
+pub const NAME_DIMENSIONS: [NameDimension; 4] = [
+    NameDimension {
         table: "sites",
         keys: &["site_key"],
-        shows: &[
+        names: &[
             ("name", "site_name"),
             ("code", "site_code"),
             ("city", "site_city"),
@@ -34,68 +42,73 @@ pub(crate) const DIMENSIONS: [SalesDimension; 4] = [
             ("brand", "site_brand"),
         ],
     },
-    SalesDimension {
+    NameDimension {
         table: "devices",
         keys: &["device_key"],
-        shows: &[("name", "device_name"), ("code", "device_code")],
+        names: &[("name", "device_name"), ("code", "device_code")],
     },
-    SalesDimension {
+    NameDimension {
         table: "points",
         keys: &["point_key"],
-        shows: &[("name", "point_name"), ("number", "point_number")],
+        names: &[("name", "point_name"), ("number", "point_number")],
     },
-    SalesDimension {
+    NameDimension {
         table: "tenants",
         keys: &["pipeline", "tenant_id"],
-        shows: &[("name", "tenant_name")],
+        names: &[("name", "tenant_name")],
     },
 ];
 
-/// The view over the facts and the dimensions that exist.
-pub(crate) fn view(
-    facts: Arc<dyn TableProvider>,
-    dimensions: Vec<(&SalesDimension, Arc<dyn TableProvider>)>,
-) -> Result<Arc<dyn TableProvider>> {
-    let facts_schema = facts.schema();
-    let mut shown: Vec<Expr> = facts_schema
-        .fields()
-        .iter()
-        .filter(|field| !field.name().starts_with('_'))
-        .map(|field| column(FACTS, field.name()))
-        .collect();
-    let mut plan = LogicalPlanBuilder::scan(FACTS, provider_as_source(facts), None)?;
-    for (dimension, table) in dimensions {
-        let schema = table.schema();
-        let meets = |key: &&str| {
-            facts_schema.field_with_name(key).is_ok() && schema.field_with_name(key).is_ok()
-        };
-        if !dimension.keys.iter().all(meets) {
-            continue;
-        }
-        let name_taken = |alias: &str| facts_schema.field_with_name(alias).is_ok();
-        for (name, alias) in dimension.shows {
-            if schema.field_with_name(name).is_ok() && !name_taken(alias) {
-                shown.push(column(dimension.table, name).alias(*alias));
-            }
-        }
-        let keys_of = |table: &str| -> Vec<Column> {
-            dimension
-                .keys
-                .iter()
-                .map(|key| Column::new(Some(table), *key))
-                .collect()
-        };
-        let keys = (keys_of(FACTS), keys_of(dimension.table));
-        let right =
-            LogicalPlanBuilder::scan(dimension.table, provider_as_source(table), None)?.build()?;
-        plan = plan.join(right, JoinType::Left, keys, None)?;
-    }
-    Ok(Arc::new(ViewTable::new(
-        plan.project(shown)?.build()?,
-        None,
-    )))
+/// Names of dimensions beside a fact: what a query selects of them, and its joins.
+#[derive(Debug, Default)]
+pub struct JoinedNames {
+    /// Names of the view's columns, and the columns they are.
+    pub columns: Vec<(&'static str, String)>,
+    /// The joins, one a line.
+    pub joins: String,
 }
 
-fn column(table: &str, name: &str) -> Expr {
-    Expr::Column(Column::new(Some(table), name))
+impl JoinedNames {
+    /// The names that a fact can have: of dimensions that are there and whose keys it has. `fact` is its table, `alias` what the
+    /// query calls it.
+    pub fn of(tables: &ViewTables, fact: &str, alias: &str) -> Self {
+        let mut joined = Self::default();
+        for dimension in &NAME_DIMENSIONS {
+            let table = dimension.table;
+            let meets = |key: &&str| tables.has_column(fact, key) && tables.has_column(table, key);
+            if !dimension.keys.iter().all(meets) {
+                continue;
+            }
+            for (name, shown) in dimension.names {
+                if tables.has_column(table, name) && !tables.has_column(fact, shown) {
+                    joined.columns.push((shown, column_of(table, name)));
+                }
+            }
+            let equal =
+                |key: &&str| format!("{} = {}", column_of(table, key), column_of(alias, key));
+            let on: Vec<String> = dimension.keys.iter().map(equal).collect();
+            joined
+                .joins
+                .push_str(&format!("\nLEFT JOIN {table} ON {}", on.join(" AND ")));
+        }
+        joined
+    }
+}
+
+fn definition(tables: &ViewTables) -> Option<String> {
+    let names = JoinedNames::of(tables, FACTS, "t");
+    let own = tables
+        .own_columns(FACTS)
+        .into_iter()
+        .map(|name| column_of("t", name));
+    let named = names
+        .columns
+        .iter()
+        .map(|(name, column)| format!("{column} AS {name}"));
+    let shown: Vec<String> = own.chain(named).collect();
+    Some(format!(
+        "SELECT {}\nFROM {FACTS} AS t{}",
+        shown.join(", "),
+        names.joins
+    ))
 }

@@ -2,11 +2,12 @@
 //!
 //! Invariant: nothing that runs here writes. A session sees one published run for as long as it lives; open a new one for news.
 
-use crate::catalog::{Catalog, DEFAULT_SCHEMA, DerivedView};
+use crate::catalog::{Catalog, DEFAULT_SCHEMA};
 use crate::depth;
 use crate::engine;
 use crate::failure::into_error;
 use crate::read_only;
+use crate::sql_view::{SqlView, ViewDefinition};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{SchemaProvider, TableFunctionImpl, TableProvider};
 use datafusion::common::ScalarValue;
@@ -189,10 +190,18 @@ impl Session {
     }
 
     /// Makes a view of the default schema known to this session and its siblings; one of the same name is replaced.
-    pub fn register_view(&self, view: DerivedView) {
+    pub fn register_view(&self, view: SqlView) {
         self.catalog
             .find_or_make(DEFAULT_SCHEMA)
             .register_view(view);
+    }
+
+    /// The views of the default schema that are defined as SQL, each with the query that defines it, for whoever makes them elsewhere.
+    pub async fn view_definitions(&self) -> Result<Vec<ViewDefinition>> {
+        match self.catalog.find(DEFAULT_SCHEMA) {
+            Some(schema) => schema.definitions().await.map_err(into_error),
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The columns of a table or view. Errors with [`ErrorKind::Query`] when there is none of that name.

@@ -7,17 +7,43 @@ use crate::columns::{add, decimals, each_batch, texts};
 use crate::definitions::SOLD_SQL;
 use crate::facts::UNKNOWN;
 use crate::request::CheckedRequest;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tillhouse_model::Result;
 use tillhouse_query::Session;
 
 /// Names of things, by key.
 pub(crate) type NamesByKey = HashMap<String, String>;
 
-/// Quantities by currency, unit and article name.
+/// Quantity of the articles of one name, and the products they are of.
+#[derive(Debug, Default)]
+pub(crate) struct ProductTotals {
+    pub(crate) quantity: i128,
+    /// Their keys, none for articles that name no product.
+    products: BTreeSet<Option<String>>,
+}
+
+impl ProductTotals {
+    /// The product, where there is one and no article of another or of none.
+    pub(crate) fn only_product(&self) -> Option<String> {
+        match self.products.len() {
+            1 => self.products.first().cloned().flatten(),
+            _ => None,
+        }
+    }
+
+    /// Number of products; articles that name none are one more.
+    pub(crate) fn products(&self) -> i64 {
+        i64::try_from(self.products.len()).unwrap_or(i64::MAX)
+    }
+}
+
+/// Quantities of one currency by unit and article name.
+pub(crate) type UnitTotals = BTreeMap<String, HashMap<String, ProductTotals>>;
+
+/// Quantities by currency.
 #[derive(Debug, Default)]
 pub(crate) struct ArticleTotals {
-    pub(crate) currencies: BTreeMap<String, BTreeMap<String, HashMap<String, i128>>>,
+    pub(crate) currencies: BTreeMap<String, UnitTotals>,
     /// Digits after the point of every quantity.
     pub(crate) scale: u8,
 }
@@ -81,7 +107,9 @@ pub(crate) async fn articles(
         let unit = units
             .entry(line.unit.unwrap_or_else(|| UNKNOWN.to_owned()))
             .or_default();
-        add(unit.entry(label).or_default(), line.quantity)?;
+        let sold = unit.entry(label).or_default();
+        add(&mut sold.quantity, line.quantity)?;
+        sold.products.insert(line.product);
     }
     Ok(found)
 }

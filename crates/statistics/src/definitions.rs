@@ -4,7 +4,7 @@
 //! [`DEFINITIONS_VERSION`] when one of them changes, and say in docs/statistics.md what is different.
 
 /// Edition of the definitions in docs/statistics.md that this crate follows.
-pub const DEFINITIONS_VERSION: u32 = 2;
+pub const DEFINITIONS_VERSION: u32 = 3;
 
 /// Perspective of a pipeline's own sales, the one that is asked for unless somebody says otherwise.
 pub const SALE: &str = "sale";
@@ -31,6 +31,8 @@ pub const STATES: [&str; 6] = [
 ];
 /// States in which a transaction counts unless somebody says otherwise.
 pub const COUNTED_STATES: [&str; 2] = ["completed", "consumed"];
+/// [`COUNTED_STATES`] as a list of SQL literals.
+const COUNTED_STATES_SQL: &str = "'completed', 'consumed'";
 /// States of a transaction that may still change.
 pub const OPEN_STATES: [&str; 3] = ["created", "pending", "consumed"];
 /// [`OPEN_STATES`] as a condition.
@@ -75,6 +77,16 @@ pub(crate) fn counted_sql(state_column: &str, states: &str) -> String {
     format!("{COUNTED_KINDS_SQL} AND {state_column} IN ({states})")
 }
 
+/// Condition on rows whose transaction is in a state that counts unless somebody says otherwise.
+pub(crate) fn counted_states_sql(state_column: &str) -> String {
+    format!("{state_column} IN ({COUNTED_STATES_SQL})")
+}
+
+/// [`counted_sql`] for the states that count unless somebody says otherwise.
+pub(crate) fn counted_by_default_sql(state_column: &str) -> String {
+    counted_sql(state_column, COUNTED_STATES_SQL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,6 +109,7 @@ mod tests {
             OPEN_STATES_SQL,
             format!("state IN ({})", list(&OPEN_STATES))
         );
+        assert_eq!(COUNTED_STATES_SQL, list(&COUNTED_STATES));
         assert_eq!(COLLECTED_SQL, format!("state = '{COLLECTED}'"));
         assert!(COLLECTED_OR_WITHOUT_SALE_SQL.starts_with(&format!("({COLLECTED_SQL} OR ")));
         assert_eq!(

@@ -24,8 +24,8 @@ pub enum GrowthBaseline {
     /// The window of equal length, in instants, just before.
     #[default]
     Previous,
-    /// The calendar window before: months with as many months before, days with as many days before; any other window is moved back
-    /// by the fewest whole days that keep the two apart. Days are those of the requested zone.
+    /// The calendar window before. One that begins with a month is moved by months: January is compared with December, 1 to 27 November with 1 to 27
+    /// October. Any other window is moved back by the fewest whole days that keep the two apart. Days are those of the requested zone.
     Calendar,
     /// The same window of the year before, on the wall clock of the requested zone.
     LastYear,
@@ -97,12 +97,18 @@ fn calendar(window: Window, zone: Zone) -> Option<Window> {
         clock::wall(zone, window.to())?,
     );
     let begins_a_month = |wall: DateTime| is_midnight(wall) && wall.day() == 1;
-    if begins_a_month(from) && begins_a_month(to) {
-        let months = |wall: DateTime| i32::from(wall.year()) * 12 + i32::from(wall.month());
-        let moved = from
-            .checked_sub((months(to) - months(from)).months())
-            .ok()?;
-        return Window::new(clock::instant(zone, moved)?, window.from()).ok();
+    if begins_a_month(from) {
+        let number = |wall: DateTime| i32::from(wall.year()) * 12 + i32::from(wall.month());
+        // The month that the end lies in counts as a whole.
+        let months = number(to) - number(from) + i32::from(!begins_a_month(to));
+        // An hour that comes twice can end, on the wall, before it began.
+        let months = months.max(1);
+        return between(
+            zone,
+            from.checked_sub(months.months()).ok()?,
+            months_before(to, months)?,
+            window,
+        );
     }
     let length = from.until((Unit::Nanosecond, to)).ok()?;
     let rounding = SpanRound::new()
@@ -117,6 +123,19 @@ fn calendar(window: Window, zone: Zone) -> Option<Window> {
         to.checked_sub(days.days()).ok()?,
         window,
     )
+}
+
+/// The same day and time that many months before; where the month has no such day, its end.
+fn months_before(wall: DateTime, months: i32) -> Option<DateTime> {
+    let moved = wall.checked_sub(months.months()).ok()?;
+    if moved.day() == wall.day() {
+        return Some(moved);
+    }
+    moved
+        .first_of_month()
+        .checked_add(1.month())
+        .ok()
+        .map(|next| next.date().at(0, 0, 0, 0))
 }
 
 fn last_year(window: Window, zone: Zone) -> Option<Window> {
@@ -176,6 +195,21 @@ mod tests {
             ("2026-01-01..2026-04-01", "2025-10-01..2026-01-01"),
             ("2026-01-01..2027-01-01", "2025-01-01..2026-01-01"),
             ("2024-02-01..2024-03-01", "2024-01-01..2024-02-01"),
+            // The days of a month so far with as many of the month before, or with all of it where it has no more.
+            ("2026-11-01..2026-11-28", "2026-10-01..2026-10-28"),
+            ("2026-11-01..2026-11-02", "2026-10-01..2026-10-02"),
+            ("2026-03-01..2026-03-29", "2026-02-01..2026-03-01"),
+            ("2026-03-01..2026-03-31", "2026-02-01..2026-03-01"),
+            ("2024-03-01..2024-03-30", "2024-02-01..2024-03-01"),
+            ("2026-12-01..2026-12-31", "2026-11-01..2026-12-01"),
+            ("2026-03-01..2026-03-31T12:00:00", "2026-02-01..2026-03-01"),
+            (
+                "2026-11-01..2026-11-27T06:30:00",
+                "2026-10-01..2026-10-27T06:30:00",
+            ),
+            // A quarter so far, with the quarter before.
+            ("2026-04-01..2026-06-16", "2026-01-01..2026-03-16"),
+            ("2025-12-01..2026-02-15", "2025-09-01..2025-11-15"),
             // A week, a day, a month from its middle.
             ("2026-01-05..2026-01-12", "2025-12-29..2026-01-05"),
             ("2026-03-30..2026-03-31", "2026-03-29..2026-03-30"),
@@ -218,6 +252,11 @@ mod tests {
         assert_eq!(
             against("calendar", "2026-04-01..2026-05-01", "Europe/Berlin"),
             "2026-03-01..2026-04-01"
+        );
+        // A month so far over a change of the clocks is an hour longer than the one before.
+        assert_eq!(
+            against("calendar", "2026-10-01..2026-10-28", "Europe/Berlin"),
+            "2026-09-01..2026-09-28"
         );
         // The hour that comes twice, from its second half past: on the wall it ends before it begins.
         let (from, to) = ("2026-10-25T00:45:00Z", "2026-10-25T01:15:00Z");

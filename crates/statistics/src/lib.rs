@@ -25,6 +25,7 @@ mod children;
 mod clock;
 mod columns;
 mod completeness;
+mod counted;
 pub mod definitions;
 mod facts;
 mod filter;
@@ -55,14 +56,22 @@ use crate::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport
 use definitions::DEFINITIONS_VERSION;
 use request::CheckedRequest;
 use tillhouse_lake::Warehouse;
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_model::{Error, ErrorKind, PseudonymKey, Result};
 use tillhouse_query::Session;
 
-/// Makes the statistics known to the SQL of a session: the table functions (`hourly_transactions(...)`), and the view
-/// `uncounted_payments` where there is a table of payments. They read what the session reads: the same run, within the same memory.
-pub fn register_sql(session: &Session) {
-    table_functions::register(session);
-    session.register_view(uncounted_payments::UNCOUNTED_PAYMENTS);
+/// Makes the statistics known to the SQL of a session: the table functions (`hourly_transactions(...)`), and the views `counted`,
+/// `counted_articles`, `counted_payments` and `uncounted_payments` where their tables are. They read what the session reads: the same run, within
+/// the same memory. `key` is the project's, for filters that name personal values.
+pub fn register_sql(session: &Session, key: Option<&PseudonymKey>) {
+    table_functions::register(session, key);
+    for view in [
+        counted::COUNTED,
+        counted::COUNTED_ARTICLES,
+        counted::COUNTED_PAYMENTS,
+        uncounted_payments::UNCOUNTED_PAYMENTS,
+    ] {
+        session.register_view(view);
+    }
 }
 
 /// Figures of a request, without the assessment of their completeness.
@@ -70,6 +79,8 @@ pub fn register_sql(session: &Session) {
 pub struct StatisticsFigures {
     /// One entry a currency, ordered by currency.
     pub data: Vec<CurrencyStatistics>,
+    /// Counted transactions of the window that growth is measured against.
+    pub compared_transactions: i64,
     /// Sales of the window in state created, pending or consumed.
     pub open_transactions: i64,
     /// Free sales of the window in a counted state.
@@ -158,6 +169,7 @@ async fn assess_statistics(
             .map(|filter| filter.descriptor().clone()),
         compare: request.compare.as_str().to_owned(),
         compared: question.compared,
+        compared_transactions: figures.compared_transactions,
         definitions_version: DEFINITIONS_VERSION,
         run: run.run_id.clone(),
         answered_from: question.answer_source.as_str().to_owned(),
@@ -217,6 +229,11 @@ async fn answer(session: &Session, question: &CheckedRequest<'_>) -> Result<Stat
             .sum()
     };
     Ok(StatisticsFigures {
+        compared_transactions: transactions
+            .currencies
+            .values()
+            .map(|currency| currency.before.count)
+            .sum(),
         open_transactions: transactions.open,
         free_transactions: counted(|aside| aside.free),
         test_transactions: counted(|aside| aside.test),

@@ -1,4 +1,4 @@
-//! Payments by currency and each of the provider's five words for how they were made.
+//! Payments by currency, each of the provider's five words for how they were made, and the method these come to.
 //!
 //! Invariant: each ranking of a currency adds up to the same total, the collected payments of its counted transactions. Every collected
 //! payment of the window is either there or among those collected elsewhere, never in both.
@@ -12,17 +12,27 @@ use std::collections::{BTreeMap, HashMap};
 use tillhouse_model::Result;
 use tillhouse_query::Session;
 
-/// The five words, in the order of [`PaymentTotals`]' rankings.
-const LABELS: [&str; 5] = ["type", "medium", "scheme", "entry_mode", "function"];
-/// Grouped by: the words, whether the provider leaves the payment out of its own reports, whether
-/// it was collected, what decides whether its transaction is counted, and whether any window has
-/// it.
-const GROUPS: [&str; 10] = [
+/// Number of rankings.
+const RANKINGS: usize = 6;
+/// The five words and the method, in the order of [`PaymentTotals`]' rankings.
+const LABELS: [&str; RANKINGS] = [
     "type",
     "medium",
     "scheme",
     "entry_mode",
     "function",
+    "method",
+];
+/// Grouped by: the words, the method, whether the provider leaves the payment out of its own reports, whether
+/// it was collected, what decides whether its transaction is counted, and whether any window has
+/// it.
+const GROUPS: [&str; 11] = [
+    "type",
+    "medium",
+    "scheme",
+    "entry_mode",
+    "function",
+    "method",
     "excluded",
     "state",
     "kind",
@@ -30,8 +40,8 @@ const GROUPS: [&str; 10] = [
     "timeless",
 ];
 
-/// Amounts of one currency by label, for each of the five labels.
-pub(crate) type AmountsByLabel = [HashMap<String, i128>; 5];
+/// Amounts of one currency by label, for each of the labels.
+pub(crate) type AmountsByLabel = [HashMap<String, i128>; RANKINGS];
 
 /// State and kind of transactions that are not counted; no kind where the sale is in no table.
 pub(crate) type UncountedState = (String, Option<String>);
@@ -61,7 +71,7 @@ const PAYMENTS: ChildFact = ChildFact {
     sum: "amount",
 };
 
-/// Sums what was paid in the request's window. One fine grouping, summed up five ways for counted transactions, and by state and kind
+/// Sums what was paid in the request's window. One fine grouping, summed up six ways for counted transactions, and by state and kind
 /// for the others.
 pub(crate) async fn payments(
     session: &Session,

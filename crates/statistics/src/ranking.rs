@@ -2,13 +2,13 @@
 //!
 //! Invariant: largest first, ties by label ascending, then by key: the same figures always give the same text.
 
-use crate::articles::{ArticleTotals, NamesByKey};
+use crate::articles::{ArticleTotals, NamesByKey, ProductTotals, UnitTotals};
 use crate::facts::{AmountTally, CurrencyTotals, TransactionTotals, UNKNOWN};
 use crate::payments::PaymentTotals;
 use crate::report::{
     ArticleQuantities, ArticleQuantity, CurrencyStatistics, GrowthFigure, HourlyTransactions,
-    PaymentEntryModeAmount, PaymentFunctionAmount, PaymentMediumAmount, PaymentSchemeAmount,
-    PaymentTypeAmount, SiteAmount, SiteTransactions,
+    PaymentEntryModeAmount, PaymentFunctionAmount, PaymentMediumAmount, PaymentMethodAmount,
+    PaymentSchemeAmount, PaymentTypeAmount, SiteAmount, SiteTransactions,
 };
 use crate::request::{CheckedRequest, HourGrouping};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,7 +34,7 @@ pub(crate) fn entries(
     let mut entries = Vec::with_capacity(names.len());
     for name in names {
         let sales = transactions.currencies.remove(&name).unwrap_or_default();
-        let [types, mediums, schemes, entry_modes, functions] =
+        let [types, mediums, schemes, entry_modes, functions, methods] =
             payments.currencies.remove(&name).unwrap_or_default();
         let paid = |by_label| ranked(by_label, payments.scale);
         let amount = |units| ExactDecimal::new(units, transactions.scale);
@@ -69,6 +69,12 @@ pub(crate) fn entries(
                 PaymentFunctionAmount {
                     amount,
                     payment_function,
+                }
+            }),
+            payment_method_ranking: to_rows(paid(methods), |payment_method, amount| {
+                PaymentMethodAmount {
+                    amount,
+                    payment_method,
                 }
             }),
             article_quantities_ranking: quantities(
@@ -109,17 +115,23 @@ fn ranked(by_label: HashMap<String, i128>, scale: u8) -> Vec<(String, ExactDecim
         .collect()
 }
 
-fn quantities(units: BTreeMap<String, HashMap<String, i128>>, scale: u8) -> Vec<ArticleQuantities> {
+fn quantities(units: UnitTotals, scale: u8) -> Vec<ArticleQuantities> {
+    let ranked = |names: HashMap<String, ProductTotals>| {
+        let mut rows: Vec<(String, ProductTotals)> = names.into_iter().collect();
+        rows.sort_by(|a, b| b.1.quantity.cmp(&a.1.quantity).then_with(|| a.0.cmp(&b.0)));
+        let row = |(article_name, sold): (String, ProductTotals)| ArticleQuantity {
+            article_name,
+            quantity: ExactDecimal::new(sold.quantity, scale),
+            product_key: sold.only_product(),
+            products: sold.products(),
+        };
+        rows.into_iter().map(row).collect()
+    };
     units
         .into_iter()
         .map(|(unit_measure, names)| ArticleQuantities {
             unit_measure,
-            articles_quantities: to_rows(ranked(names, scale), |article_name, quantity| {
-                ArticleQuantity {
-                    article_name,
-                    quantity,
-                }
-            }),
+            articles_quantities: ranked(names),
         })
         .collect()
 }
@@ -151,17 +163,19 @@ fn sites(
     rows.sort_by(|a, b| b.2.amount.cmp(&a.2.amount).then_with(|| by_name(a, b)));
     let amounts = rows
         .iter()
-        .map(|(name, _, tally)| SiteAmount {
+        .map(|(name, key, tally)| SiteAmount {
             amount: ExactDecimal::new(tally.amount, scale),
             site_name: name.clone(),
+            site_key: key.cloned(),
         })
         .collect();
     rows.sort_by(|a, b| b.2.count.cmp(&a.2.count).then_with(|| by_name(a, b)));
     let counts = rows
         .into_iter()
-        .map(|(site_name, _, tally)| SiteTransactions {
+        .map(|(site_name, key, tally)| SiteTransactions {
             site_name,
             transactions: tally.count,
+            site_key: key.cloned(),
         })
         .collect();
     (amounts, counts)

@@ -17,7 +17,7 @@ pub struct StatisticsReport {
     pub meta: StatisticsMeta,
 }
 
-/// HecOne's statistics of one currency.
+/// HecOne's statistics of one currency, and `payment_method_ranking` beside them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(
     missing_docs,
@@ -32,6 +32,7 @@ pub struct CurrencyStatistics {
     pub payment_scheme_ranking: Vec<PaymentSchemeAmount>,
     pub payment_entry_mode_ranking: Vec<PaymentEntryModeAmount>,
     pub payment_function_ranking: Vec<PaymentFunctionAmount>,
+    pub payment_method_ranking: Vec<PaymentMethodAmount>,
     pub article_quantities_ranking: Vec<ArticleQuantities>,
     pub sites_amount_ranking: Vec<SiteAmount>,
     pub sites_transactions_ranking: Vec<SiteTransactions>,
@@ -40,7 +41,7 @@ pub struct CurrencyStatistics {
 }
 
 impl CurrencyStatistics {
-    /// The entry, figure by figure.
+    /// The entry, figure by figure, as providers have them: methods of payment are ours alone.
     pub fn figures(&self) -> Vec<ProviderFigure> {
         let mut figures = Vec::new();
         let mut add =
@@ -164,7 +165,19 @@ ranked!(PaymentMediumAmount, payment_medium, "payment medium");
 ranked!(PaymentSchemeAmount, payment_scheme, "payment scheme");
 ranked!(PaymentEntryModeAmount, payment_entry_mode, "entry mode");
 ranked!(PaymentFunctionAmount, payment_function, "payment function");
-ranked!(SiteAmount, site_name, "site");
+ranked!(PaymentMethodAmount, payment_method, "payment method");
+
+/// One row of the ranking of amounts by site.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SiteAmount {
+    /// Amount in major units of the entry's currency.
+    pub amount: ExactDecimal,
+    /// The site's current name, or `unknown`.
+    pub site_name: String,
+    /// The site's key; none for the transactions that name no site. HecOne's shape has no room for it: it is for SQL.
+    #[serde(skip)]
+    pub site_key: Option<String>,
+}
 
 /// Transactions of one site.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -173,6 +186,9 @@ pub struct SiteTransactions {
     pub site_name: String,
     /// Number of transactions.
     pub transactions: i64,
+    /// The site's key, as in [`SiteAmount::site_key`].
+    #[serde(skip)]
+    pub site_key: Option<String>,
 }
 
 /// Quantities sold in one unit of measure.
@@ -191,6 +207,12 @@ pub struct ArticleQuantity {
     pub article_name: String,
     /// Quantity in the group's unit.
     pub quantity: ExactDecimal,
+    /// The product's key, where everything that the row adds up is of one product. For SQL, as [`SiteAmount::site_key`].
+    #[serde(skip)]
+    pub product_key: Option<String>,
+    /// Number of products that the row adds up; articles that name no product are one more.
+    #[serde(skip)]
+    pub products: i64,
 }
 
 /// Figure and its growth against the window it is compared with.
@@ -227,6 +249,8 @@ pub struct StatisticsMeta {
     pub compare: String,
     /// The window growth is measured against; null before the beginning of time.
     pub compared: Option<Window>,
+    /// Transactions of that window that are counted, of all currencies: where it is 0, growth has nothing to be measured against.
+    pub compared_transactions: i64,
     /// Edition of the definitions.
     pub definitions_version: u32,
     /// The published run the figures come from.

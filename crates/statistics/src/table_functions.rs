@@ -10,7 +10,7 @@
 //! docs/sql.md describes each function with an example that runs.
 
 use crate::request::{CheckedRequest, HourGrouping, StatisticsRequest};
-use crate::{StatisticsFigures, figures};
+use crate::{CheckedFilter, GrowthBaseline, RequestedNames, StatisticsFigures, figures};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::streaming::StreamingTable;
@@ -23,6 +23,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::Arc;
 use tillhouse_lake::{ColumnType, RowValue, encode_column};
@@ -30,7 +31,7 @@ use tillhouse_model::json::fault;
 use tillhouse_model::table::timestamp;
 use tillhouse_model::time::parse_instant;
 use tillhouse_model::time_zone::time_zone;
-use tillhouse_model::{Error, Result, Window};
+use tillhouse_model::{Error, Filter, PseudonymKey, Result, Window};
 use tillhouse_query::zone::Zone;
 use tillhouse_query::{ScalarValue, Session};
 
@@ -44,20 +45,24 @@ const GROWTH: u8 = 2;
 /// Makes the table functions known to a session.
 ///
 /// They read what the session reads: the same run, within the same memory.
-pub(crate) fn register(session: &Session) {
+///
+/// `key` is the project's, for filters that name personal values.
+pub(crate) fn register(session: &Session, key: Option<&PseudonymKey>) {
     let asked = Arc::new(session.sibling());
+    let key = key.cloned().map(Arc::new);
     for figure in FIGURES {
         session.register_table_function(
             figure.name,
             Arc::new(FigureFunction {
                 figure,
                 session: Arc::clone(&asked),
+                key: key.clone(),
             }),
         );
     }
 }
 
-/// One of the eleven figures, as a table.
+/// One of the figures, as a table.
 struct FigureTable {
     name: &'static str,
     /// Its columns after the currency.
@@ -89,6 +94,36 @@ macro_rules! ranking {
             },
         }
     };
+}
+
+macro_rules! site_ranking {
+    ($name:ident, $value:ident, $sort:expr) => {
+        FigureTable {
+            name: stringify!($name),
+            columns: &[
+                ("site_name", ColumnType::Text),
+                ("site_key", ColumnType::Text),
+                (stringify!($value), $sort),
+            ],
+            rows: |figures, rows| {
+                for entry in &figures.data {
+                    for row in &entry.$name {
+                        let cells = [
+                            RowValue::from(row.site_name.as_str()),
+                            optional(&row.site_key),
+                            RowValue::from(row.$value),
+                        ];
+                        rows.push(&entry.currency, cells);
+                    }
+                }
+                Ok(())
+            },
+        }
+    };
+}
+
+fn optional(text: &Option<String>) -> RowValue {
+    text.as_deref().map_or(RowValue::Null, RowValue::from)
 }
 
 macro_rules! headline {
@@ -164,12 +199,20 @@ const FIGURES: &[FigureTable] = &[
         amount,
         ColumnType::Decimal(AMOUNT)
     ),
+    ranking!(
+        payment_method_ranking,
+        payment_method,
+        amount,
+        ColumnType::Decimal(AMOUNT)
+    ),
     FigureTable {
         name: "article_quantities_ranking",
         columns: &[
             ("unit_measure", ColumnType::Text),
             ("article_name", ColumnType::Text),
+            ("product_key", ColumnType::Text),
             ("quantity", ColumnType::Decimal(QUANTITY)),
+            ("products", ColumnType::Int),
         ],
         rows: |figures, rows| {
             for entry in &figures.data {
@@ -179,7 +222,9 @@ const FIGURES: &[FigureTable] = &[
                         let cells = [
                             unit,
                             RowValue::from(row.article_name.as_str()),
+                            optional(&row.product_key),
                             RowValue::from(row.quantity),
+                            RowValue::from(row.products),
                         ];
                         rows.push(&entry.currency, cells);
                     }
@@ -188,18 +233,8 @@ const FIGURES: &[FigureTable] = &[
             Ok(())
         },
     },
-    ranking!(
-        sites_amount_ranking,
-        site_name,
-        amount,
-        ColumnType::Decimal(AMOUNT)
-    ),
-    ranking!(
-        sites_transactions_ranking,
-        site_name,
-        transactions,
-        ColumnType::Int
-    ),
+    site_ranking!(sites_amount_ranking, amount, ColumnType::Decimal(AMOUNT)),
+    site_ranking!(sites_transactions_ranking, transactions, ColumnType::Int),
     headline!(transactions_count, ColumnType::Int),
     headline!(transactions_total_amount, ColumnType::Decimal(AMOUNT)),
 ];
@@ -258,6 +293,7 @@ impl FigureTable {
 struct FigureFunction {
     figure: &'static FigureTable,
     session: Arc<Session>,
+    key: Option<Arc<PseudonymKey>>,
 }
 
 impl fmt::Debug for FigureFunction {
@@ -271,7 +307,7 @@ impl TableFunctionImpl for FigureFunction {
         &self,
         args: TableFunctionArgs<'_, '_>,
     ) -> datafusion::common::Result<Arc<dyn TableProvider>> {
-        let request = request(args.exprs())
+        let request = request(args.exprs(), self.key.as_deref())
             .and_then(|request| CheckedRequest::new(&request).map(|_| ()).map(|()| request))
             .map_err(|e| DataFusionError::External(Box::new(e.at("function", self.figure.name))))?;
         let answer = FigureStream {
@@ -313,10 +349,22 @@ impl PartitionStream for FigureStream {
         let (figure, session, request) =
             (self.figure, Arc::clone(&self.session), self.request.clone());
         let answer = async move {
-            let figures = figures(&session, &request)
+            let names = RequestedNames {
+                tenant: request.tenant.as_deref(),
+                source: request.source.as_deref(),
+                filter: request.filter.as_ref(),
+                ..RequestedNames::default()
+            };
+            let batch = async {
+                names
+                    .check(&session)
+                    .await
+                    .map_err(|e| e.at("function", figure.name))?;
+                figure.batch(&figures(&session, &request).await?)
+            };
+            batch
                 .await
-                .and_then(|figures| figure.batch(&figures));
-            figures.map_err(|e| DataFusionError::External(Box::new(e)))
+                .map_err(|e| DataFusionError::External(Box::new(e)))
         };
         Box::pin(RecordBatchStreamAdapter::new(
             Arc::clone(&self.schema),
@@ -334,10 +382,12 @@ struct FigureOptions {
     perspective: Option<String>,
     states: Option<Vec<String>>,
     hours: Option<String>,
+    compare: Option<String>,
+    filter: Option<Box<RawValue>>,
 }
 
 /// The request that a call's arguments make: from, to, the time zone, options as JSON.
-fn request(arguments: &[Expr]) -> Result<StatisticsRequest> {
+fn request(arguments: &[Expr], key: Option<&PseudonymKey>) -> Result<StatisticsRequest> {
     let usage = "Write hourly_transactions('2026-01-01', '2026-02-01'), then the time zone and other options if need be: \
                  'Europe/Zurich', '{\"source\": \"hecone\"}'.";
     if !(2..=4).contains(&arguments.len()) {
@@ -373,7 +423,7 @@ fn request(arguments: &[Expr]) -> Result<StatisticsRequest> {
         None => FigureOptions::default(),
         Some(json) => serde_json::from_str(json).map_err(|e| {
             Error::config("the options cannot be read").because(fault(&e)).hint(
-                "Write a JSON object with tenant, source, perspective, states or hours: '{\"states\": [\"completed\"]}'.",
+                "Write a JSON object with tenant, source, perspective, states, hours, compare or filter: '{\"states\": [\"completed\"]}'.",
             )
         })?,
     };
@@ -382,6 +432,15 @@ fn request(arguments: &[Expr]) -> Result<StatisticsRequest> {
         _ => Err(Error::config(format!("argument {} is null", index + 1)).hint(usage)),
     };
     let defaults = StatisticsRequest::new(Window::new(end(0)?, end(1)?)?);
+    let compare = options
+        .compare
+        .map_or(Ok(GrowthBaseline::default()), |text| {
+            GrowthBaseline::parse(&text, &timezone)
+        })?;
+    let filter = options
+        .filter
+        .map(|json| CheckedFilter::new(&Filter::parse(json.get())?, &timezone, key))
+        .transpose()?;
     Ok(StatisticsRequest {
         tenant: options.tenant,
         source: options.source,
@@ -393,6 +452,8 @@ fn request(arguments: &[Expr]) -> Result<StatisticsRequest> {
         hours: options
             .hours
             .map_or(Ok(HourGrouping::default()), |hours| hours.parse())?,
+        compare,
+        filter,
         ..defaults
     })
 }

@@ -4,83 +4,45 @@
 //! ([`definitions`](crate::definitions)), so that these and the view's rows together are all that was collected. Lineage columns
 //! (those that start with `_`) are left out.
 
-use crate::definitions::{COLLECTED, COUNTED_KINDS, COUNTED_STATES, WITHOUT_SALE};
-use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, Result};
-use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, Operator, binary_expr, cast, lit, when};
-use std::sync::Arc;
-use tillhouse_query::DerivedView;
+use crate::definitions::{COLLECTED_SQL, COUNTED_KINDS_SQL, WITHOUT_SALE, counted_states_sql};
+use crate::facts::UNKNOWN;
+use tillhouse_query::{SqlView, ViewTables, quoted_name};
 
 /// The view, for a session to know.
-pub(crate) const UNCOUNTED_PAYMENTS: DerivedView = DerivedView {
+pub(crate) const UNCOUNTED_PAYMENTS: SqlView = SqlView {
     name: "uncounted_payments",
     over: PAYMENTS,
-    build: view,
+    beside: &[],
+    definition,
 };
 /// The table the view is built on.
 const PAYMENTS: &str = "payments";
-/// The column that says why.
-const WHY: &str = "why";
 
-/// The view over the payments; `None` where they lack a column it needs.
-fn view(payments: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
-    let schema = payments.schema();
-    let has = |name: &&str| schema.field_with_name(name).is_ok();
+/// The view over the payments; `None` where they lack a column it needs. `why` is `without_sale`, `kind free`, `state declined` or
+/// `without_time`; null for a payment that is counted.
+fn definition(tables: &ViewTables) -> Option<String> {
+    let has = |name: &&str| tables.has_column(PAYMENTS, name);
     if !["state", "kind", "transaction_state", "occurred_at"]
         .iter()
         .all(has)
     {
-        return Ok(None);
+        return None;
     }
-    let why = why()?;
-    let own = schema
-        .fields()
-        .iter()
-        .filter(|field| !field.name().starts_with('_'));
-    let mut shown = vec![why.clone().alias(WHY)];
-    shown.extend(own.map(|field| column(field.name())));
-    let plan = LogicalPlanBuilder::scan(PAYMENTS, provider_as_source(payments), None)?
-        .filter(text("state").eq(lit(COLLECTED)).and(why.is_not_null()))?
-        .project(shown)?
-        .build()?;
-    Ok(Some(Arc::new(ViewTable::new(plan, None))))
-}
-
-/// `without_sale`, `kind free`, `state declined` or `without_time`; null for a payment that is counted.
-fn why() -> Result<Expr> {
-    let (kind, state) = (text("kind"), text("transaction_state"));
-    let counts = |value: &Expr, words: &[&str]| {
-        let words = words.iter().map(|word| lit(*word)).collect();
-        value
-            .clone()
-            .is_not_null()
-            .and(value.clone().in_list(words, false))
-    };
-    let named = |what: &str, value: &Expr| {
-        let value = when(value.clone().is_null(), lit("unknown")).otherwise(value.clone())?;
-        Ok::<_, datafusion::common::DataFusionError>(binary_expr(
-            lit(format!("{what} ")),
-            Operator::StringConcat,
-            value,
-        ))
-    };
-    when(
-        kind.clone().is_null().and(state.clone().is_null()),
-        lit(WITHOUT_SALE),
-    )
-    .when(!counts(&kind, &COUNTED_KINDS), named("kind", &kind)?)
-    .when(!counts(&state, &COUNTED_STATES), named("state", &state)?)
-    .when(column("occurred_at").is_null(), lit("without_time"))
-    .end()
-}
-
-fn text(name: &str) -> Expr {
-    cast(column(name), arrow::datatypes::DataType::Utf8)
-}
-
-fn column(name: &str) -> Expr {
-    Expr::Column(Column::new(Some(PAYMENTS), name))
+    let own: Vec<String> = tables
+        .own_columns(PAYMENTS)
+        .into_iter()
+        .map(quoted_name)
+        .collect();
+    let states = counted_states_sql("transaction_state");
+    Some(format!(
+        "SELECT * FROM (\n  SELECT\n    CASE\n      \
+         WHEN kind IS NULL AND transaction_state IS NULL THEN '{WITHOUT_SALE}'\n      \
+         WHEN kind IS NULL OR NOT ({COUNTED_KINDS_SQL}) THEN 'kind ' || coalesce(kind, '{UNKNOWN}')\n      \
+         WHEN transaction_state IS NULL OR NOT ({states}) THEN 'state ' || coalesce(transaction_state, '{UNKNOWN}')\n      \
+         WHEN occurred_at IS NULL THEN 'without_time'\n    END AS why,\n    {}\n  \
+         FROM {PAYMENTS}\n  WHERE {COLLECTED_SQL}\n) AS t\nWHERE why IS NOT NULL",
+        own.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -135,7 +97,7 @@ mod tests {
             .unwrap()
             .empty_session()
             .unwrap();
-        register_sql(&session);
+        register_sql(&session, None);
         session
             .register(
                 "payments",
@@ -220,7 +182,7 @@ mod tests {
             .unwrap()
             .empty_session()
             .unwrap();
-        register_sql(&session);
+        register_sql(&session, None);
         assert!(
             session
                 .query("SELECT * FROM uncounted_payments")

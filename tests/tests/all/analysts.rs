@@ -165,6 +165,134 @@ async fn every_way_of_asking_gives_the_same_figures() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_nothing_has_is_an_error_with_a_guess_however_it_is_asked() {
+    let (sandbox, project) = small().await;
+    let site = project.sql("SELECT site_key, site_name, tenant_id FROM counted WHERE site_name <> 'unknown' LIMIT 1").await;
+    let of = |column: &str| site[0][column].as_str().unwrap().to_owned();
+    let (key, name, tenant) = (of("site_key"), of("site_name"), of("tenant_id"));
+    // Two letters in the wrong order.
+    let slip = |text: &str| {
+        let mut letters: Vec<char> = text.chars().collect();
+        let at = (1..letters.len())
+            .rev()
+            .find(|i| letters[*i] != letters[i - 1])
+            .unwrap();
+        letters.swap(at, at - 1);
+        letters.into_iter().collect::<String>()
+    };
+    let filter = |field: &str, value: &str| {
+        format!(r#"{{"field": "{field}", "operator": "eq", "value": "{value}"}}"#)
+    };
+    let call = |options: &str| {
+        format!("SELECT * FROM transactions_count('2026-01-01', '2026-01-06', 'UTC', '{options}')")
+    };
+    for (field, right) in [
+        ("tenant_id", &tenant),
+        ("site_key", &key),
+        ("site_name", &name),
+    ] {
+        for (value, code) in [(right.clone(), 0), (slip(right), 2)] {
+            let filter = filter(field, &value);
+            let stats = [&["stats"], &WINDOW[..], &["--filter", &filter]].concat();
+            let sql = call(&format!(r#"{{"filter": {filter}}}"#));
+            for arguments in [stats, vec!["sql", &sql]] {
+                let ran = project.run(&arguments).await;
+                assert_eq!(ran.code, Some(code), "{arguments:?}: {}", ran.stderr);
+                let is_guessed =
+                    ran.stderr.contains("Did you mean") && ran.stderr.contains(right.as_str());
+                assert!(code == 0 || is_guessed, "{arguments:?}: {}", ran.stderr);
+            }
+        }
+    }
+    let typo = slip(&tenant);
+    let sql = call(&format!(r#"{{"tenant": "{typo}"}}"#));
+    for arguments in [
+        [&["stats"], &WINDOW[..], &["--tenant", &typo]].concat(),
+        vec![
+            "report",
+            "summary",
+            "--reference",
+            "2026-01-03",
+            "--tenant",
+            &typo,
+        ],
+        vec!["restated", "--since", "2030-01-01", "--tenant", &typo],
+        vec!["sql", &sql],
+    ] {
+        let ran = project.run(&arguments).await;
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("Did you mean \"{tenant}\"")),
+            "{arguments:?}: {}",
+            ran.stderr
+        );
+    }
+    let named = project
+        .run(&[
+            "report",
+            "heat-map",
+            "--reference",
+            "2026-01-31",
+            "--sites",
+            &name,
+        ])
+        .await;
+    assert_eq!(named.code, Some(2), "{}", named.stderr);
+    assert!(named.stderr.contains(&key), "{}", named.stderr);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_before_without_sales_is_told_and_hours_without_sales_are_gaps() {
+    let (sandbox, project) = small().await;
+    let ran = project.run(&[&["stats"], &WINDOW[..]].concat()).await;
+    assert!(
+        ran.stdout.contains(
+            "no growth: nothing was sold from 2025-12-27T00:00:00Z to 2026-01-01T00:00:00Z"
+        ),
+        "{}",
+        ran.stdout
+    );
+    let report = project.json(&[&["stats"], &WINDOW[..]].concat()).await;
+    assert_eq!(
+        exact_json::integer(&report["meta"]["compared_transactions"]),
+        0
+    );
+    let later = [
+        "stats",
+        "--from",
+        "2026-01-03",
+        "--to",
+        "2026-01-05",
+        "--compare",
+        "calendar",
+    ];
+    let report = project.json(&later).await;
+    assert!(exact_json::integer(&report["meta"]["compared_transactions"]) > 0);
+    assert!(!project.run(&later).await.stdout.contains("no growth"));
+    // An hour of the day and one twelve hours later: eleven blanks between them.
+    let hours = r#"{"logic": "or", "filters": [{"field": "local_hour", "operator": "eq", "value": 7},
+        {"field": "local_hour", "operator": "eq", "value": 19}]}"#;
+    let ran = project
+        .run(
+            &[
+                &["stats"],
+                &WINDOW[..],
+                &["--hours", "of_day", "--filter", hours],
+            ]
+            .concat(),
+        )
+        .await;
+    let line = ran
+        .stdout
+        .lines()
+        .find(|line| line.starts_with("by hour"))
+        .expect("hours");
+    assert!(line.contains(&" ".repeat(11)), "{}", ran.stdout);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reports_take_requests_as_their_provider_writes_them() {
     let (sandbox, project) = small().await;
     let file = project.path().join("request.json");

@@ -134,6 +134,19 @@ fn instant(text: &str) -> Timestamp {
     text.parse().expect("an instant")
 }
 
+/// The figures of an answer that providers have too: no provider ranks methods of payment.
+fn providers_figures(answer: &Value) -> Value {
+    let mut data = answer["data"].clone();
+    for entry in data.as_array_mut().unwrap() {
+        let ranking = entry
+            .as_object_mut()
+            .unwrap()
+            .remove("payment_method_ranking");
+        assert!(ranking.is_some_and(|ranking| ranking.is_array()));
+    }
+    data
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn statistics_equal_plain_loops_over_the_source() {
     let sandbox = Sandbox::start(SandboxOptions::default()).await.unwrap();
@@ -210,10 +223,8 @@ async fn statistics_equal_plain_loops_over_the_source() {
         let mut all = vec!["stats"];
         all.extend(&arguments);
         let answer = project.json(&all).await;
-        let (ours, theirs) = (
-            answer["data"].as_array().unwrap(),
-            oracle["data"].as_array().unwrap(),
-        );
+        let ours = providers_figures(&answer);
+        let (ours, theirs) = (ours.as_array().unwrap(), oracle["data"].as_array().unwrap());
         assert!(
             theirs.len() > 1 || question.mandator.is_some(),
             "several currencies"
@@ -362,7 +373,7 @@ async fn filters_mean_what_the_source_takes_them_for() {
             &filter,
         ];
         let answer = project.json(&arguments).await;
-        assert_eq!(answer["data"], oracle["data"], "{filter}");
+        assert_eq!(providers_figures(&answer), oracle["data"], "{filter}");
         for part in [
             "open_transactions",
             "free_transactions",

@@ -35,7 +35,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
     let session = engine
         .open(&warehouse, &as_of(arguments.as_of.as_deref())?)
         .await?;
-    register_sql(&session);
+    register_sql(&session, Some(&project.privacy_key));
     let runner = QueryRunner {
         session: Arc::new(session),
         memory_limit_bytes,

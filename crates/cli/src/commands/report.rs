@@ -27,8 +27,9 @@ pub(crate) async fn run(cli: &Cli, arguments: &ReportArgs, format: DataFormat) -
             source: request.source.as_deref(),
             sites: &request.sites,
             devices: &request.devices,
+            filter: None,
         };
-        names.check(&session, &context.warehouse).await?;
+        names.check(&session).await?;
         report(&session, &context.warehouse, &request).await
     })
     .await?;

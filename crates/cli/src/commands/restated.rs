@@ -37,7 +37,7 @@ pub(crate) async fn run(
             source: arguments.source.as_deref(),
             ..RequestedNames::default()
         };
-        names.check(&session, &context.warehouse).await?;
+        names.check(&session).await?;
         let request = StatisticsRequest {
             tenant: arguments.tenant.clone(),
             source: arguments.source.clone(),

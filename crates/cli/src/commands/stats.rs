@@ -86,9 +86,10 @@ async fn answer(
     let names = RequestedNames {
         tenant: arguments.tenant.as_deref(),
         source: arguments.source.as_deref(),
+        filter: filter.as_ref(),
         ..RequestedNames::default()
     };
-    names.check(&session, &context.warehouse).await?;
+    names.check(&session).await?;
     let request = StatisticsRequest {
         tenant: arguments.tenant.clone(),
         source: arguments.source.clone(),

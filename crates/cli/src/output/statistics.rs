@@ -5,13 +5,14 @@
 use crate::output::completeness::{CompletenessSummary, UnreadWindow};
 use crate::output::instant::{clock, ends};
 use crate::output::{CsvStyle, TextTable};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write;
-use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
 use tillhouse_model::time_zone::time_zone;
+use tillhouse_model::{ExactDecimal, Window};
 use tillhouse_statistics::report::{
-    Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
+    Bridge, CurrencyStatistics, GrowthFigure, HourlyTransactions, StatisticsMeta, StatisticsReport,
 };
 
 /// Rows of a ranking that are shown; the JSON has them all.
@@ -19,6 +20,8 @@ const ROWS: usize = 10;
 const BAR: usize = 24;
 /// Most gaps that are named.
 const GAPS: usize = 10;
+/// So many hours are looked at one by one: twenty years of them.
+const EVERY_HOUR: usize = 175_320;
 /// Most currencies whose rankings are shown.
 const IN_FULL: usize = 2;
 
@@ -240,6 +243,7 @@ pub(crate) fn csv(report: &StatisticsReport, style: CsvStyle) -> String {
         amounts!(payment_scheme_ranking, payment_scheme);
         amounts!(payment_entry_mode_ranking, payment_entry_mode);
         amounts!(payment_function_ranking, payment_function);
+        amounts!(payment_method_ranking, payment_method);
         for g in &e.article_quantities_ranking {
             for a in &g.articles_quantities {
                 line(
@@ -310,6 +314,57 @@ fn against(meta: &StatisticsMeta) -> String {
     }
 }
 
+/// Reason why there is no growth: nothing was sold in the window that it would be measured against.
+fn nothing_before(meta: &StatisticsMeta, entry: &CurrencyStatistics, window: Window) -> String {
+    let sold = match meta.compared_transactions {
+        0 => "nothing was sold",
+        _ => &format!("nothing was sold in {}", entry.currency),
+    };
+    format!(
+        "no growth: {sold} from {} to {}, the window it would be measured against",
+        window.from(),
+        window.to()
+    )
+}
+
+/// Transactions of every hour from the first with some to the last, also of those without any.
+fn every_hour(grouping: &str, hours: &[HourlyTransactions]) -> Vec<i64> {
+    let counts = || hours.iter().map(|hour| hour.transactions).collect();
+    let places: Option<Vec<i64>> = hours
+        .iter()
+        .map(|hour| match grouping {
+            "of_day" => hour.hour.parse().ok(),
+            _ => {
+                let start: Timestamp = hour.hour.parse().ok()?;
+                Some(start.as_second().div_euclid(3600))
+            }
+        })
+        .collect();
+    // A zone may move its clock by half an hour: two hours are then one place, of which both are counted.
+    let Some(places) = places else {
+        return counts();
+    };
+    let (Some(first), Some(last)) = (places.iter().min(), places.iter().max()) else {
+        return Vec::new();
+    };
+    let Some(length) = usize::try_from(last - first)
+        .ok()
+        .filter(|n| *n < EVERY_HOUR)
+    else {
+        return counts();
+    };
+    let mut found = vec![0; length + 1];
+    for (place, hour) in places.iter().zip(hours) {
+        if let Some(count) = usize::try_from(place - first)
+            .ok()
+            .and_then(|at| found.get_mut(at))
+        {
+            *count += hour.transactions;
+        }
+    }
+    found
+}
+
 fn headline(out: &mut String, meta: &StatisticsMeta, entry: &CurrencyStatistics) {
     let _ = writeln!(
         out,
@@ -323,19 +378,15 @@ fn headline(out: &mut String, meta: &StatisticsMeta, entry: &CurrencyStatistics)
             entry.transactions_count.value.to_string(),
             &entry.transactions_count
         ),
-        if entry.transactions_count.growth.is_some() {
-            format!(", {}", against(meta))
-        } else {
-            String::new()
+        match (entry.transactions_count.growth, meta.compared) {
+            (Some(_), _) => format!(", {}", against(meta)),
+            (None, Some(window)) => format!("; {}", nothing_before(meta, entry, window)),
+            (None, None) => String::new(),
         }
     );
-    let hours: Vec<i64> = entry
-        .hourly_transactions
-        .iter()
-        .map(|h| h.transactions)
-        .collect();
+    let hours = every_hour(&meta.hours, &entry.hourly_transactions);
     if !hours.is_empty() {
-        let _ = writeln!(out, "by hour  {}", sparkline(&hours));
+        let _ = writeln!(out, "by hour  {}", sparkline(&hours).trim_end());
     }
 }
 
@@ -393,6 +444,11 @@ fn rankings(out: &mut String, entry: &CurrencyStatistics) {
         "payment function",
         entry.payment_function_ranking,
         payment_function
+    );
+    ranking!(
+        "payment method",
+        entry.payment_method_ranking,
+        payment_method
     );
     for group in &entry.article_quantities_ranking {
         let rows: Vec<(String, String, i128)> = group
@@ -458,7 +514,7 @@ fn bar(value: i128, most: i128) -> String {
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }
 
-/// One character an hour; more than a terminal holds are added up in groups.
+/// One character an hour, a blank for one without sales; more than a terminal holds are added up in groups.
 fn sparkline(values: &[i64]) -> String {
     const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let group = values.len().div_ceil(72);
@@ -468,7 +524,10 @@ fn sparkline(values: &[i64]) -> String {
         .collect();
     let most = sums.iter().copied().max().unwrap_or(0).max(1);
     sums.iter()
-        .map(|v| LEVELS[usize::try_from(v * 7 / most).unwrap_or(0).min(7)])
+        .map(|v| match v {
+            0 => ' ',
+            _ => LEVELS[usize::try_from(v * 7 / most).unwrap_or(0).min(7)],
+        })
         .collect()
 }
 
@@ -482,7 +541,33 @@ mod tests {
         assert_eq!(bar(8, 8).chars().count(), BAR);
         assert_eq!(bar(1, 1_000_000), "▏");
         assert_eq!(bar(0, 8), "");
-        assert_eq!(sparkline(&[0, 7]), "▁█");
+        assert_eq!(sparkline(&[1, 0, 8]), "▁ █");
+        // Hours of one group share a character; a group without sales is a gap.
+        let mut month = vec![0; 720];
+        month[0] = 3;
+        month[719] = 6;
+        let line = sparkline(&month);
+        assert_eq!(line.chars().count(), 72);
+        assert_eq!(line.trim_matches(['▄', '█']).trim(), "");
+    }
+
+    #[test]
+    fn hours_without_sales_are_gaps() {
+        let hour = |hour: &str, transactions| HourlyTransactions {
+            hour: hour.to_owned(),
+            transactions,
+        };
+        let hours = [
+            hour("2026-10-25T02:00:00+02:00", 1),
+            hour("2026-10-25T02:00:00+01:00", 2),
+            hour("2026-10-25T05:00:00+01:00", 3),
+        ];
+        assert_eq!(every_hour("timeline", &hours), [1, 2, 0, 0, 3]);
+        assert_eq!(
+            every_hour("of_day", &[hour("06", 1), hour("09", 2)]),
+            [1, 0, 0, 2]
+        );
+        assert_eq!(every_hour("timeline", &[]), [0; 0]);
     }
 
     #[test]

@@ -283,7 +283,7 @@ fn a_house_without_dimensions_or_columns_reads_them_as_null() {
         "license_plate",
         "customer_odometer",
         "created_at",
-        "business_date",
+        "cost_center",
         "point_id",
     ] {
         assert_eq!(

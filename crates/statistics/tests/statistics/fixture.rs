@@ -4,7 +4,7 @@
 //! test is about, the rest is an ordinary completed sale.
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use datafusion::datasource::MemTable;
@@ -100,6 +100,14 @@ impl FixtureSale {
     }
 }
 
+impl FixtureSale {
+    /// The UTC day, as of a site whose clock is not known.
+    pub(crate) fn business_date(&self) -> Option<i32> {
+        let day = |at: Timestamp| i32::try_from(at.as_second().div_euclid(86_400)).unwrap();
+        self.at.map(day)
+    }
+}
+
 impl FixtureArticle {
     pub(crate) fn new(sale: usize, name: &str, unit: &str, quantity: i128) -> Self {
         let (name, unit, state) = (some(name), some(unit), some("done"));
@@ -127,6 +135,11 @@ impl FixturePayment {
             excluded: Some(false),
         }
     }
+
+    /// The medium in small letters; an empty one stays what it is.
+    pub(crate) fn method(&self) -> Option<String> {
+        self.words[1].as_ref().map(|medium| medium.to_lowercase())
+    }
 }
 
 impl FixtureTables {
@@ -153,15 +166,6 @@ impl FixtureTables {
         columns.push((
             "transaction_key",
             text(every.iter().map(|i| Some(format!("p:{i}")))),
-        ));
-        columns.push((
-            "local_hour",
-            Arc::new(
-                self.sales
-                    .iter()
-                    .map(|s| s.local_hour)
-                    .collect::<Int64Array>(),
-            ),
         ));
         columns.push(("amount", decimal(self.sales.iter().map(|s| s.amount), 4)));
         columns.push((
@@ -213,6 +217,10 @@ impl FixtureTables {
         {
             columns.push((name, text(self.payments.iter().map(|p| p.words[i].clone()))));
         }
+        columns.push((
+            "method",
+            text(self.payments.iter().map(FixturePayment::method)),
+        ));
         columns.push(("state", text(self.payments.iter().map(|p| p.state.clone()))));
         columns.push(("amount", decimal(self.payments.iter().map(|p| p.amount), 4)));
         columns.push((
@@ -274,6 +282,11 @@ impl FixtureTables {
             .iter()
             .map(|i| self.sale(*i).at.map(Timestamp::as_microsecond))
             .collect();
+        let dates: Date32Array = parents
+            .iter()
+            .map(|i| self.sale(*i).business_date())
+            .collect();
+        let hours: Int64Array = parents.iter().map(|i| self.sale(*i).local_hour).collect();
         let month = |sale: &FixtureSale| {
             Some(
                 sale.at
@@ -289,6 +302,8 @@ impl FixtureTables {
             (state, of_known(|s| s.state.clone())),
             ("site_key", of(|s| s.site.clone())),
             ("occurred_at", Arc::new(times.with_timezone("UTC"))),
+            ("business_date", Arc::new(dates)),
+            ("local_hour", Arc::new(hours)),
             ("month", text(parents.iter().map(|i| month(self.sale(*i))))),
         ]
     }

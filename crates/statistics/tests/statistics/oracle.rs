@@ -38,6 +38,18 @@ pub(crate) fn exact(value: &impl Serialize) -> Value {
     numbers_as_text(&serde_json::to_string(value).unwrap())
 }
 
+/// Figures without those that no provider has.
+fn providers(mut data: Value) -> Value {
+    for entry in data.as_array_mut().unwrap() {
+        entry
+            .as_object_mut()
+            .unwrap()
+            .remove("payment_method_ranking")
+            .unwrap();
+    }
+    data
+}
+
 /// Window that growth is measured against, by stepping through the calendar.
 fn before(request: &StatisticsRequest, zone: &TimeZone) -> Window {
     let (from, to) = (request.window.from(), request.window.to());
@@ -53,16 +65,21 @@ fn before(request: &StatisticsRequest, zone: &TimeZone) -> Window {
     match request.compare {
         GrowthBaseline::Previous => Window::new(from - length, from).unwrap(),
         GrowthBaseline::Window(other) => other,
-        GrowthBaseline::Calendar
-            if [first, last]
-                .iter()
-                .all(|wall| is_midnight(*wall) && wall.day() == 1) =>
-        {
-            let (mut start, mut reached) = (first, first);
+        GrowthBaseline::Calendar if is_midnight(first) && first.day() == 1 => {
+            let (mut start, mut reached, mut months) = (first, first, 0);
             while reached < last {
-                (start, reached) = (start - 1.month(), reached + 1.month());
+                (start, reached, months) = (start - 1.month(), reached + 1.month(), months + 1);
             }
-            Window::new(at(start), from).unwrap()
+            let mut end = last - months.months();
+            if end.day() != last.day() {
+                // The month has no such day: it is there as a whole.
+                end = end
+                    .first_of_month()
+                    .date()
+                    .to_datetime(jiff::civil::time(0, 0, 0, 0))
+                    + 1.month();
+            }
+            window(start, end)
         }
         GrowthBaseline::Calendar => {
             let (mut start, mut end) = (first - 1.day(), last - 1.day());
@@ -345,7 +362,7 @@ pub(crate) const MOMENTS: [&str; 10] = [
 ];
 
 /// Moves a house from around the first of the moments to around another.
-fn moved(mut house: FixtureTables, by: SignedDuration) -> FixtureTables {
+pub(crate) fn moved_house(mut house: FixtureTables, by: SignedDuration) -> FixtureTables {
     for sale in house.sales.iter_mut().chain(&mut house.orphans) {
         sale.at = sale.at.map(|at| at + by);
     }
@@ -454,12 +471,12 @@ proptest! {
     fn every_figure_is_the_oracles(house in house(), last_year in any::<bool>(), (request, zone, by) in request()) {
         // Half of the houses are a year earlier, where last year's figures are looked for.
         let year = if last_year && request.compare == GrowthBaseline::LastYear { SignedDuration::from_hours(24 * 365) } else { SignedDuration::ZERO };
-        let house = moved(house, by - year);
+        let house = moved_house(house, by - year);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
         let found = runtime.block_on(async { figures(&house.session(), &request).await }).unwrap();
         let (sales, question) = (sales(&house), question(&request, &zone));
         let wanted = oracle::answer(&sales, &question);
-        prop_assert_eq!(exact(&found.data), exact(&wanted.data));
+        prop_assert_eq!(providers(exact(&found.data)), exact(&wanted.data));
         prop_assert_eq!(exact(&found.bridge), exact(&wanted.bridge));
         let counts = oracle::OracleCounts {
             open_transactions: found.open_transactions,

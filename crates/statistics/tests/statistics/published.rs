@@ -424,7 +424,7 @@ async fn a_name_that_nothing_has_is_an_error_that_offers_those_there_are() {
     place.publish(RUN, "2026-01-10T01:00:00Z").await;
     let session = place.session().await;
     let asked = |tenant: Option<&'static str>, source: Option<&'static str>| {
-        let (session, place) = (&session, &place);
+        let session = &session;
         async move {
             let names = RequestedNames {
                 tenant,
@@ -432,7 +432,7 @@ async fn a_name_that_nothing_has_is_an_error_that_offers_those_there_are() {
                 ..RequestedNames::default()
             };
             names
-                .check(session, &place.warehouse)
+                .check(session)
                 .await
                 .map_err(|e| format!("{e} {}", e.hint_text().unwrap_or("")))
         }
@@ -482,7 +482,7 @@ async fn a_name_that_nothing_has_is_an_error_that_offers_those_there_are() {
             devices: &devices,
             ..RequestedNames::default()
         };
-        let error = names.check(&session, &place.warehouse).await.unwrap_err();
+        let error = names.check(&session).await.unwrap_err();
         assert!(error.to_string().contains(said), "{error}");
     }
 }

@@ -50,7 +50,7 @@ fn house() -> FixtureTables {
 
 fn session() -> Session {
     let session = house().session();
-    register_sql(&session);
+    register_sql(&session, None);
     session
 }
 
@@ -117,6 +117,7 @@ async fn every_function_has_the_figures_rows() {
         ("payment_scheme_ranking", paid),
         ("payment_entry_mode_ranking", 2),
         ("payment_function_ranking", 2),
+        ("payment_method_ranking", 2),
         ("article_quantities_ranking", sold),
         ("sites_amount_ranking", sites),
         ("sites_transactions_ranking", sites),
@@ -154,6 +155,67 @@ async fn every_function_has_the_figures_rows() {
 }
 
 #[tokio::test]
+async fn growth_is_measured_as_asked_and_keys_stand_beside_names() {
+    let session = session();
+    let growth = |compare: &str| {
+        format!(
+            "SELECT value, growth FROM transactions_total_amount('2026-01-01', '2026-01-21', 'UTC', '{{\"compare\": \"{compare}\"}}')
+             WHERE currency = 'EUR'"
+        )
+    };
+    // The sale of 20 December lies in the twenty days before, and in December's first twenty.
+    for (compare, expected) in [
+        ("previous", "300.00"),
+        ("calendar", "300.00"),
+        ("last-year", ""),
+        ("2025-12-21..2026-01-01", ""),
+    ] {
+        let found = shown(&session, &growth(compare)).await;
+        let row = format!("| 20.0000 | {expected:<6} |");
+        assert!(found.contains(&row), "{compare}: {found}");
+    }
+    let sites = "SELECT currency, site_name, site_key, amount FROM sites_amount_ranking('2026-01-01', '2026-01-21') ORDER BY currency";
+    let expected = "\
++----------+-----------+----------+---------+
+| currency | site_name | site_key | amount  |
++----------+-----------+----------+---------+
+| CHF      | Harbour   | p:a      | 9.0000  |
+| EUR      | Harbour   | p:a      | 20.0000 |
++----------+-----------+----------+---------+";
+    assert_eq!(shown(&session, sites).await, expected);
+    let house = FixtureTables {
+        articles: vec![
+            FixtureArticle {
+                product: some("p:1"),
+                ..FixtureArticle::new(0, "Tea", "pc", 1_000_000)
+            },
+            FixtureArticle {
+                product: some("p:2"),
+                ..FixtureArticle::new(1, "Tea", "pc", 2_000_000)
+            },
+            FixtureArticle {
+                product: some("p:3"),
+                ..FixtureArticle::new(1, "Milk", "pc", 2_000_000)
+            },
+            FixtureArticle::new(1, "Water", "pc", 1_000_000),
+        ],
+        ..house()
+    };
+    let session = house.session();
+    register_sql(&session, None);
+    let sold = "SELECT article_name, product_key, products, quantity FROM article_quantities_ranking('2026-01-01', '2026-01-21') ORDER BY 1";
+    let expected = "\
++--------------+-------------+----------+----------+
+| article_name | product_key | products | quantity |
++--------------+-------------+----------+----------+
+| Milk         | p:3         | 1        | 2.000000 |
+| Tea          |             | 2        | 3.000000 |
+| Water        |             | 1        | 1.000000 |
++--------------+-------------+----------+----------+";
+    assert_eq!(shown(&session, sold).await, expected);
+}
+
+#[tokio::test]
 async fn dates_and_options_are_read_in_every_form() {
     let session = session();
     let count =
@@ -175,6 +237,10 @@ async fn dates_and_options_are_read_in_every_form() {
         (
             "'2026-01-01', '2026-02-01', NULL, '{\"source\": \"pace\", \"tenant\": \"north\"}'",
             "1",
+        ),
+        (
+            "'2026-01-01', '2026-02-01', NULL, '{\"filter\": {\"field\": \"amount\", \"operator\": \"gt\", \"value\": 7.5}}'",
+            "2",
         ),
         ("'2026-01-01', '2026-02-01', NULL, NULL", "3"),
     ] {
@@ -205,6 +271,14 @@ async fn dates_and_options_are_read_in_every_form() {
         (
             "'2026-01-01', '2026-01-02', 'UTC', '{\"hours\": \"daily\"}'",
             "no way to show hours",
+        ),
+        (
+            "'2026-01-01', '2026-01-02', 'UTC', '{\"compare\": \"yesterday\"}'",
+            "nothing to compare with",
+        ),
+        (
+            "'2026-01-01', '2026-01-02', 'UTC', '{\"filter\": {\"field\": \"mood\", \"operator\": \"isnull\"}}'",
+            "no field \"mood\"",
         ),
     ] {
         let error = session
@@ -254,6 +328,7 @@ async fn the_documents_examples_run() {
         "payment_scheme_ranking",
         "payment_entry_mode_ranking",
         "payment_function_ranking",
+        "payment_method_ranking",
         "article_quantities_ranking",
         "sites_amount_ranking",
         "sites_transactions_ranking",
@@ -270,6 +345,16 @@ async fn the_documents_examples_run() {
     }
     for sql in examples {
         rows(&session, sql).await;
+    }
+    let section = document.split("## What counts").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let examples: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("    SELECT"))
+        .collect();
+    assert_eq!(examples.len(), 4, "{examples:?}");
+    for sql in examples {
+        rows(&session, &format!("SELECT{sql}")).await;
     }
 }
 

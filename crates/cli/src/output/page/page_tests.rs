@@ -30,16 +30,19 @@ fn report(name: &str) -> StatisticsReport {
         payment_scheme_ranking: vec![],
         payment_entry_mode_ranking: vec![],
         payment_function_ranking: vec![],
+        payment_method_ranking: vec![],
         article_quantities_ranking: vec![],
         sites_amount_ranking: (0..10)
             .map(|i| SiteAmount {
                 amount: ExactDecimal::new(10 - i, 0),
                 site_name: name.into(),
+                site_key: None,
             })
             .collect(),
         sites_transactions_ranking: vec![SiteTransactions {
             site_name: "unknown".into(),
             transactions: 40,
+            site_key: None,
         }],
         transactions_count: GrowthFigure {
             growth: Some(ExactDecimal::new(-250, 2)),
@@ -62,6 +65,7 @@ fn report(name: &str) -> StatisticsReport {
         filter: None,
         compare: "previous".into(),
         compared: None,
+        compared_transactions: 0,
         definitions_version: 2,
         run: "20260112T000000Z-000000".into(),
         answered_from: "facts".into(),
