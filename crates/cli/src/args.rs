@@ -21,7 +21,7 @@ macro_rules! after_help {
   tillhouse sync                                    read what is new, land it, publish it
   tillhouse stats --from 2026-01-01 --to 2026-02-01 HecOne-style statistics of January
   tillhouse report summary                          today, this week, this month, this year
-  tillhouse sql \"SELECT count(*) FROM transactions\"
+  tillhouse sql \"SELECT currency, count(*), sum(amount) FROM counted GROUP BY 1\"   what stats counts, in SQL
 
 Data goes to standard output, everything else to standard error.
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done in part (the next sync takes up the rest, or no record of a resource fitted)."
@@ -218,9 +218,14 @@ pub(crate) enum CliCommand {
     Reconcile(ReconcileArgs),
     /// Query the warehouse; without a query, a prompt
     #[command(
-        after_help = "Examples:\n  tillhouse sql \"SELECT business_date, sum(amount) FROM transactions GROUP BY 1 ORDER BY 1\"\n  tillhouse sql --format csv \"SELECT * FROM sales LIMIT 100\" > sales.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns"
+        after_help = "Examples:\n  tillhouse sql \"SELECT currency, business_month, count(*), sum(amount) FROM counted GROUP BY ALL ORDER BY 1, 2\"\n  tillhouse sql \"SELECT currency, site_name, sum(amount) FROM counted GROUP BY ALL ORDER BY 3 DESC\"\n  tillhouse sql --format csv \"SELECT * FROM counted WHERE business_month = '2026-01'\" > january.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns\n\ncounted, counted_articles and counted_payments are what `stats` counts; transactions has everything: declined and test sales, purchases.\nAmounts of different currencies are never to be added up: group by currency."
     )]
     Sql(SqlArgs),
+    /// Print a script that shows the tables to another engine, as one published run has them
+    #[command(
+        after_help = "Examples:\n  tillhouse attach duckdb > tillhouse.sql; duckdb -init tillhouse.sql\n  tillhouse attach duckdb --as-of 2026-01-31\n\nIn DuckDB then: SELECT currency, count(*), sum(amount) FROM counted GROUP BY ALL;\nEvery table is a view of the version that the run names, and counted, counted_articles, counted_payments, sales are there as here."
+    )]
+    Attach(AttachArgs),
     #[cfg(feature = "sandbox")]
     /// HecOne 360, SmartNow, be-mo and PACE emulated on loopback, to try things out
     #[command(
@@ -386,8 +391,8 @@ pub(crate) struct StatsArgs {
     #[arg(long, value_name = "JSON")]
     pub(crate) filter: Option<String>,
     /// Window that growth is measured against: previous (the window of equal length before),
-    /// calendar (a month with the month before, a day with the day before), last-year, or a window
-    /// of its own as FROM..TO
+    /// calendar (a month with the month before, the days of a month so far with as many of the month
+    /// before, a day with the day before), last-year, or a window of its own as FROM..TO
     #[arg(long, value_name = "HOW", default_value = "previous")]
     pub(crate) compare: String,
     /// As the warehouse was after this run, or at this time
@@ -581,6 +586,23 @@ pub(crate) struct SqlArgs {
     /// takes 128 MiB more
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    /// The engine
+    #[arg(value_enum)]
+    pub(crate) engine: AttachedEngine,
+    /// As the warehouse was after this run, or at this time
+    #[arg(long, value_name = "RUN|T")]
+    pub(crate) as_of: Option<String>,
+}
+
+/// Engines that a script can be written for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AttachedEngine {
+    /// DuckDB 1.5 or newer.
+    Duckdb,
 }
 
 #[cfg(feature = "sandbox")]

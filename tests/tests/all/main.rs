@@ -11,6 +11,7 @@
 
 mod all_sources;
 mod analysts;
+mod attach;
 mod bemo;
 mod changes;
 mod clock_ahead;

@@ -110,12 +110,12 @@ pub(crate) async fn run(arguments: &DemoArgs) -> Result<ExitCode> {
     print_notice(&format!(
         "\nWhat to try next\n  \
          tillhouse sql --project {dir}\n  \
-         tillhouse sql --project {dir} \"SELECT source, perspective, currency, count(*), sum(amount) FROM transactions GROUP BY 1, 2, 3 ORDER BY 1, 2, 3\"\n  \
+         tillhouse sql --project {dir} \"SELECT source, currency, count(*), sum(amount) FROM counted GROUP BY 1, 2 ORDER BY 1, 2\"\n  \
          tillhouse stats --project {dir} --from {week} --to {now} --hours of_day --format json\n  \
          tillhouse stats --project {dir} --from {week} --to {now} --format html --output {dir}/week.html\n  \
          tillhouse report --project {dir} heat-map\n\n\
          The tables are Delta Lake, open to any reader: {dir}/warehouse/unified/transactions\n  \
-         in DuckDB: INSTALL delta; LOAD delta; SELECT count(*), sum(amount) FROM delta_scan('{dir}/warehouse/unified/transactions');\n\n\
+         in DuckDB: tillhouse attach duckdb --project {dir} > tillhouse.sql; duckdb -init tillhouse.sql\n\n\
          Remove it all with: rm -r {dir}",
         dir = dir.display()
     ));

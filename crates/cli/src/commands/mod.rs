@@ -2,6 +2,7 @@
 //!
 //! Invariant: no rule about data lives here.
 
+mod attach;
 mod check;
 #[cfg(feature = "sandbox")]
 mod demo;
@@ -80,6 +81,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         CliCommand::Restated(arguments) => restated::run(cli, arguments, format).await,
         CliCommand::Reconcile(arguments) => reconcile::run(cli, arguments, format).await,
         CliCommand::Sql(arguments) => query::run(cli, arguments, format).await,
+        CliCommand::Attach(arguments) => attach::run(cli, arguments).await,
         #[cfg(feature = "sandbox")]
         CliCommand::Sandbox(arguments) => sandbox::run(arguments, format).await,
         #[cfg(feature = "sandbox")]

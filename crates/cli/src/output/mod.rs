@@ -7,6 +7,7 @@
 
 mod cell;
 pub(crate) mod completeness;
+pub(crate) mod duckdb_script;
 pub(crate) mod instant;
 pub(crate) mod json;
 mod output_file;

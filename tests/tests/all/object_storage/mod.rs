@@ -149,7 +149,25 @@ async fn whole_way(place: &CloudPlace, server: Option<&ObjectStoreServer>, path:
             assert_eq!(read[table][reader], wanted, "{table} by {reader}");
         }
     }
+    attached(&project, place).await;
     sandbox.stop().await;
+}
+
+/// The script that `attach` prints, run over the store.
+async fn attached(project: &TestProject, place: &CloudPlace) {
+    let ran = project.run(&["attach", "duckdb"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let script = project.path().join("attached.sql");
+    std::fs::write(&script, &ran.stdout).unwrap();
+    let sums = "SELECT currency, CAST(count(*) AS VARCHAR) AS n, CAST(sum(amount) AS VARCHAR) AS amount FROM counted GROUP BY 1 ORDER BY 1";
+    let reader = place.reader.to_string();
+    let found = python::json("attached.py", [script.to_str().unwrap(), &reader, sums]).await;
+    assert_eq!(
+        found[0],
+        Value::Array(project.sql(sums).await),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
