@@ -6,12 +6,16 @@
 //! A token server other than the API has a client of its own, [`HttpClient::for_endpoint`]: what is sent to
 //! one can never reach the other, while both are throttled, counted and redacted as one.
 
+mod answer_failure;
 mod answer_remarks;
+mod connection_failure;
 
-use crate::body::{self, BodyError};
+pub(crate) use connection_failure::root_cause;
+
+use crate::body;
 use crate::clock;
-use crate::envelope_error::{self, EnvelopeError, PageRemark};
-use crate::media_type::{self, MediaTypeVerdict, MediaTypes};
+use crate::envelope_error::{EnvelopeError, PageRemark};
+use crate::media_type::{self, MediaTypeVerdict};
 use crate::origin::{self, BaseUrl, EndpointUrl};
 use crate::paging::{self, ListingOptions, RereadAllowance, RereadCounter, TotalsClaim};
 use crate::proxy;
@@ -726,150 +730,6 @@ impl HttpClientInner {
             url: redact::redact_url(&request.url),
         }
     }
-
-    /// Why no answer began. reqwest's own text holds the URL, so only the innermost cause is shown.
-    fn not_sent(&self, error: &reqwest::Error) -> AttemptFailure {
-        let origin = self.base.origin();
-        if error.is_builder() {
-            return AttemptFailure::permanent(
-                Error::internal("cannot build a request").because(root_cause(error)),
-            );
-        }
-        if let Some(certificate) = certificate_trouble(error) {
-            let error = Error::new(ErrorKind::Unreachable, format!("cannot trust {origin}: {certificate}"))
-                .retryable(false)
-                .hint(format!(
-                    "Check {} and this machine's clock. Where the server's authority is your own, add it to the certificates that this machine \
-                     trusts, or name its file in the environment variable SSL_CERT_FILE.",
-                    self.key
-                ));
-            return AttemptFailure::permanent(error);
-        }
-        let message = if error.is_connect() {
-            format!("cannot reach {origin}")
-        } else if error.is_timeout() {
-            format!("{origin} does not answer in time")
-        } else {
-            format!("the connection to {origin} broke before the answer")
-        };
-        let hint = match self.proxy {
-            Some(variable) => format!(
-                "Requests go through the proxy that the environment variable {variable} names: check it, or list the server in \
-                 NO_PROXY; then {} (host and port) and the network.",
-                self.key
-            ),
-            None => format!(
-                "Check {} (host and port), the network, and any proxy or VPN the server needs.",
-                self.key
-            ),
-        };
-        AttemptFailure::transient(
-            Error::new(ErrorKind::Unreachable, message)
-                .because(root_cause(error))
-                .hint(hint),
-        )
-    }
-
-    /// An answer that is no page: a wrong address, unless proper answers came from there before. A list is asked for again in any case: before
-    /// some there is no login whose answer could have shown that the address is right.
-    fn improper(&self, request: &HttpRequest, message: String) -> AttemptFailure {
-        let again = request.lists.is_some() || self.proper.load(Ordering::Relaxed) > 0;
-        let paths = if self.key == "base_url" {
-            " and the paths"
-        } else {
-            ""
-        };
-        let error = Error::protocol(message).hint(format!(
-            "Check {}{paths}: a web page or a proxy may be answering there.",
-            self.key
-        ));
-        AttemptFailure {
-            error,
-            is_retryable: again,
-            after: None,
-        }
-    }
-
-    /// An answer to a login that is not JSON: with the server's words, which may be that it refuses the credentials. It is not asked again.
-    fn no_token(&self, failure: AttemptFailure, body: &[u8]) -> AttemptFailure {
-        let Some(words) = self.shared.redactor.words(body) else {
-            return AttemptFailure {
-                is_retryable: false,
-                ..failure
-            };
-        };
-        let refused = envelope_error::names_credentials(&words);
-        let kind = if refused {
-            ErrorKind::Unauthorized
-        } else {
-            failure.error.kind()
-        };
-        let error =
-            Error::new(kind, format!("{}: {words}", failure.error.message())).retryable(false);
-        AttemptFailure::permanent(match failure.error.hint_text() {
-            Some(hint) => error.hint(hint),
-            None => error,
-        })
-    }
-
-    /// An answer of a media type that is not JSON's.
-    fn other_type(&self, request: &HttpRequest, instead: &str) -> AttemptFailure {
-        let shown = self.shared.redactor.name(instead);
-        let mut failure = self.improper(
-            request,
-            format!("the server answered {shown} instead of JSON"),
-        );
-        // What is no media type, or names a secret, is not to be written anywhere.
-        if shown == instead
-            && !instead.to_ascii_lowercase().contains("html")
-            && MediaTypes::new([instead]).is_ok()
-        {
-            failure.error = failure.error.hint(format!(
-                "If what comes is JSON all the same, write into the pipeline's connection: accept_media_types: [{instead}]. \
-                 If not, check {}: something else may be answering there.",
-                self.key
-            ));
-        }
-        failure
-    }
-
-    fn no_body(&self, request: &HttpRequest, error: BodyError) -> AttemptFailure {
-        match error {
-            BodyError::TooLong(declared) => {
-                let length = declared
-                    .map(|d| format!(" ({d} bytes)"))
-                    .unwrap_or_default();
-                let limit = self.limits.max_body_bytes;
-                let error = Error::protocol(format!(
-                    "the answer{length} is longer than the {limit} bytes allowed"
-                ))
-                .hint("Lower page_size.");
-                AttemptFailure::permanent(error)
-            }
-            BodyError::Encoded(encoding) => {
-                let encoding = self.shared.redactor.name(&encoding).to_lowercase();
-                let mut failure = self.improper(
-                    request,
-                    format!("the answer is encoded as {encoding}, which nobody asked for"),
-                );
-                failure.error = failure.error.hint(
-                    "Tillhouse asks for gzip or no encoding at all: have it switched off at the server, or at the proxy before it that adds it.",
-                );
-                failure
-            }
-            BodyError::Broken {
-                cause,
-                read,
-                declared,
-            } => {
-                let of = declared.map(|d| format!(" of {d}")).unwrap_or_default();
-                let message = format!("the answer broke off after {read}{of} bytes");
-                AttemptFailure::transient(
-                    Error::new(ErrorKind::Unreachable, message).because(cause),
-                )
-            }
-        }
-    }
 }
 
 /// True if a document begins with a bracket and does not end with the one that belongs to it: a proxy gave up in the middle, and whoever reads until
@@ -889,54 +749,4 @@ fn location(response: &reqwest::Response) -> Option<Url> {
         .url()
         .join(response.headers().get(LOCATION)?.to_str().ok()?)
         .ok()
-}
-
-/// The innermost cause, as text; it names no URL.
-pub(crate) fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = match std::error::Error::source(error) {
-        Some(source) => source,
-        None => return "no further cause is known".into(),
-    };
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
-
-/// Fault of a server's certificate, where that is why no connection was made.
-fn certificate_trouble(error: &reqwest::Error) -> Option<String> {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if let Some(reason) = distrust(error) {
-            return Some(reason);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// An error of TLS's, in however many errors of I/O it is wrapped: these show their content's cause, and not their content.
-fn distrust(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    use rustls::CertificateError as Of;
-    if let Some(io) = error.downcast_ref::<std::io::Error>() {
-        return distrust(io.get_ref()?);
-    }
-    let reason = match error.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(reason) => reason,
-        rustls::Error::NoCertificatesPresented => return Some("it shows no certificate".into()),
-        _ => return None,
-    };
-    let text = reason.to_string();
-    let says = match reason {
-        Of::Expired | Of::ExpiredContext { .. } => "its certificate has expired",
-        Of::NotValidYet | Of::NotValidYetContext { .. } => "its certificate is not valid yet",
-        Of::NotValidForName | Of::NotValidForNameContext { .. } => {
-            "its certificate is for another name"
-        }
-        Of::Revoked => "its certificate has been revoked",
-        Of::UnknownIssuer => "its certificate was issued by nobody whom this machine trusts",
-        _ if text.contains("CaUsedAsEndEntity") => "its certificate was issued by itself",
-        _ => return Some(format!("its certificate is not valid: {text}")),
-    };
-    Some(says.to_owned())
 }
