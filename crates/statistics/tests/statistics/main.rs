@@ -7,6 +7,8 @@
 mod clocks;
 mod counted;
 mod figures;
+mod figures_of_children;
+mod filter_oracle;
 mod filtering;
 mod fixture;
 mod oracle;
