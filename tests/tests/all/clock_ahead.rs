@@ -2,7 +2,7 @@
 //!
 //! Invariant: the days between are read, whatever that sync said, and its run is the newest only until the next.
 
-use crate::extremes::{CannedProject, SOURCES};
+use crate::canned_project::{CannedProject, SOURCES};
 use jiff::Timestamp;
 use std::sync::Arc;
 use tillhouse_lake::AsOf;
