@@ -30,6 +30,7 @@ pub mod oracle;
 mod pace;
 mod random;
 mod record_store;
+mod scheduled_records;
 mod smartnow;
 mod tokens;
 mod world;

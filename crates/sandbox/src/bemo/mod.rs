@@ -20,9 +20,8 @@ mod wire;
 
 use crate::SandboxOptions;
 use crate::random::{edge_uuid, uuid_text};
-use crate::record_store::{
-    ListingCache, ListingOrder, RecordStore, SortKey, StoredRecord, join_records,
-};
+use crate::record_store::{ListingOrder, SortKey, StoredRecord, join_records};
+use crate::scheduled_records::{ScheduledData, ScheduledRecords, lock, written_record};
 use crate::world::World;
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
@@ -32,12 +31,11 @@ use serde_json::json;
 use session::BemoSchedule;
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tillhouse_emulator::query::{decode, decode_part, encode, last};
 use tillhouse_emulator::{
     EmulatedApi, EmulatedFault, EmulatedRequest, EmulatedResponse, FaultKind, FaultTarget,
-    RecordMutation, RecordMutationKind, RecordSelection, no_resource, no_tenant,
+    RecordMutation, RecordSelection, no_resource, no_tenant,
 };
 use tillhouse_model::{Error, Result};
 
@@ -94,12 +92,8 @@ pub(crate) struct EmulatedBemo {
     /// Address the provider gives itself in links: `http://127.0.0.1:PORT/bemo`.
     base_url: String,
     world: Arc<World>,
-    largest_page: AtomicU32,
-    /// Microseconds since 1970 UTC.
-    now: AtomicI64,
     tokens: Mutex<BemoTokens>,
-    /// Made on first use.
-    data: Mutex<Option<BemoData>>,
+    records: ScheduledRecords<BemoSchedule, BemoListQuery>,
 }
 
 /// Valid and expired access tokens of the emulated be-mo.
@@ -109,31 +103,18 @@ struct BemoTokens {
     expired: HashSet<String>,
 }
 
-/// Records and cached listings of the emulated be-mo, made on first use.
-#[derive(Debug)]
-struct BemoData {
-    sessions: Arc<BemoSchedule>,
-    shelf: RecordStore,
-    listings: ListingCache<BemoListQuery>,
-}
-
-/// Locks; a handler that panicked leaves data that is still whole, for each change is made by one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+type BemoData = ScheduledData<BemoSchedule, BemoListQuery>;
 
 impl EmulatedBemo {
     pub(crate) fn new(options: &SandboxOptions, world: Arc<World>, base_url: String) -> Self {
         Self {
             base_url,
             world,
-            largest_page: AtomicU32::new(options.largest_page.max(1)),
-            now: AtomicI64::new(options.clock().as_microsecond()),
+            records: ScheduledRecords::new(options.clock(), options.largest_page),
             tokens: Mutex::new(BemoTokens {
                 good: Some(options.bemo.access_token.clone()),
                 expired: HashSet::new(),
             }),
-            data: Mutex::default(),
             options: options.bemo.clone(),
         }
     }
@@ -172,22 +153,8 @@ impl EmulatedBemo {
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut BemoData) -> Result<R>) -> Result<R> {
-        let mut data = lock(&self.data);
-        let now = self.now.load(Ordering::Acquire);
-        if data.is_none() {
-            let sessions = Arc::new(BemoSchedule::new(Arc::clone(&self.world)));
-            let shelf = RecordStore::new(Arc::clone(&sessions) as _, now)?;
-            *data = Some(BemoData {
-                sessions,
-                shelf,
-                listings: ListingCache::default(),
-            });
-        }
-        let data = data
-            .as_mut()
-            .ok_or_else(|| Error::internal("be-mo's sessions were not made"))?;
-        data.shelf.advance_to(now)?;
-        act(data)
+        let schedule = || BemoSchedule::new(Arc::clone(&self.world));
+        self.records.with(schedule, act)
     }
 
     /// `None` lets the caller in.
@@ -242,7 +209,7 @@ impl EmulatedBemo {
     ) -> Result<EmulatedResponse> {
         let reading = BemoListRules {
             first_page: self.options.first_page,
-            largest: self.largest_page.load(Ordering::Acquire),
+            largest: self.records.largest_page(),
             narrow_days: self.options.narrow_days,
         };
         let (question, cut) = match BemoListQuery::parse(&pairs, account, reading) {
@@ -342,7 +309,7 @@ impl BemoData {
     /// Puts a new session of the second at which a listing begins in front of all others of it; gives its id.
     fn arrive(&mut self, account: u16, second: i64, oldest_first: bool) -> Result<String> {
         let number = self.shelf.fresh_number();
-        let (mut session, _) = self.sessions.make_up(number, account, second);
+        let (mut session, _) = self.schedule.make_up(number, account, second);
         let id = uuid_text(edge_uuid(number, !oldest_first));
         session.session_id = id.clone().into();
         let row = StoredRecord {
@@ -385,7 +352,7 @@ impl BemoData {
             let number = self.shelf.fresh_number();
             let second = last - (number % span.unsigned_abs()) as i64;
             page.push(session::write(
-                &self.sessions.make_up(number, question.account, second).0,
+                &self.schedule.make_up(number, question.account, second).0,
             )?);
         }
         Ok(page)
@@ -491,7 +458,7 @@ impl EmulatedApi for EmulatedBemo {
     }
 
     fn set_clock(&self, now: Timestamp) -> Result<()> {
-        self.now.store(now.as_microsecond(), Ordering::Release);
+        self.records.set_clock(now);
         Ok(())
     }
 
@@ -510,25 +477,10 @@ impl EmulatedApi for EmulatedBemo {
         let selection = order.selection();
         self.with(|data| {
             let found = self.selected(data, &selection)?;
-            match order.kind {
-                RecordMutationKind::Arrive => {
-                    let oldest_first = self.options.oldest_first;
-                    let Some(second) = order.second(oldest_first) else {
-                        return Ok(None);
-                    };
-                    data.arrive(self.tenant(order.tenant.as_deref())?, second, oldest_first)
-                        .map(Some)
-                }
-                RecordMutationKind::Change => data.change(&found),
-                RecordMutationKind::Vanish => {
-                    let Some(first) = found.first() else {
-                        return Ok(None);
-                    };
-                    let id = data.shelf.row(*first).id.clone();
-                    data.shelf.remove(*first);
-                    Ok(Some(id))
-                }
-            }
+            let oldest_first = self.options.oldest_first;
+            let account = self.tenant(order.tenant.as_deref());
+            let arrive = |data: &mut BemoData, second| data.arrive(account?, second, oldest_first);
+            data.mutate(order, oldest_first, &found, arrive, BemoData::change)
         })
     }
 
@@ -550,25 +502,17 @@ impl EmulatedApi for EmulatedBemo {
         let time = start
             .and_then(|text| text.parse::<Timestamp>().ok())
             .map(Timestamp::as_microsecond);
-        // A line of the truth holds one record.
-        let body = Bytes::from(json.trim().replace(['\n', '\r'], " "));
         self.with(|data| {
             let stamp = Some(data.shelf.clock());
-            data.shelf.put(StoredRecord {
-                id: id.clone(),
-                tenant,
-                time,
-                stamp,
-                body,
-                legacy_body: None,
-            });
+            let record = written_record(&id, tenant, (time, stamp), json);
+            data.shelf.put(record);
             Ok(())
         })?;
         Ok(id)
     }
 
     fn cap_pages(&self, largest: u32) {
-        self.largest_page.store(largest.max(1), Ordering::Release);
+        self.records.cap_pages(largest);
     }
 }
 

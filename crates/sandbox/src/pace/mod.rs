@@ -16,7 +16,8 @@ mod wire;
 
 use crate::SandboxOptions;
 use crate::random::{RandomStream, edge_uuid, uuid_text};
-use crate::record_store::{ListingCache, RecordStore, StoredRecord, join_records};
+use crate::record_store::{StoredRecord, join_records};
+use crate::scheduled_records::{ScheduledData, ScheduledRecords, lock, written_record};
 use crate::tokens::TokenIssuer;
 use crate::world::{World, partners};
 use axum::http::{Method, StatusCode};
@@ -25,12 +26,11 @@ use jiff::Timestamp;
 use listing::{PaceListQuery, PacePageRange, PaceQueryError, page_range};
 use sale::{PaceSchedule, instant, row};
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use tillhouse_emulator::query::{decode, decode_part, last};
 use tillhouse_emulator::{
     EmulatedApi, EmulatedFault, EmulatedRequest, EmulatedResponse, FaultKind, FaultTarget,
-    RecordMutation, RecordMutationKind, RecordSelection, no_resource, no_tenant,
+    RecordMutation, RecordSelection, no_resource, no_tenant,
 };
 use tillhouse_model::{Error, Result};
 use wire::{PaceText, PaceTransaction};
@@ -56,27 +56,12 @@ pub(crate) struct EmulatedPace {
     api: PaceApi,
     sales: u64,
     world: Arc<World>,
-    largest_page: AtomicU32,
-    /// Microseconds since 1970 UTC.
-    now: AtomicI64,
     tokens: Mutex<TokenIssuer>,
     errors: Mutex<RandomStream>,
-    /// Made on first use.
-    data: Mutex<Option<PaceData>>,
+    records: ScheduledRecords<PaceSchedule, PaceListQuery>,
 }
 
-/// Records and cached listings of the emulated PACE, made on first use.
-#[derive(Debug)]
-struct PaceData {
-    sales: Arc<PaceSchedule>,
-    shelf: RecordStore,
-    listings: ListingCache<PaceListQuery>,
-}
-
-/// Locks; a handler that panicked leaves data that is still whole, for each change is made by one call.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+type PaceData = ScheduledData<PaceSchedule, PaceListQuery>;
 
 /// Endpoint that a path leads to.
 enum PaceRoute {
@@ -123,31 +108,15 @@ impl EmulatedPace {
             api: options.pace_api,
             sales: options.pace_transactions(),
             world,
-            largest_page: AtomicU32::new(options.largest_page.max(1)),
-            now: AtomicI64::new(options.clock().as_microsecond()),
+            records: ScheduledRecords::new(options.clock(), options.largest_page),
             tokens: Mutex::new(TokenIssuer::new(options.seed, STREAM, options.token_ttl)),
             errors: Mutex::new(RandomStream::new(options.seed, STREAM - 1)),
-            data: Mutex::default(),
         }
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut PaceData) -> Result<R>) -> Result<R> {
-        let mut data = lock(&self.data);
-        let now = self.now.load(Ordering::Acquire);
-        if data.is_none() {
-            let sales = Arc::new(PaceSchedule::new(Arc::clone(&self.world), self.sales));
-            let shelf = RecordStore::new(Arc::clone(&sales) as _, now)?;
-            *data = Some(PaceData {
-                sales,
-                shelf,
-                listings: ListingCache::default(),
-            });
-        }
-        let data = data
-            .as_mut()
-            .ok_or_else(|| Error::internal("PACE's transactions were not made"))?;
-        data.shelf.advance_to(now)?;
-        act(data)
+        let schedule = || PaceSchedule::new(Arc::clone(&self.world), self.sales);
+        self.records.with(schedule, act)
     }
 
     /// An error object of JSON:API; `source` names the parameter at fault.
@@ -304,7 +273,7 @@ impl PaceData {
     /// Puts a new transaction of the second `done` where a listing begins; gives its id.
     fn arrive(&mut self, partner: u16, done: i64, smallest_id: bool) -> Result<String> {
         let number = self.shelf.fresh_number();
-        let mut sale = self.sales.make_up(number, partner, done);
+        let mut sale = self.schedule.make_up(number, partner, done);
         let id = uuid_text(edge_uuid(number, !smallest_id));
         sale.first.id = id.clone().into();
         self.shelf
@@ -343,7 +312,7 @@ impl PaceData {
         let mut page = Vec::with_capacity(size);
         for _ in 0..size {
             let sale = self
-                .sales
+                .schedule
                 .make_up(self.shelf.fresh_number(), partner, second);
             page.push(row(&sale.first, partner, sale.created, sale.created)?);
         }
@@ -418,7 +387,7 @@ impl EmulatedApi for EmulatedPace {
                 );
             }
         };
-        let largest = self.largest_page.load(Ordering::Acquire);
+        let largest = self.records.largest_page();
         match question.and_then(|question| Ok((question, page_range(&pairs, largest)?))) {
             Ok((question, cut)) => self
                 .list(&question, cut, fault)
@@ -443,7 +412,7 @@ impl EmulatedApi for EmulatedPace {
     }
 
     fn set_clock(&self, now: Timestamp) -> Result<()> {
-        self.now.store(now.as_microsecond(), Ordering::Release);
+        self.records.set_clock(now);
         Ok(())
     }
 
@@ -461,24 +430,9 @@ impl EmulatedApi for EmulatedPace {
         let selection = order.selection();
         self.with(|data| {
             let found = self.selected(data, &selection)?;
-            match order.kind {
-                RecordMutationKind::Arrive => {
-                    let Some(second) = order.second(true) else {
-                        return Ok(None);
-                    };
-                    data.arrive(tenant(order.tenant.as_deref())?, second, true)
-                        .map(Some)
-                }
-                RecordMutationKind::Change => data.change(&found),
-                RecordMutationKind::Vanish => {
-                    let Some(first) = found.first() else {
-                        return Ok(None);
-                    };
-                    let id = data.shelf.row(*first).id.clone();
-                    data.shelf.remove(*first);
-                    Ok(Some(id))
-                }
-            }
+            let partner = tenant(order.tenant.as_deref());
+            let arrive = |data: &mut PaceData, second| data.arrive(partner?, second, true);
+            data.mutate(order, true, &found, arrive, PaceData::change)
         })
     }
 
@@ -500,23 +454,15 @@ impl EmulatedApi for EmulatedPace {
         };
         let time = micros("createdAt");
         let stamp = micros("updatedAt").or(time);
-        // A line of the truth holds one record.
-        let body = Bytes::from(json.trim().replace(['\n', '\r'], " "));
         self.with(|data| {
-            data.shelf.put(StoredRecord {
-                id: id.clone(),
-                tenant,
-                time,
-                stamp,
-                body,
-                legacy_body: None,
-            });
+            let record = written_record(&id, tenant, (time, stamp), json);
+            data.shelf.put(record);
             Ok(())
         })?;
         Ok(id)
     }
 
     fn cap_pages(&self, largest: u32) {
-        self.largest_page.store(largest.max(1), Ordering::Release);
+        self.records.cap_pages(largest);
     }
 }
