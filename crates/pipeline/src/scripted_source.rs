@@ -397,10 +397,20 @@ impl ScriptedRun {
     }
 
     pub(crate) fn writer(&self, landed: Option<mpsc::Sender<LandedPackage>>) -> PackageWriter {
-        let table = self.warehouse.source_table("shop", Arc::new(spec(SALES)));
+        self.writer_of(SALES, landed)
+    }
+
+    /// As [`ScriptedRun::writer`], of another resource.
+    pub(crate) fn writer_of(
+        &self,
+        resource: &'static Resource,
+        landed: Option<mpsc::Sender<LandedPackage>>,
+    ) -> PackageWriter {
+        let spec = Arc::new(spec(resource));
+        let table = self.warehouse.source_table("shop", spec);
         PackageWriter {
             pipeline: "shop".to_owned(),
-            resource: SALES,
+            resource,
             table: Arc::new(table),
             ops: self.warehouse.ops(),
             bookkeeping: Arc::clone(&self.bookkeeping),
@@ -433,19 +443,23 @@ fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
     }
 }
 
-/// A contract of records with an id, the time they happened, and the time they changed.
+/// A contract of records with an id, the time they happened, and the time they changed; payments name their sale.
 pub(crate) fn spec(resource: &Resource) -> TableSpec {
     let time = || ColumnKind::Timestamp(TimeFormat::Offset);
+    let mut columns = vec![
+        column("id", ColumnKind::Text),
+        column("at", time()),
+        column("changed", time()),
+    ];
+    if resource.name == PAYMENTS.name {
+        columns.push(column("sale", ColumnKind::Text));
+    }
     TableSpec {
         source: "shop".into(),
         name: resource.name.into(),
         description: String::new(),
         role: TableRole::Source,
-        columns: vec![
-            column("id", ColumnKind::Text),
-            column("at", time()),
-            column("changed", time()),
-        ],
+        columns,
         key: vec!["id".into()],
         record_time: vec![vec!["at".into()]],
         updated_at: Some(vec!["changed".into()]),
@@ -495,10 +509,15 @@ pub(crate) fn page(records: &[String]) -> Page {
 
 /// A page as the reader hands it on, asked for at an hour of the third.
 pub(crate) fn queued(records: &[String], hour: i8) -> QueuedPage {
-    let decoder = Decoder::new(Arc::new(spec(SALES)), None).unwrap();
+    queued_of(SALES, records, hour)
+}
+
+/// As [`queued`], of another resource.
+pub(crate) fn queued_of(resource: &Resource, records: &[String], hour: i8) -> QueuedPage {
+    let decoder = Decoder::new(Arc::new(spec(resource)), None).unwrap();
     let decoded = decoder.decode(json(records).as_bytes(), &["data"]).unwrap();
     QueuedPage {
-        slice: slice(SALES),
+        slice: slice(resource),
         incoming: PackagePage {
             batch: decoded.batch,
             keys: decoded.keys,

@@ -110,6 +110,7 @@ impl UnifiedTable {
     ) -> Result<RowRemoval> {
         let mut times = superseded.times.clone();
         times.sort_unstable();
+        times.dedup();
         let candidate = |file: &&DataFile| {
             file.is_of(&step.pipeline)
                 && ((!times.is_empty()

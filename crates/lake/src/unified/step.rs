@@ -49,15 +49,33 @@ impl UnifyStep {
 pub struct SupersededRecords {
     /// Record keys that had an earlier version.
     pub keys: HashSet<String>,
-    /// Every non-null `_prev_record_time`, microseconds UTC.
+    /// Every non-null `_prev_record_time`, microseconds UTC; in any order, and some of them twice.
     pub times: Vec<i64>,
     /// Changed keys whose `_prev_record_time` is null: new, or their earlier version had no time.
     pub keys_maybe_untimed: HashSet<String>,
 }
 
 impl SupersededRecords {
+    /// Adds a record whose earlier version had that time; `None` where it had none, or where there may be no earlier version.
+    pub fn add(&mut self, key: String, time: Option<i64>) {
+        match time {
+            Some(time) => {
+                self.times.push(time);
+                self.keys.insert(key);
+            }
+            None => {
+                self.keys_maybe_untimed.insert(key);
+            }
+        }
+    }
+
+    /// True if no record supersedes another.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.keys_maybe_untimed.is_empty()
+    }
+
     /// True if an earlier version of that key may be there.
-    pub(crate) fn holds(&self, key: &str) -> bool {
+    pub fn holds(&self, key: &str) -> bool {
         self.keys.contains(key) || self.keys_maybe_untimed.contains(key)
     }
 }

@@ -1,22 +1,30 @@
-//! Resources whose records stand for themselves: what was landed and is not unified yet, read once for all statements.
+//! Unify from the source tables: what was landed and is not unified yet, of one resource and of its children.
 //!
-//! Invariant: statements whose tables stand at the same package share a step; after a crash some may be ahead of others, and each
-//! goes on from where it is.
+//! ```text
+//!   resource, nothing beside it   the step's packages, see `step_packages`: read once for all statements that can be fed
+//!   resource with children        parents and children that changed, see `step_parents`: tables beside each other
+//! ```
+//!
+//! Invariant: statements whose tables stand at the same packages share a step; after a crash some may be ahead of others, and each goes on
+//! from where it is. A step marks parents and children as done in one commit. A child without a parent waits: when the parent lands, its
+//! step takes every child there is by then.
 
-use super::changes::{StepChanges, current_versions, version_batch};
+use super::children::ChildHistory;
 use super::misfits::{MisfitLog, StatementOrigin, fit};
 use super::omitted::TransactionRows;
-use super::rows::conform;
+use super::pinned_source::PinnedSource;
 use super::running_statements::RunningStatements;
 use super::statement::{UnifyStatement, empty_session, parameters};
-use super::{StatementOutcome, UnifiedRowCounts, UnifyTotals, steps};
+use super::step_packages::StepPackages;
+use super::step_parents::{StatementRecords, StepParents};
+use super::{StatementOutcome, UnifyTotals, steps};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::context::RunContext;
 use crate::observer::RunEvent;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_lake::{SourceTable, TableProvider, UnifiedRowStream, UnifyStep};
+use tillhouse_lake::{UnifiedRowStream, UnifyStep};
 use tillhouse_model::table::TableRole;
 use tillhouse_model::{Error, Result};
 use tillhouse_query::SendableRecordBatchStream;
@@ -24,211 +32,236 @@ use tillhouse_query::SendableRecordBatchStream;
 /// Tables whose progress is looked up at once.
 const LOOKED_AT: usize = 8;
 
-/// Unifies the statements of one resource up to its newest package.
+/// Unifies statements over one resource up to its newest package, and its children's.
 pub(super) async fn unify(
     context: &RunContext,
     pipeline: &Pipeline,
     plan: &ResourcePlan,
-    statements: &[UnifyStatement],
+    mut statements: Vec<&UnifyStatement>,
     run_id: &str,
     totals: &mut UnifyTotals,
 ) -> Result<()> {
-    let source = context
-        .warehouse
-        .source_table(&pipeline.name, Arc::clone(&plan.spec));
-    let Some(version) = source.version().await? else {
-        return Ok(());
+    let source = PinnedSource::open(context, pipeline, plan).await?;
+    if !source.exists() {
+        // Children may have come before any parent.
+        statements.retain(|statement| statement.has_orphans());
+    }
+    let mut children = Vec::new();
+    for plan in &pipeline.resources {
+        let name = plan.resource.name;
+        let mut named = statements.iter().flat_map(|statement| &statement.children);
+        if named.any(|child| child.resource == name) {
+            let child = PinnedSource::open(context, pipeline, plan).await?;
+            children.extend(child.exists().then_some((name, child)));
+        }
+    }
+    let catch_up = CatchUp {
+        context,
+        pipeline,
+        source,
+        children: children.into_iter().collect(),
+        run_id,
     };
     let progress = stream::iter(statements).map(async |statement| {
-        let table = context
-            .warehouse
-            .unified_table(Arc::clone(&statement.table));
-        Ok::<_, Error>((
-            table.progress(&pipeline.name, plan.resource.name).await?,
-            statement.clone(),
-        ))
+        let progress = catch_up.progress(statement).await?;
+        Ok::<_, Error>((progress, statement.clone()))
     });
-    let mut by_progress: BTreeMap<i64, Vec<UnifyStatement>> = BTreeMap::new();
-    for (done, statement) in progress.buffered(LOOKED_AT).try_collect::<Vec<_>>().await? {
-        by_progress.entry(done).or_default().push(statement);
+    let mut by_progress: BTreeMap<TableProgress, Vec<UnifyStatement>> = BTreeMap::new();
+    for (progress, statement) in progress.buffered(LOOKED_AT).try_collect::<Vec<_>>().await? {
+        by_progress.entry(progress).or_default().push(statement);
     }
-    for (start, statements) in by_progress {
-        let packages = source.packages(Some(version), start).await?;
-        if packages.is_empty() {
-            continue;
+    for (progress, statements) in by_progress {
+        catch_up.advance(&progress, &statements, totals).await?;
+    }
+    Ok(())
+}
+
+/// Newest packages that a unified table has.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TableProgress {
+    /// Of each child that its statement names and that is there; `None` where the statement names none.
+    children: Option<BTreeMap<&'static str, i64>>,
+    /// Of the statement's resource.
+    own: i64,
+}
+
+/// One resource, and its children, that are caught up with.
+struct CatchUp<'a> {
+    context: &'a RunContext,
+    pipeline: &'a Pipeline,
+    source: PinnedSource<'a>,
+    /// By resource.
+    children: BTreeMap<&'static str, PinnedSource<'a>>,
+    run_id: &'a str,
+}
+
+/// Records of a step, as its statements read them.
+enum StepRecords<'a> {
+    Packages(StepPackages),
+    Parents(StepParents<'a>),
+}
+
+impl CatchUp<'_> {
+    async fn progress(&self, statement: &UnifyStatement) -> Result<TableProgress> {
+        let table = Arc::clone(&statement.table);
+        let table = self.context.warehouse.unified_table(table);
+        let pipeline = &self.pipeline.name;
+        let own = table.progress(pipeline, statement.resource).await?;
+        if statement.children.is_empty() {
+            let children = None;
+            return Ok(TableProgress { children, own });
         }
-        let (fed, apart) = split_streamable(statements);
-        for (after, to) in steps(&packages, start) {
+        let mut children = BTreeMap::new();
+        for child in &statement.children {
+            if self.children.contains_key(child.resource) {
+                let done = table.progress(pipeline, child.resource).await?;
+                children.insert(child.resource, done);
+            }
+        }
+        let children = Some(children);
+        Ok(TableProgress { children, own })
+    }
+
+    /// Takes statements whose tables have the same packages to the newest.
+    async fn advance(
+        &self,
+        progress: &TableProgress,
+        statements: &[UnifyStatement],
+        totals: &mut UnifyTotals,
+    ) -> Result<()> {
+        let start = progress.own;
+        let children = self.child_histories(progress, statements).await?;
+        let mut ranges = steps(&self.source.packages_after(start).await?, start);
+        if ranges.is_empty() && children.iter().any(ChildHistory::has_news) {
+            ranges.push((start, start));
+        }
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let history = self.source.history(self.context).await?;
+        let last = ranges.len() - 1;
+        for (index, (after, to)) in ranges.into_iter().enumerate() {
+            // The last step takes the children; by then all their parents have landed.
+            let watermarks = children.iter().map(|child| child.watermark(index == last));
             let step = UnifyStep {
-                pipeline: pipeline.name.clone(),
-                resource: plan.resource.name.to_owned(),
+                pipeline: self.pipeline.name.clone(),
+                resource: self.source.plan.resource.name.to_owned(),
                 after_load_id: after,
                 to_load_id: to,
-                children: Vec::new(),
-                run_id: run_id.to_owned(),
+                children: watermarks.collect(),
+                run_id: self.run_id.to_owned(),
             };
-            take(
-                context,
-                pipeline,
-                plan,
-                (&source, version),
-                (&fed, &apart),
-                &step,
-                totals,
-            )
-            .await?;
+            let _turn = self.context.shared.unify.lock().await;
+            self.context.shared.check_lease().await?;
+            let records = match progress.children {
+                None => StepRecords::Packages(
+                    StepPackages::find(self.context, &self.source, &history, &step).await?,
+                ),
+                Some(_) => StepRecords::Parents(
+                    StepParents::find(self.context, &history, &children, &step, start).await?,
+                ),
+            };
+            self.take(statements, &records, &step, totals).await?;
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Statements whose scans go on side by side can be fed; those that join their resource need it as a table.
-pub(super) fn split_streamable(
-    statements: Vec<UnifyStatement>,
-) -> (Vec<UnifyStatement>, Vec<UnifyStatement>) {
-    statements
-        .into_iter()
-        .partition(|statement| statement.streaming_plan.is_some())
-}
-
-async fn take(
-    context: &RunContext,
-    pipeline: &Pipeline,
-    plan: &ResourcePlan,
-    (source, version): (&SourceTable, u64),
-    (fed, apart): (&[UnifyStatement], &[UnifyStatement]),
-    step: &UnifyStep,
-    totals: &mut UnifyTotals,
-) -> Result<()> {
-    let _turn = context.shared.unify.lock().await;
-    context.shared.check_lease().await?;
-    let (after, to) = (step.after_load_id, step.to_load_id);
-    let state = || context.engine.state();
-    let Some(history) = source.provider(Some(version), Some(state()?)).await? else {
-        return Ok(());
-    };
-    let changes = StepChanges::find(context, &history, (after, to)).await?;
-    let packages = source
-        .package_provider(version, Some(state()?), after, to)
-        .await?;
-    let records = StepRecords {
-        history,
-        packages,
-        after,
-        to,
-    };
-    if !fed.is_empty() {
-        let schema = plan.spec.source_schema();
-        let mut feed = RunningStatements::start(context, &pipeline.name, fed, &schema);
-        let session = context.engine.empty_session()?;
-        let mut batches = session.query(&records.register(&session)?).await?;
-        while let Some(batch) = batches.next().await {
-            let batch = conform(&batch.map_err(tillhouse_query::into_error)?, &schema)?;
-            feed.push(&batch, &current_versions(&batch, &changes.outdated)?)
-                .await?;
+    /// The children that these statements name and that are there.
+    async fn child_histories(
+        &self,
+        progress: &TableProgress,
+        statements: &[UnifyStatement],
+    ) -> Result<Vec<ChildHistory>> {
+        let mut histories = Vec::new();
+        let named = statements.first().map(|statement| &statement.children);
+        for child in named.into_iter().flatten() {
+            let done = progress
+                .children
+                .iter()
+                .find_map(|children| children.get(child.resource));
+            if let (Some(done), Some(source)) = (done, self.children.get(child.resource)) {
+                let parents = self.source.plan;
+                let history = ChildHistory::open(self.context, parents, (child, source), *done);
+                histories.push(history.await?);
+            }
         }
+        Ok(histories)
+    }
+
+    async fn take(
+        &self,
+        statements: &[UnifyStatement],
+        records: &StepRecords<'_>,
+        step: &UnifyStep,
+        totals: &mut UnifyTotals,
+    ) -> Result<()> {
+        let (fed, apart): (Vec<&UnifyStatement>, Vec<&UnifyStatement>) = statements
+            .iter()
+            .partition(|statement| statement.is_streamable());
+        if let (StepRecords::Packages(packages), false) = (records, fed.is_empty()) {
+            let schema = self.source.plan.spec.source_schema();
+            let mut running =
+                RunningStatements::start(self.context, &self.pipeline.name, &fed, &schema);
+            packages.feed(self.context, &schema, &mut running).await?;
+            self.context.shared.check_lease().await?;
+            totals.add(running.finish(step, packages.superseded()).await?);
+        }
+        for statement in apart {
+            totals.add([self.run_on_tables(statement, records, step).await?]);
+        }
+        Ok(())
+    }
+
+    /// Runs one statement by itself, its records tables that it may read as often as it likes.
+    async fn run_on_tables(
+        &self,
+        statement: &UnifyStatement,
+        records: &StepRecords<'_>,
+        step: &UnifyStep,
+    ) -> Result<StatementOutcome> {
+        let (context, pipeline) = (self.context, self.pipeline);
+        let at = |error| statement.place(error);
+        let table = statement.table.name.clone();
+        context.observer.on_event(&RunEvent::Unifying { table });
+        // What it may look up and the pipeline does not read is there, but empty.
+        let session = empty_session(&context.engine, pipeline, &statement.errors)?;
+        let StatementRecords {
+            superseded,
+            warnings,
+        } = match records {
+            StepRecords::Packages(packages) => packages.create_view(&session, statement).await?,
+            StepRecords::Parents(parents) => {
+                let of = (pipeline, self.source.plan);
+                let reader = (&session, statement);
+                parents
+                    .create_views(context, of, reader, self.run_id)
+                    .await?
+            }
+        };
+        let parameters = parameters(pipeline);
+        let result = statement.run_on_tables(&session, &parameters).await;
+        let (rows, misfits) = fit_result(context, statement, result.map_err(at)?, step);
+        let target = Arc::clone(&statement.table);
+        let target = context.warehouse.unified_table(target);
         context.shared.check_lease().await?;
-        let done = feed.finish(step, &changes.superseded).await?;
-        for StatementOutcome { table, .. } in &done {
-            context.observer.on_event(&RunEvent::Unifying {
-                table: table.clone(),
-            });
+        let replaced = match statement.table.role {
+            TableRole::Dimension => target.merge(step, rows).await,
+            TableRole::Fact | TableRole::Source => target.replace(step, &superseded, rows).await,
         }
-        totals.add(done);
-    }
-    for statement in apart {
-        let done = run_on_table(context, pipeline, statement, (&records, &changes), step).await?;
-        totals.add([done]);
-    }
-    Ok(())
-}
-
-/// The records of a step as a table.
-struct StepRecords {
-    history: Arc<dyn TableProvider>,
-    /// The step's packages and nothing else, where whole files hold them: a filter would copy every row it lets pass.
-    packages: Option<Arc<dyn TableProvider>>,
-    after: i64,
-    to: i64,
-}
-
-impl StepRecords {
-    /// The query that reads them, in a session that then knows their table.
-    fn register(&self, session: &tillhouse_query::Session) -> Result<String> {
-        match &self.packages {
-            Some(packages) => {
-                session.register("history", Arc::clone(packages))?;
-                Ok("SELECT * FROM history".to_owned())
-            }
-            None => {
-                session.register("history", Arc::clone(&self.history))?;
-                Ok(format!(
-                    "SELECT * FROM history WHERE _load_id > {} AND _load_id <= {}",
-                    self.after, self.to
-                ))
-            }
-        }
-    }
-}
-
-/// Runs one statement by itself, its records a table that it may read as often as it likes.
-async fn run_on_table(
-    context: &RunContext,
-    pipeline: &Pipeline,
-    statement: &UnifyStatement,
-    (records, changes): (&StepRecords, &StepChanges),
-    step: &UnifyStep,
-) -> Result<StatementOutcome> {
-    let name = statement.table.name.clone();
-    context.observer.on_event(&RunEvent::Unifying {
-        table: name.clone(),
-    });
-    let at = |e: Error| {
-        e.at("table", format!("unified.{name}"))
-            .at("file", statement.origin.clone())
-    };
-    // What it may look up and the pipeline does not read is there, but empty.
-    let session = empty_session(&context.engine, pipeline, &statement.errors)?;
-    session.deregister(statement.resource)?;
-    let mut view = records.register(&session)?;
-    if !changes.outdated.is_empty() && statement.table.role != TableRole::Dimension {
-        let outdated = version_batch(&changes.outdated)?;
-        session.register_batches("outdated", outdated.schema(), vec![outdated])?;
-        view = format!(
-            "SELECT h.* FROM ({view}) h LEFT ANTI JOIN outdated o \
-             ON h._record_key = o._record_key AND h._load_id = o._load_id"
-        );
-    }
-    session.create_view(statement.resource, &view).await?;
-    let result = statement
-        .run_on_tables(&session, &parameters(pipeline))
-        .await
         .map_err(at)?;
-    let (rows, misfits) = fit_result(context, statement, result, step);
-    let target = context
-        .warehouse
-        .unified_table(Arc::clone(&statement.table));
-    context.shared.check_lease().await?;
-    let replaced = match statement.table.role {
-        TableRole::Dimension => target.merge(step, rows).await,
-        TableRole::Fact | TableRole::Source => {
-            target.replace(step, &changes.superseded, rows).await
-        }
+        let warned = misfits.count() + warnings.len() as u64;
+        let ops = context.warehouse.ops();
+        context.shared.note_warnings(warnings, &ops).await?;
+        Ok(StatementOutcome::of(
+            &statement.table.name,
+            &replaced,
+            warned,
+        ))
     }
-    .map_err(at)?;
-    let unified = UnifiedRowCounts {
-        added: replaced.rows_added,
-        removed: replaced.rows_removed,
-    };
-    Ok(StatementOutcome {
-        table: name,
-        unified,
-        warnings: misfits.count(),
-    })
 }
 
 /// A statement's result as rows of its table, and what of it does not fit.
-pub(super) fn fit_result(
+fn fit_result(
     context: &RunContext,
     statement: &UnifyStatement,
     (result, transactions): (SendableRecordBatchStream, Option<Arc<TransactionRows>>),
@@ -246,3 +279,7 @@ pub(super) fn fit_result(
     let takers = (context.shared.clone(), context.warehouse.ops());
     (misfits.record_after(rows, takers, origin), misfits)
 }
+
+#[cfg(test)]
+#[path = "catch_up_tests.rs"]
+mod tests;

@@ -5,9 +5,9 @@
 
 use super::rows::{cast, collect, text};
 use crate::context::RunContext;
-use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, TimestampMicrosecondType};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use futures::StreamExt;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -54,20 +54,10 @@ impl StepChanges {
             let times = times.as_primitive::<TimestampMicrosecondType>();
             for (key, time) in keys.iter().zip(times.iter()) {
                 let Some(key) = key else { continue };
-                match time {
-                    Some(time) => {
-                        superseded.times.push(time);
-                        superseded.keys.insert(key.to_owned());
-                    }
-                    None => {
-                        superseded.keys_maybe_untimed.insert(key.to_owned());
-                    }
-                }
+                superseded.add(key.to_owned(), time);
             }
         }
         drop(batches);
-        superseded.times.sort_unstable();
-        superseded.times.dedup();
         let outdated = Self::outdated(&session, &superseded, &range).await?;
         Ok(Self {
             superseded,
@@ -81,7 +71,7 @@ impl StepChanges {
         superseded: &SupersededRecords,
         range: &str,
     ) -> Result<OutdatedVersions> {
-        if superseded.keys.is_empty() && superseded.keys_maybe_untimed.is_empty() {
+        if superseded.is_empty() {
             return Ok(OutdatedVersions::new());
         }
         let mut newest: HashMap<String, i64> = HashMap::new();
@@ -94,21 +84,21 @@ impl StepChanges {
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(tillhouse_query::into_error)?;
             let keys = text(&batch, 0)?;
-            let lands = batch.column(1).as_primitive::<Int64Type>();
-            for (key, land) in keys.iter().zip(lands.iter()) {
-                let (Some(key), Some(land)) = (key, land) else {
+            let load_ids = batch.column(1).as_primitive::<Int64Type>();
+            for (key, load_id) in keys.iter().zip(load_ids.iter()) {
+                let (Some(key), Some(load_id)) = (key, load_id) else {
                     continue;
                 };
-                if !superseded.keys.contains(key) && !superseded.keys_maybe_untimed.contains(key) {
+                if !superseded.holds(key) {
                     continue;
                 }
                 match newest.get_mut(key) {
                     None => {
-                        newest.insert(key.to_owned(), land);
+                        newest.insert(key.to_owned(), load_id);
                     }
                     Some(known) => {
-                        outdated.insert((key.to_owned(), land.min(*known)));
-                        *known = land.max(*known);
+                        outdated.insert((key.to_owned(), load_id.min(*known)));
+                        *known = load_id.max(*known);
                     }
                 }
             }
@@ -140,30 +130,18 @@ pub(super) fn current_versions(
         batch,
         batch.schema().index_of(RECORD_KEY).map_err(|_| missing())?,
     )?;
-    let lands = batch
+    let load_ids = batch
         .column_by_name(LOAD_ID)
         .and_then(|c| c.as_primitive_opt::<Int64Type>())
         .ok_or_else(missing)?;
     let stays: BooleanArray = keys
         .iter()
-        .zip(lands.iter())
-        .map(|(key, land)| match (key, land) {
-            (Some(key), Some(land)) => Some(!outdated.contains(&(key.to_owned(), land))),
+        .zip(load_ids.iter())
+        .map(|(key, load_id)| match (key, load_id) {
+            (Some(key), Some(load_id)) => Some(!outdated.contains(&(key.to_owned(), load_id))),
             _ => Some(true),
         })
         .collect();
     filter_record_batch(batch, &stays)
         .map_err(|e| Error::internal("outdated records cannot be left out").because(e))
-}
-
-/// Outdated versions as a table, one row a version.
-pub(super) fn version_batch(outdated: &OutdatedVersions) -> Result<RecordBatch> {
-    let schema = Schema::new(vec![
-        Field::new(RECORD_KEY, DataType::Utf8, false),
-        Field::new(LOAD_ID, DataType::Int64, false),
-    ]);
-    let keys: StringArray = outdated.iter().map(|(key, _)| Some(key.as_str())).collect();
-    let lands: Int64Array = outdated.iter().map(|(_, land)| Some(*land)).collect();
-    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys), Arc::new(lands)])
-        .map_err(|e| Error::internal("cannot list outdated versions").because(e))
 }

@@ -8,13 +8,13 @@
 //! Invariant: a parent is judged only once it has not changed for as long as its contract says that records move (`movesWithin`), since
 //! children come late. A child that comes later still changes nothing: a warning says what was so then.
 
+use super::pinned_source::PinnedSource;
 use super::rows::{cast, collect, instant, text};
 use crate::config::{ChildLink, ChildResource, Pipeline, ResourcePlan};
 use crate::context::RunContext;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int64Type};
 use jiff::{SignedDuration, Timestamp};
-use std::sync::Arc;
 use tillhouse_lake::{PipelineLedger, WarningRow};
 use tillhouse_model::Result;
 use tillhouse_query::Session;
@@ -124,19 +124,11 @@ async fn differences(
 ) -> Result<Vec<(String, String)>> {
     let session = context.engine.empty_session()?;
     for (name, plan) in [("parents", parents), ("children", children)] {
-        let table = context
-            .warehouse
-            .source_table(&pipeline.name, Arc::clone(&plan.spec));
-        let Some(version) = table.version().await? else {
+        let source = PinnedSource::open(context, pipeline, plan).await?;
+        if !source.exists() {
             return Ok(Vec::new());
-        };
-        let Some(history) = table
-            .provider(Some(version), Some(context.engine.state()?))
-            .await?
-        else {
-            return Ok(Vec::new());
-        };
-        session.register(name, history)?;
+        }
+        session.register(name, source.history(context).await?)?;
     }
     let changed = changed(parents);
     let moves = parents.spec.moves_within;

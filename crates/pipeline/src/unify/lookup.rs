@@ -3,8 +3,8 @@
 //! Invariant: a statement sees every version of what it looks up, so that it can take the one that held when the parent happened; a
 //! parent is unified anew when a value that is looked up changes, and not when another does.
 
+use super::children::ChildHistory;
 use super::rows::{cast, collect, text, text_at};
-use super::with_children::ChildHistory;
 use crate::context::RunContext;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -48,12 +48,12 @@ impl LookupHistory {
 pub(super) async fn parents(
     context: &RunContext,
     history: &Arc<dyn TableProvider>,
-    kin: &ChildHistory,
+    child: &ChildHistory,
     (on, uses): (&[(String, String)], &[String]),
-    mark: &ResourceWatermark,
+    watermark: &ResourceWatermark,
 ) -> Result<Vec<String>> {
     let session = context.engine.empty_session()?;
-    session.register("versions", Arc::clone(&kin.history))?;
+    session.register("versions", Arc::clone(&child.versions))?;
     let columns: String = on
         .iter()
         .map(|(own, _)| own)
@@ -63,18 +63,18 @@ pub(super) async fn parents(
     let sql = format!(
         "SELECT _record_key, _load_id{columns} FROM versions WHERE _deleted_at IS NULL AND _load_id <= {} AND _record_key IN \
          (SELECT _record_key FROM versions WHERE _load_id > {} AND _load_id <= {})",
-        mark.to_load_id, mark.after_load_id, mark.to_load_id
+        watermark.to_load_id, watermark.after_load_id, watermark.to_load_id
     );
     let mut told: BTreeMap<String, LookupHistory> = BTreeMap::new();
     for batch in collect(&session, &sql).await? {
         let keys = text(&batch, 0)?;
-        let lands = cast(batch.column(1), &DataType::Int64)?;
-        let lands = lands.as_primitive::<Int64Type>();
+        let load_ids = cast(batch.column(1), &DataType::Int64)?;
+        let load_ids = load_ids.as_primitive::<Int64Type>();
         let values: Vec<StringArray> = (2..batch.num_columns())
             .map(|at| text(&batch, at))
             .collect::<Result<_>>()?;
-        for (row, (key, land)) in keys.iter().zip(lands.iter()).enumerate() {
-            let (Some(key), Some(land)) = (key, land) else {
+        for (row, (key, load_id)) in keys.iter().zip(load_ids.iter()).enumerate() {
+            let (Some(key), Some(load_id)) = (key, load_id) else {
                 continue;
             };
             let mut found: LookupValues = values
@@ -83,14 +83,14 @@ pub(super) async fn parents(
                 .collect();
             let used = found.split_off(on.len());
             let told = told.entry(key.to_owned()).or_default();
-            if land > mark.after_load_id {
+            if load_id > watermark.after_load_id {
                 told.since.push((found, used));
             } else if told
                 .before
                 .as_ref()
-                .is_none_or(|(known, _, _)| *known < land)
+                .is_none_or(|(known, _, _)| *known < load_id)
             {
-                told.before = Some((land, found, used));
+                told.before = Some((load_id, found, used));
             }
         }
     }

@@ -1,27 +1,31 @@
 //! Unify: the records whose newest version is new, through the pipeline's SQL, into the unified tables.
 //!
 //! ```text
-//!   streaming      landing --rows it just wrote------------+
-//!   catch_up       source table, _load_id in (done, target] --+--> unify/<table>.sql --> rows of the contract
-//!   with_children  the same, joined with its children -----+      --> remove the records' old rows, add these, move `done`: one commit
+//!   streaming   landing --rows it just wrote---------------------+
+//!   catch_up    source tables, _load_id in (done, target],       +--> unify/<table>.sql --> rows of the contract
+//!               with children and without -----------------------+      --> remove the records' old rows, add these, move `done`: one commit
 //! ```
 //!
 //! Invariant: every unified table moves from one package number to a higher one in a single commit that also remembers the number,
-//! so a step that was interrupted is simply taken again, by `catch_up` or `with_children`. A result that does not fit its contract
-//! is refused before any request.
+//! so a step that was interrupted is simply taken again, by `catch_up`. A result that does not fit its contract is refused before any
+//! request.
 
 mod catch_up;
 mod changes;
 mod child_counts;
+mod children;
 mod lookup;
 mod misfits;
 mod omitted;
 mod orphans;
+mod pinned_source;
 mod rows;
 mod running_statements;
 mod statement;
+mod step_packages;
+mod step_parents;
 mod streaming;
-mod with_children;
+mod versions;
 
 pub(crate) use child_counts::check_counts;
 pub(crate) use rows::instant;
@@ -32,7 +36,7 @@ use crate::config::Pipeline;
 use crate::context::RunContext;
 use statement::UnifyStatement;
 use std::collections::BTreeMap;
-use tillhouse_lake::PackageInfo;
+use tillhouse_lake::{PackageInfo, ReplaceSummary};
 use tillhouse_model::Result;
 
 /// Most record versions that one step takes: bounds what a step has to remember.
@@ -64,6 +68,20 @@ struct StatementOutcome {
     warnings: u64,
 }
 
+impl StatementOutcome {
+    fn of(table: &str, replaced: &ReplaceSummary, warnings: u64) -> Self {
+        let unified = UnifiedRowCounts {
+            added: replaced.rows_added,
+            removed: replaced.rows_removed,
+        };
+        Self {
+            table: table.to_owned(),
+            unified,
+            warnings,
+        }
+    }
+}
+
 impl UnifyTotals {
     fn add(&mut self, done: impl IntoIterator<Item = StatementOutcome>) {
         for StatementOutcome {
@@ -92,13 +110,9 @@ pub(crate) async fn bring_up_to_date(
 ) -> Result<()> {
     for plan in &pipeline.resources {
         let mine = all.iter().filter(|s| s.resource == plan.resource.name);
-        let (alone, related): (Vec<UnifyStatement>, Vec<UnifyStatement>) =
-            mine.cloned().partition(|s| s.children.is_empty());
-        if !alone.is_empty() {
-            catch_up::unify(context, pipeline, plan, &alone, run_id, totals).await?;
-        }
-        for statement in &related {
-            with_children::unify(context, pipeline, plan, statement, run_id, totals).await?;
+        let mine: Vec<&UnifyStatement> = mine.collect();
+        if !mine.is_empty() {
+            catch_up::unify(context, pipeline, plan, mine, run_id, totals).await?;
         }
     }
     Ok(())
@@ -121,6 +135,9 @@ fn steps(packages: &[PackageInfo], start: i64) -> Vec<(i64, i64)> {
     }
     steps
 }
+
+#[cfg(test)]
+mod scripted_statements;
 
 #[cfg(test)]
 mod tests {

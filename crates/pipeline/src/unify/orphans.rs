@@ -10,8 +10,9 @@
 //! the step knows of.
 
 use super::changes::has_untimed;
+use super::children::{ChildHistory, StepChild};
 use super::rows::{cast, collect, text, text_at};
-use super::with_children::{ChildHistory, ChildVersion};
+use super::versions::HistoryVersion;
 use crate::config::Pipeline;
 use crate::context::RunContext;
 use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
@@ -19,7 +20,7 @@ use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::{ResourceWatermark, SupersededRecords, WarningRow};
+use tillhouse_lake::{SupersededRecords, WarningRow};
 use tillhouse_model::Result;
 use tillhouse_model::table::timestamp;
 
@@ -28,27 +29,23 @@ const PARENT_KNOWN: &str = "parent_known";
 
 /// A changed child whose parent is not there.
 pub(super) struct OrphanChild {
-    version: ChildVersion,
+    pub(super) version: HistoryVersion,
     /// The parent that it names.
     parent: Option<String>,
 }
 
 impl OrphanChild {
-    pub(super) fn into_version(self) -> ChildVersion {
-        self.version
-    }
-
     /// Warning about it, for `ops.warnings`. A key is no personal value.
     pub(super) fn warning(
         &self,
         pipeline: &Pipeline,
-        kin: &ChildHistory,
+        child: &StepChild<'_>,
         by: &str,
         run_id: &str,
     ) -> WarningRow {
         WarningRow {
             pipeline: pipeline.name.clone(),
-            resource: kin.child.resource.to_owned(),
+            resource: child.history.child.resource.to_owned(),
             record_key: self.version.key.clone(),
             field: by.to_owned(),
             rule: PARENT_KNOWN.to_owned(),
@@ -60,89 +57,67 @@ impl OrphanChild {
 }
 
 /// The record key of a child that stands by itself.
-fn key_of(kin: &ChildHistory, child: &str) -> String {
-    format!("{}/{child}", kin.child.resource)
+fn key_of(history: &ChildHistory, child: &str) -> String {
+    format!("{}/{child}", history.child.resource)
 }
 
-fn supersede(superseded: &mut SupersededRecords, key: String, time: Option<i64>) {
-    match time {
-        Some(time) => {
-            superseded.times.push(time);
-            superseded.keys.insert(key);
-        }
-        None => {
-            superseded.keys_maybe_untimed.insert(key);
-        }
-    }
-}
-
-/// Supersedes the orphan rows of children whose parent is in the step.
-pub(super) fn supersede_adopted(
-    kin: &ChildHistory,
-    mark: &ResourceWatermark,
-    children: &[ChildVersion],
-    superseded: &mut SupersededRecords,
-) {
-    for child in children
-        .iter()
-        .filter(|child| child.load_id <= mark.after_load_id)
-    {
-        supersede(superseded, key_of(kin, &child.key), child.time);
-    }
-}
-
-/// The children changed in a step whose parent is not `present`. What any changed child had by itself is superseded.
+/// The children changed in a step whose parent is not `present`. What any changed child had by itself is superseded, and what those had
+/// whose parent is in the step now.
 pub(super) async fn find(
     context: &RunContext,
-    kin: &ChildHistory,
+    child: &StepChild<'_>,
     by: &str,
-    mark: &ResourceWatermark,
     present: &HashSet<String>,
     superseded: &mut SupersededRecords,
 ) -> Result<Vec<OrphanChild>> {
-    if mark.to_load_id <= mark.after_load_id {
+    let (history, watermark) = (child.history, child.watermark);
+    let is_earlier = |version: &&HistoryVersion| version.load_id <= watermark.after_load_id;
+    for adopted in child.versions.iter().filter(is_earlier) {
+        superseded.add(key_of(history, &adopted.key), adopted.time);
+    }
+    if watermark.to_load_id <= watermark.after_load_id {
         return Ok(Vec::new());
     }
     let session = context.engine.empty_session()?;
-    session.register("history", Arc::clone(&kin.history))?;
+    session.register("history", Arc::clone(&history.versions))?;
     let suspect_all = has_untimed(&session).await?;
     let sql = format!(
         "SELECT _record_key, _load_id, _record_time, _prev_record_time, CAST(\"{by}\" AS VARCHAR), \
                 CAST(_deleted_at AS VARCHAR) \
          FROM history WHERE _load_id > {} AND _load_id <= {}",
-        mark.after_load_id, mark.to_load_id
+        watermark.after_load_id, watermark.to_load_id
     );
     // Of each child its newest version, and whether that is a deletion.
     let mut newest: BTreeMap<String, (OrphanChild, bool)> = BTreeMap::new();
     for batch in collect(&session, &sql).await? {
         let (keys, parents, deleted) = (text(&batch, 0)?, text(&batch, 4)?, text(&batch, 5)?);
-        let lands = cast(batch.column(1), &DataType::Int64)?;
-        let lands = lands.as_primitive::<Int64Type>();
+        let load_ids = cast(batch.column(1), &DataType::Int64)?;
+        let load_ids = load_ids.as_primitive::<Int64Type>();
         let (times, before) = (
             cast(batch.column(2), &timestamp())?,
             cast(batch.column(3), &timestamp())?,
         );
         let times = times.as_primitive::<TimestampMicrosecondType>();
         let before = before.as_primitive::<TimestampMicrosecondType>();
-        for (row, (key, land)) in keys.iter().zip(lands.iter()).enumerate() {
-            let (Some(key), Some(land)) = (key, land) else {
+        for (row, (key, load_id)) in keys.iter().zip(load_ids.iter()).enumerate() {
+            let (Some(key), Some(load_id)) = (key, load_id) else {
                 continue;
             };
             let time =
                 |times: &TimestampMicrosecondArray| times.is_valid(row).then(|| times.value(row));
             let earlier = time(before);
             if earlier.is_some() || suspect_all {
-                supersede(superseded, key_of(kin, key), earlier);
+                superseded.add(key_of(history, key), earlier);
             }
             if newest
                 .get(key)
-                .is_some_and(|(known, _)| known.version.load_id >= land)
+                .is_some_and(|(known, _)| known.version.load_id >= load_id)
             {
                 continue;
             }
-            let version = ChildVersion {
+            let version = HistoryVersion {
                 key: key.to_owned(),
-                load_id: land,
+                load_id,
                 time: time(times),
             };
             let parent = text_at(&parents, row).map(str::to_owned);

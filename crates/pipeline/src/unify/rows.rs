@@ -5,10 +5,10 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use jiff::Timestamp;
 use std::sync::Arc;
-use tillhouse_model::table::DELETED_AT;
+use tillhouse_model::table::{DELETED_AT, RECORD_KEY};
 use tillhouse_model::{Error, Result};
 use tillhouse_query::Session;
 
@@ -45,6 +45,7 @@ pub(super) fn arranged(
             .hint("Use coalesce, or leave the row out with WHERE.")
     })
 }
+
 /// A cast that fails instead of writing null where a value does not fit.
 pub(super) fn cast(column: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
     if column.data_type() == to {
@@ -70,6 +71,15 @@ pub(super) fn text_at(texts: &StringArray, row: usize) -> Option<&str> {
     texts.is_valid(row).then(|| texts.value(row))
 }
 
+/// Record keys as a table of one column.
+pub(super) fn key_batch<'a>(keys: impl Iterator<Item = &'a str>) -> Result<RecordBatch> {
+    let keys: StringArray = keys.map(Some).collect();
+    let schema = Schema::new(vec![Field::new(RECORD_KEY, DataType::Utf8, false)]);
+    RecordBatch::try_new(Arc::new(schema), vec![Arc::new(keys)])
+        .map_err(|e| Error::internal("keys cannot be listed").because(e))
+}
+
+/// All rows of a query.
 pub(super) async fn collect(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
     tillhouse_query::collect(session.query(sql).await?).await
 }

@@ -14,10 +14,12 @@
 //! Invariant: nothing is in a unified table before [`RunningStatements::finish`]; a feed that is dropped leaves only files that no commit names.
 //! Whoever pushes waits for the slowest statement, so that a few batches are in memory, however many come.
 
+use super::StatementOutcome;
 use super::misfits::{MisfitLog, StatementOrigin, fit};
 use super::omitted::{TRANSACTIONS, TransactionRows};
 use super::statement::UnifyStatement;
-use super::{StatementOutcome, UnifiedRowCounts};
+use crate::context::RunContext;
+use crate::observer::{RunEvent, RunObserver};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::future::Shared;
@@ -30,14 +32,13 @@ use tillhouse_query::PlannedQuery;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::context::RunContext;
-
 /// Batches that may wait before a statement.
 const WAITING: usize = 12;
 
 /// Statements over the records of one resource, all of them running.
 pub(super) struct RunningStatements {
     running: Vec<RunningStatement>,
+    observer: Arc<dyn RunObserver>,
 }
 
 struct RunningStatement {
@@ -76,7 +77,7 @@ impl RunningStatements {
     pub(super) fn start(
         context: &RunContext,
         pipeline: &str,
-        statements: &[UnifyStatement],
+        statements: &[&UnifyStatement],
         schema: &SchemaRef,
     ) -> Self {
         let transactions = statements
@@ -120,6 +121,7 @@ impl RunningStatements {
         };
         let (first, others): (Vec<&UnifyStatement>, Vec<&UnifyStatement>) = statements
             .iter()
+            .copied()
             .partition(|statement| statement.table.name == TRANSACTIONS);
         let mut running: Vec<RunningStatement> = first
             .iter()
@@ -130,7 +132,10 @@ impl RunningStatements {
             running.push(start(transactions, false));
         }
         running.extend(others.into_iter().map(|statement| start(statement, true)));
-        Self { running }
+        Self {
+            running,
+            observer: Arc::clone(&context.observer),
+        }
     }
 
     /// Hands on records. A dimension shows the freshest row that any version ever brought, so it gets `all`; facts get those that no
@@ -211,6 +216,10 @@ impl RunningStatements {
         for running in self.running {
             done.extend(outcome(running.task).await?);
         }
+        for StatementOutcome { table, .. } in &done {
+            let table = table.clone();
+            self.observer.on_event(&RunEvent::Unifying { table });
+        }
         Ok(done)
     }
 }
@@ -254,9 +263,8 @@ struct StatementTask {
 
 impl StatementTask {
     fn at(&self) -> impl Fn(Error) -> Error + use<> {
-        let table = format!("unified.{}", self.statement.table.name);
-        let file = self.statement.origin.clone();
-        move |e| e.at("table", table.clone()).at("file", file.clone())
+        let statement = self.statement.clone();
+        move |error| statement.place(error)
     }
 
     fn plan(&self) -> Result<&PlannedQuery> {
@@ -371,14 +379,11 @@ impl StatementTask {
             .commit(&end.step, &end.superseded)
             .await
             .map_err(&at)?;
-        let unified = UnifiedRowCounts {
-            added: replaced.rows_added,
-            removed: replaced.rows_removed,
-        };
-        Ok(StatementOutcome {
-            table: self.statement.table.name.clone(),
-            unified,
-            warnings: misfits.count(),
-        })
+        let table = &self.statement.table.name;
+        Ok(StatementOutcome::of(table, &replaced, misfits.count()))
     }
 }
+
+#[cfg(test)]
+#[path = "running_statements_tests.rs"]
+mod tests;

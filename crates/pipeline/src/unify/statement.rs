@@ -43,6 +43,27 @@ pub(super) struct UnifyStatement {
 }
 
 impl UnifyStatement {
+    /// True if it can run while records still arrive: its scans go on side by side, and it reads nothing else. One that joins its resource
+    /// needs it as a table.
+    pub(super) fn is_streamable(&self) -> bool {
+        self.streaming_plan.is_some() && self.children.is_empty()
+    }
+
+    /// True if children stand in its table by themselves until their parents are there.
+    pub(super) fn has_orphans(&self) -> bool {
+        let table = &self.table.name;
+        self.children
+            .iter()
+            .any(|child| child.has_orphans_in(table))
+    }
+
+    /// Error with the statement's table and file.
+    pub(super) fn place(&self, error: Error) -> Error {
+        error
+            .at("table", format!("unified.{}", self.table.name))
+            .at("file", self.origin.clone())
+    }
+
     /// Runs it in a session that has its tables, and what it takes from its transactions beside it.
     pub(super) async fn run_on_tables(
         &self,

@@ -1,16 +1,14 @@
 //! Unify while records land: what a landing has just written goes on to the statements before it leaves memory.
 //!
-//! Invariant: the source table comes first. What is shown here is durable already, and whatever happens here, `alone` can take the step
+//! Invariant: the source table comes first. What is shown here is durable already, and whatever happens here, `catch_up` can take the step
 //! from the table instead: a live step commits exactly what that would, or nothing. So a failure here only ends the live part.
 
-use super::catch_up::split_streamable;
 use super::running_statements::RunningStatements;
 use super::statement::{CheckedStatements, UnifyStatement};
-use super::{STEP_RECORDS, StatementOutcome, UnifyTotals};
+use super::{STEP_RECORDS, UnifyTotals};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::context::RunContext;
 use crate::message::LandedPackage;
-use crate::observer::RunEvent;
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
@@ -58,12 +56,11 @@ impl StreamingUnify {
             .children
             .iter()
             .any(|c| c.resource == plan.resource.name);
-        let alone: Vec<UnifyStatement> = all
+        let statements: Vec<UnifyStatement> = all
             .iter()
-            .filter(|s| s.resource == plan.resource.name && s.children.is_empty())
+            .filter(|s| s.resource == plan.resource.name && s.is_streamable())
             .cloned()
             .collect();
-        let (statements, _) = split_streamable(alone);
         if statements.is_empty() || is_child {
             return Ok(None);
         }
@@ -137,7 +134,7 @@ impl StreamingUnify {
             feed: RunningStatements::start(
                 &self.context,
                 &self.pipeline,
-                &self.statements,
+                &self.statements.iter().collect::<Vec<_>>(),
                 &self.schema,
             ),
             after: self.last,
@@ -150,27 +147,17 @@ impl StreamingUnify {
             open.feed.push(rows, rows).await?;
         }
         for (key, time) in fresh.changed {
-            match time {
-                Some(time) => {
-                    open.superseded.times.push(time);
-                    open.superseded.keys.insert(key);
-                }
-                None => {
-                    open.superseded.keys_maybe_untimed.insert(key);
-                }
-            }
+            open.superseded.add(key, time);
         }
         self.last = landed.load_id;
         Ok(())
     }
 
     async fn close(&mut self) -> Result<()> {
-        let Some(mut open) = self.step.take() else {
+        let Some(open) = self.step.take() else {
             return Ok(());
         };
         self.context.shared.check_lease().await?;
-        open.superseded.times.sort_unstable();
-        open.superseded.times.dedup();
         let step = UnifyStep {
             pipeline: self.pipeline.clone(),
             resource: self.resource.to_owned(),
@@ -180,11 +167,6 @@ impl StreamingUnify {
             run_id: self.run_id.clone(),
         };
         let done = open.feed.finish(&step, &open.superseded).await?;
-        for StatementOutcome { table, .. } in &done {
-            self.context.observer.on_event(&RunEvent::Unifying {
-                table: table.clone(),
-            });
-        }
         self.totals.add(done);
         Ok(())
     }
@@ -202,3 +184,7 @@ impl OpenStep {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "streaming_tests.rs"]
+mod tests;

@@ -1,0 +1,184 @@
+//! The law of catching up: which steps a table takes, and where it goes on after a crash.
+//!
+//! Invariant: a table that was caught up with has the rows of the newest versions, whatever came in between.
+
+use super::super::scripted_statements::{
+    ARTICLES, JOINED, SITES, TRANSACTIONS, catch_up, land, land_of, pipeline, progress, rows,
+};
+use super::*;
+use crate::config::{ChildLink, ChildResource};
+use crate::scripted_source::{PAYMENTS, SALES, ScriptedRun, sale};
+
+fn changed(id: &str, hour: u8) -> String {
+    format!(
+        r#"{{"id":"{id}","at":"2026-01-01T10:00:00Z","changed":"2026-01-02T{hour:02}:00:00Z"}}"#
+    )
+}
+
+#[tokio::test]
+async fn statements_that_are_fed_and_those_that_are_not_give_the_same_versions() {
+    let run = ScriptedRun::new([]).await;
+    let (context, pipeline) = (
+        run.context(),
+        pipeline(&run, &[TRANSACTIONS, ARTICLES, JOINED]),
+    );
+    let packages = [
+        vec![sale("a"), sale("b")],
+        vec![changed("a", 1)],
+        vec![sale("c"), changed("a", 2)],
+    ];
+    land(&run, 1, &packages).await;
+    let totals = catch_up(&context, &pipeline).await.unwrap();
+    for (table, key) in [
+        ("transactions", "transaction_id"),
+        ("articles", "split_part(transaction_key, ':', 2)"),
+        ("events", "code"),
+    ] {
+        assert_eq!(
+            totals.tables[table].added, 3,
+            "{table}: one step, the newest of each"
+        );
+        let found = rows(&context, table, &[key, "_load_id"]).await;
+        assert_eq!(found, ["a 3", "b 1", "c 3"], "{table}");
+        assert_eq!(progress(&context, &pipeline, table).await, 3);
+    }
+    let again = catch_up(&context, &pipeline).await.unwrap();
+    assert!(again.tables.is_empty());
+}
+
+#[tokio::test]
+async fn each_table_goes_on_from_where_it_is() {
+    let run = ScriptedRun::new([]).await;
+    let context = run.context();
+    land(&run, 1, &[vec![sale("a")]]).await;
+    let first = pipeline(&run, &[TRANSACTIONS]);
+    catch_up(&context, &first).await.unwrap();
+    land(&run, 2, &[vec![sale("b"), changed("a", 1)]]).await;
+    let both = pipeline(&run, &[TRANSACTIONS, SITES]);
+    let totals = catch_up(&context, &both).await.unwrap();
+    let counts = totals.tables["transactions"];
+    assert_eq!((counts.added, counts.removed), (2, 1), "only what is new");
+    assert_eq!(totals.tables["sites"].added, 2, "from the beginning");
+    assert_eq!(
+        rows(&context, "transactions", &["transaction_id"]).await,
+        ["a", "b"]
+    );
+}
+
+#[tokio::test]
+async fn a_table_whose_statement_fails_leaves_those_before_it_done() {
+    let fails = (
+        "events",
+        "SELECT concat($pipeline, ':', s.id) AS event_key, nullif('device', 'device') AS scope, \
+                  month_of(s.at) AS month FROM sales s JOIN sales o ON o.id = s.id",
+    );
+    let run = ScriptedRun::new([]).await;
+    let (context, pipeline) = (run.context(), pipeline(&run, &[TRANSACTIONS, fails]));
+    land(&run, 1, &[vec![sale("a")]]).await;
+    let error = catch_up(&context, &pipeline).await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.contains("events.sql"), "{text}");
+    assert_eq!(progress(&context, &pipeline, "transactions").await, 1);
+    assert_eq!(progress(&context, &pipeline, "events").await, 0);
+}
+
+/// A pipeline of sales and their payments; a payment without its sale stands by itself.
+fn with_payments(run: &ScriptedRun) -> Pipeline {
+    let lineage = |column: &str| {
+        format!("CASE WHEN s.id IS NULL THEN p.{column} ELSE s.{column} END AS {column}")
+    };
+    let lineage = [
+        "_record_time",
+        "_load_id",
+        "_extracted_at",
+        "_content_hash",
+        "_run_id",
+    ]
+    .map(lineage);
+    let payments = format!(
+        "SELECT concat($pipeline, ':', p.id) AS payment_key, concat($pipeline, ':', p.sale) AS transaction_key, 'sale' AS perspective, \
+         month_of(p.at) AS month, CASE WHEN s.id IS NULL THEN 'alone' ELSE 'sold' END AS state, \
+         CASE WHEN s.id IS NULL THEN concat('payments/', p._record_key) ELSE s._record_key END AS _record_key, {} \
+         FROM payments p LEFT JOIN sales s ON s.id = p.sale",
+        lineage.join(", ")
+    );
+    let mut pipeline = pipeline(run, &[("payments", &payments)]);
+    let both = run.pipeline_of(&[SALES, PAYMENTS]);
+    (pipeline.resources, pipeline.offered) = (both.resources, both.offered);
+    pipeline.children = vec![ChildResource {
+        resource: PAYMENTS.name,
+        of: SALES.name,
+        link: ChildLink::Part {
+            by: "sale".to_owned(),
+            orphans: Some("payments".to_owned()),
+            counted: None,
+        },
+    }];
+    pipeline
+}
+
+fn payment(id: &str, sale: &str) -> String {
+    format!(r#"{{"id":"{id}","at":"2026-01-01T10:00:00Z","sale":"{sale}"}}"#)
+}
+
+#[tokio::test]
+async fn a_child_that_comes_first_stands_alone_until_its_parent_comes() {
+    let run = ScriptedRun::new([]).await;
+    let (context, pipeline) = (run.context(), with_payments(&run));
+    let state = async || {
+        let totals = catch_up(&context, &pipeline).await.unwrap();
+        let warned = totals.warnings;
+        (
+            rows(&context, "payments", &["payment_key", "state"]).await,
+            warned,
+        )
+    };
+    land_of(
+        &run,
+        PAYMENTS,
+        1,
+        &[vec![payment("p1", "a"), payment("p2", "b")]],
+    )
+    .await;
+    let alone = ["shop:p1 alone", "shop:p2 alone"]
+        .map(str::to_owned)
+        .to_vec();
+    assert_eq!(state().await, (alone.clone(), 2), "there is no sale at all");
+    assert_eq!(state().await, (alone, 0), "nothing is taken twice");
+    land(&run, 2, &[vec![sale("a")]]).await;
+    let one = ["shop:p1 sold", "shop:p2 alone"]
+        .map(str::to_owned)
+        .to_vec();
+    assert_eq!(state().await, (one, 0));
+    land(&run, 3, &[vec![sale("b")]]).await;
+    land_of(&run, PAYMENTS, 4, &[vec![payment("p3", "a")]]).await;
+    let all = ["shop:p1 sold", "shop:p2 sold", "shop:p3 sold"];
+    assert_eq!(state().await, (all.map(str::to_owned).to_vec(), 0));
+    assert_eq!(progress(&context, &pipeline, "payments").await, 2);
+}
+
+#[tokio::test]
+async fn a_child_that_changes_its_parent_makes_both_parents_anew() {
+    let run = ScriptedRun::new([]).await;
+    let (context, pipeline) = (run.context(), with_payments(&run));
+    land(&run, 1, &[vec![sale("a")], vec![sale("b")]]).await;
+    land_of(
+        &run,
+        PAYMENTS,
+        3,
+        &[vec![payment("p1", "a"), payment("p2", "a")]],
+    )
+    .await;
+    catch_up(&context, &pipeline).await.unwrap();
+    land_of(&run, PAYMENTS, 4, &[vec![payment("p2", "b")]]).await;
+    let totals = catch_up(&context, &pipeline).await.unwrap();
+    let counts = totals.tables["payments"];
+    assert_eq!((counts.added, counts.removed), (2, 2), "of a and of b");
+    let found = rows(
+        &context,
+        "payments",
+        &["payment_key", "transaction_key", "_record_key"],
+    )
+    .await;
+    assert_eq!(found, ["shop:p1 shop:a a", "shop:p2 shop:b b"]);
+}
