@@ -97,3 +97,7 @@ pub(crate) fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "interrupted")
         .hint("What was landed stays; the next `tillhouse sync` finishes the work.")
 }
+
+#[cfg(test)]
+#[path = "message_tests.rs"]
+mod tests;

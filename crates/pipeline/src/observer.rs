@@ -60,3 +60,7 @@ pub struct NoopObserver;
 impl RunObserver for NoopObserver {
     fn on_event(&self, _: &RunEvent) {}
 }
+
+#[cfg(test)]
+#[path = "observer_tests.rs"]
+mod tests;

@@ -131,3 +131,7 @@ async fn newest(
         figures,
     ))
 }
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod tests;
