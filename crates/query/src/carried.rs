@@ -10,10 +10,11 @@
 //!
 //! Rejected: carrying them through the logical plan. Every kind of node would have to be taken apart, where SQL has four places.
 
+use crate::derived_columns::call;
 use crate::read_only;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    self, Cte, Expr, Function, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem,
+    self, Cte, Expr, GroupByExpr, Ident, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier, TableFactor,
 };
 use tillhouse_model::Result;
@@ -210,30 +211,11 @@ fn item(name: &str, sources: &[&str], qualifier: &Option<Ident>) -> SelectItem {
     }
     let expr = match sources {
         [source] => column(source),
-        _ => Expr::Function(coalesce(sources.iter().map(column))),
+        _ => Expr::Function(call("coalesce", sources.iter().map(column))),
     };
     SelectItem::ExprWithAlias {
         expr,
         alias: Ident::new(name),
-    }
-}
-
-fn coalesce(arguments: impl Iterator<Item = Expr>) -> Function {
-    let arguments =
-        arguments.map(|argument| ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument)));
-    Function {
-        name: ObjectName::from(vec![Ident::new("coalesce")]),
-        uses_odbc_syntax: false,
-        parameters: ast::FunctionArguments::None,
-        args: ast::FunctionArguments::List(ast::FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.collect(),
-            clauses: Vec::new(),
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
     }
 }
 

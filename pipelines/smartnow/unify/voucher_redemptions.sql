@@ -10,7 +10,6 @@ SELECT
     t.requester,
     t.requester_location,
     currency_code(t.currency)                                        AS currency,
-    t.created_at                                                     AS occurred_at,
-    month_of(t.created_at)                                           AS month
+    t.created_at                                                     AS occurred_at
 FROM voucher_logs t
 WHERE canonical_word(t.action) IS DISTINCT FROM 'validate'

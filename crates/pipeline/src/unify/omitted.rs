@@ -3,6 +3,7 @@
 //! ```text
 //!   pipeline, source             the pipeline's own
 //!   lineage                      carried from the records, see `tillhouse_query::carry_columns`
+//!   month, business_date, ...    computed from occurred_at and timezone, see `tillhouse_query::derive_columns`
 //!   tenant, site, times, ...     of articles, payments and events: their transaction's, by transaction_key
 //!   anything else                null
 //! ```
@@ -23,7 +24,7 @@ use tillhouse_model::table::{
     TableRole, TableSpec,
 };
 use tillhouse_model::{Error, FastMap, Result};
-use tillhouse_query::CarriedColumn;
+use tillhouse_query::{CarriedColumn, DerivedColumn, carry_columns, derive_columns};
 
 /// The unified table of transactions.
 pub(super) const TRANSACTIONS: &str = "transactions";
@@ -47,8 +48,38 @@ const INHERITED: &[(&str, &str)] = &[
 /// The rule in `ops.warnings` that a row's transaction is there.
 const TRANSACTION_KNOWN: &str = "transaction_known";
 
+/// Columns whose contract says that they follow from occurred_at and the site's clock. Lines have their transaction's.
+const OF_OCCURRENCE: &[DerivedColumn<'static>] = &[
+    ("month", "month_of", &["occurred_at"]),
+    ("business_date", "local_date", &["occurred_at", "timezone"]),
+    ("local_hour", "local_hour", &["occurred_at", "timezone"]),
+    (
+        "utc_offset_minutes",
+        "utc_offset_minutes",
+        &["occurred_at", "timezone"],
+    ),
+];
+
+/// A statement of a table with what it leaves out and SQL can say: columns that follow from others of it, and lineage.
+pub(super) fn complete_sql(
+    sql: &str,
+    table: &TableSpec,
+    resource: &str,
+    marks_deleted: bool,
+) -> Result<String> {
+    let has = |name: &str| table.columns.iter().any(|column| column.name == name);
+    let is_line = LINES.contains(&table.name.as_str());
+    let derived: Vec<DerivedColumn<'static>> = OF_OCCURRENCE
+        .iter()
+        .filter(|(name, _, _)| !is_line && has(name))
+        .copied()
+        .collect();
+    let sql = derive_columns(sql, &derived)?;
+    carry_columns(&sql, resource, lineage(table.role, marks_deleted))
+}
+
 /// The lineage columns that a statement of this role need not name.
-pub(super) fn lineage(role: TableRole, marks_deleted: bool) -> &'static [CarriedColumn<'static>] {
+fn lineage(role: TableRole, marks_deleted: bool) -> &'static [CarriedColumn<'static>] {
     match (role, marks_deleted) {
         (TableRole::Source, _) => &[],
         (TableRole::Fact, _) => &[

@@ -4,7 +4,7 @@
 //! A result that does not fit its contract is refused here, before any request is made.
 
 use super::misfits::{MisfitLog, fit};
-use super::omitted::{OmittedColumns, TRANSACTIONS, TransactionRows, lineage};
+use super::omitted::{OmittedColumns, TRANSACTIONS, TransactionRows, complete_sql};
 use crate::assets::TextAsset;
 use crate::config::{ChildLink, ChildResource, Pipeline};
 use arrow::array::RecordBatch;
@@ -14,7 +14,6 @@ use tillhouse_model::table::{AS_OF, TableSpec};
 use tillhouse_model::{Error, ReadMode, Result};
 use tillhouse_query::{
     PlannedQuery, QueryEngine, RowErrorLog, ScalarValue, SendableRecordBatchStream, Session,
-    carry_columns,
 };
 use tokio_util::task::AbortOnDropHandle;
 
@@ -412,11 +411,7 @@ fn statement(
         plan.resource.read_mode == ReadMode::FullRefresh && !asset.text.contains(AS_OF);
     Ok(Some(UnifyStatement {
         table: Arc::clone(table),
-        sql: carry_columns(
-            &asset.text,
-            plan.resource.name,
-            lineage(table.role, marks_deleted),
-        )?,
+        sql: complete_sql(&asset.text, table, plan.resource.name, marks_deleted)?,
         origin: asset.origin.clone(),
         resource: plan.resource.name,
         children: children.cloned().collect(),
@@ -447,7 +442,7 @@ pub async fn rows_of_statement(
     };
     let made = async |(table, sql): (&Arc<TableSpec>, &str),
                       transactions: Option<&Arc<UnifyStatement>>| {
-        let sql = carry_columns(sql, resource, lineage(table.role, false))?;
+        let sql = complete_sql(sql, table, resource, false)?;
         let frame = session.frame(&sql, &borrow_parameters(parameters)).await?;
         let given = frame.schema().as_arrow();
         let names = (text("pipeline"), text("source"));
