@@ -65,7 +65,7 @@ bench-years: build ## 3,000 quarter-hour syncs: what they take at the beginning 
 bench-memory: build ## how much memory queries take, beside their limit
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		"$(binary)" demo --transactions 300000 --dir "$$folder/demo" > "$$folder/log" 2>&1 && \
-		"$(PYTHON)" -B bench/memory.py --binary "$(binary)" --project "$$folder/demo"
+		"$(PYTHON)" -B bench/memory.py --binary "$(binary)" --project "$$folder/demo" --write docs/memory.md
 
 lint: venv ## formatting, clippy, licences and origins of dependencies, documentation
 	$(CARGO) fmt --all --check

@@ -1,12 +1,10 @@
 //! Averages of a total and a count, for aggregates that are worked out in two steps and for lists.
 //!
-//! Invariant: the same value and type as DataFusion's `avg`: a decimal has four more digits than what it is of, and the rest is cut off.
+//! Invariant: the same value and type as `avg` ([`crate::exact`]).
 
+use crate::exact::rounded_quotient;
 use arrow::array::{ArrayRef, AsArray, Decimal128Array};
-use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DECIMAL128_MAX_SCALE, DataType, Decimal128Type, DecimalType,
-    Int64Type,
-};
+use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Int64Type};
 use arrow::error::ArrowError;
 use datafusion::common::{Result, internal_err};
 use datafusion::logical_expr::{
@@ -14,26 +12,9 @@ use datafusion::logical_expr::{
 };
 use std::sync::Arc;
 
-/// The digits that an average has more than its values.
-const MORE_DIGITS: u8 = 4;
-
-/// The type of the average of decimals.
-pub(crate) fn average_type(of: &DataType) -> DataType {
-    match of {
-        DataType::Decimal128(precision, scale) => DataType::Decimal128(
-            DECIMAL128_MAX_PRECISION.min(precision.saturating_add(MORE_DIGITS)),
-            DECIMAL128_MAX_SCALE.min(scale.saturating_add(MORE_DIGITS.cast_signed())),
-        ),
-        other => other.clone(),
-    }
-}
-
 /// A total of a scale divided by a count, in another scale that is no smaller; `None` where it does not fit.
 pub(crate) fn average(total: i128, count: i64, from: i8, to: i8) -> Option<i128> {
-    let more = u32::try_from(to.checked_sub(from)?).ok()?;
-    total
-        .checked_mul(10_i128.checked_pow(more)?)?
-        .checked_div(i128::from(count))
+    rounded_quotient(total, i16::from(to) - i16::from(from), i128::from(count))
 }
 
 /// Function of a total and a count that is their average, in a type of its own.

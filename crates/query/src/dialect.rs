@@ -3,7 +3,7 @@
 //! Invariant: an expression without parentheses means here what it means in PostgreSQL, or it is an error. From the tightest to the loosest:
 //!
 //! ```text
-//!   .  ::  unary minus  AT TIME ZONE  * / %  + -  any other operator (|| & | ^ << >> ~ -> @>)
+//!   .  ::  unary minus  AT TIME ZONE  ^ (a power)  * / %  + -  any other operator (|| & | << >> ~ -> @>)
 //!   BETWEEN IN LIKE ILIKE SIMILAR TO  comparisons  IS  NOT  AND  OR
 //! ```
 //!
@@ -26,6 +26,10 @@ use std::collections::HashMap;
 
 /// Any operator that is not one of arithmetic, comparison or logic.
 const OTHER: u8 = 25;
+/// `^`.
+const POWER: u8 = 41;
+/// A sign before a number.
+const SIGN: u8 = 43;
 
 /// SQL dialect of every statement. It counts operators, so that a chain of them is found too long
 /// before its tree is too deep to drop.
@@ -191,12 +195,12 @@ impl Dialect for SqlDialect {
         match precedence {
             Precedence::Period => 100,
             Precedence::DoubleColon => 50,
-            Precedence::AtTz => 41,
+            Precedence::AtTz => 42,
             Precedence::MulDivModOp => 40,
             Precedence::PlusMinus => 30,
             Precedence::Xor
             | Precedence::Ampersand
-            | Precedence::Caret
+            | Precedence::Caret // The shifts; `^` itself is a power.
             | Precedence::Pipe
             | Precedence::PgOther => OTHER,
             Precedence::Colon => 24,
@@ -221,10 +225,25 @@ impl Dialect for SqlDialect {
             | Token::DoubleTildeAsterisk
             | Token::ExclamationMarkDoubleTilde
             | Token::ExclamationMarkDoubleTildeAsterisk => Some(Ok(OTHER)),
+            Token::Caret => Some(Ok(POWER)),
             Token::Word(word) if word.keyword == Keyword::OPERATOR => Some(Ok(OTHER)),
             token if null_test(token).is_some() => Some(Ok(self.prec_value(Precedence::Is))),
             _ => None,
         }
+    }
+
+    /// A sign binds tighter than any operator but `::`: `-2 ^ 2` is 4.
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let op = match &parser.peek_token_ref().token {
+            Token::Minus => UnaryOperator::Minus,
+            Token::Plus => UnaryOperator::Plus,
+            _ => return None,
+        };
+        parser.advance_token();
+        Some(parser.parse_subexpr(SIGN).map(|expr| Expr::UnaryOp {
+            op,
+            expr: Box::new(expr),
+        }))
     }
 
     fn parse_infix(
@@ -245,6 +264,14 @@ impl Dialect for SqlDialect {
             }
         }
         let left = || Box::new(left.clone());
+        if parser.consume_token(&Token::Caret) {
+            let right = parser.parse_subexpr(precedence);
+            return Some(right.map(|right| Expr::BinaryOp {
+                left: left(),
+                op: BinaryOperator::PGExp,
+                right: Box::new(right),
+            }));
+        }
         if parser.parse_keywords(&[Keyword::IS, Keyword::DISTINCT, Keyword::FROM]) {
             let right = parser.parse_subexpr(precedence);
             return Some(right.map(|right| Expr::IsDistinctFrom(left(), Box::new(right))));

@@ -13,6 +13,7 @@
 //! [`crate::distinct_count`], and so they are by groups where there is memory for it: one step is faster than two.
 
 use crate::average::average_of_total;
+use crate::distinct_count::{self, SpillSettings};
 use crate::hashed_value::{self, is_hashed};
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
@@ -33,8 +34,8 @@ pub(crate) struct DistinctByGroups {
     pub(crate) sum: Arc<AggregateUDF>,
     /// The count of an average's values.
     pub(crate) count: Arc<AggregateUDF>,
-    /// The count of different hashes.
-    pub(crate) distinct_count: Arc<AggregateUDF>,
+    /// Memory of counts of different hashes.
+    pub(crate) spill: SpillSettings,
     /// True if texts of groups are counted by their hashes, where that is possible, and in two steps where it is not. With little memory two steps come first: those need
     /// no memory for a group, however many there are.
     pub(crate) prefers_hashes: bool,
@@ -87,6 +88,10 @@ impl DistinctByGroups {
     fn by_hashes(&self, aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
         let keys = aggregate.schema.fields().len() - aggregate.aggr_expr.len();
         let mut is_changed = false;
+        // Counts beside each other share the memory that one would have.
+        let counts = aggregate.aggr_expr.iter().filter_map(call);
+        let counts = counts.filter(|call| is_plain_count(call)).count();
+        let distinct_count = Arc::new(distinct_count::function(self.spill.shared_by(counts)));
         let mut calls = Vec::with_capacity(aggregate.aggr_expr.len());
         for (at, expr) in aggregate.aggr_expr.iter().enumerate() {
             let hashed = call(expr).filter(|call| is_plain_count(call));
@@ -101,7 +106,7 @@ impl DistinctByGroups {
             }
             is_changed = true;
             let count = AggregateFunction::new_udf(
-                Arc::clone(&self.distinct_count),
+                Arc::clone(&distinct_count),
                 vec![compact(of.clone(), &aggregate.input)?],
                 false,
                 hashed.params.filter.clone(),

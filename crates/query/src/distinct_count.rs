@@ -1,8 +1,9 @@
 //! Count of different values by their hashes, beside aggregates that cannot be worked out in two steps.
 //!
-//! Invariant: the number of different hashes of each group, nulls aside; every byte it holds is counted. One table holds the values of all groups, 24 bytes each, where DataFusion's sets
-//! keep each text and one table for every group. What is more than its part of memory goes to disk, and is counted there file by file.
+//! Invariant: the number of different hashes of each group, nulls aside; every byte it holds is counted. One list, in [`partitions`], holds the values of all groups, 24 bytes each, where
+//! DataFusion's sets keep each text and one table for every group. What is more than its part of memory goes to disk, and is counted there file by file.
 
+mod partitions;
 mod spilled_hashes;
 
 use crate::hashed_value::GIVES;
@@ -11,15 +12,17 @@ use arrow::array::{
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue, internal_datafusion_err, internal_err};
+use datafusion::common::{
+    DataFusionError, Result, ScalarValue, internal_datafusion_err, internal_err,
+};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
 };
+use partitions::{HashPartitions, partition_of};
 use spilled_hashes::SpilledHashes;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use tillhouse_model::FastSet;
 
 pub(crate) use spilled_hashes::SpillSettings;
 
@@ -131,19 +134,20 @@ impl GroupHash {
     }
 }
 
-impl Hash for GroupHash {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // It is a hash already; the group only has to differ from its neighbours.
-        state.write_u64(self.low ^ u64::from(self.group).rotate_right(20));
+impl GroupHash {
+    /// Bits by which entries of one partition are told apart. It is a hash already; the group only has to differ from its neighbours.
+    fn spread(&self) -> u64 {
+        (self.low >> 8)
+            ^ self.high.rotate_left(24)
+            ^ u64::from(self.group).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 }
 
 /// Different hashes by group.
 #[derive(Debug)]
 struct GroupCounts {
-    seen: FastSet<GroupHash>,
-    /// Of what is in memory.
-    counts: Vec<i64>,
+    seen: HashPartitions,
+    groups: usize,
     spilled: Option<SpilledHashes>,
     spill: SpillSettings,
 }
@@ -155,22 +159,25 @@ fn group_number(group: usize) -> Result<u32> {
 impl GroupCounts {
     fn new(spill: &SpillSettings) -> Self {
         Self {
-            seen: FastSet::default(),
-            counts: Vec::new(),
+            seen: HashPartitions::default(),
+            groups: 0,
             spilled: None,
             spill: spill.clone(),
         }
     }
 
     fn add(&mut self, group: usize, hash: i128) -> Result<()> {
-        if self.seen.insert(GroupHash::new(group_number(group)?, hash)) {
-            self.counts[group] += 1;
-        }
+        self.seen.add(GroupHash::new(group_number(group)?, hash));
         Ok(())
     }
 
     fn spill_if_large(&mut self) -> Result<()> {
-        if self.bytes_in_memory() > self.spill.bytes {
+        if self.seen.bytes() <= self.spill.bytes {
+            return Ok(());
+        }
+        // Half of it may have been seen before.
+        self.seen.shrink();
+        if self.seen.bytes() > self.spill.bytes / 2 {
             self.spill()?;
         }
         Ok(())
@@ -181,66 +188,61 @@ impl GroupCounts {
             Some(spilled) => spilled,
             none => none.insert(SpilledHashes::new(&self.spill.disk)?),
         };
-        for seen in std::mem::take(&mut self.seen) {
-            spilled.write(&seen)?;
-        }
-        Ok(())
-    }
-
-    fn bytes_in_memory(&self) -> usize {
-        // A table is at most seven eighths full, and has a byte for each place.
-        self.seen.capacity() * 8 / 7 * (size_of::<GroupHash>() + 1)
+        self.seen
+            .drain(|partition, hashes| spilled.write(partition, hashes))
     }
 
     /// Takes out the first groups, and numbers the others anew: their counts, and what they have seen where that is `wanted`.
     fn take(&mut self, emit_to: EmitTo, wanted: bool) -> Result<(Vec<i64>, Vec<GroupHash>)> {
-        let mut counts = emit_to.take_needed(&mut self.counts);
-        let first = group_number(counts.len())?;
-        let mut taken = Vec::new();
-        let shifted = |seen: &GroupHash| GroupHash {
-            group: seen.group - first,
-            ..*seen
+        let groups = match emit_to {
+            EmitTo::All => self.groups,
+            EmitTo::First(groups) => groups,
+        };
+        self.groups = self.groups.saturating_sub(groups);
+        let first = group_number(groups)?;
+        let mut counts = vec![0_i64; groups];
+        let (mut taken, mut rest) = (Vec::new(), HashPartitions::default());
+        let mut sort = |hash: &GroupHash| match usize::try_from(hash.group)
+            .ok()
+            .and_then(|at| counts.get_mut(at))
+        {
+            Some(count) => {
+                *count += 1;
+                if wanted {
+                    taken.push(*hash);
+                }
+                None
+            }
+            None => Some(GroupHash {
+                group: hash.group - first,
+                ..*hash
+            }),
         };
         if self.spilled.is_some() {
             self.spill()?;
         }
         let Some(spilled) = self.spilled.take() else {
-            for seen in std::mem::take(&mut self.seen) {
-                if seen.group >= first {
-                    self.seen.insert(shifted(&seen));
-                } else if wanted {
-                    taken.push(seen);
-                } else if self.counts.is_empty() {
-                    break;
+            self.seen.drain(|_, hashes| {
+                for left in hashes.iter().filter_map(&mut sort) {
+                    rest.add(left);
                 }
-            }
+                Ok::<_, DataFusionError>(())
+            })?;
+            self.seen = rest;
             return Ok((counts, taken));
         };
-        counts.fill(0);
-        let mut rest: Option<SpilledHashes> = None;
+        let mut left_behind: Option<SpilledHashes> = None;
         spilled.drain(|hashes| {
-            for seen in hashes {
-                if seen.group >= first {
-                    let rest = match &mut rest {
-                        Some(rest) => rest,
-                        none => none.insert(SpilledHashes::new(&self.spill.disk)?),
-                    };
-                    rest.write(&shifted(seen))?;
-                    continue;
-                }
-                if let Some(count) = usize::try_from(seen.group)
-                    .ok()
-                    .and_then(|at| counts.get_mut(at))
-                {
-                    *count += 1;
-                }
-                if wanted {
-                    taken.push(*seen);
-                }
+            for left in hashes.iter().filter_map(&mut sort) {
+                let files = match &mut left_behind {
+                    Some(files) => files,
+                    none => none.insert(SpilledHashes::new(&self.spill.disk)?),
+                };
+                files.write(partition_of(&left), &[left])?;
             }
             Ok(())
         })?;
-        self.spilled = rest;
+        self.spilled = left_behind;
         Ok((counts, taken))
     }
 }
@@ -303,7 +305,7 @@ impl GroupsAccumulator for GroupCounts {
         opt_filter: Option<&BooleanArray>,
         total_num_groups: usize,
     ) -> Result<()> {
-        self.counts.resize(total_num_groups, 0);
+        self.groups = self.groups.max(total_num_groups);
         for (row, (hash, group)) in hashes_of(values)?.iter().zip(group_indices).enumerate() {
             if let Some(hash) = hash.filter(|_| passes(opt_filter, row)) {
                 self.add(*group, hash)?;
@@ -328,7 +330,7 @@ impl GroupsAccumulator for GroupCounts {
         group_indices: &[usize],
         total_num_groups: usize,
     ) -> Result<()> {
-        self.counts.resize(total_num_groups, 0);
+        self.groups = self.groups.max(total_num_groups);
         for (hashes, group) in lists_of(values)?.iter().zip(group_indices) {
             let Some(hashes) = hashes else { continue };
             for hash in hashes_of(&[hashes])?.iter().flatten() {
@@ -355,7 +357,7 @@ impl GroupsAccumulator for GroupCounts {
     }
 
     fn size(&self) -> usize {
-        self.bytes_in_memory() + self.counts.capacity() * size_of::<i64>()
+        self.seen.bytes()
     }
 }
 
@@ -382,13 +384,13 @@ impl Accumulator for WholeCount {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.of_one.counts.resize(1, 0);
+        self.of_one.groups = 1;
         let counts = self.of_one.evaluate(EmitTo::All)?;
         ScalarValue::try_from_array(&counts, 0)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.of_one.counts.resize(1, 0);
+        self.of_one.groups = 1;
         let states = self.of_one.state(EmitTo::All)?;
         states
             .iter()
@@ -437,7 +439,7 @@ mod tests {
                 .unwrap();
             let early = first.state(EmitTo::First(1)).unwrap();
             let rest = first.state(EmitTo::All).unwrap();
-            assert!(first.seen.is_empty() && first.counts.is_empty() && first.spilled.is_none());
+            assert!(first.seen.is_empty() && first.groups == 0 && first.spilled.is_none());
             second.merge_batch(&early, &[0], 4).unwrap();
             second.merge_batch(&rest, &[1, 2, 3], 4).unwrap();
             let direct = second.convert_to_state(&[values], Some(&filter)).unwrap();

@@ -6,7 +6,10 @@ use crate::bounded;
 use crate::catalog::Catalog;
 use crate::damaged_files::NamedFiles;
 use crate::distinct::DistinctByGroups;
-use crate::distinct_count::{self, SpillSettings};
+use crate::distinct_count::SpillSettings;
+use crate::exact::{
+    self, ExactAverage, ExactMedian, ExactOperators, ExactPercentile, RoundedCasts,
+};
 use crate::failure::into_error;
 use crate::functions::{self, list_arithmetic};
 use crate::held_windows::HeldWindows;
@@ -14,9 +17,11 @@ use crate::joined::JoinedTexts;
 use crate::lenient::{LenientProjections, RowErrorLog};
 use crate::limits::{SortBudget, SpillingSorts};
 use crate::merged_filters::MergedFilters;
+use crate::ordered_texts::OrderedTexts;
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
 use crate::pool::SharedMemory;
 use crate::session::Session;
+use crate::similar_to::StandardPatterns;
 use crate::slices::SlicedConstants;
 use crate::spill::SpillSpace;
 use crate::whole_groups::WholeGroups;
@@ -235,6 +240,7 @@ fn context_with(
     let mut builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
+        .with_expr_planners(vec![Arc::new(ExactOperators::new())])
         .with_physical_optimizer_rule(Arc::new(WholeGroups))
         .with_physical_optimizer_rule(Arc::new(SpillingSorts { budget }))
         .with_physical_optimizer_rule(Arc::new(SlicedConstants {
@@ -243,12 +249,14 @@ fn context_with(
         .with_physical_optimizer_rule(Arc::new(HeldWindows))
         .with_physical_optimizer_rule(Arc::new(MergedFilters))
         .with_default_features()
+        .with_analyzer_rule(Arc::new(StandardPatterns::new()))
+        .with_analyzer_rule(Arc::new(RoundedCasts))
         .with_analyzer_rule(Arc::new(CheckedArithmetic::new()))
         .with_analyzer_rule(Arc::new(joined))
         .with_analyzer_rule(Arc::new(DistinctByGroups {
             sum,
             count: count_udaf(),
-            distinct_count: Arc::new(distinct_count::function(spill)),
+            spill,
             prefers_hashes: share >= ROOM_FOR_HASHES,
         }));
     if let Some(rule) = rule {
@@ -259,6 +267,7 @@ fn context_with(
     for function in functions::all()
         .into_iter()
         .chain(overflow::functions())
+        .chain(exact::functions())
         .chain([joined_text])
     {
         context.register_udf(function);
@@ -270,7 +279,21 @@ fn context_with(
     for function in bounded::functions(|name| state.scalar_functions().get(name).cloned(), &pool) {
         context.register_udf(function);
     }
+    for function in functions::standard(|name| state.scalar_functions().get(name).cloned()) {
+        context.register_udf(function);
+    }
+    for function in functions::standard_aggregates() {
+        context.register_udaf(function);
+    }
+    if let Some(function) = functions::strftime(|name| state.scalar_functions().get(name).cloned())
+    {
+        context.register_udf(function);
+    }
     context.register_udaf(AggregateUDF::new_from_impl(CheckedSum::default()));
+    context.register_udaf(AggregateUDF::new_from_impl(ExactAverage::default()));
+    context.register_udaf(AggregateUDF::new_from_impl(ExactPercentile::default()));
+    context.register_udaf(AggregateUDF::new_from_impl(ExactMedian::default()));
+    context.register_udaf(AggregateUDF::new_from_impl(OrderedTexts::default()));
     catalog.attach(&context);
     context
 }

@@ -1,11 +1,11 @@
 //! Clauses that the planner reads and does not heed.
 //!
 //! Invariant: a query that says something is answered with it, or refused. DataFusion takes no notice of a sample, a partition, a version, hints and locks, and of the number of equal rows
-//! in EXCEPT ALL and INTERSECT ALL.
+//! in EXCEPT ALL and INTERSECT ALL; a comparison with ANY or ALL of a query gives it wrong answers.
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Query, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
+    Expr, Query, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 use tillhouse_model::{Error, ErrorKind, Result};
@@ -67,6 +67,21 @@ impl Visitor for IgnoredClauses {
         match of_set(&query.body) {
             Some(found) => ControlFlow::Break(found),
             None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<FoundClause> {
+        match expr {
+            // The planner takes the one for the other where there are nulls.
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }
+                if matches!(right.as_ref(), Expr::Subquery(_)) =>
+            {
+                ControlFlow::Break((
+                    "a comparison with ANY, SOME or ALL of a query",
+                    "`= ANY (SELECT ...)` is `IN (SELECT ...)`, `> ALL` compares with `(SELECT max(...))`, `> ANY` with `(SELECT min(...))`.",
+                ))
+            }
+            _ => ControlFlow::Continue(()),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: the same groups with the same values. DataFusion groups the rows of each thread, hands what each has seen to the others, and groups it again: for a set of all different values
 //! that is everything, twice. Here the rows themselves are spread by their groups, and each group is worked out where it belongs.
 
-use crate::distinct_count;
+use crate::{distinct_count, ordered_texts};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -51,7 +51,11 @@ fn in_one_step(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Execution
     );
     let holds = |first: &AggregateExec| {
         let mut calls = first.aggr_expr().iter();
-        calls.any(|call| call.fun().name() == distinct_count::NAME)
+        calls.any(|call| match call.fun().name() {
+            distinct_count::NAME => true,
+            ordered_texts::NAME => !call.order_bys().is_empty(),
+            _ => false,
+        })
     };
     let spread = last.input();
     let is_spread = spread.downcast_ref::<RepartitionExec>().is_some()

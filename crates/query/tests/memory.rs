@@ -169,7 +169,7 @@ async fn many_different_texts_are_counted_from_disk() {
         GROUP BY k ORDER BY k";
     assert_eq!(
         answer(&session, sql).await,
-        "0 500000 499999.000000 499.0; 1 500000 500000.000000 500.0"
+        "0 500000 499999.000000000000 499.0; 1 500000 500000.000000000000 500.0"
     );
 }
 

@@ -3,17 +3,17 @@
 //! Invariant: the same hash of the same group lies in one file, however often it was written, so that files can be counted one by one.
 
 use super::GroupHash;
+use super::partitions::{PARTITIONS, make_different};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::spill_file::{SpillFile, SpillWriter};
 use std::fmt;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use tillhouse_model::FastSet;
 
 /// Files that hashes are spread over; each is read into memory as a whole.
-const FILES: u64 = 32;
+const FILES: usize = 32;
 /// Bytes of a group and its hash.
 const ENTRY: usize = 20;
 
@@ -24,6 +24,16 @@ pub(crate) struct SpillSettings {
     pub(crate) disk: Arc<DiskManager>,
     /// Bytes that are held in memory.
     pub(crate) bytes: usize,
+}
+
+impl SpillSettings {
+    /// The settings of each of so many counts beside each other.
+    pub(crate) fn shared_by(&self, counts: usize) -> Self {
+        Self {
+            disk: Arc::clone(&self.disk),
+            bytes: self.bytes / counts.max(1),
+        }
+    }
 }
 
 /// The files of one count.
@@ -56,24 +66,30 @@ impl SpilledHashes {
         })
     }
 
-    /// Writes a hash of a group.
-    pub(super) fn write(&mut self, seen: &GroupHash) -> Result<()> {
-        let file = usize::try_from(seen.low % FILES).unwrap_or_default();
-        let mut entry = [0_u8; ENTRY];
-        entry[..4].copy_from_slice(&seen.group.to_le_bytes());
-        entry[4..12].copy_from_slice(&seen.low.to_le_bytes());
-        entry[12..].copy_from_slice(&seen.high.to_le_bytes());
-        let writer = self.files[file].writer.get_mut();
-        Ok(writer
-            .unwrap_or_else(PoisonError::into_inner)
-            .write_all(&entry)?)
+    /// Writes hashes of one partition.
+    pub(super) fn write(&mut self, partition: usize, hashes: &[GroupHash]) -> Result<()> {
+        let Some(file) = self.files.get_mut(partition * FILES / PARTITIONS) else {
+            return Err(internal_datafusion_err!(
+                "there is no partition {partition}"
+            ));
+        };
+        let writer = file
+            .writer
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for hash in hashes {
+            let mut entry = [0_u8; ENTRY];
+            entry[..4].copy_from_slice(&hash.group.to_le_bytes());
+            entry[4..12].copy_from_slice(&hash.low.to_le_bytes());
+            entry[12..].copy_from_slice(&hash.high.to_le_bytes());
+            writer.write_all(&entry)?;
+        }
+        Ok(())
     }
 
     /// Hands out the different hashes of each file, one file at a time.
-    pub(super) fn drain(
-        self,
-        mut with: impl FnMut(&FastSet<GroupHash>) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn drain(self, mut with: impl FnMut(&[GroupHash]) -> Result<()>) -> Result<()> {
+        let mut places = Vec::new();
         for HashFile { file, writer } in self.files {
             let mut writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
             writer.flush()?;
@@ -82,31 +98,49 @@ impl SpilledHashes {
             let path = file
                 .path()
                 .ok_or_else(|| internal_datafusion_err!("a spilled file has no path"))?;
-            with(&read(BufReader::new(File::open(path)?))?)?;
+            with(&read(File::open(path)?, &mut places)?)?;
         }
         Ok(())
     }
 }
 
-fn read(mut from: impl Read) -> Result<FastSet<GroupHash>> {
-    let mut seen = FastSet::default();
-    let mut entry = [0_u8; ENTRY];
+/// Bytes that are read at a time: whole entries.
+const READ_AT_ONCE: usize = ENTRY * 3_276;
+/// Entries from which on those that were read are made different; then whenever they have doubled.
+const FIRST_LOOK: usize = 1 << 16;
+
+/// The different hashes of a file. What was written often is not held as often.
+fn read(mut from: impl Read, places: &mut Vec<u32>) -> Result<Vec<GroupHash>> {
+    let mut entries = Vec::new();
+    let mut different = 0;
+    let mut bytes = vec![0_u8; READ_AT_ONCE];
+    let mut held = 0;
     loop {
-        match from.read_exact(&mut entry) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(seen),
-            Err(error) => return Err(error.into()),
+        let more = from.read(&mut bytes[held..])?;
+        held += more;
+        let whole = held / ENTRY * ENTRY;
+        entries.extend(bytes[..whole].chunks_exact(ENTRY).map(entry));
+        bytes.copy_within(whole..held, 0);
+        held -= whole;
+        if more == 0 {
+            make_different(&mut entries, places);
+            return Ok(entries);
         }
-        let word = |at: usize| {
-            let mut bytes = [0_u8; 8];
-            bytes.copy_from_slice(&entry[at..at + 8]);
-            u64::from_le_bytes(bytes)
-        };
-        let [a, b, c, d, ..] = entry;
-        seen.insert(GroupHash {
-            group: u32::from_le_bytes([a, b, c, d]),
-            low: word(4),
-            high: word(12),
-        });
+        if entries.len() >= FIRST_LOOK.max(2 * different) {
+            different = make_different(&mut entries, places);
+        }
+    }
+}
+
+fn entry(bytes: &[u8]) -> GroupHash {
+    let number = |from: usize, to: usize| {
+        let mut word = [0_u8; 8];
+        word[..to - from].copy_from_slice(&bytes[from..to]);
+        u64::from_le_bytes(word)
+    };
+    GroupHash {
+        group: u32::try_from(number(0, 4)).unwrap_or(u32::MAX),
+        low: number(4, 12),
+        high: number(12, 20),
     }
 }

@@ -3,7 +3,8 @@
 //! Invariant: money never passes through a float. DataFusion's functions of vectors (`array_sum`, `array_avg`, `inner_product`, `array_scale` ...) make floats of whatever they are
 //! given; here the first two add decimals as `sum` and `avg` do, and the others refuse decimals.
 
-use crate::average::{average, average_type};
+use crate::average::average;
+use crate::exact::average_type;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, Int64Array, ListArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, DecimalType, Field};

@@ -15,9 +15,16 @@ mod mapped;
 mod money;
 mod payment;
 mod sale_kind;
+mod similar_to;
+mod standard;
 mod state;
+mod strftime;
+mod to_char;
 mod unit;
 
+pub(crate) use similar_to::SimilarTo;
+pub(crate) use standard::{aggregates as standard_aggregates, functions as standard};
+pub(crate) use strftime::functions as strftime;
 pub use unit::canonical as canonical_unit;
 
 use arguments::{ArgumentType, CallArguments};
@@ -48,6 +55,8 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
             first_present::function(),
             label::function(),
             canonical_word::function(),
+            to_char::function(),
+            SimilarTo::function(),
         ])
         .collect()
 }

@@ -1,0 +1,67 @@
+//! Decimals that keep their digits: quotients, products, averages, medians and percentiles, rounded as PostgreSQL's `numeric` is.
+//!
+//! Invariant: no digit is cut off without being rounded, half away from zero, and no decimal passes through a float. A quotient or an average has
+//! [`MORE_DIGITS`] digits more than what it is of, up to [`MOST_DIGITS`] behind the point; what does not fit into 38 digits is an error.
+//!
+//! ```text
+//!   decimal(18,4) / decimal(18,6)   decimal(38,16)     DataFusion's has 8 digits, the last one cut
+//!   avg(decimal(18,4))              decimal(28,14)     DataFusion's has 8 digits, the last one cut
+//!   median(decimal(18,4))           decimal(28,14)     DataFusion's has 4 digits, the last one cut
+//! ```
+//!
+//! The operators are replaced while SQL is planned, not afterwards: what stands around a quotient is given its type by the quotient's own.
+
+mod casts;
+mod mean;
+mod operators;
+mod percentile;
+mod rounding;
+
+pub(crate) use casts::RoundedCasts;
+pub(crate) use mean::ExactAverage;
+pub(crate) use operators::{ExactOperators, functions};
+pub(crate) use percentile::{ExactMedian, ExactPercentile};
+pub(crate) use rounding::rounded_quotient;
+
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
+
+/// The digits that a quotient or an average has more than its values.
+const MORE_DIGITS: i8 = 10;
+/// Digits behind the point from which on none are added: eighteen are left before it.
+const MOST_DIGITS: i8 = 20;
+
+/// The scale of a quotient or an average of values of a scale.
+fn scale_of_quotient(scale: i8) -> i8 {
+    scale.max(scale.saturating_add(MORE_DIGITS).min(MOST_DIGITS))
+}
+
+/// The type of an average of decimals; any other type as it is.
+pub(crate) fn average_type(of: &DataType) -> DataType {
+    match of {
+        DataType::Decimal128(precision, scale) => {
+            let to = scale_of_quotient(*scale);
+            let more = to.saturating_sub(*scale).unsigned_abs();
+            let precision = precision.saturating_add(more).min(DECIMAL128_MAX_PRECISION);
+            DataType::Decimal128(precision, to)
+        }
+        other => other.clone(),
+    }
+}
+
+/// A decimal's type in 128 bits; `None` for what is no decimal that fits.
+fn as_decimal(data_type: &DataType) -> Option<(u8, i8)> {
+    match data_type {
+        DataType::Decimal128(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal32(precision, scale)
+            if *scale >= 0 =>
+        {
+            Some((*precision, *scale))
+        }
+        DataType::Int8 | DataType::UInt8 => Some((3, 0)),
+        DataType::Int16 | DataType::UInt16 => Some((5, 0)),
+        DataType::Int32 | DataType::UInt32 => Some((10, 0)),
+        DataType::Int64 | DataType::UInt64 => Some((20, 0)),
+        _ => None,
+    }
+}
