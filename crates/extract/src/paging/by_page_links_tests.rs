@@ -3,6 +3,7 @@
 //! Invariant: as that of the tests of listings by page: every record comes once, or there is an error.
 
 use super::*;
+use jiff::Timestamp;
 
 #[tokio::test(start_paused = true)]
 async fn a_page_that_is_missing_behind_others_is_the_end() {

@@ -3,10 +3,10 @@
 //! Invariant: what is expected here was worked out from docs/statistics.md, not copied from an output.
 
 use crate::figures::{ask, day, entries};
-use crate::fixture::{FixtureArticle, FixturePayment, FixtureSale, FixtureTables, some, window};
+use crate::fixture::{FixtureArticle, FixturePayment, FixtureSale, FixtureTables, some};
 use serde_json::{Value, json};
 use tillhouse_model::Filter;
-use tillhouse_statistics::{CheckedFilter, StatisticsRequest};
+use tillhouse_statistics::{CheckedFilter, StatisticsFigures, StatisticsRequest};
 
 #[tokio::test]
 async fn children_count_with_their_transaction_alone() {
