@@ -267,7 +267,7 @@ impl RecordFingerprints {
 
     /// From their form on storage; `None` where they are cut.
     pub(crate) fn read(files: u128, bytes: &[u8], use_of: FingerprintUse) -> Option<Self> {
-        if bytes.len() % ENTRY != 0 {
+        if !bytes.len().is_multiple_of(ENTRY) {
             return None;
         }
         let mut state = NotedVersions {

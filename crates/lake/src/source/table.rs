@@ -193,7 +193,11 @@ impl SourceTable {
                 wanted,
                 (&known, &tenants),
                 now,
-                (&mut landed, &mut changed, &mut settled),
+                SurvivorOutcome {
+                    landed: &mut landed,
+                    changed: &mut changed,
+                    settled: &mut settled,
+                },
             );
             if parts.is_empty() {
                 self.settle((files, files), settled);
@@ -561,17 +565,24 @@ impl<'a> KeysAndTimes<'a> {
     }
 }
 
-/// Which survivors are written, by month. Counts the rest, and says of each what its newest version is after that, as far as that is known.
+/// Counts, changed records and newest versions that the survivors of a package add to.
+struct SurvivorOutcome<'a> {
+    landed: &'a mut LandingSummary,
+    changed: &'a mut Vec<(String, Option<i64>)>,
+    settled: &'a mut Vec<FingerprintedKey>,
+}
+
+/// Survivors to write, by month. Counts the rest, and says of each what its newest version is after that, as far as that is known.
 fn decide(
     package: &[PackagePage],
     survivors: &[NewestRecord],
     (known, tenants): (&[Option<KnownVersion>], &TenantOrder<'_>),
     now: i64,
-    (landed, changed, settled): (
-        &mut LandingSummary,
-        &mut Vec<(String, Option<i64>)>,
-        &mut Vec<FingerprintedKey>,
-    ),
+    SurvivorOutcome {
+        landed,
+        changed,
+        settled,
+    }: SurvivorOutcome<'_>,
 ) -> BTreeMap<String, Vec<PageRows>> {
     // By page, so that a page all of whose rows are new and of one month is written as it is.
     let mut kept: Vec<Vec<(u32, Option<i64>)>> = vec![Vec::new(); package.len()];
