@@ -45,7 +45,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// What `stats` says of the window: currency, count and amount of those that have sales.
+/// Figures of `stats` for the window: currency, count and amount of those that have sales.
 async fn stats(project: &TestProject) -> Vec<[String; 3]> {
     let report = project.json(&[&["stats"], &WINDOW[..]].concat()).await;
     let number = |value: &Value| exact_json::number(value).expect("a number").to_string();

@@ -60,7 +60,7 @@ pub(crate) fn script(run: &AttachedRun<'_>) -> String {
     out
 }
 
-/// What DuckDB needs for the store, credentials left to its own means of finding them.
+/// Statements that DuckDB needs for the store, credentials left to its own means of finding them.
 fn store(url: &str) -> &'static str {
     match url.split_once(':').map_or("", |(scheme, _)| scheme) {
         "s3" => {

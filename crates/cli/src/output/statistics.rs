@@ -20,7 +20,7 @@ const ROWS: usize = 10;
 const BAR: usize = 24;
 /// Most gaps that are named.
 const GAPS: usize = 10;
-/// So many hours are looked at one by one: twenty years of them.
+/// Most hours that are looked at one by one: twenty years of them.
 const EVERY_HOUR: usize = 175_320;
 /// Most currencies whose rankings are shown.
 const IN_FULL: usize = 2;

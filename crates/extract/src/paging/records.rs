@@ -208,7 +208,7 @@ fn find(page: &[u8], records_at: &[&str]) -> RecordsPosition {
     }
 }
 
-/// Where a list was left out: behind this opening brace. A page has none, and nothing in its place, and its envelope counts nothing: serializers
+/// Place of a list that was left out: behind this opening brace. A page has none, and nothing in its place, and its envelope counts nothing: serializers
 /// that leave out what is empty write no more. One that holds another list may have its records there, and `status: ok` alone says any page.
 fn left_out(page: &[u8], records_at: &[&str]) -> Option<usize> {
     let (list, above) = records_at.split_last()?;

@@ -289,7 +289,7 @@ fn compressed(stored: &StoredLifetimes) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// What is kept beside the table; `None` where there is nothing, or it is damaged.
+/// Lifetimes that are kept beside the table; `None` where there is nothing, or it is damaged.
 async fn kept(table: &TableHandle) -> Result<Option<StoredLifetimes>> {
     let failed = |error| table.storage_error("lifetimes of files cannot be read", error);
     let bytes = match table.store().get(&place()).await {

@@ -33,7 +33,7 @@ pub(crate) struct ExpiredLog {
     pub(crate) wanted: BTreeSet<u64>,
 }
 
-/// What can go of a log before `base`, a checkpoint that everything newer is told from. `kept` are the versions that kept runs name, `pointed` is the checkpoint
+/// Entries that can go of a log before `base`, a checkpoint that everything newer is told from. `kept` are the versions that kept runs name, `pointed` is the checkpoint
 /// that readers are pointed to.
 ///
 /// Errors with a version that cannot be told from the log as it is.

@@ -103,7 +103,7 @@ impl TableListing {
         Ok(listing)
     }
 
-    /// What can go, where these versions are named by kept runs and everything younger than `safe` stays. Checkpoints that let more go are
+    /// Entries that can go, where these versions are named by kept runs and everything younger than `safe` stays. Checkpoints that let more go are
     /// written, and what was read of the log is kept beside the table, but in a dry run.
     pub(crate) async fn garbage(
         &self,

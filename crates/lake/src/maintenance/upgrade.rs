@@ -189,7 +189,7 @@ impl Warehouse {
     }
 }
 
-/// What an upgrade that was interrupted did with a table, and its run; `None` where it did nothing. Nobody but upgrades writes meanwhile: it is the
+/// Outcome of an upgrade that was interrupted for a table, and its run; `None` where it did nothing. Nobody but upgrades writes meanwhile: it is the
 /// newest commit, and that describes the table anew.
 async fn upgraded_before(table: &TableHandle) -> Result<Option<(TableUpgrade, String)>> {
     let Some(latest) = table.latest().await? else {

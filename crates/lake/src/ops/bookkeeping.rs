@@ -42,7 +42,7 @@ struct WaitingRows {
     warnings: Vec<WarningRow>,
     /// Of the whole run, with whether the sum is still to be written.
     drift: BTreeMap<DriftIdentity, (DriftRow, bool)>,
-    /// What stands beside the coverage.
+    /// Notes beside the coverage.
     found: RunFindings,
     /// Since when rows wait.
     since: Option<Timestamp>,

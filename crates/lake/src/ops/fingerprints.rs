@@ -101,7 +101,7 @@ impl PipelineFingerprints {
         Some(whole)
     }
 
-    /// What an object holds; `None` where it is damaged, or of another edition.
+    /// Content of an object; `None` where it is damaged, or of another edition.
     fn read(bytes: &[u8]) -> Option<BTreeMap<String, (u128, Vec<u8>)>> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (header, mut body) = (bytes.get(..end)?, bytes.get(end + 1..)?);

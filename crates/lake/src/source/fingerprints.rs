@@ -140,7 +140,7 @@ impl RecordFingerprints {
         self.use_of.recognizes && state.files == Some(files) && !state.entries.is_empty()
     }
 
-    /// Whether each of some records is known to be as it comes, in a table with these files.
+    /// True for each of some records that is known to be as it comes, in a table with these files.
     pub(crate) fn recognize(
         &self,
         files: u128,

@@ -72,7 +72,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// What does not differ between two landings of the same.
+/// Parts that do not differ between two landings of the same.
 fn told(landed: &LandingSummary) -> impl PartialEq + std::fmt::Debug + use<> {
     let LandingSummary {
         version,

@@ -29,7 +29,7 @@ pub(super) struct ChildHistory {
 pub(super) struct StepChild<'a> {
     pub(super) history: &'a ChildHistory,
     pub(super) watermark: &'a ResourceWatermark,
-    /// Where it is a part of its parents: the children of the step's.
+    /// As a part of its parents: the children of the step's.
     pub(super) versions: Vec<HistoryVersion>,
 }
 

@@ -100,7 +100,7 @@ impl Moment {
     }
 }
 
-/// How the letters of a word are written.
+/// Case in which a word is written.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Letters {
     Upper,
@@ -406,7 +406,7 @@ impl InstantPattern {
     }
 }
 
-/// What stands behind a prefix in either case.
+/// Rest behind a prefix in either case.
 fn strip<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     let start = text.get(..prefix.len())?;
     start
@@ -655,7 +655,7 @@ fn push_offset(to: &mut String, offset: i64) {
 mod tests {
     use super::*;
 
-    /// What PostgreSQL 15 gives.
+    /// Answers of PostgreSQL 15.
     #[test]
     fn patterns_are_postgresqls() {
         let at: Timestamp = "2026-03-02T14:05:09.012345Z".parse().unwrap();

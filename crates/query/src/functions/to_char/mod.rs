@@ -141,7 +141,7 @@ enum Pattern {
     Number(NumberPattern),
 }
 
-/// What is to be printed, by its type.
+/// Value to be printed, by its type.
 enum Values {
     Instants(ArrayRef, Option<Zone>),
     Times(ArrayRef),

@@ -6,7 +6,7 @@
 use crate::exact::rounded_quotient;
 use datafusion::common::{Result, exec_err};
 
-/// How a number shows its sign.
+/// Form of a number's sign.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Sign {
     /// A minus before the number, or a blank.
@@ -306,7 +306,7 @@ impl NumberPattern {
 mod tests {
     use super::*;
 
-    /// What PostgreSQL 15 gives.
+    /// Answers of PostgreSQL 15.
     #[test]
     fn patterns_are_postgresqls() {
         for (value, pattern, expected) in [
