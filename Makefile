@@ -13,6 +13,7 @@ PYTHON ?= python3
 TILLHOUSE_CACHE ?= $(HOME)/.cache/tillhouse
 T ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 
 export PYTHON TILLHOUSE_CACHE
 
@@ -21,7 +22,7 @@ binary := $(target)/release/tillhouse
 venv := $(TILLHOUSE_CACHE)/venv-test
 crate = $(if $(filter cli,$(CRATE)),tillhouse,tillhouse-$(patsubst tillhouse-%,%,$(CRATE)))
 
-.PHONY: help demo test try bench bench-million bench-memory bench-years lint fmt doc build clean-cache venv azurite
+.PHONY: help demo test try bench bench-million bench-memory bench-sql bench-years bench-latency bench-scale lint fmt doc build clean-cache venv azurite
 
 help: ## print this
 	@echo 'Tillhouse: the sales of every till in one warehouse.'
@@ -33,11 +34,14 @@ help: ## print this
 	@echo '  T                   make test, make try: only tests whose name contains this'
 	@echo '  CRATE               make try: the crate, by its folder below crates/'
 	@echo '  DEMO_ARGS           make demo: more arguments for `tillhouse demo`'
-	@echo '  BENCH_TRANSACTIONS  make bench: how many transactions are loaded (100000)'
-	@echo '  BENCH_RUNS          make bench: runs of each contender, of which the median counts (5)'
+	@echo '  BENCH_TRANSACTIONS  make bench, make bench-sql: how many transactions are loaded (100000)'
+	@echo '  BENCH_RUNS          the same two: runs of each contender, of which the median counts (5)'
 	@echo '  BENCH_DLT_RUNS      make bench: the same for dlt alone, which takes minutes (BENCH_RUNS)'
+	@echo '  BENCH_SALES         make bench-scale: sales of the warehouse (10000000); several with commas between them are compared'
+	@echo '  BENCH_SANDBOX_SALES make bench-scale: sales that are read from the sandbox (500000)'
+	@echo '  BENCH_ARGS          make bench-scale: more arguments, such as --only statistics'
 	@echo '  CARGO_TARGET_DIR    where cargo builds (./target)'
-	@echo '  TILLHOUSE_CACHE     where Python environments are kept (~/.cache/tillhouse)'
+	@echo '  TILLHOUSE_CACHE     where Python environments and the warehouses of make bench-scale are kept (~/.cache/tillhouse)'
 	@echo '  PYTHON              the Python they are made with, 3.10 or newer (python3)'
 	@echo
 	@echo 'The first build compiles DataFusion and Delta: about 20 minutes on two cores. All targets share it.'
@@ -62,10 +66,20 @@ bench-million: build ## sync a million transactions: memory stays flat
 bench-years: build ## 3,000 quarter-hour syncs: what they take at the beginning and at the end
 	@TILLHOUSE_TEST_BINARY="$(binary)" $(CARGO) run --release --locked -p tillhouse-tests --features bench --example years
 
+bench-latency: build venv ## a sync that finds nothing new, and statistics, where every request waits for a network
+	@"$(venv)/bin/python" -B bench/latency.py --binary "$(binary)"
+
+bench-scale: build venv ## statistics, reports and late changes of 10 million sales, beside DuckDB and delta-rs
+	@$(CARGO) build --release --locked -p tillhouse-tests --features bench --example scale
+	@"$(venv)/bin/python" -B bench/scale.py --binary "$(binary)" --example "$(target)/release/examples/scale" $(BENCH_ARGS)
+
 bench-memory: build ## how much memory queries take, beside their limit
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		"$(binary)" demo --transactions 300000 --dir "$$folder/demo" > "$$folder/log" 2>&1 && \
 		"$(PYTHON)" -B bench/memory.py --binary "$(binary)" --project "$$folder/demo" --write docs/memory.md
+
+bench-sql: build venv ## the queries of docs/recipes.md beside DuckDB: values, and how long both take
+	@"$(venv)/bin/python" -B bench/sql.py --binary "$(binary)"
 
 lint: venv ## formatting, clippy, licences and origins of dependencies, documentation
 	$(CARGO) fmt --all --check
@@ -91,5 +105,5 @@ venv:
 azurite: venv
 	@tests/python/azurite.sh "$(TILLHOUSE_CACHE)/azurite" "$(venv)"
 
-clean-cache: ## remove the Python environments and Azurite of tests and benchmarks
-	rm -rf "$(TILLHOUSE_CACHE)"/venv-* "$(TILLHOUSE_CACHE)"/azurite*
+clean-cache: ## remove the Python environments, Azurite and warehouses of tests and benchmarks
+	rm -rf "$(TILLHOUSE_CACHE)"/venv-* "$(TILLHOUSE_CACHE)"/azurite* "$(TILLHOUSE_CACHE)"/bench-scale

@@ -79,13 +79,13 @@ def environment(**more):
     return {**kept, "NO_COLOR": "1", **more}
 
 
-def measure(command, folder, env):
-    """Runs a command to its end and says what it took; its own children that it waited for are included."""
+def measure(command, folder, env, seconds=LIMIT):
+    """Runs a command to its end and says what it took; its own children that it waited for are included. One that takes longer than `seconds` is ended."""
     log = folder / "log.txt"
     with log.open("wb") as output:
         begin = time.perf_counter()
         process = subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        limit = threading.Timer(LIMIT, process.kill)
+        limit = threading.Timer(seconds, process.kill)
         limit.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -115,13 +115,13 @@ def output_of(command, **options):
 class Server:
     """The sandbox with so many transactions, on a free port of the loopback."""
 
-    def __init__(self, binary, transactions, folder):
+    def __init__(self, binary, transactions, folder, first=FIRST, last=LAST):
         self.log = folder / "sandbox.txt"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [binary, "sandbox", "--port", str(port), "--transactions", str(transactions)]
-        command += ["--from", FIRST, "--to", LAST]
+        command += ["--from", first, "--to", last, "--plain"]
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, env=environment(), cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -168,13 +168,13 @@ class Tillhouse:
 
     env = environment(TILLHOUSE_PRIVACY_KEY="5e" * 32, SANDBOX_SECRET="sandbox-secret")
 
-    def __init__(self, binary, base):
-        self.binary, self.base = binary, base
+    def __init__(self, binary, base, first=FIRST, last=LAST, settings=""):
+        self.binary, self.base, self.first, self.last, self.settings = binary, base, first, last, settings
 
     def command(self, folder):
-        (folder / "pipelines/hecone").mkdir(parents=True)
+        (folder / "pipelines/hecone").mkdir(parents=True, exist_ok=True)
         (folder / "tillhouse.yaml").write_text(
-            "warehouse: { url: ./warehouse }\nmemory_limit: 256MiB\nprivacy_key: ${TILLHOUSE_PRIVACY_KEY}\n"
+            "warehouse: { url: ./warehouse }\nmemory_limit: 256MiB\nprivacy_key: ${TILLHOUSE_PRIVACY_KEY}\n" + self.settings
         )
         (folder / "pipelines/hecone/pipeline.yaml").write_text(
             f"""source: hecone
@@ -183,7 +183,7 @@ connection:
   client_id: sandbox
   client_secret: ${{SANDBOX_SECRET}}
 sync:
-  start: {FIRST}
+  start: {self.first}
   slice: 1d
   lookback: 3d
   concurrency: {CONNECTIONS}
@@ -191,7 +191,7 @@ sync:
   page_size: {PAGE_SIZE}
 """
         )
-        return [self.binary, "--project", str(folder), "sync", "--from", FIRST, "--to", LAST]
+        return [self.binary, "--project", str(folder), "sync", "--from", self.first, "--to", self.last]
 
     def count(self, folder):
         query = "SELECT count(*) AS n FROM unified.transactions"

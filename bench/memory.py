@@ -1,14 +1,14 @@
 """Measures how much memory queries take: each built-in aggregate over a million groups and over one, with DISTINCT and with ORDER BY, beside others; sorts, joins of every
 kind, windows, recursive queries, and functions that make large values.
 
-    memory.py --binary TILLHOUSE --project DIR [--limit 64MiB] [--only WORDS] [--list] [--write docs/memory.md]
+    memory.py --binary TILLHOUSE --project DIR [--limit 64MiB] [--part NAME] [--only WORDS] [--list] [--write docs/memory.md]
 
 DIR is a project with a published run, like `tillhouse demo --transactions 300000 --dir DIR` makes. Each query is a process of its own; its peak is the memory that belongs to it
 alone (RssAnon), looked at every five milliseconds, so that the program itself and files that the system keeps do not count. A process that takes more than 4 GiB or 90
 seconds is ended, and said to.
 
 What holds of every case: there is an answer or an error that says what was missing, and the peak is at most the limit and 150 MiB. A case that breaks it is marked, and the exit
-code is 1. With --write the table is kept in a file, from which docs/sql.md quotes.
+code is 1. With --write the table is kept in a file, from which docs/sql.md quotes; of some cases alone, their lines in it are replaced.
 """
 
 import argparse
@@ -40,6 +40,10 @@ def chain(first, step, count):
 OTHERS = {
     "count(*)": "SELECT count(*) FROM transactions",
     "everything as CSV": "SELECT * FROM transactions",
+    "everything as JSON": "SELECT * FROM transactions",
+    "wide values as CSV": "SELECT repeat(transaction_key, 1400) FROM transactions LIMIT 20000",
+    "wide values as JSON": "SELECT repeat(transaction_key, 1400) FROM transactions LIMIT 20000",
+    "wide values as a table": "SELECT repeat(transaction_key, 1400) FROM transactions LIMIT 20000",
     "groups by a text": f"SELECT count(*) FROM (SELECT transaction_key || x, sum(amount) FROM transactions CROSS JOIN {TEN} GROUP BY 1)",
     "count(DISTINCT text) beside others": f"SELECT count(DISTINCT transaction_key || x), count(DISTINCT site_key), sum(amount) FROM transactions CROSS JOIN {TEN}",
     "count(DISTINCT text) and count(*) by site": f"SELECT site_key, count(DISTINCT transaction_key || x), count(*), sum(amount) FROM transactions CROSS JOIN {TEN} GROUP BY 1",
@@ -202,6 +206,86 @@ def lists():
     }
 
 
+def values():
+    """Functions and windows that make large values of small ones, by row and of constants."""
+    wide = "(SELECT repeat(transaction_key, 20) AS w, transaction_key AS t, amount AS a, local_hour AS n FROM transactions)"
+    # A value of each row, the largest of which is asked for: everything has to be made.
+    texts = {
+        "concat": "concat(w, w, w, w, w)",
+        "concat_ws": "concat_ws(w, t, t, t, t, t)",
+        "concat_ws of many": "concat_ws(repeat(t, 1000), t, t, t, t, t, t)",
+        "a || b": "w || w || w || w || w",
+        "repeat of a column": "repeat(w, 1000)",
+        "rpad": "rpad(t, 1000000, w)",
+        "replace": "replace(w, '1', w)",
+        "regexp_replace": "regexp_replace(w, '[0-9]', w, 'g')",
+        "translate": "translate(w, 'abc', 'äöü')",
+        "overlay": "overlay(w PLACING repeat(t, 1000) FROM 2)",
+        "to_char": "to_char(a, repeat('9', 200) || '.00')",
+        "array_to_string": "array_to_string(array_repeat(w, 100), w)",
+        "array_to_string of nulls": "array_to_string(array_repeat(CAST(NULL AS VARCHAR), 1000), ',', w)",
+        "json_get": """json_get('{"a": "' || w || '"}', 'a')""",
+        "json of a text": """json('["' || w || '"]')""",
+        "CAST of a list": "CAST(array_repeat(w, 100) AS VARCHAR)",
+        "encode": "encode(CAST(w AS BYTEA), 'hex')",
+    }
+    made = {
+        "array_repeat": "array_repeat(w, 1000)",
+        "array_repeat of lists": "array_repeat(array_repeat(w, 100), 100)",
+        "array_resize": "array_resize([w], 10000, w)",
+        "array_concat": "array_concat(array_repeat(w, 100), array_repeat(w, 100))",
+        "array_append": "array_append(array_repeat(w, 100), w)",
+        "array_union": "array_union(array_repeat(w, 100), [t])",
+        "array_replace_all": "array_replace_all(array_repeat('x', 1000), 'x', w)",
+        "array_sort": "array_sort(array_repeat(w, 100))",
+        "make_array": "[w, w, w, w, w, w, w, w, w, w]",
+        "range": "range(0, 100000 + n)",
+        "generate_series of days": "generate_series(DATE '1900-01-01', DATE '2200-01-01', INTERVAL '1 day' * (n % 2 + 1))",
+        "list_transform": "list_transform(range(0, 1000), i -> w || CAST(i AS VARCHAR))",
+        "list_transform of lists": "list_transform(range(0, 1000), i -> array_repeat(w, 10))",
+        "list_filter": "list_filter(array_repeat(w, 1000), i -> length(i) > 1)",
+        "string_to_array": "string_to_array(w, NULL)",
+        "map_keys": "map_keys(MAP {w: 1, t: 2})",
+        "map_values": "map_values(MAP {t: array_repeat(w, 100)})",
+        "json_get_array": "json_get_array('[' || repeat('1,', 10000) || '1]')",
+        "json_object_keys": """json_object_keys('{' || repeat('"' || t || '":1,', 1000) || '"a":1}')""",
+    }
+    cases = {f"{name}, by row": f"SELECT max(length({call})) FROM {wide}" for name, call in texts.items()}
+    cases |= {f"{name}, by row": f"SELECT max(array_length({call})) FROM {wide}" for name, call in made.items()}
+    cases["JSON of 100 MB"] = "SELECT json_length('[' || repeat('1,', 50000000) || '1]')"
+    cases["JSON of 20 MB in a row each"] = "SELECT max(json_length('[' || repeat('1,', 10000000 + local_hour) || '1]')) FROM transactions"
+    cases["unnest of a million beside columns"] = "SELECT count(*), max(t), max(w) FROM (SELECT unnest(range(0, 1000000 + local_hour)) AS x, repeat(transaction_key, 20) AS w, transaction_key AS t FROM transactions LIMIT 3000000)"
+    cases["unnest of unnest"] = "SELECT count(*) FROM (SELECT unnest(unnest(array_repeat(range(0, 1000), 100))) AS x, transaction_key FROM transactions LIMIT 30000000)"
+    whole = {
+        "array_agg OVER ORDER BY": "array_length(array_agg({}) OVER (ORDER BY o))",
+        "array_agg OVER ()": "array_length(array_agg({}) OVER ())",
+        "array_agg OVER, what follows": "array_length(array_agg({}) OVER (ORDER BY o ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING))",
+        "array_agg OVER 10,000 rows": "array_length(array_agg({}) OVER (ORDER BY o ROWS BETWEEN 9999 PRECEDING AND CURRENT ROW))",
+        "array_agg OVER 10 rows": "array_length(array_agg({}) OVER (ORDER BY o ROWS BETWEEN 9 PRECEDING AND CURRENT ROW))",
+        "array_agg OVER hours": "array_length(array_agg({}) OVER (PARTITION BY n))",
+        "array_agg OVER transactions": "array_length(array_agg({}) OVER (PARTITION BY t ORDER BY k))",
+        "string_agg OVER ORDER BY": "length(string_agg({}, ',') OVER (ORDER BY o))",
+        "string_agg OVER ()": "length(string_agg({}, ',') OVER ())",
+        "string_agg OVER hours": "length(string_agg({}, ',') OVER (PARTITION BY n))",
+        "string_agg OVER transactions": "length(string_agg({}, ',') OVER (PARTITION BY t ORDER BY k))",
+        "first_value of lists OVER": "array_length(first_value([{0}, {0}, {0}]) OVER (PARTITION BY n ORDER BY o))",
+    }
+    for name, call in whole.items():
+        cases[name] = f"SELECT count(x), max(x) FROM (SELECT {call.format('k')} AS x FROM ({ROWS}))"
+    return cases
+
+
+PARTS = {
+    "others": lambda: OTHERS,
+    "lists": lists,
+    "values": values,
+    "joins": joins,
+    "windows": windows,
+    "recursive": recursive,
+    "aggregates": aggregates,
+}
+
+
 def anonymous_kib(pid):
     try:
         with open(f"/proc/{pid}/status", encoding="ascii") as status:
@@ -213,9 +297,9 @@ def anonymous_kib(pid):
     return 0
 
 
-def measure(binary, project, limit, query):
+def measure(binary, project, limit, query, output="csv"):
     """Outcome, seconds and peak in KiB of one query."""
-    command = [binary, "sql", "--project", project, "--memory-limit", limit, "--format", "csv", query]
+    command = [binary, "sql", "--project", project, "--memory-limit", limit, "--format", output, query]
     begun = time.monotonic()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     peak, ended = [0], [None]
@@ -238,17 +322,28 @@ def measure(binary, project, limit, query):
     return outcome, time.monotonic() - begun, peak[0]
 
 
+def merged(path, lines):
+    """The lines of a kept table, those that were measured now in place of what they were."""
+    name = lambda line: line.split(" | ")[0]
+    measured = {name(line): line for line in lines}
+    with open(path, encoding="utf-8") as file:
+        kept = [line for line in file.read().splitlines() if line.startswith("| ") and not line.startswith("| query,")]
+    return [measured.pop(name(line), line) for line in kept] + list(measured.values())
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--binary", required=True)
     arguments.add_argument("--project", required=True)
     arguments.add_argument("--limit", default="64MiB")
-    arguments.add_argument("--only", default="", help="only cases whose name contains this")
+    arguments.add_argument("--only", default="", help="only cases whose name contains this, or one of several: \"json|OVER\"")
+    arguments.add_argument("--part", choices=PARTS, action="append", help="only cases of this part; may be given several times")
     arguments.add_argument("--list", action="store_true", help="print the cases with their SQL, and ask nothing")
     arguments.add_argument("--write", help="file in which the table is kept")
     given = arguments.parse_args()
-    cases = {**OTHERS, **lists(), **joins(), **windows(), **recursive(), **aggregates()}
-    cases = {name: query for name, query in cases.items() if given.only in name}
+    parts = [PARTS[name]() for name in given.part or PARTS]
+    words = given.only.split("|")
+    cases = {name: query for part in parts for name, query in part.items() if any(word in name for word in words)}
     if given.list:
         for name, query in cases.items():
             print(f"{name}\n    {query}")
@@ -261,16 +356,19 @@ def main():
     print("\n".join(head))
     lines, broken = [], []
     for name, query in cases.items():
-        outcome, seconds, peak = measure(given.binary, given.project, given.limit, query)
+        output = "json" if name.endswith(" as JSON") else "table" if name.endswith(" as a table") and name.startswith("wide") else "csv"
+        outcome, seconds, peak = measure(given.binary, given.project, given.limit, query, output)
         is_broken = peak >> 10 > allowed or outcome.startswith("ended by")
         if is_broken:
             broken.append(name)
         mark = " (beyond what is allowed)" if is_broken else ""
         lines.append(f"| {name} | {outcome}{mark} | {seconds:.1f} | {peak >> 10} |".replace("||", "&#124;&#124;"))
         print(lines[-1], flush=True)
+    if given.write and len(cases) < sum(len(part()) for part in PARTS.values()):
+        lines = merged(given.write, lines)
     if given.write:
         with open(given.write, "w", encoding="utf-8") as file:
-            file.write(HEADING.format(limit=given.limit, allowed=allowed, cases=len(cases)) + "\n".join(head + lines) + "\n")
+            file.write(HEADING.format(limit=given.limit, allowed=allowed, cases=len(lines)) + "\n".join(head + lines) + "\n")
     print(f"{len(cases)} cases, {len(broken)} of them beyond {allowed} MiB or {LIMIT_SECONDS} seconds", *broken, sep="\n  ")
     sys.exit(1 if broken else 0)
 

@@ -13,12 +13,13 @@
 //! The machine is as fast for the copy of the beginning as for the end, since both are measured at the same time. The month before gives both the same
 //! look-back to read. Files count as unused after as long as a day of syncs takes here.
 
-// What a benchmark prints is its result; one that cannot go on stops, and says why.
+// The output of a benchmark is its result; one that cannot go on stops, and says why.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::print_stdout
+    clippy::print_stdout,
+    clippy::print_stderr
 )]
 
 use jiff::Timestamp;
@@ -271,7 +272,7 @@ impl Contender {
             );
         };
         let all = size_of(&copied).1;
-        // What was kept stays kept.
+        // A kept version stays kept.
         write("3660d");
         command("vacuum");
         let with_kept = size_of(&copied).1;

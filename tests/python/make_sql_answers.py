@@ -313,7 +313,7 @@ def main():
     finally:
         postgres.stop()
     for path in changed:
-        print(path.relative_to(ROOT))
+        print(path.resolve().relative_to(ROOT))
     if given.check and changed:
         sys.exit(1)
 

@@ -2,10 +2,11 @@
 
     readme_readers.py README WAREHOUSE
 
-    {"duckdb": 12, "polars": 12, "pyarrow": 12, "glob": 24, "counted": [{"currency": "EUR", "len": "12", "amount": "12.3400"}]}
+    {"duckdb": 12, "polars": 12, "pyarrow": 12, "glob": 24, "counted": [{"currency": "EUR", "len": "12", "amount": "12.3400"}],
+     "comments": {"amount": "What the customer owes ..."}}
 
 `duckdb`, `polars` and `pyarrow` are the rows that the lines of the table give, `counted` what the block of Python gives, and `glob` the rows of the Parquet
-files that lie there, which is what README warns of. Only the place of the warehouse is put in, and INSTALL is left out.
+files that lie there, which is what README warns of; `comments` are those of the columns of transactions, as deltalake shows them. Only the place of the warehouse is put in, and INSTALL is left out.
 """
 
 import json
@@ -37,7 +38,9 @@ def main():
     block = re.search(r"```python\n(.+?)```", text, flags=re.DOTALL)[1]
     counted = eval(block, {**code, "transactions": scan}).sort("currency").collect()
     files = f"{warehouse}/unified/transactions/pipeline=*/month=*/*.parquet"
+    columns = deltalake.DeltaTable(f"{warehouse}/unified/transactions").schema().fields
     found = {
+        "comments": {column.name: column.metadata.get("comment") for column in columns},
         "duckdb": len(connection.execute(statement).fetchall()),
         "polars": scan.select(polars.len()).collect().item(),
         "pyarrow": eval(line(text, "pandas, PyArrow"), code).num_rows,

@@ -78,7 +78,8 @@ impl BemoSource {
         Ok(BemoSessionList {
             api: self.api.clone(),
             account: account.into(),
-            request: request.query("limit", &limit.to_string()),
+            request,
+            limit,
             next_range: self.next_range.clone(),
             first_page: self.first_page,
             warned: self.warned.clone(),
@@ -107,8 +108,9 @@ impl BemoSource {
 struct BemoSessionList {
     api: AuthorizedClient,
     account: Arc<str>,
-    /// The question without the page's number.
+    /// The question without the page's number and size.
     request: HttpRequest,
+    limit: u32,
     next_range: Option<HeaderName>,
     first_page: u64,
     warned: Arc<AtomicBool>,
@@ -122,7 +124,11 @@ impl BemoSessionList {
                 .expecting_records_at(SESSIONS.records_at),
             None => {
                 let number = self.first_page.saturating_add(place.index);
-                self.request.clone().query("offset", &number.to_string())
+                let limit = place.size.unwrap_or(self.limit);
+                self.request
+                    .clone()
+                    .query("limit", &limit.to_string())
+                    .query("offset", &number.to_string())
             }
         };
         let answer = self.api.send(&request).await?;
@@ -157,6 +163,7 @@ impl BemoSessionList {
             scope: Some(self.account),
             restarts_listing: false,
             is_reread: false,
+            remarks: Vec::new(),
         };
         Ok(NumberedPage {
             page,
@@ -265,6 +272,7 @@ impl Source for BemoSource {
                 match list
                     .page(PagePosition {
                         index: 0,
+                        size: None,
                         link: None,
                     })
                     .await?
@@ -304,7 +312,7 @@ impl Source for BemoSource {
                 .checked_add(BEHIND)
                 .unwrap_or(Timestamp::MAX)
                 .max(slice.window.to()),
-            // What was learnt since.
+            // The changes learnt since.
             ReadBy::ChangeTime => slice.window.to(),
         };
         Window::new(from, to).unwrap_or(slice.window)

@@ -218,9 +218,14 @@ pub(crate) enum CliCommand {
     Reconcile(ReconcileArgs),
     /// Query the warehouse; without a query, a prompt
     #[command(
-        after_help = "Examples:\n  tillhouse sql \"SELECT currency, business_month, count(*), sum(amount) FROM counted GROUP BY ALL ORDER BY 1, 2\"\n  tillhouse sql \"SELECT currency, site_name, sum(amount) FROM counted GROUP BY ALL ORDER BY 3 DESC\"\n  tillhouse sql --format csv \"SELECT * FROM counted WHERE business_month = '2026-01'\" > january.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns\n\ncounted, counted_articles and counted_payments are what `stats` counts; transactions has everything: declined and test sales, purchases.\nAmounts of different currencies are never to be added up: group by currency."
+        after_help = "Examples:\n  tillhouse sql \"SELECT currency, business_month, count(*), sum(amount) FROM counted GROUP BY ALL ORDER BY 1, 2\"\n  tillhouse sql \"SELECT currency, site_name, sum(amount) FROM counted GROUP BY ALL ORDER BY 3 DESC\"\n  tillhouse sql --format csv \"SELECT * FROM counted WHERE business_month = '2026-01'\" > january.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql -f month.sql --param month=2026-01 --output january.parquet\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns\n\ncounted, counted_articles and counted_payments are what `stats` counts; transactions has everything: declined and test sales, purchases.\nAmounts of different currencies are never to be added up: group by currency."
     )]
     Sql(SqlArgs),
+    /// What a table is, and what its columns mean: descriptions, units and examples
+    #[command(
+        after_help = "Examples:\n  tillhouse describe                  every table and view, in a line each\n  tillhouse describe counted\n  tillhouse describe hecone.transactions --format json\n  tillhouse describe ops.rejects\n\nA name without a schema is one of unified. Fields of objects are named by their path, like invoice.amount.\nIn SQL: SELECT column_name, description, unit, examples FROM information_schema.columns WHERE table_name = 'counted'"
+    )]
+    Describe(DescribeArgs),
     /// Print a script that shows the tables to another engine, as one published run has them
     #[command(
         after_help = "Examples:\n  tillhouse attach duckdb > tillhouse.sql; duckdb -init tillhouse.sql\n  tillhouse attach duckdb --as-of 2026-01-31\n\nIn DuckDB then: SELECT currency, count(*), sum(amount) FROM counted GROUP BY ALL;\nEvery table is a view of the version that the run names, and counted, counted_articles, counted_payments, sales are there as here."
@@ -402,9 +407,21 @@ pub(crate) struct StatsArgs {
     /// pipe or a device is written into
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
+    /// On a terminal, every row of every currency, not the leading currency alone; files and pipes get all of it anyway
+    #[arg(long)]
+    pub(crate) all: bool,
     /// Count from the transactions themselves, also where the roll-ups have the same answer sooner
     #[arg(long)]
     pub(crate) from_facts: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DescribeArgs {
+    /// The table or view, with or without its schema; without one, all there are are listed
+    pub(crate) table: Option<String>,
+    /// As the warehouse was after this run, or at this time
+    #[arg(long, value_name = "RUN|T")]
+    pub(crate) as_of: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -577,8 +594,23 @@ pub(crate) enum ReconcileAgainstArg {
 
 #[derive(Debug, Args)]
 pub(crate) struct SqlArgs {
-    /// The query; without one, a prompt (or the queries on standard input)
+    /// The query, or several, each with a semicolon behind it; without one, a prompt (or the queries on standard input)
     pub(crate) query: Option<String>,
+    /// Read the queries from this file; - is standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "query")]
+    pub(crate) file: Option<PathBuf>,
+    /// The value of a parameter that the query names :day, $day or $1; may be repeated. It takes the place of a literal, never of SQL
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub(crate) params: Vec<String>,
+    /// Write the result to this file, as its ending says: .csv, .json or .parquet. A file is replaced as a whole, once the query is done
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Separator of the cells of CSV: a character like ; or |, or `tab` [default: a comma]
+    #[arg(long, value_name = "CHARACTER", value_parser = separator)]
+    pub(crate) csv_separator: Option<u8>,
+    /// Text for null in tables and CSV [default: NULL in tables, nothing in CSV]
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) null: Option<String>,
     /// As the warehouse was after this run, or at this time
     #[arg(long, value_name = "RUN|T")]
     pub(crate) as_of: Option<String>,
@@ -586,6 +618,20 @@ pub(crate) struct SqlArgs {
     /// takes 128 MiB more
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<String>,
+}
+
+/// A character that may part cells: none that could be part of a number, a time or a word, no quote and no line end.
+fn separator(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        _ if text == "tab" || text == "\\t" => Ok(b'\t'),
+        [one]
+            if matches!(one, b'\t' | b' ')
+                || one.is_ascii_punctuation() && !br#""'-+._:"#.contains(one) =>
+        {
+            Ok(*one)
+        }
+        _ => Err("write one character, like ; or |, or tab".to_owned()),
+    }
 }
 
 #[derive(Debug, Args)]
@@ -623,6 +669,9 @@ pub(crate) struct SandboxArgs {
     /// The same seed gives the same data
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// No refunds and voids, no records that do not fit, no site that gets another name
+    #[arg(long)]
+    pub(crate) plain: bool,
 }
 
 #[cfg(feature = "sandbox")]

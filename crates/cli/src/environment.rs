@@ -4,7 +4,7 @@
 //! Directory Specification has it. Nothing is ever written into the current folder for want of another.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A variable that is set to something.
 pub(crate) fn set(name: &str) -> Option<OsString> {
@@ -23,6 +23,18 @@ fn state_folder_of(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf>
             .filter(|folder| folder.is_absolute())
     };
     folder("XDG_STATE_HOME").or_else(|| Some(folder("HOME")?.join(".local").join("state")))
+}
+
+/// The path that somebody typed where no shell reads along: `~/` at its beginning is the home folder, where that is known.
+pub(crate) fn from_home(path: &str) -> PathBuf {
+    from_home_of(path, something(std::env::var_os("HOME")).map(PathBuf::from))
+}
+
+fn from_home_of(path: &str, home: Option<PathBuf>) -> PathBuf {
+    match (path.strip_prefix("~/"), home) {
+        (Some(below), Some(home)) => home.join(below),
+        _ => Path::new(path).to_path_buf(),
+    }
 }
 
 fn something(value: Option<OsString>) -> Option<OsString> {
@@ -57,5 +69,23 @@ mod tests {
         }
         assert_eq!(of(Some("/state"), Some("")), Some("/state".to_owned()));
         assert_eq!(something(Some(OsString::new())), None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_tilde_is_the_home_folder_at_the_beginning_alone() {
+        for (path, home, expected) in [
+            ("~/q.sql", Some("/home/me"), "/home/me/q.sql"),
+            ("~/q.sql", None, "~/q.sql"),
+            ("a/~/q.sql", Some("/home/me"), "a/~/q.sql"),
+            ("~q.sql", Some("/home/me"), "~q.sql"),
+            ("/q.sql", Some("/home/me"), "/q.sql"),
+        ] {
+            assert_eq!(
+                from_home_of(path, home.map(PathBuf::from)),
+                Path::new(expected),
+                "{path}"
+            );
+        }
     }
 }

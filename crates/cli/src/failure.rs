@@ -1,6 +1,7 @@
 //! Display of an error: one paragraph, and what to do now.
 //!
-//! Invariant: what a server or a file says in it cannot order the terminal; exit code 2 for usage and configuration, 1 for everything else that failed.
+//! Invariant: what a server or a file says in it cannot order the terminal; exit code 2 for usage and configuration, 1 for everything
+//! else that failed.
 
 use crate::output::terminal_escape::{escape_controls, escape_controls_in_lines};
 use std::io::Write;
@@ -19,15 +20,58 @@ pub(crate) fn report(error: &Error) -> ExitCode {
     } else {
         error.parts()
     };
-    for error in each {
+    let each = each_once(each);
+    for (at, error) in each.iter().enumerate() {
         // Nothing can be done where standard error itself is gone.
         let _ = writeln!(err, "error: {}", escape_controls(&error.to_string()));
-        let hint = error.hint_text().or_else(|| disk_hint(error));
-        if let Some(hint) = hint.or_else(|| general_hint(error.kind())) {
+        let hint = hint_of(error);
+        // Of several to whom the same is said it is said once, after the last of them.
+        let is_said_again = each.get(at + 1).is_some_and(|next| hint_of(next) == hint);
+        if let Some(hint) = hint.filter(|_| !is_said_again) {
             let _ = writeln!(err, "  {}", escape_controls_in_lines(hint));
         }
     }
     ExitCode::from(code(error.kind()))
+}
+
+fn hint_of(error: &Error) -> Option<&str> {
+    let hint = error.hint_text().or_else(|| disk_hint(error));
+    hint.or_else(|| general_hint(error.kind()))
+}
+
+/// An error without its pipeline, and the pipelines that say it.
+struct SharedError {
+    /// As the first of them says it.
+    first: Error,
+    bare: Error,
+    pipelines: Vec<String>,
+}
+
+/// The errors, those of several pipelines that say the same as one that names the pipelines.
+fn each_once(errors: &[Error]) -> Vec<Error> {
+    let mut each: Vec<SharedError> = Vec::new();
+    for error in errors {
+        let (bare, pipeline) = error.clone().without("pipeline");
+        let is_same = |known: &&mut SharedError| {
+            !known.pipelines.is_empty()
+                && pipeline.is_some()
+                && known.bare.to_string() == bare.to_string()
+                && hint_of(&known.bare) == hint_of(&bare)
+        };
+        match each.iter_mut().find(is_same) {
+            Some(known) => known.pipelines.extend(pipeline),
+            None => each.push(SharedError {
+                first: error.clone(),
+                bare,
+                pipelines: pipeline.into_iter().collect(),
+            }),
+        }
+    }
+    let named = |error: SharedError| match error.pipelines.len() {
+        0 | 1 => error.first,
+        _ => error.bare.at("pipelines", error.pipelines.join(", ")),
+    };
+    each.into_iter().map(named).collect()
 }
 
 fn code(kind: ErrorKind) -> u8 {
@@ -44,6 +88,11 @@ fn disk_hint(error: &Error) -> Option<&'static str> {
     }
     let text = error.to_string();
     let says = |words: &str| text.contains(words);
+    if says("File too large (os error") {
+        return Some(
+            "The process may not write files that large (`ulimit -f`): raise the limit. What was published stays, and the same command goes on then.",
+        );
+    }
     if says("No space left on device") || says("Disk quota exceeded") {
         return Some(
             "The warehouse's disk is full: make room, or move the warehouse to another one. What was published stays, and the same command goes on then.",
@@ -78,6 +127,27 @@ fn general_hint(kind: ErrorKind) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_several_pipelines_say_is_said_once_with_their_names() {
+        let full = |pipeline: &str| {
+            let refused = std::io::Error::other("No space left on device (os error 28)");
+            let error = Error::new(ErrorKind::Storage, "a data file could not be written");
+            error.at("pipeline", pipeline).because(refused)
+        };
+        let other = Error::config("x is wrong").at("pipeline", "b");
+        let each = each_once(&[full("a"), other, full("b"), Error::config("y")]);
+        let texts: Vec<String> = each.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "a data file could not be written (pipelines a, b): No space left on device (os error 28)",
+                "x is wrong (pipeline b)",
+                "y"
+            ]
+        );
+        assert!(hint_of(&each[0]).is_some_and(|hint| hint.contains("is full")));
+    }
 
     #[test]
     fn a_disk_that_refuses_is_told_with_what_to_do() {

@@ -15,6 +15,9 @@ mod registry;
 mod watchdog;
 
 use clap::Parser;
+use output::terminal_escape::escape_controls_in_lines;
+use std::borrow::Cow;
+use std::io::Write;
 use std::process::ExitCode;
 use tillhouse_model::Error;
 use tillhouse_query::{DEEP_STACK, WORKER_STACK};
@@ -27,7 +30,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     // Two providers are linked in through our dependencies; without a choice the first TLS connection would panic.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = args::Cli::parse();
+    let cli = args::Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     logging::start(&cli);
     if let Err(error) = watchdog::start(!cli.command.handles_interrupts()) {
         return failure::report(&Error::internal("cannot start threads").because(error));
@@ -42,9 +45,21 @@ fn main() -> ExitCode {
     watchdog::clean_up();
     match outcome {
         Ok(Ok(code)) => code,
-        // The panic has been written to standard error.
-        Ok(Err(_)) => ExitCode::FAILURE,
+        // The panic has been written to standard error, but for some of the query engine's.
+        Ok(Err(_)) => failure::report(&Error::internal("Tillhouse met a fault of its own")),
         Err(error) => failure::report(&Error::internal("cannot start threads").because(error)),
+    }
+}
+
+/// Ends the process where its arguments are wrong, or ask for help. What is quoted of them cannot order the terminal.
+fn refuse(error: &clap::Error) -> ! {
+    let text = error.render().to_string();
+    match escape_controls_in_lines(&text) {
+        Cow::Owned(harmless) if error.use_stderr() => {
+            let _ = std::io::stderr().write_all(harmless.as_bytes());
+            std::process::exit(error.exit_code())
+        }
+        _ => error.exit(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The guard of the process: a thread of its own that answers signals and watches how much memory a query takes.
 //!
-//! Invariant: within a second of Ctrl-C no query runs any more, and no query takes more memory than its limit and [`ALLOWANCE`] for longer than [`GRACE`]. A query is asked to stop
+//! Invariant: within a second of Ctrl-C no query runs any more, and no query takes more memory than its limit and [`ALLOWANCE`] for longer than [`GRACE`], nor [`MARGIN`] more. A query is asked to stop
 //! first; one that does not (while it is planned, in a loop of one operator, while a reader keeps it waiting) ends with the process. Spilled data is
 //! removed however that ends.
 //!
@@ -16,17 +16,28 @@ use tokio_util::sync::CancellationToken;
 
 /// Memory that a process may take beyond the limit of a query: the program, tables' metadata, batches under way, pages that are not given back yet.
 const ALLOWANCE: u64 = 128 << 20;
+/// Memory beyond that which it may take while it stops. One that takes more ends with the process at once.
+const MARGIN: u64 = 20 << 20;
 /// The time a query has to stop when it was asked to for its memory.
 const GRACE: Duration = Duration::from_millis(250);
 /// The time it has after Ctrl-C.
 const PATIENCE: Duration = Duration::from_millis(800);
 /// The pause between two looks at memory while a query runs.
 const TICK: Duration = Duration::from_millis(10);
+/// The same where half of what is allowed beyond the limit is taken.
+const QUICK_TICK: Duration = Duration::from_millis(2);
 /// The exit code of a process that ends with its query.
 const FAILED: u8 = 1;
-/// The exit code of a process that Ctrl-C ended at once, and of one that SIGTERM ended: as a shell gives them.
+/// The exit code of a process that Ctrl-C ended at once, and of those that SIGTERM, SIGQUIT and SIGHUP ended: as a shell gives them.
 pub(crate) const INTERRUPTED: u8 = 130;
 const TERMINATED: u8 = 143;
+/// The number of SIGXFSZ.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+const TOO_LARGE: i32 = 25;
+#[cfg(unix)]
+const QUIT: u8 = 131;
+#[cfg(unix)]
+const HUNG_UP: u8 = 129;
 
 /// A query has begun.
 static BEGUN: Notify = Notify::const_new();
@@ -35,6 +46,12 @@ static STATE: OnceLock<Mutex<WatchdogState>> = OnceLock::new();
 #[derive(Default)]
 struct WatchdogState {
     running: Option<RunningQuery>,
+    /// A program of its own has the terminal, and Ctrl-C is meant for it.
+    has_child: bool,
+    /// A prompt is open, which outlives a Ctrl-C.
+    has_prompt: bool,
+    /// Ctrl-C came between two queries of a prompt; the next one is stopped as it begins.
+    is_interrupted: bool,
 }
 
 /// A query.
@@ -103,24 +120,50 @@ pub(crate) fn start(answers_interrupts: bool) -> std::io::Result<()> {
 async fn guard(answers_interrupts: bool) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = if answers_interrupts {
-        Some(signal(SignalKind::interrupt())?)
-    } else {
-        None
+    let mut interrupt = match answers_interrupts {
+        true => Some(signal(SignalKind::interrupt())?),
+        false => None,
     };
+    // Whoever started it with `nohup`, or behind a script's `&`, wants it to go on.
+    let unless_ignored = |kind: SignalKind| match is_ignored(kind) {
+        true => Ok(None),
+        false => signal(kind).map(Some),
+    };
+    // Answered by nobody: what is written beyond a limit on the size of files is an error then, which takes away what is half written.
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    let _too_large = signal(SignalKind::from_raw(TOO_LARGE))?;
+    let mut hang_up = unless_ignored(SignalKind::hangup())?;
+    let mut quit = unless_ignored(SignalKind::quit())?;
     loop {
-        let interrupted = async {
-            match &mut interrupt {
-                Some(interrupt) => interrupt.recv().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             _ = terminate.recv() => exit_process(TERMINATED),
-            _ = interrupted => on_interrupt(),
+            () = received(&mut hang_up) => exit_process(HUNG_UP),
+            () = received(&mut quit) => exit_process(QUIT),
+            () = received(&mut interrupt) => on_interrupt(),
             () = look() => on_tick(),
         }
     }
+}
+
+/// The next of a signal that is answered; never of one that is not.
+#[cfg(unix)]
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// True if the process was started with a signal ignored, or if the system does not say.
+#[cfg(unix)]
+fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
+        return true;
+    };
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(kind.as_raw_value() - 1).unwrap_or_default();
+    ignored.is_none_or(|mask| mask.checked_shr(bit).is_none_or(|mask| mask & 1 == 1))
 }
 
 #[cfg(not(unix))]
@@ -142,14 +185,14 @@ async fn guard(answers_interrupts: bool) -> std::io::Result<()> {
 
 /// The time to look at a query again; without one, the moment one begins.
 async fn look() {
-    if state(|state| state.running.is_some()) {
-        tokio::time::sleep(TICK).await;
-    } else {
-        BEGUN.notified().await;
+    match state(|state| state.running.as_ref().map(|running| running.memory_limit)) {
+        Some(limit) if is_beyond(limit, ALLOWANCE / 2) => tokio::time::sleep(QUICK_TICK).await,
+        Some(_) => tokio::time::sleep(TICK).await,
+        None => BEGUN.notified().await,
     }
 }
 
-/// The first Ctrl-C stops the query, the second the process; without a query the first does.
+/// The first Ctrl-C stops the query, or the next one of a prompt, the second the process; without a query and a prompt the first does.
 fn on_interrupt() {
     let is_asked = state(|state| match &mut state.running {
         Some(running) if running.stopping.is_none() => {
@@ -157,7 +200,9 @@ fn on_interrupt() {
             running.stop.cancel();
             true
         }
-        _ => false,
+        Some(_) => false,
+        None if state.has_child => true,
+        None => state.has_prompt && !std::mem::replace(&mut state.is_interrupted, true),
     });
     if !is_asked {
         exit_process(INTERRUPTED);
@@ -169,8 +214,7 @@ fn on_tick() {
     let overdue = state(|state| {
         let running = state.running.as_mut()?;
         if let Some((why, since)) = running.stopping {
-            let is_runaway =
-                matches!(why, StopReason::Memory { limit, .. } if is_beyond(limit, 2 * ALLOWANCE));
+            let is_runaway = matches!(why, StopReason::Memory { limit, .. } if is_beyond(limit, ALLOWANCE + MARGIN));
             return (since.elapsed() > why.grace_period() || is_runaway).then_some(why);
         }
         let (used, limit) = (memory()?, running.memory_limit);
@@ -234,12 +278,17 @@ impl QueryGuard {
     /// Guards a query that may use so much memory.
     pub(crate) fn new(memory_limit: u64) -> Self {
         let stop = CancellationToken::new();
-        let running = RunningQuery {
-            stop: stop.clone(),
-            memory_limit,
-            stopping: None,
-        };
-        state(|state| state.running = Some(running));
+        state(|state| {
+            let is_interrupted = std::mem::take(&mut state.is_interrupted);
+            if is_interrupted {
+                stop.cancel();
+            }
+            state.running = Some(RunningQuery {
+                stop: stop.clone(),
+                memory_limit,
+                stopping: is_interrupted.then(|| (StopReason::Interrupted, Instant::now())),
+            });
+        });
         BEGUN.notify_one();
         Self { stop }
     }
@@ -255,6 +304,43 @@ impl QueryGuard {
         stopping
             .map_or(StopReason::Interrupted, |(why, _)| why)
             .error()
+    }
+}
+
+/// Leaves Ctrl-C to a program that has the terminal, until dropped.
+pub(crate) struct ChildGuard(());
+
+impl ChildGuard {
+    pub(crate) fn new() -> Self {
+        state(|state| state.has_child = true);
+        Self(())
+    }
+}
+
+impl Drop for ChildGuard {
+    fn drop(&mut self) {
+        state(|state| state.has_child = false);
+    }
+}
+
+/// Keeps the process while a prompt is open, until dropped: a Ctrl-C between its queries, as while a result is printed, stops the next one of a file, and not the prompt.
+pub(crate) struct PromptGuard(());
+
+impl PromptGuard {
+    pub(crate) fn new() -> Self {
+        state(|state| state.has_prompt = true);
+        Self(())
+    }
+
+    /// Forgets a Ctrl-C that came since the last query: it was meant for what is over.
+    pub(crate) fn forget_interrupt() {
+        state(|state| state.is_interrupted = false);
+    }
+}
+
+impl Drop for PromptGuard {
+    fn drop(&mut self) {
+        state(|state| state.has_prompt = false);
     }
 }
 
@@ -275,8 +361,9 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
-        let block = std::hint::black_box(vec![1_u8; (ALLOWANCE + (48 << 20)) as usize]);
-        let stopped = runtime.block_on(guarded(0, std::future::pending::<Result<()>>()));
+        let block = std::hint::black_box(vec![1_u8; ALLOWANCE as usize]);
+        let limit = memory().unwrap().saturating_sub(ALLOWANCE + MARGIN / 2);
+        let stopped = runtime.block_on(guarded(limit, std::future::pending::<Result<()>>()));
         assert_eq!(
             stopped.unwrap_err().message(),
             "the query needs more memory than it may use"
@@ -289,6 +376,14 @@ mod tests {
                 .unwrap(),
             7
         );
+    }
+
+    #[test]
+    fn a_signal_that_the_process_was_started_with_ignored_is_left_alone() {
+        use tokio::signal::unix::SignalKind;
+        // SIGPIPE is ignored by every Rust program from its beginning on, SIGSTOP never.
+        assert!(is_ignored(SignalKind::from_raw(13)));
+        assert!(!is_ignored(SignalKind::from_raw(19)));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) struct FieldPlan {
     pub(crate) is_quotable: bool,
     /// Cost of a value that cannot be read as this field's.
     pub(crate) misfit: MisfitCost,
+    /// True for a text that its rules want to name a time zone.
+    pub(crate) is_zone: bool,
     /// True for a whole number that its rules keep between 0 and 1: a yes or no.
     pub(crate) is_zero_or_one: bool,
     /// Of a list: the key of its elements.
@@ -203,26 +205,36 @@ fn join(path: &str, name: &str) -> String {
 }
 
 impl ObjectPlan {
-    /// Has the text at a path read as a currency. A path that leads elsewhere is refused where its rule is compiled.
-    pub(crate) fn make_currency(&mut self, path: &[String]) {
+    /// Has the text at a path read as a currency, or as the name of a time zone. A path that leads elsewhere is refused where its rule is compiled.
+    pub(crate) fn make(&mut self, meaning: TextMeaning, path: &[String]) {
         let Some((name, rest)) = path.split_first() else {
             return;
         };
         if let Some(field) = self.fields.iter_mut().find(|field| field.name == *name) {
-            field.make_currency(rest);
+            field.make(meaning, rest);
         }
     }
 }
 
+/// Meaning of a text that a rule is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TextMeaning {
+    Currency,
+    TimeZone,
+}
+
 impl FieldPlan {
-    fn make_currency(&mut self, rest: &[String]) {
+    fn make(&mut self, meaning: TextMeaning, rest: &[String]) {
         match &mut self.kind {
             FieldKind::List(element) => {
                 // Lists are passed through by themselves; `element` may be said, or left out.
                 let is_said = rest.first().is_some_and(|name| name == "element");
-                element.make_currency(if is_said { &rest[1..] } else { rest });
+                element.make(meaning, if is_said { &rest[1..] } else { rest });
             }
-            FieldKind::Object(object) => object.make_currency(rest),
+            FieldKind::Object(object) => object.make(meaning, rest),
+            FieldKind::Text(_) if rest.is_empty() && meaning == TextMeaning::TimeZone => {
+                self.is_zone = true;
+            }
             FieldKind::Text(keep) if rest.is_empty() && *keep == TextTreatment::Whole => {
                 *keep = TextTreatment::Currency
             }
@@ -325,6 +337,7 @@ impl FieldPlan {
             key: false,
             blank_is_none: column.blank_is_none,
             element: false,
+            is_zone: false,
             is_quotable: shown,
             misfit: match column.on_misfit {
                 _ if column.required => MisfitCost::Record,

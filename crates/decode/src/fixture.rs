@@ -26,7 +26,7 @@ pub(crate) fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
         restricted: false,
         on_misfit: None,
         blank_is_none: false,
-        description: String::new(),
+        note: Default::default(),
     }
 }
 

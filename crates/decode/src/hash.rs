@@ -3,7 +3,7 @@
 //! Invariant: it depends on the decoded values alone, after pseudonymisation: not on the order of fields, on white space, on how a number
 //! or an instant is spelled, on unknown fields, on secrets, or on columns that are null.
 //!
-//! What is hashed, in the contract's order, only for values that are present:
+//! Hashed are, in the contract's order, only for values that are present:
 //!
 //! ```text
 //!   value    := id of the column's path (8 bytes), then

@@ -1,7 +1,8 @@
 //! Records as they were last known, for pages that show only a part of them.
 //!
 //! Invariant: where a page says nothing of a record, what was known stays, at every depth. A missing field, null, `{}`, `[]` and a text of which
-//! nothing can be seen are the same: nothing said. What a page does say counts, also where more was known.
+//! nothing can be seen are the same: nothing said, and so is the name of a time zone that nobody can read. What a page does say counts, also where
+//! more was known.
 //!
 //! ```text
 //!   known  site {name: "A", timezone: "Europe/Berlin"}   articles [{id: 1, name: "Diesel"}, {id: 2}]
@@ -22,7 +23,7 @@ use arrow::record_batch::RecordBatch;
 use std::collections::HashMap;
 use tillhouse_model::blank::is_blank;
 use tillhouse_model::table::RECORD_KEY;
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, Result, zone_name};
 
 /// The column that identifies the elements of a list.
 const ELEMENT_ID: &str = "id";
@@ -78,7 +79,7 @@ impl KnownRecords {
             .and_then(|key| self.by_key.get(key));
         let Some(known) = known else { return Ok(false) };
         for (at, (field, column)) in plan.record.fields.iter().zip(columns).enumerate() {
-            // What the request named is not the record's own.
+            // A value that the request named is not the record's own.
             let array = self
                 .rows
                 .column_by_name(&field.name)
@@ -147,7 +148,9 @@ fn says_nothing(field: &FieldPlan, column: &ColumnBuilder, row: usize) -> bool {
     }
     match (&field.kind, &column.values) {
         (FieldKind::Text(_), ColumnValues::Text(texts)) => {
-            std::str::from_utf8(texts.get(row)).is_ok_and(is_blank)
+            let is_nothing =
+                |text| is_blank(text) || (field.is_zone && zone_name::parse(text).is_none());
+            std::str::from_utf8(texts.get(row)).is_ok_and(is_nothing)
         }
         (FieldKind::Object(object), ColumnValues::Object(columns)) => object
             .fields
@@ -173,7 +176,9 @@ fn complete(
     let Some((array, known_row)) = known else {
         return append(field, out, said, row);
     };
-    if says_nothing(field, said, row) {
+    // A name that nobody can read says more than none.
+    let is_last_word = field.is_zone && array.is_null(known_row);
+    if !is_last_word && says_nothing(field, said, row) {
         return copy(field, out, array, known_row);
     }
     if array.is_null(known_row) || !fits(field, array) {

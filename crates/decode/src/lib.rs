@@ -150,9 +150,9 @@ pub struct Reject {
     /// The record's JSON with every value that is not an open column of the contract replaced by `"***"`, and unknown fields
     /// left out. Valid JSON, at most 4 KiB. Empty where the record is no object, or no JSON.
     pub redacted: String,
-    /// The record time, microseconds UTC, of a record without a key, where it can be read whatever else is wrong with it.
+    /// The record time, microseconds UTC, where it can be read whatever else is wrong with the record.
     pub record_time: Option<i64>,
-    /// The source's own version time of such a record, microseconds UTC.
+    /// The source's own version time of the record, microseconds UTC, where it can be read.
     pub updated_at: Option<i64>,
 }
 

@@ -103,7 +103,7 @@ fn long_to_scale(text: &[u8], scale: i32) -> Option<ScaledNumber> {
         });
     }
     let shift = exponent - i64::try_from(fraction).ok()? + i64::from(scale);
-    // How many of the digits stand before the rounding point.
+    // Number of the digits before the rounding point.
     let kept = count + shift.min(0);
     if kept < 0 {
         return Some(ScaledNumber {

@@ -1,7 +1,8 @@
 //! A page: its envelope, its records one after the other, and what becomes of each.
 //!
 //! Invariant: a record is either a row of every column here, or a reject, never both and never neither; so is one that is not JSON, as
-//! long as its end can be made out. A page whose bytes are not JSON to the end otherwise gives nothing at all.
+//! long as its end can be made out. A comma too many or too few between two records costs neither, and is told once a page. A page whose bytes are not
+//! JSON to the end otherwise gives nothing at all.
 
 use crate::abort::{Abort, ReadResult};
 use crate::column::{BitBuffer, ColumnBuilder, ColumnSizes, TextBuffer};
@@ -15,7 +16,7 @@ use crate::record::{JsonRecordReader, MISSING};
 use crate::redact::redact;
 use crate::rules::RuleChecker;
 use crate::scan::{unescape, value_kind};
-use crate::warnings::WarningCheckpoint;
+use crate::warnings::{PageWarnings, WarningCheckpoint};
 use crate::{DecodedPage, Reject};
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, TimestampMicrosecondArray};
 use arrow::buffer::Buffer;
@@ -23,11 +24,15 @@ use arrow::datatypes::{Fields, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use std::sync::Arc;
+use tillhouse_model::json::SeparatorFaults;
 use tillhouse_model::table::timestamp;
 use tillhouse_model::{Error, ErrorKind, PseudonymKey, Result, ResultExt as _};
 
 /// A page with more rejects than this is refused as a whole: it is not what the contract describes.
 const MAX_REJECTS: usize = 100_000;
+
+/// The rule of the warning that something else than one comma stands between two records.
+const RECORD_SEPARATORS: &str = "record_separators";
 
 /// The longest key a reject is reported with.
 const MAX_KEY: usize = 1_024;
@@ -127,11 +132,19 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
 
     /// Reads the whole page; `records_at` are the keys that lead to the array of records.
     pub(crate) fn read(&mut self, records_at: &[&str]) -> ReadResult {
-        self.envelope(records_at)?;
-        Ok(self.walker.scan.end()?)
+        let faults = self.envelope(records_at)?;
+        self.walker.scan.end()?;
+        if !faults.is_none() {
+            let list = format!("{}[]", records_at.join("."));
+            let words = faults.to_string();
+            self.walker
+                .warnings
+                .push_message(list, RECORD_SEPARATORS, &words);
+        }
+        Ok(())
     }
 
-    fn envelope(&mut self, records_at: &[&str]) -> ReadResult {
+    fn envelope(&mut self, records_at: &[&str]) -> ReadResult<SeparatorFaults> {
         let Some((wanted, deeper)) = records_at.split_first() else {
             return self.records();
         };
@@ -140,7 +153,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
             return self.elsewhere(wanted, first);
         }
         self.walker.scan.pos += 1;
-        let mut found = false;
+        let mut found = None;
         let mut more = !self.walker.scan.empty(b'}')?;
         let mut name = Vec::new();
         while more {
@@ -152,27 +165,24 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
                 key.bytes
             };
             if meaning == wanted.as_bytes() {
-                if found {
+                if found.is_some() {
                     let error = Error::data("the page has its records twice").at("key", *wanted);
                     return Err(Box::new(Abort::Page(error)));
                 }
-                found = true;
-                self.envelope(deeper)?;
+                found = Some(self.envelope(deeper)?);
             } else {
                 self.walker.scan.skip_any()?;
             }
             more = self.walker.scan.another(b'}')?;
         }
-        if found {
-            return Ok(());
-        }
-        Err(Box::new(Abort::Page(
-            Error::data("the page has no records").at("missing key", *wanted),
-        )))
+        found.ok_or_else(|| {
+            let error = Error::data("the page has no records").at("missing key", *wanted);
+            Box::new(Abort::Page(error))
+        })
     }
 
     #[cold]
-    fn elsewhere(&mut self, key: &str, first: u8) -> ReadResult {
+    fn elsewhere<T>(&mut self, key: &str, first: u8) -> ReadResult<T> {
         self.walker.scan.skip()?;
         let error = Error::data(format!(
             "the page's records are not where they belong: found {}",
@@ -181,13 +191,14 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         Err(Box::new(Abort::Page(error.at("key", key))))
     }
 
-    fn records(&mut self) -> ReadResult {
+    fn records(&mut self) -> ReadResult<SeparatorFaults> {
         let first = self.walker.scan.peek()?;
         if first != b'[' {
             return self.elsewhere("(records)", first);
         }
         self.walker.scan.pos += 1;
-        let mut more = !self.walker.scan.empty(b']')?;
+        let mut faults = SeparatorFaults::default();
+        let mut more = self.walker.scan.first_record(&mut faults)?;
         while more {
             let first = self.walker.scan.peek()?;
             let start = self.walker.scan.pos;
@@ -207,9 +218,9 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
                     self.reject(start, warned, field, reason)?;
                 }
             }
-            more = self.walker.scan.another(b']')?;
+            more = self.walker.scan.next_record(&mut faults)?;
         }
-        Ok(())
+        Ok(faults)
     }
 
     fn record(&mut self, first: u8, warned: WarningCheckpoint) -> ReadResult {
@@ -242,7 +253,10 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         self.key.clear();
         identity::key((&plan.record, &plan.key), columns, row, &mut self.key);
         let mut is_known = false;
+        let mut unread = PageWarnings::default();
         if let Some(known) = self.known {
+            // What is known stands in their place, and would hide them.
+            unread = self.rules.unread_zones(&self.columns, row);
             is_known = known.complete(&self.key, plan, &mut self.columns, row)?;
             if let Some(missing) = known_records::missing(&plan.record, &self.columns, row, "") {
                 return Err(Box::new(Abort::Reject {
@@ -253,7 +267,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         }
         let columns = &self.columns;
         let time = identity::earliest(&plan.record_time, columns, row);
-        // What is known of a record that was read before stands where a time could not be read now.
+        // The known time of a record that was read before stands where a time could not be read now.
         if !is_known {
             self.walker.check_times(time.map(|(nth, _)| nth))?;
         }
@@ -283,6 +297,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
             texts.close()?;
         }
         self.rules.check(columns, row, &mut self.walker.warnings);
+        self.walker.warnings.extend_new(warned, unread);
         self.walker.warnings.sign(warned, &self.key);
         Ok(())
     }
@@ -303,11 +318,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         self.walker.scan.skip_record()?;
         let end = self.walker.scan.pos;
         let key = self.key_of(start);
-        let (record_time, updated_at) = if key.is_none() {
-            self.times_of(start)
-        } else {
-            (None, None)
-        };
+        let (record_time, updated_at) = self.times_of(start);
         self.walker.warnings.rewind(warned);
         self.walker.scan.pos = end;
         let redacted = redact(&self.plan.record, &self.walker.scan.data[start..end]);
@@ -327,7 +338,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         Ok(())
     }
 
-    /// The record time and the version time of a record that has no key, as far as they can be read. They say where it lies, and so which other
+    /// The record time and the version time of a record that did not fit, as far as they can be read. They say where it lies, and so which other
     /// reading would have to hold it.
     fn times_of(&mut self, start: usize) -> (Option<i64>, Option<i64>) {
         let (plan, row) = (self.plan, self.rows);
@@ -335,7 +346,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         let read = self.walker.scan.peek().is_ok_and(|first| first == b'{')
             && self
                 .walker
-                .object_without_a_key(&plan.record, &mut self.columns)
+                .object_for_its_times(&plan.record, &mut self.columns)
                 .is_ok();
         let mut times = (None, None);
         if read {
@@ -416,7 +427,12 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
             // A key that is given twice is none.
             Some(nth) if parts[nth].valid.len() > 0 => return walker.reject("", "duplicate field"),
             Some(nth) => {
-                walker.value(&plan.record.fields[plan.key[nth]], &mut parts[nth], first)?
+                walker.value(&plan.record.fields[plan.key[nth]], &mut parts[nth], first)?;
+                // A number that was cut off in the middle would name another record.
+                if walker.scan.value_end().is_err() {
+                    parts[nth].truncate(0);
+                    return Ok(false);
+                }
             }
             None => {
                 walker.scan.skip()?;

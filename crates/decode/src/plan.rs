@@ -5,8 +5,8 @@
 //! cannot be read is settled here too, for every field, by the rules of [`tillhouse_model::MisfitPolicy`].
 
 use crate::fields::{
-    ElementIdentity, FieldKind, FieldPlan, MisfitCost, ObjectPlan, PathStep, TextTreatment,
-    field_at, resolve,
+    ElementIdentity, FieldKind, FieldPlan, MisfitCost, ObjectPlan, PathStep, TextMeaning,
+    TextTreatment, field_at, resolve,
 };
 use crate::presence_rule::CompiledPresence;
 use crate::product_rule::CompiledProduct;
@@ -68,12 +68,12 @@ impl DecodePlan {
         parameters: &[(&str, String)],
     ) -> Result<Self> {
         let mut record = ObjectPlan::new(&spec.columns, "", has_key, true, 0)?;
-        for rule in spec
-            .rules
-            .iter()
-            .filter(|rule| rule.check == RuleCheck::Currency)
-        {
-            record.make_currency(&rule.path);
+        for rule in &spec.rules {
+            match rule.check {
+                RuleCheck::Currency => record.make(TextMeaning::Currency, &rule.path),
+                RuleCheck::TimeZone => record.make(TextMeaning::TimeZone, &rule.path),
+                _ => {}
+            }
         }
         let mut key = Vec::new();
         for name in &spec.key {
@@ -195,7 +195,7 @@ impl DecodePlan {
 }
 
 /// Settles what a misfit costs where the contract does not say so at the field itself: what is in a currency's column or decides the record time, and what
-/// holds something that a record is rejected for. And where a blank text is none: no currency and no word of a vocabulary is blank.
+/// holds something that a record is rejected for. And where a blank text is none: no currency, no time zone and no word of a vocabulary is blank.
 fn settle_misfits(
     record: &mut ObjectPlan,
     spec: &TableSpec,
@@ -203,8 +203,12 @@ fn settle_misfits(
 ) -> Result<()> {
     for rule in &spec.rules {
         let currency = rule.check == RuleCheck::Currency;
-        let words = matches!(&rule.check, RuleCheck::OneOf(words) if !words.iter().any(|word| is_blank(word)));
-        if !(currency || words) {
+        let never_blank = match &rule.check {
+            RuleCheck::Currency | RuleCheck::TimeZone => true,
+            RuleCheck::OneOf(words) => !words.iter().any(|word| is_blank(word)),
+            _ => false,
+        };
+        if !never_blank {
             continue;
         }
         let (hops, _) = resolve(record, &rule.path)?;

@@ -105,7 +105,7 @@ impl CompiledProduct {
         let size = |number: ExactDecimal| {
             Some(ExactDecimal::new(number.units.checked_abs()?, number.scale))
         };
-        // What may be less may be anything from nothing to the product.
+        // An amount that may be less may be anything from nothing to the product.
         let is_less = may_be_less
             && is.units.signum() == product.units.signum()
             && size(is)?.compare(size(product)?).is_lt();

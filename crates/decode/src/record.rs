@@ -50,7 +50,7 @@ pub(crate) struct JsonRecordReader<'p, 'd> {
     /// True if records are completed from what is known of them: then what is required is asked for afterwards.
     pub(crate) completing: bool,
     /// True if a record that was rejected is read once more for its times: whatever else it lacks or has wrong is null.
-    keyless: bool,
+    times_only: bool,
     /// Unreadable values of this record that might have decided the record time.
     pub(crate) unread_times: Vec<UnreadTime>,
     scratch: Vec<u8>,
@@ -70,7 +70,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             extra: BTreeMap::new(),
             pseudonyms,
             completing: false,
-            keyless: false,
+            times_only: false,
             unread_times: Vec::new(),
             scratch: Vec::new(),
             // A null costs a page four bytes, or none; in a wide contract it costs a column sixteen.
@@ -122,10 +122,10 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         self.fill(plan, columns, row)
     }
 
-    /// Reads an object that was rejected for want of a key, as far as it can be read. Nothing of it counts: not its unknown fields, and not the room
+    /// Reads an object that was rejected for the times that it has, as far as it can be read. Nothing of it counts: not its unknown fields, and not the room
     /// it takes, for its columns are cut back.
     #[cold]
-    pub(crate) fn object_without_a_key(
+    pub(crate) fn object_for_its_times(
         &mut self,
         plan: &'p ObjectPlan,
         columns: &mut [ColumnBuilder],
@@ -133,9 +133,9 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         let budget = self.budget;
         self.path.clear();
         self.unread_times.clear();
-        self.keyless = true;
+        self.times_only = true;
         let read = self.object(plan, columns);
-        self.keyless = false;
+        self.times_only = false;
         self.budget = budget;
         read
     }
@@ -157,7 +157,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
 
     /// Appends the null of a field that has no value.
     fn missing(&mut self, field: &FieldPlan, column: &mut ColumnBuilder) -> ReadResult {
-        if !self.keyless && (field.key || (field.required && !self.completing)) {
+        if !self.times_only && (field.key || (field.required && !self.completing)) {
             return self.reject(&field.json_name, MISSING);
         }
         column.push_null()
@@ -323,7 +323,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                 if first == b'{' {
                     self.object(plan, columns)?;
                 } else if first == b'[' && self.empty_container(b']')? {
-                    // How some languages write an object without fields.
+                    // The way some languages write an object without fields.
                     let row = rows_of(columns);
                     self.fill(plan, columns, row)?;
                 } else {
@@ -484,8 +484,10 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         texts: &mut TextBuffer,
     ) -> ReadResult<bool> {
         let raw = self.scan.string()?;
-        // What starts with a letter or a digit is not blank.
-        let seen = !field.blank_is_none || raw.bytes.first().is_some_and(u8::is_ascii_graphic);
+        // A text that starts with a letter or a digit is not blank.
+        let is_visible = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+        let seen = (!field.blank_is_none && !field.key)
+            || (is_visible(raw.bytes.first()) && (!field.key || is_visible(raw.bytes.last())));
         let is_canonical =
             |bytes: &[u8]| bytes.len() == 3 && bytes.iter().all(u8::is_ascii_uppercase);
         let as_it_is = keep == TextTreatment::Whole
@@ -498,13 +500,18 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             Ok(text) => text,
             Err(reason) => return self.reject(&field.json_name, reason),
         };
-        // What is stored in another form must not stand for something where nothing was said.
+        // A value stored in another form must not stand for something where nothing was said.
         if (field.key || field.blank_is_none || !matches!(keep, TextTreatment::Whole))
             && blank::is_blank(&text)
         {
             return Ok(false);
         }
-        self.keep(keep, &text, texts).map(|()| true)
+        // What nobody sees around a key tells no two records apart.
+        let text = match field.key {
+            true => blank::trim(&text),
+            false => &*text,
+        };
+        self.keep(keep, text, texts).map(|()| true)
     }
 
     /// Appends what is kept of a text.
@@ -572,9 +579,9 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             field.misfit
         };
         let is_passed_over =
-            self.keyless && !matches!(field.kind, FieldKind::Time(_) | FieldKind::Date);
+            self.times_only && !matches!(field.kind, FieldKind::Time(_) | FieldKind::Date);
         if cost == MisfitCost::Record && !is_passed_over {
-            // What holds nothing names nothing: as a key it is missing rather than wrong.
+            // An empty value names nothing: as a key it is missing rather than wrong.
             self.scan.pos = start;
             let first = self.scan.peek()?;
             // A bracket's closing one stands two places behind it in ASCII.
@@ -630,7 +637,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         let start = self.scan.pos;
         let depth = self.scan.skip()?;
         self.check_depth(depth, "(unknown field)")?;
-        if self.keyless {
+        if self.times_only {
             return Ok(());
         }
         let pattern = self.pattern_of(&excerpt(name.as_bytes(), MAX_ORIGINAL));

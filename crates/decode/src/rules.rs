@@ -58,12 +58,32 @@ impl<'p> RuleChecker<'p> {
         row: usize,
         warnings: &mut PageWarnings,
     ) {
+        self.check_some(&|_| true, columns, row, warnings);
+    }
+
+    /// Warnings about the time zones of a row that cannot be read.
+    pub(crate) fn unread_zones(&mut self, columns: &[ColumnBuilder], row: usize) -> PageWarnings {
+        let mut warnings = PageWarnings::default();
+        let is_about_zones =
+            |rule: &CompiledRule| matches!(rule.demand, RuleDemand::Value(RuleCheck::TimeZone));
+        self.check_some(&is_about_zones, columns, row, &mut warnings);
+        warnings
+    }
+
+    fn check_some(
+        &mut self,
+        is_wanted: &dyn Fn(&CompiledRule) -> bool,
+        columns: &[ColumnBuilder],
+        row: usize,
+        warnings: &mut PageWarnings,
+    ) {
         let Self {
             plan,
             memories,
             positions,
         } = self;
-        for (rule, memory) in plan.rules.iter().zip(memories) {
+        let rules = plan.rules.iter().zip(memories);
+        for (rule, memory) in rules.filter(|(rule, _)| is_wanted(rule)) {
             let check = match &rule.demand {
                 RuleDemand::Value(check) => check,
                 RuleDemand::Sum(adding) => {

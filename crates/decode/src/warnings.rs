@@ -55,6 +55,15 @@ impl PageWarnings {
         });
     }
 
+    /// Takes those of others that are not among the warnings since `mark`.
+    pub(crate) fn extend_new(&mut self, mark: WarningCheckpoint, others: Self) {
+        for warning in others.all {
+            if !self.all.iter().skip(mark.kept).any(|told| *told == warning) {
+                self.add(warning.field, &warning.rule, warning.original);
+            }
+        }
+    }
+
     /// Position among the warnings, to come back to.
     pub(crate) fn checkpoint(&self) -> WarningCheckpoint {
         WarningCheckpoint {

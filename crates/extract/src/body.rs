@@ -221,7 +221,7 @@ pub(crate) async fn beginning(response: &mut reqwest::Response, limit: usize) ->
     let mut body = all.freeze();
     if gunzip::is_gzip(&body) {
         let mut gunzip = GunzipDecoder::new(limit, limit);
-        // What is too long or broken explains what it got to, too.
+        // A body that is too long or broken explains what it got to, too.
         let _ = gunzip.push(&body);
         body = gunzip.beginning().into();
     }

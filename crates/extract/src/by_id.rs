@@ -2,11 +2,12 @@
 //!
 //! Invariant: every record that the server gives comes, whatever stands before it in the list. An id that can be no part of an address, and a
 //! record that the server refuses as such, are left out with a warning; a failure that may pass, and one that is about the login, is the
-//! stream's last word, after everything else. Where nothing at all was given, a refusal is an error: it is not one record that is strange then.
+//! stream's last word, after everything else, and names all records that it kept from coming. Where nothing at all was given, a refusal is an error: it is not one record that is strange then.
 //! Where a run never finds a record by its id, that is said: one that is gone and a wrong path are answered alike.
 
 use crate::source::{Page, PageStream};
 use futures::{Stream, StreamExt, stream};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,10 @@ use tillhouse_model::Error;
 const ENOUGH: u32 = 3;
 /// Most letters of an id that are shown.
 const SHOWN: usize = 60;
+/// Most failures in different words that an error tells.
+const KINDS: usize = 5;
+/// Most ids that an error names.
+const NAMED: usize = 20;
 
 /// Outcome of asking for one record by id.
 #[derive(Debug)]
@@ -74,30 +79,71 @@ impl RecordEndpoint {
     }
 }
 
+/// Records of which one error stands for all.
+#[derive(Default)]
+struct LeftRecords {
+    count: usize,
+    named: Vec<String>,
+}
+
+impl LeftRecords {
+    fn add(&mut self, id: &str) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(id.chars().take(SHOWN).collect());
+        }
+    }
+
+    /// `2: a, b`, with how many more there are than are named.
+    fn listed(&self) -> String {
+        let more = match self.count.saturating_sub(self.named.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}: {}{more}", self.count, self.named.join(", "))
+    }
+
+    /// An error with these records in it, if there are any.
+    fn explain(&self, error: Error, key: &'static str) -> Error {
+        match self.count {
+            0 => error,
+            _ => error.at(key, self.listed()),
+        }
+    }
+}
+
 /// Lookups still to come, and what came of those so far.
 struct RemainingLookups {
     at: Arc<RecordEndpoint>,
+    /// The ids of which nothing came yet.
+    unanswered: VecDeque<String>,
     outcomes: Pin<Box<dyn Stream<Item = (String, RecordLookup)> + Send>>,
     answered: bool,
     gone: u64,
     refused: Option<Error>,
-    failed: Option<Error>,
+    refused_records: LeftRecords,
+    /// The failures that differ in their words, with the records of each.
+    failed: Vec<(Error, LeftRecords)>,
     failed_in_a_row: u32,
     is_over: bool,
 }
 
-/// The pages of records that were asked for by id, in the order of their outcomes, and at the end the error that is left to tell.
+/// The pages of records that were asked for by id, in the order of their outcomes, which is that of `ids`, and at the end the error that is left
+/// to tell.
 pub fn record_pages(
     at: Arc<RecordEndpoint>,
+    ids: impl IntoIterator<Item = String>,
     outcomes: impl Stream<Item = (String, RecordLookup)> + Send + 'static,
 ) -> PageStream {
     let rest = RemainingLookups {
         at,
+        unanswered: ids.into_iter().collect(),
         outcomes: outcomes.boxed(),
         answered: false,
         gone: 0,
         refused: None,
-        failed: None,
+        refused_records: LeftRecords::default(),
+        failed: Vec::new(),
         failed_in_a_row: 0,
         is_over: false,
     };
@@ -116,6 +162,7 @@ impl RemainingLookups {
         while self.failed_in_a_row < ENOUGH
             && let Some((id, outcome)) = self.outcomes.next().await
         {
+            self.unanswered.pop_front();
             let id: String = id.chars().take(SHOWN).collect();
             match outcome {
                 RecordLookup::Found(page) => {
@@ -141,19 +188,54 @@ impl RemainingLookups {
                         "refused by its id, and left as it is: {error}"
                     );
                     self.failed_in_a_row = 0;
+                    self.refused_records.add(&id);
                     self.refused = Some(error);
                 }
                 RecordLookup::Failed(error) => {
                     tracing::debug!(source = self.at.source, id, "failed by its id: {error}");
                     self.failed_in_a_row += 1;
-                    self.failed.get_or_insert(error);
+                    self.note_failed(&id, error);
                 }
             }
         }
         self.is_over = true;
         self.at.doubt(self.gone);
         let refused = self.refused.take().filter(|_| !self.answered);
-        self.failed.take().or(refused).map(Err)
+        let refused = refused.map(|error| self.refused_records.explain(error, "records refused"));
+        let failed = std::mem::take(&mut self.failed);
+        if failed.is_empty() {
+            return refused.map(Err);
+        }
+        let failed = failed
+            .into_iter()
+            .map(|(error, records)| records.explain(error, "records that failed"));
+        let mut unasked = LeftRecords::default();
+        self.unanswered.iter().for_each(|id| unasked.add(id));
+        Some(Err(unasked.explain(
+            Error::combine(failed.collect()),
+            "records not waited for, since the server fails",
+        )))
+    }
+
+    /// Notes a failure with those that are alike, or with the last where there are many.
+    fn note_failed(&mut self, id: &str, error: Error) {
+        let is_alike = |(known, _): &(Error, LeftRecords)| {
+            known.kind() == error.kind() && known.message() == error.message()
+        };
+        let most = self.failed.len() >= KINDS;
+        let at = self.failed.iter().position(is_alike);
+        match at.or_else(|| self.failed.len().checked_sub(1).filter(|_| most)) {
+            Some(at) => {
+                if let Some((_, records)) = self.failed.get_mut(at) {
+                    records.add(id);
+                }
+            }
+            None => {
+                let mut records = LeftRecords::default();
+                records.add(id);
+                self.failed.push((error, records));
+            }
+        }
     }
 }
 
@@ -170,6 +252,7 @@ mod tests {
             scope: None,
             restarts_listing: false,
             is_reread: false,
+            remarks: Vec::new(),
         })
     }
 
@@ -181,19 +264,55 @@ mod tests {
         RecordLookup::Failed(Error::protocol("500"))
     }
 
-    /// The pages' texts, and `!` with the error that ended them.
-    async fn shown(outcomes: Vec<RecordLookup>) -> String {
-        let outcomes = stream::iter(
-            outcomes
-                .into_iter()
-                .map(|outcome| ("id".to_owned(), outcome)),
-        );
+    async fn pages_of(outcomes: Vec<RecordLookup>) -> Vec<tillhouse_model::Result<Page>> {
+        let ids: Vec<String> = (1..=outcomes.len()).map(|nth| format!("k{nth}")).collect();
+        let outcomes = stream::iter(ids.clone().into_iter().zip(outcomes));
         let at = Arc::new(RecordEndpoint::new(
             "s",
             "connection.paths.one",
             "/one/{id}",
         ));
-        let pages: Vec<_> = record_pages(at, outcomes).collect().await;
+        record_pages(at, ids, outcomes).collect().await
+    }
+
+    #[tokio::test]
+    async fn an_error_names_all_records_that_it_stands_for() {
+        async fn last(outcomes: Vec<RecordLookup>) -> String {
+            pages_of(outcomes)
+                .await
+                .pop()
+                .unwrap()
+                .unwrap_err()
+                .to_string()
+        }
+        assert_eq!(
+            last(vec![failed(), came("a"), failed(), RecordLookup::NotFound]).await,
+            "500 (records that failed 2: k1, k3)"
+        );
+        assert_eq!(
+            last(vec![failed(), failed(), failed(), failed(), came("b")]).await,
+            "500 (records that failed 3: k1, k2, k3, records not waited for, since the server fails 2: k4, k5)"
+        );
+        assert_eq!(
+            last(vec![refused(), refused()]).await,
+            "400 (records refused 2: k1, k2)"
+        );
+        let other = || RecordLookup::Failed(Error::protocol("boom"));
+        assert_eq!(
+            last(vec![failed(), other(), failed()]).await,
+            "2 problems: 500 (records that failed 2: k1, k3); boom (records that failed 1: k2)"
+        );
+        let many: Vec<_> = (0..50).flat_map(|_| [failed(), came("a")]).collect();
+        let error = pages_of(many).await.pop().unwrap().unwrap_err().to_string();
+        assert!(
+            error.contains("failed 50: k1, k3") && error.contains("k39 and 30 more"),
+            "{error}"
+        );
+    }
+
+    /// The pages' texts, and `!` with the error that ended them.
+    async fn shown(outcomes: Vec<RecordLookup>) -> String {
+        let pages = pages_of(outcomes).await;
         let text = |page: &tillhouse_model::Result<Page>| match page {
             Ok(page) => String::from_utf8_lossy(&page.bytes).into_owned(),
             Err(error) => format!("!{}", error.message()),
@@ -268,7 +387,7 @@ mod tests {
                         .into_iter()
                         .map(|outcome| ("id".to_owned(), outcome)),
                 );
-                record_pages(Arc::clone(&at), outcomes)
+                record_pages(Arc::clone(&at), [], outcomes)
                     .collect::<Vec<_>>()
                     .await;
             }

@@ -2,10 +2,12 @@
 //!
 //! Invariant: a record is no newer, and a window read no further, than by the slower of the two.
 
+use crate::origin;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{DATE, HeaderMap};
-use std::sync::{Once, OnceLock};
+use std::sync::{Mutex, Once, OnceLock, PoisonError};
 use tillhouse_model::time;
+use url::Url;
 
 /// Lead over the server's clock that does not count as being ahead: the header has whole seconds.
 const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(2);
@@ -14,6 +16,25 @@ const TOLD: SignedDuration = SignedDuration::from_mins(5);
 
 /// The time that was handed in, where one was.
 static HANDED_IN: OnceLock<Timestamp> = OnceLock::new();
+
+/// Times of both clocks at the last answer by which this machine's is ahead.
+static LEAD: Mutex<Option<ClockLead>> = Mutex::new(None);
+
+/// Times that this machine's clock and a server's showed when an answer came, of which this machine's is far ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClockLead {
+    /// Scheme, host and port of the server.
+    pub server: String,
+    /// This machine's.
+    pub here: Timestamp,
+    /// The server's, as it said in the header `Date`.
+    pub there: Timestamp,
+}
+
+/// The times of both clocks at the last answer of any server by which this machine's clock is ahead; `None` where none said so.
+pub fn clock_lead() -> Option<ClockLead> {
+    LEAD.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
 
 /// Stops this machine's clock at a time, for measurements that live through years: every request of the process counts as sent then, whatever
 /// servers say. The first time that is handed in holds.
@@ -43,6 +64,7 @@ pub(crate) fn moment_of_asking(
     sent: Timestamp,
     received: Timestamp,
     answered: Option<Timestamp>,
+    server: &Url,
 ) -> Timestamp {
     let Some(answered) = answered else {
         return sent;
@@ -52,10 +74,16 @@ pub(crate) fn moment_of_asking(
     }
     let ahead = received.duration_since(answered);
     if ahead > TOLD {
+        *LEAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(ClockLead {
+            server: origin::name(server),
+            here: received,
+            there: answered,
+        });
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             tracing::warn!(
                 ahead = %time::readable(ahead),
+                server = origin::name(server),
                 "this machine's clock is ahead of the server's: what is asked for now counts as asked for at the server's time"
             );
         });
@@ -75,7 +103,8 @@ mod tests {
     #[test]
     fn the_slower_clock_counts() {
         let (sent, received) = (t("2026-03-01T12:00:00.700Z"), t("2026-03-01T12:00:03.200Z"));
-        let asked = |answered: &str| moment_of_asking(sent, received, Some(t(answered)));
+        let server = Url::parse("https://user@api.example.com/v1?x=1").unwrap();
+        let asked = |answered: &str| moment_of_asking(sent, received, Some(t(answered)), &server);
         // The clocks agree: the answer came within the second, or after some, or this machine is behind.
         for answered in [
             "2026-03-01T12:00:00Z",
@@ -89,7 +118,11 @@ mod tests {
         assert_eq!(asked("2026-02-25T12:00:03Z"), t("2026-02-25T12:00:00.500Z"));
         assert_eq!(asked("2026-03-01T11:59:53Z"), t("2026-03-01T11:59:50.500Z"));
         assert!(asked("1970-01-01T00:00:00Z") <= Timestamp::UNIX_EPOCH);
-        assert_eq!(moment_of_asking(sent, received, None), sent);
+        // Another test of this process may have met a clock of its own.
+        let lead = clock_lead().unwrap();
+        assert!(lead.here > lead.there, "{lead:?}");
+        assert!(!lead.server.contains("user"), "{lead:?}");
+        assert_eq!(moment_of_asking(sent, received, None, &server), sent);
     }
 
     #[test]

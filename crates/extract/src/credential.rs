@@ -176,7 +176,7 @@ async fn run(program: &str, arguments: &[String], key: &str) -> Result<Secret> {
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        // What a password manager complains about may hold what it keeps.
+        // Complaints of a password manager may hold what it keeps.
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .spawn()

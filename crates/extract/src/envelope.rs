@@ -2,14 +2,16 @@
 //!
 //! Invariant: reading stops as soon as every wanted value is found or known to be absent; where the envelope comes before the
 //! records, their bytes are never touched. What a decoder rejects of a record is none of the envelope's business: a damaged record is
-//! one record here too.
+//! one record here too, and a damaged comma between two is none.
 //!
 //! Rejected: serde with `IgnoredAny`, which always walks the whole page; a search for `"total":` in the bytes, which would find it
 //! inside a record; and a JSON parser that knows no [`JsonScanner::skip_record`], to which one odd record is the end of the page.
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hasher};
-use tillhouse_model::json::{JsonScanResult, JsonScanner, MalformedJson, RawJsonString, unescape};
+use tillhouse_model::json::{
+    JsonScanResult, JsonScanner, MalformedJson, RawJsonString, SeparatorFaults, unescape,
+};
 use tillhouse_model::{Error, Result};
 
 /// Value of an envelope.
@@ -154,8 +156,10 @@ pub fn value_at<'p>(record: &'p [u8], key: &str) -> Option<&'p [u8]> {
         let null = scan.peek().ok()? == b'n';
         let start = scan.pos;
         scan.skip().ok()?;
+        let value = &record[start..scan.pos];
+        scan.value_end().ok()?;
         if here && !null {
-            return Some(&record[start..scan.pos]);
+            return Some(value);
         }
         more = scan.another(b'}').ok()?;
     }
@@ -223,13 +227,14 @@ fn elements<'p>(
         return Ok(false);
     }
     scan.pos += 1;
-    let mut more = !scan.empty(b']')?;
+    // Faults between them, whoever decodes the page tells.
+    let mut faults = SeparatorFaults::default();
+    let mut more = scan.first_record(&mut faults)?;
     while more {
-        scan.peek()?;
         let start = scan.pos;
         scan.skip_record()?;
         each(&page[start..scan.pos]);
-        more = scan.another(b']')?;
+        more = scan.next_record(&mut faults)?;
     }
     Ok(true)
 }
@@ -308,7 +313,7 @@ impl<const N: usize> EnvelopeSearch<'_, '_, N> {
     }
 
     fn scalar(&mut self, first: u8) -> JsonScanResult<EnvelopeValue> {
-        Ok(match first {
+        let value = match first {
             b'n' => self.scan.literal("null").map(|()| EnvelopeValue::Null)?,
             b't' => self
                 .scan
@@ -323,7 +328,9 @@ impl<const N: usize> EnvelopeSearch<'_, '_, N> {
             _ => EnvelopeValue::Number(
                 String::from_utf8_lossy(self.scan.number()?.text).into_owned(),
             ),
-        })
+        };
+        self.scan.value_end()?;
+        Ok(value)
     }
 }
 
@@ -358,7 +365,7 @@ mod tests {
 
     #[test]
     fn values_before_the_records_are_found_without_reading_them() {
-        // What follows is not JSON at all, and nobody notices.
+        // The rest is not JSON at all, and nobody notices.
         let page = br#"{"_links":{"self":"a","next":"b\u002fc"},"meta":{"limit":2,"total":7}, "data":[{"id": NONSENSE"#;
         let found = read(page, &[TOTAL, NEXT]).unwrap();
         assert_eq!(
@@ -520,6 +527,61 @@ mod tests {
                 && read(cut, &[TOTAL]).is_err()
                 && list(&cut[8..]).is_none()
         );
+    }
+
+    #[test]
+    fn a_value_that_is_cut_off_in_the_middle_is_none() {
+        for junk in [
+            "7abc",
+            "7 abc",
+            "7.1.2",
+            "7-",
+            "07",
+            "0x7",
+            "7e",
+            "-",
+            "truex",
+            "\"7\"b",
+            "\"7\" \"b\"",
+            "NaN",
+        ] {
+            let record = format!(r#"{{"id":{junk},"n":1}}"#);
+            assert_eq!(value_at(record.as_bytes(), "id"), None, "{junk}");
+            assert!(!has(record.as_bytes(), "id", "7"), "{junk}");
+            assert!(
+                read(
+                    format!(r#"{{"meta":{{"total":{junk}}}}}"#).as_bytes(),
+                    &[TOTAL]
+                )
+                .is_err(),
+                "{junk}"
+            );
+            let page = format!(r#"{{"data":[{{"id":7}},{record}]}}"#);
+            let ids = identities(page.as_bytes(), &["data"], "id").unwrap();
+            assert!(ids.len() == 2 && ids[0] != ids[1], "{junk}");
+        }
+        assert_eq!(value_at(br#"{"id":7 ,"n":7abc}"#, "id"), Some(&b"7"[..]));
+    }
+
+    #[test]
+    fn a_damaged_comma_is_no_record() {
+        for records in [
+            r#"[{"id":"a"},,{"id":"b"},{"id":"c"}]"#,
+            r#"[{"id":"a"} {"id":"b"},{"id":"c"},]"#,
+            r#"[ , {"id":"a"};{"id":"b"}{"id":"c"}]"#,
+        ] {
+            let ids = ["a", "b", "c"].map(|id| format!(r#"{{"id":"{id}"}}"#));
+            assert_eq!(
+                list(records.as_bytes()).unwrap(),
+                ids.each_ref().map(String::as_bytes)
+            );
+            let page = format!(r#"{{"data":{records},"meta":{{"total":3}}}}"#);
+            let page = page.as_bytes();
+            assert_eq!(count(page, &["data"]).unwrap(), 3, "{records}");
+            assert_eq!(identities(page, &["data"], "id").unwrap().len(), 3);
+            assert_eq!(read(page, &[TOTAL]).unwrap(), [number("3")], "{records}");
+        }
+        assert!(list(br#"[{"id":"a"},,{"id":"b""#).is_none(), "cut off");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) use beside_records::PageRemark;
 /// Error that an answer with a status of success states in its envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EnvelopeError {
-    /// A text that may mean anything, beside a word that all is well.
+    /// A text that may mean anything, beside a word that all is well, or a total of which others judge whether it was reached.
     Note,
     /// A text that may mean anything.
     Remark,
@@ -130,6 +130,46 @@ fn tells_of_records(key: &str) -> bool {
         ]
         .into_iter()
         .any(|list| list.has(key))
+}
+
+/// Keys that say with `true` that more is to come.
+const MORE: [&str; 8] = [
+    "hasmore",
+    "hasnext",
+    "hasnextpage",
+    "hasmorepages",
+    "hasmoreresults",
+    "morepages",
+    "moreavailable",
+    "moreresults",
+];
+
+/// The key and value with which the envelope of a page without records says that more than `came` is there: `hasMore: true`, `totalCount: 7`.
+pub(crate) fn claim_of_more(page: &[u8], came: u64) -> Option<String> {
+    let page = page.strip_prefix(BYTE_ORDER_MARK).unwrap_or(page);
+    match serde_json::from_slice::<Value>(page) {
+        Ok(Value::Object(fields)) => claim_in(&fields, came, 0),
+        _ => None,
+    }
+}
+
+fn claim_in(fields: &serde_json::Map<String, Value>, came: u64, depth: usize) -> Option<String> {
+    fields.iter().find_map(|(name, value)| {
+        let key = spelled(name);
+        let key = key.as_str();
+        match value {
+            Value::Bool(true) if MORE.contains(&key) => Some(format!("{name}: true")),
+            // A size may be the one that was asked for.
+            Value::Number(total) if WORDS.totals.has(key) && key != "size" => total
+                .as_u64()
+                .filter(|total| *total > came)
+                .map(|total| format!("{name}: {total}")),
+            Value::Object(inner) if depth < DEEPEST && WORDS.wrappers.has(key) => {
+                claim_in(inner, came, depth + 1)
+            }
+            _ => None,
+        }
+    })
 }
 
 /// Levels of wrapping around an envelope.
@@ -419,7 +459,7 @@ fn named(key: &str, value: &Value, judged: &mut EnvelopeFindings) {
             judged.add(EnvelopeError::Remark);
             judged.names_nothing = true;
         }
-        // How many of something went wrong may be about the records themselves.
+        // Numbers of things that went wrong may be about the records themselves.
         Value::Number(_) if !is_of_codes(key) => {
             judged.add_without_records(EnvelopeError::Failure);
             judged.names_error = true;

@@ -13,7 +13,9 @@ mod connection_failure;
 pub(crate) use connection_failure::root_cause;
 
 use crate::body;
+use crate::charset;
 use crate::clock;
+use crate::cut_off::is_cut_off;
 use crate::envelope_error::{EnvelopeError, PageRemark};
 use crate::media_type::{self, MediaTypeVerdict};
 use crate::origin::{self, BaseUrl, EndpointUrl};
@@ -34,6 +36,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+use tillhouse_model::json::JsonScanner;
 use tillhouse_model::{Error, ErrorKind, Resource, Result};
 use tracing::Instrument;
 use url::Url;
@@ -209,6 +212,7 @@ impl HttpClient {
             page_size,
             confirm_end,
             reread_pause,
+            concurrency,
             ref by_resource,
             ..
         } = self.inner.limits;
@@ -233,6 +237,7 @@ impl HttpClient {
             pause: reread_pause,
             totals,
             patience,
+            side_by_side: own.and_then(|own| own.concurrency).unwrap_or(concurrency),
         }
     }
 
@@ -325,8 +330,9 @@ fn answered(
     requested_at: Timestamp,
 ) -> HttpResponse {
     let headers = std::mem::take(response.headers_mut());
+    let answered_at = clock::answered_at(&headers);
     let requested_at =
-        clock::moment_of_asking(requested_at, clock::now(), clock::answered_at(&headers));
+        clock::moment_of_asking(requested_at, clock::now(), answered_at, response.url());
     HttpResponse {
         status: response.status(),
         headers,
@@ -481,7 +487,12 @@ impl HttpClientInner {
                 failure
             });
         }
+        let bytes = charset::as_utf8(response.headers(), bytes)
+            .map_err(|charset| self.other_charset(request, &charset))?;
         if !request.logs_in && is_cut_off(&bytes) {
+            if is_followed(&bytes) {
+                return Err(self.followed(request, status));
+            }
             let error = Error::protocol(format!(
                 "the server answered {status} with JSON that is cut off after {} bytes",
                 bytes.len()
@@ -512,7 +523,7 @@ impl HttpClientInner {
         {
             let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
             let message =
-                Some(self.shared.redactor.scrub(&fault.words)).filter(|said| !said.is_empty());
+                Some(self.redactor(request).scrub(&fault.words)).filter(|said| !said.is_empty());
             let refusal = HttpRefusal {
                 message,
                 body,
@@ -530,10 +541,11 @@ impl HttpClientInner {
             };
         }
         let lists = request.lists.filter(|_| !is_said_empty);
-        if let Some(complaint) = lists.and_then(|records_at| paging::complaint(&bytes, records_at))
+        if let Some(complaint) =
+            lists.and_then(|records_at| answer_remarks::complaint(request, &bytes, records_at))
         {
             let body = Bytes::copy_from_slice(&bytes[..bytes.len().min(EXPLANATION)]);
-            let message = self.shared.redactor.provider_message(&body);
+            let message = self.redactor(request).provider_message(&body);
             let refusal = HttpRefusal {
                 message,
                 body,
@@ -554,7 +566,7 @@ impl HttpClientInner {
                 source = self.source,
                 resource = &*request.resource,
                 url = redact::redact_url(&request.url),
-                "the server gives no records and says: {}; it says so again and again, and its envelope that all is well",
+                "the server gives no records and says: {}; it says so again and again, beside a total or a word that all is well",
                 refusal
                     .message
                     .as_deref()
@@ -661,7 +673,7 @@ impl HttpClientInner {
         let challenge = Some(challenges.collect::<Vec<_>>().join(", "))
             .filter(|challenge| !challenge.is_empty());
         let body = body::beginning(response, EXPLANATION).await;
-        let redactor = &self.shared.redactor;
+        let redactor = self.redactor(request);
         let challenged = || {
             challenge
                 .as_deref()
@@ -717,6 +729,14 @@ impl HttpClientInner {
         }
     }
 
+    /// Redactor of what a server says to a request.
+    fn redactor<'a>(&'a self, request: &'a HttpRequest) -> &'a Redactor {
+        match &request.redactor {
+            Some(own) => own,
+            None => &self.shared.redactor,
+        }
+    }
+
     /// Common parts of every refusal.
     fn refusal(&self, request: &HttpRequest, status: StatusCode) -> HttpRefusal {
         HttpRefusal {
@@ -732,15 +752,10 @@ impl HttpClientInner {
     }
 }
 
-/// True if a document begins with a bracket and does not end with the one that belongs to it: a proxy gave up in the middle, and whoever reads until
-/// the connection closes cannot see it otherwise. A cut behind a bracket of a record's is the decoder's to find.
-fn is_cut_off(document: &[u8]) -> bool {
-    let document = document.trim_ascii();
-    match document.first() {
-        Some(b'{') => !document.ends_with(b"}"),
-        Some(b'[') => !document.ends_with(b"]"),
-        _ => false,
-    }
+/// True if something stands behind a document that is whole: a comment, or a second document.
+fn is_followed(document: &[u8]) -> bool {
+    let mut scan = JsonScanner::of_page(document);
+    scan.skip().is_ok() && !document[scan.pos..].trim_ascii().is_empty()
 }
 
 /// The address in a response's `Location`.

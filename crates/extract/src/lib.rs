@@ -22,9 +22,11 @@
 mod auth;
 mod body;
 mod by_id;
+mod charset;
 mod claim;
 mod clock;
 mod credential;
+mod cut_off;
 mod empty_messages;
 pub mod envelope;
 mod envelope_error;
@@ -52,7 +54,7 @@ mod token;
 pub use auth::{AuthorizedClient, Login, TokenCache, TokenGrant};
 pub use by_id::{RecordEndpoint, RecordLookup, record_pages};
 pub use claim::ServerClaim;
-pub use clock::hand_in_clock;
+pub use clock::{ClockLead, clock_lead, hand_in_clock};
 pub use credential::{Credential, stop_commands};
 pub use empty_messages::EmptyMessages;
 pub use http::{ClientStats, HttpClient};
@@ -67,8 +69,8 @@ pub use request::{
     HttpResponse, Method, ReportedFailure, StatusCode, SuccessCheck,
 };
 pub use source::{
-    Page, PageStream, ResourceLimits, Source, SourceConnection, SourceLimits, check_page,
-    failed_stream, find_resource, overlapping_window,
+    ListingRemark, Page, PageStream, ResourceLimits, Source, SourceConnection, SourceLimits,
+    check_page, failed_stream, find_resource, overlapping_window,
 };
 pub use throttle::SharedLimits;
 pub use token::{Token, TokenPrefix};

@@ -128,7 +128,7 @@ fn address(what: &str, text: &str, example: &str) -> Result<Url> {
         Err(e) => return bad(format!("is not a URL: {e}")),
     };
     if !matches!(url.scheme(), "http" | "https") {
-        // What stands before the first ':' may be the beginning of a secret that went to the wrong key.
+        // The text before the first ':' may be the beginning of a secret that went to the wrong key.
         return bad("has another scheme than http or https".into());
     }
     if !url.has_host() {

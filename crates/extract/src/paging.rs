@@ -1,11 +1,11 @@
 //! Turns "ask for one page" into a stream of pages: by offset, by link, by number, by id, or by whatever says what comes next.
 //!
-//! Invariant: a stream reads ahead by at most one page, never ends quietly on an error, and never goes on for ever. Dropping it
-//! stops the request under way.
+//! Invariant: a stream reads ahead by at most one page (of the lists of several parents, by the first of the next few), never ends quietly on an error, and
+//! never goes on for ever. Dropping it stops the requests under way.
 //!
 //! # Where a listing ends
 //!
-//! What looks like the end of a listing (a short or an empty page, no link to a next one, `null`, 204, a 404, 410 or 416 behind
+//! A seeming end of a listing (a short or an empty page, no link to a next one, `null`, 204, a 404, 410 or 416 behind
 //! pages that came) is only a sign of it. One judge, `tally`, decides what it is worth, for every form of paging:
 //!
 //! | what came and what is declared | what follows |
@@ -16,17 +16,23 @@
 //! | as many, but the page was full, or links to a next one; or more than declared | the next page: totals count a page only, are capped, or lag behind |
 //! | no total at all, or one that was passed; a short or an empty page | one page more ([`ListingOptions::confirm_end`]); nothing behind it is the end |
 //! | a 404, 410 or 416 behind pages that came, and the total not missed | the same page once more, after a pause; nothing there again, and nothing behind it where one can look there, is the end |
-//! | the same behind a full page, where no total is declared and nothing is behind it either | the end, with a warning in the log |
+//! | the same behind a full page, where no total is declared and nothing is behind it either | the end, with a remark |
 //! | nothing at a place twice, no total that is missed, and records behind it | the listing is read anew after a pause; an error where it stays so |
 //! | an empty page that was had by a link, behind others | the same page once more, after a pause |
-//! | an empty page that names a next one | the next page, ten times in a row at most, and then the end with a warning in the log; once where the total is reached |
+//! | an empty page that names a next one | the next page, ten times in a row at most, and then the end with a remark ([`Page::remarks`]); once where the total is reached |
 //! | a page that repeats a whole earlier page, in whichever order | behind a total that was reached the end; else the listing is read anew after a pause, and an error where it stays so. A repeat that makes up the number of the total is believed where it comes twice |
-//! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most |
+//! | five pages in a row that bring nothing new, though none repeats another | the listing is read anew, each page after the second of them after a pause; an error where it stays so, whatever the total promises |
+//! | the total, reached only with several records that were on an earlier page | the listing is read anew after a pause, and where it stays so, the end with a remark that has both figures |
+//! | no total, and several records on two pages | the end with a remark |
+//! | no total that is read, and a last page without records that says that there is more (`hasMore: true`, `totalCount: 7`) | the end with a remark |
+//! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most, and then the end with a remark |
 //! | a total that fell | after a pause as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
 //!
 //! An answer that says of itself that it failed (200 with an error in it) is no page at all: [`crate::HttpRequest::expecting_records_at`].
 //!
-//! Totals count records that came, not different ones: an id that is listed twice is the provider's affair. A page of a single
+//! Totals count records that came, not different ones: an id that is listed twice is the provider's affair. Of a long page a first reading looks only
+//! at the beginning for records that were there before, until it finds one; from then on, and in a reading that is made since something was in doubt, all of
+//! it is looked at. A page of a single
 //! record is no page to be known again: only the second repeat in a row is one. No page is asked for twice in a row without a
 //! pause. A page whose [`Page::restarts_listing`] is set begins the listing again: what was counted before it is void.
 //!
@@ -39,6 +45,7 @@ mod by_offset;
 mod by_page;
 mod keys;
 mod records;
+mod recut;
 mod tally;
 
 pub use by_key::{KeyPosition, KeyedFetch, KeyedListing, by_key};
@@ -52,7 +59,7 @@ pub use tally::TotalsClaim;
 
 use crate::clock;
 use crate::envelope;
-use crate::source::{Page, PageStream};
+use crate::source::{ListingRemark, Page, PageStream};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
@@ -133,6 +140,8 @@ pub struct ListingOptions {
     pub totals: TotalsClaim,
     /// True if a listing of the resource was given up.
     pub patience: RereadAllowance,
+    /// Parents whose lists are begun at once, the current one among them, where lists are had by parent.
+    pub side_by_side: usize,
 }
 
 /// A listing of which nothing is known but how many pages it may have.
@@ -148,6 +157,7 @@ impl From<u64> for ListingOptions {
             pause: Duration::from_secs(1),
             totals: TotalsClaim::default(),
             patience: RereadAllowance::default(),
+            side_by_side: 1,
         }
     }
 }
@@ -163,6 +173,7 @@ impl ListingOptions {
             scope: None,
             restarts_listing: false,
             is_reread: false,
+            remarks: Vec::new(),
         }
     }
 
@@ -176,12 +187,6 @@ impl ListingOptions {
     fn is_empty(&self, page: &Page) -> bool {
         self.records_at
             .is_some_and(|at| records::is_empty(&page.bytes, at))
-    }
-
-    /// Fingerprint by which a page is recognised.
-    fn fingerprint(&self, page: &Page) -> Option<u64> {
-        self.records_at
-            .and_then(|at| records::fingerprint(&page.bytes, at, self.id))
     }
 }
 
@@ -232,13 +237,39 @@ where
     }
 }
 
-/// Says in the log that a listing is believed to end where a page is missing, since nothing else says so.
-fn warn_believed(refusal: &str, came: u64) {
-    tracing::warn!(
+/// The rule of the remark about a listing whose end nothing proves.
+const END_NOT_PROVEN: &str = "end_not_proven";
+
+/// A remark about the end of a listing, which is also in the log.
+fn unproved_end(came: u64, words: String) -> ListingRemark {
+    tracing::warn!(came, "a listing is believed to be at its end, {words}");
+    let words = format!("the end is believed after {came} records, {words}");
+    ListingRemark {
+        rule: END_NOT_PROVEN,
+        words,
+    }
+}
+
+/// Says that a listing is believed to end where a page is missing, since nothing else says so.
+fn believed_end(refusal: &str, came: u64) -> ListingRemark {
+    unproved_end(
         came,
-        "a listing is believed to be at its end, though the page before was full and no total is declared: behind it there is nothing, \
-         twice ({refusal})"
+        format!(
+            "though the page before was full and no total is declared: behind it there is nothing, twice ({refusal})"
+        ),
+    )
+}
+
+/// Says that a listing was never had without records that moved while it was read.
+fn never_still(readings: usize) -> ListingRemark {
+    let words = format!(
+        "records arrived in front and pushed others back in the last of {readings} readings of the listing: one that moved meanwhile may be \
+         lacking until the window is read again"
     );
+    ListingRemark {
+        rule: END_NOT_PROVEN,
+        words,
+    }
 }
 
 /// Next step of reading a listing.
@@ -246,9 +277,16 @@ enum ListingStep<At> {
     On(At),
     /// Go to a place that was asked for before, after a pause.
     Back(At),
-    End,
-    /// Records arrived in front while it was read: from here on it is read anew, as long as that is not done too often.
-    Shifted(At),
+    /// The end, with what could not be proved about it.
+    End(Vec<ListingRemark>),
+    /// Records moved while it was read: from `first` on it is read anew, as long as that is not done too often.
+    Shifted {
+        first: At,
+        /// Remarks on its end that could not be proved, for the case that it is the last reading.
+        remarks: Vec<ListingRemark>,
+        /// True if they arrived in front; else the list seems to have no stable order, or the server not to heed which page it is asked for.
+        arrived: bool,
+    },
     /// The listing is not whole: it is read anew, or, after too many rereads, ends with this
     /// error.
     Anew(At, Error),
@@ -301,14 +339,11 @@ where
                 (Some(RepeatedPage::Unproved(error)), ..) => {
                     ListingStep::Anew((first, ledger.anew()), error)
                 }
+                (None, Some(next), _) if ledger.is_stale() => ListingStep::Back((next, ledger)),
                 (None, Some(next), _) => ListingStep::On((next, ledger)),
                 (None, None, Some(error)) => ListingStep::Anew((first, ledger.anew()), error),
                 (Some(RepeatedPage::OfTheEnd), ..) | (None, None, None) => {
-                    ledger.warn_where_unproved();
-                    match ledger.is_shifted() {
-                        true => ListingStep::Shifted((first, ledger.anew())),
-                        false => ListingStep::End,
-                    }
+                    ledger.ending(|ledger| (first, ledger))
                 }
             };
             Ok((page, step))
@@ -317,18 +352,33 @@ where
 }
 
 impl ListingTally {
-    /// Warns of an end that nothing but a missing page tells of, and of one behind which the server names more.
-    fn warn_where_unproved(&self) {
+    /// Remarks on the listing at its end: of one that nothing but a missing page tells of, of one behind which the server names more,
+    /// and what was noted on the way.
+    fn take_remarks(&mut self) -> Vec<ListingRemark> {
+        let mut remarks = self.take_noted();
         if let Some(refusal) = self.unproved_end() {
-            warn_believed(refusal, self.so_far());
+            remarks.push(believed_end(refusal, self.so_far()));
         }
         if self.is_led_on() {
-            tracing::warn!(
-                came = self.so_far(),
-                empty_pages = self.empty_pages_followed(),
-                "a listing is believed to be at its end, though every page names a next one: so many in a row had no records"
-            );
+            // The one that ended it is the first that was not followed.
+            let empty = self.empty_pages_followed().saturating_add(1);
+            remarks.push(unproved_end(
+                self.so_far(),
+                format!(
+                    "though the last page names a next one: {empty} pages in a row had no records, and no total is declared that was reached"
+                ),
+            ));
         }
+        if let Some(words) = self.said_of_doubles() {
+            remarks.push(unproved_end(self.so_far(), words));
+        }
+        if let Some(claim) = self.claim_of_more().filter(|_| remarks.is_empty()) {
+            remarks.push(unproved_end(
+                self.so_far(),
+                format!("though the last page has none and says `{claim}`"),
+            ));
+        }
+        remarks
     }
 
     /// Takes a page of which nothing is known but what is written in it; whether it repeats another.
@@ -338,7 +388,7 @@ impl ListingTally {
             return Ok(None);
         };
         page.bytes = normalise_empty(std::mem::take(&mut page.bytes), records_at);
-        let print = listing.fingerprint(page);
+        let ids = self.identities(listing, page);
         // A large page has more than one record, and nobody needs to know more of it where no total is declared.
         let counts = page.declared_total.is_some()
             || self.declared().is_some()
@@ -353,9 +403,10 @@ impl ListingTally {
         if page.declared_total.is_some() {
             self.compare(&page.bytes, records_at, listing.id);
         }
-        Ok(self.repeats(print, records, self.so_far(), || {
+        let repeat = self.repeats(records::fingerprint(&ids), records, self.so_far(), || {
             format!("page {place} of the listing repeats one that came before")
-        }))
+        });
+        Ok(repeat.or_else(|| self.meets(&ids, || format!("page {place} of the listing"))))
     }
 }
 
@@ -421,6 +472,32 @@ async fn read_all<At, Fetch, Fut>(
             }
         };
         page.restarts_listing = std::mem::take(&mut anew);
+        let step = match step {
+            ListingStep::End(remarks) => {
+                page.remarks.extend(remarks);
+                ListingStep::End(Vec::new())
+            }
+            ListingStep::Shifted {
+                remarks,
+                arrived: true,
+                ..
+            } if rereads >= PAUSES.len() => {
+                page.remarks.extend(remarks);
+                page.remarks.push(never_still(rereads + 1));
+                ListingStep::End(Vec::new())
+            }
+            // Rereads show no more of a list without a stable order: the next one is read anew once.
+            ListingStep::Shifted {
+                remarks,
+                arrived: false,
+                ..
+            } if rereads >= listing.patience.rereads() => {
+                listing.patience.give_up();
+                page.remarks.extend(remarks);
+                ListingStep::End(Vec::new())
+            }
+            step => step,
+        };
         place.send(Ok(page));
         pages += 1;
         match step {
@@ -429,8 +506,8 @@ async fn read_all<At, Fetch, Fut>(
                 listing.pause(1).await;
                 at = Some(next);
             }
-            ListingStep::End => {}
-            ListingStep::Shifted(first) => {
+            ListingStep::End(_) => {}
+            ListingStep::Shifted { first, .. } => {
                 if let Some(times) = PAUSES.get(rereads) {
                     tracing::warn!("records moved while a listing was read; reading it anew");
                     listing.pause(*times).await;
@@ -480,6 +557,7 @@ mod tests {
             scope: None,
             restarts_listing: false,
             is_reread: false,
+            remarks: Vec::new(),
         }
     }
 

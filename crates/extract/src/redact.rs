@@ -14,7 +14,7 @@ use encodings::EncodedSecret;
 use fragments::FragmentForms;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tillhouse_model::Secret;
 use url::Url;
 
@@ -60,9 +60,25 @@ pub(crate) fn without_query(url: &Url) -> Url {
 #[derive(Default)]
 pub struct Redactor {
     known: RwLock<VecDeque<EncodedSecret>>,
+    /// Redactor whose secrets are taken out as well.
+    base: Option<Arc<Redactor>>,
 }
 
 impl Redactor {
+    /// Redactor of what belongs to a single request, however many values that are; what is known to `base`, then or later, it takes out as well.
+    /// `base` itself does not learn of them.
+    pub fn beside(base: &Arc<Self>, values: impl IntoIterator<Item = Secret>) -> Self {
+        let values = values.into_iter();
+        let known = values
+            .filter(|value| !value.expose().is_empty())
+            .map(|value| EncodedSecret::of(&value))
+            .collect();
+        Self {
+            known: RwLock::new(known),
+            base: Some(Arc::clone(base)),
+        }
+    }
+
     /// Remembers a secret. Empty ones are ignored.
     pub fn add(&self, secret: &Secret) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -134,27 +150,28 @@ impl Redactor {
             .collect()
     }
 
+    fn known(&self) -> RwLockReadGuard<'_, VecDeque<EncodedSecret>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The beginning of a text without known secrets.
     fn without_secrets(&self, text: &str) -> String {
         let text = &text[..text.floor_char_boundary(LONGEST_READ)];
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if known.is_empty() {
+        let (own, base) = (self.known(), self.base.as_deref().map(Self::known));
+        let known = || own.iter().chain(base.iter().flat_map(|base| base.iter()));
+        if known().next().is_none() {
             return text.to_owned();
         }
         let mut places = Vec::new();
         for reading in layers::readings(text) {
-            let found = known
-                .iter()
-                .flat_map(|secret| secret.places(reading.text()));
+            let found = known().flat_map(|secret| secret.places(reading.text()));
             places.extend(found.map(|place| reading.place(place)));
         }
         let text = without(text, places);
         let mut places = Vec::new();
         for reading in layers::readings(&text) {
             let forms = FragmentForms::of(reading.text());
-            let found = known
-                .iter()
-                .flat_map(|secret| secret.pieces().places(&forms));
+            let found = known().flat_map(|secret| secret.pieces().places(&forms));
             places.extend(found.map(|place| fragments::words_at(&text, reading.place(place))));
         }
         without(&text, places)
@@ -444,6 +461,21 @@ mod tests {
         }
         assert_eq!(redactor.known.read().unwrap().len(), REMEMBERED);
         assert_eq!(redactor.scrub("token-99"), "***");
+    }
+
+    #[test]
+    fn what_belongs_to_a_request_makes_no_room_and_is_known_to_it_alone() {
+        let shared = Arc::new(Redactor::default());
+        shared.add(&Secret::new("hunter2-long"));
+        let plates = (0..1_000).map(|i| Secret::new(format!("KA-XY {i:04}")));
+        let own = Redactor::beside(&shared, plates);
+        shared.add(&Secret::new("token-of-later"));
+        let said = "no KA-XY 0000, KA-XY%200999, hunter2-long, token-of-later here";
+        assert_eq!(own.scrub(said), "no ***, ***, ***, *** here");
+        assert_eq!(
+            shared.scrub(said),
+            "no KA-XY 0000, KA-XY%200999, ***, *** here"
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Invariant: `Debug` of a [`HttpRequest`] and of an answer shows no header's value, no query's value and no body.
 
 use crate::empty_messages::EmptyMessages;
-use crate::{envelope_error, redact, refusal_cause};
+use crate::redact::{self, Redactor};
+use crate::{envelope, envelope_error, refusal_cause};
 use bytes::Bytes;
 pub use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue};
 pub(crate) use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -37,8 +38,12 @@ pub struct HttpRequest {
     pub(crate) body: Option<Bytes>,
     pub(crate) verdict: Option<SuccessCheck>,
     pub(crate) lists: Option<&'static [&'static str]>,
+    /// Path to the total of the listing, where its reader counts by it.
+    pub(crate) counted_at: Option<&'static [&'static str]>,
     /// True if it carries credentials: what refuses them is not asked twice.
     pub(crate) logs_in: bool,
+    /// Redactor of what the server says to this request; the client's where there is none.
+    pub(crate) redactor: Option<Arc<Redactor>>,
 }
 
 impl HttpRequest {
@@ -53,7 +58,9 @@ impl HttpRequest {
             body: None,
             verdict: None,
             lists: None,
+            counted_at: None,
             logs_in: false,
+            redactor: None,
         }
     }
 
@@ -122,6 +129,31 @@ impl HttpRequest {
     #[must_use]
     pub fn expecting_records_at(mut self, records_at: &'static [&'static str]) -> Self {
         self.lists = Some(records_at);
+        self
+    }
+
+    /// Names where pages declare the total of their listing, for a source whose reader counts by it. A message that comes with a page without records is
+    /// then no error where a total stands beside it: whether that was reached is judged by who counts.
+    #[must_use]
+    pub fn counted_at(mut self, total_at: &'static [&'static str]) -> Self {
+        self.counted_at = Some(total_at);
+        self
+    }
+
+    /// True if a page declares that its listing has records.
+    pub(crate) fn is_counted(&self, page: &[u8]) -> bool {
+        let read = self.counted_at.map(|at| envelope::read(page, &[at]));
+        let Some(Ok([Some(total)])) = read else {
+            return false;
+        };
+        total.as_u64().is_some_and(|total| total > 0)
+    }
+
+    /// Has what the server says to this request redacted by a redactor of its own, see [`Redactor::beside`]: for values of a query that nobody
+    /// may see, if the server quotes them.
+    #[must_use]
+    pub fn redacted_by(mut self, redactor: Redactor) -> Self {
+        self.redactor = Some(Arc::new(redactor));
         self
     }
 
@@ -340,7 +372,7 @@ impl HttpRefusal {
                 Error::new(ErrorKind::Unauthorized, format!("the server knows us but does not allow this{said}"))
                     .hint("Ask the provider to grant these credentials access.")
             }
-            // What is asked for is the user's to say: the address, the path, the account.
+            // The target of a request is the user's to say: the address, the path, the account.
             (404 | 410, _) => Error::config(format!("the server has nothing at this address{said}"))
                 .hint("Check base_url and the paths in the pipeline's connection."),
             _ if names_page_size => {

@@ -42,6 +42,18 @@ pub struct Page {
     pub restarts_listing: bool,
     /// True if the reader asked for it again, so that its records may have come before for that alone. Only [`crate::paging`] sets it.
     pub is_reread: bool,
+    /// Remarks on what nobody could prove about the listing up to here, for those who use its records. Only [`crate::paging`] sets it.
+    pub remarks: Vec<ListingRemark>,
+}
+
+/// Remark about a listing that is taken as it came, though it may lack records: the server leaves no way to tell. It is no error, since a listing
+/// that ends so every time could never be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListingRemark {
+    /// Its kind, as warnings name it: `end_not_proven`, `short_page`, `list_missing`.
+    pub rule: &'static str,
+    /// Observation, for people.
+    pub words: String,
 }
 
 /// Pages in the order the provider gave them. Dropping the stream cancels what is under way.
@@ -130,7 +142,7 @@ impl Default for SourceLimits {
 ///   no way to be sure of that, its total tells, or the look-back reads it again.
 /// - **Every row, or an error**: a slice ends well only where as many records came, repeats counted, as the largest total says that its
 ///   pages declared, or none did; and only a page that is missing, empty or short, or that names no next one, is a sign of the end.
-///   What is not whole is read anew after a pause, three times at most, from a page with [`Page::restarts_listing`] on; then the slice ends with an
+///   A listing that is not whole is read anew after a pause, three times at most, from a page with [`Page::restarts_listing`] on; then the slice ends with an
 ///   error of kind [`tillhouse_model::ErrorKind::Protocol`] and both figures. No page is asked for twice in a row without a pause. All of that is
 ///   [`crate::paging`]'s to do, see its head.
 /// - **Same question, same answer**: reading a slice changes nothing, at the provider's or here. It may be read again at any time.
@@ -152,7 +164,9 @@ pub trait Source: Send + Sync + Debug {
     /// Logs in and asks for as little as possible, to find out whether everything is set up.
     async fn check(&self) -> Result<()>;
 
-    /// The tenants a resource has to be asked for one by one; `[None]` where one question answers for all.
+    /// The tenants a resource has to be asked for one by one; `[None]` where one question answers for all. Each of them is expected to be read:
+    /// one that never is, is a gap. Tenants that the configuration names are given without asking anybody, at the first poll, so that
+    /// readers know of them too.
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>>;
 
     /// The time that the answer for a slice is about, by the resource's own time or by the other: the slice's window, and what an API that cuts
@@ -238,16 +252,39 @@ pub fn find_resource(
 }
 
 /// Asks for a first page as large as a sync will ask for, for [`Source::check`]. Where the server refuses it, one record is asked for: if
-/// those come, it is the size that is refused, whatever the server calls it.
+/// those come, it is the size that is refused, whatever the server calls it: a refusal (403 too), or a failure of its own that no patience mends.
 pub async fn check_page<T, F: Future<Output = Result<T>>>(
     size: u32,
     ask: impl Fn(u32) -> F,
 ) -> Result<T> {
     match ask(size).await {
-        Err(error) if size > 1 && error.kind() == ErrorKind::Protocol && ask(1).await.is_ok() => Err(error.hint(format!(
-            "The server answers when it is asked for one record, and not for {size}: lower sync.page_size of this pipeline."
-        ))),
+        Err(error) if size > 1 && may_be_the_size(&error) && ask(1).await.is_ok() => {
+            let hint = format!(
+                "The server answers when it is asked for one record, and not for {size}: lower sync.page_size of this pipeline."
+            );
+            Err(match error.kind() {
+                ErrorKind::Protocol => error,
+                // Neither the login nor the server is what is wrong.
+                _ => Error::protocol(format!(
+                    "the server gives no page of {size} records: {error}"
+                )),
+            }
+            .hint(hint))
+        }
         outcome => outcome,
+    }
+}
+
+/// True for a failure that may be about the number of records asked for: anything that the server said, but that the login is wrong.
+fn may_be_the_size(error: &Error) -> bool {
+    let has_status = |wanted: &str| {
+        let mut context = error.context().iter();
+        context.any(|(key, value)| *key == "status" && value == wanted)
+    };
+    match error.kind() {
+        ErrorKind::Protocol | ErrorKind::Busy => true,
+        ErrorKind::Unauthorized => has_status("403"),
+        _ => false,
     }
 }
 
@@ -335,6 +372,7 @@ pub fn failed_stream(error: Error) -> PageStream {
 ///                     scope: None,
 ///                     restarts_listing: false,
 ///                     is_reread: false,
+///                     remarks: Vec::new(),
 ///                 };
 ///                 Ok((page, next.and_then(|next| next.as_text().map(str::to_owned))))
 ///             }
@@ -360,4 +398,42 @@ pub trait SourceConnection: DeserializeOwned + Send + 'static {
 
     /// Builds the source. No I/O happens here. Errors with [`tillhouse_model::ErrorKind::Config`].
     fn open(self, limits: SourceLimits) -> Result<Arc<dyn Source>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_size_that_is_refused_is_found_whatever_the_server_calls_it() {
+        let refused = |kind: ErrorKind, status: &'static str| {
+            move |limit: u32| async move {
+                match limit {
+                    1 => Ok(()),
+                    _ => Err(Error::new(kind, "no").at("status", status)),
+                }
+            }
+        };
+        for (kind, status, is_size) in [
+            (ErrorKind::Protocol, "422", true),
+            (ErrorKind::Busy, "500", true),
+            (ErrorKind::Busy, "504", true),
+            (ErrorKind::Unauthorized, "403", true),
+            (ErrorKind::Unauthorized, "401", false),
+            (ErrorKind::Unreachable, "", false),
+            (ErrorKind::Config, "404", false),
+        ] {
+            let error = check_page(500, refused(kind, status)).await.unwrap_err();
+            let hint = error.hint_text().unwrap_or_default();
+            assert_eq!(
+                hint.contains("lower sync.page_size"),
+                is_size,
+                "{status}: {error}"
+            );
+            assert!(error.to_string().contains("no"), "{error}");
+        }
+        // Where one record does not come either, it is not the size.
+        let never = check_page(500, async |_| -> Result<()> { Err(Error::protocol("no")) });
+        assert_eq!(never.await.unwrap_err().hint_text(), None);
+    }
 }

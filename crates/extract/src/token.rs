@@ -6,6 +6,7 @@
 use crate::envelope_error::{is_failure, is_failure_beyond_words, names_credentials};
 use crate::redact::Redactor;
 use serde::Deserialize;
+use serde_json::Value;
 use std::time::Duration;
 use tillhouse_model::{Error, ErrorKind, Result, Secret};
 
@@ -49,9 +50,19 @@ impl Token {
             value => value.as_f64(),
         });
         let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let access = granted.access_token.expose().trim();
+        if !access
+            .bytes()
+            .all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+        {
+            return Err(Error::protocol(format!(
+                "{whose} gave out a token that holds a line break or another character that no header can carry"
+            ))
+            .hint("Ask the provider: it is the answer to the login that is wrong, and nothing that is configured here."));
+        }
         Ok(Self {
             // A file with a line's end behind it becomes a header's value.
-            access: Secret::new(granted.access_token.expose().trim()),
+            access: Secret::new(access),
             refresh: granted.refresh_token,
             lifetime,
         })
@@ -69,7 +80,24 @@ fn missing(body: &[u8], whose: &str, redactor: &Redactor) -> Error {
             format!("{whose} answered with an error instead of a token{said}"),
         );
     }
-    Error::protocol(format!("{whose}'s answer holds no access_token{said}"))
+    let found = found(body).map(|kind| format!(" that is a text, but {kind}"));
+    Error::protocol(format!(
+        "{whose}'s answer holds no access_token{}{said}",
+        found.unwrap_or_default()
+    ))
+}
+
+/// Kind of what stands in a token's place.
+fn found(body: &[u8]) -> Option<&'static str> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    match answer.get("access_token")? {
+        Value::Null => Some("null"),
+        Value::Bool(_) => Some("a boolean"),
+        Value::Number(_) => Some("a number"),
+        Value::Array(_) => Some("a list"),
+        Value::Object(_) => Some("an object"),
+        Value::String(_) => None,
+    }
 }
 
 /// Prefix of a token in its header: `Bearer` mostly, or nothing.
@@ -96,6 +124,42 @@ impl TokenPrefix {
 mod tests {
     use super::*;
     use tillhouse_model::ErrorKind;
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_the_servers_fault() {
+        for token in ["a\\nb", "a\\r\\nb", "a\\u0000", "\u{e4}"] {
+            let body = format!(r#"{{"access_token":"{token}"}}"#);
+            let error =
+                Token::read(body.as_bytes(), "the login", &Redactor::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Protocol);
+            assert!(
+                error.message().starts_with("the login gave out a token"),
+                "{error}"
+            );
+        }
+        let body = br#"{"access_token":"\n a b \r\n"}"#;
+        let token = Token::read(body, "the login", &Redactor::default()).unwrap();
+        assert_eq!(token.access.expose(), "a b");
+    }
+
+    #[test]
+    fn what_stands_in_a_tokens_place_is_named_and_not_shown() {
+        for (found, named) in [
+            ("4711", "holds no access_token that is a text, but a number"),
+            ("null", "holds no access_token that is a text, but null"),
+            (
+                "true",
+                "holds no access_token that is a text, but a boolean",
+            ),
+            (r#"" ""#, "holds no access_token"),
+        ] {
+            let body = format!(r#"{{"access_token":{found}}}"#);
+            let error =
+                Token::read(body.as_bytes(), "the login", &Redactor::default()).unwrap_err();
+            assert!(error.message().ends_with(named), "{error}");
+            assert!(!format!("{error:?}").contains("4711"), "{error:?}");
+        }
+    }
 
     #[test]
     fn lifetimes_are_read_however_they_are_written() {

@@ -56,7 +56,8 @@ impl HecOneSource {
             .query("start_date", &window.from().to_string())
             .query("end_date", &window.to().to_string())
             .query("sort", "id")
-            .expecting_records_at(RESOURCES[0].records_at);
+            .expecting_records_at(RESOURCES[0].records_at)
+            .counted_at(&["meta", "total"]);
         move |at| {
             base.clone()
                 .query("page[offset]", &at.offset.to_string())
@@ -139,13 +140,8 @@ impl Source for HecOneSource {
         if let Err(error) = find_resource("HecOne", RESOURCES, resource) {
             return failed_stream(error);
         }
-        let requests: Vec<(String, Result<HttpRequest>)> = ids
-            .into_iter()
-            .map(|id| {
-                let request = self.one_of(&id);
-                (id, request)
-            })
-            .collect();
+        let requests: Vec<(String, Result<HttpRequest>)> =
+            ids.iter().map(|id| (id.clone(), self.one_of(id))).collect();
         let api = self.api.clone();
         let concurrency = api.client().limits().concurrency;
         let outcomes = stream::iter(requests).map(move |(id, request)| {
@@ -162,7 +158,11 @@ impl Source for HecOneSource {
                 || RecordLookup::Failed(Error::internal("the task that reads a record died"));
             async move { (id, task.await.unwrap_or_else(|_| died())) }
         });
-        record_pages(Arc::clone(&self.singles), outcomes.buffered(concurrency))
+        record_pages(
+            Arc::clone(&self.singles),
+            ids,
+            outcomes.buffered(concurrency),
+        )
     }
 
     fn reconcile_against(&self) -> ReconcileAgainst {
@@ -240,6 +240,7 @@ async fn one(api: &AuthorizedClient, id: &str, request: HttpRequest) -> RecordLo
         scope: None,
         restarts_listing: false,
         is_reread: false,
+        remarks: Vec::new(),
     })
 }
 
@@ -298,6 +299,7 @@ fn listed(
         scope: None,
         restarts_listing: false,
         is_reread: false,
+        remarks: Vec::new(),
     };
     Ok(OffsetPage {
         page,

@@ -152,7 +152,7 @@ async fn slices_together_hold_everything_where_ends_are_inclusive() {
         seen.extend(ids.into_keys());
     }
     assert_eq!(seen, truth(&sandbox));
-    // What comes twice for that is known by its time, also where it has no key.
+    // A record that comes twice for that is known by its time, also where it has no key.
     let day = Slice {
         window: Window::new(
             "2026-01-01T00:00:00.5Z".parse().unwrap(),

@@ -35,6 +35,7 @@ fn record(run_id: &str, at: &str) -> RunRecord {
         tables: BTreeMap::new(),
         figures: BTreeMap::new(),
         counts: BTreeMap::new(),
+        expected: BTreeMap::new(),
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::file::replacement::UnifiedRowStream;
 use crate::log::registry::TableRegistry;
+use crate::log::table_version::TableVersion;
 use crate::source::package::PackagePage;
 use crate::source::table::LandingOptions;
 use crate::store::counter::RequestMeter;
@@ -247,7 +248,7 @@ fn column(name: &str, kind: ColumnKind, required: bool) -> ColumnSpec {
         restricted: false,
         on_misfit: None,
         blank_is_none: false,
-        description: String::new(),
+        note: Default::default(),
     }
 }
 
@@ -508,6 +509,17 @@ pub(crate) async fn sql(
     warehouse: &Warehouse,
     path: &str,
     version: Option<u64>,
+    query: &str,
+) -> Vec<String> {
+    let version = version.map(TableVersion::from);
+    sql_as_named(warehouse, path, version.as_ref(), query).await
+}
+
+/// As [`sql`], at a version as a run names it.
+pub(crate) async fn sql_as_named(
+    warehouse: &Warehouse,
+    path: &str,
+    version: Option<&TableVersion>,
     query: &str,
 ) -> Vec<String> {
     let open = warehouse

@@ -15,7 +15,7 @@
 use crate::file::fan_out::FanOutWriter;
 use crate::file::layout::TableLayout;
 use crate::file::replacement::{ReplaceSummary, UnifiedRowStream};
-use crate::log::commit::{self, CommitOutcome, CommitRequest};
+use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
 use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
@@ -24,6 +24,7 @@ use crate::log::table::TableHandle;
 use crate::month::MonthNamer;
 use crate::ranges::{ChangedRanges, RangeSet};
 use crate::scan;
+use crate::store::failure::is_store_failure;
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
@@ -41,7 +42,7 @@ const SMALL_BYTES: u64 = 1 << 20;
 /// Versions of the unified tables that a table was made from, by table name.
 pub type SourceWatermarks = BTreeMap<String, u64>;
 
-/// One table that is replaced by ranges of a column. A cheap handle.
+/// One table that is replaced by ranges of a column. A cheap handle. What is damaged in it nobody mends: it begins anew.
 #[derive(Clone)]
 pub struct RangeTable {
     pub(crate) registry: Arc<TableRegistry>,
@@ -66,6 +67,44 @@ impl RangeTable {
         }
     }
 
+    /// Why the table cannot be gone on with: its log cannot be read or is another table's, data files are not there or cut, or a run found that it is
+    /// not what was published. `None` where it can.
+    ///
+    /// Errors where the store cannot be asked.
+    pub async fn damage(&self) -> Result<Option<String>> {
+        let table = self.table()?;
+        if let Some((why, _)) = table.forsaken() {
+            return Ok(Some(why));
+        }
+        let snapshot = match table.latest().await {
+            Ok(Some(snapshot)) => snapshot,
+            Ok(None) => return Ok(None),
+            Err(error) if is_store_failure(&error) => return Err(error),
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        let definition = self.layout()?.definition.schema.clone();
+        if !schema_evolution::fits(&snapshot.schema(), &definition) {
+            return Ok(Some("its columns are another table's".to_owned()));
+        }
+        let lost = table.lost_files(&snapshot).await?;
+        Ok(lost.first().map(|first| match lost.len() {
+            1 => format!("its data file {first} is missing or cut"),
+            files => format!("{files} of its data files are missing or cut, {first} the first"),
+        }))
+    }
+
+    /// Begins the table anew, without rows and without watermarks, in a version that no run has named yet.
+    pub async fn begin_anew(&self, run_id: &str) -> Result<()> {
+        let (table, layout) = (self.table()?, self.layout()?);
+        let above = table.forsaken().map_or(0, |(_, version)| version);
+        for _ in 0..ROUNDS {
+            if table.begin_anew(above, &layout.definition, run_id).await? {
+                return Ok(());
+            }
+        }
+        Err(commit::too_many_conflicts(&table))
+    }
+
     /// The pipelines that have rows.
     pub async fn pipelines(&self) -> Result<BTreeSet<String>> {
         let Some(snapshot) = self.table()?.latest().await? else {
@@ -82,7 +121,7 @@ impl RangeTable {
     /// Replaces the rows of the touched ranges and records the versions they were made from, in one commit. The rows are all there are
     /// of these ranges, and none of others.
     ///
-    /// `None`: the table was not, or no longer, made from `was`. Nothing is written then; look again.
+    /// `None`: the table was not, or no longer, made from `was`, or what is to stay of it is damaged. Nothing is written then; look again.
     pub async fn replace(
         &self,
         was: &SourceWatermarks,
@@ -91,13 +130,7 @@ impl RangeTable {
         mut rows: UnifiedRowStream,
         run_id: &str,
     ) -> Result<Option<ReplaceSummary>> {
-        let table = self.table()?;
-        let partition_by = vec![PIPELINE.to_owned(), MONTH.to_owned()];
-        let layout = Arc::new(TableLayout::new(
-            self.schema.clone(),
-            std::slice::from_ref(&self.by),
-            partition_by,
-        )?);
+        let (table, layout) = (self.table()?, self.layout()?);
         let mut snapshot = table.latest_or_create(&layout.definition, run_id).await?;
         if !schema_evolution::ensure(&table, &mut snapshot, &layout.definition, run_id).await?
             || self.watermarks_at(&table, &snapshot).await? != *was
@@ -129,12 +162,20 @@ impl RangeTable {
                     let of_month = file
                         .partition_value(MONTH)
                         .is_some_and(|m| months.contains(&(pipeline, m.into())));
-                    if of_month
-                        && self
-                            .take_out(&table, file, ranges, &layout, &mut splitter, &mut replaced)
-                            .await?
+                    if !of_month {
+                        continue;
+                    }
+                    match self
+                        .take_out(&table, file, ranges, &layout, &mut splitter, &mut replaced)
+                        .await
                     {
-                        removed.push(commit::remove(file));
+                        Ok(true) => removed.push(commit::remove(file)),
+                        Ok(false) => {}
+                        Err(error) if is_store_failure(&error) => return Err(error),
+                        Err(error) => {
+                            table.forsake(error.to_string(), snapshot.version);
+                            return Ok(None);
+                        }
                     }
                 }
             }
@@ -206,6 +247,12 @@ impl RangeTable {
             splitter.write(rest).await?;
         }
         Ok(true)
+    }
+
+    fn layout(&self) -> Result<Arc<TableLayout>> {
+        let partition_by = vec![PIPELINE.to_owned(), MONTH.to_owned()];
+        let by = std::slice::from_ref(&self.by);
+        TableLayout::new(self.schema.clone(), by, partition_by).map(Arc::new)
     }
 
     /// The path below the warehouse.

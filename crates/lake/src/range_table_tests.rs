@@ -300,3 +300,190 @@ async fn a_new_edition_begins_with_nothing_counted() {
     assert_eq!(done.unwrap().unwrap().rows_removed, 6);
     assert_eq!(lines(&next).await, ["a 2026-01 2026-01-10T10:00:00Z 1"]);
 }
+
+/// Data files of the table, on disk.
+fn data_files(place: &TempWarehouse) -> Vec<std::path::PathBuf> {
+    let root = place.folder.path().join("wäre house/statistics/hourly");
+    let mut folders = vec![root];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true if path.ends_with("_delta_log") => {}
+                true => folders.push(path),
+                false => found.push(path),
+            }
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn whatever_is_damaged_the_table_begins_anew_and_uses_no_version_again() {
+    let commit = |place: &TempWarehouse, version: u64| {
+        let log = "wäre house/statistics/hourly/_delta_log";
+        place
+            .folder
+            .path()
+            .join(log)
+            .join(format!("{version:020}.json"))
+    };
+    for (what, told) in [
+        ("a commit is empty", "00000000000000000001.json"),
+        ("a commit is missing", "missing"),
+        ("two commits are swapped", "it is the commit of version"),
+        ("the log is another table's", "another table's"),
+        ("a data file is missing", "missing or cut"),
+        ("a data file is cut", "missing or cut"),
+        ("a run found it to be another", "other content"),
+    ] {
+        let place = TempWarehouse::new();
+        let before = filled(&place).await;
+        replace(
+            &before,
+            (3, 4),
+            (4, 4),
+            &hours("a", &[NINE]),
+            &[("a", NINE, 7)],
+        )
+        .await
+        .unwrap()
+        .unwrap();
+        let newest = version(&before).await.unwrap();
+        let file = data_files(&place).remove(0);
+        match what {
+            "a commit is empty" => std::fs::write(commit(&place, 1), "").unwrap(),
+            "a commit is missing" => std::fs::remove_file(commit(&place, 1)).unwrap(),
+            "two commits are swapped" => {
+                let away = place.folder.path().join("away");
+                std::fs::rename(commit(&place, 1), &away).unwrap();
+                std::fs::rename(commit(&place, 2), commit(&place, 1)).unwrap();
+                std::fs::rename(&away, commit(&place, 2)).unwrap();
+            }
+            "the log is another table's" => {
+                let text = std::fs::read_to_string(commit(&place, 0)).unwrap();
+                let other = text.replace(
+                    "\\\"name\\\":\\\"n\\\",\\\"type\\\":\\\"long\\\"",
+                    "\\\"name\\\":\\\"n\\\",\\\"type\\\":\\\"string\\\"",
+                );
+                assert_ne!(other, text, "{text}");
+                std::fs::write(commit(&place, 0), other).unwrap();
+            }
+            "a data file is missing" => std::fs::remove_file(&file).unwrap(),
+            "a data file is cut" => {
+                let whole = std::fs::read(&file).unwrap();
+                std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+            }
+            _ => {}
+        }
+        let table = table(&place, 1).await;
+        if what == "a run found it to be another" {
+            assert_eq!(table.damage().await.unwrap(), None);
+            let why = "statistics/hourly has other content in version 2".to_owned();
+            table.table().unwrap().forsake(why, newest + 3);
+        }
+        let why = table.damage().await.unwrap();
+        // Of files that no version names any more nobody misses one.
+        if why.is_none() && what.starts_with("a data file") {
+            continue;
+        }
+        assert!(
+            why.as_ref().is_some_and(|why| why.contains(told)),
+            "{what}: {why:?}"
+        );
+        table.begin_anew("run").await.unwrap();
+        assert_eq!(table.damage().await.unwrap(), None, "{what}");
+        let (begun, watermarks) = table.watermarks().await.unwrap();
+        assert!(
+            begun.is_some_and(|begun| begun > newest),
+            "{what}: {begun:?}"
+        );
+        assert_eq!(watermarks, SourceWatermarks::new(), "{what}");
+        let none = SourceWatermarks::new();
+        let rows = rows(&[("a", TEN, 2)]);
+        let done = table
+            .replace(&none, &counted(5, 5), &every(&["a"]), rows, "run")
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(done.rows_removed, 0, "{what}");
+        // So another process, and any Delta reader, sees it.
+        let again = self::table(&place, 1).await;
+        assert_eq!(
+            lines(&again).await,
+            ["a 2026-01 2026-01-10T10:00:00Z 2"],
+            "{what}"
+        );
+        assert_eq!(seen(&again).await, counted(5, 5), "{what}");
+        assert_eq!(version(&again).await, Some(done.version), "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_where_its_rows_stay_makes_the_table_begin_anew() {
+    let place = TempWarehouse::new();
+    filled(&place).await;
+    for file in data_files(&place) {
+        let mut bytes = std::fs::read(&file).unwrap();
+        let end = bytes.len() - 12;
+        bytes[4..end].iter_mut().for_each(|byte| *byte ^= 0xff);
+        std::fs::write(&file, bytes).unwrap();
+    }
+    let table = table(&place, 1).await;
+    assert_eq!(
+        table.damage().await.unwrap(),
+        None,
+        "its files are as long as they were"
+    );
+    let done = replace(
+        &table,
+        (3, 4),
+        (5, 4),
+        &hours("a", &[TEN]),
+        &[("a", TEN, 20)],
+    )
+    .await;
+    assert_eq!(done.unwrap(), None);
+    assert!(table.damage().await.unwrap().is_some());
+    table.begin_anew("run").await.unwrap();
+    assert_eq!(seen(&table).await, SourceWatermarks::new());
+}
+
+#[tokio::test]
+async fn of_two_that_begin_a_table_anew_neither_loses_what_the_other_counts() {
+    let place = TempWarehouse::new();
+    filled(&place).await;
+    let (one, other) = (table(&place, 1).await, table(&place, 1).await);
+    one.begin_anew("one").await.unwrap();
+    let none = SourceWatermarks::new();
+    let of_one = one
+        .replace(
+            &none,
+            &counted(5, 5),
+            &every(&["a"]),
+            rows(&[("a", TEN, 2)]),
+            "one",
+        )
+        .await
+        .unwrap()
+        .unwrap();
+    other.begin_anew("other").await.unwrap();
+    let of_other = other
+        .replace(
+            &none,
+            &counted(5, 5),
+            &every(&["a"]),
+            rows(&[("a", TEN, 2)]),
+            "other",
+        )
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(of_other.version > of_one.version);
+    let warehouse = warehouse_of(&table(&place, 1).await.registry);
+    for version in [of_one.version, of_other.version] {
+        let found = sql(&warehouse, "statistics/hourly", Some(version), ROWS).await;
+        assert_eq!(found, ["a 2026-01 2026-01-10T10:00:00Z 2"]);
+    }
+}

@@ -215,7 +215,10 @@ pub(crate) async fn check_footer(
     };
     let footer = AssertUnwindSafe(reader.get_metadata(None)).catch_unwind();
     match footer.await {
-        Ok(read) => read.map(drop).map_err(|error| error.to_string()),
+        Ok(read) => read.map(drop).map_err(|error| {
+            let unread = Error::new(ErrorKind::Storage, "its footer cannot be read");
+            unread.because(error).to_string()
+        }),
         Err(_) => Err("its footer is not what a footer is".to_owned()),
     }
 }

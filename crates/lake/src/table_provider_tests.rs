@@ -14,7 +14,7 @@ use crate::table_provider::provider;
 use crate::unified::step::SupersededRecords;
 use crate::warehouse::Warehouse;
 use arrow::array::{RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use deltalake::DeltaTable;
 use deltalake::datafusion::catalog::TableProvider;
@@ -22,6 +22,7 @@ use deltalake::datafusion::datasource::physical_plan::FileScanConfig;
 use deltalake::datafusion::datasource::source::DataSourceExec;
 use deltalake::datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use deltalake::datafusion::prelude::{SessionConfig, SessionContext};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 const SOURCE: &str = "hecone/transactions";
@@ -57,6 +58,14 @@ async fn twin(
         builder = builder.with_session(Arc::new(context.state()));
     }
     builder.await.unwrap()
+}
+
+/// A schema without the comments of its columns, which the library shows and ours leaves out.
+fn uncommented(schema: &Schema) -> Vec<Field> {
+    let fields = schema.fields().iter();
+    fields
+        .map(|field| field.as_ref().clone().with_metadata(HashMap::new()))
+        .collect()
 }
 
 /// The cells of some batches, a line a row, sorted.
@@ -253,7 +262,8 @@ async fn the_answers_are_those_of_the_delta_library_and_no_more_files_are_read()
                 let own = provider(&table, &snapshot, has_session.then_some(&state), None);
                 let own = own.unwrap();
                 let twin = twin(&table, &snapshot, has_session.then_some(&theirs)).await;
-                assert_eq!(own.schema(), twin.schema(), "{path}");
+                let columns = uncommented(&twin.schema());
+                assert_eq!(own.schema().as_ref(), &Schema::new(columns), "{path}");
                 ours.register_table("t", own).unwrap();
                 theirs.register_table("t", twin).unwrap();
                 for sql in questions {
@@ -264,7 +274,8 @@ async fn the_answers_are_those_of_the_delta_library_and_no_more_files_are_read()
                         displayable(plan.as_ref()).indent(true),
                         displayable(other.as_ref()).indent(true)
                     );
-                    assert_eq!(plan.schema(), other.schema(), "{sql}");
+                    let columns = uncommented(&other.schema());
+                    assert_eq!(uncommented(&plan.schema()), columns, "{sql}");
                     let rows = collect(plan, ours.task_ctx()).await.unwrap();
                     let expected = collect(other, theirs.task_ctx()).await.unwrap();
                     assert_eq!(lines(&rows), lines(&expected), "{sql}");

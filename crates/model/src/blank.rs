@@ -7,7 +7,7 @@
 /// zero-width blanks and joiners, marks of writing direction, the byte order mark, the soft
 /// hyphen, fillers.
 pub fn is_invisible(c: char) -> bool {
-    // What white space is decides Unicode; the tabulator is a control character and white space.
+    // White space is as Unicode has it; the tabulator is a control character and white space.
     !c.is_whitespace()
         && (c.is_control()
             || matches!(

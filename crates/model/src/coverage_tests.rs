@@ -58,9 +58,28 @@ fn by_event_time_the_window_itself_has_to_be_read() {
 }
 
 #[test]
+fn of_what_was_never_read_everything_is_missing_that_could_have_been() {
+    let none = Coverage::of([]);
+    let unread = read(EVENT, 50, 90, 50);
+    for coverage in [none, Coverage::of([unread])] {
+        let answer = coverage.assess(w(10, 40), at(100));
+        assert_eq!(windows(&answer.gaps, ReadBy::EventTime), [w(10, 40)]);
+        assert_eq!((answer.gaps.len(), answer.through), (1, None));
+        let answer = coverage.assess(w(60, 140), at(100));
+        assert_eq!(windows(&answer.gaps, ReadBy::EventTime), [w(60, 100)]);
+        let answer = coverage.assess(w(100, 140), at(100));
+        assert_eq!((answer.gaps.len(), answer.through), (0, None));
+    }
+    let changes = Coverage::new(ReadBy::ChangeTime, false, []);
+    let answer = changes.assess(w(10, 40), at(100));
+    assert_eq!(windows(&answer.gaps, ReadBy::ChangeTime), [w(10, 100)]);
+    assert_eq!(answer.through, None);
+}
+
+#[test]
 fn by_change_time_everything_up_to_the_run_has_to_be_read() {
     let coverage = Coverage::of([read(CHANGE, 0, 50, 100), read(CHANGE, 70, 100, 100)]);
-    // What happened before the gap may have changed in it; what happened after it cannot.
+    // A record from before the gap may have changed in it; one from after it cannot.
     for (asked, gaps) in [
         (w(10, 20), vec![w(50, 70)]),
         (w(60, 65), vec![w(60, 70)]),
@@ -150,7 +169,7 @@ fn what_was_read_whole_has_no_gap_before_its_window() {
 
 #[test]
 fn the_newest_reading_says_what_windows_are_about() {
-    // What was not noted is about the same.
+    // A reading without a note is about the same.
     let old = [read(None, 0, 50, 50), read(CHANGE, 50, 80, 80)];
     assert_eq!(
         windows(

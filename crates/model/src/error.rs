@@ -162,6 +162,14 @@ impl Error {
         self.at(key, value)
     }
 
+    /// The error without what is said of that kind of place, and that.
+    #[must_use]
+    pub fn without(mut self, key: &str) -> (Self, Option<String>) {
+        let at = self.context.iter().position(|(known, _)| *known == key);
+        let value = at.map(|at| self.context.remove(at).1);
+        (self, value)
+    }
+
     /// The errors that were found together; none where it is one error.
     pub fn parts(&self) -> &[Self] {
         &self.parts
@@ -268,16 +276,51 @@ impl fmt::Display for Error {
         let mut cause = self.source.as_deref().map(|e| e as &dyn std::error::Error);
         let mut told = String::new();
         while let Some(error) = cause {
-            let text = in_one_line(&error.to_string());
+            let whole = in_one_line(&error.to_string());
+            let text = unwrapped(&whole);
             // Libraries repeat what their causes say.
-            if !text.is_empty() && !told.contains(&text) {
-                write!(f, ": {text}")?;
-                told = text;
+            if !text.is_empty() && !told.contains(text) {
+                match missing_object(text) {
+                    Some(path) => write!(f, ": {path} is not there")?,
+                    None => write!(f, ": {text}")?,
+                }
+                told = whole;
             }
             cause = error.source();
         }
         Ok(())
     }
+}
+
+/// A foreign error's text without the names that libraries put before what another of them says.
+fn unwrapped(text: &str) -> &str {
+    const WRAPPERS: [&str; 4] = [
+        "External: ",
+        "External error: ",
+        "Arrow error: ",
+        "Parquet error: External: ",
+    ];
+    let mut text = text;
+    loop {
+        let of_store = text
+            .strip_prefix("Generic ")
+            .and_then(|rest| rest.split_once(" error: "))
+            .filter(|(name, _)| !name.contains(char::is_whitespace))
+            .map(|(_, rest)| rest);
+        let wrapped = WRAPPERS
+            .iter()
+            .find_map(|wrapper| text.strip_prefix(wrapper));
+        match of_store.or(wrapped) {
+            Some(inner) => text = inner,
+            None => return text,
+        }
+    }
+}
+
+/// The path of an object that a store does not have, where that is all that it says.
+fn missing_object(text: &str) -> Option<&str> {
+    let rest = text.strip_prefix("Object at location ")?;
+    rest.split_once(" not found: ").map(|(path, _)| path)
 }
 
 /// A foreign error's text in one line, without the backtrace that some libraries put behind it.
@@ -291,7 +334,7 @@ fn in_one_line(text: &str) -> String {
         let header = line.trim().trim_end_matches(':').to_ascii_lowercase();
         !(is_frame(line) || header == "backtrace" || header == "stack backtrace")
     };
-    // What stands before the first frame is the message.
+    // The text before the first frame is the message.
     text.lines()
         .take_while(is_end)
         .map(str::trim)
@@ -383,6 +426,29 @@ mod tests {
         let twice = Error::data("no").because(NestedTestError(std::io::Error::other("inner")));
         assert_eq!(twice.to_string(), "no: outer: inner");
         assert!(error.is_retryable());
+        let told = |text: &str| {
+            let because = std::io::Error::other(text.to_owned());
+            Error::data("no").because(because).to_string()
+        };
+        assert_eq!(
+            told("Generic LogGuard error: the file x is cut"),
+            "no: the file x is cut"
+        );
+        assert_eq!(
+            told(
+                "External: Generic S3 error: External: Object at location a/b.parquet not found: No such file (os error 2)"
+            ),
+            "no: a/b.parquet is not there"
+        );
+        assert_eq!(told("Generic error: x"), "no: Generic error: x");
+        let (bare, place) = Error::data("no")
+            .at("file", "a")
+            .at("pipeline", "b")
+            .without("pipeline");
+        assert_eq!(
+            (bare.to_string().as_str(), place.as_deref()),
+            ("no (file a)", Some("b"))
+        );
         let without = |text: &str| text.replace("reset", "...");
         let rewritten = Error::config("a")
             .hint("reset it")

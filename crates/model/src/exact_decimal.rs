@@ -76,7 +76,7 @@ impl ExactDecimal {
         }
         let zeros = digits.len() - digits.trim_end_matches('0').len();
         let digits = digits.trim_end_matches('0');
-        // How many places the digits stand left of the point; negative where they stand behind it.
+        // Number of places that the digits stand left of the point; negative where they stand behind it.
         let exponent: i64 = exponent.map_or(Some(0), |e| e.parse().ok())?;
         let places = exponent
             .checked_add(i64::try_from(zeros).ok()? - i64::try_from(fraction.len()).ok()?)?;

@@ -3,7 +3,7 @@
 //!
 //! Invariant: it accepts exactly the grammar of RFC 8259. What it reports to be one value is one value, however hostile the bytes; it
 //! never recurses over the input, so that no depth of nesting can exhaust the stack. A record that breaks the grammar is passed over by
-//! [`JsonScanner::skip_record`] alone.
+//! [`JsonScanner::skip_record`] alone, and what breaks it between two records by [`JsonScanner::next_record`].
 //!
 //! Why not a ready pull parser: jiter (0.18) reports a lone surrogate or a byte that is not UTF-8 as the end of the document, and
 //! cannot be asked to go on; one odd text in one record would then hold up a source for ever. Here the grammar is one thing and
@@ -12,8 +12,10 @@
 
 mod library_fault;
 mod recovery;
+mod separators;
 
 pub use library_fault::{fault, is_too_deep};
+pub use separators::SeparatorFaults;
 
 /// Syntax error: the position at which bytes stop being JSON, and what the grammar expects there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -247,6 +249,19 @@ impl<'a> JsonScanner<'a> {
             return Ok(false);
         }
         self.fail("a comma or the end of the container")
+    }
+
+    /// Checks that a field's value ends here: a closing bracket, the end of the bytes or a comma follows, and behind the comma no digit. Whoever takes a
+    /// value of a record that may be damaged asks first: of `12abc` and of `12,50`, 12 is no value, nor is `"a"` of `"a"b`.
+    #[inline]
+    pub fn value_end(&mut self) -> JsonScanResult {
+        self.white_space();
+        let (next, behind) = (self.data.get(self.pos), self.data.get(self.pos + 1));
+        match next {
+            Some(b',') if behind.is_none_or(|byte| !byte.is_ascii_digit()) => Ok(()),
+            None | Some(b'}' | b']') => Ok(()),
+            Some(_) => self.fail("a comma or the end of the container"),
+        }
     }
 
     /// After an opening bracket: whether the container is empty. Consumes `close` if so.

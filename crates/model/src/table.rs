@@ -5,6 +5,7 @@
 
 use crate::exact_decimal::ExactDecimal;
 use crate::money::{PriceUnit, VatRateUnit};
+use crate::note::ColumnNote;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -129,15 +130,17 @@ pub enum RuleCheck {
     Product(ProductRule),
     /// The text is the state that follows from those of the record's articles and payments.
     State(StateRule),
-    /// The number is there, in every element of the list it is in.
+    /// The value is there, in every element of the list it is in.
     Present(PresenceRule),
 }
 
-/// Requirement that a number is there.
+/// Requirement that a value is there: a number, a time, or a text that is not blank.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PresenceRule {
     /// Elements that the rule is for, by a text of theirs; `None`: all.
     pub when: Option<ElementFilter>,
+    /// Words for what counts in its place, such as `the day is that of UTC`.
+    pub otherwise: Option<String>,
 }
 
 /// Currency and unit of an amount.
@@ -254,8 +257,8 @@ pub struct ColumnSpec {
     /// True if a text without a visible character is null: an identifier, a word that decides.
     /// Otherwise it is kept as it came.
     pub blank_is_none: bool,
-    /// Meaning and unit.
-    pub description: String,
+    /// Meaning, unit and examples.
+    pub note: ColumnNote,
 }
 
 /// Policy for a value that is there and cannot be read as its column's.

@@ -4,6 +4,7 @@
 
 use crate::blank;
 use crate::error::{Error, Result};
+use jiff::fmt::temporal::Pieces;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
 /// An instant for people, without fractions of a second: `2026-11-28T19:36:00Z`, as everything else prints instants.
@@ -49,12 +50,33 @@ pub fn parse_instant(text: &str, zone: &jiff::tz::TimeZone) -> Result<Timestamp>
     if let Some(zoned) = if date_only { midnight() } else { wall() } {
         return Ok(zoned.timestamp());
     }
-    Err(
-        Error::config(format!("{text:?} is neither a date nor a time")).hint(
-            "Write a date like 2026-01-31, or a time with its offset like 2026-01-31T12:00:00Z.",
-        ),
-    )
+    Err(no_instant(text))
 }
+
+/// The error of a text that is no instant: one that is a day or a time, but at the end of the calendar, is told from what is neither.
+pub fn no_instant(text: &str) -> Error {
+    if lies_beyond_calendar(text) {
+        return beyond_calendar(text);
+    }
+    Error::config(format!("{text:?} is neither a date nor a time"))
+        .hint("Write a date like 2026-01-31, or a time with its offset like 2026-01-31T12:00:00Z.")
+}
+
+/// True for a text that is a day or a time, of a year of which some instants cannot be reckoned with.
+pub fn lies_beyond_calendar(text: &str) -> bool {
+    Pieces::parse(text.trim()).is_ok_and(|written| LAST_YEARS.contains(&written.date().year()))
+}
+
+/// The error of a day or a time that is none as an instant.
+pub fn beyond_calendar(text: &str) -> Error {
+    Error::config(format!(
+        "{text:?} lies at the end of the calendar, where instants are not reckoned any more"
+    ))
+    .hint("The days from -009999-01-03 to 9999-12-30 can be asked for.")
+}
+
+/// Years of which some instants cannot be reckoned with.
+const LAST_YEARS: [i16; 2] = [-9999, 9999];
 
 /// Reads a length of time as users write it: `90s`, `10m`, `12h`, `3d`, `2w`. Days have 24 hours.
 ///
@@ -225,6 +247,27 @@ mod tests {
     }
 
     #[test]
+    fn a_day_at_the_end_of_the_calendar_is_told_from_what_is_no_day() {
+        let utc = jiff::tz::TimeZone::UTC;
+        assert!(parse_instant("9999-12-30", &utc).is_ok());
+        for text in ["9999-12-31", "9999-12-31T00:00:00Z", "-009999-01-01"] {
+            let error = parse_instant(text, &utc).unwrap_err();
+            let wanted = format!(
+                "{text:?} lies at the end of the calendar, where instants are not reckoned any more"
+            );
+            assert_eq!(error.message(), wanted);
+            assert!(error.hint_text().unwrap().contains("9999-12-30"));
+        }
+        for text in ["9999-13-31", "99991", "9999"] {
+            let error = parse_instant(text, &utc).unwrap_err();
+            assert!(
+                error.message().contains("neither a date"),
+                "{text}: {error}"
+            );
+        }
+    }
+
+    #[test]
     fn a_length_of_time_is_told_in_its_two_largest_units() {
         for (millis, text) in [
             (0, "0 s"),
@@ -327,6 +370,14 @@ mod tests {
             parse_instant("2026-01-31T01:00:00+01:00", &utc).unwrap(),
             t("2026-01-31T00:00:00Z")
         );
+        for (text, instant) in [
+            ("2026-11-01 08:00", "2026-11-01T08:00:00Z"),
+            ("2026-11-01T08:00Z", "2026-11-01T08:00:00Z"),
+            ("2026-11-01T08:00+02:00", "2026-11-01T06:00:00Z"),
+        ] {
+            let instant: Timestamp = instant.parse().unwrap();
+            assert_eq!(parse_instant(text, &utc).unwrap(), instant, "{text}");
+        }
         let error = parse_instant("31.01.2026", &utc).unwrap_err();
         assert!(error.hint_text().unwrap().contains("2026-01-31"));
         assert_eq!(

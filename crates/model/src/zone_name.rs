@@ -41,11 +41,17 @@ static WINDOWS_NAMES: LazyLock<FastMap<String, &'static str>> = LazyLock::new(||
     names
 });
 
+/// IANA's name for a machine whose zone was never set.
+const NO_ZONE: &str = "Factory";
+
 /// Reads an IANA name (`Europe/Zurich`), an offset (`+02:00`, `-0530`, `+2`, `UTC+2`, `GMT-03:30`, `Z`, and as a length of time: `01:00:00`,
 /// `-03:30:00`), or Windows' name of a zone (`W. Europe Standard Time`), all in any case and between blanks.
 /// `None` for anything else.
 pub fn parse(text: &str) -> Option<ZoneName> {
     let text = trim(text);
+    if text.eq_ignore_ascii_case(NO_ZONE) {
+        return None;
+    }
     if text.is_ascii() {
         parse_ascii(text)
     } else {
@@ -154,6 +160,9 @@ mod tests {
         assert_eq!(iana("cet"), "CET");
         assert_eq!(iana("gmt"), "GMT");
         assert_eq!(iana("etc/gmt+1"), "Etc/GMT+1");
+        // The zone of a machine that was never told one.
+        assert!(IanaZone::get("Factory").is_some());
+        assert_eq!((parse("Factory"), parse(" factory ")), (None, None));
     }
 
     #[test]

@@ -110,7 +110,8 @@ impl PaceSource {
         let request = request
             .header(ACCEPT, MEDIA_TYPE)
             .header(CONTENT_TYPE, MEDIA_TYPE)
-            .expecting_records_at(TRANSACTIONS.records_at);
+            .expecting_records_at(TRANSACTIONS.records_at)
+            .counted_at(&["meta", "count"]);
         Ok(PaceTransactionList {
             api: self.api.clone(),
             partner: partner.map(Arc::from),
@@ -135,7 +136,7 @@ impl PaceTransactionList {
             .request
             .clone()
             .query("page[number]", &place.index.to_string())
-            .query("page[size]", &self.size.to_string());
+            .query("page[size]", &place.size.unwrap_or(self.size).to_string());
         let (answer, redactor) = (self.api.send(&request).await?, self.api.client().redactor());
         let explained = |refusal| refusal_error(refusal, self.partner.as_deref(), redactor);
         let response = match answer {
@@ -165,6 +166,7 @@ impl PaceTransactionList {
             scope: self.partner,
             restarts_listing: false,
             is_reread: false,
+            remarks: Vec::new(),
         };
         Ok(NumberedPage {
             page,
@@ -235,6 +237,7 @@ impl Source for PaceSource {
                 match list
                     .page(PagePosition {
                         index: 0,
+                        size: None,
                         link: None,
                     })
                     .await?

@@ -246,7 +246,7 @@ impl ColumnChunkWriter {
                         self.bounds.widen(decimal, decimal);
                     }
                 } else {
-                    // What does not fit becomes more than the precision allows.
+                    // A value that does not fit becomes more than the precision allows.
                     self.numbers(
                         places.map(|place| i64::try_from(decimals[place]).unwrap_or(i64::MAX)),
                     );

@@ -7,7 +7,7 @@ use crate::yaml::YamlFile;
 use include_dir::{Dir, include_dir};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tillhouse_model::{Error, Result, TableSpec};
+use tillhouse_model::{DataDictionary, Error, Result, TableSpec};
 
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../pipelines");
 static SCHEMAS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../schemas");
@@ -58,6 +58,27 @@ pub(crate) fn contracts(
     }
 }
 
+/// Adds the tables of a source's contracts, or of the unified ones, to the notes on a schema.
+pub(crate) fn add_notes(
+    dictionary: &mut DataDictionary,
+    schema: &str,
+    project: Option<&Path>,
+    source: &str,
+) {
+    let own = contracts(project, source).or_else(|_| contracts(None, source));
+    for (_, spec) in own.unwrap_or_default() {
+        dictionary.add_contract(schema, &spec);
+    }
+}
+
+/// The contracts that come with the binary, of a source or of the unified tables.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Config`] where one cannot be read, which a test keeps from happening.
+pub fn built_in_contracts(source: &str) -> Result<Vec<Arc<TableSpec>>> {
+    let contracts = contracts(None, source)?;
+    Ok(contracts.into_iter().map(|(_, spec)| spec).collect())
+}
+
 /// The unify statements of a pipeline: the source's built-in ones with the project's overrides for this pipeline.
 pub(crate) fn unify_sql(
     project: Option<&Path>,
@@ -72,7 +93,7 @@ pub(crate) fn unify_sql(
     )
 }
 
-/// Which resources are children of which, for a pipeline's unify statements: `unify/children.yaml`, where there is one.
+/// Resources that are children of others, for a pipeline's unify statements: `unify/children.yaml`, where there is one.
 pub(crate) fn children(
     project: Option<&Path>,
     source: &str,

@@ -7,7 +7,7 @@ use crate::lease::HeldLease;
 use crate::observer::RunObserver;
 use crate::package_budget::PackageBudget;
 use jiff::Timestamp;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use tillhouse_lake::{OpsTables, RunBookkeeping, Warehouse, WarningRow};
 use tillhouse_model::Result;
 use tillhouse_query::QueryEngine;
@@ -23,7 +23,7 @@ pub struct RunContext {
     pub warehouse: Warehouse,
     /// Runs the unify SQL.
     pub engine: QueryEngine,
-    /// Who watches.
+    /// Watcher of the run.
     pub observer: Arc<dyn RunObserver>,
     /// Cancelled when the user wants to stop; of a pipeline's part of a run, also when its lease is lost.
     pub cancel: CancellationToken,
@@ -134,12 +134,29 @@ impl RunContext {
     }
 }
 
-/// A new run id: the time, then six random hexadecimal digits, so that ids sort by time.
+/// The second of the last id that this process gave, and the microsecond in it.
+static LAST_ID: StdMutex<(i64, i32)> = StdMutex::new((i64::MIN, 0));
+
+/// A new run id: the time to the second, then the microsecond in it as five hexadecimal digits and three random ones. Ids sort by time; those that one
+/// process gives in one second are in the order in which it gave them, also where its clock stands still.
+///
+/// ```
+/// use tillhouse_pipeline::new_run_id;
+///
+/// let now = "2026-01-31T06:00:00Z".parse()?;
+/// let (first, second) = (new_run_id(now), new_run_id(now));
+/// assert!(first.starts_with("20260131T060000Z-0000") && first < second);
+/// # Ok::<(), jiff::Error>(())
+/// ```
 pub fn new_run_id(now: Timestamp) -> String {
+    let (second, micro) = (now.as_second(), now.subsec_microsecond().max(0));
+    let mut last = LAST_ID.lock().unwrap_or_else(PoisonError::into_inner);
+    let micro = match last.0 == second {
+        true => micro.max(last.1 + 1),
+        false => micro,
+    };
+    *last = (second, micro);
     let random = uuid::Uuid::new_v4().simple().to_string();
-    format!(
-        "{}-{}",
-        now.strftime("%Y%m%dT%H%M%SZ"),
-        random.get(..6).unwrap_or("000000")
-    )
+    let random = random.get(..3).unwrap_or("000");
+    format!("{}-{micro:05x}{random}", now.strftime("%Y%m%dT%H%M%SZ"))
 }

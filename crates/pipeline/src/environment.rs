@@ -3,18 +3,28 @@
 //! Invariant: no value is ever in a message, and a line of `.env` that could be read in two ways is a mistake.
 
 use crate::text_file::read;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 use tillhouse_model::{Error, Result};
+
+/// The time that `.env` has to be read, which may be a pipe: some managers of secrets give it so.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Values for `${VAR}`: the process environment over the project's `.env` file.
 #[derive(Clone, Default)]
-pub(crate) struct Environment(HashMap<String, String>);
+pub(crate) struct Environment {
+    values: HashMap<String, String>,
+    /// Variables of the process whose values are no UTF-8.
+    unreadable: BTreeSet<String>,
+}
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Environment({} variables)", self.0.len())
+        write!(f, "Environment({} variables)", self.values.len())
     }
 }
 
@@ -31,10 +41,19 @@ impl Environment {
 
     /// As [`Environment::load`], with what of `.env` can be read and all that is wrong with the rest.
     pub(crate) fn load_partly(dir: &Path) -> (Self, Vec<Error>) {
+        Self::over(dir, std::env::vars_os(), PIPE_TIMEOUT)
+    }
+
+    /// These variables, and below them what `<dir>/.env` says. Whatever is called `.env` is looked at: a link that leads nowhere, or a folder in its place, is told.
+    fn over(
+        dir: &Path,
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        timeout: Duration,
+    ) -> (Self, Vec<Error>) {
         let (mut values, mut problems) = (HashMap::new(), Vec::new());
         let path = dir.join(".env");
-        if path.is_file() {
-            match read(&path) {
+        if std::fs::symlink_metadata(&path).is_ok() {
+            match read_within(&path, timeout) {
                 Ok(text) => {
                     for (index, line) in text.lines().enumerate() {
                         let (set, error) = assignment(line);
@@ -47,31 +66,70 @@ impl Environment {
                 Err(error) => problems.push(error),
             }
         }
-        for (name, value) in std::env::vars_os() {
-            if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
-                values.insert(name, value);
+        let mut unreadable = BTreeSet::new();
+        for (name, value) in variables {
+            match (name.into_string(), value.into_string()) {
+                (Ok(name), Ok(value)) => drop(values.insert(name, value)),
+                (Ok(name), Err(_)) => {
+                    values.remove(&name);
+                    unreadable.insert(name);
+                }
+                // No reference can name it.
+                (Err(_), _) => {}
             }
         }
-        (Self(values), problems)
+        (Self { values, unreadable }, problems)
     }
 
     /// Exactly these values.
     #[cfg(test)]
     pub(crate) fn of(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self(values.into_iter().collect())
+        Self {
+            values: values.into_iter().collect(),
+            unreadable: BTreeSet::new(),
+        }
     }
 
     /// The variables whose names are wanted, with their values.
     pub(crate) fn pairs(&self, is_wanted: impl Fn(&str) -> bool) -> BTreeMap<String, String> {
-        let wanted = self.0.iter().filter(|(name, _)| is_wanted(name));
+        let wanted = self.values.iter().filter(|(name, _)| is_wanted(name));
         wanted
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.values.get(name).map(String::as_str)
     }
+
+    /// True for a variable that is set, and whose value is no text.
+    pub(crate) fn is_unreadable(&self, name: &str) -> bool {
+        self.unreadable.contains(name)
+    }
+}
+
+/// The text of a file, which may be a pipe: that is read on a thread of its own, since nothing ends the wait for whoever writes into it.
+fn read_within(path: &Path, timeout: Duration) -> Result<String> {
+    let is_plain = std::fs::metadata(path).map_or(true, |found| found.is_file() || found.is_dir());
+    if is_plain {
+        return read(path);
+    }
+    let (sender, receiver) = mpsc::channel();
+    let owned = path.to_path_buf();
+    let reading = std::thread::Builder::new()
+        .name("env".to_owned())
+        .spawn(move || drop(sender.send(read(&owned))));
+    reading.map_err(|error| Error::internal("cannot start a thread").because(error))?;
+    receiver.recv_timeout(timeout).unwrap_or_else(|_| {
+        Err(Error::config(format!(
+            "the file gave nothing within {} s",
+            timeout.as_secs()
+        ))
+        .at("file", path.display().to_string())
+        .hint(
+            "A pipe has to be written to by somebody: unlock what gives it, or write a plain file.",
+        ))
+    })
 }
 
 /// That others may read the project's secrets, where they may.
@@ -135,4 +193,66 @@ fn unquoted(value: &str) -> Option<&str> {
     }
     let (inner, behind) = inner.split_once(quote)?;
     behind.trim_start().starts_with('#').then_some(inner)
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn loaded(dir: &Path, variables: &[(&str, &[u8])]) -> (Environment, Vec<String>) {
+        let variables = variables
+            .iter()
+            .map(|(name, value)| (OsString::from(*name), OsString::from_vec(value.to_vec())));
+        let (environment, problems) = Environment::over(dir, variables, Duration::from_millis(300));
+        (
+            environment,
+            problems.iter().map(ToString::to_string).collect(),
+        )
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_told_from_one_that_is_not_set() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(".env"), "SECRET=old\nOTHER=2\n").unwrap();
+        let (environment, problems) = loaded(dir.path(), &[("SECRET", b"gr\xfcn"), ("A", b"1")]);
+        assert!(problems.is_empty(), "{problems:?}");
+        // The file's value does not take its place.
+        assert_eq!(environment.get("SECRET"), None);
+        assert!(environment.is_unreadable("SECRET") && !environment.is_unreadable("NONE"));
+        assert_eq!(
+            (environment.get("A"), environment.get("OTHER")),
+            (Some("1"), Some("2"))
+        );
+    }
+
+    #[test]
+    fn whatever_is_called_env_is_read_or_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".env");
+        assert_eq!(loaded(dir.path(), &[]).1, Vec::<String>::new());
+        std::fs::create_dir(&path).unwrap();
+        assert!(loaded(dir.path(), &[]).1.concat().contains("a folder"));
+        std::fs::remove_dir(&path).unwrap();
+        std::os::unix::fs::symlink("nowhere", &path).unwrap();
+        assert!(loaded(dir.path(), &[]).1.concat().contains("is not there"));
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+        assert_eq!(loaded(dir.path(), &[]).1, Vec::<String>::new());
+        std::fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let writer = std::thread::spawn({
+            let path = path.clone();
+            move || std::fs::write(path, "SECRET=from a pipe\n")
+        });
+        let (environment, problems) = loaded(dir.path(), &[]);
+        writer.join().unwrap().unwrap();
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(environment.get("SECRET"), Some("from a pipe"));
+        let (_, problems) = loaded(dir.path(), &[]);
+        assert!(problems.concat().contains("gave nothing"), "{problems:?}");
+        // Whoever waits for a writer goes when one comes.
+        std::fs::write(&path, "").unwrap();
+    }
 }

@@ -46,10 +46,10 @@ pub(crate) struct PipelineRun<'a> {
 }
 
 /// Bookkeeping of a pipeline as it was before the run.
-struct Ledger<'a> {
-    read: &'a PipelineLedger,
-    open_rejects: Vec<RejectRow>,
-    fingerprints: PipelineFingerprints,
+pub(crate) struct PipelineBefore {
+    pub(crate) read: PipelineLedger,
+    pub(crate) open_rejects: Vec<RejectRow>,
+    pub(crate) fingerprints: PipelineFingerprints,
 }
 
 /// Outcome of one resource.
@@ -68,26 +68,18 @@ impl PipelineRun<'_> {
     /// Errors where nothing at all could be read, where the warehouse fails, and where the pipeline was stopped.
     pub(crate) async fn extract(
         &self,
-        read: &PipelineLedger,
+        before: &PipelineBefore,
         report: &mut PipelineReport,
     ) -> Result<()> {
         let stage = Instant::now();
         let (context, pipeline) = (self.context, self.pipeline);
-        let ops = context.warehouse.ops();
-        if read.forgotten > 0 {
-            tracing::warn!(pipeline = %pipeline.name, slices = read.forgotten, "slices that were read by a clock that was ahead are read again");
+        let forgotten = before.read.forgotten;
+        if forgotten > 0 {
+            tracing::warn!(pipeline = %pipeline.name, slices = forgotten, "slices that were read by a clock that was ahead are read again");
         }
-        let (open_rejects, fingerprints) = tokio::join!(
-            ops.rejects(Some(&pipeline.name), true),
-            ops.fingerprints(&pipeline.name),
-        );
-        let ledger = Ledger {
-            read,
-            open_rejects: open_rejects?,
-            fingerprints,
-        };
-        let outcomes = self.read_all(&ledger).await;
-        ops.keep_fingerprints(&ledger.fingerprints).await;
+        let outcomes = self.read_all(before).await;
+        let ops = context.warehouse.ops();
+        ops.keep_fingerprints(&before.fingerprints).await;
         let mut failure = None;
         let mut fatal = None;
         for (plan, outcome) in pipeline.resources.iter().zip(outcomes) {
@@ -124,7 +116,7 @@ impl PipelineRun<'_> {
     }
 
     /// The outcomes of all resources, in their order; `None` of those that a failure of the whole kept from being begun.
-    async fn read_all(&self, ledger: &Ledger<'_>) -> Vec<Option<ResourceOutcome>> {
+    async fn read_all(&self, before: &PipelineBefore) -> Vec<Option<ResourceOutcome>> {
         let resources = &self.pipeline.resources;
         let over: Vec<CancellationToken> =
             resources.iter().map(|_| CancellationToken::new()).collect();
@@ -145,7 +137,7 @@ impl PipelineRun<'_> {
                 } else if let Some(error) = is_gone {
                     Some(ResourceOutcome::Left(error))
                 } else {
-                    let outcome = match self.read(&resources[resource], ledger).await {
+                    let outcome = match self.read(&resources[resource], before).await {
                         Ok((part, failure)) => ResourceOutcome::Read(Box::new(part), failure),
                         Err(error) => ResourceOutcome::Fatal(error),
                     };
@@ -169,7 +161,7 @@ impl PipelineRun<'_> {
     async fn read(
         &self,
         plan: &ResourcePlan,
-        ledger: &Ledger<'_>,
+        before: &PipelineBefore,
     ) -> Result<(PipelineReport, Option<Error>)> {
         let Self {
             context,
@@ -185,7 +177,7 @@ impl PipelineRun<'_> {
             range.from = Some(plan.sync.start);
         }
         let narrowed = SyncOptions { range, ..options };
-        let slices = slices::plan(pipeline, plan, &ledger.read.coverage, narrowed, now).await?;
+        let slices = slices::plan(pipeline, plan, &before.read.coverage, narrowed, now).await?;
         context.observer.on_event(&RunEvent::Planned {
             pipeline: pipeline.name.clone(),
             slices: slices.len(),
@@ -195,7 +187,7 @@ impl PipelineRun<'_> {
             .map(StreamingUnify::follow);
         let (shown, live) = live.unzip();
         let rejected = || {
-            ledger
+            before
                 .open_rejects
                 .iter()
                 .filter(|r| r.resource == plan.resource.name)
@@ -212,14 +204,14 @@ impl PipelineRun<'_> {
                 recognizes: !options.full,
                 adds: options.range.is_open(),
             };
-            ledger.fingerprints.of(plan.resource.name, use_of)
+            before.fingerprints.of(plan.resource.name, use_of)
         });
         let table = match &fingerprints {
             Some(fingerprints) => table.recognizing(Arc::clone(fingerprints)),
             None => table,
         };
         let lander = PackageWriter {
-            known_lists: known_lists(ledger.read, plan, &tenants, options.full),
+            known_lists: known_lists(&before.read, plan, &tenants, options.full),
             pipeline: pipeline.name.clone(),
             resource: plan.resource,
             table: Arc::new(table),
@@ -231,7 +223,7 @@ impl PipelineRun<'_> {
             },
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
-            has_keyless_rejects: rejected().any(|r| r.record_key.is_none()),
+            has_open_rejects: rejected().next().is_some(),
             landed_packages: shown,
             warning_limit: Mutex::default(),
             shared: context.shared.clone(),
@@ -354,7 +346,7 @@ struct FailureTracker {
 }
 
 impl FailureTracker {
-    /// So many in a row are enough: one resource may be too much for a server, several are the server itself, and each costs minutes.
+    /// Failures in a row that are enough: one resource may be too much for a server, several are the server itself, and each costs minutes.
     const ENOUGH: u32 = 3;
 
     /// The outcome of a resource that was read, after which going on may make no sense.

@@ -185,6 +185,7 @@ fn parents_have_their_turn_before_their_children() {
         link: ChildLink::Lookup {
             on: vec![("id".into(), "id".into())],
             uses: Vec::new(),
+            unless: None,
         },
         ..link("sales", "payments")
     };
@@ -198,7 +199,7 @@ fn parents_have_their_turn_before_their_children() {
             vec![link("payments", "shops"), link("shops", "sales")],
             vec![(2, vec![]), (1, vec![2]), (0, vec![1])],
         ),
-        // What is looked up waits for nobody, nor does what is not read.
+        // A resource that is looked up waits for nobody, nor does one that is not read.
         (
             vec![looked_up, link("payments", "refunds")],
             vec![(0, vec![]), (1, vec![]), (2, vec![])],

@@ -19,7 +19,7 @@ use tillhouse_model::{Error, ErrorKind, Result, Slice};
 use tillhouse_statistics::definitions::OPEN_STATES_SQL;
 use tokio::sync::{mpsc, oneshot};
 
-/// So many records are completed at a time; of as many the last known versions are in memory.
+/// Most records completed at a time; of as many the last known versions are in memory.
 const CHUNK: usize = 500;
 
 /// Open transactions of one pipeline.
@@ -55,7 +55,7 @@ impl OpenRecords {
         );
         let session = context.engine.empty_session()?;
         session.register("transactions", table.provider)?;
-        // What has no time cannot be found by the look-back either; it is followed for as long after it was last seen.
+        // A record without a time cannot be found by the look-back either; it is followed for as long after it was last seen.
         let sql = format!(
             "SELECT _record_key, occurred_at FROM transactions \
              WHERE pipeline = '{}' AND {OPEN_STATES_SQL} \
@@ -111,12 +111,12 @@ impl OpenRecords {
             // Landing has failed and says why itself.
             return Err(interrupted());
         }
-        let (mut came, mut failed) = (0, None);
+        let (mut came, mut failed) = (0, Vec::new());
         for chunk in self.keys.chunks(CHUNK) {
             let ids: Vec<String> = chunk.iter().map(|(key, _)| key.clone()).collect();
             let times: Vec<Timestamp> = chunk.iter().filter_map(|(_, time)| *time).collect();
             let newest = NewestVersions::of(table, (ids.clone(), times), rejected);
-            // What one chunk lacks keeps no other from coming, as long as somebody answers.
+            // A chunk that is not whole keeps no other from coming, as long as somebody answers.
             match reader.read_by_id(ids, Some(&newest), slice, to).await {
                 Ok(records) => came += records,
                 Err(error)
@@ -127,10 +127,13 @@ impl OpenRecords {
                 {
                     return Err(error);
                 }
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => failed.push(error),
             }
         }
-        failed.map_or(Ok(came), Err)
+        match failed.is_empty() {
+            true => Ok(came),
+            false => Err(Error::combine(failed)),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tillhouse_decode::Warning;
 use tillhouse_lake::{
     DriftRow, KnownList, LandedRows, LandingOptions, LandingSummary, OpsTables, PackagePage,
-    RejectRow, RunBookkeeping, SliceRow, SourceTable, WarningRow,
+    RejectFate, RejectRow, RunBookkeeping, SliceRow, SourceTable, WarningRow,
 };
 use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result};
 use tokio::sync::mpsc;
@@ -62,11 +62,11 @@ pub(crate) struct PackageWriter {
     pub(crate) rejected_keys: Arc<HashSet<String>>,
     /// Lists that were read whole before, by tenant: what comes the same again is not compared.
     pub(crate) known_lists: BTreeMap<Option<String>, KnownList>,
-    /// True if some of them have no key: a slice that is read again says whether they are still there.
-    pub(crate) has_keyless_rejects: bool,
+    /// True if there are open rejects: a slice that is read again says whether they are still there.
+    pub(crate) has_open_rejects: bool,
     /// Receiver of landed packages while their rows are in memory: the streaming unify.
     pub(crate) landed_packages: Option<mpsc::Sender<LandedPackage>>,
-    /// Which warnings are still written down.
+    /// Warnings that are still written down.
     pub(crate) warning_limit: Mutex<WarningLimit>,
     /// Shared with the writers of other resources.
     pub(crate) shared: SharedWork,
@@ -123,7 +123,7 @@ impl InFlight {
         let written = match joined(self.writing.take()).await {
             Ok(written) => written,
             Err(error) => {
-                // What was committed before is remembered all the same.
+                // Keys that were committed before are remembered all the same.
                 joined(self.bookkeeping.take()).await?;
                 return Err(error);
             }
@@ -318,11 +318,11 @@ impl PackageWriter {
                 seen_at: at,
             })
             .collect();
-        let is_read_again = self.has_keyless_rejects && !package.complete.is_empty();
+        let is_read_again = self.has_open_rejects && !package.complete.is_empty();
         let mut new_rejects = 0;
         if !rejects.is_empty() || !package.resolved.is_empty() || is_read_again {
-            let settled = self.settled(package.resolved, &package.complete);
-            new_rejects = self.bookkeeping.add_rejects(rejects, settled, at);
+            let fate = self.fate_of_rejects(package.resolved, &package.complete);
+            new_rejects = self.bookkeeping.add_rejects(rejects, fate, at);
         }
         self.bookkeeping.add_warnings(warnings, at);
         self.bookkeeping.add_drift(drift, at);
@@ -401,14 +401,14 @@ impl PackageWriter {
         }
     }
 
-    /// Predicate of the known rejects that a package settles: their records landed, or what they came with was read again.
+    /// News of a package about the known rejects: their records landed, or what they came with was read again.
     ///
     /// It outlives the writer, whose end others wait for, and holds nothing of it.
-    fn settled(
+    fn fate_of_rejects(
         &self,
         resolved: HashSet<String>,
         complete: &[SliceReadSummary],
-    ) -> impl Fn(&RejectRow) -> bool + Send + Sync + use<> {
+    ) -> impl Fn(&RejectRow) -> RejectFate + Send + Sync + use<> {
         let (pipeline, resource) = (self.pipeline.clone(), self.resource);
         let run_id = self.options.run_id.clone();
         let complete: Vec<SliceReadSummary> = complete
@@ -421,17 +421,24 @@ impl PackageWriter {
             })
             .collect();
         move |row: &RejectRow| {
-            row.pipeline == pipeline
-                && row.resource == resource.name
-                && match &row.record_key {
-                    Some(key) => resolved.contains(key),
-                    None => {
-                        row.run_id != run_id
-                            && complete
-                                .iter()
-                                .any(|read| covers_reject(resource, read, row))
-                    }
-                }
+            let is_landed = || {
+                row.record_key
+                    .as_ref()
+                    .is_some_and(|key| resolved.contains(key))
+            };
+            let is_read_again = || {
+                let mut complete = complete.iter();
+                row.run_id != run_id && complete.any(|read| covers_reject(resource, read, row))
+            };
+            if row.pipeline != pipeline || row.resource != resource.name {
+                RejectFate::Open
+            } else if is_landed() {
+                RejectFate::Landed
+            } else if is_read_again() {
+                RejectFate::ReadAgain
+            } else {
+                RejectFate::Open
+            }
         }
     }
 
@@ -532,14 +539,18 @@ impl Package {
 
 /// True if a slice that was read to its end has all that an earlier reading had where it found a reject. One that has a time lies there; one
 /// that has none, anywhere in the time that was asked for.
+///
+/// One with a key and a time that was learnt of late lies at its time as well: a window of changes that it left by another change says nothing. And
+/// it is of the tenant that it was listed for, which rows of early versions do not name: these are closed once they are seen again, or land.
 fn covers_reject(resource: &Resource, read: &SliceReadSummary, row: &RejectRow) -> bool {
     let slice = &read.slice;
-    let is_same_tenant = row.tenant.is_none() || row.tenant == slice.tenant;
+    let has_key = row.record_key.is_some();
+    let is_same_tenant = row.tenant == slice.tenant || (row.tenant.is_none() && !has_key);
     let (read_by, _) = resource.recorded_read_by(read.by);
+    let (own, _) = resource.recorded_read_by(resource.read_by);
     let is_at = |time: Timestamp| slice.window.from() <= time && time < slice.window.to();
-    let own = Some(resource.read_by);
-    let lies_here = read_by == own && row.time.is_some_and(is_at);
-    let is_placed = row.time.is_some() && row.read_by == own;
+    let is_placed = own.is_some() && row.time.is_some() && (has_key || row.read_by == own);
+    let lies_here = own.is_some() && read_by == own && row.time.is_some_and(is_at);
     let is_read_again =
         read_by == row.read_by && read.asked.intersection(&row.slice) == Some(row.slice);
     is_same_tenant && (lies_here || (!is_placed && is_read_again))

@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::message::PageSink;
-use crate::scripted_source::{SALES, ScriptedRun, queued, sale, slice, t, window};
-use tillhouse_model::ErrorKind;
+use crate::scripted_source::{SALES, SHOPS, ScriptedRun, queued, sale, slice, t, window};
+use tillhouse_model::{ErrorKind, Slice, Window};
 use tokio::sync::oneshot;
 
 fn complete(records: u64) -> LandingMessage {
@@ -185,4 +185,83 @@ async fn a_package_that_cannot_be_written_ends_landing_and_closes_its_channel() 
 fn records_that_come_twice_in_a_run_count_once() {
     let mut came = SeenKeys::default();
     assert!(!came.before("a") && came.before("a") && !came.before("b"));
+}
+
+#[test]
+fn a_reject_is_gone_only_where_all_that_it_came_with_was_read_again() {
+    let hour = |hour: i64| window().from() + jiff::SignedDuration::from_hours(hour);
+    let hours = |from: i64, to: i64| Window::new(hour(from), hour(to)).unwrap();
+    let read = |by: ReadBy, window: Window, tenant: Option<&str>| SliceReadSummary {
+        slice: Slice {
+            resource: SALES.name.to_owned(),
+            tenant: tenant.map(str::to_owned),
+            window,
+        },
+        records: 0,
+        rejects: 0,
+        declared_total: None,
+        attempts: 1,
+        read_at: hour(48),
+        by,
+        asked: window,
+        keys: None,
+        fingerprint: None,
+    };
+    let row = |key: bool, time: Option<i64>, read_by: ReadBy, slice: Window| RejectRow {
+        pipeline: "p".to_owned(),
+        resource: SALES.name.to_owned(),
+        record_key: key.then(|| "a".to_owned()),
+        field: "amount".to_owned(),
+        reason: "not a number".to_owned(),
+        redacted: String::new(),
+        tenant: None,
+        nth: 1,
+        time: time.map(hour),
+        slice,
+        read_by: Some(read_by),
+        run_id: "r1".to_owned(),
+        first_seen: hour(0),
+        last_seen: hour(0),
+        resolved_at: None,
+    };
+    let (event, change) = (ReadBy::EventTime, ReadBy::ChangeTime);
+    let (early, late) = (hours(0, 12), hours(12, 24));
+    for (known, by, window, is_gone) in [
+        // Without a time: all of the window that it came in, by the same time.
+        (row(true, None, event, early), event, early, true),
+        (row(true, None, event, early), event, hours(0, 24), true),
+        (row(true, None, event, early), event, hours(1, 12), false),
+        (row(true, None, event, early), change, early, false),
+        (row(false, None, event, early), event, early, true),
+        // With a time: where that is.
+        (row(true, Some(3), event, late), event, hours(2, 4), true),
+        (row(true, Some(3), event, late), event, late, false),
+        // Learnt of late, with a key: another change may have moved it out of the window of changes.
+        (row(true, Some(3), change, late), change, late, false),
+        (row(true, Some(3), change, late), event, hours(2, 4), true),
+        (row(false, Some(3), change, late), change, late, true),
+    ] {
+        let covers = covers_reject(SALES, &read(by, window, None), &known);
+        assert_eq!(covers, is_gone, "{known:?} {by:?} {window}");
+    }
+    // Of another tenant, or of one that nobody noted.
+    for (key, noted, is_gone) in [
+        (true, Some("x"), true),
+        (true, Some("y"), false),
+        (true, None, false),
+        (false, None, true),
+    ] {
+        let known = RejectRow {
+            tenant: noted.map(str::to_owned),
+            ..row(key, None, event, early)
+        };
+        let covers = covers_reject(SALES, &read(event, early, Some("x")), &known);
+        assert_eq!(covers, is_gone, "{key} {noted:?}");
+    }
+    // What is read whole lies in no window, whatever time it has.
+    let whole = RejectRow {
+        read_by: None,
+        ..row(true, Some(3), event, early)
+    };
+    assert!(covers_reject(SHOPS, &read(event, early, None), &whole));
 }

@@ -6,6 +6,7 @@
 //!   expired by 5 minutes more  taken at once (no two clocks differ by so much)
 //!   expired                    watched for as long as it is valid: taken if it is not renewed
 //!   renewed lately             another run's: an error, or waited for, or let be
+//!   cannot be read             as one that was renewed when the store got it
 //! ```
 //!
 //! Invariant: a run commits only while it holds its pipelines' leases as far as it knows, and it knows by compare-and-swap, never longer ago
@@ -66,10 +67,14 @@ pub struct LeaseHolder {
     pub renewed_at: Timestamp,
     /// True if the next run may take it over: its process is gone, or it was not renewed in time.
     pub abandoned: bool,
+    /// Why the lease cannot be read, with its file: nobody knows whose it is, and it was written when it seems to be renewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 impl LeaseHolder {
-    fn of(record: &LeaseRecord, verdict: LeaseVerdict) -> Self {
+    fn of(stored: &StoredLease, verdict: LeaseVerdict) -> Self {
+        let record = &stored.record;
         Self {
             run: record.owner.run_id.clone(),
             command: record.owner.command.clone(),
@@ -78,6 +83,7 @@ impl LeaseHolder {
             since: record.since,
             renewed_at: record.renewed_at,
             abandoned: verdict != LeaseVerdict::Held,
+            damage: stored.damage.clone(),
         }
     }
 }
@@ -91,8 +97,15 @@ impl std::fmt::Display for LeaseHolder {
             pid,
             since,
             renewed_at,
+            damage,
             ..
         } = self;
+        if let Some(damage) = damage {
+            return write!(
+                f,
+                "a lease that cannot be read ({damage}), written {renewed_at:.0}"
+            );
+        }
         write!(
             f,
             "{command} {run}, process {pid} on {host}, since {since:.0}, renewed {renewed_at:.0}"
@@ -171,7 +184,7 @@ pub(crate) async fn holder(warehouse: &Warehouse, pipeline: &str) -> Result<Opti
     let found = warehouse.ops().lease(pipeline).await?;
     let holder = found.and_then(|found| {
         let verdict = verdict_of(&found.record, warehouse.now());
-        (verdict != LeaseVerdict::Free).then(|| LeaseHolder::of(&found.record, verdict))
+        (verdict != LeaseVerdict::Free).then(|| LeaseHolder::of(&found, verdict))
     });
     Ok(holder)
 }
@@ -248,6 +261,10 @@ impl HeldLease {
         .at("pipeline", &self.pipeline)
         .hint("Nothing was committed since; the next `tillhouse sync` goes on from what was.");
         let now = match self.ops.lease(&self.pipeline).await {
+            Ok(Some(StoredLease {
+                damage: Some(damage),
+                ..
+            })) => format!("unknown: it cannot be read ({damage})"),
             Ok(Some(found)) => found.record.owner.to_string(),
             Ok(None) => "nobody: the lease was removed".to_owned(),
             Err(_) => "unknown".to_owned(),
@@ -386,6 +403,18 @@ impl RunLeases {
 /// The error of a run whose pipeline another run writes.
 fn running(pipeline: &str, holder: &LeaseHolder) -> Error {
     let valid = VALID.as_secs();
+    if let Some(damage) = &holder.damage {
+        return Error::new(
+            ErrorKind::Conflict,
+            "the lease of this pipeline cannot be read, and was written so lately that a run may be under way",
+        )
+        .at("pipeline", pipeline)
+        .at("file", damage)
+        .at("written", format!("{:.0}", holder.renewed_at))
+        .hint(format!(
+            "Wait with --wait, or run the command again: {valid} s after it was written the lease is taken over."
+        ));
+    }
     Error::new(ErrorKind::Conflict, "another run of this pipeline is under way")
         .at("pipeline", pipeline)
         .at("holder", holder.to_string())
@@ -431,7 +460,13 @@ async fn acquire(
             let Some(stored) = ops.swap_lease(found.as_ref(), record).await? else {
                 continue;
             };
-            if let Some(before) = found.filter(|_| verdict == LeaseVerdict::Abandoned) {
+            let before = found.filter(|_| verdict == LeaseVerdict::Abandoned);
+            if let Some(damage) = before.as_ref().and_then(|before| before.damage.as_ref()) {
+                tracing::warn!(
+                    pipeline,
+                    "the lease cannot be read ({damage}), and is taken over: no run has renewed it"
+                );
+            } else if let Some(before) = before {
                 tracing::warn!(
                     pipeline,
                     "the lease of {} was not renewed since {:.0}, and is taken over",
@@ -450,7 +485,7 @@ async fn acquire(
             }));
         }
         let Some(found) = found else { continue };
-        let holder = LeaseHolder::of(&found.record, verdict);
+        let holder = LeaseHolder::of(&found, verdict);
         if verdict == LeaseVerdict::Held && if_running != IfRunning::Wait {
             return Ok(Err(holder));
         }

@@ -125,6 +125,58 @@ async fn an_expired_lease_is_watched_and_taken_and_one_of_yesterday_at_once() {
     }
 }
 
+#[tokio::test]
+async fn a_folder_where_the_lease_belongs_is_an_error_at_once() {
+    let (_run, context) = context().await;
+    let folder = context.warehouse.url().to_file_path().unwrap();
+    std::fs::create_dir_all(folder.join("ops/leases/shop.json")).unwrap();
+    let ops = context.warehouse.ops();
+    let lease = elsewhere("other", before(0));
+    let error = ops.swap_lease(None, lease).await.unwrap_err();
+    assert!(
+        error.to_string().contains("ops/leases/shop.json"),
+        "{error}"
+    );
+    assert!(error.hint_text().is_some(), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_cannot_be_read_expires_as_any_other_since_it_was_written() {
+    for (age, watched) in [(30, None), (120, Some(60)), (600, Some(0))] {
+        let (_run, context) = context().await;
+        let folder = context.warehouse.url().to_file_path().unwrap();
+        let file = folder.join("ops/leases/shop.json");
+        let (leases, outcome) = take(&context, "first").await;
+        drop(outcome);
+        leases.release().await;
+        let whole = std::fs::read(&file).unwrap();
+        std::fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+        let written = std::fs::File::options().write(true).open(&file).unwrap();
+        written.set_modified(before(age).into()).unwrap();
+        let shown = holder(&context.warehouse, "shop").await.unwrap().unwrap();
+        assert_eq!(shown.abandoned, watched.is_some(), "{age}");
+        assert!(
+            shown.to_string().contains("ops/leases/shop.json"),
+            "{shown}"
+        );
+        let start = Instant::now();
+        let (leases, outcome) = take(&context, "own").await;
+        match watched {
+            None => assert!(
+                matches!(outcome, LeaseOutcome::Refused(error) if error.to_string().contains("cannot be read"))
+            ),
+            Some(seconds) => {
+                assert!(matches!(outcome, LeaseOutcome::Held(..)), "{age}");
+                let waited = start.elapsed().as_secs();
+                assert!((seconds..seconds + 5).contains(&waited), "{age}: {waited}");
+            }
+        }
+        leases.release().await;
+        let is_mended = context.warehouse.ops().damaged_leases().await.is_empty();
+        assert_eq!(is_mended, watched.is_some());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_owner_whose_clock_is_slow_keeps_its_lease_while_it_renews_it() {
     let (_run, context) = context().await;

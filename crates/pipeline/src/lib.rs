@@ -12,7 +12,9 @@ mod assets;
 mod common_keys;
 mod config;
 mod context;
+mod contract_tables;
 mod environment;
+mod expected;
 mod extraction;
 mod follow;
 mod key_examples;
@@ -48,13 +50,15 @@ mod variables;
 mod warning_limit;
 mod yaml;
 
-pub use assets::TextAsset;
+pub use assets::{TextAsset, built_in_contracts};
 pub use config::{
     ChildLink, ChildResource, ExaminedPipeline, PROJECT_FILE, Pipeline, Project,
     ProjectExamination, RequestedPipeline, ResourcePlan, RetentionSettings, SourceEntry,
     SyncSettings, parse_bytes,
 };
 pub use context::{RunContext, new_run_id};
+pub use contract_tables::contract_tables;
+pub use expected::expected_of_project;
 pub use labels::labels;
 pub use lease::{IfRunning, LeaseHolder, release_leases};
 pub use observer::{NoopObserver, RunEvent, RunObserver};
@@ -64,11 +68,11 @@ pub use reconcile::{
     PipelineReconciliation, ReconcileFilter, ReconcileRequest, ReconcileVerdict, Reconciliation,
     ReportedDifference, reconcile,
 };
-pub use repair::{check_all_tables, check_tables};
+pub use repair::{check_all_tables, check_inspected_tables, check_tables};
 pub use report::{FailedSlice, PipelineFailure, PipelineReport, RunReport, SkippedPipeline};
 pub use scaffold::{InitOutcome, eject, init};
 pub use slices::{MOST_SLICES, check_starts};
-pub use status::{ResourceStatus, status};
+pub use status::{ResourceStatus, ServerClockBehind, UnreadStretch, status};
 pub use sync::{sync, sync_valid};
 pub use unify::{
     CheckedStatements, UnifiedRowCounts, check as check_statements, rows_of_statement,

@@ -50,7 +50,7 @@ pub(crate) struct QueuedPage {
     pub(crate) rejects: Vec<NumberedReject>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) unknown: BTreeMap<String, u64>,
-    /// Which time the slice's window is about; `None` where records were not asked for by time.
+    /// Time that the slice's window is about; `None` where records were not asked for by time.
     pub(crate) read_by: Option<ReadBy>,
 }
 
@@ -59,7 +59,7 @@ pub(crate) struct NumberedReject {
     pub(crate) reject: Reject,
     /// Its number among those of this reading that have neither key nor another time and look the same; 1 where it has a key.
     pub(crate) nth: u64,
-    /// Its own time, by which its resource is read, where it has no key and that can be read.
+    /// Its own time, by which its resource is read, where that can be read.
     pub(crate) time: Option<Timestamp>,
     /// The time in which it lies, see [`tillhouse_lake::RejectRow::slice`].
     pub(crate) within: Window,

@@ -60,7 +60,7 @@ async fn a_closed_channel_interrupts_whoever_hands_on_or_waits() {
         refused.hint_text().is_some(),
         "it says what becomes of what landed"
     );
-    // What was in it is still handed on.
+    // Its content is still handed on.
     assert_eq!(ids(receive.recv().await.unwrap()), ["a"]);
     assert!(receive.recv().await.is_none());
 }

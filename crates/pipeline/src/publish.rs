@@ -1,10 +1,12 @@
 //! Publishes a run: names the version of every table, so that readers open tables that belong together.
 //!
 //! Invariant: a published run names every table of its pipelines, and of all others what the newest published run before it names, but for
-//! `ops/runs`.
+//! `ops/runs`; of the tables that all share it shows its own pipelines' rows as it has them, and those of others as they are published. It says of every pipeline of the project what there is to be read of it, so that whoever answers from it knows what was not.
 
 use crate::config::Pipeline;
 use crate::context::RunContext;
+use crate::expected;
+use crate::message::interrupted;
 use crate::report::{PipelineReport, RunReport};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -13,7 +15,9 @@ use tillhouse_lake::{OpsTables, RunRecord, TableFigures, Warehouse};
 use tillhouse_model::{Error, Result};
 
 /// Tables whose versions are looked up at once.
-const OPENED: usize = 8;
+const OPENED: usize = 32;
+/// The table without which there is nothing to roll up.
+const FACTS: &str = "unified/transactions";
 
 /// Kind of a run: its command, and the pipelines it rebuilt.
 pub(crate) struct RunKind<'a> {
@@ -34,7 +38,7 @@ pub(crate) async fn publish(
     started: Timestamp,
     report: &RunReport,
 ) -> Result<()> {
-    // What other pipelines have, the newest published run names.
+    // The tables of other pipelines, the newest published run names.
     let mut paths: Vec<String> = Vec::new();
     for pipeline in pipelines {
         let resources = pipeline.resources.iter().map(|plan| plan.resource.name);
@@ -48,10 +52,16 @@ pub(crate) async fn publish(
                 .map(|name| format!("unified/{name}")),
         );
     }
-    let (mut tables, mut figures) = newest(&context.warehouse, paths).await?;
-    let rollups = crate::rollup::versions(context, &tables, anew, run_id).await;
+    let (mut tables, mut figures) = newest(&context.warehouse, paths.clone(), false).await?;
+    let mut rollups = crate::rollup::versions(context, &tables, anew, run_id).await;
+    if rollups.is_empty() && tables.contains_key(FACTS) {
+        // Another process may have added up rows that this one has not seen.
+        (tables, figures) = newest(&context.warehouse, paths, true).await?;
+        rollups = crate::rollup::versions(context, &tables, anew, run_id).await;
+    }
     for (path, version) in &rollups {
-        let table = context.warehouse.open_at(path, Some(*version)).await?;
+        let version = (*version).into();
+        let table = context.warehouse.open_at(path, Some(&version)).await?;
         figures.extend(table.map(|table| (path.clone(), table.figures)));
     }
     tables.extend(rollups);
@@ -60,7 +70,7 @@ pub(crate) async fn publish(
         .into_iter()
         .map(str::to_owned)
         .collect();
-    let (versions, sizes) = newest(&context.warehouse, bookkeeping).await?;
+    let (versions, sizes) = newest(&context.warehouse, bookkeeping, false).await?;
     tables.extend(versions);
     figures.extend(sizes);
     let mut counts = BTreeMap::new();
@@ -81,6 +91,15 @@ pub(crate) async fn publish(
     if pipelines_failed > 0 {
         counts.insert("pipelines_failed".to_owned(), pipelines_failed);
     }
+    let mut expected = expected::of_run(&context.project, pipelines).await;
+    for pipeline in pipelines {
+        let mut done = report.pipelines.iter();
+        let has_failed = done.any(|done| done.pipeline == pipeline.name && done.failure.is_some());
+        if let Some(reads) = expected.get_mut(&pipeline.name) {
+            // One that failed is shown as the run before has it.
+            reads.unified_by = Some(if has_failed { "" } else { run_id }.to_owned());
+        }
+    }
     let record = RunRecord {
         run_id: run_id.to_owned(),
         command: command.to_owned(),
@@ -94,22 +113,34 @@ pub(crate) async fn publish(
         }
         .to_owned(),
         published: true,
-        tables,
+        tables: tables
+            .into_iter()
+            .map(|(path, version)| (path, version.into()))
+            .collect(),
         figures,
         counts,
+        expected,
     };
+    // The last moment at which a run can be stopped.
+    if context.cancel.is_cancelled() {
+        return Err(interrupted());
+    }
     context.warehouse.ops().publish(&record).await?;
     tracing::info!("{}", context.warehouse.requests());
     Ok(())
 }
 
-/// The newest versions of tables and their sizes, of those that exist.
+/// The newest versions of tables and their sizes, of those that exist; with what other processes have written since, where `of_all` asks for it.
 async fn newest(
     warehouse: &Warehouse,
     paths: Vec<String>,
+    of_all: bool,
 ) -> Result<(BTreeMap<String, u64>, BTreeMap<String, TableFigures>)> {
     let found = stream::iter(paths).map(async |path| {
-        let found = warehouse.newest_figures(&path).await?;
+        let found = match of_all {
+            true => warehouse.newest_figures_of_all(&path).await?,
+            false => warehouse.newest_figures(&path).await?,
+        };
         Ok::<_, Error>(found.map(|(version, figures)| (path, version, figures)))
     });
     let found: Vec<_> = found

@@ -6,6 +6,7 @@ use super::*;
 use crate::report::{FailedSlice, PipelineFailure};
 use crate::scripted_source::{SALES, SHOPS, ScriptedRun, queued, sale};
 use tillhouse_lake::AsOf;
+use tillhouse_model::ExpectedReads;
 use tokio::sync::mpsc;
 
 const SYNC: RunKind<'_> = RunKind {
@@ -54,10 +55,10 @@ async fn a_run_names_the_tables_that_are_there_at_their_newest_versions() {
         ("second", "done")
     );
     assert!(!second.tables.contains_key("shop/shops"));
-    let version = second.tables["shop/sales"];
+    let version = second.tables["shop/sales"].clone();
     assert_eq!(second.figures["shop/sales"].rows, Some(2));
     land(&run, &["c"]).await;
-    let open = run.warehouse.open_at("shop/sales", Some(version)).await;
+    let open = run.warehouse.open_at("shop/sales", Some(&version)).await;
     assert_eq!(
         open.unwrap().unwrap().figures.rows,
         Some(2),
@@ -75,7 +76,7 @@ async fn what_other_pipelines_have_stays_as_the_run_before_named_it() {
     let shop = run.pipeline(SALES);
     land(&run, &["a"]).await;
     publish_as(&run, "first", &[&shop], &RunReport::default()).await;
-    let version = newest_run(&run).await.tables["shop/sales"];
+    let version = newest_run(&run).await.tables["shop/sales"].clone();
     // Its own run has landed this, and is not over.
     land(&run, &["b"]).await;
     let other = Pipeline {
@@ -144,4 +145,44 @@ async fn the_bookkeeping_is_named_but_for_the_table_of_the_record_itself() {
     let record = newest_run(&run).await;
     assert!(record.tables.contains_key("ops/slices"));
     assert!(!record.tables.contains_key("ops/runs"));
+}
+
+#[tokio::test]
+async fn a_run_says_what_every_pipeline_of_the_project_is_to_read() {
+    let run = ScriptedRun::new([]).await;
+    let folder = run.context().project.dir.join("pipelines");
+    let write = |name: &str, text: &str| {
+        std::fs::create_dir_all(folder.join(name)).unwrap();
+        std::fs::write(folder.join(name).join("pipeline.yaml"), text).unwrap();
+    };
+    write(
+        "fleet",
+        "source: pace\nconnection: { client_secret: \"${NOBODY_SET_THIS}\" }\n",
+    );
+    write("torn", "source: [");
+    let shop = run.pipeline_of(&[SALES, SHOPS]);
+    publish_as(&run, "first", &[&shop], &RunReport::default()).await;
+    let everybody = |resource: &str| (resource.to_owned(), vec![None]);
+    // A list that is read whole begins at no time.
+    let starts = shop
+        .resources
+        .iter()
+        .filter(|plan| plan.resource.name == "sales");
+    let starts = starts.map(|plan| ("sales".to_owned(), plan.sync.start));
+    let shops = ExpectedReads {
+        unified_by: Some("first".to_owned()),
+        ..ExpectedReads::new(shop.source_name, ["sales", "shops"].map(everybody)).starting(starts)
+    };
+    let expected = BTreeMap::from([
+        (
+            "fleet".to_owned(),
+            ExpectedReads::unknown(Some("pace".to_owned())),
+        ),
+        ("shop".to_owned(), shops),
+        ("torn".to_owned(), ExpectedReads::unknown(None)),
+    ]);
+    assert_eq!(newest_run(&run).await.expected, expected);
+    // A run of nobody's pipelines, as all were left out, takes nothing back.
+    publish_as(&run, "second", &[], &RunReport::default()).await;
+    assert_eq!(newest_run(&run).await.expected, expected);
 }

@@ -18,8 +18,8 @@ use arrow::array::Array;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use tillhouse_decode::{DecodedPage, Decoder, KnownRecords, Reject};
-use tillhouse_extract::{Page, PageStream, Source};
+use tillhouse_decode::{DecodedPage, Decoder, KnownRecords, Reject, Warning};
+use tillhouse_extract::{ListingRemark, Page, PageStream, Source};
 use tillhouse_lake::{OpsTables, PackagePage};
 use tillhouse_model::{Error, ReadBy, ReadMode, Resource, Result, Slice, Window};
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ struct SliceQuestion<'a> {
     slice: &'a Slice,
     /// The time that the answer is about, see [`Source::asks`].
     asked: Window,
-    /// Which time the slice's window is about; `None` where records are not asked for by time.
+    /// Time that the slice's window is about; `None` where records are not asked for by time.
     read_by: Option<ReadBy>,
 }
 
@@ -188,11 +188,13 @@ impl SliceReader {
             attempt.started.get_or_insert(page.requested_at);
             let bytes = page.bytes.len() as u64;
             let requested_at = page.requested_at;
+            let remarks = self.remarks_on(slice, &page);
             let at = |error: Error| error.at("slice", slice.to_string());
             let CompletedPage {
                 page: mut decoded,
                 is_unchanged,
             } = self.complete(page, newest).await.map_err(at)?;
+            decoded.warnings.extend(remarks);
             attempt.count(&mut decoded, came_again);
             let records = decoded.keys.len() as u64 + decoded.rejects.len() as u64;
             self.observer.on_event(&RunEvent::Page { records, bytes });
@@ -235,6 +237,18 @@ impl SliceReader {
             .await?;
         }
         Ok((attempt, attempts))
+    }
+
+    /// Warnings of what a page's reader could not prove about the listing.
+    fn remarks_on(&self, slice: &Slice, page: &Page) -> Vec<Warning> {
+        let warning = |remark: &ListingRemark| Warning {
+            key: String::new(),
+            field: format!("{}[]", self.resource.records_at.join(".")),
+            rule: remark.rule.to_owned(),
+            original: format!("{slice}: {}", remark.words),
+            count: 1,
+        };
+        page.remarks.iter().map(warning).collect()
     }
 
     /// Decodes a page whose records may leave something out; they are completed by their `newest` versions, which are read only where that may change
@@ -287,12 +301,6 @@ impl SliceReader {
     /// another one. What was learnt of a record late may have happened at any time.
     fn place(&self, reject: &Reject, question: SliceQuestion<'_>) -> RejectPlace {
         let (window, asked) = (question.slice.window, question.asked);
-        if reject.key.is_some() {
-            return RejectPlace {
-                time: None,
-                within: window,
-            };
-        }
         let micros = match self.resource.read_by {
             ReadBy::EventTime => reject.record_time,
             ReadBy::ChangeTime => reject.updated_at,
@@ -301,8 +309,9 @@ impl SliceReader {
             |window: Window, time: Timestamp| window.from() <= time && time < window.to();
         let is_own = question.read_by == Some(self.resource.read_by);
         let time = micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
-        let time =
-            time.filter(|time| question.read_by.is_some() && (!is_own || is_within(asked, *time)));
+        // What has no key is told apart by its time, which then has to be one that it was asked for by.
+        let tells = question.read_by.is_some() || reject.key.is_some();
+        let time = time.filter(|time| tells && (!is_own || is_within(asked, *time)));
         let within = match time.filter(|_| is_own) {
             Some(time) if is_within(window, time) => window,
             Some(time) => {

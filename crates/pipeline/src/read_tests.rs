@@ -195,7 +195,7 @@ async fn fewer_records_than_declared_are_an_error_by_the_own_time_alone() {
     let text = read.unwrap_err().to_string();
     assert!(text.contains("declares 3 records, but 2 came"), "{text}");
     assert_eq!(kept[0].read_by, Some(ReadBy::EventTime));
-    // What the provider learnt in a window is another listing, whose total says nothing of the window.
+    // The records that the provider learnt of in a window are another listing, whose total says nothing of the window.
     let mut kept = KeptPages::default();
     let read = run
         .reader(SALES)

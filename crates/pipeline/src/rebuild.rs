@@ -15,12 +15,14 @@ use crate::unify;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Instant;
-use tillhouse_model::{Error, Result};
+use tillhouse_lake::RunRecord;
+use tillhouse_model::{Error, ErrorKind, Result};
 use tokio_util::sync::CancellationToken;
 
 /// Rebuilds the unified tables of pipelines and publishes.
 ///
-/// Errors as a sync does, and where another run writes one of the pipelines, unless it is to be waited for or left out.
+/// Errors as a sync does, where it is interrupted before it is published (nothing is changed then), and where another run writes one of the pipelines,
+/// unless it is to be waited for or left out.
 pub async fn rebuild(
     context: &RunContext,
     pipelines: &[Pipeline],
@@ -134,18 +136,13 @@ async fn fill(
             Err(error) => errors.push(error),
         }
     }
+    // Asked once more than each step does: what was all but done is not published either.
+    if context.cancel.is_cancelled() {
+        errors.retain(|error| error.kind() != ErrorKind::Interrupted);
+        errors.insert(0, stopped());
+    }
     if !errors.is_empty() {
-        // What is emptied must not be published by the next run of another pipeline.
-        for held in &held {
-            let context = held.context(context);
-            let (pipeline, published) = (held.pipeline, before.published.as_ref());
-            if let Err(failed) = restore::restore(&context, pipeline, published, run_id).await {
-                tracing::warn!(
-                    pipeline = %pipeline.name,
-                    "its unified tables could not be taken back to the published run: {failed}"
-                );
-            }
-        }
+        take_back(context, &held, before.published.as_ref(), run_id).await;
         return Err(Error::combine(errors));
     }
     // Those that were done early have waited for the others.
@@ -162,17 +159,50 @@ async fn fill(
     };
     let ops = context.warehouse.ops();
     context.shared.notes.flush(&ops).await?;
-    publish::publish(context, &pipelines, kind, run_id, started, report).await?;
-    report.published = true;
-    Ok(())
+    match publish::publish(context, &pipelines, kind, run_id, started, report).await {
+        Ok(()) => {
+            report.published = true;
+            Ok(())
+        }
+        Err(error) if error.kind() == ErrorKind::Interrupted => {
+            take_back(context, &held, before.published.as_ref(), run_id).await;
+            Err(stopped())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives the pipelines' unified tables the rows of the published run: what is emptied must not be published by the next run of another pipeline.
+async fn take_back(
+    context: &RunContext,
+    held: &[HeldPipeline<'_>],
+    published: Option<&RunRecord>,
+    run_id: &str,
+) {
+    for held in held {
+        let (context, pipeline) = (held.context(context), held.pipeline);
+        if let Err(failed) = restore::restore(&context, pipeline, published, run_id).await {
+            tracing::warn!(
+                pipeline = %pipeline.name,
+                "its unified tables could not be taken back to the published run: {failed}"
+            );
+        }
+    }
+}
+
+/// The error of a rebuild that was interrupted.
+fn stopped() -> Error {
+    Error::new(
+        ErrorKind::Interrupted,
+        "interrupted before the rebuild was published",
+    )
+    .hint("Nothing is lost: readers have the run that was published before. `tillhouse rebuild` begins again.")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scripted_source::{SALES, ScriptedRun};
-    use tillhouse_model::ErrorKind;
-
     #[tokio::test]
     async fn a_rebuild_respects_the_lease_of_a_sync() {
         let run = ScriptedRun::new([]).await;

@@ -26,22 +26,37 @@ pub(crate) enum RecordOrigin {
 /// Errors where a table is not what the newest published run says of it, or that run's record is gone, with what helps. All that is found.
 pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {
     let found = PublishedState::of(warehouse).await?;
-    found.tell_of_tables_without_a_run(warehouse).await?;
+    found.tell_of_what_is_not_published(warehouse).await?;
     several(found.problems())
 }
 
-/// As [`check_tables`], and every other table that is there can be read.
+/// As [`check_tables`]; and every table that is there can be read from its log alone, every record of a run, and every lease.
 pub async fn check_all_tables(warehouse: &Warehouse) -> Result<()> {
-    let (mut problems, run) = match PublishedState::of(warehouse).await {
+    check_with(warehouse, warehouse.unreadable_tables()).await
+}
+
+/// As [`check_all_tables`], for whoever has had the logs and the records of runs read by [`Warehouse::inspect`].
+pub async fn check_inspected_tables(warehouse: &Warehouse) -> Result<()> {
+    check_with(warehouse, std::future::ready(Vec::new())).await
+}
+
+async fn check_with(
+    warehouse: &Warehouse,
+    unreadable_tables: impl Future<Output = Vec<Error>>,
+) -> Result<()> {
+    let mut problems = match PublishedState::of(warehouse).await {
         Ok(found) => {
-            found.tell_of_tables_without_a_run(warehouse).await?;
-            let run = found.run.clone();
-            (found.problems(), run)
+            let untold = found.tell_of_what_is_not_published(warehouse).await;
+            let mut problems = found.problems();
+            problems.extend(untold.err());
+            problems
         }
-        Err(error) => (vec![error], None),
+        Err(error) => vec![error],
     };
     let told: BTreeSet<String> = problems.iter().map(ToString::to_string).collect();
-    let unreadable = warehouse.unreadable_tables(run.as_ref()).await;
+    // A run that keeps what a table holds needs no log; whoever comes later does.
+    let mut unreadable = unreadable_tables.await;
+    unreadable.extend(warehouse.ops().damaged_leases().await);
     problems.extend(
         unreadable
             .into_iter()
@@ -79,6 +94,17 @@ impl PublishedState {
             lost_run,
             damage,
         })
+    }
+
+    /// Tables without a run, and reads that no run has, unless more is known to be lost.
+    async fn tell_of_what_is_not_published(&self, warehouse: &Warehouse) -> Result<()> {
+        self.tell_of_tables_without_a_run(warehouse).await?;
+        match &self.run {
+            Some(run) if self.lost_run.is_none() && self.damage.is_none() => {
+                warehouse.ops().warn_of_unpublished_reads(run).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A first sync that was cut short leaves tables and no run, and so does somebody who removes `ops/runs` of a warehouse in which no
@@ -198,7 +224,8 @@ fn restores_all(
 fn tell(table: &LostTable) {
     let becomes = match table.kind() {
         LostKind::Source | LostKind::Unified | LostKind::Notes => "it is made anew",
-        LostKind::RollUp => "it is counted anew",
+        // Whoever counts it anew says so.
+        LostKind::RollUp => return,
         LostKind::Ledger => {
             "what is not noted as read any more is read again by the next sync of its pipeline"
         }
@@ -214,6 +241,20 @@ pub(crate) struct PreparedRun {
     pub(crate) anew: Vec<String>,
     /// The newest published run.
     pub(crate) published: Option<RunRecord>,
+    /// Pipelines that nothing is written of, with the reason: the log of a source table cannot be read.
+    pub(crate) refused: Vec<(String, Error)>,
+}
+
+impl PreparedRun {
+    /// The reason why nothing is written of a pipeline.
+    pub(crate) fn refusal_of(&self, pipeline: &str) -> Option<Error> {
+        let mut reasons = self.refused.iter().filter(|(name, _)| name == pipeline);
+        let first = reasons.next()?.1.clone();
+        let others = reasons.map(|(_, error)| error.clone());
+        Some(Error::combine(
+            std::iter::once(first).chain(others).collect(),
+        ))
+    }
 }
 
 /// Makes ready for a run.
@@ -229,7 +270,7 @@ pub(crate) async fn prepare(
     found
         .tell_of_tables_without_a_run(&context.warehouse)
         .await?;
-    // A run is published without roll-ups that cannot be read, and says so.
+    // Roll-ups that cannot be read are counted anew, and whoever does it says so.
     found
         .damage
         .unreadable
@@ -239,6 +280,22 @@ pub(crate) async fn prepare(
             "the record of run {}, which was published last, is missing in ops/runs: this run publishes what its tables hold now",
             run.run_id
         );
+    }
+    // Shared tables, and those that a rebuild reads, are everybody's; a source table is its pipeline's alone.
+    let of_sources = |(path, _): &(String, Error)| LostTable::is_source(path);
+    let mut refused = Vec::new();
+    if origin != RecordOrigin::SourceTables
+        && found.damage.lost.is_empty()
+        && found.damage.unreadable.iter().all(of_sources)
+    {
+        for (path, error) in std::mem::take(&mut found.damage.unreadable) {
+            let name = path.split('/').next().unwrap_or_default().to_owned();
+            if pipelines.iter().any(|pipeline| pipeline.name == name) {
+                refused.push((name, error));
+            } else {
+                tracing::warn!("{error}: this run is not about it, and goes on");
+            }
+        }
     }
     let is_made_good = found
         .run
@@ -271,7 +328,7 @@ pub(crate) async fn prepare(
         if of_sources.is_empty() && !is_unified {
             continue;
         }
-        // What was read into what is lost does not count as read: a slice that fails now is a gap.
+        // Slices read into what is lost do not count as read: a slice that fails now is a gap.
         let ops = context.warehouse.ops();
         let is_lost = |row: &SliceRow| {
             row.pipeline == pipeline.name && of_sources.contains(row.resource.as_str())
@@ -293,6 +350,7 @@ pub(crate) async fn prepare(
     Ok(PreparedRun {
         anew,
         published: found.run,
+        refused,
     })
 }
 

@@ -65,6 +65,8 @@ pub struct PipelineReport {
     pub records: u64,
     /// Records that did not fit their contract.
     pub rejects: u64,
+    /// Rejects that are open after the run, of this run and of earlier ones; counted where this run had some.
+    pub open_rejects: u64,
     /// The resources of which records came and none fitted its contract.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub none_fitted: Vec<String>,
@@ -109,6 +111,7 @@ impl PipelineReport {
             unchanged,
             records,
             rejects,
+            open_rejects: _,
             none_fitted,
             warnings,
             unified,

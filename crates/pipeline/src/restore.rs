@@ -27,7 +27,8 @@ pub(crate) async fn restore(
     let resources: Vec<&str> = resources.into_iter().collect();
     for spec in pipeline.unified.values() {
         let table = context.warehouse.unified_table(Arc::clone(spec));
-        let version = published.and_then(|run| run.tables.get(&table.path()).copied());
+        let named = published.and_then(|run| run.tables.get(&table.path()));
+        let version = named.and_then(|named| named.of(&pipeline.name));
         table
             .restore(&pipeline.name, version, &resources, run_id)
             .await?;

@@ -351,6 +351,16 @@ impl ScriptedRun {
         }
     }
 
+    /// As [`ScriptedRun::context`], of a process that has read nothing of the warehouse yet.
+    pub(crate) async fn other_process(&self) -> RunContext {
+        let location =
+            WarehouseLocation::new(self.folder.path().join("warehouse").display().to_string());
+        RunContext {
+            warehouse: Warehouse::open(&location).await.unwrap(),
+            ..self.context()
+        }
+    }
+
     /// The ledger, once the run has written its bookkeeping.
     pub(crate) async fn ledger(&self) -> Vec<SliceRow> {
         let ops = self.warehouse.ops();
@@ -421,7 +431,7 @@ impl ScriptedRun {
             observer: Arc::clone(&self.events) as Arc<dyn RunObserver>,
             rejected_keys: Arc::new(HashSet::new()),
             known_lists: BTreeMap::new(),
-            has_keyless_rejects: false,
+            has_open_rejects: false,
             landed_packages: landed,
             warning_limit: Mutex::default(),
             shared: SharedWork::default(),
@@ -439,7 +449,7 @@ fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
         restricted: false,
         on_misfit: None,
         blank_is_none: false,
-        description: String::new(),
+        note: Default::default(),
     }
 }
 
@@ -504,6 +514,7 @@ pub(crate) fn page(records: &[String]) -> Page {
         scope: None,
         restarts_listing: false,
         is_reread: false,
+        remarks: Vec::new(),
     }
 }
 

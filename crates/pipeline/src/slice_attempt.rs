@@ -26,7 +26,7 @@ pub(crate) fn key_hash(key: &str) -> u128 {
 
 /// Place of a reject in time.
 pub(crate) struct RejectPlace {
-    /// Its own time, where it has no key and that can be read.
+    /// Its own time, where that can be read.
     pub(crate) time: Option<Timestamp>,
     /// The time in which it lies.
     pub(crate) within: Window,

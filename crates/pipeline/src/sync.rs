@@ -14,7 +14,7 @@
 
 use crate::config::{Pipeline, RequestedPipeline};
 use crate::context::{RunContext, new_run_id};
-use crate::extraction::PipelineRun;
+use crate::extraction::{PipelineBefore, PipelineRun};
 use crate::lease::{HeldLease, LeaseOutcome, RunLeases};
 use crate::message::interrupted;
 use crate::observer::RunEvent;
@@ -26,10 +26,12 @@ use crate::report::{PipelineReport, RunReport, SkippedPipeline};
 use crate::restore;
 use crate::unify;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
-use tillhouse_lake::{RunLedger, RunRecord};
+use tillhouse_lake::RunLedger;
 use tillhouse_model::{Error, Result};
+use tokio::sync::OnceCell;
 
 /// Syncs pipelines side by side, and publishes once.
 ///
@@ -188,7 +190,7 @@ impl SyncRun<'_> {
             run: self.run_id.clone(),
             ..RunReport::default()
         };
-        let held: Vec<&Pipeline> = turns.iter().filter_map(PipelineTurn::held).collect();
+        let mut held: Vec<&Pipeline> = turns.iter().filter_map(PipelineTurn::held).collect();
         let reads_all = self.options.full && self.options.range.is_open();
         let origin = if reads_all {
             RecordOrigin::ProviderFull
@@ -199,7 +201,7 @@ impl SyncRun<'_> {
             true => WarehouseBefore::default(),
             false => {
                 let prepared = repair::prepare(context, &held, origin, &self.run_id).await?;
-                let ledger = context.warehouse.ops().run_ledger().await?;
+                let ledger = OnceCell::new();
                 WarehouseBefore { prepared, ledger }
             }
         };
@@ -208,6 +210,8 @@ impl SyncRun<'_> {
         let outcomes = futures::future::join_all(turns);
         let mut errors: Vec<(usize, Error)> = Vec::new();
         let mut is_torn = false;
+        // Shown as they were published: another run may be writing them by now, or an earlier one has left half a step.
+        let mut behind: BTreeSet<String> = BTreeSet::new();
         for outcome in outcomes.await {
             match outcome {
                 PipelineOutcome::Torn(done, error) => {
@@ -219,11 +223,21 @@ impl SyncRun<'_> {
                 PipelineOutcome::Done(done, lease) => {
                     // Those that were done early have waited for the others.
                     let failure = match lease {
-                        Ok(lease) => lease.check().await.err(),
+                        Ok(lease) => {
+                            let lost = lease.check().await.err();
+                            behind.extend(lost.iter().map(|_| done.pipeline.clone()));
+                            lost
+                        }
                         Err(error) => Some(error),
                     };
                     let at = |error: Error| error.replacing("pipeline", done.pipeline.clone());
                     errors.extend(failure.map(|error| (report.pipelines.len(), at(error))));
+                    report.pipelines.push(*done);
+                }
+                PipelineOutcome::Behind(done, error) => {
+                    behind.insert(done.pipeline.clone());
+                    let error = error.replacing("pipeline", done.pipeline.clone());
+                    errors.push((report.pipelines.len(), error));
                     report.pipelines.push(*done);
                 }
                 PipelineOutcome::Skipped(skipped) => report.skipped.push(skipped),
@@ -234,7 +248,7 @@ impl SyncRun<'_> {
         }
         report.seconds = self.clock.elapsed().as_secs_f64();
         let is_anew = |at: usize| anew.contains(&report.pipelines[at].pipeline);
-        // What was emptied to be filled anew must not be published half full.
+        // A table emptied to be filled anew must not be published half full.
         is_torn |= errors.iter().any(|(at, _)| is_anew(*at));
         if !errors.is_empty() && (errors.len() == report.pipelines.len() || is_torn) {
             let errors = errors.into_iter().map(|(_, error)| error).collect();
@@ -246,8 +260,12 @@ impl SyncRun<'_> {
         for (at, error) in &errors {
             report.pipelines[*at].fail(error);
         }
+        held.retain(|pipeline| !behind.contains(&pipeline.name));
         let ops = context.warehouse.ops();
         context.shared.notes.close(&ops).await?;
+        for done in report.pipelines.iter_mut().filter(|done| done.rejects > 0) {
+            done.open_rejects = ops.rejects(Some(&done.pipeline), true).await?.len() as u64;
+        }
         let stage = Instant::now();
         let kind = RunKind {
             command: "sync",
@@ -293,6 +311,9 @@ impl SyncRun<'_> {
                 });
             }
         };
+        if let Some(error) = before.prepared.refusal_of(&pipeline.name) {
+            return PipelineOutcome::Behind(Box::new(done), error);
+        }
         let context = self
             .context
             .for_pipeline(pipeline, Arc::clone(&lease), cancel);
@@ -304,14 +325,16 @@ impl SyncRun<'_> {
             run_id: &self.run_id,
             now: self.started,
         };
-        let published = before.prepared.published.as_ref();
-        let outcome = part.run(&before.ledger, published, &mut done).await;
+        let outcome = part.run(before, &mut done).await;
         // A pipeline that was stopped since its lease was lost says so.
         let reason = |error: Error| lease.loss().unwrap_or(error);
         match outcome {
             Ok(()) => PipelineOutcome::Done(Box::new(done), Ok(lease)),
             Err(PartFailure::Whole(error)) => {
                 PipelineOutcome::Done(Box::new(done), Err(reason(error)))
+            }
+            Err(PartFailure::Behind(error)) => {
+                PipelineOutcome::Behind(Box::new(done), reason(error))
             }
             Err(PartFailure::Torn(error)) => PipelineOutcome::Torn(Box::new(done), reason(error)),
         }
@@ -322,13 +345,16 @@ impl SyncRun<'_> {
 #[derive(Default)]
 struct WarehouseBefore {
     prepared: PreparedRun,
-    ledger: RunLedger,
+    /// Read once, by whichever pipeline is first.
+    ledger: OnceCell<RunLedger>,
 }
 
 /// Failure of one pipeline's part of a run.
 enum PartFailure {
     /// Its unified tables belong together.
     Whole(Error),
+    /// They were not brought to what has landed: an earlier run may have left half of a step.
+    Behind(Error),
     /// They do not, and must not be published.
     Torn(Error),
 }
@@ -337,6 +363,8 @@ enum PartFailure {
 enum PipelineOutcome {
     /// It was done, under this lease, or ended by an error.
     Done(Box<PipelineReport>, Result<Arc<HeldLease>>),
+    /// It was ended by an error before its unified tables were brought up to date.
+    Behind(Box<PipelineReport>, Error),
     /// It was ended by an error that left its unified tables at different packages.
     Torn(Box<PipelineReport>, Error),
     /// It was left out.
@@ -344,12 +372,26 @@ enum PipelineOutcome {
 }
 
 impl PipelineRun<'_> {
-    /// Extracts and unifies. What landed is unified also where something else could not be read; where it cannot be, readers get what the `published`
-    /// run has.
+    /// Bookkeeping of the pipeline before it is read.
+    async fn before(&self, ledger: &OnceCell<RunLedger>) -> Result<PipelineBefore> {
+        let (ops, name) = (self.context.warehouse.ops(), &self.pipeline.name);
+        let (ledger, open_rejects, fingerprints) = tokio::join!(
+            ledger.get_or_try_init(|| ops.run_ledger()),
+            ops.rejects(Some(name), true),
+            ops.fingerprints(name),
+        );
+        Ok(PipelineBefore {
+            read: ops.healed_ledger(ledger?, name, self.run_id).await?,
+            open_rejects: open_rejects?,
+            fingerprints,
+        })
+    }
+
+    /// Extracts and unifies. What landed is unified also where something else could not be read; where it cannot be, readers get what the run has
+    /// that was published `before`.
     async fn run(
         &self,
-        ledger: &RunLedger,
-        published: Option<&RunRecord>,
+        before: &WarehouseBefore,
         report: &mut PipelineReport,
     ) -> Result<(), PartFailure> {
         let Self {
@@ -360,14 +402,13 @@ impl PipelineRun<'_> {
             now,
             ..
         } = *self;
-        let ops = context.warehouse.ops();
-        let known = ops.healed_ledger(ledger, &pipeline.name, run_id).await;
-        let known = known.map_err(PartFailure::Whole)?;
+        let known = self.before(&before.ledger).await;
+        let known = known.map_err(PartFailure::Behind)?;
         let extracted = self.extract(&known, report).await;
         // Whoever was stopped unifies nothing more: the next run does, or the one that has taken the lease over.
         let is_stopped = || context.cancel.is_cancelled();
         let extracted = match extracted {
-            Err(error) if is_stopped() => return Err(PartFailure::Whole(error)),
+            Err(error) if is_stopped() => return Err(PartFailure::Behind(error)),
             extracted => extracted,
         };
         let stage = Instant::now();
@@ -378,7 +419,7 @@ impl PipelineRun<'_> {
         let checked = match (&extracted, &unified) {
             (Ok(()), Ok(())) if report.failed.is_empty() => {
                 let run = (run_id, now);
-                unify::check_counts(context, pipeline, &known, run).await
+                unify::check_counts(context, pipeline, &known.read, run).await
             }
             _ => Ok(0),
         };
@@ -386,8 +427,9 @@ impl PipelineRun<'_> {
             // The first reason is the one that is told.
             let error = extracted.err().unwrap_or(error);
             if is_stopped() {
-                return Err(PartFailure::Whole(error));
+                return Err(PartFailure::Behind(error));
             }
+            let published = before.prepared.published.as_ref();
             let restored = restore::restore(context, pipeline, published, run_id).await;
             return Err(match restored {
                 Ok(()) => PartFailure::Whole(error),

@@ -95,6 +95,8 @@ pub(crate) fn requested_resources(
                     let below = |fault: YamlFault| fault.below(&entry.key);
                     problems.push(file.errors(faults.into_iter().map(below).collect(), "resources"));
                 }
+                let section = format!("resources.{}", entry.key);
+                problems.extend(file.blank_keys(Some(&entry.value), &section, |_| true));
                 all.push(RequestedResource { name: entry.key.clone(), at: entry.at, sync: sync.unwrap_or_default() });
             }
         }
@@ -383,10 +385,14 @@ fn read(
     let start = match start {
         Some((section, given)) => time::parse_instant(&given.value, &TimeZone::UTC).map_or_else(
             |_| {
+                let what = match time::lies_beyond_calendar(&given.value) {
+                    true => "lies at the end of the calendar, where instants are not reckoned any more",
+                    false => "is neither a date nor a time",
+                };
                 keys.wrong(
                     given.referenced,
                     &format!("{section}.start"),
-                    &format!("is {:?}, which is neither a date nor a time", given.value),
+                    &format!("is {:?}, which {what}", given.value),
                     "Write a date like 2026-01-31, or a time with its offset like 2026-01-31T12:00:00Z.",
                 )
             },

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use tillhouse_decode::{MORE_WARNINGS, Warning};
 
-/// So many warnings of one rule at one field are written down by a run; `payments[0].amount` and `payments[7].amount` are one field.
+/// Most warnings of one rule at one field that a run writes down; `payments[0].amount` and `payments[7].amount` are one field.
 const KEPT: u64 = 10_000;
 
 /// Warnings seen so far.

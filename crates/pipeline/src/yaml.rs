@@ -12,7 +12,8 @@ use crate::variables::{self, VariableError, VariableErrorKind};
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 use tillhouse_model::yaml::{
-    FileLocation, PartialRead, YamlContent, YamlFault, YamlFaultKind as Wrong, YamlNode, YamlScalar,
+    FileLocation, PartialRead, YamlContent, YamlEntry, YamlFault, YamlFaultKind as Wrong, YamlNode,
+    YamlScalar,
 };
 use tillhouse_model::{Error, Result, blank};
 
@@ -92,6 +93,30 @@ impl YamlFile {
             ),
             false => Ok(()),
         }
+    }
+
+    /// Errors of those keys of a section that have nothing behind them, where one value is wanted: a default would hide what was meant.
+    pub(crate) fn blank_keys(
+        &self,
+        section: Option<&YamlNode>,
+        below: &str,
+        is_value: impl Fn(&str) -> bool,
+    ) -> Vec<Error> {
+        let Some(YamlContent::Map(entries)) = section.map(|section| &section.content) else {
+            return Vec::new();
+        };
+        let blank = entries
+            .iter()
+            .filter(|entry| !entry.value.absent && entry.value.is_null() && is_value(&entry.key));
+        let error = |entry: &YamlEntry| {
+            let key = match below {
+                "" => entry.key.clone(),
+                below => format!("{below}.{}", entry.key),
+            };
+            error_at(self, entry.at, format!("`{key}` has nothing behind it"))
+                .hint("Write its value, or take the key out.")
+        };
+        blank.map(error).collect()
     }
 
     /// One error of all faults, which stand below a key.
@@ -314,7 +339,13 @@ impl YamlFile {
             "" => String::new(),
             key => format!(" of the key `{key}`"),
         };
+        let is_unreadable = |name: &str| {
+            let environment = self.environment.as_ref();
+            environment.is_some_and(|environment| environment.is_unreadable(name))
+        };
         let error = match &mistake.kind {
+            VariableErrorKind::Missing(name) if is_unreadable(name) => Error::config(format!("the value of the environment variable {name} is no text in UTF-8"))
+                .hint(format!("Set {name} in UTF-8, or point to the secret: {{ file: PATH }}.")),
             VariableErrorKind::Missing(name) => Error::config(match key {
                 "" => format!("the environment variable {name} is not set"),
                 key => format!("the key `{key}` wants the environment variable {name}, which is not set"),

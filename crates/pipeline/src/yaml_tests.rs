@@ -99,7 +99,6 @@ fn a_variable_is_replaced_in_every_style() {
         "{\"name\":\"${HOST}\"}",
         "name: |-\n  ${HOST}",
         "name: >-\n  ${HOST}",
-        "name: !!str ${HOST}",
         "name: &a ${HOST}",
         "name: ${HOST} # ${ABSENT}",
         "# ${ABSENT} ${ ${1}\nname: ${HOST}",
@@ -666,7 +665,7 @@ fn what_is_no_yaml_is_told_to_people() {
             "`<<` wants keys and values",
             "1:",
         ),
-        ("name: !!int x\n", "not what its tag", "1:"),
+        ("name: !!int x\n", "the value has a tag", "1:"),
         (
             "- name\n",
             "the file: expected keys and values, found a list",
@@ -793,5 +792,37 @@ fn a_value_of_the_environments_file_closes_its_quotation_marks() {
             "{text}: {shown}"
         );
         assert_eq!(error.kind(), ErrorKind::Config);
+    }
+}
+
+#[test]
+fn too_many_levels_and_aliases_are_told_as_such() {
+    let laughs: String = ["a", "b", "c", "d", "e", "f"]
+        .windows(2)
+        .map(|pair| {
+            format!(
+                "{1}: &{1} [{0}]\n",
+                vec![format!("*{}", pair[0]); 9].join(", "),
+                pair[1]
+            )
+        })
+        .collect();
+    for (text, told) in [
+        (format!("name: {}", "[".repeat(5_000)), "too deeply"),
+        (
+            format!(
+                "a: &a [x, x, x, x, x, x, x, x, x]\n{laughs}g: [*f, *f, *f, *f, *f, *f, *f, *f, *f]\n"
+            ),
+            "larger than a configuration",
+        ),
+    ] {
+        let error = YamlFile::of(PathBuf::from("x.yaml"), text)
+            .parse::<SampleConfig>()
+            .unwrap_err();
+        let says = error.to_string();
+        assert!(
+            says.contains(told) || says.contains("aliases (`*`) make this too large"),
+            "{says}"
+        );
     }
 }

@@ -3,14 +3,16 @@
 //! Invariant: `repeat('x', 1000000000)` is an error before it is a gigabyte. DataFusion accounts for what sorts, joins and groupings hold, and not for what one call of
 //! a function makes, so each call of these asks the pool first for what its arguments say it will take.
 
+use crate::column_size;
 use crate::limits::bytes_of;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::compute::kernels::length::length;
 use arrow::datatypes::{
-    DataType, FieldRef, Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    DataType, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+    TimeUnit,
 };
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::interval_arithmetic::Interval;
@@ -41,14 +43,18 @@ pub(crate) enum ResultSize {
     Joined,
     /// All texts but the first, with the first between each two.
     Separated,
-    /// The elements of a list, with a text between each two.
+    /// The elements of a list as texts, with a text between each two, and one in place of each null.
     Listing,
+    /// A list in which elements become another value, the third argument.
+    Exchanged,
+    /// Parts of a text of JSON: their places, of one row at a time, and the parts of all rows.
+    Parsed,
     /// As large as all arguments together, so many times.
     Together(i64),
 }
 
 /// The functions, and which of their arguments says how large.
-const FUNCTIONS: [(&str, ResultSize); 21] = [
+const FUNCTIONS: [(&str, ResultSize); 40] = [
     ("repeat", ResultSize::Repeated),
     ("lpad", ResultSize::Padded),
     ("rpad", ResultSize::Padded),
@@ -67,6 +73,25 @@ const FUNCTIONS: [(&str, ResultSize); 21] = [
     ("array_prepend", ResultSize::Together(1)),
     ("make_array", ResultSize::Together(1)),
     ("array_union", ResultSize::Together(1)),
+    ("array_replace", ResultSize::Exchanged),
+    ("array_replace_n", ResultSize::Exchanged),
+    ("array_replace_all", ResultSize::Exchanged),
+    ("array_sort", ResultSize::Together(2)),
+    ("array_distinct", ResultSize::Together(2)),
+    ("array_except", ResultSize::Together(2)),
+    ("array_intersect", ResultSize::Together(2)),
+    ("arrays_zip", ResultSize::Together(2)),
+    ("map", ResultSize::Together(2)),
+    ("json_get", ResultSize::Parsed),
+    ("json_get_json", ResultSize::Parsed),
+    ("json_get_int", ResultSize::Parsed),
+    ("json_get_bool", ResultSize::Parsed),
+    ("json_get_array", ResultSize::Parsed),
+    ("json_object_keys", ResultSize::Parsed),
+    ("json_length", ResultSize::Parsed),
+    ("json_contains", ResultSize::Parsed),
+    ("json_at", ResultSize::Parsed),
+    ("json_text_at", ResultSize::Parsed),
     ("encode", ResultSize::Together(2)),
     // A letter may become one of four bytes.
     ("translate", ResultSize::Together(4)),
@@ -76,6 +101,9 @@ const FUNCTIONS: [(&str, ResultSize); 21] = [
 
 /// The share of the limit that one call may make without asking the pool.
 const FREE_SHARE: usize = 8;
+
+/// Bytes of the place of a part of JSON for each letter of the text: `[1,1,1]` has one for every two.
+const BYTES_OF_A_PART: i64 = 16;
 
 /// Copies that planning makes of a constant.
 const COPIES_OF_CONSTANTS: usize = 4;
@@ -106,16 +134,20 @@ pub(crate) fn bounded(
     size: ResultSize,
     pool: &Arc<dyn MemoryPool>,
 ) -> ScalarUDF {
-    let free = match pool.memory_limit() {
-        MemoryLimit::Finite(bytes) => bytes / FREE_SHARE,
-        _ => usize::MAX,
-    };
     ScalarUDF::new_from_impl(BoundedFunction {
         inner,
         size,
         pool: Arc::clone(pool),
-        free,
+        free: free_of(pool),
     })
+}
+
+/// Bytes that a step may take without asking a pool.
+pub(crate) fn free_of(pool: &Arc<dyn MemoryPool>) -> usize {
+    match pool.memory_limit() {
+        MemoryLimit::Finite(bytes) => bytes / FREE_SHARE,
+        _ => usize::MAX,
+    }
 }
 
 /// Function that reserves memory of the pool before it makes a large value.
@@ -157,7 +189,9 @@ impl BoundedFunction {
                 sum(&|row| width.at(row))
             }
             ResultSize::Listed => {
-                let (count, each) = (numbers(1)?, bytes_of_a_value(args.first()));
+                // `array_repeat(value, count)`, `array_resize(list, count, value)`.
+                let of = if self.name() == "array_resize" { 2 } else { 0 };
+                let (count, each) = (numbers(1)?, bytes_of_a_value(args.get(of)));
                 sum(&|row| count.at(row).saturating_mul(each))
             }
             ResultSize::Counted
@@ -224,23 +258,41 @@ impl BoundedFunction {
                 })
             }
             ResultSize::Listing => {
-                let (elements, between) = (lengths(0)?, lengths(1)?);
-                sum(&|row| elements.at(row).saturating_mul(between.at(row)))
+                let elements = lengths(0)?;
+                let (between, of_null) = (lengths(1)?, lengths(2)?);
+                let gaps = sum(&|row| {
+                    let each = between.at(row).saturating_add(of_null.at(row));
+                    elements.at(row).saturating_mul(each)
+                });
+                // A number takes more letters than bytes.
+                gaps.saturating_add(bytes_of_all(args, rows).saturating_mul(3))
             }
-            ResultSize::Together(times) => {
-                let of = |arg: &ColumnarValue| match arg {
-                    ColumnarValue::Array(_) => bytes_of_a_value(Some(arg)),
-                    ColumnarValue::Scalar(value) => i64::try_from(value.size()).unwrap_or(i64::MAX),
-                };
-                let row = args
-                    .iter()
-                    .fold(0_i64, |sum, arg| sum.saturating_add(of(arg)));
-                row.saturating_mul(i64::try_from(rows).unwrap_or(i64::MAX))
-                    .saturating_mul(times)
+            ResultSize::Exchanged => {
+                let (elements, each) = (lengths(0)?, bytes_of_a_value(args.get(2)));
+                sum(&|row| elements.at(row).saturating_mul(each))
+                    .saturating_add(bytes_of_all(args, rows))
             }
+            ResultSize::Parsed => {
+                let text = lengths(0)?;
+                let longest = (0..rows).map(|row| text.at(row)).max().unwrap_or(0);
+                sum(&|row| text.at(row).saturating_mul(4))
+                    .saturating_add(longest.saturating_mul(BYTES_OF_A_PART))
+            }
+            ResultSize::Together(times) => bytes_of_all(args, rows).saturating_mul(times),
         };
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
+}
+
+/// Bytes of all arguments of a call, of constants as often as there are rows.
+fn bytes_of_all(args: &[ColumnarValue], rows: usize) -> i64 {
+    let of = |arg: &ColumnarValue| match arg {
+        ColumnarValue::Array(_) => bytes_of_a_value(Some(arg)),
+        ColumnarValue::Scalar(value) => i64::try_from(value.size()).unwrap_or(i64::MAX),
+    };
+    args.iter()
+        .fold(0_i64, |sum, arg| sum.saturating_add(of(arg)))
+        .saturating_mul(i64::try_from(rows).unwrap_or(i64::MAX))
 }
 
 /// Nanoseconds of one unit of a type that counts days or parts of them.
@@ -294,7 +346,17 @@ enum SeriesStep {
 
 impl SeriesStep {
     fn of(arg: Option<&ColumnarValue>) -> Result<Self> {
-        let of = |array: &ArrayRef| cast(array, &DataType::Interval(IntervalUnit::MonthDayNano));
+        let of = |array: &ArrayRef| -> Result<ArrayRef> {
+            let steps = cast(array, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+            let is_endless = steps
+                .as_primitive::<IntervalMonthDayNanoType>()
+                .iter()
+                .any(|step| step == Some(IntervalMonthDayNano::ZERO));
+            if is_endless {
+                return exec_err!("a series with a step of zero never ends");
+            }
+            Ok(steps)
+        };
         Ok(match arg {
             Some(ColumnarValue::Array(array)) => Self::Each(of(array)?),
             Some(ColumnarValue::Scalar(value)) => Self::Constant(step(&of(&value.to_array()?)?, 0)),
@@ -419,7 +481,8 @@ impl ScalarUDFImpl for BoundedFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let mut bytes = self.bytes(&args.args)?;
-        // What is made of constants alone while a query is planned is kept by the plan, and copied with it.
+        let made = bytes;
+        // A value made of constants alone while a query is planned is kept by the plan, and copied with it.
         if args
             .args
             .iter()
@@ -430,6 +493,12 @@ impl ScalarUDFImpl for BoundedFunction {
         let held = MemoryConsumer::new(self.name()).register(&self.pool);
         if bytes > self.free {
             held.try_grow(bytes)?;
+        }
+        // Exact for this one, which takes all of it at once.
+        if matches!(self.size, ResultSize::Repeated)
+            && *args.return_field.data_type() == DataType::Utf8
+        {
+            column_size::check_bytes(made)?;
         }
         self.inner.invoke_with_args(args)
     }

@@ -11,6 +11,7 @@
 //! Rejected: carrying them through the logical plan. Every kind of node would have to be taken apart, where SQL has four places.
 
 use crate::derived_columns::call;
+use crate::failure::into_error;
 use crate::read_only;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
@@ -31,7 +32,7 @@ pub type CarriedColumn<'a> = (&'a str, &'a [&'a str]);
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Query`] when the SQL cannot be parsed or is not a query.
 pub fn carry_columns(sql: &str, table: &str, columns: &[CarriedColumn<'_>]) -> Result<String> {
-    let Statement::Statement(mut statement) = read_only::parse(sql)? else {
+    let Statement::Statement(mut statement) = read_only::parse(sql).map_err(into_error)? else {
         return Ok(sql.to_owned());
     };
     let ast::Statement::Query(query) = statement.as_mut() else {

@@ -14,7 +14,8 @@
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, SetExpr, Visit, Visitor, With, visit_relations,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, ObjectNamePart, Query,
+    Select, SetExpr, Visit, Visitor, With, visit_relations,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -29,6 +30,10 @@ pub const DEEP_STACK: usize = 256 << 20;
 pub const WORKER_STACK: usize = 64 << 20;
 /// Parentheses, calls and queries within each other, as the parser counts them.
 pub(crate) const NESTING: usize = 400;
+/// As many parentheses, calls, signs or NOTs surely are no more than that, as users are told: the statement around them counts as well.
+const WITHIN: usize = 390;
+/// As many queries in FROM, each of which the parser counts twice.
+const WITHIN_FROM: usize = 190;
 /// As many are read to find out whether a text that cannot be read is wrong, or only too deep.
 pub(crate) const FURTHER: usize = 2 * NESTING;
 /// Operators in a row, like `a || b || c`; those of AND and OR may be more.
@@ -39,6 +44,10 @@ pub(crate) const CONDITIONS: usize = 500_000;
 const LEVELS: usize = 2_500;
 /// Subqueries within each other in conditions and columns: `EXISTS (... EXISTS (...))`. Planning one takes nearly twice as long with each level.
 const SUBQUERIES: usize = 12;
+/// Calls of COALESCE within each other's values, with something else between them, where the value is not the last: all others stand in the plan twice.
+const CHOICES: usize = 16;
+/// Sets of columns that a query groups by at once, as PostgreSQL has it: planning makes a list of each.
+const GROUPING_SETS: usize = 4_096;
 /// Levels of a plan.
 const PLAN_LEVELS: usize = 5_000;
 /// Parts of a plan, each as often as it is used: a WITH that is named twice in the next one, twenty times over, makes a million of ten lines.
@@ -55,7 +64,7 @@ const SHORT: usize = 4_000;
 /// Error of a statement that is nested too deeply.
 pub(crate) fn too_deep() -> Error {
     Error::new(ErrorKind::Query, "the query is nested too deeply").hint(format!(
-        "At most {NESTING} parentheses, calls, signs, NOTs or queries may stand within each other, and {CHAIN} operators in a row. For many values \
+        "At most {WITHIN} parentheses, calls, signs or NOTs may stand within each other, {WITHIN_FROM} queries in FROM, and {CHAIN} operators in a row. For many values \
          write a list: `x IN (1, 2, 3)`, or join with (VALUES (1), (2)) AS t(x)."
     ))
 }
@@ -125,6 +134,8 @@ pub(crate) fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) ->
 pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(), ParserError> {
     // Signs and NOTs wait for what they stand before; those outside of a bracket go on waiting within it.
     let (mut open, mut depth, mut waiting) = (Vec::new(), 0_usize, 0_usize);
+    // Names in a row, `a.b.c`: each is looked up within what stands before it.
+    let (mut path, mut is_behind_period) = (0_usize, false);
     for token in tokens {
         let keyword = if let Token::Word(word) = &token.token {
             word.keyword
@@ -147,7 +158,13 @@ pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(),
             (Token::Whitespace(_), _) => {}
             _ => waiting = 0,
         }
-        if depth + waiting > NESTING {
+        match &token.token {
+            Token::Whitespace(_) => {}
+            Token::Period => (path, is_behind_period) = (path + 1, true),
+            Token::Word(_) if is_behind_period => is_behind_period = false,
+            _ => (path, is_behind_period) = (0, false),
+        }
+        if depth + waiting > NESTING || path > NESTING {
             return Err(ParserError::RecursionLimitExceeded);
         }
     }
@@ -164,6 +181,8 @@ pub(crate) fn check(statement: &Statement) -> Result<()> {
         ControlFlow::Break(Break::Levels) => Err(too_deep()),
         ControlFlow::Break(Break::Parts) => Err(too_many_parts()),
         ControlFlow::Break(Break::Subqueries) => Err(too_many_subqueries()),
+        ControlFlow::Break(Break::GroupingSets) => Err(too_many_grouping_sets()),
+        ControlFlow::Break(Break::Choices) => Err(too_many_choices()),
     }
 }
 
@@ -172,6 +191,62 @@ enum Break {
     Levels,
     Parts,
     Subqueries,
+    GroupingSets,
+    Choices,
+}
+
+fn too_many_choices() -> Error {
+    let message =
+        format!("the query is nested too deeply: more than {CHOICES} COALESCE within each other");
+    Error::new(ErrorKind::Query, message).hint(
+        "One takes as many values as one likes, coalesce(a, b, c), and as its last value any other; inner ones may stand in a WITH.",
+    )
+}
+
+/// The last value of a call that gives the first one that is not null; `None` for any other expression.
+fn last_of_choice(expr: &Expr) -> Option<Option<&Expr>> {
+    let Expr::Function(call) = expr else {
+        return None;
+    };
+    let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else {
+        return None;
+    };
+    let is_choice = ["coalesce", "nvl", "ifnull"]
+        .iter()
+        .any(|choice| name.value.eq_ignore_ascii_case(choice));
+    let last = match &call.args {
+        FunctionArguments::List(list) => list.args.last(),
+        _ => None,
+    };
+    is_choice.then_some(match last {
+        Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(last))) => Some(last),
+        _ => None,
+    })
+}
+
+/// Grouping sets that a GROUP BY comes to: each CUBE and ROLLUP of it has as many as it has parts of its columns, and those beside it multiply them.
+fn grouping_sets(select: &Select) -> usize {
+    let GroupByExpr::Expressions(exprs, _) = &select.group_by else {
+        return 1;
+    };
+    let sets = exprs.iter().map(|expr| match expr {
+        Expr::GroupingSets(sets) => sets.len(),
+        Expr::Rollup(columns) => columns.len().saturating_add(1),
+        Expr::Cube(columns) => {
+            let columns = u32::try_from(columns.len()).unwrap_or(u32::MAX);
+            2_usize.saturating_pow(columns)
+        }
+        _ => 1,
+    });
+    sets.fold(1, usize::saturating_mul)
+}
+
+fn too_many_grouping_sets() -> Error {
+    Error::new(
+        ErrorKind::Query,
+        format!("the query groups in more than {GROUPING_SETS} ways at once"),
+    )
+    .hint("CUBE of n columns has 2 to the power of n grouping sets: name the columns that are wanted, or write GROUPING SETS.")
 }
 
 fn too_many_subqueries() -> Error {
@@ -204,9 +279,53 @@ struct DepthCounter {
     level: usize,
     subqueries: usize,
     parts: HashMap<String, usize>,
+    /// The expressions that are being looked into.
+    entered: Vec<EnteredExpr>,
+    /// Those among them that a plan has twice.
+    twice: usize,
+}
+
+/// Expression that is being looked into.
+#[derive(Clone, Copy)]
+struct EnteredExpr {
+    /// Its values if it is a choice, or in parentheses within one: choices directly within each other become one.
+    choice: Option<ChoiceValues>,
+    /// True if it is a value of a choice, and others come after it.
+    is_twice: bool,
+}
+
+/// Values of a choice.
+#[derive(Clone, Copy)]
+struct ChoiceValues {
+    /// The last; `None` where others come after it, of the choice that this one is a part of.
+    last: Option<*const Expr>,
 }
 
 impl DepthCounter {
+    fn enter(&mut self, expr: &Expr) -> ControlFlow<Break> {
+        let within = self.entered.last().and_then(|outer| outer.choice);
+        let is_last = within.is_none_or(|choice| choice.last == Some(std::ptr::from_ref(expr)));
+        let last = match expr {
+            Expr::Nested(inner) if within.is_some() => Some(Some(inner.as_ref())),
+            other => last_of_choice(other),
+        };
+        let choice = last.map(|last| ChoiceValues {
+            last: last.filter(|_| is_last).map(std::ptr::from_ref),
+        });
+        let is_twice = choice.is_none() && !is_last;
+        self.entered.push(EnteredExpr { choice, is_twice });
+        self.twice += usize::from(is_twice);
+        match self.twice > CHOICES {
+            true => ControlFlow::Break(Break::Choices),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn leave(&mut self) {
+        let is_twice = self.entered.pop().is_some_and(|left| left.is_twice);
+        self.twice -= usize::from(is_twice);
+    }
+
     fn down(&mut self, more: usize) -> ControlFlow<Break> {
         self.level += more;
         if self.level > LEVELS {
@@ -272,6 +391,16 @@ impl Visitor for DepthCounter {
         if let Some(with) = &query.with {
             self.count_parts(with)?;
         }
+        let mut bodies = vec![query.body.as_ref()];
+        while let Some(body) = bodies.pop() {
+            match body {
+                SetExpr::Select(select) if grouping_sets(select) > GROUPING_SETS => {
+                    return ControlFlow::Break(Break::GroupingSets);
+                }
+                SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
+                _ => {}
+            }
+        }
         self.down(levels_of_query(query))
     }
 
@@ -280,6 +409,7 @@ impl Visitor for DepthCounter {
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Break> {
+        self.enter(expr)?;
         self.subqueries += usize::from(is_subquery(expr));
         if self.subqueries > SUBQUERIES {
             return ControlFlow::Break(Break::Subqueries);
@@ -288,6 +418,7 @@ impl Visitor for DepthCounter {
     }
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Break> {
+        self.leave();
         self.subqueries -= usize::from(is_subquery(expr));
         self.up(levels_of(expr))
     }

@@ -7,6 +7,7 @@
 //! Invariant: a column that a statement names stays as it is written, and so does a statement that lacks what one is computed from first. What
 //! is added is what its author would have written, so the plan is the same.
 
+use crate::failure::into_error;
 use crate::read_only;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
@@ -28,7 +29,7 @@ pub type DerivedColumn<'a> = (&'a str, &'a str, &'a [&'a str]);
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Query`] when the SQL cannot be parsed or is not a query.
 pub fn derive_columns(sql: &str, columns: &[DerivedColumn<'_>]) -> Result<String> {
-    let Statement::Statement(mut statement) = read_only::parse(sql)? else {
+    let Statement::Statement(mut statement) = read_only::parse(sql).map_err(into_error)? else {
         return Ok(sql.to_owned());
     };
     let ast::Statement::Query(query) = statement.as_mut() else {
@@ -60,7 +61,7 @@ fn derive<'a>(body: &mut SetExpr, columns: &[DerivedColumn<'a>]) -> Option<Vec<&
 }
 
 fn derive_select<'a>(select: &mut Select, columns: &[DerivedColumn<'a>]) -> Option<Vec<&'a str>> {
-    // What a wildcard gives, nobody knows here.
+    // The columns of a wildcard nobody knows here.
     let is_named = |item: &SelectItem| {
         matches!(
             item,

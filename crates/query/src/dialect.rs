@@ -15,6 +15,7 @@
 //! queries written for Tillhouse use.
 
 use crate::depth::{CHAIN, CONDITIONS};
+use crate::language::lambda_function;
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, Value};
 use datafusion::sql::sqlparser::dialect::{Dialect, GenericDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -36,6 +37,8 @@ const SIGN: u8 = 43;
 #[derive(Debug, Default)]
 pub(crate) struct SqlDialect {
     operators: Cell<usize>,
+    /// True while the arguments of a function that takes lambdas are read.
+    is_within_lambdas: Cell<bool>,
 }
 
 /// Operators between two looks at how long the chain has become.
@@ -191,6 +194,11 @@ impl Dialect for SqlDialect {
         supports_xml_expressions
     );
 
+    /// As in PostgreSQL 16.
+    fn supports_numeric_literal_underscores(&self) -> bool {
+        true
+    }
+
     fn prec_value(&self, precedence: Precedence) -> u8 {
         match precedence {
             Precedence::Period => 100,
@@ -211,6 +219,11 @@ impl Dialect for SqlDialect {
             Precedence::And => 10,
             Precedence::Or => 5,
         }
+    }
+
+    /// `ORDER BY ALL`, which the generic dialect takes for a column's name.
+    fn supports_order_by_all(&self) -> bool {
+        true
     }
 
     /// Operators that the parser's own table has at another one's level.
@@ -237,7 +250,7 @@ impl Dialect for SqlDialect {
         let op = match &parser.peek_token_ref().token {
             Token::Minus => UnaryOperator::Minus,
             Token::Plus => UnaryOperator::Plus,
-            _ => return None,
+            _ => return lambda_function(parser, &self.is_within_lambdas),
         };
         parser.advance_token();
         Some(parser.parse_subexpr(SIGN).map(|expr| Expr::UnaryOp {

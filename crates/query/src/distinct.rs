@@ -165,7 +165,7 @@ impl DistinctByGroups {
         inner_keys.push(compact(value, &aggregate.input)?.alias(VALUE));
         let inner: Vec<Expr> = steps.iter().flat_map(|step| step.inner.clone()).collect();
         let outer_keys: Vec<Expr> = (0..keys).map(|at| column(key(at))).collect();
-        // What counts and sums give is made what it was by the projection: no null, and of the type it had.
+        // The result of counts and sums is made what it was by the projection: no null, and of the type it had.
         let (mut sums, mut shown) = (Vec::new(), Vec::new());
         for (at, step) in steps.into_iter().enumerate() {
             let field = aggregate.schema.field(keys + at);

@@ -3,28 +3,35 @@
 //! Invariant: the memory limit holds over all sessions of an engine together, not for each.
 
 use crate::bounded;
-use crate::catalog::Catalog;
+use crate::bounded_lambdas;
+use crate::catalog::{Catalog, ContractTable};
 use crate::damaged_files::NamedFiles;
 use crate::distinct::DistinctByGroups;
 use crate::distinct_count::SpillSettings;
-use crate::exact::{
-    self, ExactAverage, ExactMedian, ExactOperators, ExactPercentile, RoundedCasts,
-};
+use crate::exact::{ExactAverage, ExactMedian, ExactPercentile, RoundedCasts};
 use crate::failure::into_error;
+use crate::flat_choices::FlatChoices;
 use crate::functions::{self, list_arithmetic};
-use crate::held_windows::HeldWindows;
+use crate::guarded;
+use crate::held_steps::HeldSteps;
 use crate::joined::JoinedTexts;
+use crate::large_constants;
+use crate::lateral::LateralRows;
 use crate::lenient::{LenientProjections, RowErrorLog};
 use crate::limits::{SortBudget, SpillingSorts};
 use crate::merged_filters::MergedFilters;
-use crate::ordered_texts::OrderedTexts;
+use crate::operators::{self, ExactOperators};
+use crate::ordered;
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
 use crate::pool::SharedMemory;
 use crate::session::Session;
 use crate::similar_to::StandardPatterns;
 use crate::slices::SlicedConstants;
 use crate::spill::SpillSpace;
+use crate::time_texts::{self, TimeTexts};
+use crate::truth_tests::TruthTests;
 use crate::whole_groups::WholeGroups;
+use crate::window_values::HeldWindowValues;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{MemoryLimit, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -94,11 +101,13 @@ impl Default for QueryEngineOptions {
 pub struct QueryEngine {
     runtime: Arc<RuntimeEnv>,
     config: SessionConfig,
+    contracts: Arc<[ContractTable]>,
 }
 
 impl QueryEngine {
     /// An engine. The spill folder is made when something is spilled; what killed processes left there is removed now.
     pub fn new(options: QueryEngineOptions) -> Result<Self> {
+        guarded::hush();
         let limit = usize::try_from(options.memory_limit_bytes).unwrap_or(usize::MAX);
         // Tracked: an error names who held the memory.
         let pool = TrackConsumersPool::new(
@@ -119,7 +128,17 @@ impl QueryEngine {
         Ok(Self {
             runtime,
             config: config(threads, limit),
+            contracts: Arc::default(),
         })
+    }
+
+    /// The same engine for a reader who knows contracts: tables of theirs that no run has written yet are empty in SQL.
+    #[must_use]
+    pub fn knowing(self, contracts: impl IntoIterator<Item = ContractTable>) -> Self {
+        Self {
+            contracts: contracts.into_iter().collect(),
+            ..self
+        }
     }
 
     /// Registers the warehouse's checked store, so that its files are read through it. Sessions
@@ -155,7 +174,15 @@ impl QueryEngine {
                     "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs.",
                 ),
             })?;
-        let catalog = Arc::new(Catalog::over(warehouse, &run));
+        if *at == AsOf::Latest
+            && let Err(error) = warehouse.ops().warn_of_unpublished_reads(&run).await
+        {
+            tracing::warn!(
+                "nobody can tell if anything was read since run {}: {error}",
+                run.run_id
+            );
+        }
+        let catalog = Arc::new(Catalog::over(warehouse, &run, &self.contracts));
         self.session(self.config.clone(), catalog, Some(run))
     }
 
@@ -221,6 +248,7 @@ fn context_with(
     rule: Option<Arc<LenientProjections>>,
 ) -> SessionContext {
     let pool = Arc::clone(&runtime.memory_pool);
+    let held_pool = Arc::clone(&pool);
     // Each partition has its heap, and sorts and joins beside it want their share. Of a file that is merged, four batches are held.
     let share = match pool.memory_limit() {
         MemoryLimit::Finite(bytes) => bytes / config.target_partitions().max(1),
@@ -246,19 +274,28 @@ fn context_with(
         .with_physical_optimizer_rule(Arc::new(SlicedConstants {
             bytes: share / CONSTANTS_PART,
         }))
-        .with_physical_optimizer_rule(Arc::new(HeldWindows))
+        .with_physical_optimizer_rule(Arc::new(HeldSteps))
         .with_physical_optimizer_rule(Arc::new(MergedFilters))
+        .with_optimizer_rules(large_constants::optimizer_rules())
         .with_default_features()
+        .with_analyzer_rule(Arc::new(LateralRows))
         .with_analyzer_rule(Arc::new(StandardPatterns::new()))
         .with_analyzer_rule(Arc::new(RoundedCasts))
+        .with_analyzer_rule(Arc::new(TimeTexts))
+        .with_analyzer_rule(Arc::new(TruthTests))
         .with_analyzer_rule(Arc::new(CheckedArithmetic::new()))
         .with_analyzer_rule(Arc::new(joined))
+        .with_analyzer_rule(Arc::new(HeldWindowValues { pool: held_pool }))
         .with_analyzer_rule(Arc::new(DistinctByGroups {
             sum,
             count: count_udaf(),
             spill,
             prefers_hashes: share >= ROOM_FOR_HASHES,
         }));
+    builder
+        .analyzer()
+        .get_or_insert_default()
+        .add_function_rewrite(Arc::new(FlatChoices));
     if let Some(rule) = rule {
         builder = builder.with_physical_optimizer_rule(rule);
     }
@@ -267,7 +304,8 @@ fn context_with(
     for function in functions::all()
         .into_iter()
         .chain(overflow::functions())
-        .chain(exact::functions())
+        .chain(operators::functions())
+        .chain([time_texts::function()])
         .chain([joined_text])
     {
         context.register_udf(function);
@@ -278,6 +316,9 @@ fn context_with(
     }
     for function in bounded::functions(|name| state.scalar_functions().get(name).cloned(), &pool) {
         context.register_udf(function);
+    }
+    for function in state.higher_order_functions().values() {
+        context.register_higher_order_function(Arc::new(bounded_lambdas::held(function, &pool)));
     }
     for function in functions::standard(|name| state.scalar_functions().get(name).cloned()) {
         context.register_udf(function);
@@ -293,22 +334,30 @@ fn context_with(
     context.register_udaf(AggregateUDF::new_from_impl(ExactAverage::default()));
     context.register_udaf(AggregateUDF::new_from_impl(ExactPercentile::default()));
     context.register_udaf(AggregateUDF::new_from_impl(ExactMedian::default()));
-    context.register_udaf(AggregateUDF::new_from_impl(OrderedTexts::default()));
+    for aggregate in ordered::aggregates() {
+        context.register_udaf(aggregate);
+    }
     catalog.attach(&context);
     context
 }
 
 fn config(threads: usize, limit: usize) -> SessionConfig {
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema(crate::catalog::CATALOG, crate::catalog::DEFAULT_SCHEMA)
+        .with_default_catalog_and_schema(
+            crate::catalog_schema::CATALOG,
+            crate::catalog_schema::DEFAULT_SCHEMA,
+        )
         .with_create_default_catalog_and_schema(false)
-        .with_information_schema(true)
+        // The catalog has one of its own.
+        .with_information_schema(false)
         .with_target_partitions(threads)
         .with_batch_size((limit / threads / BYTES_A_ROW).clamp(BATCH_ROWS.1, BATCH_ROWS.0));
     let options = config.options_mut();
     options.sql_parser.parse_float_as_decimal = true;
+    // Errors say where they are.
+    options.sql_parser.collect_spans = true;
     options.execution.time_zone = Some("+00:00".to_owned());
-    // What a sort keeps back for merging what it spilled; the default of 10 MB a thread would eat a small limit whole.
+    // Memory that a sort keeps back for merging what it spilled; the default of 10 MB a thread would eat a small limit whole.
     let merge = limit / (8 * threads);
     options.execution.sort_spill_reservation_bytes =
         options.execution.sort_spill_reservation_bytes.min(merge);

@@ -3,10 +3,12 @@
 //! Invariant: one line, the cause and not the layers around it; an error of ours that travelled through DataFusion comes out as
 //! it went in.
 
+use crate::mistakes::{self, WrittenQuery, shorten};
 use crate::spill::ROOM;
+use crate::unfit;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::common::DataFusionError;
 use datafusion::error::DataFusionError as E;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
@@ -14,28 +16,35 @@ use std::error::Error as StdError;
 use tillhouse_lake::REPLACE_FILES;
 use tillhouse_model::{Error, ErrorKind, Result};
 
-/// Most names that an error lists.
-const NAMES: usize = 12;
-/// Longest error, in characters.
-const LONGEST: usize = 600;
-
 /// Turns what DataFusion says into one of our errors: kind, one line, and what to do where that is known.
 pub fn into_error(error: DataFusionError) -> Error {
-    if let Some(ours) = ours(&error) {
-        return ours;
+    explain(&error, &WrittenQuery::default())
+}
+
+/// As [`into_error`], of a query that somebody wrote: with its place in the text and what is likely meant.
+pub(crate) fn explain(error: &DataFusionError, query: &WrittenQuery) -> Error {
+    if let Some(ours) = ours(error) {
+        return query.of_ours(ours);
     }
     let root = error.find_root().message();
+    if let Some(error) = unfit::of_text(&root) {
+        return error;
+    }
     if TOO_LARGE.iter().any(|sign| root.contains(sign)) {
-        return overflow();
+        return mistakes::overflow(query);
     }
     if root.contains("Cannot cast timezone to different timezone") {
         return Error::new(ErrorKind::Query, "a time is there twice, or never, on the clock of its zone").hint(
             "Clocks that are set forward or back leave an hour out or have it twice: write an instant with its offset, '2026-10-25T02:30:00+01:00'.",
         );
     }
-    if let Some(error) = of_pattern(&root).or_else(|| of_filter(&root)) {
+    if let Some(error) = mistakes::of_zone(&root) {
+        return query.of_ours(error);
+    }
+    if let Some(error) = of_pattern(&root).or_else(|| of_filter(&root, query)) {
         return error;
     }
+    let diagnostic = error.diagnostic();
     match error.find_root() {
         E::ResourcesExhausted(why) if why.contains("disk space") => {
             Error::new(ErrorKind::Query, "the query would spill more than may be spilled")
@@ -45,13 +54,8 @@ pub fn into_error(error: DataFusionError) -> Error {
         E::ResourcesExhausted(_) => Error::new(ErrorKind::Query, "the query needs more memory than it may use")
             .because(shorten(&error.find_root().message()))
             .hint("Raise memory_limit in tillhouse.yaml, or ask for less at a time: a shorter period, fewer columns."),
-        E::SchemaError(schema, _) => schema_error(schema),
-        E::SQL(parser, _) => {
-            let what = parser.to_string();
-            let what = what.strip_prefix("sql parser error: ").unwrap_or(&what);
-            Error::new(ErrorKind::Query, format!("the SQL cannot be read: {}", shorten(what)))
-                .hint("Texts stand in single quotes, names in double ones; docs/sql.md has examples.")
-        }
+        E::SchemaError(schema, _) => mistakes::of_schema(schema, diagnostic, query),
+        E::SQL(parser, _) => mistakes::of_parser(parser, query),
         E::IoError(io) => of_disk(io),
         E::ObjectStore(_) => unreadable(&error.find_root().message()),
         E::ParquetError(_) => unreadable(&error.find_root().message()),
@@ -62,19 +66,15 @@ pub fn into_error(error: DataFusionError) -> Error {
         },
         E::Execution(text) if is_of_spilling(text) => no_room(text),
         // Without the numbers: they may be somebody's.
-        E::ArrowError(error, _) if matches!(**error, ArrowError::ArithmeticOverflow(_)) => overflow(),
-        E::ArrowError(error, _) if matches!(**error, ArrowError::DivideByZero) => divided_by_zero(),
-        E::ArrowError(error, _) if matches!(**error, ArrowError::CastError(_) | ArrowError::ParseError(_)) => {
-            no_cast(&error.to_string())
+        E::ArrowError(error, _) if matches!(**error, ArrowError::ArithmeticOverflow(_)) => mistakes::overflow(query),
+        E::ArrowError(error, _) if matches!(**error, ArrowError::DivideByZero) => mistakes::divided_by_zero(query),
+        E::ArrowError(error, _) => mistakes::of_text(&error.to_string(), diagnostic, query),
+        // Of a query that somebody wrote it is that query's form; of ours it is a fault.
+        E::Internal(text) if !query.is_written() => {
+            let text = text.split(" This issue was likely caused").next().unwrap_or(text);
+            Error::internal("the query engine failed").because(shorten(text.trim_end_matches('.')))
         }
-        E::Internal(_) => {
-            let text = error.find_root().message();
-            let text = text.split(" This issue was likely caused").next().unwrap_or(&text).trim_end_matches('.');
-            Error::internal("the query engine failed").because(shorten(text)).hint(
-                "Write the query in another way: the engine has a fault there. If it is none of yours, report it with the output of -vv.",
-            )
-        }
-        root => planned(&root.message()),
+        root => mistakes::of_text(&root.message(), diagnostic, query),
     }
 }
 
@@ -85,71 +85,6 @@ const TOO_LARGE: [&str; 4] = [
     "overflow on abs(",
     "Arithmetic Overflow in",
 ];
-
-/// Error of a query that cannot be planned or run, in words of its user, with what to do where that is known.
-fn planned(message: &str) -> Error {
-    const NO_FUNCTION: &str = "Invalid function ";
-    const NO_SIGNATURE: &str = " failed to match any signature, errors: ";
-    let message = shorten(message);
-    let message = [
-        "Internal error: ",
-        "Execution error: ",
-        "Compute error: ",
-        "Error during planning: ",
-    ]
-    .iter()
-    .fold(message.as_str(), |text, layer| {
-        text.strip_prefix(layer).unwrap_or(text)
-    });
-    if let Some(rest) = message.strip_prefix(NO_FUNCTION) {
-        // What it takes for a likely name is often nothing like it.
-        let name = rest.split(". Did you mean").next().unwrap_or(rest);
-        return Error::new(
-            ErrorKind::Query,
-            format!("there is no function {}", name.replace('\'', "`")),
-        )
-        .hint("`SHOW FUNCTIONS` lists them; docs/functions.md has Tillhouse's own.");
-    }
-    if let Some((function, why)) = message.split_once(NO_SIGNATURE) {
-        let function = function.trim_start_matches("Function ").trim_matches('\'');
-        let given = why
-            .split("but received ")
-            .nth(1)
-            .and_then(|given| given.split(" (").next())
-            .map_or_else(String::new, |given| format!(": {given}"));
-        return Error::new(
-            ErrorKind::Query,
-            format!("{function} does not take arguments of these types{given}"),
-        )
-        .hint(
-            "CAST(x AS TYPE) makes another type of a value; arrow_typeof(x) tells the one it has.",
-        );
-    }
-    let error = Error::new(ErrorKind::Query, sentence(message));
-    if message.starts_with("table ") && message.ends_with(" not found") {
-        return error
-            .hint("`SHOW TABLES` lists the tables, `SHOW COLUMNS FROM x` the columns of one.");
-    }
-    if message.contains("returned more than one row") {
-        return error.hint("Where one value is wanted, a query gives one row: add LIMIT 1, or max(...) around its column.");
-    }
-    error
-}
-
-fn overflow() -> Error {
-    Error::new(ErrorKind::Query, "a number does not fit its type")
-        .hint("Calculate in a wider type: CAST(... AS DECIMAL(38, 4)).")
-}
-
-fn divided_by_zero() -> Error {
-    Error::new(ErrorKind::Query, "a number is divided by zero")
-        .hint("x / NULLIF(y, 0) is null where y is zero.")
-}
-
-fn no_cast(what: &str) -> Error {
-    Error::new(ErrorKind::Query, sentence(&shorten(what)))
-        .hint("Use a wider type, or TRY_CAST(x AS TYPE), which is null where a value does not fit.")
-}
 
 /// The error of a regular expression, wherever it was met.
 fn of_pattern(text: &str) -> Option<Error> {
@@ -180,29 +115,25 @@ fn of_pattern(text: &str) -> Option<Error> {
 const OF_FILTER: &str = "Error evaluating filter predicate: ";
 
 /// The error of a condition that failed while a file was read.
-fn of_filter(text: &str) -> Option<Error> {
+fn of_filter(text: &str, query: &WrittenQuery) -> Option<Error> {
     let (_, why) = text.split_once(OF_FILTER)?;
     if why.contains("DivideByZero") {
-        return Some(divided_by_zero());
+        return Some(mistakes::divided_by_zero(query));
     }
     if why.contains("ArithmeticOverflow") {
-        return Some(overflow());
+        return Some(mistakes::overflow(query));
     }
-    let (name, what) = match (
-        why.split_once("CastError(\""),
-        why.split_once("ParseError(\""),
-    ) {
-        (Some((_, what)), _) => ("Cast error", what),
-        (None, Some((_, what))) => ("Parser error", what),
-        (None, None) => {
-            return Some(Error::new(
-                ErrorKind::Query,
-                format!("a condition fails: {}", shorten(why)),
-            ));
-        }
+    let what = why
+        .split_once("CastError(\"")
+        .or_else(|| why.split_once("ParseError(\""));
+    let Some((_, what)) = what else {
+        // The error is there as Rust prints it; what it says stands in quotes.
+        let said = why.split('"').nth(1).unwrap_or(why);
+        let message = format!("a condition fails: {}", shorten(said));
+        return Some(Error::new(ErrorKind::Query, message));
     };
     let what = what.split("\")").next().unwrap_or(what);
-    Some(no_cast(&format!("{name}: {}", what.replace("\\\"", "\""))))
+    Some(mistakes::of_text(&what.replace("\\\"", "\""), None, query))
 }
 
 /// True if an error may be one of a data file that is missing or damaged.
@@ -340,58 +271,6 @@ fn copy(error: &Error) -> Error {
     copy
 }
 
-fn schema_error(error: &SchemaError) -> Error {
-    if let SchemaError::FieldNotFound {
-        field,
-        valid_fields,
-    } = error
-    {
-        let message = error.to_string();
-        let first = message.lines().next().unwrap_or(&message);
-        let what = first
-            .trim_start_matches("Schema error: ")
-            .replacen("No field named", "there is no column", 1)
-            .replace(". Did you mean", ", did you mean");
-        let mut names: Vec<String> = valid_fields
-            .iter()
-            .map(|f| f.name.clone())
-            .filter(|n| !n.starts_with('_'))
-            .collect();
-        let more = names.len().saturating_sub(NAMES);
-        names.truncate(NAMES);
-        let mut error = Error::new(ErrorKind::Query, shorten(what.trim_end_matches(['.', '?'])));
-        if !names.is_empty() && field.name != "*" {
-            let more = if more > 0 {
-                format!(" and {more} more")
-            } else {
-                String::new()
-            };
-            error = error.hint(format!("Its columns are {}{more}.", names.join(", ")));
-        }
-        return error;
-    }
-    Error::new(ErrorKind::Query, sentence(&shorten(&error.to_string())))
-}
-
-/// One line, without the backtrace, not beyond a bearable length.
-fn shorten(message: &str) -> String {
-    let message = message
-        .split(DataFusionError::BACK_TRACE_SEP)
-        .next()
-        .unwrap_or(message);
-    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= LONGEST {
-        return line;
-    }
-    line.chars().take(LONGEST).chain("...".chars()).collect()
-}
-
-/// A message in our style: no full stop, and DataFusion's own names for our tables cut to what the
-/// user wrote.
-fn sentence(message: &str) -> String {
-    message.trim_end_matches('.').replace("'tillhouse.", "'")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -464,17 +343,17 @@ mod tests {
             ),
             (
                 "Internal error: Function 'sum' failed to match any signature, errors: Error during planning: Function 'sum' requires Decimal, but received String (DataType: Utf8View).,Error",
-                "sum does not take arguments of these types: String",
+                "`sum` does not take varchar",
                 "CAST",
             ),
             (
                 "table 'tillhouse.unified.x' not found",
-                "table 'unified.x' not found",
+                "there is no table `x`",
                 "SHOW TABLES",
             ),
             (
                 "Scalar subquery returned more than one row",
-                "Scalar subquery returned more than one row",
+                "a query that stands for one value gave several rows",
                 "LIMIT 1",
             ),
             (
@@ -543,7 +422,7 @@ mod tests {
             ),
             (
                 "ArrowError(CastError(\"Cannot cast string 'x' to value of Int32 type\"), Some(\"\"))",
-                "Cast error: Cannot cast string 'x' to value of Int32 type",
+                "a text of the data is no whole number",
                 "TRY_CAST",
             ),
         ] {

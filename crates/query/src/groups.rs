@@ -23,6 +23,10 @@ pub(crate) struct GroupMembersView {
     key: &'static str,
     /// Name of the view's column of members.
     name: &'static str,
+    /// Meaning of one row.
+    pub(crate) description: &'static str,
+    /// Columns of its own, and what they mean.
+    pub(crate) notes: &'static [(&'static str, &'static str)],
 }
 
 /// The devices of groups of devices.
@@ -33,6 +37,11 @@ pub(crate) const DEVICE_GROUPS: GroupMembersView = GroupMembersView {
     list: "device_keys",
     key: "device_key",
     name: "device_name",
+    description: "One device of one group of devices.",
+    notes: &[
+        ("group_name", "Name of the group."),
+        ("device_key", "Device that is in the group."),
+    ],
 };
 
 /// The sites of groups of sites.
@@ -43,6 +52,11 @@ pub(crate) const SITE_GROUPS: GroupMembersView = GroupMembersView {
     list: "site_keys",
     key: "site_key",
     name: "site_name",
+    description: "One site of one group of sites.",
+    notes: &[
+        ("group_name", "Name of the group."),
+        ("site_key", "Site that is in the group."),
+    ],
 };
 
 /// The view over the groups, and their members' dimension where that exists.

@@ -3,11 +3,12 @@
 //! Invariant: the same texts and nulls as DataFusion's operator, whose every use doubles a text without asking anybody. A chain of them is one call that writes each text once.
 
 use crate::bounded::{ResultSize, bounded, held};
+use crate::operators::field_of_result;
 use crate::typed_rewrite::rewrite_expressions;
 use arrow::array::{
     Array, ArrayRef, AsArray, GenericStringBuilder, OffsetSizeTrait, StringViewBuilder,
 };
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -67,17 +68,7 @@ impl ScalarUDFImpl for BoundedConcat {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let types: Vec<DataType> = args
-            .arg_fields
-            .iter()
-            .map(|field| field.data_type().clone())
-            .collect();
-        let is_nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(
-            NAME,
-            self.return_type(&types)?,
-            is_nullable,
-        )))
+        field_of_result(self, &args)
     }
 
     fn is_strict(&self) -> bool {

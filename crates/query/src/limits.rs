@@ -2,7 +2,7 @@
 //!
 //! Invariant: a sort never fails for the width of its rows while two batches of two rows fit into memory, and a limit never makes a query need more memory than the same query
 //! without it. DataFusion merges what it spilled in batches of a fixed number of rows, each held several times over, and keeps the first n rows in a heap that cannot be spilled.
-//! How wide rows are is known when the first of them are there, not when the query is planned: a text has no length in its type. So each sort looks at its first
+//! The width of rows is known when the first of them are there, not when the query is planned: a text has no length in its type. So each sort looks at its first
 //! batch, and decides then.
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};

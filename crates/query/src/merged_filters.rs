@@ -79,7 +79,7 @@ fn merged(condition: &Arc<dyn PhysicalExpr>) -> Option<Arc<dyn PhysicalExpr>> {
     let (mut apart, mut by_columns) = (Vec::new(), BTreeMap::<Vec<usize>, Vec<_>>::new());
     let mut comparisons = 0;
     for part in parts {
-        // What a join or a heap learns on the way changes while the scan runs, and is asked for on its own.
+        // A filter that a join or a heap learns on the way changes while the scan runs, and is asked for on its own.
         let is_dynamic = part.snapshot_generation() != 0;
         let is_kept = comparisons < APART && is_comparison(part);
         comparisons += usize::from(is_kept);

@@ -3,10 +3,9 @@
 //! Invariant: whatever passes here cannot change a table, a file or a setting. It is checked twice: on the statement, for an error
 //! that says what is meant, and on the plan, in case a query hides something ([`options`]).
 
-use crate::catalog::DEFAULT_SCHEMA;
-use crate::failure::into_error;
+use crate::catalog_schema::DEFAULT_SCHEMA;
 use crate::statements::without_mark;
-use crate::{depth, dialect, ignored_clauses};
+use crate::{depth, dialect, ignored_clauses, language, mistakes, number_tokens};
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
@@ -26,16 +25,28 @@ pub(crate) fn options() -> SQLOptions {
 
 /// The one statement in a text, if it only reads.
 ///
-/// Errors with [`ErrorKind::Query`] when it cannot be parsed, is none, is more than one, or writes.
-pub(crate) fn parse(sql: &str) -> Result<Statement> {
+/// Errors when it cannot be parsed, is none, is more than one, or writes; errors of ours are [`DataFusionError::External`].
+pub(crate) fn parse(sql: &str) -> Result<Statement, DataFusionError> {
+    parse_with(sql, |_| Ok(()))
+}
+
+/// As [`parse`], with a change of the statement. It has the room that deep statements need.
+pub(crate) fn parse_with(
+    sql: &str,
+    change: impl FnOnce(&mut Statement) -> Result<()> + Send,
+) -> Result<Statement, DataFusionError> {
     let sql = without_mark(sql);
     if sql.trim().trim_end_matches(';').is_empty() {
-        return Err(nothing());
+        return Err(external(nothing()));
     }
-    depth::check_length(sql)?;
-    depth::with_room(sql, || {
-        let mut statements = statements(sql).map_err(unreadable)?;
-        let statement = statements.pop_front().ok_or_else(nothing)?;
+    depth::check_length(sql).map_err(external)?;
+    // What the parser says goes out beside our own errors: it is explained by whoever knows the query's text.
+    let parsed = depth::with_room(sql, || {
+        let mut statements = match statements(sql) {
+            Ok(statements) => statements,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut statement = statements.pop_front().ok_or_else(nothing)?;
         if !statements.is_empty() {
             return Err(
                 Error::new(ErrorKind::Query, "more than one statement was given")
@@ -45,8 +56,16 @@ pub(crate) fn parse(sql: &str) -> Result<Statement> {
         check(&statement)?;
         depth::check(&statement)?;
         ignored_clauses::check(&statement)?;
-        Ok(in_default_schema(statement))
-    })
+        change(&mut statement)?;
+        mistakes::check_zones(&statement)?;
+        language::rewrite(&mut statement)?;
+        Ok(Ok(in_default_schema(statement)))
+    });
+    parsed.map_err(external)?
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 /// `SHOW COLUMNS FROM t` means the table that `SELECT * FROM t` reads. The planner would list the columns of that name's tables in every schema.
@@ -72,9 +91,11 @@ fn nothing() -> Error {
 }
 
 fn statements(sql: &str) -> Result<VecDeque<Statement>, DataFusionError> {
-    let tokens = Tokenizer::new(&dialect::SqlDialect::default(), sql)
+    let mut tokens = Tokenizer::new(&dialect::SqlDialect::default(), sql)
         .tokenize_with_location()
         .map_err(ParserError::from)?;
+    number_tokens::write_out(&mut tokens)
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
     depth::check_nesting(&tokens)?;
     depth::check_words(&tokens).map_err(|error| DataFusionError::External(Box::new(error)))?;
     read(tokens.clone(), depth::NESTING).map_err(|error| {
@@ -103,17 +124,6 @@ fn read(
         .parse_statements()
 }
 
-fn unreadable(error: DataFusionError) -> Error {
-    match error.find_root() {
-        DataFusionError::SQL(parser, _)
-            if matches!(**parser, ParserError::RecursionLimitExceeded) =>
-        {
-            depth::too_deep()
-        }
-        _ => into_error(error),
-    }
-}
-
 fn check(statement: &Statement) -> Result<()> {
     let reads = match statement {
         Statement::Statement(inner) => only_reads(inner),
@@ -129,8 +139,33 @@ fn check(statement: &Statement) -> Result<()> {
         .next()
         .unwrap_or("this")
         .to_uppercase();
-    Err(Error::new(ErrorKind::Query, format!("{verb} is not a query, and SQL here only reads"))
-        .hint("SELECT, WITH, VALUES, EXPLAIN, DESCRIBE and SHOW run. Tables change by `tillhouse sync` and `tillhouse rebuild` alone."))
+    Err(Error::new(
+        ErrorKind::Query,
+        format!("{verb} is not a query, and SQL here only reads"),
+    )
+    .hint(in_place_of(&verb)))
+}
+
+/// Advice in place of a statement that is refused.
+fn in_place_of(verb: &str) -> &'static str {
+    match verb {
+        "CREATE" => {
+            "WITH name AS (SELECT ...) SELECT ... FROM name gives a query a name, for one statement."
+        }
+        "COPY" => {
+            "`tillhouse sql --output file.csv \"SELECT ...\"`, or \\o file.csv at the prompt, writes a file."
+        }
+        "SET" | "RESET" => {
+            "Settings stand in tillhouse.yaml; x AT TIME ZONE 'Europe/Berlin' shows an instant on a site's clock."
+        }
+        "BEGIN" | "START" | "COMMIT" | "ROLLBACK" => {
+            "All queries of one prompt see the same published run: there is nothing to begin or to end."
+        }
+        "USE" => "A table of another schema is named with it: hecone.transactions.",
+        _ => {
+            "SELECT, WITH, VALUES, EXPLAIN, DESCRIBE and SHOW run. Tables change by `tillhouse sync` and `tillhouse rebuild` alone."
+        }
+    }
 }
 
 fn only_reads(statement: &ast::Statement) -> bool {

@@ -13,6 +13,8 @@ const FACTS: &str = "transactions";
 /// The view, for every session to know.
 pub(crate) const SALES_VIEW: SqlView = SqlView {
     name: SALES,
+    description: "Any transaction, counted or not, with the current names of its site, device, point and tenant.",
+    notes: &[],
     over: FACTS,
     beside: &["sites", "devices", "points", "tenants"],
     definition,

@@ -2,23 +2,37 @@
 //!
 //! Invariant: nothing that runs here writes. A session sees one published run for as long as it lives; open a new one for news.
 
-use crate::catalog::{Catalog, DEFAULT_SCHEMA};
+use crate::catalog::Catalog;
+use crate::catalog_schema::DEFAULT_SCHEMA;
 use crate::depth;
 use crate::engine;
-use crate::failure::into_error;
+use crate::failure::{explain, into_error};
+use crate::function_list::{self, FunctionSummary};
+use crate::functions;
+use crate::guarded;
+use crate::headings::Headings;
+use crate::mistakes::{KnownNames, WrittenQuery};
+use crate::notes::{DescribedTable, describe_columns};
+use crate::parameters::{self, QueryParameters};
 use crate::read_only;
+use crate::same_names;
+use crate::sql_type;
 use crate::sql_view::{SqlView, ViewDefinition};
+use crate::zoned;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{SchemaProvider, TableFunctionImpl, TableProvider};
-use datafusion::common::ScalarValue;
+use datafusion::common::{DataFusionError, ScalarValue, SchemaError};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
+use futures::TryStreamExt;
 use futures::future::join_all;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_lake::RunRecord;
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_model::{DataDictionary, Error, ErrorKind, ExpectedReads, PseudonymKey, Result};
 
 /// A table of no rows.
 pub fn empty_table(schema: SchemaRef) -> Arc<dyn TableProvider> {
@@ -30,6 +44,7 @@ pub struct Session {
     context: SessionContext,
     catalog: Arc<Catalog>,
     run: Option<RunRecord>,
+    configured: Arc<BTreeMap<String, ExpectedReads>>,
 }
 
 impl Session {
@@ -42,6 +57,16 @@ impl Session {
             context,
             catalog,
             run,
+            configured: Arc::default(),
+        }
+    }
+
+    /// The same session for a reader who knows a configuration: what its pipelines are to read, beside what the published run says of that.
+    #[must_use]
+    pub fn expecting(self, configured: BTreeMap<String, ExpectedReads>) -> Self {
+        Self {
+            configured: Arc::new(configured),
+            ..self
         }
     }
 
@@ -49,18 +74,33 @@ impl Session {
     ///
     /// Errors with [`ErrorKind::Query`] when the SQL is wrong or is not a query.
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
+        let statement = read_only::parse(sql).map_err(into_error)?;
+        self.planned(statement, false).await.map_err(into_error)
+    }
+
+    async fn planned(
+        &self,
+        statement: Statement,
+        are_parameters_left: bool,
+    ) -> Result<DataFrame, DataFusionError> {
         let state = self.context.state();
-        let statement = read_only::parse(sql)?;
         self.open_named(&statement).await;
-        let plan = state
-            .statement_to_plan(statement)
-            .await
-            .map_err(into_error)?;
-        depth::check_plan(&plan)?;
-        read_only::options()
-            .verify_plan(&plan)
-            .map_err(into_error)?;
-        Ok(DataFrame::new(state, plan))
+        let planned = state.statement_to_plan(statement.clone()).await;
+        let plan = match planned {
+            Err(error) => match same_names::told_apart(&statement, &error) {
+                Some(renamed) => state.statement_to_plan(renamed).await,
+                None => Err(error),
+            },
+            planned => planned,
+        };
+        let mut plan = plan?;
+        depth::check_plan(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        if are_parameters_left {
+            plan = parameters::resolve(plan)?;
+        }
+        zoned::check(&plan)?;
+        read_only::options().verify_plan(&plan)?;
+        Ok(DataFrame::new(state, sql_type::described(plan)?))
     }
 
     /// Opens the tables that a statement names side by side: planning would open one after the other. What cannot be opened is told by
@@ -83,15 +123,85 @@ impl Session {
         self.query_with(sql, &[]).await
     }
 
+    /// Runs a query that somebody wrote, with the values of its parameters, which have the types of literals; [`Self::query_with`] takes typed values. Columns are called
+    /// as PostgreSQL calls them, each by a name of its own, and errors, those of the stream too, name the line and column and what is likely meant.
+    ///
+    /// `start` is the line and column that it begins at in its file, (1, 1) for a query by itself.
+    pub async fn query_written(
+        &self,
+        sql: &str,
+        given: &QueryParameters,
+        start: (u64, u64),
+    ) -> Result<SendableRecordBatchStream> {
+        let run = async {
+            let (mut headings, mut are_left) = (Headings::default(), false);
+            let statement = read_only::parse_with(sql, |statement| {
+                // A column is called by what was written, and values are not part of that.
+                headings = Headings::of(statement);
+                are_left = given.apply(statement)?;
+                Ok(())
+            })?;
+            let frame = self.planned(statement, are_left).await?;
+            Ok::<_, DataFusionError>(headings.apply(guarded::run(frame).await?))
+        };
+        match run.await {
+            Ok(stream) => {
+                let query = WrittenQuery::new(sql, KnownNames::default(), given, start);
+                let schema = stream.schema();
+                let explained = stream.map_err(move |error| {
+                    DataFusionError::External(Box::new(explain(&error, &query)))
+                });
+                Ok(Box::pin(RecordBatchStreamAdapter::new(schema, explained)))
+            }
+            Err(error) => {
+                let names = self.known_names(&error).await;
+                let query = WrittenQuery::new(sql, names, given, start);
+                Err(explain(&error, &query))
+            }
+        }
+    }
+
+    /// The names of this session, for guesses about an error.
+    async fn known_names(&self, error: &DataFusionError) -> KnownNames {
+        let unknown = match error.find_root() {
+            DataFusionError::SchemaError(schema, _) => match schema.as_ref() {
+                SchemaError::FieldNotFound { field, .. } => Some(field.name.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        KnownNames {
+            tables: self.tables().await.unwrap_or_default(),
+            functions: self.functions(),
+            elsewhere: match unknown {
+                Some(column) => self.tables_with(&column).await,
+                None => Vec::new(),
+            },
+        }
+    }
+
+    /// The tables and views of the default schema that have a column. One that cannot be opened has none: its own error is told where it is asked for.
+    async fn tables_with(&self, column: &str) -> Vec<String> {
+        let Some(schema) = self.catalog.find(DEFAULT_SCHEMA) else {
+            return Vec::new();
+        };
+        let names = schema.table_names();
+        let opened = names.iter().map(|name| schema.table(name));
+        let has_it = join_all(opened).await.into_iter().map(|table| {
+            matches!(table, Ok(Some(table)) if table.schema().field_with_name(column).is_ok())
+        });
+        let names = names.iter().zip(has_it);
+        let having = names.filter(|(_, has_it)| *has_it);
+        having.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Runs a query with values for its `$name` placeholders.
     pub async fn query_with(
         &self,
         sql: &str,
         params: &[(&str, ScalarValue)],
     ) -> Result<SendableRecordBatchStream> {
-        self.frame(sql, params)
-            .await?
-            .execute_stream()
+        guarded::run(self.frame(sql, params).await?)
             .await
             .map_err(into_error)
     }
@@ -127,6 +237,12 @@ impl Session {
         Ok(schema.deregister_table(name).map_err(into_error)?.is_some())
     }
 
+    /// Makes `pseudonym(kind, value)` known, under the project's key.
+    pub fn register_pseudonyms(&self, key: &PseudonymKey) {
+        self.context
+            .register_udf(functions::pseudonym::function(key.clone()));
+    }
+
     /// DataFusion's own context, for protocols that are built on it. Whoever runs SQL through it goes round the read-only check.
     pub fn context(&self) -> &SessionContext {
         &self.context
@@ -137,14 +253,24 @@ impl Session {
         self.run.as_ref()
     }
 
-    /// True if there is such a table or view.
+    /// Reads that the reader's pipelines are configured for, by their names; see [`Session::expecting`].
+    pub fn configured(&self) -> &BTreeMap<String, ExpectedReads> {
+        &self.configured
+    }
+
+    /// True if there is such a table or view. One of a contract that nobody has written yet is none, though SQL finds it empty.
     pub async fn has_table(&self, schema: &str, table: &str) -> Result<bool> {
         match self.catalog.find(schema) {
-            Some(found) if found.table_exist(table) => {
+            Some(found) if found.is_made(table) => {
                 Ok(found.table(table).await.map_err(into_error)?.is_some())
             }
             _ => Ok(false),
         }
+    }
+
+    /// The functions of all kinds, by name.
+    pub fn functions(&self) -> Vec<FunctionSummary> {
+        function_list::of_state(&self.context.state())
     }
 
     /// The tables and views, as (schema, table), sorted.
@@ -181,11 +307,13 @@ impl Session {
             context,
             catalog: Arc::clone(&self.catalog),
             run: self.run.clone(),
+            configured: Arc::clone(&self.configured),
         }
     }
 
     /// Makes a table function known: `SELECT * FROM name(...)`.
     pub fn register_table_function(&self, name: &str, function: Arc<dyn TableFunctionImpl>) {
+        self.catalog.add_table_function(name);
         self.context.register_udtf(name, function);
     }
 
@@ -202,6 +330,47 @@ impl Session {
             Some(schema) => schema.definitions().await.map_err(into_error),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// Makes notes on tables known to this session and its siblings: in `information_schema.columns` and in [`Session::describe`]. They are made
+    /// when somebody first asks; the first that is registered stays. Those on bookkeeping tables and on views are known without.
+    pub fn register_notes(&self, make: impl FnOnce() -> DataDictionary + Send + 'static) {
+        self.catalog.notes.register(Box::new(make));
+    }
+
+    /// The tables and views with the meaning of one row each, as (schema, table, meaning), sorted. None is opened.
+    pub async fn described_tables(&self) -> Result<Vec<(String, String, String)>> {
+        let described = |(schema, table): (String, String)| {
+            let note = self.catalog.notes.table(&schema, &table);
+            let description = note
+                .map(|note| note.description.clone())
+                .unwrap_or_default();
+            (schema, table, description)
+        };
+        Ok(self.tables().await?.into_iter().map(described).collect())
+    }
+
+    /// A table or view with the meaning, unit and examples of its columns. Errors as [`Session::columns`] does.
+    ///
+    /// ```no_run
+    /// # async fn example(session: &tillhouse_query::Session) -> tillhouse_model::Result<()> {
+    /// for column in session.describe("unified", "counted").await?.columns {
+    ///     println!("{} {}: {}", column.path, column.data_type, column.note.comment());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn describe(&self, schema: &str, table: &str) -> Result<DescribedTable> {
+        let columns = self.columns(schema, table).await?;
+        let note = self.catalog.notes.table(schema, table);
+        Ok(DescribedTable {
+            schema: schema.to_owned(),
+            name: table.to_owned(),
+            columns: describe_columns(columns.fields(), note.as_deref()),
+            description: note
+                .map(|note| note.into_owned().description)
+                .unwrap_or_default(),
+        })
     }
 
     /// The columns of a table or view. Errors with [`ErrorKind::Query`] when there is none of that name.

@@ -3,6 +3,7 @@
 //! Invariant: what a constant becomes in one batch stays small, however large the constant is and however many rows there are: such a step takes its rows in by the handful.
 //! DataFusion writes a constant once for each row of a batch: ten thousand numbers become 650 MB in eight thousand rows.
 
+use crate::large_constants::bytes_of_constant;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::config::ConfigOptions;
@@ -70,6 +71,8 @@ fn constants(node: &Arc<dyn ExecutionPlan>) -> Result<usize> {
         let _ = root.apply(|expr: &Arc<dyn PhysicalExpr>| {
             if let Some(literal) = expr.downcast_ref::<Literal>() {
                 bytes = bytes.saturating_add(literal.value().size());
+            } else if let Some(constant) = bytes_of_constant(expr) {
+                bytes = bytes.saturating_add(constant);
             }
             Ok(TreeNodeRecursion::Continue)
         })?;

@@ -35,7 +35,7 @@ fn live<T>(with: impl FnOnce(&mut Vec<PathBuf>) -> T) -> T {
 /// Removes what this process has spilled; for its end, when queries may still run.
 pub fn remove_spilled() {
     for folder in live(std::mem::take) {
-        // What cannot be removed now, the next process removes.
+        // A folder that cannot be removed now, the next process removes.
         let _ = fs::remove_dir_all(folder);
     }
 }

@@ -21,6 +21,8 @@ use std::sync::Arc;
 ///
 /// const BIG_SALES: SqlView = SqlView {
 ///     name: "big_sales",
+///     description: "Sales of more than 100.",
+///     notes: &[],
 ///     over: "transactions",
 ///     beside: &[],
 ///     definition: |tables| {
@@ -35,6 +37,10 @@ use std::sync::Arc;
 pub struct SqlView {
     /// Name of the view.
     pub name: &'static str,
+    /// Meaning of one row.
+    pub description: &'static str,
+    /// Columns of its own, and what they mean; the others mean what they do in the tables they are from.
+    pub notes: &'static [(&'static str, &'static str)],
     /// Table that it is built on.
     pub over: &'static str,
     /// Tables that it joins, as far as they are there.
@@ -94,7 +100,7 @@ pub fn column_of(alias: &str, name: &str) -> String {
 
 /// A name as SQL writes it: in quotes where it is none without them.
 pub fn quoted_name(name: &str) -> String {
-    let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase())
+    let is_plain = name.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
         && name
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');

@@ -3,7 +3,8 @@
 //! Invariant: all of it lives in the session's memory; nothing is written anywhere.
 
 use crate::engine::QueryEngine;
-use crate::failure::into_error;
+use crate::failure::{collect, into_error};
+use crate::guarded;
 use crate::read_only;
 use crate::session::Session;
 use arrow::array::RecordBatch;
@@ -18,9 +19,9 @@ use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::physical_plan::{ExecutionPlan, collect, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tillhouse_model::Result;
 use tokio::sync::mpsc;
 
@@ -38,7 +39,7 @@ impl Session {
         self.register(name, Arc::new(table))
     }
 
-    /// Plans a query over a table and runs nothing.
+    /// Plans a query over a table as far as its columns and types are known, and runs nothing.
     pub async fn plan(
         &self,
         sql: &str,
@@ -46,8 +47,12 @@ impl Session {
         table: &str,
     ) -> Result<PlannedQuery> {
         let (state, plan) = self.frame(sql, params).await?.into_parts();
-        let plan = state.optimize(&plan).map_err(into_error)?;
-        let (mut scans, mut joins, mut row_wise) = (0, false, true);
+        let plan = state
+            .analyzer()
+            .execute_and_check(plan, state.config_options(), |_, _| {})
+            .map_err(into_error)?;
+        let (mut joins, mut row_wise) = (false, true);
+        let scans = count_scans(&plan, table)?;
         plan.apply_with_subqueries(|node| {
             row_wise &= matches!(
                 node,
@@ -62,25 +67,16 @@ impl Session {
                 node,
                 LogicalPlan::Join(_) | LogicalPlan::Subquery(_) | LogicalPlan::RecursiveQuery(_)
             );
-            if let LogicalPlan::TableScan(scan) = node
-                && scan.table_name.table() == table
-            {
-                scans += 1;
-            }
             Ok(TreeNodeRecursion::Continue)
         })
         .map_err(into_error)?;
-        let physical = state
-            .query_planner()
-            .create_physical_plan(&plan, &state)
-            .await
-            .map_err(into_error)?;
         Ok(PlannedQuery {
-            schema: physical.schema(),
+            schema: Arc::clone(plan.schema().inner()),
             scans: (!joins).then_some(scans),
             row_wise: row_wise && !joins,
             table: table.to_owned(),
-            plan,
+            analyzed: plan,
+            optimized: Arc::default(),
             state: Arc::new(state),
         })
     }
@@ -92,7 +88,7 @@ impl Session {
     }
 }
 
-/// A planned query, to be run as often as is wanted.
+/// A planned query, to be run as often as is wanted. It is optimized when it is first run: most runs of a sync find nothing to run it over.
 #[derive(Debug, Clone)]
 pub struct PlannedQuery {
     /// The columns of its result.
@@ -103,24 +99,46 @@ pub struct PlannedQuery {
     /// Each row of its result is made of one row of its table alone, so that it may run batch by batch.
     pub row_wise: bool,
     table: String,
-    plan: LogicalPlan,
+    analyzed: LogicalPlan,
+    optimized: Arc<OnceLock<LogicalPlan>>,
     state: Arc<SessionState>,
 }
 
 impl PlannedQuery {
+    fn optimized(&self) -> Result<&LogicalPlan> {
+        if let Some(optimized) = self.optimized.get() {
+            return Ok(optimized);
+        }
+        let state: &SessionState = &self.state;
+        let optimizer = state.optimizer();
+        let optimize = || optimizer.optimize(self.analyzed.clone(), state, |_, _| {});
+        let plan = guarded::call(optimize).flatten().map_err(into_error)?;
+        Ok(self.optimized.get_or_init(|| plan))
+    }
+
+    /// Plans the rest, so that what cannot run is an error before there are rows.
+    pub async fn prove(&self) -> Result<()> {
+        let plan = self.optimized()?;
+        let planner = self.state.query_planner();
+        let planned = guarded::wait(planner.create_physical_plan(plan, &*self.state));
+        planned.await.map(drop).map_err(into_error)
+    }
+
     /// Runs it over batches that are still to come, in place of its table, whose schema they have: a receiver for each scan. One more
     /// scan is an error of the stream.
     pub async fn run(
         &self,
         schema: SchemaRef,
-        batches: Vec<mpsc::Receiver<RecordBatch>>,
+        mut batches: Vec<mpsc::Receiver<RecordBatch>>,
     ) -> Result<SendableRecordBatchStream> {
+        // Whoever sends must not wait for a scan that was optimized away.
+        batches.truncate(count_scans(self.optimized()?, &self.table)?);
         let arriving = BatchReceivers {
             schema: Arc::clone(&schema),
             batches: Mutex::new(batches),
         };
         let physical = self.physical_plan(schema, Arc::new(arriving)).await?;
-        execute_stream(physical, self.state.task_ctx()).map_err(into_error)
+        execute(physical, self.state.task_ctx())
     }
 
     /// Makes it ready to run over one batch after the other, in place of its table, whose schema they have.
@@ -147,7 +165,7 @@ impl PlannedQuery {
         let table = StreamingTable::try_new(schema, vec![rows]).map_err(into_error)?;
         let source = provider_as_source(Arc::new(table));
         let replaced = self
-            .plan
+            .optimized()?
             .clone()
             .transform_up_with_subqueries(|node| match node {
                 LogicalPlan::TableScan(scan) if scan.table_name.table() == self.table => {
@@ -160,13 +178,34 @@ impl PlannedQuery {
                 other => Ok(Transformed::no(other)),
             });
         let plan = replaced.map_err(into_error)?.data;
-        let state: &SessionState = &self.state;
-        state
-            .query_planner()
-            .create_physical_plan(&plan, state)
-            .await
-            .map_err(into_error)
+        let (state, planner) = (&*self.state, self.state.query_planner());
+        let planned = guarded::wait(planner.create_physical_plan(&plan, state));
+        planned.await.map_err(into_error)
     }
+}
+
+/// Starts a plan.
+fn execute(
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+) -> Result<SendableRecordBatchStream> {
+    let started = guarded::call(|| execute_stream(plan, context)).flatten();
+    started.map(guarded::batches).map_err(into_error)
+}
+
+/// Number of times that a plan reads a table.
+fn count_scans(plan: &LogicalPlan, table: &str) -> Result<usize> {
+    let mut scans = 0;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && scan.table_name.table() == table
+        {
+            scans += 1;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })
+    .map_err(into_error)?;
+    Ok(scans)
 }
 
 /// A planned query that runs over one batch after the other.
@@ -185,9 +224,7 @@ impl BatchRunner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(batch);
         let plan = reset_plan_states(Arc::clone(&self.plan)).map_err(into_error)?;
-        collect(plan, Arc::clone(&self.context))
-            .await
-            .map_err(into_error)
+        collect(execute(plan, Arc::clone(&self.context))?).await
     }
 }
 
@@ -265,7 +302,7 @@ impl QueryEngine {
     /// Errors with [`tillhouse_model::ErrorKind::Query`] when the SQL cannot be parsed or is not a query.
     pub fn table_names(&self, sql: &str) -> Result<Vec<String>> {
         let state = self.empty_session()?.context().state();
-        let statement = read_only::parse(sql)?;
+        let statement = read_only::parse(sql).map_err(into_error)?;
         let names = state
             .resolve_table_references(&statement)
             .map_err(into_error)?;

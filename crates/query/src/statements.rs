@@ -6,9 +6,24 @@
 use crate::dialect::SqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+/// A statement, and where in its text it begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocatedStatement {
+    /// The statement, without the semicolon behind it.
+    pub sql: String,
+    /// Line and column of its first character, from 1 on.
+    pub start: (u64, u64),
+}
+
 /// The statements of a text, without the semicolons between them; empty ones are left out. Of a text that cannot be read to its end (a quote that is never
 /// closed), the last statement is all that is left.
 pub fn split_statements(text: &str) -> Vec<String> {
+    let located = locate_statements(text).into_iter();
+    located.map(|statement| statement.sql).collect()
+}
+
+/// As [`split_statements`], each with its place.
+pub fn locate_statements(text: &str) -> Vec<LocatedStatement> {
     let text = without_mark(text);
     let (tokens, is_whole) = tokens(text);
     let mut ends = Vec::new();
@@ -24,7 +39,10 @@ pub fn split_statements(text: &str) -> Vec<String> {
         }
     }
     let mut statements = Vec::new();
-    let mut current = String::new();
+    let mut current = LocatedStatement {
+        sql: String::new(),
+        start: (1, 1),
+    };
     let mut ends = ends.into_iter().peekable();
     let (mut line, mut column) = (1, 1);
     for character in text.chars() {
@@ -34,19 +52,28 @@ pub fn split_statements(text: &str) -> Vec<String> {
             _ => column += 1,
         }
         match ends.next_if(|(end, _)| *end == here) {
-            Some((_, true)) => current.clear(),
-            Some((_, false)) => statements.push(std::mem::take(&mut current)),
-            None => current.push(character),
+            Some((_, true)) => current.sql.clear(),
+            Some((_, false)) => statements.push(LocatedStatement {
+                sql: std::mem::take(&mut current.sql),
+                start: current.start,
+            }),
+            None if current.sql.is_empty() && character.is_whitespace() => {}
+            None => {
+                if current.sql.is_empty() {
+                    current.start = (here.line, here.column);
+                }
+                current.sql.push(character);
+            }
         }
     }
     if !is_empty || !is_whole {
         statements.push(current);
     }
+    for statement in &mut statements {
+        statement.sql.truncate(statement.sql.trim_end().len());
+    }
+    statements.retain(|statement| !statement.sql.is_empty());
     statements
-        .into_iter()
-        .map(|statement| statement.trim().to_owned())
-        .filter(|s| !s.is_empty())
-        .collect()
 }
 
 /// A text without the mark of its encoding, which editors put at the beginning of a file.
@@ -65,7 +92,7 @@ pub fn is_complete(text: &str) -> bool {
 }
 
 /// The tokens of a text, as far as it can be read.
-fn tokens(text: &str) -> (Vec<TokenWithSpan>, bool) {
+pub(crate) fn tokens(text: &str) -> (Vec<TokenWithSpan>, bool) {
     let mut tokens = Vec::new();
     let is_whole = Tokenizer::new(&SqlDialect::default(), text)
         .tokenize_with_location_into_buf(&mut tokens)
@@ -142,6 +169,23 @@ mod tests {
         ] {
             assert_eq!(split_statements(text), statements, "{text}");
         }
+    }
+
+    #[test]
+    fn a_statement_knows_where_it_begins() {
+        let text = "\u{feff}-- all\n;;SELECT 1;  SELECT\n 2;\n\n  SELECT 3 -- end\n";
+        let located: Vec<_> = locate_statements(text)
+            .into_iter()
+            .map(|statement| (statement.sql, statement.start))
+            .collect();
+        assert_eq!(
+            located,
+            [
+                ("SELECT 1".to_owned(), (2, 3)),
+                ("SELECT\n 2".to_owned(), (2, 14)),
+                ("SELECT 3 -- end".to_owned(), (5, 3)),
+            ]
+        );
     }
 
     #[test]

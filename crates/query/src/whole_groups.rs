@@ -3,7 +3,7 @@
 //! Invariant: the same groups with the same values. DataFusion groups the rows of each thread, hands what each has seen to the others, and groups it again: for a set of all different values
 //! that is everything, twice. Here the rows themselves are spread by their groups, and each group is worked out where it belongs.
 
-use crate::{distinct_count, ordered_texts};
+use crate::{distinct_count, ordered};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -53,8 +53,7 @@ fn in_one_step(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Execution
         let mut calls = first.aggr_expr().iter();
         calls.any(|call| match call.fun().name() {
             distinct_count::NAME => true,
-            ordered_texts::NAME => !call.order_bys().is_empty(),
-            _ => false,
+            name => ordered::holds_in_order(name) && !call.order_bys().is_empty(),
         })
     };
     let spread = last.input();

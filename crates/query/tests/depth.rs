@@ -76,6 +76,11 @@ fn nested(count: usize, before: &str, middle: &str, after: &str) -> String {
 fn what_is_long_has_its_answer() {
     let cases = [
         (
+            "SELECT count(*) FROM (SELECT count(*) FROM t GROUP BY CUBE (n, s, n + 1, n + 2))"
+                .to_owned(),
+            "46",
+        ),
+        (
             format!(
                 "SELECT count(*) FROM t WHERE n IN ({})",
                 many(20_000, ",", |i| i.to_string())
@@ -103,6 +108,20 @@ fn what_is_long_has_its_answer() {
             ),
             "3",
         ),
+        (
+            format!(
+                "SELECT count(*) FROM t WHERE {}",
+                many(2_000, " AND ", |_| "t.n IS NOT NULL".to_owned())
+            ),
+            "3",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM ({}) AS u",
+                many(401, " UNION ALL ", |_| "SELECT t.n FROM t".to_owned())
+            ),
+            "1203",
+        ),
         (format!("SELECT {}", nested(300, "(", "1", ")")), "1"),
         (
             format!(
@@ -112,7 +131,48 @@ fn what_is_long_has_its_answer() {
             "1",
         ),
         (format!("SELECT {}", nested(150, "abs(", "-1", ")")), "1"),
+        (
+            format!(
+                "SELECT {} FROM t LIMIT 1",
+                nested(100, "coalesce(", "n", ", -7)")
+            ),
+            "1",
+        ),
+        (
+            format!(
+                "SELECT {}NULL{} FROM t LIMIT 1",
+                "coalesce(nvl(".repeat(60),
+                ", n), 1.5)".repeat(60)
+            ),
+            "1.0",
+        ),
+        // The last value of each stands in the plan once.
+        (
+            format!(
+                "SELECT {} FROM t LIMIT 1",
+                nested(40, "coalesce(nullif(n, 1), (abs(", "n", ")))")
+            ),
+            "1",
+        ),
+        // Each level has one more digit behind the point, and casts the one within it.
+        (
+            format!(
+                "SELECT {} FROM t LIMIT 1",
+                (1..=30).fold("CAST(n AS DECIMAL(3, 0))".to_owned(), |inner, digits| {
+                    format!("coalesce({inner}, 0.{})", "5".repeat(digits))
+                })
+            ),
+            "1.000000000000000000000000000000",
+        ),
         (format!("SELECT {}true", "NOT ".repeat(200)), "true"),
+        (
+            format!(
+                "SELECT '{}'{} ->> 'a'",
+                nested(100, "{\"a\":", "1", "}"),
+                " -> 'a'".repeat(99)
+            ),
+            "1",
+        ),
         (format!("SELECT {}1", "- ".repeat(200)), "1"),
         (
             nested(60, "SELECT * FROM (", "SELECT 1 AS a", ") AS x"),
@@ -180,6 +240,24 @@ fn what_is_too_deep_is_an_error_that_says_so() {
         ),
         (
             format!("SELECT {}", nested(10_000, "abs(", "1", ")")),
+            "nested too deeply",
+        ),
+        (
+            format!(
+                "SELECT {} FROM t",
+                nested(100, "coalesce(abs(", "n", "), -7)")
+            ),
+            "more than 16 COALESCE within each other",
+        ),
+        (
+            format!("SELECT a{} FROM t", ".b".repeat(100_000)),
+            "nested too deeply",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM t WHERE n[1]{} = 1",
+                ".b".repeat(20_000)
+            ),
             "nested too deeply",
         ),
         (
@@ -308,6 +386,20 @@ fn what_is_too_deep_is_an_error_that_says_so() {
                 many(20, ", ", doubled)
             ),
             "plan has more than",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM t GROUP BY CUBE ({})",
+                many(20, ", ", |i| format!("n + {i}"))
+            ),
+            "groups in more than",
+        ),
+        (
+            format!(
+                "SELECT 1 UNION ALL SELECT count(*) FROM t GROUP BY CUBE ({0}), ROLLUP ({0})",
+                many(10, ", ", |i| format!("n + {i}"))
+            ),
+            "groups in more than",
         ),
     ];
     let (queries, expected): (Vec<_>, Vec<_>) = cases.into_iter().unzip();

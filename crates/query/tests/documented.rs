@@ -13,9 +13,10 @@ const GUIDE: &str = include_str!("../../../docs/sql.md");
 /// The rows of the guide's table: name, query, answer.
 fn listed() -> Vec<(&'static str, &'static str, &'static str)> {
     let row = |line: &'static str| {
-        let (name, rest) = line.strip_prefix("| ")?.split_once(" | `SELECT ")?;
+        let (name, rest) = line.strip_prefix("| ")?.split_once(" | `")?;
         let (sql, answer) = rest.split_once("` | ")?;
-        Some((name, sql, answer.strip_suffix(" |")?))
+        let is_query = sql.starts_with("SELECT ") || sql.starts_with("FROM ");
+        is_query.then_some((name, sql, answer.strip_suffix(" |")?))
     };
     GUIDE.lines().filter_map(row).collect()
 }
@@ -44,7 +45,7 @@ async fn every_example_gives_what_it_says() {
     assert!(examples.len() >= 12, "{}", examples.len());
     let listed = listed()
         .into_iter()
-        .map(|(_, sql, answer)| (format!("SELECT {sql}"), answer.to_owned()));
+        .map(|(_, sql, answer)| (sql.to_owned(), answer.to_owned()));
     for (sql, expected) in examples.into_iter().chain(listed) {
         let stream = session
             .query(&sql)
@@ -87,7 +88,9 @@ fn every_function_has_an_example() {
 
 #[test]
 fn the_guide_lists_every_function_of_the_document() {
-    let listed: Vec<&str> = listed().into_iter().map(|(name, _, _)| name).collect();
+    let mut listed: Vec<&str> = listed().into_iter().map(|(name, _, _)| name).collect();
+    // It needs a key, which a session without a project has not.
+    listed.push("pseudonym");
     let headings = DOCUMENT
         .lines()
         .filter_map(|line| line.strip_prefix("### `")?.split('(').next());

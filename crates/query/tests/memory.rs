@@ -294,6 +294,9 @@ async fn what_is_made_of_little_is_held_to_memory() {
         "SELECT max(array_length(generate_series(TIMESTAMP '1970-01-01', TIMESTAMP '1970-03-01', INTERVAL '1 second') || TIMESTAMP '1971-01-01')) FROM range(0, 100)".to_owned(),
         "SELECT count(*) FROM (SELECT unnest(generate_series(DATE '1970-01-01', arrow_cast(CAST(value AS INT), 'Date32'), INTERVAL '1 day')) FROM range(1000000, 1008000))".to_owned(),
         "SELECT array_length(string_to_array(repeat('x', 30000000), NULL))".to_owned(),
+        "SELECT array_length(list_transform(range(0, 1000000), x -> repeat('y', 100000)))".to_owned(),
+        "SELECT max(array_length(list_transform(range(0, 1000), x -> pad || CAST(x AS VARCHAR)))) FROM (SELECT repeat(CAST(value AS VARCHAR), 100) AS pad FROM range(10000, 11000))".to_owned(),
+        "SELECT array_length(list_filter(range(0, 1000000), x -> pad > '')) FROM (SELECT repeat(CAST(value AS VARCHAR), 100) AS pad FROM range(10000, 10001))".to_owned(),
         "SELECT length(encode(CAST(repeat('x', 40000000) AS BYTEA), 'hex'))".to_owned(),
     ] {
         let error = lines(&session, &sql).await.expect_err(&sql);
@@ -325,6 +328,14 @@ async fn what_is_made_of_little_is_held_to_memory() {
         ("SELECT translate('abc', 'ab', 'x')", "xc"),
         ("SELECT string_to_array('a,b', ',')", "[a, b]"),
         ("SELECT encode('ab', 'hex')", "6162"),
+        (
+            "SELECT list_transform([1, NULL, 3], x -> x + y) FROM (VALUES (10)) AS v(y)",
+            "[11, , 13]",
+        ),
+        (
+            "SELECT list_filter(list_transform(range(0, 5), x -> x * x), x -> x > 3)",
+            "[4, 9, 16]",
+        ),
     ] {
         assert_eq!(answer(&session, sql).await, expected, "{sql}");
     }
@@ -391,4 +402,112 @@ async fn wide_rows_are_sorted_from_disk() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn lists_of_windows_are_held_to_memory() {
+    let session = session(64 * MIB, 1);
+    let all = |call: &str, rows: usize| {
+        format!(
+            "SELECT count(*), max(n) FROM (SELECT {call} AS n FROM (SELECT value, 'a text that is somewhat longer ' || CAST(value AS VARCHAR) AS x FROM range(0, {rows})))"
+        )
+    };
+    for (call, few, most) in [
+        (
+            "array_length(array_agg(x) OVER (ORDER BY value))",
+            100,
+            "100",
+        ),
+        (
+            "length(string_agg(x, ',') OVER (ORDER BY value))",
+            11,
+            "363",
+        ),
+        ("array_length(array_agg(x) OVER ())", 100, "100"),
+        ("length(string_agg(x, '') OVER ())", 10, "320"),
+        (
+            "array_length(array_agg(x) OVER (ORDER BY value ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING))",
+            100,
+            "100",
+        ),
+        (
+            "array_length(array_agg(x) OVER (ORDER BY value ROWS BETWEEN 40000 PRECEDING AND CURRENT ROW))",
+            100,
+            "100",
+        ),
+    ] {
+        assert_eq!(
+            answer(&session, &all(call, few)).await,
+            format!("{few} {most}"),
+            "{call}"
+        );
+        let many = lines(&session, &all(call, 50_000)).await;
+        assert_eq!(
+            many.unwrap_err(),
+            "the query needs more memory than it may use",
+            "{call}"
+        );
+    }
+    // Short frames and small partitions go on for as long as there are rows.
+    for (call, expected) in [
+        (
+            "array_length(array_agg(x) OVER (ORDER BY value ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING))",
+            "60000 4",
+        ),
+        (
+            "array_length(array_agg(x) OVER (PARTITION BY value / 4 ORDER BY value))",
+            "60000 4",
+        ),
+    ] {
+        assert_eq!(
+            answer(&session, &all(call, 60_000)).await,
+            expected,
+            "{call}"
+        );
+    }
+    assert_eq!(
+        answer(
+            &session,
+            "SELECT max(array_to_string(x, '')) FROM (SELECT array_agg(value) OVER (ORDER BY value ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS x FROM range(0, 4))"
+        )
+        .await,
+        "3"
+    );
+    assert_eq!(
+        answer(
+            &session,
+            "SELECT min(array_to_string(x, '')) FROM (SELECT array_agg(value) OVER (ORDER BY value ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS x FROM range(0, 4))"
+        )
+        .await,
+        "0123"
+    );
+}
+
+#[tokio::test]
+async fn a_long_list_beside_long_texts_is_unnested_in_pieces() {
+    let session = session(64 * MIB, 1);
+    let unnested = |elements: usize| {
+        format!(
+            "SELECT count(x), max(length(pad)) FROM (SELECT unnest(range(0, {elements} + value * 0)) AS x, repeat('x', 1000 + value) AS pad FROM range(0, 4))"
+        )
+    };
+    let deep = |elements: usize| {
+        format!(
+            "SELECT count(x), max(length(pad)) FROM (SELECT unnest(unnest(array_repeat(range(0, 100 + value * 0), {elements}))) AS x, repeat('x', 1000 + value) AS pad FROM range(0, 4))"
+        )
+    };
+    assert_eq!(answer(&session, &unnested(4000)).await, "16000 1003");
+    assert_eq!(answer(&session, &deep(20)).await, "8000 1003");
+    assert_eq!(answer(&session, &unnested(100_000)).await, "400000 1003");
+    let sorted = "SELECT min(x), max(x), sum(length(y)) FROM (SELECT x, y FROM (SELECT unnest(generate_series(1, 20000)) AS x, repeat('a', 10000) AS y) ORDER BY x DESC LIMIT 5)";
+    assert_eq!(answer(&session, sorted).await, "19996 20000 50000");
+    // Shorter lists beside a long one are filled up with nulls.
+    let beside = "SELECT count(*), count(a), count(b), sum(length(pad)) FROM (SELECT unnest(range(0, 5000 + value)) AS a, unnest(range(0, 3 * value)) AS b, repeat('x', 2000) AS pad FROM range(0, 3))";
+    assert_eq!(answer(&session, beside).await, "15003 15003 9 30006000");
+    let sql = deep(2000);
+    assert_eq!(
+        lines(&session, &sql).await.unwrap_err(),
+        "the query needs more memory than it may use",
+        "{sql}"
+    );
 }

@@ -108,7 +108,6 @@ async fn what_does_not_fit_is_an_error() {
             "SELECT -(-9223372036854775807 - 1)",
             "SELECT CAST(127 AS TINYINT) + CAST(1 AS TINYINT)",
             "SELECT CAST(2147483647 AS INT) * CAST(2 AS INT)",
-            "SELECT CAST(0 AS BIGINT UNSIGNED) - CAST(1 AS BIGINT UNSIGNED)",
             "SELECT big + 1 FROM t",
             "SELECT 1 + big FROM t",
             "SELECT low - 1 FROM t",

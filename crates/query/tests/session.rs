@@ -239,14 +239,16 @@ async fn errors_say_what_was_meant() {
         .sql("SELECT amout FROM transactions")
         .await
         .unwrap_err();
-    assert_eq!(
-        error.message(),
-        "there is no column amout, did you mean 'transactions.amount'"
-    );
+    assert_eq!(error.message(), "there is no column `amout`");
+    assert_eq!(error.hint_text(), Some("Did you mean `amount`?"));
+    let error = session
+        .sql("SELECT nothing_like_it FROM transactions")
+        .await
+        .unwrap_err();
     assert!(error.hint_text().unwrap().contains("site_key"), "{error:?}");
     assert!(!error.hint_text().unwrap().contains("_run_id"), "{error:?}");
     let error = session.sql("SELECT * FROM transaction").await.unwrap_err();
-    assert_eq!(error.message(), "table 'unified.transaction' not found");
+    assert_eq!(error.message(), "there is no table `transaction`");
     let error = session.sql("SELEKT 1").await.unwrap_err();
     assert!(
         error.message().starts_with("the SQL cannot be read: "),
@@ -267,6 +269,142 @@ async fn errors_say_what_was_meant() {
         error.message().contains("cast a float to decimal first"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn columns_of_one_name_are_answered_where_nobody_can_take_one_for_another() {
+    let session = session();
+    let rows = vec![
+        ("a", Arc::new(Int64Array::from(vec![1, 2, 3])) as ArrayRef),
+        ("b", Arc::new(Int64Array::from(vec![4, 5, 6])) as ArrayRef),
+    ];
+    session.register("t", table(rows)).unwrap();
+    for (sql, names, row) in [
+        ("SELECT sum(a), sum(a) FROM t", ["sum", "sum_2"], "6 6"),
+        (
+            "SELECT sum(a), sum(a) AS sum_2, sum(a) FROM t",
+            ["sum", "sum_3"],
+            "6 6",
+        ),
+        (
+            "SELECT sum(a), b AS sum, sum(a) FROM t WHERE a = 1 GROUP BY b",
+            ["sum_2", "sum_3"],
+            "1 1",
+        ),
+        ("SELECT 1, 1", ["1", "1_2"], "1 1"),
+        ("SELECT a, a FROM t ORDER BY a LIMIT 1", ["a", "a_2"], "1 1"),
+        ("SELECT a, t.a FROM t LIMIT 1", ["a", "a_2"], "1 1"),
+        (
+            "SELECT a AS x, b AS x FROM t ORDER BY a LIMIT 1",
+            ["x", "x_2"],
+            "1 4",
+        ),
+        (
+            "SELECT a + 1, a + 1 FROM t ORDER BY a LIMIT 1",
+            ["a + 1", "a + 1_2"],
+            "2 2",
+        ),
+        (
+            "SELECT * FROM (SELECT a, a FROM t) AS s ORDER BY 1 LIMIT 1",
+            ["a", "a_2"],
+            "1 1",
+        ),
+        (
+            "WITH s AS (SELECT sum(b), sum(b) FROM t) SELECT * FROM s",
+            ["sum", "sum_2"],
+            "15 15",
+        ),
+        (
+            "SELECT 1, 1 UNION ALL SELECT 1, 1 LIMIT 1",
+            ["1", "1_2"],
+            "1 1",
+        ),
+        (
+            "SELECT *, a FROM (SELECT a FROM t) AS s ORDER BY 1 LIMIT 1",
+            ["a", "a_2"],
+            "1 1",
+        ),
+    ] {
+        let shown = shown(&session, sql).await;
+        let lines: Vec<Vec<&str>> = shown
+            .lines()
+            .filter(|line| line.starts_with('|'))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        let (first, last) = (lines[0][0], *lines[0].last().unwrap());
+        assert_eq!([first, last], names, "{sql}\n{shown}");
+        let (first, last) = (lines[1][0], *lines[1].last().unwrap());
+        assert_eq!(format!("{first} {last}"), row, "{sql}\n{shown}");
+    }
+    for sql in [
+        "SELECT x FROM (SELECT a AS x, b AS x FROM t) AS s",
+        "SELECT s.a FROM (SELECT a, a FROM t) AS s",
+        "SELECT a AS x, b AS x FROM t ORDER BY x",
+    ] {
+        let error = session.sql(sql).await.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Query, "{sql}");
+    }
+    // A query that is answered as it stands stays as it is.
+    let sql = "SELECT s.a, t.a FROM t JOIN t AS s ON s.a = t.a ORDER BY s.a LIMIT 1";
+    assert!(shown(&session, sql).await.contains("| a | a |"));
+}
+
+#[tokio::test]
+async fn times_without_seconds_are_cast_to_instants() {
+    let session = session();
+    let texts = [
+        Some("2026-11-01 08:00"),
+        Some("2026-11-01T08:00Z"),
+        Some("2026-11-01 08:00:30"),
+        Some("2026-11-01"),
+        None,
+    ];
+    session
+        .register("t", table(vec![("at", text(&texts))]))
+        .unwrap();
+    let found = shown(
+        &session,
+        "SELECT CAST(CAST(at AS TIMESTAMP) AS VARCHAR) FROM t",
+    )
+    .await;
+    for expected in [
+        "2026-11-01T08:00:00",
+        "2026-11-01T08:00:30",
+        "2026-11-01T00:00:00",
+    ] {
+        assert!(found.contains(expected), "{expected}: {found}");
+    }
+    for (sql, answer) in [
+        (
+            "SELECT TIMESTAMP '2026-11-01 08:00' = TIMESTAMP '2026-11-01 08:00:00'",
+            "true",
+        ),
+        (
+            "SELECT CAST('2026-11-01T08:00Z' AS TIMESTAMP) > '2026-11-01 07:59'",
+            "true",
+        ),
+        (
+            "SELECT '2026-11-01 08:00+02:00'::timestamptz = '2026-11-01 06:00Z'::timestamptz",
+            "true",
+        ),
+        (
+            "SELECT TRY_CAST('2026-11-01 08:0' AS TIMESTAMP) IS NULL",
+            "true",
+        ),
+        (
+            "SELECT count(*) FROM t WHERE CAST(at AS TIMESTAMP) >= '2026-11-01 08:00'",
+            "3",
+        ),
+    ] {
+        assert!(
+            shown(&session, sql).await.contains(&format!("| {answer}")),
+            "{sql}"
+        );
+    }
+    let error = session
+        .query("SELECT CAST('2026-11-01 8:00' AS TIMESTAMP)")
+        .await;
+    assert!(error.is_err());
 }
 
 #[tokio::test]

@@ -64,6 +64,9 @@ pub(crate) const HECONE: &str = "hecone";
 /// Path of be-mo.
 const BEMO: &str = "bemo";
 
+/// Kinds that SmartNow's `salestype` tells apart, as a pipeline's `sales_types` has them.
+pub const SALES_TYPES: &str = "{ 1: test, 2: void, 3: refund }";
+
 /// Options of the world to make.
 #[derive(Clone)]
 pub struct SandboxOptions {
@@ -102,6 +105,10 @@ pub struct SandboxOptions {
     /// True if a HecOne transaction by id is as in the document's sample, without site, device,
     /// point, products, card issuer and log, also where `additional_info=true` is asked for.
     pub sparse_by_id: bool,
+    /// True for a world with what tills have beside plain sales: HecOne has refunds, a few records whose invoice's time has no
+    /// offset, so that they do not fit their contract, and a site that gets another name in the middle of the stretch; SmartNow has sales that were
+    /// voided or refunded ([`SALES_TYPES`]). Late and changed records, declined, free and test sales are in every world.
+    pub incidents: bool,
     /// True if bodies are compressed for who accepts it.
     pub gzip: bool,
     /// Address to listen on; only loopback is taken.
@@ -127,6 +134,7 @@ impl Default for SandboxOptions {
             largest_page: 1000,
             end_included: false,
             sparse_by_id: false,
+            incidents: false,
             gzip: false,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
         }

@@ -12,7 +12,7 @@
 //! assert_eq!(answer.data[0].transactions_count.value.to_string(), "1");
 //! ```
 //!
-//! What is counted:
+//! Counted are:
 //! - Sales and refunds of the perspective, tenant and source asked for, in one of the states asked for, at a time in [from, to).
 //! - An article or payment without a currency has its transaction's; that without one has `unknown`.
 //! - Articles in state declined or error, and payments that are not collected, do not count. Missing labels are `unknown`.

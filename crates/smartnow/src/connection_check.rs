@@ -163,10 +163,6 @@ async fn rates(source: &SmartNowSource) -> Result<()> {
         .filter_map(|product| ExactDecimal::from_json(product.vatrate?.get().trim_matches('"')))
         .collect();
     let unit = source.settings.vat_rate;
-    let odd = rates.iter().filter(|rate| !unit.fits(**rate)).count();
-    if odd == 0 {
-        return Ok(());
-    }
     let (what, other) = match unit {
         VatRateUnit::Percent => (
             "rates of tax are below one, although vat_rate says percent",
@@ -177,6 +173,12 @@ async fn rates(source: &SmartNowSource) -> Result<()> {
             VatRateUnit::Percent,
         ),
     };
+    // What is no rate in either unit speaks for none.
+    let is_odd = |rate: &&ExactDecimal| !unit.fits(**rate) && other.fits(**rate);
+    let odd = rates.iter().filter(is_odd).count();
+    if odd == 0 {
+        return Ok(());
+    }
     let other = other.as_str();
     Err(Error::config(what)
         .at("key", "connection.vat_rate")

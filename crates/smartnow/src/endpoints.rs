@@ -104,7 +104,7 @@ const fn resources() -> [Resource; ENDPOINTS.len()] {
         all[at].name = ENDPOINTS[at].name;
         all[at].largest_page = Some(LARGEST_PAGE);
         all[at].follows_changes = ENDPOINTS[at].late.is_some();
-        // What is not found late is found by its last change.
+        // A record that is not found late is found by its last change.
         if ENDPOINTS[at].time.is_some() && !all[at].follows_changes {
             all[at].read_by = ReadBy::ChangeTime;
         }

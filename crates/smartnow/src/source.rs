@@ -180,6 +180,7 @@ impl SmartNowList {
                     scope,
                     restarts_listing: false,
                     is_reread: false,
+                    remarks: Vec::new(),
                 }))
             }
             HttpOutcome::Refused(refusal) if refusal.is_past_the_end() => {
@@ -282,7 +283,7 @@ impl Source for SmartNowSource {
                     late: Some(column), ..
                 },
             ) => {
-                // How old the record is that something was learnt of, nobody knows: the archive is asked too.
+                // The age of the record that something was learnt of nobody knows: the archive is asked too.
                 let archive = self.settings.archive.after.is_some();
                 let window = overlapping_window(offline_too(slice.window));
                 self.list(endpoint, self.filter(endpoint, column, &window, archive))

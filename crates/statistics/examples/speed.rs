@@ -143,9 +143,13 @@ async fn make(warehouse: &Warehouse, engine: &QueryEngine, count: u64) {
         finished_at: at,
         outcome: "done".into(),
         published: true,
-        tables,
+        tables: tables
+            .into_iter()
+            .map(|(path, version)| (path, version.into()))
+            .collect(),
         figures: BTreeMap::new(),
         counts: BTreeMap::new(),
+        expected: BTreeMap::new(),
     };
     warehouse.ops().publish(&run).await.unwrap();
 }

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+use tillhouse_model::time::no_instant;
 use tillhouse_model::{Error, Result};
 use tillhouse_query::zone::Zone;
 
@@ -35,16 +36,15 @@ pub(crate) fn read(text: &str, zone: Zone) -> Result<Timestamp> {
             .ok()
             .and_then(|wall| instant(zone, wall))
     };
-    // What jiff would read as well, but nobody who reads it back: week dates, times without seconds.
+    // Forms that jiff would read as well, but nobody who reads them back: week dates, days without dashes.
     let is_plain = text.len() == 10
         || text
             .get(10..11)
             .is_some_and(|t| matches!(t, "T" | "t" | " "));
-    is_plain.then(wall).flatten().ok_or_else(|| {
-        Error::config(format!("{text:?} is neither a date nor a time")).hint(
-            "Write a date like 2026-01-31, or a time with its offset like 2026-01-31T12:00:00Z.",
-        )
-    })
+    is_plain
+        .then(wall)
+        .flatten()
+        .ok_or_else(|| no_instant(text))
 }
 
 /// Local time in a zone. `None` where no calendar reaches.
@@ -93,6 +93,9 @@ mod tests {
                 "2026-10-25T00:30:00Z",
             ),
             ("2040-02-29", "Europe/Zurich", "2040-02-28T23:00:00Z"),
+            ("2026-11-01 08:00", "Europe/Zurich", "2026-11-01T07:00:00Z"),
+            ("2026-11-01T08:00Z", "Europe/Zurich", "2026-11-01T08:00:00Z"),
+            ("2026-11-01 08:00+02:00", "UTC", "2026-11-01T06:00:00Z"),
         ] {
             assert_eq!(
                 parse_instant(text, zone).unwrap().to_string(),

@@ -8,7 +8,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use futures::TryStreamExt;
 use tillhouse_model::{Error, Result};
-use tillhouse_query::{DataFrame, ScalarValue, Session, into_error};
+use tillhouse_query::{DataFrame, ScalarValue, Session, execute, into_error};
 
 /// A text column; empty text reads as null, since providers use both for "not said".
 pub(crate) struct TextColumn(StringArray);
@@ -118,7 +118,7 @@ pub(crate) async fn each_batch_of(
     frame: DataFrame,
     mut take: impl FnMut(&RecordBatch) -> Result<()>,
 ) -> Result<()> {
-    let mut stream = frame.execute_stream().await.map_err(into_error)?;
+    let mut stream = execute(frame).await?;
     while let Some(batch) = stream.try_next().await.map_err(into_error)? {
         take(&batch)?;
     }

@@ -1,7 +1,16 @@
 //! Completeness of an answer: gaps, up to when everything was read, what did not fit.
 //!
-//! Invariant: only what the published run could see counts as read. A slice that a later run brought in does not cover anything
-//! here, because its records are not in the tables this answer comes from.
+//! Invariant: everything that the published run says was to be read is assessed, whether or not anything of it ever was; what lies before the first
+//! instant that was to be read (`sync.start`) is no gap, and never called read; and only what that run
+//! could see counts as read. A slice that a later run brought in does not cover anything here, because its records are not in the tables this
+//! answer comes from.
+//!
+//! ```text
+//!   the run's expected reads  ─┬─ with readings     gaps as the coverage has them
+//!                              └─ without any       a gap over all that was asked for
+//!   readings beside them      ─── read no more      gaps within the time that it was read
+//!   of each, since its start; what was not read before that stands apart
+//! ```
 
 use crate::columns::{each_batch, texts};
 use crate::report::ReportedGap;
@@ -9,9 +18,12 @@ use crate::request::CheckedRequest;
 use arrow::array::RecordBatch;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_lake::{CoverageRow, OpsTables, RejectRow, RunRecord, Warehouse};
-use tillhouse_model::merge_windows;
-use tillhouse_model::{Coverage, CoverageGap, ReadBy, Result, Window};
+use tillhouse_lake::{
+    CoverageRow, OpsTables, RejectRow, RunLedger, RunRecord, Warehouse, readable_until,
+};
+use tillhouse_model::{
+    Coverage, CoverageAssessment, CoverageGap, ExpectedReads, ReadBy, Result, Window,
+};
 use tillhouse_query::{ScalarValue, Session};
 
 /// Completeness of an answer: how far the data reaches, gaps, and rejects of the window.
@@ -19,6 +31,7 @@ use tillhouse_query::{ScalarValue, Session};
 pub(crate) struct AnswerCompleteness {
     pub(crate) data_through: Option<Timestamp>,
     pub(crate) gaps: Vec<ReportedGap>,
+    pub(crate) before_start: Vec<ReportedGap>,
     pub(crate) still_to_come: Option<Window>,
     pub(crate) rejects: i64,
 }
@@ -33,11 +46,12 @@ pub(crate) async fn check_completeness(
     let ops = warehouse.ops();
     let pipelines = pipelines(session, run, question).await?;
     let syncs = last_syncs(warehouse, run, &pipelines).await?;
+    let (ledger, rejects) = futures::try_join!(ops.run_ledger(), ops.rejects(None, false))?;
     let mut slices = BTreeMap::new();
     for pipeline in &pipelines {
-        slices.insert(pipeline.clone(), readings(&ops, pipeline, run).await?);
+        let read = readings(&ops, &ledger, pipeline, run).await?;
+        slices.insert(pipeline.clone(), read);
     }
-    let rejects = ops.rejects(None, false).await?;
     let tenant = match question.request.tenant.as_deref() {
         Some(id) => Some(TenantPipelines {
             id,
@@ -47,6 +61,7 @@ pub(crate) async fn check_completeness(
     };
     Ok(assess(
         run,
+        session.configured(),
         &syncs,
         question.request.window,
         tenant.as_ref(),
@@ -57,8 +72,13 @@ pub(crate) async fn check_completeness(
 
 /// The readings of a pipeline: joined, where the run could see all of them; else each by itself, since those that it could see may be joined with
 /// others.
-async fn readings(ops: &OpsTables, pipeline: &str, run: &RunRecord) -> Result<Vec<CoverageRow>> {
-    let joined = ops.coverage(pipeline).await?;
+async fn readings(
+    ops: &OpsTables,
+    ledger: &RunLedger,
+    pipeline: &str,
+    run: &RunRecord,
+) -> Result<Vec<CoverageRow>> {
+    let joined = ops.coverage_in(ledger, pipeline);
     if joined.iter().all(|row| could_see(run, row)) {
         return Ok(joined);
     }
@@ -106,13 +126,25 @@ async fn last_syncs(
     };
     note(run);
     // The newest is asked as a rule, and tells.
-    if run.command != SYNC || pipelines.iter().any(|name| !run.pipelines.contains(name)) {
+    let is_told = |name: &String| run.pipelines.contains(name) || was_never_synced(run, name);
+    if run.command != SYNC || !pipelines.iter().all(is_told) {
         let runs = warehouse.ops().run_heads().await?;
         runs.iter()
             .filter(|other| other.published && other.finished_at <= run.finished_at)
             .for_each(&mut note);
     }
     Ok(syncs)
+}
+
+/// True if no run up to this one was about a pipeline, which is configured all the same.
+fn was_never_synced(run: &RunRecord, pipeline: &str) -> bool {
+    let expected = run.expected.get(pipeline);
+    if expected.is_some_and(ExpectedReads::is_known) {
+        return false;
+    }
+    let folder = format!("{pipeline}/");
+    let first = run.tables.range(folder.clone()..).next();
+    first.is_none_or(|(path, _)| !path.starts_with(&folder))
 }
 
 /// The command that asks sources, and its outcome where none failed.
@@ -150,8 +182,8 @@ async fn pipelines_of_tenant(session: &Session, tenant: &str) -> Result<BTreeSet
     Ok(homes)
 }
 
-/// The pipelines a request is about: all that ever took part, or those of one source. A pipeline that has no transactions yet
-/// cannot tell its source and is kept: a gap too many is better than one too few.
+/// The pipelines a request is about: all that ever took part or are configured, or those of one source. A pipeline whose configuration did not
+/// tell its source, and that has no transactions yet, is kept: a gap too many is better than one too few.
 pub(crate) async fn pipelines(
     session: &Session,
     run: &RunRecord,
@@ -165,6 +197,8 @@ pub(crate) async fn pipelines(
     let mut pipelines: BTreeSet<String> = of_tables
         .filter(|schema| !matches!(*schema, "unified" | "ops" | "statistics"))
         .chain(run.pipelines.iter().map(String::as_str))
+        .chain(run.expected.keys().map(String::as_str))
+        .chain(session.configured().keys().map(String::as_str))
         .map(str::to_owned)
         .collect();
     if let Some(only) = &question.request.pipeline {
@@ -173,8 +207,21 @@ pub(crate) async fn pipelines(
     let Some(source) = &question.request.source else {
         return Ok(pipelines);
     };
+    let told_by = |expected: &'_ BTreeMap<String, ExpectedReads>, pipeline: &String| {
+        expected
+            .get(pipeline)
+            .and_then(|reads| reads.source.clone())
+    };
+    let configured = |pipeline: &String| {
+        told_by(&run.expected, pipeline).or_else(|| told_by(session.configured(), pipeline))
+    };
+    pipelines.retain(|pipeline| configured(pipeline).is_none_or(|own| own == *source));
     // A pipeline has one source, so one row tells it: of a dimension, or where it has none of them, of the facts.
     let mut unknown = pipelines.clone();
+    unknown.retain(|pipeline| configured(pipeline).is_none());
+    if unknown.is_empty() {
+        return Ok(pipelines);
+    }
     for table in ["tenants", "sites"] {
         if session.has_table("unified", table).await? {
             let sql = format!("SELECT DISTINCT pipeline, source FROM unified.{table}");
@@ -216,54 +263,97 @@ fn add_matching_pipelines(
     Ok(())
 }
 
+/// The known reads that a pipeline should do.
+#[derive(Clone, Copy)]
+struct PipelineExpectation<'a> {
+    /// As the run tells; a run of an older version does not.
+    recorded: Option<&'a ExpectedReads>,
+    /// As the reader's configuration tells. It adds to what is expected and takes nothing away: another project may read more.
+    configured: Option<&'a ExpectedReads>,
+}
+
+impl<'a> PipelineExpectation<'a> {
+    fn reads(self) -> impl Iterator<Item = &'a ExpectedReads> {
+        self.recorded.into_iter().chain(self.configured)
+    }
+
+    /// First instant of a resource that is to be read, by whom more of it is; `None` where nobody tells.
+    fn start_of(self, resource: &str) -> Option<Timestamp> {
+        self.reads()
+            .filter_map(|reads| reads.starts.get(resource).copied())
+            .min()
+    }
+
+    /// True if a resource or tenant is read no more; `None` where only the ledger can tell.
+    fn drops(self, resource: &str, tenant: Option<&str>) -> Option<bool> {
+        if self.reads().any(|reads| reads.contains(resource, tenant)) {
+            return Some(false);
+        }
+        self.recorded.map(|_| true)
+    }
+}
+
 /// The assessment itself, on rows of the bookkeeping.
 ///
-/// A pipeline that was read for other tenants only holds nothing of the one asked about, and has no part in the answer: a mandator's sales
+/// A pipeline that is read for other tenants only holds nothing of the one asked about, and has no part in the answer: a mandator's sales
 /// are no less complete for what was read of a fleet's account. That needs another pipeline that knows the tenant: one that nobody
 /// knows may be an account that is yet to be read, and a gap too many is better than one too few.
 fn assess(
     run: &RunRecord,
+    configured: &BTreeMap<String, ExpectedReads>,
     syncs: &BTreeMap<String, LastSync>,
     window: Window,
     tenant: Option<&TenantPipelines<'_>>,
     slices: &BTreeMap<String, Vec<CoverageRow>>,
     rejects: &[RejectRow],
 ) -> AnswerCompleteness {
-    let mut gaps: BTreeMap<(String, String), Vec<CoverageGap>> = BTreeMap::new();
+    let mut gaps: Vec<ReportedGap> = Vec::new();
+    let mut before_start: Vec<ReportedGap> = Vec::new();
     let mut through: Vec<Option<Timestamp>> = Vec::new();
+    let mut dropped_through: Vec<Option<Timestamp>> = Vec::new();
     let mut all_asked = window.to();
+    let expected = |pipeline: &String| PipelineExpectation {
+        recorded: run.expected.get(pipeline).filter(|reads| reads.is_known()),
+        configured: configured.get(pipeline).filter(|reads| reads.is_known()),
+    };
     let is_home = |(pipeline, rows): (&String, &Vec<CoverageRow>)| {
         tenant.is_some_and(|tenant| {
             let named =
                 |row: &CoverageRow| row.tenant.as_deref() == Some(tenant.id) && could_see(run, row);
-            tenant.pipelines.contains(pipeline) || rows.iter().any(named)
+            tenant.pipelines.contains(pipeline)
+                || expected(pipeline)
+                    .reads()
+                    .any(|reads| reads.names_tenant(tenant.id))
+                || rows.iter().any(named)
         })
     };
     let has_home = slices.iter().any(is_home);
     for (pipeline, rows) in slices {
+        let expected = expected(pipeline);
         // Every tenant of a resource has a coverage of its own.
         let mut covered: BTreeMap<(&str, Option<&str>), Vec<&CoverageRow>> = BTreeMap::new();
-        let ours = |row: &CoverageRow| {
-            tenant.is_none_or(|tenant| {
-                row.tenant
-                    .as_deref()
-                    .is_none_or(|of_row| of_row == tenant.id)
-            })
+        let ours = |of_row: Option<&str>| {
+            tenant.is_none_or(|tenant| of_row.is_none_or(|of_row| of_row == tenant.id))
         };
-        let mut is_read = false;
+        for (resource, of_resource) in expected.reads().flat_map(ExpectedReads::each) {
+            if ours(of_resource) {
+                covered.entry((resource, of_resource)).or_default();
+            }
+        }
+        let mut is_known = expected.reads().next().is_some();
         for row in rows.iter().filter(|row| could_see(run, row)) {
-            is_read = true;
-            if ours(row) {
+            is_known = true;
+            if ours(row.tenant.as_deref()) {
                 covered
                     .entry((&row.resource, row.tenant.as_deref()))
                     .or_default()
                     .push(row);
             }
         }
-        if covered.is_empty() && is_read && has_home && !is_home((pipeline, rows)) {
+        if covered.is_empty() && is_known && has_home && !is_home((pipeline, rows)) {
             continue;
         }
-        // Where no run tells, as far as anything of it was read.
+        // Where no run tells, as far as anything of it was read; of what was never asked, up to the run.
         let newest = rows
             .iter()
             .filter(|row| could_see(run, row))
@@ -271,20 +361,22 @@ fn assess(
             .map(|w| w.to());
         let sync = syncs.get(pipeline);
         let until = sync
-            .map(|sync| sync.started_at)
+            .map(|sync| {
+                let seen = rows.iter().filter(|row| could_see(run, row));
+                readable_until(&sync.run_id, sync.started_at, seen)
+            })
             .or_else(|| newest.max())
-            .unwrap_or(window.to());
+            .unwrap_or(run.started_at);
         all_asked = all_asked.min(until);
         if covered.is_empty() {
             let missing = Window::new(window.from(), window.to().min(until)).ok();
-            let missing = missing.map(|window| CoverageGap {
+            gaps.extend(missing.map(|window| ReportedGap {
+                pipeline: pipeline.clone(),
+                resource: "*".to_owned(),
+                tenant: None,
                 window,
-                read_by: ReadBy::EventTime,
-            });
-            gaps.insert(
-                (pipeline.clone(), "*".to_owned()),
-                missing.into_iter().collect(),
-            );
+                read_by: None,
+            }));
             through.push(None);
         }
         // In a run that notes by which time windows are read, a row without it is of a resource that is read whole. What slices of an
@@ -298,83 +390,105 @@ fn assess(
             .filter(is_note)
             .map(|row| &*row.run_id)
             .collect();
-        for ((resource, _), rows) in covered {
+        for ((resource, of_resource), rows) in covered {
             let is_whole = rows
                 .iter()
                 .any(|row| row.read.read_by.is_none() && noting.contains(&*row.run_id));
             let reads = rows.iter().map(|row| row.as_read());
             let coverage =
                 Coverage::of(reads.map(|read| if is_whole { read.of_everything() } else { read }));
-            // Of a sync in which nothing failed, there is a slice of everything that the pipeline still reads. A resource or tenant that it
-            // reads no more should have been read as long as it did.
-            let is_dropped = sync.is_some_and(|sync| {
-                sync.is_whole && rows.iter().all(|row| row.run_id != sync.run_id)
+            // A resource or tenant that is read no more should have been read as long as it was.
+            let is_dropped = expected.drops(resource, of_resource).unwrap_or_else(|| {
+                // Of a sync in which nothing failed, there is a slice of everything that the pipeline still reads.
+                sync.is_some_and(|sync| {
+                    sync.is_whole && rows.iter().all(|row| row.run_id != sync.run_id)
+                })
             });
-            let last = coverage
-                .covered()
-                .last()
-                .map(Window::to)
-                .filter(|_| is_dropped);
-            let until = last.map_or(until, |last| last.min(until));
-            let answer = coverage.assess(window, until);
-            if !is_dropped || !answer.gaps.is_empty() {
-                through.push(answer.through);
+            let last = coverage.covered().last().map(Window::to);
+            let until = match (is_dropped, last) {
+                (true, Some(last)) => last.min(until),
+                // It was never read, and will not be.
+                (true, None) => continue,
+                (false, _) => until,
+            };
+            let start = expected.start_of(resource);
+            let (answer, earlier) = assess_since(&coverage, window, until, start);
+            let reported = |gap: CoverageGap| ReportedGap {
+                pipeline: pipeline.clone(),
+                resource: resource.to_owned(),
+                tenant: of_resource.map(str::to_owned),
+                window: gap.window,
+                read_by: Some(gap.read_by).filter(|by| *by == ReadBy::ChangeTime),
+            };
+            before_start.extend(earlier.into_iter().map(reported));
+            match is_dropped && answer.gaps.is_empty() {
+                true => dropped_through.push(answer.through),
+                false => through.push(answer.through),
             }
-            gaps.entry((pipeline.clone(), resource.to_owned()))
-                .or_default()
-                .extend(answer.gaps);
+            gaps.extend(answer.gaps.into_iter().map(reported));
         }
+    }
+    // A resource that is read no more ends where it ends, unless it is all there is to answer from.
+    if through.is_empty() {
+        through = dropped_through;
     }
     AnswerCompleteness {
         data_through: through.into_iter().min().flatten(),
-        gaps: gaps
-            .into_iter()
-            .flat_map(|((pipeline, resource), missing)| to_gaps(&pipeline, &resource, &missing))
-            .collect(),
+        gaps,
+        before_start,
         still_to_come: Window::new(window.from().max(all_asked), window.to()).ok(),
         rejects: count_rejects(run, window, slices, rejects),
     }
 }
 
-/// Gaps of a resource over all tenants.
-fn to_gaps(pipeline: &str, resource: &str, missing: &[CoverageGap]) -> Vec<ReportedGap> {
-    let mut gaps = Vec::new();
-    for by in [ReadBy::EventTime, ReadBy::ChangeTime] {
-        let windows = missing
-            .iter()
-            .filter(|gap| gap.read_by == by)
-            .map(|gap| gap.window)
-            .collect();
-        gaps.extend(
-            merge_windows(windows)
-                .into_iter()
-                .map(|window| ReportedGap {
-                    pipeline: pipeline.to_owned(),
-                    resource: resource.to_owned(),
-                    window,
-                    read_by: Some(by).filter(|by| *by == ReadBy::ChangeTime),
-                }),
-        );
-    }
-    gaps
+/// The assessment of what should have been read of a resource since its start, and what was not read before that.
+fn assess_since(
+    coverage: &Coverage,
+    window: Window,
+    until: Timestamp,
+    start: Option<Timestamp>,
+) -> (CoverageAssessment, Vec<CoverageGap>) {
+    let whole = coverage.assess(window, until);
+    let Some(start) = start.filter(|start| whole.gaps.iter().any(|g| g.window.from() < *start))
+    else {
+        return (whole, Vec::new());
+    };
+    let part = |gap: &CoverageGap, from: Timestamp, to: Timestamp| {
+        let window = Window::new(gap.window.from().max(from), gap.window.to().min(to)).ok()?;
+        Some(CoverageGap { window, ..*gap })
+    };
+    let earlier = whole
+        .gaps
+        .iter()
+        .filter_map(|gap| part(gap, Timestamp::MIN, start));
+    let gaps = whole
+        .gaps
+        .iter()
+        .filter_map(|gap| part(gap, start, Timestamp::MAX));
+    // Of a window that lies before it altogether nothing was to be read, and nothing is said to have been.
+    let since = Window::new(window.from().max(start), window.to()).ok();
+    let answer = CoverageAssessment {
+        through: since.and_then(|since| coverage.assess(since, until).through),
+        gaps: gaps.collect(),
+    };
+    (answer, earlier.collect())
 }
 
-/// True if the published run had a slice's records in its tables. The ids of runs that began in one second are in no order: of these one
-/// was first if it had read before the other began.
+/// True if the published run had a slice's records in its tables: what was read and could not be unified is in none of them.
 pub(crate) fn could_see(run: &RunRecord, row: &CoverageRow) -> bool {
     let read_at = row.read.read_at;
-    if row.run_id == run.run_id {
-        return true;
+    let expected = run.expected.get(&row.pipeline);
+    // Another process reads it for the first time, and has published nothing of it.
+    if expected.is_some_and(|reads| reads.unified_by.is_none())
+        && was_never_synced(run, &row.pipeline)
+    {
+        return false;
     }
-    if second_of(&row.run_id) == second_of(&run.run_id) {
-        return read_at <= run.started_at;
+    if expected.is_some_and(|reads| !reads.has_unified(&row.run_id)) {
+        return false;
     }
-    row.run_id.as_str() < run.run_id.as_str() && read_at <= run.finished_at
-}
-
-/// The second in which a run began, the first part of its id.
-fn second_of(run_id: &str) -> &str {
-    run_id.split_once('-').map_or(run_id, |(second, _)| second)
+    row.run_id == run.run_id
+        || (row.run_id.as_str() < run.run_id.as_str() && read_at <= run.finished_at)
 }
 
 /// Records of the window that did not fit and had not landed by the end of the run. A record with two bad fields is one.
@@ -388,7 +502,7 @@ fn count_rejects(
         row.first_seen <= run.finished_at && row.resolved_at.is_none_or(|at| at > run.finished_at)
     };
     let in_window = |row: &&RejectRow| match row.read_by {
-        // What happened in the window is learnt of, and changed, in it or after it.
+        // Sales of the window are learnt of, and changed, in it or after it.
         Some(ReadBy::ChangeTime) => row.slice.to() > window.from(),
         _ => row.slice.intersection(&window).is_some(),
     };

@@ -30,6 +30,7 @@ fn run() -> RunRecord {
         tables: BTreeMap::new(),
         figures: BTreeMap::new(),
         counts: BTreeMap::new(),
+        expected: BTreeMap::new(),
     }
 }
 
@@ -77,8 +78,16 @@ fn gap(pipeline: &str, resource: &str, window: Window) -> ReportedGap {
     ReportedGap {
         pipeline: pipeline.into(),
         resource: resource.into(),
+        tenant: None,
         window,
         read_by: None,
+    }
+}
+
+fn gap_of(tenant: &str, gap: ReportedGap) -> ReportedGap {
+    ReportedGap {
+        tenant: Some(tenant.into()),
+        ..gap
     }
 }
 
@@ -89,6 +98,7 @@ fn assessed(window: Window, tenant: Option<&str>, slices: Vec<SliceRow>) -> Answ
     });
     assess(
         &run(),
+        &BTreeMap::new(),
         &syncs(&["p"], true),
         window,
         tenant.as_ref(),
@@ -108,7 +118,10 @@ fn coverage_is_each_resources_and_each_tenants_own() {
     let all = assessed(days(3, 9), None, slices.clone());
     assert_eq!(
         all.gaps,
-        [gap("p", "logs", days(8, 9)), gap("p", "sales", days(4, 5))]
+        [
+            gap("p", "logs", days(8, 9)),
+            gap_of("b", gap("p", "sales", days(4, 5)))
+        ]
     );
     assert_eq!(all.data_through, Some(days(1, 4).to()));
     let a = assessed(days(3, 9), Some("a"), slices);
@@ -121,19 +134,15 @@ fn coverage_is_each_resources_and_each_tenants_own() {
 }
 
 #[test]
-fn of_two_runs_in_one_second_the_second_knows_what_the_first_has_read() {
+fn a_run_knows_what_runs_before_it_have_read_as_far_as_they_had_by_its_end() {
     let sees = |run_id: &str, read_at: &str| {
         let mut row = slice("sales", None, days(1, 10));
         (row.run_id, row.read_at) = (run_id.to_owned(), t(read_at));
         could_see(&run(), &CoverageRow::from(&row))
     };
     assert!(
-        sees("20260120T000000Z-ffffff", "2026-01-20T00:00:00Z"),
-        "the first of that second, whatever its id"
-    );
-    assert!(
-        !sees("20260120T000000Z-ffffff", "2026-01-20T00:00:01Z"),
-        "the second of them"
+        !sees("20260120T000000Z-ffffff", "2026-01-20T00:00:00Z"),
+        "a run of the same second that began after"
     );
     assert!(
         sees("20260119T235959Z-ffffff", "2026-01-20T00:10:00Z"),
@@ -165,6 +174,7 @@ fn a_pipeline_that_is_read_for_others_does_not_spoil_a_tenants_answer() {
         };
         assess(
             &run(),
+            &BTreeMap::new(),
             &syncs(&["fleet", "tills"], true),
             days(1, 9),
             Some(&tenant),
@@ -183,7 +193,10 @@ fn a_pipeline_that_is_read_for_others_does_not_spoil_a_tenants_answer() {
     // An account's own coverage counts, whether or not it has bought anything yet.
     for homes in [&["fleet"][..], &[]] {
         let acme = assessed("acme", homes, &slices);
-        assert_eq!(acme.gaps, [gap("fleet", "sessions", days(5, 9))]);
+        assert_eq!(
+            acme.gaps,
+            [gap_of("acme", gap("fleet", "sessions", days(5, 9)))]
+        );
         assert_eq!(acme.data_through, Some(days(1, 5).to()));
     }
     // Nobody knows it: it may be an account that is yet to be read.
@@ -227,7 +240,7 @@ fn data_through_starts_where_the_question_does() {
             "{asked}"
         );
     }
-    // What begins with a gap was read up to nowhere, whatever was read after it.
+    // A window that begins with a gap was read up to nowhere, whatever was read after it.
     for asked in [days(1, 2), days(1, 9), days(6, 7), days(11, 12)] {
         let answer = assessed(asked, None, slices());
         assert_eq!(
@@ -362,6 +375,7 @@ fn what_a_pipeline_reads_no_more_is_no_gap() {
     let slices = BTreeMap::from([("p".to_owned(), rows)]);
     let partial = assess(
         &run(),
+        &BTreeMap::new(),
         &syncs(&["p"], false),
         days(5, 15),
         None,
@@ -372,7 +386,241 @@ fn what_a_pipeline_reads_no_more_is_no_gap() {
         read_by: Some(ReadBy::ChangeTime),
         ..gap("p", "s", days(8, 20))
     };
-    assert_eq!(partial.gaps, [late, gap("p", "sales", days(8, 15))]);
+    let sales = gap_of("b", gap("p", "sales", days(8, 15)));
+    assert_eq!(partial.gaps, [late, sales]);
+}
+
+/// Resources and tenants that a pipeline is to read.
+fn reads(of: &[(&str, &[Option<&str>])]) -> ExpectedReads {
+    let owned = |tenants: &[Option<&str>]| tenants.iter().map(|t| t.map(str::to_owned)).collect();
+    let resources = of
+        .iter()
+        .map(|(resource, tenants)| ((*resource).to_owned(), owned(tenants)));
+    ExpectedReads::new("pace", resources)
+}
+
+fn recorded(pipelines: &[(&str, ExpectedReads)]) -> RunRecord {
+    let expected = pipelines.iter().cloned();
+    RunRecord {
+        expected: expected
+            .map(|(pipeline, reads)| (pipeline.to_owned(), reads))
+            .collect(),
+        ..run()
+    }
+}
+
+/// Answer about a window, of a run in which something failed.
+fn judged(
+    run: &RunRecord,
+    window: Window,
+    tenant: Option<&str>,
+    slices: Vec<SliceRow>,
+) -> AnswerCompleteness {
+    let tenant = tenant.map(|id| TenantPipelines {
+        id,
+        pipelines: BTreeSet::new(),
+    });
+    assess(
+        run,
+        &BTreeMap::new(),
+        &syncs(&["p"], false),
+        window,
+        tenant.as_ref(),
+        &read(&BTreeMap::from([("p".to_owned(), slices)])),
+        &[],
+    )
+}
+
+#[test]
+fn a_tenant_of_which_nothing_was_ever_read_lacks_everything() {
+    let run = recorded(&[("p", reads(&[("sales", &[Some("a"), Some("b")])]))]);
+    let read = || vec![slice("sales", Some("a"), days(1, 20))];
+    let all = judged(&run, days(3, 9), None, read());
+    let lacking = gap_of("b", gap("p", "sales", days(3, 9)));
+    assert_eq!(
+        (all.gaps, all.data_through, all.still_to_come),
+        (vec![lacking.clone()], None, None)
+    );
+    // The time that no run can have read yet is not among it.
+    let later = judged(&run, days(18, 25), None, read());
+    assert_eq!(later.gaps, [gap_of("b", gap("p", "sales", days(18, 20)))]);
+    let b = judged(&run, days(3, 9), Some("b"), read());
+    assert_eq!((b.gaps, b.data_through), (vec![lacking], None));
+    let a = judged(&run, days(3, 9), Some("a"), read());
+    assert_eq!((a.gaps, a.data_through), (vec![], Some(days(1, 20).to())));
+    // Once it was read, there is none.
+    let mut both = read();
+    both.push(slice("sales", Some("b"), days(1, 20)));
+    let both = judged(&run, days(3, 9), None, both);
+    assert_eq!(
+        (both.gaps, both.data_through),
+        (vec![], Some(days(1, 20).to()))
+    );
+}
+
+#[test]
+fn a_resource_of_which_nothing_was_ever_read_lacks_everything() {
+    let run = recorded(&[("p", reads(&[("sales", &[None]), ("payments", &[None])]))]);
+    let answer = judged(
+        &run,
+        days(3, 9),
+        None,
+        vec![slice("sales", None, days(1, 20))],
+    );
+    assert_eq!(
+        (answer.gaps, answer.data_through),
+        (vec![gap("p", "payments", days(3, 9))], None)
+    );
+    let nothing = judged(&run, days(3, 9), None, vec![]);
+    assert_eq!(
+        nothing.gaps,
+        [
+            gap("p", "payments", days(3, 9)),
+            gap("p", "sales", days(3, 9))
+        ]
+    );
+}
+
+#[test]
+fn a_pipeline_that_was_never_synced_lacks_everything() {
+    let run = recorded(&[
+        ("p", reads(&[("sales", &[None])])),
+        ("new", ExpectedReads::unknown(Some("pace".into()))),
+    ]);
+    let judged = |window: Window, tenant: Option<&TenantPipelines<'_>>| {
+        let sales = vec![slice("sales", None, days(1, 20))];
+        let slices = [("p".to_owned(), sales), ("new".to_owned(), Vec::new())].into();
+        assess(
+            &run,
+            &BTreeMap::new(),
+            &syncs(&["p"], true),
+            window,
+            tenant,
+            &read(&slices),
+            &[],
+        )
+    };
+    let answer = judged(days(18, 25), None);
+    assert_eq!(
+        (answer.gaps, answer.data_through),
+        (vec![gap("new", "*", days(18, 20))], None)
+    );
+    let tenant = TenantPipelines {
+        id: "north",
+        pipelines: BTreeSet::from(["p".to_owned()]),
+    };
+    let answer = judged(days(3, 9), Some(&tenant));
+    assert_eq!(
+        answer.gaps,
+        [gap("new", "*", days(3, 9))],
+        "it may hold anything"
+    );
+}
+
+#[test]
+fn a_tenant_that_is_read_no_more_ends_where_it_ends_whatever_else_fails() {
+    let run = recorded(&[("p", reads(&[("sales", &[Some("a"), Some("c")])]))]);
+    let before = |row: SliceRow| SliceRow {
+        run_id: "20260110T000000Z-000000".into(),
+        ..row
+    };
+    let read = || {
+        vec![
+            slice("sales", Some("a"), days(1, 20)),
+            before(slice("sales", Some("b"), days(1, 8))),
+        ]
+    };
+    let lacking = |window| gap_of("c", gap("p", "sales", window));
+    let all = judged(&run, days(5, 15), None, read());
+    assert_eq!(
+        (all.gaps, all.data_through),
+        (vec![lacking(days(5, 15))], None)
+    );
+    // Asked for by itself, it answers as far as it was read.
+    let b = judged(&run, days(5, 15), Some("b"), read());
+    assert_eq!((b.gaps, b.data_through), (vec![], Some(days(1, 8).to())));
+    // One that was never read before it was removed leaves nothing behind.
+    let mut unseen = before(slice("sales", Some("d"), days(1, 8)));
+    unseen.read_at = unseen.window.from();
+    let mut rows = read();
+    rows.push(unseen);
+    let all = judged(&run, days(5, 15), None, rows);
+    assert_eq!(all.gaps, [lacking(days(5, 15))]);
+}
+
+#[test]
+fn what_another_process_reads_for_the_first_time_is_not_published() {
+    let mut run = recorded(&[("p", ExpectedReads::unknown(None))]);
+    let mut row = slice("sales", None, days(1, 10));
+    row.run_id = "20260119T000000Z-000000".to_owned();
+    let row = CoverageRow::from(&row);
+    assert!(!could_see(&run, &row));
+    run.tables.insert("p/sales".to_owned(), 1.into());
+    assert!(could_see(&run, &row), "an earlier run has published it");
+}
+
+#[test]
+fn what_was_read_and_not_unified_is_missing() {
+    let unified_by = |id: &str| ExpectedReads {
+        unified_by: Some(id.to_owned()),
+        ..reads(&[("sales", &[None])])
+    };
+    let before = |row: SliceRow| SliceRow {
+        run_id: "20260110T000000Z-000000".into(),
+        ..row
+    };
+    let read = || {
+        vec![
+            before(slice("sales", None, days(1, 10))),
+            slice("sales", None, days(8, 20)),
+        ]
+    };
+    for (id, gaps, through) in [
+        (run().run_id, vec![], Some(days(1, 20).to())),
+        (
+            "20260110T000000Z-000000".to_owned(),
+            vec![gap("p", "sales", days(10, 15))],
+            Some(days(1, 10).to()),
+        ),
+        (String::new(), vec![gap("p", "sales", days(3, 15))], None),
+    ] {
+        let run = recorded(&[("p", unified_by(&id))]);
+        let answer = judged(&run, days(3, 15), None, read());
+        assert_eq!((answer.gaps, answer.data_through), (gaps, through), "{id}");
+    }
+}
+
+#[test]
+fn a_reader_s_configuration_adds_what_the_run_does_not_know() {
+    let old = run();
+    let new = recorded(&[("p", reads(&[("sales", &[Some("a"), Some("b")])]))]);
+    let configured =
+        BTreeMap::from([("p".to_owned(), reads(&[("sales", &[Some("a"), Some("c")])]))]);
+    let slices = BTreeMap::from([(
+        "p".to_owned(),
+        vec![
+            slice("sales", Some("a"), days(1, 20)),
+            slice("sales", Some("b"), days(1, 10)),
+        ],
+    )]);
+    for run in [&old, &new] {
+        let answer = assess(
+            run,
+            &configured,
+            &syncs(&["p"], true),
+            days(8, 15),
+            None,
+            &read(&slices),
+            &[],
+        );
+        let of = |tenant: &str, window| gap_of(tenant, gap("p", "sales", window));
+        assert_eq!(
+            answer.gaps,
+            [of("b", days(10, 15)), of("c", days(8, 15))],
+            "another project may read what this one does not"
+        );
+        assert_eq!(answer.data_through, None);
+    }
 }
 
 #[test]
@@ -399,7 +647,7 @@ fn what_is_still_to_come_is_no_gap_and_was_not_read() {
         assessed(days(2, 20), None, vec![slice("s", None, days(1, 20))]).still_to_come,
         None
     );
-    // What nobody could read yet is no gap of a pipeline that has read nothing.
+    // The time that nobody could read yet is no gap of a pipeline that has read nothing.
     assert_eq!(
         assessed(days(18, 25), None, vec![]).gaps,
         [gap("p", "*", days(18, 20))]
@@ -489,6 +737,7 @@ fn rejects_count_records_while_they_were_open() {
     assert_eq!(
         assess(
             &run(),
+            &BTreeMap::new(),
             &syncs(&["p"], true),
             days(1, 3),
             None,
@@ -501,6 +750,7 @@ fn rejects_count_records_while_they_were_open() {
     assert_eq!(
         assess(
             &run(),
+            &BTreeMap::new(),
             &syncs(&["p"], true),
             days(6, 7),
             None,
@@ -510,4 +760,52 @@ fn rejects_count_records_while_they_were_open() {
         .rejects,
         0
     );
+}
+
+#[test]
+fn what_lies_before_the_start_is_no_gap_and_is_told_apart() {
+    let start = |day: u8| [("sales".to_owned(), days(day, day + 1).from())];
+    let expected = || reads(&[("sales", &[None])]);
+    let run = recorded(&[("p", expected().starting(start(5)))]);
+    let read = || vec![slice("sales", None, days(5, 20))];
+    let early = |from, to| vec![gap("p", "sales", days(from, to))];
+    // Across the start: complete from there on.
+    let across = judged(&run, days(3, 9), None, read());
+    assert_eq!(
+        (across.gaps, across.before_start, across.data_through),
+        (vec![], early(3, 5), Some(days(1, 20).to()))
+    );
+    // Before it altogether: nothing lacks, and nothing is said to have been read.
+    let before = judged(&run, days(1, 4), None, read());
+    assert_eq!(
+        (before.gaps, before.before_start, before.data_through),
+        (vec![], early(1, 4), None)
+    );
+    // What was asked for all the same has been read, and a gap after the start is one.
+    let torn = vec![
+        slice("sales", None, days(1, 3)),
+        slice("sales", None, days(5, 7)),
+        slice("sales", None, days(8, 20)),
+    ];
+    let torn = judged(&run, days(1, 9), None, torn);
+    assert_eq!(
+        (torn.gaps, torn.before_start, torn.data_through),
+        (early(7, 8), early(3, 5), Some(days(5, 7).to()))
+    );
+    // Of two that tell it, the earlier start counts; where nobody tells, everything should have been read.
+    let earlier = BTreeMap::from([("p".to_owned(), expected().starting(start(4)))]);
+    let slices = super::tests::read(&BTreeMap::from([("p".to_owned(), read())]));
+    let both = assess(
+        &run,
+        &earlier,
+        &syncs(&["p"], false),
+        days(3, 9),
+        None,
+        &slices,
+        &[],
+    );
+    assert_eq!((both.gaps, both.before_start), (early(4, 5), early(3, 4)));
+    let older = recorded(&[("p", expected())]);
+    let older = judged(&older, days(3, 9), None, read());
+    assert_eq!((older.gaps, older.before_start), (early(3, 5), vec![]));
 }

@@ -20,6 +20,8 @@ use tillhouse_query::{JoinedNames, SqlView, ViewTables, column_of};
 /// The transactions that count.
 pub(crate) const COUNTED: SqlView = SqlView {
     name: "counted",
+    description: "One transaction that the statistics count: a sale or refund that is completed or consumed.",
+    notes: &TIME_NOTES,
     over: "transactions",
     beside: &["sites", "devices", "points", "tenants"],
     definition: transactions,
@@ -28,6 +30,17 @@ pub(crate) const COUNTED: SqlView = SqlView {
 /// The articles of transactions that count, but for those that were not sold.
 pub(crate) const COUNTED_ARTICLES: SqlView = SqlView {
     name: "counted_articles",
+    description: "One article that the statistics count: of a transaction that counts, and sold.",
+    notes: &[
+        TIME_NOTES[0],
+        TIME_NOTES[1],
+        TIME_NOTES[2],
+        TIME_NOTES[3],
+        (
+            "article_name",
+            "Name of the article as the statistics show it: its product's current name, else its own.",
+        ),
+    ],
     over: "articles",
     beside: &["transactions", "products", "sites", "devices", "tenants"],
     definition: articles,
@@ -36,10 +49,26 @@ pub(crate) const COUNTED_ARTICLES: SqlView = SqlView {
 /// The collected payments of transactions that count.
 pub(crate) const COUNTED_PAYMENTS: SqlView = SqlView {
     name: "counted_payments",
+    description: "One payment that the statistics count: of a transaction that counts, and collected.",
+    notes: &TIME_NOTES,
     over: "payments",
     beside: &["transactions", "sites", "devices", "tenants"],
     definition: payments,
 };
+
+/// Meaning of the columns that the views have of their own.
+const TIME_NOTES: [(&str, &str); 4] = [
+    (
+        "local_hour",
+        "Hour of occurred_at on the site's own clock, 0 to 23; UTC's where that clock is not known.",
+    ),
+    ("iso_week", "ISO 8601 week of business_date, like 2026-W05."),
+    ("business_month", "Month of business_date, YYYY-MM."),
+    (
+        "currency",
+        "Currency, ISO 4217; of an article or payment without one its transaction's. unknown where nobody says.",
+    ),
+];
 
 /// Fact whose rows count, and what a view makes of its columns.
 struct CountedFact {

@@ -17,9 +17,9 @@ use futures::TryStreamExt;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tillhouse_model::calendar::{self, DAY, HOUR};
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_model::{Error, ErrorKind, FastMap, Result};
 use tillhouse_query::zone::{Zone, ZoneClock};
-use tillhouse_query::{DataFrame, ScalarValue, Session, into_error};
+use tillhouse_query::{DataFrame, ScalarValue, Session, execute_partitioned, into_error};
 use tokio::task::JoinSet;
 
 /// Name of currency and label where the provider named none.
@@ -48,7 +48,7 @@ pub(crate) struct CurrencyTotals {
     pub(crate) now: AmountTally,
     pub(crate) before: AmountTally,
     /// By hour: its start in microseconds since 1970, or the hour of the day.
-    pub(crate) hours: BTreeMap<i64, i64>,
+    pub(crate) hours: FastMap<i64, i64>,
     /// By site key.
     pub(crate) sites: HashMap<String, AmountTally>,
     /// Transactions that name no site.
@@ -228,11 +228,7 @@ pub(crate) async fn transactions(
     let mut passing = keys();
     let (schema, table) = question.answer_source.table("transactions");
     if session.has_table(schema, table).await? {
-        let partitions = rows(session, question)
-            .await?
-            .execute_stream_partitioned()
-            .await
-            .map_err(into_error)?;
+        let partitions = execute_partitioned(rows(session, question).await?).await?;
         let mut tasks = JoinSet::new();
         for mut rows in partitions {
             let (rules, mut keys) = (CountingRules::new(question), keys());
@@ -372,7 +368,7 @@ impl TransactionTotals {
             if is_now && sells && definitions::is_open(state) {
                 self.open += count;
             }
-            // Whether counted or not: what was collected for one that is not counted stands in the bridge.
+            // Counted or not: what was collected for one that is not counted stands in the bridge.
             if let (true, Some(keys)) = (is_now, &mut keys)
                 && let Some(key) = transaction_keys.as_ref().and_then(|keys| keys.get(row))
             {
@@ -449,10 +445,11 @@ impl TransactionTotals {
     }
 }
 
-/// The entry of that name, made if it is not there.
+/// The entry of that name, made if it is not there; asked for every row, so that the name is copied only where it is new.
+#[expect(clippy::expect_used, reason = "what was not there has been made")]
 fn named<'a, T: Default>(entries: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
     if !entries.contains_key(name) {
         entries.insert(name.to_owned(), T::default());
     }
-    entries.entry(name.to_owned()).or_default()
+    entries.get_mut(name).expect("an entry that is there")
 }

@@ -143,7 +143,7 @@ fn last_year(window: Window, zone: Zone) -> Option<Window> {
         clock::wall(zone, window.from())?,
         clock::wall(zone, window.to())?,
     );
-    // What ends as 29 February begins has all of the 28th, which last year ended as March began.
+    // A window that ends as 29 February begins has all of the 28th, which last year ended as March began.
     let ends_before_leap_day = is_midnight(to) && to.month() == 2 && to.day() == 29;
     let to = if ends_before_leap_day {
         to.checked_add(1.day()).ok()?

@@ -53,17 +53,21 @@ pub use restatement::find_restatements;
 pub use rollup::{AnswerSource, roll_up};
 
 use crate::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport};
+use arrow::datatypes::SchemaRef;
 use definitions::DEFINITIONS_VERSION;
 use request::CheckedRequest;
 use tillhouse_lake::Warehouse;
-use tillhouse_model::{Error, ErrorKind, PseudonymKey, Result};
+use tillhouse_model::{DataDictionary, Error, ErrorKind, PseudonymKey, Result};
 use tillhouse_query::Session;
 
 /// Makes the statistics known to the SQL of a session: the table functions (`hourly_transactions(...)`), and the views `counted`,
 /// `counted_articles`, `counted_payments` and `uncounted_payments` where their tables are. They read what the session reads: the same run, within
-/// the same memory. `key` is the project's, for filters that name personal values.
+/// the same memory. `key` is the project's, for filters that name personal values and for `pseudonym(kind, value)`.
 pub fn register_sql(session: &Session, key: Option<&PseudonymKey>) {
     table_functions::register(session, key);
+    if let Some(key) = key {
+        session.register_pseudonyms(key);
+    }
     for view in [
         counted::COUNTED,
         counted::COUNTED_ARTICLES,
@@ -72,6 +76,18 @@ pub fn register_sql(session: &Session, key: Option<&PseudonymKey>) {
     ] {
         session.register_view(view);
     }
+}
+
+/// Adds notes on the roll-ups to a dictionary that has those on the facts they add up.
+pub fn add_rollup_notes(dictionary: &mut DataDictionary) {
+    rollup::add_notes(dictionary);
+}
+
+/// The roll-ups, as (table, columns): those of the schema `statistics`.
+pub fn rollup_schemas() -> impl Iterator<Item = (&'static str, SchemaRef)> {
+    rollup::ROLLUPS
+        .into_iter()
+        .map(|rollup| (rollup.name, rollup.schema()))
 }
 
 /// Figures of a request, without the assessment of their completeness.
@@ -176,6 +192,7 @@ async fn assess_statistics(
         data_through: trust.data_through,
         rejects: trust.rejects,
         gaps: trust.gaps,
+        before_start: trust.before_start,
         still_to_come: trust.still_to_come,
         open_transactions: figures.open_transactions,
         free_transactions: figures.free_transactions,

@@ -11,9 +11,9 @@ use crate::report::{
     PaymentSchemeAmount, PaymentTypeAmount, SiteAmount, SiteTransactions,
 };
 use crate::request::{CheckedRequest, HourGrouping};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use tillhouse_model::calendar::HOUR;
-use tillhouse_model::{Error, ExactDecimal, Result};
+use tillhouse_model::{Error, ExactDecimal, FastMap, Result};
 use tillhouse_query::zone::Zone;
 
 /// One entry a currency, ordered by currency.
@@ -32,6 +32,7 @@ pub(crate) fn entries(
         .cloned()
         .collect();
     let mut entries = Vec::with_capacity(names.len());
+    let mut labels = FastMap::default();
     for name in names {
         let sales = transactions.currencies.remove(&name).unwrap_or_default();
         let [types, mediums, schemes, entry_modes, functions, methods] =
@@ -42,7 +43,7 @@ pub(crate) fn entries(
         let (sites_amount_ranking, sites_transactions_ranking) =
             sites(&sales, site_names, transactions.scale);
         entries.push(CurrencyStatistics {
-            hourly_transactions: hours(question, &sales.hours)?,
+            hourly_transactions: hours(question, &sales.hours, &mut labels)?,
             payment_type_ranking: to_rows(paid(types), |payment_type, amount| PaymentTypeAmount {
                 amount,
                 payment_type,
@@ -181,20 +182,26 @@ fn sites(
     (amounts, counts)
 }
 
+/// The hours in order. `labels` are those that other currencies have had: writing one takes longer than counting its hour.
 fn hours(
     question: &CheckedRequest<'_>,
-    hours: &BTreeMap<i64, i64>,
+    hours: &FastMap<i64, i64>,
+    labels: &mut FastMap<i64, String>,
 ) -> Result<Vec<HourlyTransactions>> {
-    hours
-        .iter()
-        .map(|(&hour, &transactions)| {
-            let hour = match question.request.hours {
-                HourGrouping::Timeline => hour_label(hour, question.zone)?,
-                HourGrouping::OfDay => format!("{hour:02}"),
-            };
-            Ok(HourlyTransactions { hour, transactions })
-        })
-        .collect()
+    let mut hours: Vec<(i64, i64)> = hours.iter().map(|(hour, count)| (*hour, *count)).collect();
+    hours.sort_unstable();
+    let row = |(start, transactions): (i64, i64)| -> Result<HourlyTransactions> {
+        if let Some(hour) = labels.get(&start).cloned() {
+            return Ok(HourlyTransactions { hour, transactions });
+        }
+        let hour = match question.request.hours {
+            HourGrouping::Timeline => hour_label(start, question.zone)?,
+            HourGrouping::OfDay => format!("{start:02}"),
+        };
+        labels.insert(start, hour.clone());
+        Ok(HourlyTransactions { hour, transactions })
+    };
+    hours.into_iter().map(row).collect()
 }
 
 /// An hour's start as ISO 8601 with the offset of that hour; `Z` where the zone is UTC.

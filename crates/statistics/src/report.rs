@@ -260,8 +260,11 @@ pub struct StatisticsMeta {
     /// End of what every pipeline has read without a gap, from the window's beginning on; null
     /// where that was not read.
     pub data_through: Option<Timestamp>,
-    /// Windows that this answer needs and that were not read, by pipeline and resource.
+    /// Windows that this answer needs and that were not read, by pipeline, resource and tenant.
     pub gaps: Vec<ReportedGap>,
+    /// What was not read and was not to be, since it lies before the resource's `sync.start`: no gap, and not read by any later sync of itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub before_start: Vec<ReportedGap>,
     /// The end of the window that no run can have read yet, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub still_to_come: Option<Window>,
@@ -355,13 +358,16 @@ pub struct UncountedTotals {
     pub amount: ExactDecimal,
 }
 
-/// Stretch of time that should have been read and was not, by pipeline and resource.
+/// Stretch of time that was not read, by pipeline, resource and tenant.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ReportedGap {
     /// The pipeline.
     pub pipeline: String,
-    /// The resource.
+    /// The resource; `*` where nobody knows what there is to be read.
     pub resource: String,
+    /// The tenant, where the resource is read tenant by tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// The stretch.
     #[serde(flatten)]
     pub window: Window,

@@ -2,6 +2,7 @@
 //!
 //! Invariant: amounts are [`ExactDecimal`]; `now` is always `then` and `difference` together.
 
+use crate::report::ReportedGap;
 use jiff::Timestamp;
 use serde::Serialize;
 use tillhouse_model::ExactDecimal;
@@ -98,4 +99,9 @@ pub struct RestatedMeta {
     /// Number of transactions that made the difference; more than are listed where the list was
     /// cut.
     pub transactions_changed: i64,
+    /// Stretches of the window that the later run lacks, as in [`crate::StatisticsMeta`]: what changed in them nobody knows. A window without a
+    /// beginning is one from the first reading on.
+    pub gaps: Vec<ReportedGap>,
+    /// Stretches of the window that were not to be read, since they lie before the resource's `sync.start`: no gaps.
+    pub before_start: Vec<ReportedGap>,
 }

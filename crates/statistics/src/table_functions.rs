@@ -29,7 +29,7 @@ use std::sync::Arc;
 use tillhouse_lake::{ColumnType, RowValue, encode_column};
 use tillhouse_model::json::fault;
 use tillhouse_model::table::timestamp;
-use tillhouse_model::time::parse_instant;
+use tillhouse_model::time::{beyond_calendar, parse_instant};
 use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, Filter, PseudonymKey, Result, Window};
 use tillhouse_query::zone::Zone;
@@ -478,7 +478,7 @@ fn instant(value: &ScalarValue, zone: &TimeZone) -> Result<Timestamp> {
     };
     let micros = |value: &ScalarValue| match value.cast_to(&timestamp()) {
         Ok(ScalarValue::TimestampMicrosecond(Some(micros), _)) => {
-            Timestamp::from_microsecond(micros).map_err(|_| bad())
+            Timestamp::from_microsecond(micros).map_err(|_| beyond_calendar(&value.to_string()))
         }
         _ => Err(bad()),
     };
@@ -496,7 +496,7 @@ fn instant(value: &ScalarValue, zone: &TimeZone) -> Result<Timestamp> {
             let wall = TimeZone::UTC.to_datetime(micros(value)?);
             wall.to_zoned(zone.clone())
                 .map(|at| at.timestamp())
-                .map_err(|_| bad())
+                .map_err(|_| beyond_calendar(&value.to_string()))
         }
         _ => Err(bad()),
     }

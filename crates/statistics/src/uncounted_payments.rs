@@ -11,6 +11,11 @@ use tillhouse_query::{SqlView, ViewTables, quoted_name};
 /// The view, for a session to know.
 pub(crate) const UNCOUNTED_PAYMENTS: SqlView = SqlView {
     name: "uncounted_payments",
+    description: "One collected payment that no statistics count by default, and why.",
+    notes: &[(
+        "why",
+        "Why it is not counted: without_sale, without_time, or the kind or state of its transaction.",
+    )],
     over: PAYMENTS,
     beside: &[],
     definition,

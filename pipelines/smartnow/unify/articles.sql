@@ -6,7 +6,7 @@ SELECT
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
     CAST(1 AS BIGINT)                                                AS line_number,
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR) || '/' || CAST(t.product AS VARCHAR) AS product_key,
-    t.internal_ref                                                   AS product_code,
+    nullif(trim(t.internal_ref), '')                                 AS product_code,
     t.name,
     'vending'                                                        AS category,
     'done'                                                           AS state,
@@ -45,5 +45,5 @@ FROM (
         WHERE rate IS NOT NULL
         WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _load_id, id)
     ) r ON r.machine = s.machine AND r.plu = s.product
-        AND (r.nth = 1 OR r.since <= s.occurred_at) AND (r.until IS NULL OR r.until > s.occurred_at)
+        AND (r.nth = 1 OR r.since <= s._record_time) AND (r.until IS NULL OR r.until > s._record_time)
 ) t

@@ -8,10 +8,10 @@ SELECT
     t.code,
     t.error_identity,
     t.extra_data                                                     AS description,
-    t.occurred_at,
+    t._record_time                                                   AS occurred_at,
     t.resolved_at,
-    (CAST(t.resolved_at AS BIGINT) - CAST(t.occurred_at AS BIGINT)) / 1000000 AS duration_seconds,
+    (CAST(t.resolved_at AS BIGINT) - CAST(t._record_time AS BIGINT)) / 1000000 AS duration_seconds,
     concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
-    month_of(t.occurred_at)                                          AS month
+    month_of(t._record_time)                                         AS month
 FROM logs t

@@ -36,13 +36,13 @@ FROM (
         coalesce(CAST(nullif(p.revenuetransaction, 0) AS VARCHAR), concat('payment_transactions/', p.id)) AS sale,
         CASE WHEN s.id IS NULL THEN p.location ELSE s.location END AS location,
         CASE WHEN s.id IS NULL THEN p.machine ELSE s.machine END AS machine,
-        CASE WHEN s.id IS NULL THEN p.occurred_at ELSE s.occurred_at END AS occurred_at,
-        CASE WHEN s.id IS NULL THEN p.time_zone ELSE s.time_zone END AS time_zone,
+        CASE WHEN s.id IS NULL THEN p._record_time ELSE s._record_time END AS occurred_at,
+        CASE WHEN s.id IS NULL THEN p.time_zone ELSE coalesce(s.time_zone, z.time_zone) END AS time_zone,
         p.id AS payment, p.type AS payment_type, p.method, p.currency AS payment_currency, p.exclude, p.report_group,
         -- A type that means refund takes money away, also where its prices are not negative.
         CASE WHEN mapped(CAST(s.salestype AS VARCHAR), $sales_types) = 'refund' AND coalesce(a.paid, p.price) > 0 THEN -p.price
             ELSE p.price END AS paid,
-        p.occurred_at AS paid_at, a.paid AS paid_in_all,
+        p._record_time AS paid_at, a.paid AS paid_in_all,
         CASE WHEN s.id IS NULL THEN concat('payment_transactions/', p._record_key) ELSE s._record_key END AS _record_key,
         CASE WHEN s.id IS NULL THEN p._record_time ELSE s._record_time END AS _record_time,
         CASE WHEN s.id IS NULL THEN p._load_id ELSE s._load_id END AS _load_id,
@@ -58,4 +58,9 @@ FROM (
         WHERE r.currency IS NULL OR currency_code(coalesce(p.currency, r.currency)) = currency_code(r.currency)
         GROUP BY r.id
     ) a ON a.id = s.id
+    LEFT JOIN (
+        SELECT id, time_zone, row_number() OVER (PARTITION BY id ORDER BY _load_id DESC) AS nth
+        FROM locations
+        WHERE _deleted_at IS NULL AND time_zone IS NOT NULL
+    ) z ON z.id = s.location AND z.nth = 1
 ) t

@@ -7,7 +7,9 @@
 -- SmartNow has no word for a sale's state. By HecOne's rule table its article is done and its
 -- payments are collected: it is completed where they cover the price, and consumed where they do not, or have not come yet.
 -- An original price of 0 means that there was no reduction. Tax is derived from the product's rate of that time, which vat_rate explains.
--- Where the time zone is unknown, day and hour are those of UTC, the offset is null, and ops.warnings names the sale.
+-- A sale that does not say when it happened happened at its timestamp, else when it was made (createdAt): that is the contract's record time.
+-- A sale that names no time zone has its location's, as that named it last. Where neither does, or the zone is unknown, day and hour are those of UTC,
+-- the offset is null, and ops.warnings names the sale.
 SELECT
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
     t.sale                                                           AS transaction_id,
@@ -17,8 +19,8 @@ SELECT
     t.state                                                          AS state,
     t.state                                                          AS state_derived,
     'vending'                                                        AS category,
-    t.occurred_at,
-    t.time_zone                                                      AS timezone,
+    t._record_time                                                   AS occurred_at,
+    coalesce(t.time_zone, t.location_zone)                           AS timezone,
     t.created_at,
     t.updated_at,
     t.amount,
@@ -32,7 +34,7 @@ SELECT
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
     CAST(t.remote AS VARCHAR)                                        AS terminal_transaction_number
 FROM (
-    SELECT s.*, p.paid, r.rate,
+    SELECT s.*, p.paid, r.rate, z.time_zone AS location_zone,
         CASE WHEN s.kind_of_type = 'refund' THEN 'completed' WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
         CASE WHEN $price_unit = 'minor' THEN from_minor_units(s.signed_price, s.currency)
             ELSE CAST(s.signed_price AS DECIMAL(18, 4)) END AS amount,
@@ -66,5 +68,10 @@ FROM (
         WHERE rate IS NOT NULL
         WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _load_id, id)
     ) r ON r.machine = s.machine AND r.plu = s.product
-        AND (r.nth = 1 OR r.since <= s.occurred_at) AND (r.until IS NULL OR r.until > s.occurred_at)
+        AND (r.nth = 1 OR r.since <= s._record_time) AND (r.until IS NULL OR r.until > s._record_time)
+    LEFT JOIN (
+        SELECT id, time_zone, row_number() OVER (PARTITION BY id ORDER BY _load_id DESC) AS nth
+        FROM locations
+        WHERE _deleted_at IS NULL AND time_zone IS NOT NULL
+    ) z ON z.id = s.location AND z.nth = 1
 ) t

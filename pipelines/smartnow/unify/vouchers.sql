@@ -1,7 +1,8 @@
 -- SmartNow's vouchers, without their codes, which are read nowhere.
 --
 -- Values are in the unit that the voucher names, "cents": minor units by ISO 4217, whatever the connection's price_unit says. The day of
--- expiry was entered on the clock of the voucher's time zone; where it came as an instant, it is the day of that clock.
+-- expiry was entered on the clock of the voucher's time zone; where it came as an instant, it is the day of that clock, or of UTC where the
+-- voucher names no zone, as those that inherit their campaign's need not.
 SELECT
     concat($pipeline, ':', id)                                       AS voucher_key,
     id                                                               AS voucher_id,

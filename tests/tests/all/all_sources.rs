@@ -229,7 +229,7 @@ async fn four_sources_are_one_model_now_and_after_they_have_changed() {
         assert_same_as_truth(&project, &sandbox, when).await;
     }
 
-    // What the increments gave, a rebuild gives.
+    // The rows that the increments gave, a rebuild gives.
     let before = everything(&project).await;
     project.json(&["rebuild"]).await;
     assert_eq!(everything(&project).await, before);
@@ -422,7 +422,7 @@ async fn paces_newer_list_is_unified_with_what_only_it_tells() {
             sandbox.advance(2 * DAY).unwrap();
         }
     }
-    // What the older list does not have: who drove what, how it was paid, what was taken off, and when it last changed.
+    // Fields that the older list does not have: who drove what, how it was paid, what was taken off, and when it last changed.
     let told = project
         .sql(
             "SELECT count(license_plate) AS plates, count(odometer_km) AS mileages, count(discount_amount) AS discounts, \

@@ -5,6 +5,9 @@
 use crate::project::TestProject;
 use crate::{exact_json, python, source_files};
 use serde_json::Value;
+use std::sync::Arc;
+use tillhouse_lake::{Warehouse, WarehouseLocation};
+use tillhouse_model::contract;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 const SOURCES: [&str; 4] = ["bemo", "hecone", "pace", "smartnow"];
@@ -146,6 +149,50 @@ async fn duckdb_gives_what_stats_gives_and_a_script_stays_with_its_run() {
     sandbox.stop().await;
 }
 
+/// A rebuild of a pipeline by a process that is killed in its middle: one of its unified tables is empty already.
+async fn rebuild_and_kill(project: &TestProject, pipeline: &str) {
+    let file = source_files::root().join("schemas/unified/transactions.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let spec = contract::parse(&text, "transactions.yaml").unwrap();
+    let location = WarehouseLocation::new(project.warehouse().display().to_string());
+    let warehouse = Warehouse::open(&location).await.unwrap();
+    let table = warehouse.unified_table(Arc::new(spec));
+    table.clear(pipeline, "killed").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_has_half_done_is_not_shown() {
+    let (sandbox, project) = synced("2026-01-04").await;
+    let hecone = "SELECT count(*) FROM counted WHERE source = 'hecone'";
+    let pinned = "SELECT pinned FROM ops.runs ORDER BY number DESC NULLS LAST LIMIT 1";
+    let before = project.count(hecone).await;
+    assert!(before > 0);
+    rebuild_and_kill(&project, "hecone").await;
+    project
+        .json(&["sync", "bemo", "pace", "--to", "2026-01-10"])
+        .await;
+    let of_run = project.sql(pinned).await[0]["pinned"].to_string();
+    assert!(of_run.contains("hecone"), "{of_run}");
+    let report = project.json(&[&["stats"], &WINDOW[..]].concat()).await;
+    assert_eq!(report["meta"]["answered_from"], "rollups");
+    let names = ["currency", "transactions", "amount"];
+    for is_whole in [false, true] {
+        if is_whole {
+            project
+                .json(&["sync", "hecone", "--to", "2026-01-04"])
+                .await;
+            assert!(project.sql(pinned).await[0]["pinned"].is_null());
+        }
+        assert_eq!(project.count(hecone).await, before);
+        let script = script(&project, "pinned.sql").await;
+        let found = python::json("attached.py", [script.as_str(), ":memory:", &query()]).await;
+        assert_eq!(rows(&found[0], names), stats(&project).await);
+    }
+    let checked = project.run(&["check", "--warehouse"]).await;
+    assert_eq!(checked.code, Some(0), "{}", checked.stderr);
+    sandbox.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lines_of_the_readme_run_and_a_glob_is_what_it_warns_of() {
     let (sandbox, project) = synced("2026-01-10").await;
@@ -158,6 +205,21 @@ async fn the_lines_of_the_readme_run_and_a_glob_is_what_it_warns_of() {
         assert_eq!(found[reader], all, "{reader}");
     }
     assert_eq!(found["glob"], 2 * all, "after one rebuild");
+    let noted = project
+        .sql(
+            "SELECT column_name AS name, description, unit FROM information_schema.columns \
+             WHERE table_schema = 'unified' AND table_name = 'transactions'",
+        )
+        .await;
+    for column in noted {
+        let name = column["name"].as_str().unwrap();
+        let comment = found["comments"][name].as_str().unwrap_or_default();
+        let description = column["description"].as_str().unwrap();
+        assert!(comment.starts_with(description), "{name}: {comment}");
+        if let Some(unit) = column["unit"].as_str() {
+            assert!(comment.contains(unit), "{name}: {comment}");
+        }
+    }
     let names = ["currency", "len", "amount"];
     assert_eq!(rows(&found["counted"], names), stats(&project).await);
     let ours = project

@@ -102,6 +102,7 @@ impl Source for CannedSource {
             scope: Some(slice.tenant.as_deref().unwrap_or("scope").into()),
             restarts_listing: false,
             is_reread: false,
+            remarks: Vec::new(),
         });
         stream::iter(page.map(Ok)).boxed()
     }

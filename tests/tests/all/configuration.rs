@@ -107,6 +107,92 @@ async fn one_mistake_hides_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_with_nothing_behind_it_is_no_default() {
+    let project = TestProject::bare().await;
+    fs::write(
+        project.path().join("tillhouse.yaml"),
+        "warehouse: { url: ./w }\nmemory_limit:\nprivacy_key: 0123456789abcdef0123456789abcdef\nretention:\n  runs:\n  daily: ~\nmaintenance: null\n",
+    )
+    .unwrap();
+    fs::write(
+        project.pipeline(),
+        "source: hecone\nconnection: { base_url: http://127.0.0.1:1, client_id: a, client_secret: b }\n\
+         sync:\n  start:\n  slice: ~\nresources:\n  transactions:\n    lookback:\n",
+    )
+    .unwrap();
+    let assert_all_told = |ran: &CommandOutput, blank: &[(&str, &str)]| {
+        for (key, place) in blank {
+            let told = format!("`{key}` has nothing behind it");
+            assert!(
+                ran.stderr.contains(&told) && ran.stderr.contains(place),
+                "{told}: {}",
+                ran.stderr
+            );
+        }
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    };
+    let ran = project.run(&["check"]).await;
+    assert_all_told(
+        &ran,
+        &[
+            ("memory_limit", "tillhouse.yaml:2:1"),
+            ("retention.runs", "tillhouse.yaml:5:3"),
+            ("retention.daily", "tillhouse.yaml:6:3"),
+            ("maintenance", "tillhouse.yaml:7:1"),
+        ],
+    );
+    // Pipelines are read once the project's file is right.
+    fs::write(
+        project.path().join("tillhouse.yaml"),
+        "warehouse: { url: ./w }\nprivacy_key: 0123456789abcdef0123456789abcdef\n",
+    )
+    .unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_all_told(
+        &ran,
+        &[
+            ("sync.start", "pipeline.yaml:4:3"),
+            ("sync.slice", "pipeline.yaml:5:3"),
+            ("resources.transactions.lookback", "pipeline.yaml:8:5"),
+        ],
+    );
+    // Sections that are empty are as if they were left out.
+    fs::write(
+        project.pipeline(),
+        "source: hecone\nconnection: { base_url: http://127.0.0.1:1, client_id: a, client_secret: b }\nsync:\n",
+    )
+    .unwrap();
+    let ran = project.run(&["sync"]).await;
+    assert!(
+        ran.stderr.contains("`sync.start` is missing"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_that_would_order_a_terminal_are_shown_as_escapes() {
+    let project = TestProject::bare().await;
+    for hostile in ["\u{202e}", "a\u{1b}]0;x\u{7}", "--\u{9b}31m", "\u{2066}x"] {
+        for arguments in [
+            &[hostile][..],
+            &["sql", "--format", hostile, "SELECT 1"],
+            &["sync", hostile, "--x"],
+        ] {
+            let ran = project.run(arguments).await;
+            assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
+            let is_harmless =
+                |c: char| c == '\n' || !(c.is_control() || "\u{202e}\u{2066}".contains(c));
+            assert!(
+                ran.stderr.chars().all(is_harmless),
+                "{arguments:?}: {:?}",
+                ran.stderr
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_statement_is_looked_at_though_the_connection_lacks_its_values() {
     let project = TestProject::bare().await;
     let folder = project.path().join("pipelines/hecone/unify");
@@ -174,17 +260,17 @@ async fn what_is_no_file_of_ours_is_told_in_plain_words() {
         (b"# nothing\n\n".to_vec(), "the file is empty", ":1:1"),
         (
             format!("{base}memory_limit: !!binary 512MiB\n").into_bytes(),
-            "not what its tag",
+            "the value has a tag",
             ":3:",
         ),
         (
             format!("{base}memory_limit: !!binary gIGC\n").into_bytes(),
-            "not what its tag",
+            "the value has a tag",
             ":3:",
         ),
         (
             format!("{base}memory_limit: !!int 512MiB\n").into_bytes(),
-            "not what its tag",
+            "the value has a tag",
             ":3:",
         ),
         (
@@ -213,7 +299,7 @@ async fn what_is_no_file_of_ours_is_told_in_plain_words() {
             ":3:",
         ),
         (
-            format!("{base}memory_limit: # none\nmemory: #5\n").into_bytes(),
+            format!("{base}memory_limit: 64MiB # none\nmemory: #5\n").into_bytes(),
             "unknown key `memory`",
             ":4:1",
         ),

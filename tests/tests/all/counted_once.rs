@@ -128,6 +128,38 @@ async fn every_record_without_a_key_that_does_not_fit_is_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reject_whose_record_is_gone_is_closed_by_the_next_complete_reading() {
+    let sale = |id: &str, price: &str| {
+        format!(
+            r#"{{"id":"{id}","attributes":{{"createdAt":"{NOW}","priceIncludingVAT":{price},"currency":"EUR"}}}}"#
+        )
+    };
+    let (fine, odd, gone) = (sale("fine", "2"), sale("odd", "{}"), sale("gone", "{}"));
+    let all = vec![fine.clone(), odd.clone(), gone.clone()];
+    let bench = CannedProject::new("pace", &[("transactions", all)], "").await;
+    let open = "SELECT record_key, count(record_time) FROM ops.rejects WHERE resolved_at IS NULL GROUP BY 1 ORDER BY 1";
+    for _ in 0..2 {
+        assert_eq!(bench.sync().await.pipelines[0].rejects, 2);
+        assert_eq!(bench.rows(open).await, ["gone 1", "odd 1"]);
+    }
+    let file = bench.context.project.dir.join("pages.json");
+    let pages = std::fs::read_to_string(&file).unwrap();
+    let quoted = |record: &str| {
+        let text = serde_json::to_string(record).unwrap();
+        text.trim_matches('"').to_owned()
+    };
+    let fewer = pages.replace(&format!(",{}", quoted(&gone)), "");
+    assert_ne!(pages, fewer);
+    std::fs::write(&file, fewer).unwrap();
+    assert_eq!(bench.sync().await.pipelines[0].rejects, 1);
+    assert_eq!(bench.rows(open).await, ["odd 1"]);
+    // It comes again, and is open again.
+    std::fs::write(&file, pages).unwrap();
+    bench.sync().await;
+    assert_eq!(bench.rows(open).await, ["gone 1", "odd 1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_windows_side_by_side_both_have_is_counted_once_and_closed_where_it_lies() {
     let session = |id: &str, start: &str| {
         format!(
@@ -190,7 +222,7 @@ async fn what_windows_side_by_side_both_have_is_counted_once_and_closed_where_it
     );
     let left = "SELECT CAST(record_time AS text) FROM ops.rejects WHERE resolved_at IS NULL AND record_time IS NOT NULL";
     assert!(bench.rows(left).await[0].contains("20:00"));
-    // What is no longer read is not closed for that.
+    // A list that is no longer read is not closed for that.
     std::fs::write(
         &file,
         mended(0)

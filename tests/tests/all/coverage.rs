@@ -4,41 +4,14 @@
 //! Invariant: an answer that lacks something says so, and one that lacks nothing has no gap, after any number of syncs.
 
 use crate::project::TestProject;
-use jiff::{SignedDuration, Timestamp};
+use crate::recent_sales::{in_hours, recent_sales, stats_meta};
+use jiff::Timestamp;
 use serde_json::{Value, json};
-use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 const SOURCES: [&str; 4] = ["hecone", "smartnow", "bemo", "pace"];
 
-fn in_hours(hours: i64) -> String {
-    Timestamp::now()
-        .checked_add(SignedDuration::from_hours(hours))
-        .unwrap()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
-}
-
-/// Sales of the days before yesterday.
-async fn sandbox() -> Sandbox {
-    let options = SandboxOptions {
-        transactions: 60,
-        smartnow_sales: Some(40),
-        bemo_sessions: Some(40),
-        pace_transactions: Some(40),
-        from: in_hours(-6 * 24).parse().unwrap(),
-        to: in_hours(-24).parse().unwrap(),
-        clock: in_hours(0).parse().unwrap(),
-        ..SandboxOptions::default()
-    };
-    Sandbox::start(options).await.unwrap()
-}
-
-async fn project(sources: &[&str], sandbox: &Sandbox) -> TestProject {
-    TestProject::of(sources, sandbox, &in_hours(-7 * 24)[..10]).await
-}
-
 async fn meta(project: &TestProject, from: &str, to: &str) -> Value {
-    project.json(&["stats", "--from", from, "--to", to]).await["meta"].take()
+    stats_meta(project, from, to, &[]).await
 }
 
 fn instant(value: &Value) -> Timestamp {
@@ -56,15 +29,14 @@ fn is_complete(meta: &Value) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sync_leaves_an_answer_as_complete_as_the_first() {
-    let sandbox = sandbox().await;
-    let project = project(&SOURCES, &sandbox).await;
+    let (sandbox, project) = recent_sales(&SOURCES).await;
     let (from, to, later) = (in_hours(-5 * 24), in_hours(-2), in_hours(2));
     for when in ["at first", "again", "and again"] {
         project.json(&["sync"]).await;
         let answer = meta(&project, &from, &to).await;
         assert!(is_complete(&answer), "{when}: {answer}");
         assert!(answer.get("still_to_come").is_none(), "{when}: {answer}");
-        // What is still to come is no gap, and nothing was read of it.
+        // The time still to come is no gap, and nothing was read of it.
         let answer = meta(&project, &from, &later).await;
         assert!(
             answer["gaps"] == json!([]) && !is_complete(&answer),
@@ -133,8 +105,7 @@ async fn every_sync_leaves_an_answer_as_complete_as_the_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_was_read_before_it_was_over_is_read_when_it_is() {
-    let sandbox = sandbox().await;
-    let project = project(&["hecone"], &sandbox).await;
+    let (sandbox, project) = recent_sales(&["hecone"]).await;
     project.set("slice", "365d");
     let before = Timestamp::now();
     let asked = sandbox.requests().total;
@@ -230,8 +201,7 @@ async fn a_window_that_was_read_before_it_was_over_is_read_when_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn by_change_time_a_gap_after_the_window_counts_and_the_next_sync_closes_it() {
-    let sandbox = sandbox().await;
-    let project = project(&["smartnow"], &sandbox).await;
+    let (sandbox, project) = recent_sales(&["smartnow"]).await;
     let (from, middle, later) = (in_hours(-6 * 24), in_hours(-4 * 24), in_hours(-3 * 24));
     project
         .json(&["sync", "--from", &from, "--to", &middle])

@@ -268,7 +268,7 @@ fn model_and_decode_reach_no_network_and_no_runtime() {
         while let Some(id) = queue.pop_front() {
             let way = reached[id].clone();
             for dependency in &nodes[id].deps {
-                // What only a build script or a macro uses is not in the crate.
+                // A name that only a build script or a macro uses is not in the crate.
                 let linked = dependency
                     .dep_kinds
                     .iter()

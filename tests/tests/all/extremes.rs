@@ -380,7 +380,7 @@ async fn what_cannot_be_unified_by_itself_is_told_before_anything_is_read() {
             "{error:?}"
         );
     }
-    // What is only looked up may be left out, and what no statement names is read for its own sake.
+    // A resource that is only looked up may be left out, and one that no statement names is read for its own sake.
     CannedProject::new(
         "smartnow",
         &[("products", vec![]), ("campaigns", vec![])],

@@ -88,7 +88,7 @@ async fn what_is_wrong_with_one_pipeline_is_named_and_keeps_the_others_from_noth
     }
     project.sync(&["--to", "2026-02-01"]).await;
     assert!(transactions(&project, "hecone").await > 0);
-    // What all pipelines need, and cannot be read, is an error as before.
+    // A file that all pipelines need, and that cannot be read, is an error as before.
     change(&project, "tillhouse.yaml", "warehouse:", "warehouses:");
     let ran = project.run(&SYNC).await;
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
@@ -140,5 +140,49 @@ async fn a_pipeline_that_fails_half_way_through_unify_is_shown_as_the_run_before
     let rebuilt = project.run(&["rebuild"]).await;
     assert_eq!(rebuilt.code, Some(0), "{}", rebuilt.stderr);
     assert_eq!(project.sql(rows).await, increments);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_fails_is_taken_back_also_for_the_run_of_another_pipeline_that_publishes_next()
+ {
+    let (sandbox, project) = two_pipelines().await;
+    let statement = "pipelines/hecone/unify/articles.sql";
+    let broken = format!("CASE WHEN t.line_number > 0 THEN NULL ELSE {ARTICLE_KEY} END ");
+    let ejected = project.run(&["eject", "hecone"]).await;
+    assert_eq!(ejected.code, Some(0), "{}", ejected.stderr);
+    project.sync(&["--to", "2026-02-01"]).await;
+    let rows = async || {
+        let mut rows = Vec::new();
+        for sql in [
+            "SELECT transaction_key, amount, state FROM transactions ORDER BY transaction_key",
+            "SELECT article_key, transaction_key, quantity, amount FROM articles ORDER BY article_key",
+            "SELECT payment_key, transaction_key, amount FROM payments ORDER BY payment_key",
+            "SELECT site_key, name FROM sites ORDER BY site_key",
+        ] {
+            rows.push(project.sql(sql).await);
+        }
+        rows
+    };
+    let before = rows().await;
+    assert!(before.iter().all(|rows| !rows.is_empty()));
+    change(&project, statement, ARTICLE_KEY, &broken);
+    for again in ["rebuild", "rebuild --wait"] {
+        let arguments: Vec<&str> = again.split(' ').collect();
+        let failed = project.run(&arguments).await;
+        assert_eq!(failed.code, Some(1), "{}", failed.stderr);
+        assert!(failed.stderr.contains("articles"), "{}", failed.stderr);
+        assert_eq!(rows().await, before);
+        // It publishes what the tables hold now.
+        project.sync(&["pace", "--to", "2026-02-01"]).await;
+        assert_eq!(rows().await, before);
+    }
+    // A sync of the pipeline finds nothing to be caught up with.
+    change(&project, statement, &broken, ARTICLE_KEY);
+    project.sync(&["--to", "2026-02-01"]).await;
+    assert_eq!(rows().await, before);
+    let rebuilt = project.run(&["rebuild"]).await;
+    assert_eq!(rebuilt.code, Some(0), "{}", rebuilt.stderr);
+    assert_eq!(rows().await, before);
     sandbox.stop().await;
 }

@@ -83,7 +83,20 @@ async fn from_stdin(project: &TestProject, text: &str, arguments: &[&str]) -> Co
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
     let (project, temporary) = (small().await, tempfile::tempdir().unwrap());
-    for (name, code) in [("INT", 1), ("TERM", 143)] {
+    // Signals that this process was started with ignored, its children ignore too.
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+    let all = [
+        ("INT", 2, 1),
+        ("TERM", 15, 143),
+        ("HUP", 1, 129),
+        ("QUIT", 3, 131),
+    ];
+    for (name, number, code) in all {
+        if ignored >> (number - 1) & 1 == 1 {
+            continue;
+        }
         let mut child = printing(&project, temporary.path()).await;
         signal(&child, name).await;
         let status = tokio::time::timeout(program::LIMIT, child.wait())
@@ -104,6 +117,53 @@ async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
         "a reader that has had enough is no failure"
     );
     assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_on_the_size_of_files_is_an_error_that_leaves_no_half_of_one() {
+    let project = small().await;
+    let folder = tempfile::tempdir().unwrap();
+    let output = folder.path().join("out.html");
+    let stats = [
+        "stats",
+        "--from",
+        "2026-01-01",
+        "--to",
+        "2026-01-03",
+        "--format",
+        "html",
+        "--output",
+        output.to_str().unwrap(),
+    ];
+    let plain = project.command(&stats);
+    let plain = plain.as_std();
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -f 2; exec \"$0\" \"$@\""])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .envs(
+            plain
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    if let Some(folder) = plain.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    let ran = limited.output().await.unwrap();
+    let told = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("File too large") && told.contains("ulimit -f"),
+        "{told}"
+    );
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -115,7 +115,7 @@ async fn nothing_that_a_terminal_would_obey_is_printed() {
     for format in ["table", "json", "html"] {
         commands.push([&["--format", format, "stats"][..], &window].concat());
     }
-    // What they sold is not what the provider's statistics say: every name is in a difference.
+    // Their sales are not what the provider's statistics say: every name is in a difference.
     commands.push([&["reconcile", "--states", "pending"][..], &window].concat());
     commands.push(
         [

@@ -270,18 +270,52 @@ async fn lost_and_cut_files_are_found_with_what_helps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_roll_up_that_was_counted_anew_is_whole_though_earlier_runs_lack_it() {
+    let sandbox = sandbox(200).await;
+    let project = TestProject::new(&sandbox.hecone_url()).await;
+    project.sync(&["--to", "2026-01-05"]).await;
+    project.sync(&["--to", "2026-01-06"]).await;
+    let roll_up = "statistics/hourly_transactions";
+    std::fs::remove_dir_all(project.warehouse().join(roll_up)).unwrap();
+    let lost = project.run(&["check", "--warehouse"]).await;
+    assert_eq!(lost.code, Some(1), "{}", lost.stderr);
+    project.sync(&["--to", "2026-01-07"]).await;
+    let ran = project
+        .run(&["--format", "json", "check", "--warehouse"])
+        .await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let earlier = report["of_earlier_runs"].as_array().unwrap();
+    assert!(
+        !earlier.is_empty() && earlier.iter().all(|lack| lack["table"] == roll_up),
+        "{report}"
+    );
+    let ran = project.run(&["check", "--warehouse"]).await;
+    assert!(ran.stderr.contains("only earlier runs"), "{}", ran.stderr);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn monitors_are_told_of_old_runs_and_schedulers_that_part_is_enough() {
     let sandbox = sandbox(200).await;
     let project = TestProject::new(&sandbox.hecone_url()).await;
     let never = project.run(&["status", "--max-age", "2h"]).await;
     assert_eq!(never.code, Some(1), "{}", never.stderr);
     assert!(never.stderr.contains("ever published"), "{}", never.stderr);
+    // One line for the pipeline, and none for each of its resources.
+    assert_eq!(
+        never.stdout.matches("hecone").count(),
+        1,
+        "{}",
+        never.stdout
+    );
+    assert!(never.stdout.contains("never synced") && !never.stderr.contains("never read"));
     let at = ["--now", "2026-03-01T12:00:00Z"];
     let synced = project
         .run(&[&at[..], &["sync", "--to", "2026-01-06", "--partial-ok"]].concat())
         .await;
     assert_eq!(synced.code, Some(0), "{}", synced.stderr);
-    // What is handed in is the time of everything that was read, whatever this machine's clock says.
+    // The time handed in is that of everything that was read, whatever this machine's clock says.
     let elsewhere = "SELECT count(*) FROM ops.slices WHERE read_at <> '2026-03-01T12:00:00Z'";
     assert_eq!(project.count(elsewhere).await, 0);
     for (now, code) in [("2026-03-01T13:59:00Z", 0), ("2026-03-01T14:01:00Z", 1)] {

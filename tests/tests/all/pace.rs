@@ -164,6 +164,11 @@ fn rules_tell_contradictions_and_nothing_else() {
                 "attributes.createdAtLocaltime is 2017-07-21T20:32:28, expected what a clock in ES shows at 2017-07-21T17:32:28Z"
             ),
             (
+                "no clock",
+                "local_time_given",
+                "attributes.createdAtLocaltime is missing: the day and hour are those of UTC"
+            ),
+            (
                 "no time",
                 "local_time_fits",
                 "attributes.createdAtLocaltime is teatime, expected what a clock in DE shows at 2017-07-21T17:32:28Z"

@@ -282,3 +282,111 @@ async fn a_zone_nobody_knows_and_a_price_of_another_unit_are_kept_and_told() {
     );
     sandbox.stop().await;
 }
+
+/// The facts that each source lists, and the column of a record that tells its site's clock.
+const CLOCKS: [(&str, &str, &str); 4] = [
+    ("hecone", "transactions", "timezone"),
+    ("bemo", "sessions", "timeZone"),
+    ("pace", "transactions", "createdAtLocaltime"),
+    ("smartnow", "revenue_transactions", "timeZone"),
+];
+
+/// All four sources; from now on, each list of facts comes with one of its records, as it is written, replaced by what `damage` makes of it. The
+/// number of facts is told beside them.
+async fn of_all(damage: impl Fn(&str, &str) -> String) -> (Sandbox, TestProject, i64) {
+    let options = SandboxOptions {
+        transactions: 50,
+        smartnow_sales: Some(200),
+        bemo_sessions: Some(100),
+        ..SandboxOptions::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    let mut facts = 0;
+    for (source, resource, clock) in CLOCKS {
+        let selection = RecordSelection {
+            tenant: (source == "bemo").then(|| sandbox.accounts()[0].clone()),
+            ..RecordSelection::of(resource)
+        };
+        let records = sandbox.truth_of(source, &selection).unwrap();
+        let record = std::str::from_utf8(&records[records.len() / 2]).unwrap();
+        facts += i64::try_from(records.len()).unwrap();
+        let path = match source {
+            "smartnow" => "/smartnow/revenuetransaction",
+            "bemo" => "/sessions",
+            "pace" => "/pace/pay/",
+            _ => "/hecone/transactions",
+        };
+        sandbox.inject([EmulatedFault {
+            text: Some(record.to_owned()),
+            with: Some(damage(record, clock)),
+            ..EmulatedFault::new(FaultKind::Replaced)
+                .times(1_000_000)
+                .on(path)
+        }]);
+        for account in sandbox
+            .accounts()
+            .iter()
+            .skip(1)
+            .filter(|_| source == "bemo")
+        {
+            facts += many(&held(&sandbox, source, resource, Some(account)));
+        }
+    }
+    let sources = CLOCKS.map(|(source, ..)| source);
+    let project = TestProject::of(&sources, &sandbox, "2025-06-01").await;
+    (sandbox, project, facts)
+}
+
+const FACTS: &str = "SELECT (SELECT count(*) FROM hecone.transactions) + (SELECT count(*) FROM bemo.sessions) \
+     + (SELECT count(*) FROM pace.transactions) + (SELECT count(*) FROM smartnow.revenue_transactions)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_without_its_sites_clock_is_named_in_every_source_and_no_other_is() {
+    let (sandbox, project, facts) = of_all(|record, clock| {
+        let (before, rest) = record.split_once(&format!("\"{clock}\":\"")).unwrap();
+        let (_, behind) = rest.split_once('"').unwrap();
+        format!("{before}\"{clock}\":null{behind}")
+    })
+    .await;
+    for _ in 0..2 {
+        project.json(&SYNC[2..]).await;
+        assert_eq!(project.count(FACTS).await, facts);
+        let told = project
+            .sql("SELECT concat_ws(' ', pipeline, rule, original) AS told, record_key FROM ops.warnings WHERE rule LIKE '%\\_given' ORDER BY 1")
+            .await;
+        let words: Vec<&str> = told
+            .iter()
+            .map(|row| row["told"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            words,
+            [
+                "bemo time_zone_given timeZone is missing: the day and hour are those of UTC",
+                "hecone site_timezone_given site.timezone is missing: the day and hour are those of UTC",
+                "pace local_time_given attributes.createdAtLocaltime is missing: the day and hour are those of UTC",
+                "smartnow time_zone_given timeZone is missing: the location's counts, else the day and hour are those of UTC",
+            ],
+            "once each"
+        );
+    }
+    // The location knows better.
+    let unknown = "SELECT count(*) FROM transactions WHERE utc_offset_minutes IS NULL AND pipeline";
+    assert_eq!(project.count(&format!("{unknown} = 'smartnow'")).await, 0);
+    assert!(project.count(&format!("{unknown} <> 'smartnow'")).await >= 2);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_comma_between_two_records_costs_none_of_them() {
+    let (sandbox, project, facts) = of_all(|record, _| format!(",{record} ;")).await;
+    let report = project.json(&SYNC[2..]).await;
+    for pipeline in report["pipelines"].as_array().unwrap() {
+        assert_eq!(pipeline["failed"], json!([]), "{report}");
+        assert_eq!(exact_json::integer(&pipeline["rejects"]), 0, "{report}");
+    }
+    assert_eq!(project.count(FACTS).await, facts);
+    let told = "SELECT count(DISTINCT pipeline) FROM ops.warnings WHERE rule = 'record_separators' AND record_key = '' \
+         AND field LIKE '%[]' AND original LIKE '%too many%'";
+    assert_eq!(project.count(told).await, 4);
+    sandbox.stop().await;
+}

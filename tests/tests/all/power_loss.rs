@@ -67,7 +67,7 @@ fn after(base: &FileContents, steps: &[DiskStep], kept: UnflushedData) -> FileCo
         names.insert(path.clone(), content.len());
         content.push((Arc::clone(bytes), true));
     }
-    // What every folder's names are on disk, of those that were flushed or there before.
+    // The names on disk of every folder, of those that were flushed or there before.
     let mut on_disk = names.clone();
     for step in steps {
         match step {
@@ -204,7 +204,7 @@ async fn noted(warehouse: &Warehouse) -> Option<(String, BTreeMap<String, usize>
         .filter(|(path, _)| !path.starts_with("ops/"))
     {
         let open = warehouse
-            .open_at(path, Some(*version))
+            .open_at(path, Some(version))
             .await
             .unwrap_or_else(|error| panic!("{path}: {error:?}"));
         rows.insert(
@@ -381,7 +381,7 @@ async fn whatever_of_a_sync_the_disk_kept_the_last_published_run_is_whole_and_th
                     }
                 }
                 opened += 1;
-                if opened % 60 == 0 {
+                if opened % 40 == 0 {
                     sync_hours(&reader, 0, sync * 10 + 10).await;
                     let (_, rows) = shown(&reader).await.unwrap();
                     let wanted = &runs[&order[usize::try_from(*sync).unwrap()]];

@@ -246,7 +246,7 @@ async fn one_site_is_compared_through_a_filter_on_both_sides() {
             > 0
     );
 
-    // What the provider does not know of that site shows; of another it does not.
+    // A sale that the provider does not know of that site shows; one of another does not.
     sandbox.inject([EmulatedFault::new(FaultKind::LieStatistics).times(100)]);
     let (code, red) = reconcile(&project, &["--filter", &filter]).await;
     sandbox.clear_faults();

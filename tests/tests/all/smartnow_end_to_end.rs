@@ -96,7 +96,7 @@ impl SmartNowProject {
         let of = &report.pipelines[0];
         assert!(report.published && of.failed.is_empty(), "{report:?}");
         assert_eq!(of.rejects, 0, "{report:?}");
-        // What is told stands in the table: as a row of this run, or of an earlier one that told the same.
+        // Every warning told stands in the table: as a row of this run, or of an earlier one that told the same.
         let told = "SELECT rule, record_key FROM ops.warnings";
         let all = self.rows(told).await.len() as u64;
         let new = self
@@ -351,8 +351,8 @@ fn text(value: &Value) -> String {
 /// The word as the unified tables have it: HecOne's where HecOne has one.
 fn common(word: &str) -> String {
     match word.to_lowercase().as_str() {
-        "card" => "Card".into(),
-        "cash" => "Cash".into(),
+        "card" | "karte" | "ec/credit" => "Card".into(),
+        "cash" | "bargeld" => "Cash".into(),
         lower => lower.into(),
     }
 }
@@ -791,5 +791,64 @@ async fn a_sale_is_taxed_by_the_rate_its_product_had_then() {
         )
         .await;
     house.assert_rebuilt("two rates").await;
+    house.sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sale_without_a_time_zone_follows_its_location() {
+    let house = SmartNowProject::new(SandboxOptions {
+        transactions: 10,
+        smartnow_sales: Some(100),
+        ..SandboxOptions::default()
+    })
+    .await;
+    let (mut sale, _) = sale_and_payment(&house, 9, 901, 119);
+    sale["timeZone"] = serde_json::Value::Null;
+    sale["location"] = 9001.into();
+    sale["numPaymentTransactions"] = 0.into();
+    sale["occurredAt"] = "2026-01-10T23:30:00Z".into();
+    let mut other = sale.clone();
+    other["id"] = 10.into();
+    other["timeZone"] = "Asia/Tokyo".into();
+    house.put("revenue_transactions", &sale);
+    house.put("revenue_transactions", &other);
+    house.sync().await;
+    let clock = |key: u64| {
+        format!(
+            "SELECT timezone, business_date, local_hour FROM unified.transactions WHERE transaction_key = 'smartnow:{key}'"
+        )
+    };
+    let row = |texts: [&str; 3]| vec![texts.map(str::to_owned).to_vec()];
+    house
+        .assert_same(
+            "no such location",
+            &clock(9),
+            row(["-", "2026-01-10", "23"]),
+        )
+        .await;
+    house
+        .assert_same(
+            "told once",
+            "SELECT field, rule FROM ops.warnings WHERE resource = 'revenue_transactions' AND record_key = '9'",
+            vec![vec!["timeZone".to_owned(), "time_zone_given".to_owned()]],
+        )
+        .await;
+
+    let mut location = house.truth("locations").remove(0);
+    location["id"] = 9001.into();
+    for (zone, day, hour) in [
+        ("Europe/Berlin", "2026-01-11", "0"),
+        ("Asia/Dubai", "2026-01-11", "3"),
+    ] {
+        location["timeZone"] = zone.into();
+        house.put("locations", &location);
+        house.sync().await;
+        house
+            .assert_same(zone, &clock(9), row([zone, day, hour]))
+            .await;
+        let own = row(["Asia/Tokyo", "2026-01-11", "8"]);
+        house.assert_same("its own", &clock(10), own).await;
+    }
+    house.assert_rebuilt("two zones").await;
     house.sandbox.stop().await;
 }

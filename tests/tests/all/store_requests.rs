@@ -61,6 +61,7 @@ async fn commands_ask_little_of_the_store() {
     project.sync(&[]).await;
     project.sync(&[]).await;
     let nothing_new = counts(&project).await;
+    // docs/storage.md has these figures.
     assert!(requests(&nothing_new) <= 100, "{nothing_new:?}");
     assert!(nothing_new["store_puts"] <= 12, "{nothing_new:?}");
     assert_eq!(nothing_new["store_source_gets"], 0, "{nothing_new:?}");

@@ -63,12 +63,19 @@ impl UnifyHarness {
             .unwrap()
     }
 
-    /// A session that has these resources, each as the records of one page that landed.
+    /// A session that has these resources, each as the records of one page that landed; the source's others are there, but empty.
     pub(crate) fn session(&self, pages: &[(&str, String)]) -> Session {
         let session = QueryEngine::new(QueryEngineOptions::default())
             .unwrap()
             .empty_session()
             .unwrap();
+        for contract in source_files::files(&format!("schemas/{}", self.source), "yaml") {
+            let resource = contract.file_stem().unwrap().to_str().unwrap();
+            if !pages.iter().any(|(name, _)| *name == resource) {
+                let schema = spec(self.source, resource).source_schema();
+                session.register_batches(resource, schema, vec![]).unwrap();
+            }
+        }
         for (resource, page) in pages {
             let batch = self.landed(resource, page);
             session

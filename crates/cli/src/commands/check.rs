@@ -5,22 +5,23 @@
 use crate::args::{CheckArgs, Cli, DataFormat, StatusArgs};
 use crate::commands::maintenance::check_age;
 use crate::commands::{context, find_project, now, start_dir};
-use crate::failure::report;
+use crate::failure::{PARTIAL, report};
 use crate::output::instant::instant;
 use crate::output::{TextTable, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::time::parse_duration;
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{
-    ExaminedPipeline, NoopObserver, Project, ProjectExamination, check_all_tables, check_starts,
-    check_statements, check_tables, status as pipeline_status,
+    ExaminedPipeline, NoopObserver, Project, ProjectExamination, RequestedPipeline, ResourceStatus,
+    UnreadStretch, check_all_tables, check_starts, check_statements, check_tables,
+    status as pipeline_status,
 };
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
 
@@ -238,6 +239,25 @@ impl WorstFailure {
     }
 }
 
+/// Pipelines of which nothing was read yet, each with the number of its resources: to people they are one line each.
+fn never_synced(rows: &[ResourceStatus]) -> BTreeMap<&str, usize> {
+    let mut never: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows {
+        *never.entry(&row.pipeline).or_default() += 1;
+    }
+    let is_begun = |row: &&ResourceStatus| {
+        row.last_run.is_some()
+            || row.last_read.is_some()
+            || row.versions > 0
+            || row.open_rejects > 0
+            || row.running.is_some()
+    };
+    for row in rows.iter().filter(is_begun) {
+        never.remove(row.pipeline.as_str());
+    }
+    never
+}
+
 pub(crate) async fn status(
     cli: &Cli,
     arguments: &StatusArgs,
@@ -249,7 +269,19 @@ pub(crate) async fn status(
         .map(parse_duration)
         .transpose()?;
     let project = find_project(cli)?;
-    let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
+    let requested = project.requested_pipelines(&arguments.pipelines, SOURCES)?;
+    let (mut pipelines, mut names, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+    for RequestedPipeline { name, pipeline } in requested {
+        names.push(name.clone());
+        match pipeline {
+            Ok(pipeline) => pipelines.push(pipeline),
+            Err(error) => refused.push((name, error)),
+        }
+    }
+    if pipelines.is_empty() && !refused.is_empty() {
+        let errors = refused.into_iter().map(|(_, error)| error).collect();
+        return Err(Error::combine(errors));
+    }
     let context = context(project, Arc::new(NoopObserver)).await?;
     let rows = pipeline_status(&context.warehouse, &pipelines).await?;
     let instant = |at: Option<Timestamp>| {
@@ -289,6 +321,29 @@ pub(crate) async fn status(
                 "rejects",
                 "last run",
             ]);
+            let never = never_synced(&rows);
+            for (pipeline, resources) in &never {
+                let resources = match resources {
+                    1 => "1 resource".to_owned(),
+                    more => format!("{more} resources"),
+                };
+                let never = || "never".to_owned();
+                let nothing = || "0".to_owned();
+                table.add_row([
+                    (*pipeline).to_owned(),
+                    resources,
+                    never(),
+                    never(),
+                    nothing(),
+                    String::new(),
+                    nothing(),
+                    "never synced".to_owned(),
+                ]);
+            }
+            let rows: Vec<&ResourceStatus> = rows
+                .iter()
+                .filter(|r| !never.contains_key(r.pipeline.as_str()))
+                .collect();
             for r in &rows {
                 let run = match (&r.last_run, &r.outcome) {
                     (Some(run), Some(outcome)) => format!("{run} ({outcome})"),
@@ -314,17 +369,43 @@ pub(crate) async fn status(
             for r in &rows {
                 let is_new = told.replace(&r.pipeline) != Some(r.pipeline.as_str());
                 if let (true, Some(running)) = (is_new, &r.running) {
-                    let state = match running.abandoned {
-                        true => "was running and is no more; the next run takes over",
-                        false => "running now",
+                    let state = match (running.damage.is_some(), running.abandoned) {
+                        (true, true) => "no run is known to be under way; the next one takes over",
+                        (true, false) => {
+                            "a run may be under way; if none renews its lease, the next one takes over within two minutes"
+                        }
+                        (false, true) => "was running and is no more; the next run takes over",
+                        (false, false) => "running now",
                     };
                     print_notice(&format!("{}: {state}: {running}", r.pipeline));
                 }
             }
+            for r in &rows {
+                let Some(clock) = &r.server_clock_behind else {
+                    continue;
+                };
+                let told = |at: Timestamp| instant(Some(at));
+                print_notice(&format!(
+                    "{}.{}: nothing counts as read of what run {} asked for at {}: by the Date of its answers the provider's clock stood at {}. It has to be set \
+                     right there, or in a proxy on the way; the next `tillhouse sync` then reads what is missing.",
+                    r.pipeline,
+                    r.resource,
+                    clock.run,
+                    told(clock.started_at),
+                    told(clock.server_time)
+                ));
+            }
             for r in rows.iter().filter(|r| !r.gaps.is_empty()) {
-                for gap in r.gaps.iter().take(5) {
-                    print_notice(&format!("{}.{}: never read: {gap}", r.pipeline, r.resource));
+                for UnreadStretch { tenant, window } in r.gaps.iter().take(5) {
+                    let tenant = tenant.as_ref();
+                    let of = tenant.map_or_else(String::new, |tenant| format!(" of {tenant}"));
+                    print_notice(&format!(
+                        "{}.{}: never read{of}: {window}",
+                        r.pipeline, r.resource
+                    ));
                 }
+            }
+            if !never.is_empty() || rows.iter().any(|r| !r.gaps.is_empty()) {
                 print_notice("`tillhouse sync` reads what is missing.");
             }
             if rows.iter().any(|r| r.open_rejects > 0) {
@@ -334,14 +415,20 @@ pub(crate) async fn status(
             }
         }
     }
+    for (name, error) in &refused {
+        print_notice(&format!("failed: {name}: {error}"));
+        if let Some(hint) = error.hint_text() {
+            print_notice(&format!("  {hint}"));
+        }
+    }
     // Last, so that how far it has been read is seen all the same.
     check_tables(&context.warehouse).await?;
     if let Some(max_age) = max_age {
-        let names: Vec<String> = pipelines
-            .into_iter()
-            .map(|pipeline| pipeline.name)
-            .collect();
         check_age(&context.warehouse, &names, max_age).await?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if refused.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(PARTIAL)
+    })
 }

@@ -19,7 +19,7 @@ use tillhouse_lake::{
 };
 use tillhouse_model::time::readable;
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_pipeline::{Project, check_all_tables, new_run_id};
+use tillhouse_pipeline::{Project, check_inspected_tables, new_run_id};
 
 /// Small files of a partition that make a sync compact it.
 const DUE_FILES: usize = 16;
@@ -371,8 +371,8 @@ pub(crate) async fn check_warehouse(cli: &Cli, format: DataFormat) -> Result<Exi
     let ticker = TableTicker::new("reading");
     let found = warehouse.inspect(&|table| ticker.show(table)).await?;
     drop(ticker);
-    // What the newest run says of its tables, and whether its record is there.
-    let problems = match check_all_tables(&warehouse).await {
+    // The newest run's figures of its tables, and whether its record is there.
+    let problems = match check_inspected_tables(&warehouse).await {
         Ok(()) => Vec::new(),
         Err(error) if error.parts().is_empty() => vec![error],
         Err(error) => error.into_parts(),
@@ -422,6 +422,23 @@ pub(crate) async fn check_warehouse(cli: &Cli, format: DataFormat) -> Result<Exi
     hints.dedup();
     for (table, hint) in hints {
         print_notice(&format!("{table}: {hint}"));
+    }
+    for of_table in found.of_earlier_runs.chunk_by(|a, b| a.table == b.table) {
+        let Some(first) = of_table.first() else {
+            continue;
+        };
+        let more = match of_table.len() {
+            1 => String::new(),
+            all => format!(" (and {} more)", all - 1),
+        };
+        let file = first
+            .file
+            .as_deref()
+            .map_or_else(String::new, |file| format!("{file} "));
+        print_notice(&format!(
+            "{}: only earlier runs lack it: {file}{}{more}. {}",
+            first.table, first.what, first.hint
+        ));
     }
     let read = format!(
         "{}, {} of {}",

@@ -6,6 +6,7 @@ mod attach;
 mod check;
 #[cfg(feature = "sandbox")]
 mod demo;
+pub(crate) mod describe;
 mod maintenance;
 mod project;
 pub(crate) mod query;
@@ -18,6 +19,7 @@ mod stats;
 mod sync;
 
 use crate::args::{Cli, CliCommand};
+use crate::registry::SOURCES;
 use crate::watchdog::guarded;
 use clap::CommandFactory;
 use jiff::Timestamp;
@@ -26,8 +28,10 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_pipeline::{NoopObserver, Project, RunContext, RunObserver};
-use tillhouse_query::{QueryEngine, QueryEngineOptions};
+use tillhouse_pipeline::{
+    NoopObserver, Project, RunContext, RunObserver, contract_tables, expected_of_project,
+};
+use tillhouse_query::{QueryEngine, QueryEngineOptions, Session};
 
 use tokio_util::sync::CancellationToken;
 
@@ -81,6 +85,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         CliCommand::Restated(arguments) => restated::run(cli, arguments, format).await,
         CliCommand::Reconcile(arguments) => reconcile::run(cli, arguments, format).await,
         CliCommand::Sql(arguments) => query::run(cli, arguments, format).await,
+        CliCommand::Describe(arguments) => describe::run(cli, arguments, format).await,
         CliCommand::Attach(arguments) => attach::run(cli, arguments).await,
         #[cfg(feature = "sandbox")]
         CliCommand::Sandbox(arguments) => sandbox::run(arguments, format).await,
@@ -135,11 +140,36 @@ async fn reading<T>(
     .await
 }
 
-fn engine(project: &Project) -> Result<QueryEngine> {
-    QueryEngine::new(QueryEngineOptions {
-        memory_limit_bytes: project.memory_limit,
-        ..QueryEngineOptions::default()
+/// Opens a session over a published run. What the project's pipelines are configured to read by now counts where that is the newest one.
+async fn open_session(context: &RunContext, at: &AsOf) -> Result<Session> {
+    let session = context.engine.open(&context.warehouse, at).await?;
+    Ok(match at {
+        AsOf::Latest => session.expecting(expected_of_project(&context.project, SOURCES)),
+        AsOf::Run(_) | AsOf::Time(_) => session,
     })
+}
+
+/// Makes the contracts' notes on tables and columns known to a session.
+fn register_notes(session: &Session, project: &Arc<Project>) {
+    let project = Arc::clone(project);
+    session.register_notes(move || {
+        let mut dictionary = project.dictionary();
+        tillhouse_statistics::add_rollup_notes(&mut dictionary);
+        dictionary
+    });
+}
+
+fn engine(project: &Project) -> Result<QueryEngine> {
+    engine_of(project, project.memory_limit)
+}
+
+/// An engine with so much memory that knows the project's contracts.
+fn engine_of(project: &Project, memory_limit_bytes: u64) -> Result<QueryEngine> {
+    let engine = QueryEngine::new(QueryEngineOptions {
+        memory_limit_bytes,
+        ..QueryEngineOptions::default()
+    })?;
+    Ok(engine.knowing(contract_tables(project)))
 }
 
 /// Stops a run when the user presses Ctrl-C; the second time, at once.

@@ -1,24 +1,43 @@
-//! `sql`: a query, queries from standard input, or a prompt.
+//! `sql`: queries, from the command line, a file or standard input, or a prompt.
 //!
 //! Invariant: a query can read and nothing else; all queries of one prompt see the same published run.
 
 use crate::args::{Cli, DataFormat, SqlArgs};
-use crate::commands::{as_of, find_project};
-use crate::output::print_stream;
+use crate::commands::{as_of, engine_of, find_project, register_notes};
+use crate::output::CsvStyle;
+use crate::output::results::{ResultFile, ResultStyle, write_results};
 use crate::prompt;
 use crate::watchdog::QueryGuard;
 use std::io::{IsTerminal, Read};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tillhouse_lake::Warehouse;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_pipeline::parse_bytes;
-use tillhouse_query::{DEEP_STACK, QueryEngine, QueryEngineOptions, Session, split_statements};
+use tillhouse_query::{
+    DEEP_STACK, LocatedStatement, QueryParameters, SendableRecordBatchStream, Session,
+    locate_statements,
+};
 use tillhouse_statistics::register_sql;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> Result<ExitCode> {
+    let parameters = QueryParameters::read(arguments.params.iter().map(String::as_str))?;
+    let style = ResultStyle {
+        file: arguments
+            .output
+            .as_deref()
+            .map(|file| ResultFile::of(file, cli.format.map(|_| format)))
+            .transpose()?,
+        null: arguments.null.clone(),
+        separator: arguments.csv_separator,
+        csv_file: CsvStyle {
+            escapes_controls: false,
+            ..cli.csv_style()
+        },
+    };
     let project = find_project(cli)?;
     let memory_limit_bytes = match &arguments.memory_limit {
         None => project.memory_limit,
@@ -28,31 +47,41 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
         })?,
     };
     let warehouse = Warehouse::open(&project.warehouse).await?;
-    let engine = QueryEngine::new(QueryEngineOptions {
-        memory_limit_bytes,
-        ..QueryEngineOptions::default()
-    })?;
+    let engine = engine_of(&project, memory_limit_bytes)?;
     let session = engine
         .open(&warehouse, &as_of(arguments.as_of.as_deref())?)
         .await?;
     register_sql(&session, Some(&project.privacy_key));
+    register_notes(&session, &project);
     let runner = QueryRunner {
         session: Arc::new(session),
         memory_limit_bytes,
+        parameters,
+        style,
     };
-    let outcome = if let Some(query) = &arguments.query {
-        runner.execute(query, format).await
-    } else if std::io::stdin().is_terminal() {
-        prompt::run(&runner, format, cli.csv_style()).await
-    } else {
-        let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .or_error(ErrorKind::Config, "cannot read standard input")
-            .map_err(|error| {
-                error.hint("Queries are text in UTF-8; an editor can save a file as that.")
-            })?;
-        runner.execute_all(&text, format).await
+    let text = match (&arguments.query, &arguments.file) {
+        (Some(query), _) => Some(query.clone()),
+        (None, Some(file)) if file.as_os_str() != "-" => Some(read_file(file)?),
+        (None, file) if file.is_some() || !std::io::stdin().is_terminal() => Some(read_input()?),
+        (None, _) => None,
+    };
+    let outcome = match text {
+        Some(text) => {
+            let mut statements = locate_statements(&text);
+            // An empty query is an error, an empty file none.
+            if statements.is_empty() && arguments.query.is_some() {
+                statements.push(LocatedStatement {
+                    sql: text,
+                    start: (1, 1),
+                });
+            }
+            check(&runner, &statements, format)?;
+            runner.execute_each(&statements, format).await
+        }
+        None if runner.style.file.is_some() => {
+            Err(Error::config("--output needs a query").hint("Give one, or -f FILE."))
+        }
+        None => prompt::run(&runner, format, cli.csv_style()).await,
     };
     outcome.map(|()| {
         tracing::info!("{}", warehouse.requests());
@@ -60,34 +89,109 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
     })
 }
 
+/// Errors for what the flags say and the queries do not know.
+fn check(runner: &QueryRunner, statements: &[LocatedStatement], format: DataFormat) -> Result<()> {
+    let style = &runner.style;
+    if style.file.is_some() && statements.len() != 1 {
+        return Err(Error::config(format!(
+            "--output takes the result of one query, and {} were given",
+            statements.len()
+        ))
+        .hint("Run one at a time."));
+    }
+    let is_csv = style
+        .file
+        .as_ref()
+        .map_or(matches!(format, DataFormat::Csv(_)), ResultFile::is_csv);
+    if style.separator.is_some() && !is_csv {
+        return Err(Error::config("--csv-separator is for CSV")
+            .hint("Add --format csv, or --output FILE.csv."));
+    }
+    let is_table = style.file.is_none() && format == DataFormat::Table;
+    if style.null.is_some() && !is_csv && !is_table {
+        return Err(Error::config("--null is for tables and CSV")
+            .hint("JSON and Parquet have a null of their own."));
+    }
+    runner
+        .parameters
+        .check_named(statements.iter().map(|statement| statement.sql.as_str()))
+}
+
+/// Queries of a file.
+pub(crate) fn read_file(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file)
+        .or_error(ErrorKind::Config, "cannot read the queries")
+        .map_err(|error| {
+            error
+                .at("file", file.display().to_string())
+                .hint("Queries are text in UTF-8; an editor can save a file as that.")
+        })
+}
+
+fn read_input() -> Result<String> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .or_error(ErrorKind::Config, "cannot read standard input")
+        .map_err(|error| {
+            error.hint("Queries are text in UTF-8; an editor can save a file as that.")
+        })?;
+    Ok(text)
+}
+
 /// Runs queries over one published run, each guarded: Ctrl-C stops it, and so does taking more memory than it may.
 pub(crate) struct QueryRunner {
     pub(crate) session: Arc<Session>,
     pub(crate) memory_limit_bytes: u64,
+    pub(crate) parameters: QueryParameters,
+    pub(crate) style: ResultStyle,
 }
 
 impl QueryRunner {
-    /// Runs the statements of a text, one after the other, and prints their results.
-    pub(crate) async fn execute_all(&self, text: &str, format: DataFormat) -> Result<()> {
-        for query in split_statements(text) {
-            self.execute(&query, format).await?;
+    /// Runs statements, one after the other, and prints their results.
+    async fn execute_each(
+        &self,
+        statements: &[LocatedStatement],
+        format: DataFormat,
+    ) -> Result<()> {
+        for statement in statements {
+            self.execute(statement, format).await?;
         }
         Ok(())
     }
 
     /// Runs one query and prints its result.
+    pub(crate) async fn execute(
+        &self,
+        statement: &LocatedStatement,
+        format: DataFormat,
+    ) -> Result<()> {
+        let style = self.style.clone();
+        self.consume(statement, async move |stream| {
+            write_results(format, &style, stream).await
+        })
+        .await
+    }
+
+    /// Runs one query and hands its result on.
     ///
     /// It has a thread of its own, with a stack for plans as deep as they come: planning does not yield, and whoever waits for the query here must not wait with it.
-    pub(crate) async fn execute(&self, query: &str, format: DataFormat) -> Result<()> {
+    pub(crate) async fn consume<T: Send + 'static>(
+        &self,
+        statement: &LocatedStatement,
+        consumer: impl AsyncFnOnce(SendableRecordBatchStream) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let guarded = QueryGuard::new(self.memory_limit_bytes);
         let (stop, runtime) = (guarded.token(), Handle::current());
-        let (session, query) = (Arc::clone(&self.session), query.to_owned());
+        let (session, statement) = (Arc::clone(&self.session), statement.clone());
+        let parameters = self.parameters.clone();
         let (done, outcome) = oneshot::channel();
         let run = move || {
             let work = async {
-                let stream = session.query(&query).await?;
+                let LocatedStatement { sql, start } = &statement;
+                let stream = session.query_written(sql, &parameters, *start).await?;
                 tracing::debug!("the query runs");
-                print_stream(format, stream).await
+                consumer(stream).await
             };
             let outcome = runtime.block_on(stop.run_until_cancelled(work));
             // Nobody waits any more only when the process ends.

@@ -3,7 +3,7 @@
 //! Invariant: this is where the clock is read, and only where nobody said which day it is.
 
 use crate::args::{Cli, DataFormat, ReportArgs};
-use crate::commands::{as_of, find_project, now, reading};
+use crate::commands::{as_of, find_project, now, open_session, reading};
 use crate::output::{print, print_json, print_text, report as shown};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -21,7 +21,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &ReportArgs, format: DataFormat) -
     let request = request(arguments)?;
     let at = as_of(arguments.as_of.as_deref())?;
     let report = reading(find_project(cli)?, async |context| {
-        let session = context.engine.open(&context.warehouse, &at).await?;
+        let session = open_session(&context, &at).await?;
         let names = RequestedNames {
             tenant: request.tenant.as_deref(),
             source: request.source.as_deref(),

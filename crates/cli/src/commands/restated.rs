@@ -71,7 +71,8 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn published(warehouse: &Warehouse, at: &AsOf) -> Result<RunRecord> {
+/// A published run. Errors where there is none of that name or by that time.
+pub(crate) async fn published(warehouse: &Warehouse, at: &AsOf) -> Result<RunRecord> {
     warehouse.ops().published(at).await?.ok_or_else(|| {
         let hint = "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs.";
         let what = match at {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Window, time::parse_instant};
-use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tillhouse_sandbox::{SALES_TYPES, Sandbox, SandboxOptions};
 
 pub(crate) async fn run(arguments: &Arguments, format: DataFormat) -> Result<ExitCode> {
     let now = Timestamp::now();
@@ -32,6 +32,7 @@ pub(crate) async fn run(arguments: &Arguments, format: DataFormat) -> Result<Exi
         from,
         to,
         clock: to,
+        incidents: !arguments.plain,
         bind: SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port)),
         ..SandboxOptions::default()
     };
@@ -50,7 +51,7 @@ pub(crate) async fn run(arguments: &Arguments, format: DataFormat) -> Result<Exi
         print(&format!("{}\n", sandbox.url()))?;
     }
     print_notice(&format!(
-        "{amounts} from {from} to {to}, until Ctrl-C. For a project's .env:\n\n{}",
+        "{amounts} from {from} to {to}, until Ctrl-C. SmartNow's sales_types are {SALES_TYPES}. For a project's .env:\n\n{}",
         env(&sandbox, &login)
     ));
     stopped()

@@ -3,10 +3,12 @@
 //! Invariant: dates are read in the zone the answer is cut in; what is asked wrong is refused before the warehouse is opened.
 
 use crate::args::{Cli, DataFormat, HoursArg, StatsArgs};
-use crate::commands::{as_of, find_project, now, reading};
+use crate::commands::{as_of, find_project, now, open_session, reading};
+use crate::output::statistics::StatisticsDetail;
 use crate::output::terminal_escape::escape_controls_in_lines;
 use crate::output::{CsvStyle, json_text, page, statistics as shown, write_output};
 use crate::registry::{NAMES, SOURCES};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::RunContext;
@@ -79,10 +81,7 @@ async fn answer(
         compare,
         filter,
     } = asked;
-    let session = context
-        .engine
-        .open(&context.warehouse, &as_of(arguments.as_of.as_deref())?)
-        .await?;
+    let session = open_session(context, &as_of(arguments.as_of.as_deref())?).await?;
     let names = RequestedNames {
         tenant: arguments.tenant.as_deref(),
         source: arguments.source.as_deref(),
@@ -107,7 +106,16 @@ async fn answer(
     };
     Ok(match format {
         Some(DataFormat::Json) => json_text(&report)?,
-        Some(DataFormat::Table) => escape_controls_in_lines(&shown::text(&report)).into_owned(),
+        Some(DataFormat::Table) => {
+            let detail = match arguments.all
+                || arguments.output.is_some()
+                || !std::io::stdout().is_terminal()
+            {
+                true => StatisticsDetail::Everything,
+                false => StatisticsDetail::LeadingCurrency,
+            };
+            escape_controls_in_lines(&shown::text(&report, detail)).into_owned()
+        }
         Some(DataFormat::Csv(style)) => {
             // A file is no terminal.
             let is_shown = style.escapes_controls && arguments.output.is_none();

@@ -206,21 +206,32 @@ pub(crate) fn print_report(report: &RunReport, format: DataFormat) -> Result<Exi
     })
 }
 
-/// Prints the number of rejected records, of how many, and how to see them.
+/// Prints the number of rejected records, of how many, how many are open, and how to see these. A reject that was seen before keeps its first
+/// run, so no run's id leads to all that came in it; what is open does.
 fn say_rejects(report: &RunReport) {
     let rejected: Vec<&PipelineReport> =
         report.pipelines.iter().filter(|p| p.rejects > 0).collect();
     for p in &rejected {
         let (rejects, records) = (HumanCount(p.rejects), HumanCount(p.records));
+        let open = match p.open_rejects {
+            0 => "None is open any more.".to_owned(),
+            1 => "1 reject is open, earlier ones included.".to_owned(),
+            many => format!(
+                "{} rejects are open, earlier ones included.",
+                HumanCount(many)
+            ),
+        };
         print_notice(&format!(
-            "{}: {rejects} of {records} records did not fit their contract: as they came they are in no figure; where an earlier version of one is known, that stays.",
+            "{}: {rejects} of {records} records did not fit their contract: as they came they are in no figure; where an earlier version of one is known, that stays. {open}",
             p.pipeline
         ));
     }
-    if !rejected.is_empty() {
+    let open = rejected.iter().filter(|p| p.open_rejects > 0);
+    let open: Vec<String> = open.map(|p| format!("'{}'", p.pipeline)).collect();
+    if !open.is_empty() {
         print_notice(&format!(
-            "Which, and why: tillhouse sql \"SELECT pipeline, resource, record_key, field, reason, redacted FROM ops.rejects WHERE run_id = '{}'\"",
-            report.run
+            "The open ones, and why: tillhouse sql \"SELECT pipeline, resource, record_key, field, reason, redacted FROM ops.rejects WHERE resolved_at IS NULL AND pipeline IN ({})\"",
+            open.join(", ")
         ));
     }
 }

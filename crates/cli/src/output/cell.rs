@@ -1,10 +1,10 @@
 //! A value as text: the one writer of instants, dates, numbers for tables and JSON.
 //!
 //! Invariant: an instant is RFC 3339 with the offset of the clock it is printed by (`2026-07-01T02:11:53+02:00` in Berlin, `Z` for UTC), in as many digits
-//! as it has; a time without a zone has no offset. An offset of seconds, as clocks had before they were set by zones, has them: `1890-01-01T00:53:28+00:53:28`. CSV, which Arrow
-//! writes, says the same, as a test proves. Lists and objects are JSON, so that `[null]`, `[""]` and `[]` differ. A value that cannot be shown is an error and never text in its place.
+//! as it has; a time without a zone has no offset. RFC 3339 has no offset of seconds, as clocks had before they were set by zones: such an instant is told in UTC, `1890-01-01T00:00:00Z`. CSV,
+//! which Arrow writes, says the same, as a test proves. Lists and objects are JSON, so that `[null]`, `[""]` and `[]` differ. A value that cannot be shown is an error and never text in its place.
 
-use crate::output::{cannot_show, json};
+use crate::output::{cannot_show, interval, json};
 use arrow::array::{Array, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
@@ -37,14 +37,37 @@ impl<'a> CellFormatter<'a> {
         if self.column.data_type().is_nested() && self.column.is_valid(row) {
             return json::value(self.column, row);
         }
+        if let Some(span) = interval::text(self.column, row)? {
+            return Ok(span);
+        }
         self.plain.value(row).try_to_string().map_err(cannot_show)
     }
+}
+
+/// Errors when a column has an instant that cannot be shown, for formats that would write its number.
+pub(crate) fn in_calendar(column: &dyn Array) -> Result<()> {
+    if !matches!(
+        column.data_type(),
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
+    ) {
+        return Ok(());
+    }
+    let numbers = cast(column, &DataType::Int64).map_err(cannot_show)?;
+    let numbers = numbers.as_primitive::<Int64Type>();
+    let rows = || (0..column.len()).filter(|row| column.is_valid(*row));
+    let earliest = rows().min_by_key(|row| numbers.value(*row));
+    let latest = rows().max_by_key(|row| numbers.value(*row));
+    let cells = CellFormatter::of(column)?;
+    for row in earliest.into_iter().chain(latest) {
+        cells.text(row)?;
+    }
+    Ok(())
 }
 
 /// The last offset of seconds was Liberia's, until January 1972.
 const LAST_HISTORIC: i64 = 64_000_000;
 
-/// The texts of instants whose clock differs from UTC by seconds too, null for all others; `None` if there are none. Arrow would cut the offset to minutes.
+/// The texts of instants whose clock differs from UTC by seconds too, in UTC, null for all others; `None` if there are none. Arrow would cut the offset to minutes.
 pub(crate) fn historic(column: &dyn Array) -> Result<Option<StringArray>> {
     let DataType::Timestamp(unit, Some(zone)) = column.data_type() else {
         return Ok(None);
@@ -70,7 +93,7 @@ pub(crate) fn historic(column: &dyn Array) -> Result<Option<StringArray>> {
         let nanoseconds = i128::from(number) * i128::from(1_000_000_000 / per_second);
         let at = Timestamp::from_nanosecond(nanoseconds).ok()?;
         let offset = zone.to_offset(at);
-        (offset.seconds() % 60 != 0).then(|| format!("{}{offset}", offset.to_datetime(at)))
+        (offset.seconds() % 60 != 0).then(|| at.to_string())
     };
     let texts: StringArray = numbers
         .iter()
@@ -148,7 +171,7 @@ mod tests {
             for (column, fraction) in instants(zone) {
                 let expected = format!("{clock}{fraction}{offset}");
                 let batch = RecordBatch::try_from_iter([("at", column)]).unwrap();
-                let shown = table(&batch.schema(), std::slice::from_ref(&batch)).unwrap();
+                let shown = table(&batch.schema(), std::slice::from_ref(&batch), "").unwrap();
                 assert!(
                     shown.contains(&format!(" {expected} ")),
                     "{expected}: {shown}"
@@ -167,24 +190,24 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_of_seconds_is_not_cut() {
+    fn an_instant_whose_offset_has_seconds_is_told_in_utc() {
         for (zone, at, expected) in [
             (
                 "Europe/Berlin",
                 -2_524_521_600_000_000,
-                "1890-01-01T00:53:28+00:53:28",
+                "1890-01-01T00:00:00Z",
             ),
             (
                 "Africa/Monrovia",
                 -315_619_200_500_000,
-                "1959-12-31T23:15:29.5-00:44:30",
+                "1959-12-31T23:59:59.5Z",
             ),
             ("Europe/Berlin", 0, "1970-01-01T01:00:00+01:00"),
         ] {
             let column: ArrayRef =
                 Arc::new(TimestampMicrosecondArray::from(vec![Some(at), None]).with_timezone(zone));
             let batch = RecordBatch::try_from_iter([("at", column)]).unwrap();
-            let shown = table(&batch.schema(), std::slice::from_ref(&batch)).unwrap();
+            let shown = table(&batch.schema(), std::slice::from_ref(&batch), "").unwrap();
             assert!(
                 shown.contains(&format!(" {expected} ")),
                 "{expected}: {shown}"
@@ -198,7 +221,7 @@ mod tests {
             arrow::csv::WriterBuilder::new()
                 .with_header(false)
                 .build(&mut csv)
-                .write(&crate::output::flattened(&batch).unwrap())
+                .write(&crate::output::results::flattened(&batch).unwrap())
                 .unwrap();
             assert_eq!(
                 String::from_utf8(csv).unwrap().lines().next(),
@@ -229,7 +252,24 @@ mod tests {
         let column: ArrayRef =
             Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX]).with_timezone("UTC"));
         let batch = RecordBatch::try_from_iter([("at", column)]).unwrap();
-        assert!(table(&batch.schema(), std::slice::from_ref(&batch)).is_err());
-        assert!(json::JsonRowEncoder::default().encode(&batch).is_err());
+        let errors = [
+            table(&batch.schema(), std::slice::from_ref(&batch), "").unwrap_err(),
+            json::JsonRowEncoder::default().encode(&batch).unwrap_err(),
+            in_calendar(batch.column(0).as_ref()).unwrap_err(),
+            crate::output::cannot_show(
+                arrow::csv::WriterBuilder::new()
+                    .build(Vec::new())
+                    .write(&batch)
+                    .unwrap_err(),
+            ),
+        ];
+        for error in errors {
+            assert_eq!(
+                error.message(),
+                "9223372036854775807 microseconds since 1970 are no instant: they lie outside of the years of the calendar"
+            );
+        }
+        let today: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![None, Some(0)]));
+        assert!(in_calendar(today.as_ref()).is_ok());
     }
 }

@@ -3,12 +3,12 @@
 //! Invariant: what is still to come is not called a gap, and nothing that lacks anything is called complete.
 
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::{ReadBy, Window};
 use tillhouse_statistics::report::ReportedGap;
 
-/// Resources of a pipeline that are named one by one where they were not read.
-const RESOURCES: usize = 3;
+/// Most resources, and tenants, of a pipeline that are named one by one where they were not read.
+const NAMED: usize = 3;
 
 /// Completeness of an answer, from its `meta`.
 #[derive(Debug, Clone, Copy)]
@@ -17,21 +17,34 @@ pub(crate) struct CompletenessSummary<'a> {
     pub(crate) to: Timestamp,
     pub(crate) data_through: Option<Timestamp>,
     pub(crate) gaps: &'a [ReportedGap],
+    /// Stretches that were not read and were not to be.
+    pub(crate) before_start: &'a [ReportedGap],
     pub(crate) still_to_come: Option<Window>,
 }
 
-/// A stretch that was not read: of which resources of which pipeline, by which time.
+/// A stretch that was not read: of which resources and tenants of which pipeline, by which time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnreadWindow {
-    /// `logs of smartnow`.
+    /// `logs of smartnow`, `transactions of north of pace`.
     pub(crate) what: String,
     pub(crate) window: Window,
+    pub(crate) pipeline: String,
+}
+
+impl UnreadWindow {
+    /// Command that reads it.
+    pub(crate) fn command(&self) -> String {
+        let (from, to) = (self.window.from(), self.window.to());
+        format!("tillhouse sync {} --from {from} --to {to}", self.pipeline)
+    }
 }
 
 impl CompletenessSummary<'_> {
     /// True if everything that was asked for was read.
     pub(crate) fn is_complete(&self) -> bool {
-        self.gaps.is_empty() && self.data_through.is_some_and(|through| through >= self.to)
+        self.gaps.is_empty()
+            && self.before_start.is_empty()
+            && self.data_through.is_some_and(|through| through >= self.to)
     }
 
     /// True if everything was read that was there to be read.
@@ -42,10 +55,12 @@ impl CompletenessSummary<'_> {
     /// `read up to 11:57, two minutes of the window are still to come`; an instant is shown by `shown`.
     pub(crate) fn describe(&self, shown: impl Fn(Timestamp) -> String) -> String {
         let Some(through) = self.data_through else {
-            return match self.gaps.is_empty() {
-                true => "nothing read yet".to_owned(),
-                false => "not read from the beginning on".to_owned(),
-            };
+            return match (self.gaps.is_empty(), self.before_start.is_empty()) {
+                (true, true) => "nothing read yet",
+                (true, false) => "not read: before sync.start",
+                (false, _) => "not read from the beginning on",
+            }
+            .to_owned();
         };
         let without = if self.gaps.is_empty() {
             ""
@@ -65,31 +80,69 @@ impl CompletenessSummary<'_> {
         }
     }
 
-    /// Windows that were not read. A pipeline that began later than the window lacks the same
-    /// stretch of every resource: that is one.
+    /// Windows that should have been read and were not.
     pub(crate) fn unread_windows(&self) -> Vec<UnreadWindow> {
-        let mut grouped: BTreeMap<(&str, Option<ReadBy>, Window), Vec<&str>> = BTreeMap::new();
-        for gap in self.gaps {
-            grouped
-                .entry((&gap.pipeline, gap.read_by, gap.window))
-                .or_default()
-                .push(&gap.resource);
-        }
+        grouped(self.gaps)
+    }
+
+    /// Windows that were not read since they lie before `sync.start`.
+    pub(crate) fn windows_before_start(&self) -> Vec<UnreadWindow> {
+        grouped(self.before_start)
+    }
+}
+
+/// Windows of gaps. A pipeline that began later than the window lacks the same stretch of every resource and tenant: that is one.
+fn grouped(gaps: &[ReportedGap]) -> Vec<UnreadWindow> {
+    let mut by_tenant: BTreeMap<_, BTreeSet<Option<&str>>> = BTreeMap::new();
+    for gap in gaps {
+        by_tenant
+            .entry((
+                gap.pipeline.as_str(),
+                gap.read_by,
+                gap.window,
+                gap.resource.as_str(),
+            ))
+            .or_default()
+            .insert(gap.tenant.as_deref());
+    }
+    // Resources whose tenants are the same are told in one.
+    let mut grouped: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+    for ((pipeline, read_by, window, resource), tenants) in by_tenant {
+        let tenants: Vec<&str> = tenants.into_iter().flatten().collect();
         grouped
-            .into_iter()
-            .map(|((pipeline, read_by, window), resources)| {
-                let of = match resources.as_slice() {
-                    ["*"] => "anything".to_owned(),
-                    few if few.len() <= RESOURCES => few.join(", "),
-                    many => format!("{} resources", many.len()),
-                };
-                let what = match read_by {
-                    Some(ReadBy::ChangeTime) => format!("what changed of {of} of {pipeline}"),
-                    _ => format!("{of} of {pipeline}"),
-                };
-                UnreadWindow { what, window }
-            })
-            .collect()
+            .entry((pipeline, read_by, window, tenants))
+            .or_default()
+            .push(resource);
+    }
+    grouped
+        .into_iter()
+        .map(|((pipeline, read_by, window, tenants), resources)| {
+            let resources = match resources.as_slice() {
+                ["*"] => "anything".to_owned(),
+                resources => few(resources, "resources"),
+            };
+            let of = match tenants.as_slice() {
+                [] => resources,
+                tenants => format!("{resources} of {}", few(tenants, "tenants")),
+            };
+            let what = match read_by {
+                Some(ReadBy::ChangeTime) => format!("what changed of {of} of {pipeline}"),
+                _ => format!("{of} of {pipeline}"),
+            };
+            UnreadWindow {
+                what,
+                window,
+                pipeline: pipeline.to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// Names one by one, or how many there are.
+fn few(names: &[&str], word: &str) -> String {
+    match names.len() <= NAMED {
+        true => names.join(", "),
+        false => format!("{} {word}", names.len()),
     }
 }
 
@@ -135,6 +188,7 @@ mod tests {
             to,
             data_through: through.map(t),
             gaps,
+            before_start: &[],
             still_to_come,
         };
         whole.describe(|at| clock(at, to, &TimeZone::UTC))
@@ -144,6 +198,7 @@ mod tests {
         ReportedGap {
             pipeline: "p".into(),
             resource: resource.into(),
+            tenant: None,
             window: w("10:00:00", "11:00:00"),
             read_by,
         }
@@ -173,6 +228,22 @@ mod tests {
             "read without a gap up to 10:00"
         );
         assert_eq!(words(None, &gaps, None), "not read from the beginning on");
+        let early = CompletenessSummary {
+            to: t("12:00:00"),
+            data_through: None,
+            gaps: &[],
+            before_start: &gaps,
+            still_to_come: None,
+        };
+        assert_eq!(
+            early.describe(|at| at.to_string()),
+            "not read: before sync.start"
+        );
+        assert!(early.unread_windows().is_empty() && !early.is_complete());
+        assert_eq!(
+            early.windows_before_start()[0].command(),
+            "tillhouse sync p --from 2026-01-31T10:00:00Z --to 2026-01-31T11:00:00Z"
+        );
         let hours = |hours: i64| still_to_come(SignedDuration::from_hours(hours));
         assert_eq!(hours(13), "13 hours of the window are still to come");
         assert_eq!(hours(48), "two days of the window are still to come");
@@ -186,6 +257,7 @@ mod tests {
                 to,
                 data_through: through.map(t),
                 gaps,
+                before_start: &[],
                 still_to_come: None,
             };
             (of.is_complete(), of.is_complete_so_far())
@@ -211,6 +283,7 @@ mod tests {
                 to: t("12:00:00"),
                 data_through: None,
                 gaps,
+                before_start: &[],
                 still_to_come: None,
             };
             of.unread_windows()
@@ -224,5 +297,35 @@ mod tests {
             of(&["a", "b", "c", "d"].map(|name| gap(name, None))),
             ["4 resources of p"]
         );
+    }
+
+    #[test]
+    fn tenants_that_were_not_read_are_named() {
+        let of_tenant = |resource: &str, tenant: &str| ReportedGap {
+            tenant: Some(tenant.into()),
+            ..gap(resource, None)
+        };
+        let of = |gaps: &[ReportedGap]| {
+            let of = CompletenessSummary {
+                to: t("12:00:00"),
+                data_through: None,
+                gaps,
+                before_start: &[],
+                still_to_come: None,
+            };
+            let unread = of.unread_windows().into_iter();
+            unread.map(|unread| unread.what).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[of_tenant("sales", "b")]), ["sales of b of p"]);
+        let two = ["a", "b"].map(|tenant| of_tenant("sales", tenant));
+        assert_eq!(of(&two), ["sales of a, b of p"]);
+        let many = ["a", "b", "c", "d"].map(|tenant| of_tenant("sales", tenant));
+        assert_eq!(of(&many), ["sales of 4 tenants of p"]);
+        let mixed = [
+            gap("lists", None),
+            of_tenant("sales", "b"),
+            of_tenant("logs", "b"),
+        ];
+        assert_eq!(of(&mixed), ["lists of p", "logs, sales of b of p"]);
     }
 }

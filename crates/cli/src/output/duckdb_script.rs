@@ -1,11 +1,12 @@
 //! Script of views over one published run, for DuckDB.
 //!
-//! Invariant: every view reads one version of its table, the one the run names, so that what DuckDB sees belongs together whatever a sync does
-//! meanwhile; no credential is in the script.
+//! Invariant: every view reads the version of its table that the run names, and of a pipeline that is pinned there its own, so that what DuckDB
+//! sees belongs together whatever a sync does meanwhile; no credential is in the script.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+use tillhouse_lake::TableVersion;
 use tillhouse_query::{DEFAULT_SCHEMA, ViewDefinition, quoted_name};
 
 /// The published run that a script attaches.
@@ -16,7 +17,7 @@ pub(crate) struct AttachedRun<'a> {
     /// Its folder, where it is one.
     pub(crate) folder: Option<PathBuf>,
     /// Versions of tables, by `schema/table`.
-    pub(crate) tables: &'a BTreeMap<String, u64>,
+    pub(crate) tables: &'a BTreeMap<String, TableVersion>,
     /// Views of the default schema.
     pub(crate) views: &'a [ViewDefinition],
 }
@@ -26,7 +27,7 @@ pub(crate) fn script(run: &AttachedRun<'_>) -> String {
     let mut out = format!(
         "-- Tillhouse's tables as run {} published them, for DuckDB 1.5 or newer:\n\
          --   tillhouse attach duckdb > tillhouse.sql; duckdb -init tillhouse.sql\n\
-         -- Each view reads one version of its table, so they belong together. Run it again for a newer run; a version can be read for as\n\
+         -- Each view reads its table as the run names it, so they belong together. Run it again for a newer run; a version can be read for as\n\
          -- long as its run is kept (`retention` in tillhouse.yaml).\n\
          INSTALL delta;\nLOAD delta;\n{}",
         run.id,
@@ -44,10 +45,10 @@ pub(crate) fn script(run: &AttachedRun<'_>) -> String {
         }
         let _ = writeln!(
             out,
-            "CREATE OR REPLACE VIEW {}.{} AS SELECT * FROM delta_scan({}, version = {version});",
+            "CREATE OR REPLACE VIEW {}.{} AS {};",
             quoted_name(of),
             quoted_name(table),
-            text(&place(run, path))
+            rows(&text(&place(run, path)), version)
         );
     }
     let _ = writeln!(out, "\nUSE {DEFAULT_SCHEMA};");
@@ -58,6 +59,36 @@ pub(crate) fn script(run: &AttachedRun<'_>) -> String {
         );
     }
     out
+}
+
+/// Query of a table as a run names it. Columns are matched by name: a later version may have more of them.
+fn rows(place: &str, named: &TableVersion) -> String {
+    let scan = |version: u64| format!("SELECT * FROM delta_scan({place}, version = {version})");
+    let mut query = scan(named.version);
+    if named.pinned.is_empty() {
+        return query;
+    }
+    let listed = |pipelines: &[&str]| {
+        let pipelines: Vec<String> = pipelines.iter().map(|pipeline| text(pipeline)).collect();
+        pipelines.join(", ")
+    };
+    let pinned: Vec<&str> = named.pinned.keys().map(String::as_str).collect();
+    // Writing to a String cannot fail.
+    let _ = write!(query, " WHERE pipeline NOT IN ({})", listed(&pinned));
+    let mut versions: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+    for (pipeline, version) in &named.pinned {
+        if let Some(version) = version {
+            versions.entry(*version).or_default().push(pipeline);
+        }
+    }
+    for (version, pipelines) in versions {
+        let (scan, pipelines) = (scan(version), listed(&pipelines));
+        let _ = write!(
+            query,
+            " UNION ALL BY NAME {scan} WHERE pipeline IN ({pipelines})"
+        );
+    }
+    query
 }
 
 /// Statements that DuckDB needs for the store, credentials left to its own means of finding them.
@@ -101,10 +132,10 @@ mod tests {
 
     fn attached(url: &str) -> String {
         let tables = BTreeMap::from([
-            ("hecone/transactions".to_owned(), 3),
-            ("unified/sites".to_owned(), 4),
-            ("unified/transactions".to_owned(), 12),
-            ("vending-2/sales".to_owned(), 1),
+            ("hecone/transactions".to_owned(), 3.into()),
+            ("unified/sites".to_owned(), 4.into()),
+            ("unified/transactions".to_owned(), 12.into()),
+            ("vending-2/sales".to_owned(), 1.into()),
         ]);
         script(&AttachedRun {
             id: "20260131T060000Z-a1b2c3",
@@ -130,6 +161,19 @@ mod tests {
         }
         assert_eq!(script.matches("CREATE SCHEMA").count(), 3);
         assert!(script.ends_with("SELECT 1;\n"));
+    }
+
+    #[test]
+    fn pinned_pipelines_come_from_versions_of_their_own() {
+        let mut named = TableVersion::from(12);
+        named.pinned.insert("o'brien".to_owned(), Some(7));
+        named.pinned.insert("new".to_owned(), None);
+        named.pinned.insert("pace".to_owned(), Some(7));
+        assert_eq!(
+            rows("'t'", &named),
+            "SELECT * FROM delta_scan('t', version = 12) WHERE pipeline NOT IN ('new', 'o''brien', 'pace') \
+             UNION ALL BY NAME SELECT * FROM delta_scan('t', version = 7) WHERE pipeline IN ('o''brien', 'pace')"
+        );
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub(crate) fn instant(at: Timestamp, zone: &TimeZone) -> String {
 fn exact(at: Timestamp, zone: &TimeZone) -> String {
     match zone.to_offset(at) {
         Offset::UTC => at.to_string(),
+        // RFC 3339 has no offset of seconds.
+        offset if offset.seconds() % 60 != 0 => at.to_string(),
         offset => at.display_with_offset(offset).to_string(),
     }
 }
@@ -60,6 +62,9 @@ mod tests {
         ] {
             assert_eq!(instant(at, &time_zone(zone).unwrap()), wanted);
         }
+        let old = t("1890-07-01T00:11:53Z");
+        let berlin = time_zone("Europe/Berlin").unwrap();
+        assert_eq!(instant(old, &berlin), "1890-07-01T00:11:53Z");
         assert_eq!(
             clock(at, t("2026-01-31T00:00:00Z"), &TimeZone::UTC),
             "11:57"

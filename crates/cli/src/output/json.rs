@@ -8,7 +8,6 @@ use crate::output::cell::CellFormatter;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Schema};
-use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 use tillhouse_model::{ExactDecimal, Result};
@@ -26,7 +25,7 @@ impl JsonRowEncoder {
     pub(crate) fn encode(&mut self, batch: &RecordBatch) -> Result<String> {
         let mut text = String::new();
         if self.names.is_empty() {
-            self.names = unique_names(&batch.schema());
+            self.names = keys(&batch.schema());
         }
         let columns = batch
             .columns()
@@ -55,28 +54,19 @@ impl JsonRowEncoder {
     }
 }
 
-/// The names of the columns as JSON text, each once: of several `sum`, the second is `sum_2`, unless another column is called that.
-fn unique_names(schema: &Schema) -> Vec<String> {
-    let given: HashSet<&str> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    let mut taken: HashSet<String> = HashSet::new();
-    let mut names = Vec::with_capacity(schema.fields().len());
-    for field in schema.fields() {
-        let mut name = field.name().clone();
-        let mut number = 1_usize;
-        while taken.contains(&name) || (number > 1 && given.contains(name.as_str())) {
-            number += 1;
-            name = format!("{}_{number}", field.name());
-        }
+/// The names of the columns as JSON text.
+fn keys(schema: &Schema) -> Vec<String> {
+    let quoted = |name: &String| {
         let mut text = String::new();
-        string(&mut text, &name);
-        names.push(text);
-        taken.insert(name);
-    }
-    names
+        string(&mut text, name);
+        text
+    };
+    unique_names(schema).iter().map(quoted).collect()
+}
+
+/// The names of the columns, each once.
+pub(crate) fn unique_names(schema: &Schema) -> Vec<String> {
+    tillhouse_query::unique_names(schema.fields().iter().map(|field| field.name().as_str()))
 }
 
 /// A column without the packing of its values: what a dictionary holds once is there for every row.
@@ -149,10 +139,7 @@ fn write_value(text: &mut String, array: &dyn Array, row: usize) -> Result<()> {
         DataType::Struct(fields) => {
             let object = array.as_struct();
             text.push('{');
-            for (index, name) in unique_names(&Schema::new(fields.clone()))
-                .iter()
-                .enumerate()
-            {
+            for (index, name) in keys(&Schema::new(fields.clone())).iter().enumerate() {
                 if index > 0 {
                     text.push_str(", ");
                 }

@@ -7,29 +7,35 @@
 
 mod cell;
 pub(crate) mod completeness;
+pub(crate) mod describe;
+#[cfg(test)]
+mod dictionary_page;
 pub(crate) mod duckdb_script;
 pub(crate) mod instant;
+mod interval;
 pub(crate) mod json;
 mod output_file;
 pub(crate) mod page;
 pub(crate) mod reconciliation;
 pub(crate) mod report;
 pub(crate) mod restated;
+mod result_table;
+pub(crate) mod results;
+#[cfg(test)]
+pub(crate) mod sample_report;
 pub(crate) mod statistics;
 pub(crate) mod terminal_escape;
 mod text_table;
 
-use crate::args::DataFormat;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use cell::CellFormatter;
-use futures::TryStreamExt;
 use std::io::Write;
 use std::path::Path;
 use terminal_escape::{escape_controls_in_json, escape_controls_in_lines};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-use tillhouse_query::SendableRecordBatchStream;
 
+pub(crate) use output_file::OutputFile;
+pub(crate) use result_table::{NULL, ResultLayout, result_text};
 pub(crate) use terminal_escape::CsvStyle;
 pub(crate) use text_table::TextTable;
 
@@ -74,7 +80,7 @@ pub(crate) fn write_output(file: Option<&Path>, text: &str) -> Result<()> {
     };
     output_file::write(file, text).or_error(ErrorKind::Storage, "cannot write the output").map_err(|e| {
         e.at("file", file.display().to_string())
-            .hint("Check that it is no folder, that its folder exists and can be written to, and that there is room.")
+            .hint("Check that it is no folder, that its folder exists and can be written to, that there is room, and that files may be that large (`ulimit -f`).")
     })
 }
 
@@ -90,173 +96,23 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&json_text(value)?)
 }
 
-/// Rows a table for people has at most: it has to know all of them to know how wide its columns are.
-const TABLE_ROWS: usize = 10_000;
-
-/// Writes query results as they come; only a table waits for all its rows.
-///
-/// A reader that has had enough ends the query.
-pub(crate) async fn print_stream(
-    format: DataFormat,
-    mut stream: SendableRecordBatchStream,
-) -> Result<()> {
-    let schema = stream.schema();
-    let mut next = async || stream.try_next().await.map_err(tillhouse_query::into_error);
-    match format {
-        DataFormat::Table => {
-            let (mut batches, mut rows) = (Vec::new(), 0);
-            while let Some(batch) = next().await? {
-                let room = TABLE_ROWS - rows;
-                if batch.num_rows() > room {
-                    batches.push(batch.slice(0, room));
-                    print_text(&table(&schema, &batches)?)?;
-                    print_notice("there are more; --format csv or json prints all of them");
-                    return Ok(());
-                }
-                rows += batch.num_rows();
-                batches.push(batch);
-            }
-            print_text(&table(&schema, &batches)?)
-        }
-        DataFormat::Json => {
-            let mut rows = json::JsonRowEncoder::default();
-            while let Some(batch) = next().await? {
-                if !write(escape_controls_in_json(&rows.encode(&batch)?).as_bytes())? {
-                    return Ok(());
-                }
-            }
-            print(rows.finish())
-        }
-        DataFormat::Csv(style) => {
-            let mut header = true;
-            let csv = |batch: &RecordBatch, header: bool| {
-                let mut text = Vec::new();
-                let mut writer = arrow::csv::WriterBuilder::new()
-                    .with_header(header)
-                    .build(&mut text);
-                writer
-                    .write(&styled(flattened(batch)?, style)?)
-                    .map_err(cannot_show)?;
-                drop(writer);
-                Ok::<_, Error>(text)
-            };
-            while let Some(batch) = next().await? {
-                if !write(&csv(&batch, std::mem::take(&mut header))?)? {
-                    return Ok(());
-                }
-            }
-            if header {
-                write(&csv(&RecordBatch::new_empty(schema), true)?).map(drop)
-            } else {
-                Ok(())
-            }
-        }
-    }
-}
-
-/// A table with aligned columns, numbers to the right.
-pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<String> {
-    let mut table = TextTable::new();
-    table.set_header(schema.fields().iter().map(|f| f.name().as_str()));
-    let mut rows = 0_usize;
-    for batch in batches {
-        let columns: Vec<CellFormatter<'_>> = batch
-            .columns()
-            .iter()
-            .map(|c| CellFormatter::of(c.as_ref()))
-            .collect::<Result<_>>()?;
-        for row in 0..batch.num_rows() {
-            table.add_row(
-                columns
-                    .iter()
-                    .map(|cells| cells.text(row))
-                    .collect::<Result<Vec<_>>>()?,
-            );
-        }
-        rows += batch.num_rows();
-    }
-    for (index, field) in schema.fields().iter().enumerate() {
-        if field.data_type().is_numeric() {
-            table.align_right(index);
-        }
-    }
-    Ok(format!(
-        "{table}\n{rows} {}\n",
-        if rows == 1 { "row" } else { "rows" }
-    ))
-}
-
-/// CSV has no lists and no objects: these become JSON text. Instants that Arrow would cut become text too.
-fn flattened(batch: &RecordBatch) -> Result<RecordBatch> {
-    use arrow::array::{ArrayRef, StringArray};
-    use arrow::datatypes::{DataType, Field, Schema};
-    use std::sync::Arc;
-    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        if field.data_type().is_nested()
-            || matches!(field.data_type(), DataType::Binary | DataType::BinaryView)
-        {
-            let texts: StringArray = (0..column.len())
-                .map(|row| {
-                    if column.is_null(row) {
-                        Ok(None)
-                    } else {
-                        json::value(column.as_ref(), row).map(Some)
-                    }
-                })
-                .collect::<Result<_>>()?;
-            fields.push(Field::new(field.name(), DataType::Utf8, true));
-            columns.push(Arc::new(texts));
-        } else if cell::historic(column.as_ref())?.is_some() {
-            let cells = CellFormatter::of(column.as_ref())?;
-            let texts: StringArray = (0..column.len())
-                .map(|row| column.is_valid(row).then(|| cells.text(row)).transpose())
-                .collect::<Result<_>>()?;
-            fields.push(Field::new(field.name(), DataType::Utf8, true));
-            columns.push(Arc::new(texts));
-        } else {
-            fields.push(field.as_ref().clone());
-            columns.push(Arc::clone(column));
-        }
-    }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(cannot_show)
-}
-
-/// The texts of CSV in a style; numbers, times and booleans are no texts.
-fn styled(batch: RecordBatch, style: CsvStyle) -> Result<RecordBatch> {
-    use arrow::array::{ArrayRef, AsArray, StringArray};
-    use arrow::datatypes::{DataType, Field, Schema};
-    use std::sync::Arc;
-    if style.is_plain() {
-        return Ok(batch);
-    }
-    let is_text = |data_type: &DataType| match data_type {
-        DataType::Dictionary(_, values) => values.is_string(),
-        other => other.is_string(),
-    };
-    let (mut fields, mut columns): (Vec<Field>, Vec<ArrayRef>) = (Vec::new(), Vec::new());
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let name = style.text(field.name()).into_owned();
-        if is_text(field.data_type()) {
-            let texts = arrow::compute::cast(column, &DataType::Utf8).map_err(cannot_show)?;
-            let texts: StringArray = texts
-                .as_string::<i32>()
-                .iter()
-                .map(|text| text.map(|text| style.text(text)))
-                .collect();
-            fields.push(Field::new(name, DataType::Utf8, true));
-            columns.push(Arc::new(texts));
-        } else {
-            fields.push(field.as_ref().clone().with_name(name));
-            columns.push(Arc::clone(column));
-        }
-    }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(cannot_show)
+/// A result for people, as wide as the terminal at most; `null` is what null is shown as.
+pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch], null: &str) -> Result<String> {
+    result_text(
+        schema,
+        batches,
+        null,
+        ResultLayout::Automatic,
+        TextTable::terminal_width(),
+    )
 }
 
 /// A result that cannot be written out. The query's words for a time zone are read only here.
 fn cannot_show(error: arrow::error::ArrowError) -> Error {
     let text = error.to_string();
+    if let Some(error) = tillhouse_query::out_of_calendar(&text) {
+        return error;
+    }
     match text.split_once("Invalid timezone ") {
         Some((_, zone)) => {
             let zone = zone.split(':').next().unwrap_or(zone).trim_matches('"');
@@ -266,6 +122,27 @@ fn cannot_show(error: arrow::error::ArrowError) -> Error {
             )
             .hint("Write it as IANA does, like 'Europe/Berlin', or as an offset, like '+02:00'.")
         }
+        None if text.contains("Failed to convert") || text.contains("out of range") => Error::new(
+            ErrorKind::Query,
+            "a day or an instant in the result lies beyond the years that can be shown",
+        )
+        .hint("Leave it out, or show it as a number: arrow_cast(x, 'Int64')."),
         None => Error::internal("cannot show a result").because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::error::ArrowError;
+
+    #[test]
+    fn a_day_beyond_the_years_that_can_be_shown_is_no_fault_of_ours() {
+        let refused = "Failed to convert -2147483648 to temporal for Date32";
+        let error = cannot_show(ArrowError::CastError(refused.to_owned()));
+        assert_eq!(error.kind(), ErrorKind::Query);
+        assert!(error.hint_text().is_some());
+        let other = cannot_show(ArrowError::ComputeError("anything else".to_owned()));
+        assert_eq!(other.kind(), ErrorKind::Internal);
     }
 }

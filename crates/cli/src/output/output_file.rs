@@ -1,58 +1,159 @@
-//! A text into the file that `--output` names.
+//! The file that `--output` names.
 //!
 //! Invariant: what is there stays what it is. A regular file has its new content as a whole or keeps the old, and its mode; a link stays a link, and the file it leads
-//! to is written; a device, a FIFO or a socket is written into. Only a regular file is ever replaced.
+//! to is written; a device, a FIFO or a socket is written into, and a reader of it that has had enough is no failure. Only a regular file is ever replaced, and none that the shell
+//! opened: `--output /dev/stdout >> file` goes on where that file ends.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Links that are followed before they count as a circle; Linux follows as many.
 const MOST_LINKS: usize = 40;
 
 /// Writes a text to a file.
 pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
-    match fs::metadata(file) {
-        Ok(found) if found.is_dir() => {
-            Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"))
-        }
-        Ok(found) if found.is_file() => {
-            let place = fs::canonicalize(file)?;
-            match replace(&place, text, Some(&found)) {
-                // Where nothing can be made beside it, the file itself may still be open to us, as it is to `>`.
-                Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                    overwrite(&place, text)
-                }
-                replaced => replaced,
-            }
-        }
-        Ok(_) => write_to_stream(file, text),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            replace(&end_of_links(file)?, text, None)
-        }
-        Err(error) => Err(error),
+    let mut out = OutputFile::open(file)?;
+    match out.write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.and_then(|()| out.finish()),
     }
 }
 
-/// Writes beside a file, and then puts that in its place.
-fn replace(file: &Path, text: &str, old: Option<&fs::Metadata>) -> io::Result<()> {
-    let folder = file
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    // What replaces a file that others may not read is nobody else's from its first byte on.
-    let mut beside = new_file(folder, if old.is_some() { 0o600 } else { 0o666 })?;
-    beside.write_all(text.as_bytes())?;
-    if let Some(old) = old {
-        keep_owner_and_mode(beside.as_file(), old)?;
+/// File that is being written. Until [`Self::finish`] a regular file is what it was, and so it stays when this is dropped.
+pub(crate) struct OutputFile(Destination);
+
+enum Destination {
+    /// File that is put in the place of another, or where none is yet.
+    Beside {
+        beside: NamedTempFile,
+        place: PathBuf,
+        old: Option<Box<fs::Metadata>>,
+    },
+    /// Content that a file is overwritten with, where nothing can be made beside it.
+    Apart { apart: File, place: PathBuf },
+    /// Device, pipe or socket.
+    Stream(File),
+}
+
+impl OutputFile {
+    /// Begins to write a file.
+    pub(crate) fn open(file: &Path) -> io::Result<Self> {
+        if let Some(opened) = opened_by_shell(file)? {
+            return Ok(Self(Destination::Stream(opened)));
+        }
+        let destination = match fs::metadata(file) {
+            Ok(found) if found.is_dir() => {
+                return Err(io::Error::new(ErrorKind::IsADirectory, "it is a folder"));
+            }
+            Ok(found) if found.is_file() => {
+                let place = fs::canonicalize(file)?;
+                // A file that replaces one that others may not read is nobody else's from its first byte on.
+                match new_file(folder_of(&place), 0o600) {
+                    Ok(beside) => Destination::Beside {
+                        beside,
+                        place,
+                        old: Some(Box::new(found)),
+                    },
+                    // The file itself may still be open to us, as it is to `>`.
+                    Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                        drop(OpenOptions::new().write(true).open(&place)?);
+                        Destination::Apart {
+                            apart: tempfile::tempfile()?,
+                            place,
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(_) => Destination::Stream(OpenOptions::new().write(true).open(file)?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let place = end_of_links(file)?;
+                Destination::Beside {
+                    beside: new_file(folder_of(&place), 0o666)?,
+                    place,
+                    old: None,
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self(destination))
     }
-    beside.as_file().sync_all()?;
-    beside.persist(file).map(drop).map_err(|error| error.error)
+
+    /// True if somebody looks at what is written.
+    pub(crate) fn is_terminal(&self) -> bool {
+        matches!(&self.0, Destination::Stream(stream) if stream.is_terminal())
+    }
+
+    /// Puts what was written in its place.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        match self.0 {
+            Destination::Beside { beside, place, old } => {
+                if let Some(old) = old {
+                    keep_owner_and_mode(beside.as_file(), &old)?;
+                }
+                beside.as_file().sync_all()?;
+                beside.persist(place).map(drop).map_err(|error| error.error)
+            }
+            Destination::Apart { mut apart, place } => {
+                apart.rewind()?;
+                let mut file = OpenOptions::new().write(true).truncate(true).open(place)?;
+                io::copy(&mut apart, &mut file).map(drop)
+            }
+            Destination::Stream(_) => Ok(()),
+        }
+    }
+}
+
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Destination::Beside { beside, .. } => beside.write(bytes),
+            Destination::Apart { apart, .. } => apart.write(bytes),
+            Destination::Stream(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Destination::Beside { beside, .. } => beside.flush(),
+            Destination::Apart { apart, .. } => apart.flush(),
+            Destination::Stream(stream) => stream.flush(),
+        }
+    }
+}
+
+/// Standard output and standard error where a path names them, whatever they lead to.
+#[cfg(unix)]
+fn opened_by_shell(file: &Path) -> io::Result<Option<File>> {
+    use std::os::fd::AsFd;
+    let opened = match file.to_str() {
+        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
+            io::stdout().as_fd().try_clone_to_owned()
+        }
+        Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => {
+            io::stderr().as_fd().try_clone_to_owned()
+        }
+        _ => return Ok(None),
+    };
+    opened.map(|opened| Some(File::from(opened)))
+}
+
+#[cfg(not(unix))]
+fn opened_by_shell(_: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 /// A file of a name that nobody has foreseen, with a mode of which the user's mask is taken off, as for any new file.
 #[cfg(unix)]
-fn new_file(folder: &Path, mode: u32) -> io::Result<tempfile::NamedTempFile> {
+fn new_file(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
     use std::os::unix::fs::PermissionsExt;
     tempfile::Builder::new()
         .prefix(".tillhouse-")
@@ -61,7 +162,7 @@ fn new_file(folder: &Path, mode: u32) -> io::Result<tempfile::NamedTempFile> {
 }
 
 #[cfg(not(unix))]
-fn new_file(folder: &Path, _mode: u32) -> io::Result<tempfile::NamedTempFile> {
+fn new_file(folder: &Path, _mode: u32) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(".tillhouse-")
         .tempfile_in(folder)
@@ -81,26 +182,6 @@ fn keep_owner_and_mode(file: &File, old: &fs::Metadata) -> io::Result<()> {
 #[cfg(not(unix))]
 fn keep_owner_and_mode(file: &File, old: &fs::Metadata) -> io::Result<()> {
     file.set_permissions(old.permissions())
-}
-
-fn overwrite(file: &Path, text: &str) -> io::Result<()> {
-    OpenOptions::new()
-        .write(true)
-        .truncate(true)
-        .open(file)?
-        .write_all(text.as_bytes())
-}
-
-/// Writes into what is no file. A reader that has had enough (`head` at the other end of a FIFO) is no failure, as it is none for standard output.
-fn write_to_stream(file: &Path, text: &str) -> io::Result<()> {
-    match OpenOptions::new()
-        .write(true)
-        .open(file)?
-        .write_all(text.as_bytes())
-    {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        poured => poured,
-    }
 }
 
 /// The target of a link, though nothing is there yet; a path that is no link leads to itself.

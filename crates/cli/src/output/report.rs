@@ -136,6 +136,7 @@ pub(crate) fn text(report: &SalesReport) -> String {
             to: until,
             data_through: period.data_through,
             gaps: &period.gaps,
+            before_start: &period.before_start,
             still_to_come: period.still_to_come,
         };
         let through = read.describe(|at| instant(at, &TimeZone::UTC));
@@ -143,9 +144,13 @@ pub(crate) fn text(report: &SalesReport) -> String {
             Some(count @ 1..) => format!(", {count} payments left out as their provider does"),
             _ => String::new(),
         };
+        let early = match period.before_start.is_empty() {
+            true => "",
+            false => ", not read before sync.start",
+        };
         let _ = writeln!(
             out,
-            "{} to {}: {through}; {} rejects, {}{left_out}; run {}",
+            "{} to {}: {through}; {} rejects, {}{early}{left_out}; run {}",
             day(&period.from),
             day(&period.to),
             period.rejects,

@@ -3,7 +3,9 @@
 //! Invariant: every figure is printed with all its digits but trailing zeros; in tables amounts have at least their currency's.
 
 use crate::args::PeriodArg;
+use crate::output::completeness::{CompletenessSummary, UnreadWindow};
 use crate::output::{CsvStyle, TextTable};
+use jiff::Timestamp;
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
 use tillhouse_statistics::restated::{
@@ -67,6 +69,24 @@ pub(crate) fn text(report: &RestatedReport, only: Option<PeriodArg>) -> String {
         text.push_str(&format!(
             "{} hours with sales had not been read by then; they are new and not listed\n",
             meta.hours_first_read
+        ));
+    }
+    let missing = CompletenessSummary {
+        to: Timestamp::MAX,
+        data_through: None,
+        gaps: &meta.gaps,
+        before_start: &meta.before_start,
+        still_to_come: None,
+    };
+    for UnreadWindow { what, window, .. } in missing.unread_windows().into_iter().take(5) {
+        text.push_str(&format!("never read: {what}: {window}\n"));
+    }
+    for early in missing.windows_before_start().into_iter().take(5) {
+        text.push_str(&format!(
+            "before sync.start, not read: {}: {}; to read it: {}\n",
+            early.what,
+            early.window,
+            early.command()
         ));
     }
     text

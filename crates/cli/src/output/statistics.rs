@@ -12,45 +12,93 @@ use tillhouse_model::money::format_amount;
 use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{ExactDecimal, Window};
 use tillhouse_statistics::report::{
-    Bridge, CurrencyStatistics, GrowthFigure, HourlyTransactions, StatisticsMeta, StatisticsReport,
+    ArticleQuantities, Bridge, CurrencyStatistics, GrowthFigure, HourlyTransactions,
+    StatisticsMeta, StatisticsReport,
 };
 
-/// Rows of a ranking that are shown; the JSON has them all.
-const ROWS: usize = 10;
 const BAR: usize = 24;
 /// Most gaps that are named.
 const GAPS: usize = 10;
 /// Most hours that are looked at one by one: twenty years of them.
 const EVERY_HOUR: usize = 175_320;
-/// Most currencies whose rankings are shown.
-const IN_FULL: usize = 2;
 
-/// The whole report as text.
-pub(crate) fn text(report: &StatisticsReport) -> String {
+/// Detail of the statistics as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatisticsDetail {
+    /// Every row of every ranking of every currency: for files and pipes.
+    Everything,
+    /// The currency with the most transactions, with ten rows of each ranking; the others in a
+    /// line each: for a terminal.
+    LeadingCurrency,
+    /// The same with five rows of three rankings: for a first look.
+    #[cfg_attr(
+        not(feature = "sandbox"),
+        expect(dead_code, reason = "the demo shows it")
+    )]
+    Glance,
+}
+
+impl StatisticsDetail {
+    /// Rows of a ranking that are shown.
+    fn rows(self) -> usize {
+        match self {
+            Self::Everything => usize::MAX,
+            Self::LeadingCurrency => 10,
+            Self::Glance => 5,
+        }
+    }
+
+    /// Currencies that are shown in full.
+    fn currencies(self) -> usize {
+        match self {
+            Self::Everything => usize::MAX,
+            Self::LeadingCurrency | Self::Glance => 1,
+        }
+    }
+}
+
+/// The currencies of a report, the one with the most transactions first.
+pub(crate) fn by_transactions(report: &StatisticsReport) -> Vec<&CurrencyStatistics> {
+    let mut entries: Vec<&CurrencyStatistics> = report.data.iter().collect();
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.transactions_count.value));
+    entries
+}
+
+/// The report as text.
+pub(crate) fn text(report: &StatisticsReport, detail: StatisticsDetail) -> String {
     let mut out = String::new();
     let meta = &report.meta;
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "{} to {} ({})", meta.from, meta.to, meta.timezone);
+    let is_glance = detail == StatisticsDetail::Glance;
+    if !is_glance {
+        let _ = writeln!(out, "{} to {} ({})", meta.from, meta.to, meta.timezone);
+    }
     if report.data.is_empty() {
         let _ = writeln!(out, "\nNothing was sold in this window.");
     }
-    let mut entries: Vec<&CurrencyStatistics> = report.data.iter().collect();
-    entries.sort_by_key(|entry| std::cmp::Reverse(entry.transactions_count.value));
-    for entry in entries.iter().take(IN_FULL) {
-        headline(&mut out, meta, entry);
-        rankings(&mut out, entry);
-    }
-    for entry in entries.iter().skip(IN_FULL) {
-        headline(&mut out, meta, entry);
-    }
-    if entries.len() > IN_FULL {
-        let _ = writeln!(
-            out,
-            "\nRankings are shown of the {IN_FULL} currencies with the most transactions; --format json shows all."
-        );
+    let entries = by_transactions(report);
+    let (in_full, in_short) = entries.split_at(entries.len().min(detail.currencies()));
+    for entry in in_full {
+        headline(&mut out, meta, entry, is_glance);
+        rankings(&mut out, entry, detail);
     }
     let _ = writeln!(out);
-    for entry in &meta.bridge {
+    if is_glance && !in_short.is_empty() {
+        let names: Vec<&str> = in_short.iter().map(|e| e.currency.as_str()).collect();
+        let _ = writeln!(out, "{} too: see --all", names.join(", "));
+    } else if !in_short.is_empty() {
+        for entry in in_short {
+            let _ = writeln!(out, "{}", totals(entry));
+        }
+        let _ = writeln!(out, "--all shows these in full too\n");
+    }
+    // A currency of which nothing was sold may still have payments without their sale.
+    let is_told = |entry: &&Bridge| {
+        in_short
+            .iter()
+            .all(|other| other.currency != entry.currency)
+    };
+    for entry in meta.bridge.iter().filter(is_told) {
         let _ = writeln!(out, "{}", bridge(entry));
     }
     let count = |number: i64, text: &str| {
@@ -88,6 +136,7 @@ pub(crate) fn text(report: &StatisticsReport) -> String {
         to,
         data_through,
         gaps: &meta.gaps,
+        before_start: &meta.before_start,
         still_to_come,
     };
     let unread = read.unread_windows();
@@ -102,10 +151,27 @@ pub(crate) fn text(report: &StatisticsReport) -> String {
         gaps(unread.len()),
         meta.run
     );
-    for UnreadWindow { what, window } in unread.iter().take(GAPS) {
+    for UnreadWindow { what, window, .. } in unread.iter().take(GAPS) {
         // The window's end says nothing of the days a gap begins and ends on.
         let (from, to) = ends(*window, &zone);
         let _ = writeln!(out, "never read: {what}, from {from} to {to}");
+    }
+    let early = read.windows_before_start();
+    for early in early.iter().take(GAPS) {
+        let (from, to) = ends(early.window, &zone);
+        let _ = writeln!(
+            out,
+            "before sync.start, not read: {}, from {from} to {to}; to read it: {}",
+            early.what,
+            early.command()
+        );
+    }
+    if early.len() > GAPS {
+        let _ = writeln!(
+            out,
+            "before sync.start, not read: {} more; --format json names all",
+            early.len() - GAPS
+        );
     }
     if unread.len() > GAPS {
         let _ = writeln!(
@@ -365,10 +431,10 @@ fn every_hour(grouping: &str, hours: &[HourlyTransactions]) -> Vec<i64> {
     found
 }
 
-fn headline(out: &mut String, meta: &StatisticsMeta, entry: &CurrencyStatistics) {
-    let _ = writeln!(
-        out,
-        "\n{}  {} in {} transactions{}",
+/// Amount and number of a currency's transactions, with their growth.
+fn totals(entry: &CurrencyStatistics) -> String {
+    format!(
+        "{}  {} in {} transactions",
         entry.currency,
         with_growth(
             format_amount(entry.transactions_total_amount.value, &entry.currency),
@@ -377,8 +443,18 @@ fn headline(out: &mut String, meta: &StatisticsMeta, entry: &CurrencyStatistics)
         with_growth(
             entry.transactions_count.value.to_string(),
             &entry.transactions_count
-        ),
+        )
+    )
+}
+
+fn headline(out: &mut String, meta: &StatisticsMeta, entry: &CurrencyStatistics, is_glance: bool) {
+    let _ = writeln!(
+        out,
+        "\n{}{}",
+        totals(entry),
         match (entry.transactions_count.growth, meta.compared) {
+            // Lines are dear at first sight.
+            _ if is_glance => String::new(),
             (Some(_), _) => format!(", {}", against(meta)),
             (None, Some(window)) => format!("; {}", nothing_before(meta, entry, window)),
             (None, None) => String::new(),
@@ -390,7 +466,8 @@ fn headline(out: &mut String, meta: &StatisticsMeta, entry: &CurrencyStatistics)
     }
 }
 
-fn rankings(out: &mut String, entry: &CurrencyStatistics) {
+fn rankings(out: &mut String, entry: &CurrencyStatistics, detail: StatisticsDetail) {
+    let is_glance = detail == StatisticsDetail::Glance;
     let amounts = |rows: &[(&str, ExactDecimal)]| -> Vec<(String, String, i128)> {
         rows.iter()
             .map(|(label, amount)| {
@@ -408,49 +485,56 @@ fn rankings(out: &mut String, entry: &CurrencyStatistics) {
                 .iter()
                 .map(|r| (r.$label.as_str(), r.amount))
                 .collect();
-            ranked(out, $title, "amount", &amounts(&rows));
+            ranked(out, $title, "amount", &amounts(&rows), detail);
         };
     }
     ranking!("site", entry.sites_amount_ranking, site_name);
-    let sites: Vec<(String, String, i128)> = entry
-        .sites_transactions_ranking
-        .iter()
-        .map(|s| {
-            (
-                s.site_name.clone(),
-                s.transactions.to_string(),
-                i128::from(s.transactions),
-            )
-        })
-        .collect();
-    ranked(out, "site", "transactions", &sites);
-    ranking!("payment type", entry.payment_type_ranking, payment_type);
-    ranking!(
-        "payment medium",
-        entry.payment_medium_ranking,
-        payment_medium
-    );
-    ranking!(
-        "payment scheme",
-        entry.payment_scheme_ranking,
-        payment_scheme
-    );
-    ranking!(
-        "entry mode",
-        entry.payment_entry_mode_ranking,
-        payment_entry_mode
-    );
-    ranking!(
-        "payment function",
-        entry.payment_function_ranking,
-        payment_function
-    );
+    if !is_glance {
+        let sites: Vec<(String, String, i128)> = entry
+            .sites_transactions_ranking
+            .iter()
+            .map(|s| {
+                (
+                    s.site_name.clone(),
+                    s.transactions.to_string(),
+                    i128::from(s.transactions),
+                )
+            })
+            .collect();
+        ranked(out, "site", "transactions", &sites, detail);
+        ranking!("payment type", entry.payment_type_ranking, payment_type);
+        ranking!(
+            "payment medium",
+            entry.payment_medium_ranking,
+            payment_medium
+        );
+        ranking!(
+            "payment scheme",
+            entry.payment_scheme_ranking,
+            payment_scheme
+        );
+        ranking!(
+            "entry mode",
+            entry.payment_entry_mode_ranking,
+            payment_entry_mode
+        );
+        ranking!(
+            "payment function",
+            entry.payment_function_ranking,
+            payment_function
+        );
+    }
     ranking!(
         "payment method",
         entry.payment_method_ranking,
         payment_method
     );
-    for group in &entry.article_quantities_ranking {
+    let mut groups: Vec<&ArticleQuantities> = entry.article_quantities_ranking.iter().collect();
+    if is_glance {
+        groups.sort_by_key(|group| std::cmp::Reverse(group.articles_quantities.len()));
+        groups.truncate(1);
+    }
+    for group in groups {
         let rows: Vec<(String, String, i128)> = group
             .articles_quantities
             .iter()
@@ -462,12 +546,12 @@ fn rankings(out: &mut String, entry: &CurrencyStatistics) {
                 )
             })
             .collect();
-        ranked(out, "article", &group.unit_measure, &rows);
+        ranked(out, "article", &group.unit_measure, &rows, detail);
     }
 }
 
 /// A number for comparing quantities of one list, which may have different scales.
-fn scaled(value: ExactDecimal) -> i128 {
+pub(crate) fn scaled(value: ExactDecimal) -> i128 {
     value.rescaled(6).map_or(value.units, |v| v.units)
 }
 
@@ -479,24 +563,33 @@ fn with_growth<T>(value: String, figure: &GrowthFigure<T>) -> String {
     }
 }
 
-fn ranked(out: &mut String, title: &str, unit: &str, rows: &[(String, String, i128)]) {
+fn ranked(
+    out: &mut String,
+    title: &str,
+    unit: &str,
+    rows: &[(String, String, i128)],
+    detail: StatisticsDetail,
+) {
     // A list of nothing but the unknown says nothing.
     if rows.iter().all(|(label, _, _)| label == "unknown") {
         return;
     }
     let most = rows.iter().map(|r| r.2).max().unwrap_or(0);
-    let mut table = TextTable::new();
+    let mut table = match detail {
+        StatisticsDetail::Glance => TextTable::without_borders(),
+        _ => TextTable::new(),
+    };
     table.set_header([title, unit, ""]);
-    for (label, shown, value) in rows.iter().take(ROWS) {
+    for (label, shown, value) in rows.iter().take(detail.rows()) {
         table.add_row([label.clone(), shown.clone(), bar(*value, most)]);
     }
     table.align_numbers([1]);
     let _ = writeln!(out, "{table}");
-    if rows.len() > ROWS {
+    if rows.len() > detail.rows() && detail != StatisticsDetail::Glance {
         let _ = writeln!(
             out,
-            "  and {} more; --format json shows all",
-            rows.len() - ROWS
+            "  and {} more; --all shows them",
+            rows.len() - detail.rows()
         );
     }
 }
@@ -534,6 +627,7 @@ fn sparkline(values: &[i64]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::sample_report::report;
     use tillhouse_statistics::report::{CollectedElsewhere, CollectedInState, UncountedTotals};
 
     #[test]
@@ -549,6 +643,48 @@ mod tests {
         let line = sparkline(&month);
         assert_eq!(line.chars().count(), 72);
         assert_eq!(line.trim_matches(['▄', '█']).trim(), "");
+    }
+
+    /// A report of 12 sites in EUR, and of two currencies with fewer transactions.
+    fn three_currencies() -> StatisticsReport {
+        let mut report = report("Harbour");
+        let euro = &mut report.data[0];
+        let more = euro.sites_amount_ranking[0].clone();
+        euro.sites_amount_ranking.extend([more.clone(), more]);
+        for (currency, transactions) in [("CHF", 3), ("JPY", 2)] {
+            let mut entry = report.data[0].clone();
+            entry.currency = currency.into();
+            entry.transactions_count.value = transactions;
+            report.data.insert(0, entry);
+        }
+        report
+    }
+
+    #[test]
+    fn a_terminal_shows_the_leading_currency_in_full_and_the_others_in_a_line_each() {
+        let shown = text(&three_currencies(), StatisticsDetail::LeadingCurrency);
+        assert_eq!(shown.matches("payment type").count(), 1, "{shown}");
+        assert!(shown.contains("  and 2 more; --all shows them"), "{shown}");
+        let lines: Vec<&str> = shown.lines().collect();
+        let at = |start: &str| lines.iter().position(|line| line.starts_with(start));
+        assert!(at("EUR  ") < at("CHF  "), "{shown}");
+        assert_eq!(at("CHF  ").map(|at| at + 1), at("JPY  "), "{shown}");
+        assert!(at("--all shows these in full too").is_some(), "{shown}");
+    }
+
+    #[test]
+    fn a_file_or_a_pipe_gets_every_row_of_every_currency() {
+        let shown = text(&three_currencies(), StatisticsDetail::Everything);
+        assert_eq!(shown.matches("payment type").count(), 3, "{shown}");
+        assert_eq!(shown.matches("Harbour").count(), 3 * (12 + 1), "{shown}");
+        assert!(!shown.contains("--all"), "{shown}");
+    }
+
+    #[test]
+    fn a_first_look_is_short() {
+        let shown = text(&three_currencies(), StatisticsDetail::Glance);
+        assert_eq!(shown.matches("Harbour").count(), 5, "{shown}");
+        assert!(!shown.contains("payment type"), "{shown}");
     }
 
     #[test]

@@ -196,7 +196,7 @@ mod tests {
         "\u{2066}a\u{2069}",
         "\u{200f}\u{061c}",
         "line\u{2028}\u{2029}\u{feff}",
-        // What is not seen at all, and makes one name two.
+        // Characters that are not seen at all, and make one name two.
         "Har\u{ad}bour",
         "Har\u{200b}bour",
         "Har\u{200c}bour",

@@ -29,6 +29,28 @@ impl TextTable {
         Self(table)
     }
 
+    /// A table of columns alone, for where lines are dear.
+    pub(crate) fn without_borders() -> Self {
+        let mut table = Self::new();
+        table.0.load_preset(presets::NOTHING);
+        table
+    }
+
+    /// A table that is as wide as its cells are.
+    pub(crate) fn unwrapped() -> Self {
+        let mut table = Self::new();
+        table
+            .0
+            .set_content_arrangement(ContentArrangement::Disabled);
+        table
+    }
+
+    /// Columns of the terminal that standard output is, where it is one that knows.
+    pub(crate) fn terminal_width() -> Option<usize> {
+        let width = Table::new().width()?;
+        (width >= NARROWEST).then_some(usize::from(width))
+    }
+
     pub(crate) fn set_header(&mut self, names: impl IntoIterator<Item = impl AsRef<str>>) {
         self.0.set_header(
             names

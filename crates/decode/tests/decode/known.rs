@@ -89,6 +89,7 @@ fn where_nothing_is_said_what_was_known_stays() {
         r#","timezone":"""#,
         r#","timezone":"\u00a0""#,
         r#","timezone":{}"#,
+        r#","timezone":"Foo/Bar""#,
         r#","tags":null"#,
         r#","tags":[]"#,
         r#","tags":{}"#,
@@ -117,6 +118,40 @@ fn where_nothing_is_said_what_was_known_stays() {
             (&whole.record_times, &whole.updated_at),
             "they are the known ones: {nothing}"
         );
+    }
+}
+
+#[test]
+fn a_zone_that_nobody_can_read_says_nothing_and_is_told() {
+    let decoder = sales();
+    let (berlin, without) = (r#"{"id":"1","timezone":"Europe/Berlin"}"#, r#"{"id":"1"}"#);
+    for (before, said, zone, told) in [
+        (berlin, "Foo/Bar", "Europe/Berlin", 1),
+        (berlin, "Europe/Zurich", "Europe/Zurich", 0),
+        (berlin, "", "Europe/Berlin", 0),
+        (without, "Foo/Bar", "Foo/Bar", 1),
+        (r#"{"id":"2"}"#, "Foo/Bar", "Foo/Bar", 1),
+    ] {
+        let known = known(
+            &decoder
+                .decode(page(&[before]).as_bytes(), &["data"])
+                .unwrap(),
+        );
+        let record = format!(r#"{{"id":"1","timezone":"{said}"}}"#);
+        let decoded = decoder
+            .decode_partial(page(&[&record]).as_bytes(), &["data"], None, Some(&known))
+            .unwrap();
+        let zones = column(&decoded, "timezone");
+        assert_eq!(
+            arrow::util::display::array_value_to_string(&zones, 0).unwrap(),
+            zone
+        );
+        let warned: Vec<_> = decoded
+            .warnings
+            .iter()
+            .map(|warning| (&*warning.key, &*warning.rule, &*warning.original))
+            .collect();
+        assert_eq!(warned, vec![("1", "real_zone", "Foo/Bar"); told]);
     }
 }
 

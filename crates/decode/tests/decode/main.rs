@@ -4,6 +4,7 @@
 //! Invariant: nothing here knows how decode works; everything is pages in and batches out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod damaged;
 #[path = "../../src/fixture.rs"]
 mod fixture;
 mod generated;

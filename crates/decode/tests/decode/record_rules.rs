@@ -6,12 +6,14 @@ use crate::decoder;
 use crate::fixture::{self, column, spec};
 use crate::row_json::rows;
 use arrow::array::AsArray;
+use std::sync::Arc;
+use tillhouse_decode::Decoder;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
     AmountRule, ElementFilter, PresenceRule, PriceUnitSource, ProductRule, QualityRule, RuleCheck,
     StateRule, SumRule,
 };
-use tillhouse_model::{ColumnKind, ColumnSpec, ExactDecimal, TableSpec};
+use tillhouse_model::{ColumnKind, ColumnSpec, ExactDecimal, TableSpec, TimeFormat};
 
 /// A sale with lines and payments, and all rules that look into them.
 fn till() -> TableSpec {
@@ -154,7 +156,7 @@ fn products_are_compared_element_by_element() {
         lines(r#"{"quantity":-1,"unit_price":2.5,"amount":-2.5}"#),
         [""; 0]
     );
-    // What was given away costs nothing, and a refund may be told by its amount alone.
+    // A gift costs nothing, and a refund may be told by its amount alone.
     for fine in [
         r#"{"quantity":2,"unit_price":5,"amount":0}"#,
         r#"{"quantity":2,"unit_price":5,"amount":-10}"#,
@@ -449,12 +451,16 @@ fn paid() -> TableSpec {
             "payments.amount",
             RuleCheck::Present(PresenceRule {
                 when: Some(collected),
+                otherwise: None,
             }),
         ),
         rule(
             "total_known",
             "total",
-            RuleCheck::Present(PresenceRule { when: None }),
+            RuleCheck::Present(PresenceRule {
+                when: None,
+                otherwise: None,
+            }),
         ),
         rule("fits", "payments.amount", amount("payments.currency")),
         rule("total_fits", "total", amount("currency")),
@@ -506,6 +512,67 @@ fn what_has_to_be_there_is_told_where_it_is_missing() {
             "total_known total: total is missing"
         ]
     );
+}
+
+/// A record with an object in which a value is wanted.
+fn wanting(kind: ColumnKind) -> TableSpec {
+    let site = ColumnKind::Struct(vec![column("wanted", kind)]);
+    let columns = vec![column("id", ColumnKind::Text), column("site", site)];
+    let given = QualityRule {
+        name: "given".into(),
+        path: vec!["site".into(), "wanted".into()],
+        check: RuleCheck::Present(PresenceRule {
+            when: None,
+            otherwise: Some("the day is that of UTC".into()),
+        }),
+    };
+    TableSpec {
+        rules: vec![given],
+        ..spec(columns, &["id"])
+    }
+}
+
+#[test]
+fn any_single_value_can_be_wanted_and_a_blank_text_is_none() {
+    let told = |kind: &ColumnKind, site: &str| -> Vec<String> {
+        let page = format!(r#"[{{"id":"1"{site}}}]"#);
+        let decoded = decoder(wanting(kind.clone())).decode(page.as_bytes(), &[]);
+        let warnings = decoded.unwrap().warnings.into_iter();
+        let told = warnings.filter(|warning| warning.rule == "given");
+        told.map(|warning| format!("{}: {}", warning.field, warning.original))
+            .collect()
+    };
+    let missing = ["site.wanted: site.wanted is missing: the day is that of UTC"];
+    for (kind, there) in [
+        (ColumnKind::Text, r#""Europe/Berlin""#),
+        (ColumnKind::Text, "7"),
+        (ColumnKind::Int, "0"),
+        (ColumnKind::Bool, "false"),
+        (ColumnKind::Date, r#""2026-01-05""#),
+        (
+            ColumnKind::Timestamp(TimeFormat::Offset),
+            r#""2026-01-05T10:00:00Z""#,
+        ),
+    ] {
+        let site = format!(r#","site":{{"wanted":{there}}}"#);
+        assert_eq!(told(&kind, &site), [""; 0], "{there}");
+        for site in [
+            "",
+            r#","site":null"#,
+            r#","site":[]"#,
+            r#","site":{}"#,
+            r#","site":{"wanted":null}"#,
+            r#","site":{"wanted":""}"#,
+            r#","site":{"wanted":" \u200b"}"#,
+            r#","site":{"wanted":[1]}"#,
+            r#","site":"here""#,
+        ] {
+            assert_eq!(told(&kind, site), missing, "{there} {site}");
+        }
+    }
+    let object = ColumnKind::Struct(vec![column("inner", ColumnKind::Text)]);
+    let refused = Decoder::new(Arc::new(wanting(object)), None).unwrap_err();
+    assert!(refused.to_string().contains("a single value"), "{refused}");
 }
 
 #[test]

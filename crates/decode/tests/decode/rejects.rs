@@ -76,7 +76,7 @@ fn the_key_of_a_reject_is_spelled_as_a_row_would_be() {
 }
 
 #[test]
-fn a_reject_without_a_key_still_tells_its_time() {
+fn a_reject_still_tells_its_time() {
     let at =
         r#""invoice":{"created_at":"2024-01-02T03:04:05Z"},"updated_at":"2024-01-03T00:00:00Z""#;
     let times = |records: &[&str]| {
@@ -120,9 +120,10 @@ fn a_reject_without_a_key_still_tells_its_time() {
             "{keyless}"
         );
     }
-    // One that is known by its key needs none; of what cannot be read nobody knows when it was.
+    let keyed = format!(r#"{{"id":"a",{at},"articles":[{{"amount":"much"}}]}}"#);
+    assert_eq!(times(&[&keyed]), [(happened.clone(), changed)]);
+    // Of what cannot be read nobody knows when it was.
     for other in [
-        format!(r#"{{"id":"a",{at},"articles":[{{"amount":"much"}}]}}"#),
         r#"{"invoice":{"created_at":"soon"},"articles":[{"start_time":"2024-01-02T03:04:05Z"}]}"#
             .to_owned(),
         format!(r#"{{{at},{at}}}"#),
@@ -334,8 +335,8 @@ fn the_envelope_is_found_or_the_page_refused() {
         (r#"{"data":[],"data":[]}"#, &["data"]),
         (r#"{"data":[]"#, &["data"]),
         (r#"{"data":[]} x"#, &["data"]),
-        (r#"{"data":[{"id":"a"},]}"#, &["data"]),
-        (r#"{"data":[{"id":"a"}{"id":"b"}]}"#, &["data"]),
+        (r#"{"data":[{"id":"a"}:]}"#, &["data"]),
+        (r#"{"data":[{"id":"a"}"id":"b"}]}"#, &["data"]),
         (r#"{"data":[{"id":"a"},{"id":1"#, &["data"]),
         (
             r#"{"data":[{"id":"a","state":"x},{"id":"b","state":"y"}]}"#,

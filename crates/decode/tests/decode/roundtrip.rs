@@ -42,7 +42,7 @@ proptest! {
         let expected: Vec<String> = rows_in.iter().enumerate().map(|(i, v)| canonical(&contract.columns, i, v)).collect();
         prop_assert_eq!(&rows(&decoded.batch), &expected);
         prop_assert_eq!(&rows(&through_parquet(&decoded.batch)), &expected);
-        // What comes out goes in again, and is the same content.
+        // The output goes in again, and is the same content.
         let again = decoder.decode(page_of(&expected).as_bytes(), &["data"]);
         if contract.columns.iter().all(|c| reads_its_own_writing(&c.kind)) {
             let again = again.unwrap();

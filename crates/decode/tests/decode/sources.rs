@@ -246,11 +246,25 @@ fn hecone() {
                 r#""Mars/Base""#,
                 "site_timezone_known at site.timezone",
             ),
-            (r#"{"timezone":"Europe/Berlin","name":"Site"}"#, "[]", "ok"),
+            (
+                r#""Europe/Berlin""#,
+                r#"" ""#,
+                "site_timezone_given at site.timezone",
+            ),
+            (
+                r#""timezone":"Europe/Berlin","#,
+                "",
+                "site_timezone_given at site.timezone",
+            ),
+            (
+                r#"{"timezone":"Europe/Berlin","name":"Site"}"#,
+                "[]",
+                "site_timezone_given at site.timezone",
+            ),
             (
                 r#"{"timezone":"Europe/Berlin","name":"Site"}"#,
                 r#""Site""#,
-                "expected_object at site",
+                "expected_object at site, site_timezone_given at site.timezone",
             ),
             (
                 r#""name":"Site""#,
@@ -297,6 +311,16 @@ fn bemo() {
                 r#""timeZone":"+01:00""#,
                 r#""timeZone":"MEZ""#,
                 "time_zone_known at timeZone",
+            ),
+            (
+                r#""timeZone":"+01:00""#,
+                r#""timeZone":null"#,
+                "time_zone_given at timeZone",
+            ),
+            (
+                r#""timeZone":"+01:00""#,
+                r#""timeZone":[]"#,
+                "expected_text at timeZone, time_zone_given at timeZone",
             ),
             (
                 r#""latitude":52.5"#,
@@ -372,6 +396,16 @@ fn pace() {
                 r#""rate":0.19"#,
                 r#""rate":-0.19"#,
                 "vat_rate_not_negative at attributes.VAT.rate",
+            ),
+            (
+                r#""createdAtLocaltime":"2026-01-05T11:00:00""#,
+                r#""createdAtLocaltime":"""#,
+                "local_time_given at attributes.createdAtLocaltime",
+            ),
+            (
+                r#","createdAtLocaltime":"2026-01-05T11:00:00""#,
+                "",
+                "local_time_given at attributes.createdAtLocaltime",
             ),
             (
                 r#""createdAtLocaltime":"2026-01-05T11:00:00""#,
@@ -504,12 +538,17 @@ fn smartnow() {
             (
                 r#""occurredAt":"2026-01-05T10:00:00+01:00""#,
                 r#""occurredAt":"0001-01-01T00:00:00""#,
-                "no_time at occurredAt",
+                "no_time at occurredAt, occurred_at_given at occurredAt",
             ),
             (
                 r#""timeZone":"Europe/Berlin""#,
                 r#""timeZone":"Europe/Atlantis""#,
                 "time_zone_known at timeZone",
+            ),
+            (
+                r#""timeZone":"Europe/Berlin""#,
+                r#""timeZone":"\u200b""#,
+                "time_zone_given at timeZone",
             ),
             (
                 r#""currency":"EUR""#,
@@ -520,7 +559,7 @@ fn smartnow() {
     );
     all(
         "smartnow/payment_transactions.yaml",
-        r#"{"id":1,"revenuetransaction":7,"machine":8,"occurredAt":"2026-01-05T10:00:00+01:00","method":"cash","price":150,"currency":"EUR"}"#,
+        r#"{"id":1,"revenuetransaction":7,"machine":8,"occurredAt":"2026-01-05T10:00:00+01:00","timeZone":"Europe/Berlin","method":"cash","price":150,"currency":"EUR"}"#,
         &[
             (
                 r#""revenuetransaction":7"#,
@@ -550,14 +589,18 @@ fn smartnow() {
             (
                 r#""2026-01-05T10:00:00+01:00""#,
                 r#""0001-01-01T00:00:00Z""#,
-                "no_time at occurredAt",
+                "no_time at occurredAt, occurred_at_given at occurredAt",
             ),
             (
                 r#""2026-01-05T10:00:00+01:00""#,
                 r#""9999-12-31T23:59:59Z""#,
-                "open_end at occurredAt",
+                "open_end at occurredAt, occurred_at_given at occurredAt",
             ),
-            (r#""2026-01-05T10:00:00+01:00""#, "null", "ok"),
+            (
+                r#""2026-01-05T10:00:00+01:00""#,
+                "null",
+                "occurred_at_given at occurredAt",
+            ),
             (
                 r#""2026-01-05T10:00:00+01:00""#,
                 r#""2026-01-05""#,
@@ -570,6 +613,15 @@ fn smartnow() {
                 "method_known at method",
             ),
         ],
+    );
+    all(
+        "smartnow/logs.yaml",
+        r#"{"id":1,"machine":8,"code":"CM_REBOOT","occurredAt":"2026-01-05T10:00:00+01:00","timeZone":"Europe/Berlin","timestamp":1767603600}"#,
+        &[(
+            r#""2026-01-05T10:00:00+01:00""#,
+            "null",
+            "occurred_at_given at occurredAt",
+        )],
     );
     all(
         "smartnow/products.yaml",
@@ -608,4 +660,33 @@ fn smartnow() {
             ),
         ],
     );
+}
+
+#[test]
+fn a_smartnow_sale_that_says_no_time_happened_at_its_timestamp_or_when_it_was_made() {
+    let decoder = shipped("smartnow/revenue_transactions.yaml");
+    let time = |occurred: &str, timestamp: &str| {
+        let page = format!(
+            r#"[{{"id":1,"occurredAt":{occurred},"timestamp":{timestamp},"createdAt":"2026-01-05T09:30:00Z"}}]"#
+        );
+        let decoded = decoder.decode(page.as_bytes(), &[]).unwrap();
+        assert_eq!(decoded.rejects, []);
+        crate::row_json::instant(decoded.record_times.value(0))
+    };
+    let epoch = "1767603600";
+    assert!(time(r#""2026-01-05T10:00:00+01:00""#, epoch).starts_with("2026-01-05T09:00"));
+    for none in [
+        "null",
+        r#""9999-12-31T23:59:59Z""#,
+        r#""0000-00-00 00:00:00""#,
+        r#""0000-00-00T00:00:00Z""#,
+    ] {
+        assert!(time(none, epoch).starts_with("2026-01-05T09:00"), "{none}");
+        for nothing in ["null", "0"] {
+            assert!(
+                time(none, nothing).starts_with("2026-01-05T09:30"),
+                "{none} {nothing}"
+            );
+        }
+    }
 }

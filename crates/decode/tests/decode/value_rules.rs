@@ -125,7 +125,7 @@ fn sums_are_compared_exactly_and_only_where_all_is_there() {
         );
     }
     assert_eq!(warned(r#""tip":1,"invoice":{"amount":9}"#), []);
-    // What cannot be added up is not compared.
+    // Amounts that cannot be added up are not compared.
     assert_eq!(
         sale(
             "99999999999999.9999 99999999999999.9999",

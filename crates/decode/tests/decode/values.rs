@@ -434,6 +434,22 @@ fn null_is_missing() {
 }
 
 #[test]
+fn what_is_not_seen_around_a_key_tells_no_two_records_apart() {
+    for spelled in [
+        r#""a B""#,
+        r#"" a B""#,
+        r#""a B ""#,
+        r#""\ta B\u00a0""#,
+        "\"\u{feff}a B\"",
+    ] {
+        let decoded = decode(&[&format!(r#"{{"id":{spelled},"state":"open"}}"#)]);
+        assert!(decoded.rejects.is_empty(), "{spelled}");
+        let keys: Vec<Option<&str>> = decoded.keys.iter().collect();
+        assert_eq!(keys, [Some("a B")], "{spelled}");
+    }
+}
+
+#[test]
 fn a_key_of_nothing_is_no_key() {
     let missing = Err(("id".to_owned(), "missing required field".to_owned()));
     for blank in [
@@ -477,7 +493,7 @@ fn a_key_of_nothing_is_no_key() {
     ]);
     assert_eq!(
         decoded.keys.iter().flatten().collect::<Vec<_>>(),
-        ["7", "7.0", "0", " 7 "]
+        ["7", "7.0", "0", "7"]
     );
 }
 
@@ -667,7 +683,9 @@ fn a_zone_is_known_in_any_spelling() {
     ] {
         assert_eq!(told(known), 0, "{known}");
     }
-    for unknown in [r#""""#, r#""MEZ""#, r#""Europe""#, "7", "{}"] {
+    // One that is blank is none; whoever needs one says so with the rule `present`.
+    assert_eq!([told(r#""""#), told(r#"" \u200b""#)], [0, 0]);
+    for unknown in [r#""MEZ""#, r#""Europe""#, "7", "{}"] {
         assert_eq!(told(unknown), 1, "{unknown}");
     }
 }

@@ -347,3 +347,27 @@ fn the_error_says_how_a_message_is_let_through() {
             .contains(r#"empty_messages: ["Nichts da heute"]"#)
     );
 }
+
+#[test]
+fn an_empty_page_can_claim_that_there_is_more() {
+    for (page, claim) in [
+        (r#"{"data":[],"hasMore":true}"#, Some("hasMore: true")),
+        (
+            r#"{"data":[],"meta":{"has_next_page":true}}"#,
+            Some("has_next_page: true"),
+        ),
+        (r#"{"data":[],"totalCount":6}"#, Some("totalCount: 6")),
+        (r#"{"meta":{"Total":9},"data":[]}"#, Some("Total: 9")),
+        (r#"{"data":[],"hasMore":false,"total":5,"count":0}"#, None),
+        (r#"{"data":[],"size":500,"page":7}"#, None),
+        (r#"{"data":[],"total":"7"}"#, None),
+        ("[]", None),
+        ("", None),
+    ] {
+        assert_eq!(
+            claim_of_more(page.as_bytes(), 5).as_deref(),
+            claim,
+            "{page}"
+        );
+    }
+}

@@ -7,7 +7,7 @@ use super::HttpClientInner;
 use crate::body::BodyError;
 use crate::envelope_error;
 use crate::media_type::MediaTypes;
-use crate::request::HttpRequest;
+use crate::request::{HttpRequest, StatusCode};
 use crate::retry::AttemptFailure;
 use std::sync::atomic::Ordering;
 use tillhouse_model::{Error, ErrorKind};
@@ -62,7 +62,7 @@ impl HttpClientInner {
             request,
             format!("the server answered {shown} instead of JSON"),
         );
-        // What is no media type, or names a secret, is not to be written anywhere.
+        // A text that is no media type, or names a secret, is not to be written anywhere.
         if shown == instead
             && !instead.to_ascii_lowercase().contains("html")
             && MediaTypes::new([instead]).is_ok()
@@ -73,6 +73,33 @@ impl HttpClientInner {
                 self.key
             ));
         }
+        failure
+    }
+
+    /// An answer in a charset that JSON is not written in, and of which it is not known what its bytes mean.
+    pub(super) fn other_charset(&self, request: &HttpRequest, charset: &str) -> AttemptFailure {
+        let charset = self.shared.redactor.name(charset);
+        let mut failure = self.improper(
+            request,
+            format!("the server answered in the charset {charset}, where JSON is UTF-8"),
+        );
+        failure.error = failure.error.hint(
+            "Ask the provider for UTF-8; ISO-8859-1 and windows-1252 are read as well where the server declares them.",
+        );
+        failure
+    }
+
+    /// An answer that goes on behind its JSON.
+    pub(super) fn followed(&self, request: &HttpRequest, status: StatusCode) -> AttemptFailure {
+        let mut failure = self.improper(
+            request,
+            format!(
+                "the server answered {status} with JSON that is whole, and something behind it"
+            ),
+        );
+        failure.error = failure.error.hint(
+            "Something between the server and here, or a page that was left in its code, adds to its answers: have that switched off.",
+        );
         failure
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: what a server writes is shown scrubbed, and records are never looked into.
 
 use super::{EXPLANATION, HttpClientInner};
-use crate::envelope_error::{self, PageRemark};
+use crate::envelope_error::{self, EnvelopeError, PageRemark};
 use crate::paging;
 use crate::redact;
 use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, StatusCode, range_total};
@@ -12,6 +12,24 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use std::sync::atomic::Ordering;
 use tillhouse_model::{Error, Result};
+
+/// The statement of a page without records against itself. A mere message beside the total of a listing is a note: a banner on every page, mostly,
+/// and a total that was not reached tells of anything else.
+pub(super) fn complaint(
+    request: &HttpRequest,
+    bytes: &[u8],
+    records_at: &[&str],
+) -> Option<EnvelopeError> {
+    let complaint = paging::complaint(bytes, records_at)?;
+    let is_note = complaint == EnvelopeError::Remark
+        && paging::is_empty(bytes, records_at)
+        && request.is_counted(bytes)
+        && !envelope_error::names_an_error(bytes);
+    Some(match is_note {
+        true => EnvelopeError::Note,
+        false => complaint,
+    })
+}
 
 impl HttpClientInner {
     /// The error of a list's part (206) without records; a warning about one with records, whose end is none.
@@ -25,8 +43,7 @@ impl HttpClientInner {
         let records_at = request.lists?;
         if paging::is_empty(bytes, records_at) {
             let words = self
-                .shared
-                .redactor
+                .redactor(request)
                 .provider_message(&bytes[..bytes.len().min(EXPLANATION)]);
             let said = words.map(|words| format!(": {words}")).unwrap_or_default();
             let error = Error::protocol(format!(
@@ -53,7 +70,7 @@ impl HttpClientInner {
         status: StatusCode,
         said: PageRemark,
     ) -> Result<HttpOutcome> {
-        let message = self.shared.redactor.provider_message(&said.envelope);
+        let message = self.redactor(request).provider_message(&said.envelope);
         let refusal = HttpRefusal {
             message,
             body: said.envelope,
@@ -70,7 +87,7 @@ impl HttpClientInner {
         if self.shared.warned.swap(true, Ordering::Relaxed) {
             return;
         }
-        let words = self.shared.redactor.words(&said.envelope);
+        let words = self.redactor(request).words(&said.envelope);
         tracing::warn!(
             source = self.source,
             resource = &*request.resource,

@@ -9,19 +9,30 @@
 //!     -> /product/81    page after page, scope 81
 //! ```
 //!
-//! Rejected: parents as tenants, which would make a slice of every machine and a line in the ledger of every voucher; and asking
-//! for the lists of several parents at once, since a stream reads ahead by one page and no more. Slices do run side by side.
+//! The lists of the parents that come next are begun while the current one is read, [`ListingOptions::side_by_side`] of them at once: a list of thirty
+//! vouchers would else wait sixty times for the network. Of each, one page and what proves its end is read ahead and no more, and whatever came is looked at
+//! in the order of the parents, as if it had been asked for then.
+//!
+//! Rejected: parents as tenants, which would make a slice of every machine and a line in the ledger of every voucher.
 
 use super::keys::{KeyPager, KeyedNext, RecordId, keys};
 use super::tally::ListingTally;
-use super::{ListingOptions, ListingStep, normalise_empty, walk, warn_believed};
+use super::{ListingOptions, ListingStep, believed_end, normalise_empty, unproved_end, walk};
 use crate::clock;
-use crate::source::{Page, PageStream};
+use crate::source::{ListingRemark, Page, PageStream};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::TryStreamExt;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tillhouse_model::{Error, Result};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+
+/// Requests of a list that are sent before its turn: its first page, and what proves that nothing is behind it.
+const AHEAD: usize = 2;
+
+/// The rule of the remark about parents that have no list.
+const LIST_MISSING: &str = "list_missing";
 
 /// Subject of a listing that is paged by id, for limits and for errors.
 #[derive(Debug, Clone)]
@@ -84,13 +95,110 @@ where
         parent: None,
         ledger: ListingTally::default(),
         trails: false,
+        remarks: Vec::new(),
+        ahead: ReadAhead::default(),
     };
     let fetch = Arc::new(fetch);
     let listing = asked.listing.clone();
     walk(first, listing, move |place| {
         let (fetch, asked) = (fetch.clone(), asked.clone());
-        async move { page(&asked, place, &*fetch).await }
+        async move { page(&asked, place, &fetch).await }
     })
+}
+
+/// Answer to a question, with the question.
+type KeyedAnswer = (KeyPosition, Result<KeyedFetch>);
+
+/// Beginnings of the lists of the parents that come next, and of the current one.
+#[derive(Default)]
+struct ReadAhead {
+    /// Under way, in the order of the parents.
+    begun: VecDeque<(Arc<str>, AbortOnDropHandle<VecDeque<KeyedAnswer>>)>,
+    /// Answers that came for the current list.
+    current: VecDeque<KeyedAnswer>,
+}
+
+impl ReadAhead {
+    /// Begins the lists of the parents behind the current one, up to so many.
+    fn begin<Fetch, Fut>(
+        &mut self,
+        (current, parents): (Option<&Arc<str>>, &VecDeque<Arc<str>>),
+        (most, page_size): (usize, u32),
+        pager: &KeyPager,
+        fetch: &Arc<Fetch>,
+    ) where
+        Fetch: Fn(KeyPosition) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<KeyedFetch>> + Send + 'static,
+    {
+        let begun = self.begun.front().map(|(parent, _)| parent);
+        let is_current = begun.is_some() && begun == current;
+        let begun = self.begun.len() - usize::from(is_current);
+        for parent in parents.iter().take(most).skip(begun) {
+            let beginning = beginning(
+                Arc::clone(fetch),
+                Arc::clone(parent),
+                pager.of_another_list(),
+                page_size,
+            );
+            let task = tokio::spawn(beginning.in_current_span());
+            self.begun
+                .push_back((Arc::clone(parent), AbortOnDropHandle::new(task)));
+        }
+    }
+
+    /// Answer to a question that was asked already.
+    async fn answer(&mut self, asked: &KeyPosition) -> Option<Result<KeyedFetch>> {
+        let is_next = |(parent, _): &(Arc<str>, _)| Some(parent) == asked.parent.as_ref();
+        if self.begun.front().is_some_and(is_next)
+            && let Some((_, task)) = self.begun.pop_front()
+        {
+            // One that died has answered nothing: the question is asked in its turn.
+            self.current = task.await.unwrap_or_default();
+        }
+        let is_it = self.current.front().is_some_and(|(at, _)| at == asked);
+        if !is_it {
+            self.current.clear();
+        }
+        self.current.pop_front().map(|(_, answer)| answer)
+    }
+}
+
+/// The page that a pager asks for next.
+fn position(pager: &KeyPager, parent: Option<&Arc<str>>, page_size: u32) -> KeyPosition {
+    KeyPosition {
+        parent: parent.map(Arc::clone),
+        key: pager.last().cloned(),
+        limit: if pager.asks_for_one() { 1 } else { page_size },
+    }
+}
+
+/// The first answers of a parent's list.
+async fn beginning<Fetch, Fut>(
+    fetch: Arc<Fetch>,
+    parent: Arc<str>,
+    mut pager: KeyPager,
+    page_size: u32,
+) -> VecDeque<KeyedAnswer>
+where
+    Fetch: Fn(KeyPosition) -> Fut,
+    Fut: Future<Output = Result<KeyedFetch>>,
+{
+    let mut answers = VecDeque::with_capacity(AHEAD);
+    while answers.len() < AHEAD {
+        let at = position(&pager, Some(&parent), page_size);
+        let answer = fetch(at.clone()).await;
+        let next = match &answer {
+            Ok(KeyedFetch::Page(page)) => keys(&normalise_empty(page.bytes.clone(), &[]))
+                .and_then(|(keys, alone)| pager.take(&keys, alone)),
+            _ => Ok(KeyedNext::End),
+        };
+        answers.push_back((at, answer));
+        // A fault of the page is said in its turn.
+        if !matches!(next, Ok(KeyedNext::More)) {
+            break;
+        }
+    }
+    answers
 }
 
 /// Position of a stream that is paged by id.
@@ -116,6 +224,9 @@ struct KeyedCursor {
     ledger: ListingTally,
     /// True if its last page ended with a record without a usable id: what is behind the last usable one has it again.
     trails: bool,
+    /// Remarks on the lists so far that nobody could prove whole.
+    remarks: Vec<ListingRemark>,
+    ahead: ReadAhead,
 }
 
 impl KeyedCursor {
@@ -145,6 +256,8 @@ impl KeyedCursor {
             asked_again: false,
             gone: (0, None),
             trails: false,
+            remarks: Vec::new(),
+            ahead: ReadAhead::default(),
             ..self
         }
     }
@@ -159,13 +272,21 @@ impl KeyedCursor {
             return ListingStep::On(self);
         }
         if self.missing.is_empty() {
+            let mut remarks = std::mem::take(&mut self.remarks);
             if let (gone, Some((parent, refusal))) = &self.gone {
                 tracing::warn!(
                     gone,
                     "parents without a list, twice, are believed to be gone, {parent} first ({refusal})"
                 );
+                let words = format!(
+                    "{gone} parents of this list have none, twice, and are believed to be gone, {parent} first ({refusal})"
+                );
+                remarks.push(ListingRemark {
+                    rule: LIST_MISSING,
+                    words,
+                });
             }
-            return ListingStep::End;
+            return ListingStep::End(remarks);
         }
         self.parents = std::mem::take(&mut self.missing);
         self.parent = self.parents.pop_front();
@@ -177,34 +298,36 @@ impl KeyedCursor {
 async fn page<Fetch, Fut>(
     asked: &KeyedListing,
     mut place: KeyedCursor,
-    fetch: &Fetch,
+    fetch: &Arc<Fetch>,
 ) -> Result<(Page, ListingStep<KeyedCursor>)>
 where
-    Fetch: Fn(KeyPosition) -> Fut,
-    Fut: Future<Output = Result<KeyedFetch>>,
+    Fetch: Fn(KeyPosition) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<KeyedFetch>> + Send + 'static,
 {
     if let Some(unread) = place.unread.take() {
         place.all = ids(unread).await?;
         place.parents = place.all.clone();
         place.parent = place.parents.pop_front();
         if place.parent.is_none() {
-            return Ok((nothing(), ListingStep::End));
+            return Ok((nothing(), ListingStep::End(Vec::new())));
         }
     }
-    let limit = if place.pager.asks_for_one() {
-        1
-    } else {
-        asked.listing.page_size
-    };
-    let after = KeyPosition {
-        parent: place.parent.clone(),
-        key: place.pager.last().cloned(),
-        limit,
-    };
+    let page_size = asked.listing.page_size;
+    let after = position(&place.pager, place.parent.as_ref(), page_size);
+    let others = asked.listing.side_by_side.saturating_sub(1);
+    place.ahead.begin(
+        (place.parent.as_ref(), &place.parents),
+        (others, page_size),
+        &place.pager,
+        fetch,
+    );
     let at = |e: Error| e.at("source", asked.source).at("resource", asked.resource);
     let has_begun = place.pager.has_begun();
     let confirm = asked.listing.confirm_end;
-    let mut answer = fetch(after.clone()).await?;
+    let mut answer = match place.ahead.answer(&after).await {
+        Some(answer) => answer?,
+        None => fetch(after.clone()).await?,
+    };
     if has_begun && confirm && matches!(answer, KeyedFetch::Missing(_)) && !place.ledger.is_short()
     {
         // The end, or a slip: the same page once more tells.
@@ -213,10 +336,14 @@ where
         if let KeyedFetch::Missing(refusal) = &answer
             && place.pager.may_go_on()
             && !place.ledger.is_proved()
-            && let Some(hole) =
-                look_behind(asked, &after, refusal, place.ledger.so_far(), fetch).await?
         {
-            return Ok((nothing(), ListingStep::Anew(place.anew(asked), at(hole))));
+            let came = place.ledger.so_far();
+            match look_behind(asked, &after, refusal, came, &**fetch).await? {
+                Ok(remark) => place.remarks.extend(remark),
+                Err(hole) => {
+                    return Ok((nothing(), ListingStep::Anew(place.anew(asked), at(hole))));
+                }
+            }
         }
     }
     let (page, next) = match answer {
@@ -233,8 +360,19 @@ where
             };
             let trailed = place.trails && keys.first().is_some_and(Option::is_none);
             place.trails = keys.last().is_some_and(Option::is_none);
-            match place.pager.take(&keys, alone) {
-                // What ends a list and has records is there for the second time.
+            let taken = place.pager.take(&keys, alone);
+            if let Some(last) = place.pager.unreachable_behind() {
+                let came = place.ledger.so_far();
+                place.remarks.push(unproved_end(
+                    came,
+                    format!(
+                        "though the last page was full: none of the records behind the id {last} has an id to page by, and what follows \
+                         them is not asked for"
+                    ),
+                ));
+            }
+            match taken {
+                // A page that ends a list and has records is there for the second time.
                 Ok(next) => {
                     let again =
                         trailed || (has_begun && next == KeyedNext::End && !keys.is_empty());
@@ -282,21 +420,21 @@ where
     Ok((page, ListingStep::On(place)))
 }
 
-/// Looks for records behind a place where nothing is, twice, and which no total and no short page proves to be the end: the error if there are
-/// some. Otherwise the place is believed to be the end, and the log says so.
+/// Looks for records behind a place where nothing is, twice, and which no total and no short page proves to be the end: the inner error if there
+/// are some. Otherwise the place is believed to be the end, with a remark.
 async fn look_behind<Fetch, Fut>(
     asked: &KeyedListing,
     missing: &KeyPosition,
     refusal: &Error,
     came: u64,
     fetch: &Fetch,
-) -> Result<Option<Error>>
+) -> Result<Result<Option<ListingRemark>>>
 where
     Fetch: Fn(KeyPosition) -> Fut,
     Fut: Future<Output = Result<KeyedFetch>>,
 {
     let Some(key) = &missing.key else {
-        return Ok(None);
+        return Ok(Ok(None));
     };
     if let Some(behind) = key.successor() {
         let behind = KeyPosition {
@@ -314,11 +452,14 @@ where
             ))
             .at("came", came.to_string())
             .hint("Run `tillhouse sync` again later; if it stays so, ask the provider for what is missing there.");
-            return Ok(Some(error));
+            return Ok(Err(error));
         }
     }
-    warn_believed(&refusal.to_string(), came);
-    Ok(None)
+    let mut remark = believed_end(&refusal.to_string(), came);
+    if let Some(parent) = &missing.parent {
+        remark.words = format!("list of {parent}: {}", remark.words);
+    }
+    Ok(Ok(Some(remark)))
 }
 
 /// The ids of all records, in their order.
@@ -348,6 +489,7 @@ fn nothing() -> Page {
         scope: None,
         restarts_listing: false,
         is_reread: false,
+        remarks: Vec::new(),
     }
 }
 
@@ -361,288 +503,5 @@ fn as_list(record: &Bytes) -> Bytes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::StreamExt;
-    use std::sync::Mutex;
-
-    fn asked() -> KeyedListing {
-        let listing = ListingOptions {
-            page_size: 2,
-            ..ListingOptions::from(100)
-        };
-        KeyedListing {
-            source: "till",
-            resource: "products",
-            listing,
-            hint: "Ask about ids.",
-        }
-    }
-
-    fn here(text: &str) -> KeyedFetch {
-        KeyedFetch::Page(Page {
-            bytes: Bytes::from(text.to_owned()),
-            ..nothing()
-        })
-    }
-
-    /// Reads a stream; scope and text of each page, the error's message last, and what was asked.
-    async fn read(
-        parents: Option<&'static str>,
-        answer: fn(&str, Option<i64>) -> KeyedFetch,
-    ) -> (Vec<String>, Vec<String>) {
-        let parents = parents.map(|list| {
-            by_key(asked(), None, move |after| async move {
-                Ok(here(if after.key.is_none() { list } else { "[]" }))
-            })
-        });
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let log = requests.clone();
-        let stream = by_key(asked(), parents, move |after| {
-            let parent = after.parent.as_deref().unwrap_or("-").to_owned();
-            let key = after.key.map(|key| key.to_string());
-            let one = if after.limit == 1 { "?" } else { "" };
-            log.lock()
-                .unwrap()
-                .push(format!("{parent}>{}{one}", key.as_deref().unwrap_or("")));
-            let page = answer(&parent, key.map(|key| key.parse().unwrap()));
-            async move { Ok(page) }
-        });
-        let shown = |page: Result<Page>| match page {
-            Ok(page) => format!(
-                "{}{}",
-                page.scope.as_deref().unwrap_or(""),
-                String::from_utf8_lossy(&page.bytes)
-            ),
-            Err(error) => format!("{error} {}", error.hint_text().unwrap_or_default()),
-        };
-        let pages = stream.map(shown).collect().await;
-        let requests = requests.lock().unwrap().clone();
-        (pages, requests)
-    }
-
-    #[tokio::test]
-    async fn what_has_no_id_to_ask_behind_comes_again_and_is_said_to() {
-        let answer = |after: KeyPosition| {
-            let key = after.key.map(|key| key.to_string());
-            let page = match key.as_deref() {
-                None => r#"[{"id":1},null]"#,
-                Some("1") => r#"[null,{"id":3}]"#,
-                Some("3") => r#"[{"id":4},{"x":1}]"#,
-                _ => r#"[{"x":1}]"#,
-            };
-            async move { Ok(here(page)) }
-        };
-        let again: Vec<bool> = by_key(asked(), None, answer)
-            .map(|page| page.unwrap().is_reread)
-            .collect()
-            .await;
-        assert_eq!(again, [false, true, false, true]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn behind_a_place_that_stays_missing_is_looked() {
-        let gone = || KeyedFetch::Missing(Error::protocol("there is nothing"));
-        let (ear, _guard) = crate::testing::log_capture::LogCapture::start();
-        let (pages, asked) = read(None, |_, key| match key {
-            None => here(r#"[{"id":1},{"id":2}]"#),
-            Some(2) => here(r#"[{"id":3},{"id":4}]"#),
-            Some(5) => here(r#"[{"id":6},{"id":7}]"#),
-            _ => KeyedFetch::Missing(Error::protocol("there is nothing")),
-        })
-        .await;
-        let error = pages.last().unwrap();
-        assert!(
-            error.contains("nothing behind the id 4, but records further on")
-                && error.contains("times read 4"),
-            "{error}"
-        );
-        assert_eq!(asked[..6], ["->", "->2", "->4", "->4", "->5", "->"]);
-        assert!(!ear.heard().contains("is believed to be at its end"));
-        // Nothing is behind it either, or nobody can look there.
-        for first in [r#"[{"id":1},{"id":2}]"#, r#"[{"id":"a"},{"id":"b"}]"#] {
-            let before = ear.heard().len();
-            let list = by_key(super::tests::asked(), None, move |after| {
-                let page = if after.key.is_none() {
-                    here(first)
-                } else {
-                    gone()
-                };
-                async move { Ok(page) }
-            });
-            let pages: Vec<Page> = list.map(|page| page.unwrap()).collect().await;
-            assert_eq!(pages.len(), 2);
-            let heard = ear.heard()[before..].to_owned();
-            assert!(
-                heard.contains("is believed to be at its end")
-                    && heard.contains("there is nothing"),
-                "{heard}"
-            );
-        }
-        let before = ear.heard().len();
-        let (pages, asked) = read(None, |_, key| match key {
-            None => here(r#"[{"id":1},{"id":2}]"#),
-            Some(2) => here(r#"[{"id":3}]"#),
-            _ => KeyedFetch::Missing(Error::protocol("there is nothing")),
-        })
-        .await;
-        assert_eq!(
-            (pages.len(), asked.len()),
-            (3, 4),
-            "a short page was before it"
-        );
-        assert!(!ear.heard()[before..].contains("is believed"));
-    }
-
-    #[tokio::test]
-    async fn every_parents_list_comes_under_its_id() {
-        let (pages, asked) = read(
-            Some(r#"[{"id":7},{"id":8},{"id":9}]"#),
-            |parent, key| match (parent, key) {
-                ("7", None) => here(r#"[{"id":1},{"id":2}]"#),
-                ("7", Some(2)) => here(r#"[{"id":3}]"#),
-                ("8", None) => here(r#"{"id":4}"#),
-                _ => here(["null", ""][usize::from(key.is_some())]),
-            },
-        )
-        .await;
-        assert_eq!(asked, ["7>", "7>2", "7>3", "8>", "8>4", "9>", "9>?"]);
-        let came: Vec<_> = pages.iter().filter(|page| page.ends_with("}]")).collect();
-        assert_eq!(
-            came,
-            [
-                r#"7[{"id":1},{"id":2}]"#,
-                r#"7[{"id":3}]"#,
-                r#"8[{"id":4}]"#
-            ]
-        );
-        assert_eq!(
-            read(Some("[]"), |_, _| panic!("nobody to ask for")).await,
-            (vec!["[]".to_owned()], vec![])
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_parent_that_is_gone_is_left_out_but_not_all_of_them() {
-        let parents = Some(r#"[{"id":7},{"id":8}]"#);
-        let gone = |_: &str, _: Option<i64>| KeyedFetch::Missing(Error::protocol("no such list"));
-        let (pages, _) = read(parents, gone).await;
-        assert_eq!(pages, ["[]", "[]", "[]", "no such list "]);
-        let (pages, asked) = read(parents, |parent, _| match parent {
-            "8" => here("[]"),
-            _ => KeyedFetch::Missing(Error::protocol("no such list")),
-        })
-        .await;
-        // It is asked for once more, behind all others.
-        assert_eq!(asked, ["7>", "8>", "8>?", "7>"]);
-        assert_eq!(pages, ["[]", "8[]", "8[]", "[]"]);
-    }
-
-    /// The pages of a list whose request of that number is answered as missing.
-    async fn slipping(parents: Option<&'static str>, slips: usize) -> Vec<String> {
-        let number = Arc::new(Mutex::new(0));
-        let parents = parents.map(|list| {
-            by_key(asked(), None, move |after| async move {
-                Ok(here(if after.key.is_none() { list } else { "[]" }))
-            })
-        });
-        let stream = by_key(asked(), parents, move |after| {
-            let number = {
-                let mut number = number.lock().unwrap();
-                *number += 1;
-                *number
-            };
-            async move {
-                Ok(match after.key {
-                    _ if number == slips => KeyedFetch::Missing(Error::protocol("no such page")),
-                    None => here(r#"[{"id":1},{"id":2}]"#),
-                    Some(RecordId::Number(2)) => here(r#"[{"id":3}]"#),
-                    _ => here("[]"),
-                })
-            }
-        });
-        let mut pages: Vec<String> = stream
-            .map(|page| {
-                page.map(|p| {
-                    format!(
-                        "{}{}",
-                        p.scope.as_deref().unwrap_or(""),
-                        String::from_utf8_lossy(&p.bytes)
-                    )
-                })
-            })
-            .map(|page| page.unwrap_or_else(|error| error.to_string()))
-            .collect()
-            .await;
-        pages.retain(|page| !page.ends_with("[]"));
-        pages.sort();
-        pages
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_page_that_is_missing_once_hides_no_record() {
-        let all = [r#"[{"id":1},{"id":2}]"#, r#"[{"id":3}]"#];
-        for slips in 2..6 {
-            assert_eq!(slipping(None, slips).await, all, "{slips}");
-        }
-        let parents = Some(r#"[{"id":7},{"id":8}]"#);
-        let all: Vec<String> = ["7", "8"]
-            .iter()
-            .flat_map(|id| all.map(|page| format!("{id}{page}")))
-            .collect();
-        for slips in 1..8 {
-            assert_eq!(slipping(parents, slips).await, all, "{slips}");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_behind_a_page_is_the_end_of_a_list() {
-        let (pages, asked) = read(None, |_, key| match key {
-            None => here(r#"[{"id":1},{"id":2}]"#),
-            _ => KeyedFetch::Missing(Error::protocol("no such page")),
-        })
-        .await;
-        assert_eq!(
-            (pages.len(), asked),
-            (2, ["->", "->2", "->2", "->3"].map(str::to_owned).to_vec())
-        );
-        let (pages, _) = read(None, |_, _| {
-            KeyedFetch::Missing(Error::protocol("no such list"))
-        })
-        .await;
-        assert_eq!(pages, ["no such list "]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_total_that_is_not_reached_has_every_list_read_anew() {
-        let parents = Some(r#"[{"id":7},{"id":8}]"#);
-        let (pages, asked) = read(parents, |parent, key| {
-            let page = if key.is_none() { r#"[{"id":1}]"# } else { "[]" };
-            let declared_total = Some(if parent == "8" { 2 } else { 1 });
-            KeyedFetch::Page(Page {
-                bytes: Bytes::from_static(page.as_bytes()),
-                declared_total,
-                ..nothing()
-            })
-        })
-        .await;
-        assert_eq!(
-            (&asked[..4], asked.len()),
-            (&["7>", "7>1", "8>", "8>1"].map(String::from)[..], 16)
-        );
-        assert!(
-            pages[16].contains("declares 2 records, but 1 came"),
-            "{pages:?}"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_cannot_be_paged_says_where_and_what_to_do() {
-        let (pages, asked) = read(None, |_, _| here(r#"[{"id":1},{"id":2}]"#)).await;
-        assert_eq!(asked, ["->", "->2"].repeat(4), "it may be a slip");
-        assert_eq!(pages[0], r#"[{"id":1},{"id":2}]"#);
-        let error = "the list cannot be paged: the records behind an id are asked for, and the same come again \
-                     (source till, resource products, times read 4) Ask about ids. If the provider gives this list whole";
-        assert!(pages[8].starts_with(error), "{}", pages[8]);
-    }
-}
+#[path = "by_key_tests.rs"]
+mod tests;

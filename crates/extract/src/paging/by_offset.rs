@@ -7,6 +7,7 @@
 //! then starts as far back as they can have moved. Counting at the end would not tell: the vanished records that were seen make up for
 //! the others that were not.
 
+use super::records::fingerprint;
 use super::tally::{ListingTally, RepeatedPage};
 use super::{FetchOutcome, ListingOptions, ListingStep, ask, walk};
 use crate::clock;
@@ -60,6 +61,7 @@ pub struct OffsetPage {
 ///         scope: None,
 ///         restarts_listing: false,
 ///         is_reread: false,
+///         remarks: Vec::new(),
 ///     };
 ///     Ok(OffsetPage { page, records: ids.len() as u64, limit: None, linked: false, leads_to: None })
 /// });
@@ -90,7 +92,7 @@ where
                     offset: course.offset,
                     limit,
                 };
-                // What stands behind a doubtful place is asked for once: that place is what is in doubt.
+                // The page behind a doubtful place is asked for once: that place is what is in doubt.
                 let twice = matches!(course.doubt, OffsetDoubt::None | OffsetDoubt::Short);
                 match ask(&fetch, at, &course.ledger, &listing, twice).await? {
                     FetchOutcome::Page(found) => course.after(found, limit, &listing),
@@ -196,10 +198,15 @@ impl OffsetReading {
         }
         if records > 0 && is_new_place {
             let what = || format!("the page at offset {offset} repeats one before it");
-            match self
+            let ids = self.ledger.identities(listing, &page);
+            let repeat = self
                 .ledger
-                .repeats(listing.fingerprint(&page), records, came, what)
-            {
+                .repeats(fingerprint(&ids), records, came, what)
+                .or_else(|| {
+                    self.ledger
+                        .meets(&ids, || format!("the page at offset {offset}"))
+                });
+            match repeat {
                 None => {}
                 Some(RepeatedPage::OfTheEnd) => return Ok((page, self.finish())),
                 Some(RepeatedPage::Unproved(error)) => return Ok((page, self.anew(error))),
@@ -227,6 +234,7 @@ impl OffsetReading {
             _ => {}
         }
         self.ledger.note_empty(records == 0 && linked);
+        self.ledger.note_page(&page, records);
         self.empty_in_a_row = if records == 0 {
             self.empty_in_a_row + 1
         } else {
@@ -247,7 +255,7 @@ impl OffsetReading {
         self.offset = end;
         let step = match self.ledger.is_complete(records, full, linked) {
             Some(true) => self.finish(),
-            Some(false) if records > 0 => ListingStep::On(self),
+            Some(false) if records > 0 => self.onward(),
             Some(false) => self.end(),
             None => {
                 let length = if records >= asked || linked {
@@ -289,10 +297,18 @@ impl OffsetReading {
                 } else {
                     OffsetDoubt::None
                 };
-                ListingStep::On(self)
+                self.onward()
             }
-            (_, false) if length == PageLength::Full => ListingStep::On(self),
+            (_, false) if length == PageLength::Full => self.onward(),
             (_, false) => self.finish(),
+        }
+    }
+
+    /// Goes on behind a page with records, after a pause where pages bring nothing new.
+    fn onward(self) -> ListingStep<Self> {
+        match self.ledger.is_stale() {
+            true => ListingStep::Back(self),
+            false => ListingStep::On(self),
         }
     }
 
@@ -365,13 +381,9 @@ impl OffsetReading {
         }
     }
 
-    /// The end, unless records arrived in front.
+    /// The end, unless records moved.
     fn finish(self) -> ListingStep<Self> {
-        self.ledger.warn_where_unproved();
-        match self.ledger.is_shifted() {
-            true => ListingStep::Shifted(Self::of(self.ledger.anew())),
-            false => ListingStep::End,
-        }
+        self.ledger.ending(Self::of)
     }
 }
 

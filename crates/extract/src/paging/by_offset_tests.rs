@@ -216,7 +216,7 @@ async fn rows_that_arrive_in_front_are_read_too() {
         )
     );
     assert_eq!(asked, [0, 0, 0, 0, 1, 1, 1, 1]);
-    // What arrives with every page is read three times more, and then let be.
+    // Records that arrive with every page are read three times more, and then let be.
     let stream: OffsetAnswers = |offset, number| {
         let new = number as u64;
         let rows: Vec<u64> = (0..6 + new).map(|row| 1_000 - new + row).collect();
@@ -257,7 +257,7 @@ async fn a_total_that_falls_from_page_to_page_ends_with_both_figures() {
             "{error}"
         );
     }
-    // What is left is no total, but no reason to lose a row.
+    // The rest is no total, but no reason to lose a row.
     let left: OffsetAnswers = |offset, _| (cut(offset, 2, 6), Some(6_u64.saturating_sub(offset)));
     let (pages, _, error) = read(2, listing(), left).await;
     assert!(
@@ -397,6 +397,163 @@ async fn a_server_that_ignores_the_offset_is_found_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_long_page_that_comes_in_another_order_each_time_is_found_out() {
+    // Longer than a first reading looks into.
+    let turned = |number: usize| -> Vec<u64> {
+        let mut rows: Vec<u64> = (100_000..120_000).collect();
+        rows.rotate_left(number * 7_919 % 20_000);
+        rows
+    };
+    for total in [None, Some(40_000), Some(1_000_000_000)] {
+        let asked = Arc::new(Mutex::new(0_usize));
+        let log = Arc::clone(&asked);
+        let stream = by_offset(20_000, listing(), move |_| {
+            let number = {
+                let mut log = log.lock().unwrap();
+                *log += 1;
+                *log - 1
+            };
+            let text = format!(r#"{{"data":{:?}}}"#, turned(number));
+            async move {
+                Ok(OffsetPage {
+                    page: page(text, total),
+                    records: 20_000,
+                    limit: None,
+                    linked: false,
+                    leads_to: None,
+                })
+            }
+        });
+        let (error, remarks) = outcome(stream).await;
+        let asked = *asked.lock().unwrap();
+        assert!(asked <= 20, "{total:?}: {asked} requests");
+        if total == Some(40_000) {
+            assert!(error.is_none(), "{error:?}");
+            assert!(
+                matches!(&remarks[..], [one] if one.contains("20000 different records of 40000 declared")),
+                "{remarks:?}"
+            );
+            continue;
+        }
+        let error = error.unwrap().to_string();
+        assert!(
+            error.contains("repeats one before it") && error.contains("times read 4"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_bring_nothing_new_end_with_an_error() {
+    // The same five without one of them, which are no page that came before.
+    let manner: OffsetAnswers = |offset, number| {
+        let lacking = number as u64 % 5;
+        let rows = (0..5).filter(|row| offset == 0 || *row != lacking);
+        (rows.collect(), Some(1_000_000_000))
+    };
+    let (_, asked, error) = read(5, listing(), manner).await;
+    assert_eq!((asked.len(), asked.last()), (4 * 6, Some(&32)));
+    let error = error.unwrap().to_string();
+    assert!(
+        error.contains("brings nothing that was not there before, nor did the 4 before it")
+            && error.contains("declared 1000000000"),
+        "{error}"
+    );
+    // New records have no end but their own.
+    let fresh: OffsetAnswers = |offset, _| (cut(offset, 2, 30), Some(4));
+    assert!(read(2, listing(), fresh).await.2.is_none());
+}
+
+/// The error of a listing, and the rules and words of what is said of it.
+async fn outcome(stream: PageStream) -> (Option<Error>, Vec<String>) {
+    let (mut error, mut remarks) = (None, Vec::new());
+    for page in futures::StreamExt::collect::<Vec<_>>(stream).await {
+        match page {
+            Ok(page) => {
+                let said = page.remarks.into_iter();
+                remarks.extend(said.map(|remark| format!("{}: {}", remark.rule, remark.words)));
+            }
+            Err(e) => error = Some(e),
+        }
+    }
+    (error, remarks)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_that_is_made_up_of_records_on_two_pages_is_told() {
+    // A list without a stable order: of five rows three come.
+    let unstable = |total: Option<u64>, listing: &ListingOptions| {
+        by_offset(3, listing.clone(), move |at| async move {
+            let rows = match at.offset {
+                0 => vec![0, 1, 2],
+                3 => vec![2, 1],
+                _ => vec![],
+            };
+            let (records, text) = (rows.len() as u64, format!(r#"{{"data":{rows:?}}}"#));
+            Ok(OffsetPage {
+                page: page(text, total),
+                records,
+                limit: None,
+                linked: false,
+                leads_to: None,
+            })
+        })
+    };
+    let listing = listing();
+    for seconds in [20, 1] {
+        let began = Instant::now();
+        let (error, remarks) = outcome(unstable(Some(5), &listing)).await;
+        assert!(error.is_none(), "{error:?}");
+        assert!(
+            matches!(&remarks[..], [one] if one.starts_with("end_not_proven: ")
+                && one.contains("3 different records of 5 declared: 2 came on a second page")),
+            "{remarks:?}"
+        );
+        assert_eq!(began.elapsed().as_secs(), seconds, "later ones once");
+    }
+    let (error, remarks) = outcome(unstable(None, &listing)).await;
+    assert!(error.is_none(), "{error:?}");
+    assert!(
+        matches!(&remarks[..], [one] if one.contains("2 of them at least came on a second page, and no total")),
+        "{remarks:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_page_that_says_that_there_is_more_is_told() {
+    for (beside, total, is_told) in [
+        (r#""hasMore":true"#, None, true),
+        (r#""totalCount":7"#, None, true),
+        (r#""totalCount":4"#, None, false),
+        (r#""totalCount":7"#, Some(4), false),
+    ] {
+        let stream = by_offset(2, listing(), move |at| async move {
+            let rows = cut(at.offset, 2, 4);
+            let (records, text) = (
+                rows.len() as u64,
+                format!(r#"{{{beside},"data":{rows:?}}}"#),
+            );
+            Ok(OffsetPage {
+                page: page(text, total),
+                records,
+                limit: None,
+                linked: false,
+                leads_to: None,
+            })
+        });
+        let (error, remarks) = outcome(stream).await;
+        assert!(error.is_none(), "{error:?}");
+        let wanted = beside.replace('"', "").replace(':', ": ");
+        assert_eq!(
+            matches!(&remarks[..], [one] if one.contains(&format!("says `{wanted}`"))),
+            is_told,
+            "{remarks:?}"
+        );
+        assert_eq!(remarks.is_empty(), !is_told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_that_is_missing_behind_others_is_the_end() {
     let listed = |from: u64, total: Option<u64>| {
         by_offset(2, listing(), move |at| async move {
@@ -477,7 +634,7 @@ async fn a_page_that_repeats_once_by_a_slip_is_read_again() {
             "{nth}: {pages:?}"
         );
     }
-    // What makes up the total is believed where it comes twice.
+    // Rows that make up the total are believed where they come twice.
     let (pages, asked, error) = read(2, listing(), |_, _| (vec![0, 1], Some(4))).await;
     assert_eq!(
         (pages.len(), asked, error.is_none()),

@@ -10,11 +10,13 @@
 //! | only records that were there before, where a link led | the page by its number, and links no more |
 //! | no link, where the pages before had one | as anything else, by number; what brings nothing new then, twice, is the end |
 //! | the records of a whole page before it, and no total | read anew after a pause, see below |
-//! | no record, but that there is a next page | the next number or link, ten times in a row at most, and then the end with a warning; once where the total is reached |
+//! | no record, but that there is a next page | the next number or link, ten times in a row at most, and then the end with a remark; once where the total is reached |
 //! | no record, or fewer than a page before | the next number, once; nothing there is the end |
 //! | no such page (404), twice | the next number, once, as behind an empty page; records there say that a page is missing |
 //! | records behind such a page, or nothing behind an empty one that follows a page that was not short | that page once more, then on: it may have been a slip |
-//! | fewer records than others on such a page again, in the middle of the listing | a warning: the server may leave out what it does not show, or has lost them |
+//! | fewer records than others on such a page again, in the middle of the listing | the same records once more, cut into two smaller pages: what those bring was lacking, if they have all of its own too; a remark where it stays short; where they show nothing, no page of the listing is doubted for that any more: the server may leave out what it does not show, or has lost them |
+//! | the same, where ends are not to be confirmed | the next number, with a remark: nothing is asked for twice |
+//! | more records than the pages before it | these were short, too, and are doubted one by one |
 //! | no record on that page again, no word of a next one, and records behind it | a hole: read anew after a pause, and an error where it stays so |
 //! | anything else | the next number |
 //!
@@ -28,22 +30,25 @@
 //! find the end of a listing of one page. And since some count pages from 0 and some from 1, a first page that is empty is given one
 //! more chance, until some first page had records.
 
+use super::recut::{self, RecutPage};
 use super::tally::{ListingTally, RepeatedPage};
 use super::{FetchOutcome, ListingOptions, ListingStep, ask, walk};
 use crate::clock;
 use crate::source::{Page, PageStream};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ErrorKind, Result};
 use url::Url;
 
 /// Position of a page: its number, and the link to it where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PagePosition {
-    /// Number of pages before it.
+    /// Number of pages before it, of its size.
     pub index: u64,
+    /// Number of records asked for, where it is another than that of the listing's pages.
+    pub size: Option<u32>,
     /// The link to it, where the page before gave one that can be followed.
     pub link: Option<Url>,
 }
@@ -124,10 +129,11 @@ where
             let (fetch, numbering, listing) = (fetch.clone(), numbering.clone(), listing.clone());
             async move {
                 let requested_at = clock::now();
-                // What stands behind a doubtful page is asked for once: that page is what is in doubt.
-                let twice = course
-                    .doubted
-                    .is_none_or(|doubt| doubt == NumberedDoubt::First);
+                // The page behind a doubtful one is asked for once: the former is what is in doubt.
+                let twice = course.recut.is_none()
+                    && course
+                        .doubted
+                        .is_none_or(|doubt| doubt == NumberedDoubt::First);
                 match ask(
                     &fetch,
                     course.place.clone(),
@@ -135,7 +141,8 @@ where
                     &listing,
                     twice,
                 )
-                .await?
+                .await
+                .or_else(|error| course.without_recut(error))?
                 {
                     FetchOutcome::Page(found) => course.after(found, &numbering, &listing),
                     FetchOutcome::Missing(error) if course.ledger.is_new() => Err(error),
@@ -176,12 +183,20 @@ struct NumberedReading {
     twice_by_link: bool,
     /// Next position after a page that is asked for once more.
     resume: Option<u64>,
+    /// Pages that proved to be shorter than one behind them, and are still to be asked for once more.
+    suspects: VecDeque<u64>,
+    /// The records of a short page, asked for in smaller pages.
+    recut: Option<RecutPage>,
+    /// Records that smaller pages had: where a page has one of them, it comes again for that.
+    recut_seen: HashSet<u64>,
     /// True if pages that are short or empty in the middle proved to be the server's way.
     holes_are_real: bool,
     /// True if the reading before found that the second page repeats the first.
     second_repeated: bool,
     /// True if the page before was skipped as such a repeat.
     passed_over: bool,
+    /// True if a short page was not asked for once more, and that was noted.
+    passed_short: bool,
 }
 
 /// Reason to doubt that a page was the last.
@@ -204,6 +219,7 @@ impl NumberedReading {
         Self {
             place: PagePosition {
                 index: 0,
+                size: None,
                 link: None,
             },
             seen: HashSet::new(),
@@ -219,14 +235,22 @@ impl NumberedReading {
             twice_by_link: false,
             doubted: None,
             resume: None,
+            suspects: VecDeque::new(),
+            recut: None,
+            recut_seen: HashSet::new(),
             holes_are_real: false,
             second_repeated: false,
             passed_over: false,
+            passed_short: false,
         }
     }
 
     fn on(mut self, index: u64, link: Option<Url>) -> ListingStep<Self> {
-        self.place = PagePosition { index, link };
+        self.place = PagePosition {
+            index,
+            size: None,
+            link,
+        };
         ListingStep::On(self)
     }
 
@@ -248,12 +272,82 @@ impl NumberedReading {
         }
     }
 
-    /// The end, unless records arrived in front.
+    /// The end, unless records moved.
     fn finish(self) -> ListingStep<Self> {
-        self.ledger.warn_where_unproved();
-        match self.ledger.is_shifted() {
-            true => ListingStep::Shifted(Self::of(self.ledger.anew())),
-            false => ListingStep::End,
+        self.ledger.ending(Self::of)
+    }
+
+    /// Next position behind a page that was asked for once more: the next one in doubt, or where the reading stood.
+    fn behind_doubt(mut self, resume: u64) -> ListingStep<Self> {
+        if self.holes_are_real {
+            self.suspects.clear();
+        }
+        if let Some(suspect) = self.suspects.pop_front() {
+            self.resume = Some(resume);
+            return self.on(suspect, None);
+        }
+        // Of the pages up to there, all came, whichever was asked for last.
+        let before = usize::try_from(resume).unwrap_or(usize::MAX);
+        self.ledger.came(self.counts.iter().take(before).sum());
+        self.on(resume, None)
+    }
+
+    /// Goes on behind a short page without asking for it once more.
+    fn pass_over(&mut self, index: u64, span: u64) {
+        let count = usize::try_from(index).ok();
+        let count = count.and_then(|index| self.counts.get(index).copied());
+        if let Some(records) = count.filter(|_| !std::mem::replace(&mut self.passed_short, true)) {
+            self.ledger.note(recut::passed_over(index, records, span));
+        }
+    }
+
+    /// Asks for the records of a short page in smaller pages.
+    fn recut(
+        self,
+        (ids, span): (&[u64], u64),
+        resume: u64,
+        numbering: &PageNumbering,
+    ) -> ListingStep<Self> {
+        // Where the first page has another number than 0, or is had twice, so many pages of any size are before the records.
+        let before = u64::from(
+            numbering.from_next.load(Ordering::Relaxed) || numbering.twice.load(Ordering::Relaxed),
+        );
+        let index = self.place.index;
+        self.next_recut(RecutPage::new(index, ids, span, before, resume))
+    }
+
+    /// The next of the smaller pages; behind the last, what they show.
+    fn next_recut(mut self, mut recut: RecutPage) -> ListingStep<Self> {
+        if let Some(place) = recut.next_place() {
+            self.place = place;
+            self.recut = Some(recut);
+            return ListingStep::On(self);
+        }
+        if let Some(remark) = recut.remark() {
+            self.ledger.note(remark);
+        }
+        self.holes_are_real = recut.lacked().is_none();
+        if let Some(lacked) = recut.lacked() {
+            let count = usize::try_from(recut.index())
+                .ok()
+                .and_then(|index| self.counts.get_mut(index));
+            if let Some(count) = count {
+                *count = count.saturating_add(lacked.len() as u64);
+            }
+            self.seen.extend(lacked);
+        }
+        self.behind_doubt(recut.resume())
+    }
+
+    /// Passes over a smaller page that the server refuses, since it gives the larger ones; any other error stays.
+    fn without_recut(&self, error: Error) -> Result<FetchOutcome<NumberedPage>> {
+        let is_refused = matches!(
+            error.kind(),
+            ErrorKind::Protocol | ErrorKind::Config | ErrorKind::Busy
+        );
+        match self.recut.is_some() && is_refused {
+            true => Ok(FetchOutcome::Missing(error)),
+            false => Err(error),
         }
     }
 
@@ -264,6 +358,9 @@ impl NumberedReading {
         numbering: &PageNumbering,
         listing: &ListingOptions,
     ) -> ListingStep<Self> {
+        if let Some(recut) = self.recut.take() {
+            return self.next_recut(recut);
+        }
         let index = self.place.index;
         if let Some(resume) = self.resume.take() {
             if index == 0 && !numbering.is_known() {
@@ -317,15 +414,31 @@ impl NumberedReading {
             url,
             next,
         } = found;
+        if let Some(mut recut) = self.recut.take() {
+            page.is_reread = true;
+            // Of whatever place they are, they are records of the listing.
+            self.recut_seen.extend(&ids);
+            recut.take(&ids, &self.seen);
+            return Ok((page, self.next_recut(recut)));
+        }
         let (index, by_link) = (self.place.index, self.place.link.is_some());
         let records = ids.len() as u64;
         let is_new_place = index >= self.counts.len() as u64;
         let fall = self
             .ledger
             .declare(page.declared_total, records, is_new_place);
-        page.is_reread = !is_new_place || by_link || self.unlinked || self.passed_over;
+        page.is_reread = !is_new_place
+            || by_link
+            || self.unlinked
+            || self.passed_over
+            || ids.iter().any(|id| self.recut_seen.contains(id));
         self.ledger
             .shifts(is_new_place && !by_link && ids.iter().any(|id| self.seen.contains(id)));
+        // Of what smaller pages had, nobody knows where it belongs.
+        let again = ids
+            .iter()
+            .filter(|id| self.seen.contains(*id) && !self.recut_seen.contains(*id))
+            .count();
         let new = ids.iter().filter(|id| self.seen.insert(**id)).count();
         self.visited.insert(url.to_string());
         if index == 0 && records > 0 {
@@ -342,7 +455,13 @@ impl NumberedReading {
         });
         let what = || format!("page {index} repeats what was there before");
         let came = records.saturating_add(self.counts.iter().sum());
-        match self.ledger.repeats(print, records, came, what) {
+        let repeat = self.ledger.repeats(print, records, came, what).or_else(|| {
+            // Behind links, see `untold`.
+            print?;
+            self.ledger
+                .brings(records, again as u64, || format!("page {index}"))
+        });
+        match repeat {
             None => {}
             Some(RepeatedPage::OfTheEnd) => return Ok((page, self.finish())),
             Some(RepeatedPage::Unproved(error)) => {
@@ -389,6 +508,7 @@ impl NumberedReading {
             if back < index {
                 self.place = PagePosition {
                     index: back,
+                    size: None,
                     link: None,
                 };
                 return Ok((page, ListingStep::Back(self)));
@@ -407,21 +527,34 @@ impl NumberedReading {
             matches!(&next, NextPage::Link(link) if !self.visited.contains(link.as_str()));
         let leads_on = next == NextPage::ByNumber || is_new_link;
         self.ledger.note_empty(records == 0 && leads_on);
+        self.ledger.note_page(&page, records);
         let leads_on = leads_on && self.empty_in_a_row <= self.ledger.empty_pages_followed();
-        // What looked like a hole is looked into, where the total cannot tell that there is one.
-        let doubts = (self.doubted.is_some() || self.resume.is_some()) && !self.ledger.is_short();
+        // A seeming hole is looked into, where the total cannot tell that there is one.
+        let doubts = self.doubted.is_some() && !self.ledger.is_short();
         let complete = self
             .ledger
             .is_complete(records, full, next != NextPage::Unknown);
-        let step = match complete.filter(|complete| *complete || !doubts || records == 0) {
+        // A total that was passed counts something else, and tells of no page that it is whole.
+        let by_number = !by_link && !matches!(next, NextPage::Link(_));
+        let untold = doubts || (self.ledger.is_passed() && by_number);
+        // A page that is asked for once more is looked into in any case: the total may count that page alone.
+        let is_first_time = self.resume.is_none();
+        let step = match complete
+            .filter(|complete| is_first_time && (*complete || !untold || records == 0))
+        {
             Some(true) => self.finish(),
             Some(false) if records == 0 && leads_on => self.on(index + 1, None),
             // Pages may be counted from one on.
             Some(false) if records > 0 || (index == 0 && !numbering.is_known()) => {
-                self.on(index + 1, None)
+                let is_stale = self.ledger.is_stale();
+                match self.on(index + 1, None) {
+                    // After a pause.
+                    ListingStep::On(next) if is_stale => ListingStep::Back(next),
+                    step => step,
+                }
             }
             Some(false) => self.end(),
-            None => self.untold(records, new, fullest, &next, numbering, listing),
+            None => self.untold(&ids, new, fullest, &next, numbering, listing),
         };
         Ok((page, step))
     }
@@ -429,14 +562,14 @@ impl NumberedReading {
     /// Next position where there is no total.
     fn untold(
         mut self,
-        records: u64,
+        ids: &[u64],
         new: usize,
         fullest: u64,
         next: &NextPage,
         numbering: &PageNumbering,
         listing: &ListingOptions,
     ) -> ListingStep<Self> {
-        let index = self.place.index;
+        let (index, records) = (self.place.index, ids.len() as u64);
         if records > 0 && new == 0 && self.place.link.is_some() {
             // A link that goes in circles is none of the server's way to say where it ends.
             (self.linked, self.misled) = (false, true);
@@ -489,17 +622,12 @@ impl NumberedReading {
                 return self.hole(index);
             } else {
                 self.holes_are_real = new == 0;
-                if new == 0 && records > 0 {
-                    tracing::warn!(
-                        page = index,
-                        records,
-                        others = fullest,
-                        "a page in the middle of a listing has fewer records than others, twice: if the provider does not leave any out \
-                         on purpose, ask for what is missing there"
-                    );
+                let span = fullest.min(u64::from(listing.page_size));
+                if new == 0 && records < span {
+                    return self.recut((ids, span), resume, numbering);
                 }
             }
-            return self.on(resume, None);
+            return self.behind_doubt(resume);
         }
         let doubted = self.doubted.take();
         if records == 0 {
@@ -540,8 +668,9 @@ impl NumberedReading {
             records < fullest
         };
         if is_short {
-            // What names a next page is no end, however short it is.
-            let leads_on = matches!(next, NextPage::ByNumber | NextPage::Elsewhere);
+            // A page that names a next one is no end, however short it is.
+            let leads_on =
+                matches!(next, NextPage::ByNumber | NextPage::Elsewhere) || self.ledger.is_passed();
             if !listing.confirm_end && !leads_on {
                 return self.finish();
             }
@@ -552,6 +681,10 @@ impl NumberedReading {
             });
         }
         let gap = match doubted {
+            Some(NumberedDoubt::Gap(gap)) if !listing.confirm_end && new > 0 => {
+                self.pass_over(gap, self.fullest);
+                None
+            }
             Some(NumberedDoubt::Gap(gap) | NumberedDoubt::Empty(gap)) => {
                 Some(gap).filter(|_| !self.holes_are_real)
             }
@@ -560,11 +693,27 @@ impl NumberedReading {
             }
             _ => None,
         };
+        // What is longer than all before it shows that these were short.
+        if fullest > 0
+            && records > fullest
+            && fullest < u64::from(listing.page_size)
+            && new > 0
+            && listing.confirm_end
+            && self.place.link.is_none()
+            && !self.holes_are_real
+        {
+            let before = self.counts.iter().zip(0..index);
+            // Of one that smaller pages filled, all came.
+            let short = before
+                .filter(|(count, _)| (1..records).contains(*count))
+                .map(|(_, place)| place);
+            self.suspects = short.filter(|place| Some(*place) != gap).collect();
+        }
         if let Some(gap) = gap.filter(|_| new > 0) {
             self.resume = Some(index + 1);
             return self.on(gap, None);
         }
-        self.on(index + 1, None)
+        self.behind_doubt(index + 1)
     }
 }
 

@@ -20,6 +20,7 @@ async fn a_page_that_is_missing_behind_others_is_the_end() {
                 scope: None,
                 restarts_listing: false,
                 is_reread: false,
+                remarks: Vec::new(),
             };
             Ok(NumberedPage {
                 page,
@@ -70,7 +71,16 @@ async fn links_are_followed_until_there_is_none() {
             NextPage::Unknown
         };
         (
-            cut(&PagePosition { index, link: None }, 0, 1, 3),
+            cut(
+                &PagePosition {
+                    index,
+                    size: None,
+                    link: None,
+                },
+                0,
+                1,
+                3,
+            ),
             None,
             next,
         )
@@ -84,7 +94,16 @@ async fn links_are_followed_until_there_is_none() {
             NextPage::Unknown
         };
         (
-            cut(&PagePosition { index, link: None }, 0, 3, 8),
+            cut(
+                &PagePosition {
+                    index,
+                    size: None,
+                    link: None,
+                },
+                0,
+                3,
+                8,
+            ),
             None,
             next,
         )
@@ -139,7 +158,16 @@ async fn a_link_in_circles_leaves_the_number() {
     let circles = read(|at, number| {
         let index = at.link.as_ref().map_or(at.index, |_| at.index - 1);
         (
-            cut(&PagePosition { index, link: None }, 0, 2, 5),
+            cut(
+                &PagePosition {
+                    index,
+                    size: None,
+                    link: None,
+                },
+                0,
+                2,
+                5,
+            ),
             None,
             NextPage::Link(url(100 + number as u64)),
         )
@@ -208,6 +236,7 @@ async fn a_page_that_is_missing_once_is_asked_for_again() {
                         scope: None,
                         restarts_listing: false,
                         is_reread: false,
+                        remarks: Vec::new(),
                     };
                     Ok(NumberedPage {
                         page,
@@ -248,6 +277,7 @@ async fn an_end_that_only_a_missing_page_tells_of_is_told() {
                 scope: None,
                 restarts_listing: false,
                 is_reread: false,
+                remarks: Vec::new(),
             };
             Ok(NumberedPage {
                 page,

@@ -5,7 +5,7 @@
 use super::*;
 use bytes::Bytes;
 use futures::StreamExt;
-use tillhouse_model::ErrorKind;
+use std::collections::BTreeSet;
 
 fn url(index: u64) -> Url {
     Url::parse(&format!("http://127.0.0.1:1/list?page={index}")).unwrap()
@@ -51,6 +51,7 @@ async fn read_in(
             scope: None,
             restarts_listing: false,
             is_reread: false,
+            remarks: Vec::new(),
         };
         async move {
             Ok(NumberedPage {
@@ -193,6 +194,9 @@ async fn an_empty_or_a_short_page_in_the_middle_is_found_out() {
         "1:[3, 5]",
         "2:[6]",
         "1:[3, 5]",
+        // The same in smaller pages, which bring nothing new.
+        "1:[3, 5]",
+        "2:[6]",
         "3:[9, 10, 11]",
         "4:[12, 13, 14]",
         "5:[]",
@@ -228,6 +232,7 @@ async fn a_server_that_does_not_heed_the_number_is_found_out() {
             cut(
                 &PagePosition {
                     index: at.index.min(1),
+                    size: None,
                     link: None,
                 },
                 0,
@@ -249,7 +254,16 @@ async fn a_server_that_does_not_heed_the_number_is_found_out() {
     let slip: NumberedAnswers = |at, number| {
         let index = if number == 2 { 1 } else { at.index };
         (
-            cut(&PagePosition { index, link: None }, 0, 2, 7),
+            cut(
+                &PagePosition {
+                    index,
+                    size: None,
+                    link: None,
+                },
+                0,
+                2,
+                7,
+            ),
             None,
             NextPage::Unknown,
         )
@@ -276,6 +290,7 @@ async fn pages_counted_from_one_are_all_read() {
     let lenient: NumberedAnswers = |at, _| {
         let place = PagePosition {
             index: at.index.max(1),
+            size: None,
             link: None,
         };
         (cut(&place, 1, 2, 5), None, NextPage::Unknown)
@@ -510,6 +525,56 @@ async fn a_page_that_repeats_once_by_a_slip_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pages_that_bring_nothing_new_end_with_an_error() {
+    // The same five without one of them, which are no page that came before.
+    let manner: NumberedAnswers = |at, number| {
+        let lacking = number as u64 % 5;
+        let rows = (0..5).filter(|row| at.index == 0 || *row != lacking);
+        (rows.collect(), Some(1_000_000_000), NextPage::Unknown)
+    };
+    let (pages, error, _) = read_in(PageNumbering::known(), sized(5), manner).await;
+    assert_eq!(pages.len(), 4 * 6);
+    let error = error.unwrap().to_string();
+    assert!(
+        error.contains("page 5 brings nothing that was not there before")
+            && error.contains("declared 1000000000"),
+        "{error}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_that_is_made_up_of_records_on_two_pages_is_told() {
+    for (total, words) in [
+        (Some(5), "3 different records of 5 declared"),
+        (None, "and no total is declared"),
+    ] {
+        let stream = by_page(PageNumbering::known(), sized(3), move |place| async move {
+            let records = match place.index {
+                0 => vec![0, 1, 2],
+                1 => vec![2, 1],
+                _ => vec![],
+            };
+            let page = super::super::tests::page(format!("{records:?}"), total);
+            Ok(NumberedPage {
+                page,
+                records,
+                url: url(place.index),
+                next: NextPage::Unknown,
+            })
+        });
+        let pages = stream.collect::<Vec<_>>().await;
+        let remarks: Vec<_> = pages
+            .into_iter()
+            .flat_map(|page| page.unwrap().remarks)
+            .collect();
+        assert!(
+            matches!(&remarks[..], [one] if one.rule == "end_not_proven" && one.words.contains(words)),
+            "{remarks:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_total_of_the_page_on_a_server_that_cuts_pages_is_not_believed() {
     let own: NumberedAnswers = |at, _| {
         (
@@ -573,7 +638,7 @@ async fn ends_that_nothing_proves_are_told() {
         };
         read_in(PageNumbering::known(), listing, manner)
     };
-    let led_on = "though every page names a next one";
+    let led_on = "though the last page names a next one";
     let (ear, _guard) = LogCapture::start();
     let counted: NumberedAnswers = |at, _| {
         (
@@ -598,7 +663,7 @@ async fn ends_that_nothing_proves_are_told() {
     };
     listed(2, true, short).await;
     assert!(ear.heard().contains("has fewer records than others, twice"));
-    // What names a next page is no end, also where ends are not to be confirmed.
+    // A page that names a next one is no end, also where ends are not to be confirmed.
     let by_number: NumberedAnswers = |at, _| {
         let next = match at.index {
             2 => NextPage::Unknown,
@@ -609,6 +674,176 @@ async fn ends_that_nothing_proves_are_told() {
     let (pages, error, _) = listed(10, false, by_number).await;
     assert!(error.is_none(), "{error:?}");
     assert_eq!(pages, ["0:[0, 1]", "1:[2, 3]", "2:[4]"]);
+    // There a short page in the middle costs no request, but is told.
+    for total in [None, Some(2)] {
+        let listing = ListingOptions {
+            confirm_end: false,
+            ..sized(2)
+        };
+        let manner = move |at: &PagePosition, number: usize| {
+            let (records, _, _) = short(at, number);
+            let next = match at.index {
+                ..3 => NextPage::ByNumber,
+                _ => NextPage::Unknown,
+            };
+            (records, total, next)
+        };
+        let (pages, error, _) = read_in(PageNumbering::known(), listing, manner).await;
+        assert!(error.is_none(), "{error:?}");
+        assert_eq!(pages, ["0:[0, 1]", "1:[2]", "2:[4, 5]", "3:[6, 7]", "4:[]"]);
+    }
+    assert!(ear.heard().contains("is not asked for once more"));
+}
+
+/// The ids that came, without repeats, and the rules and words of what is said of the listing. Ids come again only with pages that say so.
+async fn ids_and_remarks(
+    page_size: u32,
+    manner: impl Fn(&PagePosition) -> (Vec<u64>, Option<u64>, NextPage) + Send + 'static,
+) -> (Vec<u64>, Vec<String>) {
+    let stream = by_page(PageNumbering::known(), sized(page_size), move |place| {
+        let (records, declared_total, next) = manner(&place);
+        let page = Page {
+            bytes: Bytes::from(format!("{records:?}")),
+            declared_total,
+            requested_at: jiff::Timestamp::UNIX_EPOCH,
+            scope: None,
+            restarts_listing: false,
+            is_reread: false,
+            remarks: Vec::new(),
+        };
+        async move {
+            Ok(NumberedPage {
+                page,
+                records,
+                url: url(place.index),
+                next,
+            })
+        }
+    });
+    let (mut ids, mut listed, mut remarks) = (BTreeSet::new(), HashSet::new(), Vec::new());
+    for page in stream.collect::<Vec<_>>().await {
+        let page = page.unwrap();
+        let said = page.remarks.into_iter();
+        remarks.extend(said.map(|remark| format!("{}: {}", remark.rule, remark.words)));
+        if page.restarts_listing {
+            listed.clear();
+        }
+        for id in serde_json::from_slice::<Vec<u64>>(&page.bytes).unwrap() {
+            ids.insert(id);
+            assert!(listed.insert(id) || page.is_reread, "{id} is told twice");
+        }
+    }
+    (ids.into_iter().collect(), remarks)
+}
+
+/// A page as a server cuts it that heeds the size, without its last record where `is_short`.
+fn heeding(at: &PagePosition, listed: u64, of: u64, is_short: impl Fn(u64) -> bool) -> Vec<u64> {
+    let size = u64::from(at.size.unwrap_or(u32::try_from(listed).unwrap()));
+    let mut page = cut(at, 0, size, of);
+    // The fault is the page's, not the records'.
+    if is_short(at.index) && at.size.is_none() {
+        page.pop();
+    }
+    page
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_short_page_in_the_middle_lacks_comes_with_smaller_pages() {
+    for size in [2, 3, 4, 5] {
+        for short in 0..3 {
+            for total in [|_: usize| None, |records| Some(records as u64)] {
+                let (ids, remarks) = ids_and_remarks(size, move |at| {
+                    let page = heeding(at, u64::from(size), 17, |index| index == short);
+                    let total = total(page.len());
+                    (page, total, NextPage::Unknown)
+                })
+                .await;
+                let wanted: Vec<u64> = (0..17).collect();
+                assert_eq!((ids, remarks), (wanted, vec![]), "{size} {short}");
+            }
+        }
+    }
+    // Several of them.
+    for total in [|_: usize| None, |records| Some(records as u64)] {
+        let (ids, remarks) = ids_and_remarks(4, move |at| {
+            let page = heeding(at, 4, 30, |index| [0, 1, 4].contains(&index));
+            let total = total(page.len());
+            (page, total, NextPage::Unknown)
+        })
+        .await;
+        assert_eq!((ids, remarks), ((0..30).collect(), vec![]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_told_is_believed_and_said() {
+    // What nobody gives, in pages of whatever size.
+    for (lacking, others) in [(0, 5), (3, 5), (2, 6)] {
+        let (ids, remarks) = ids_and_remarks(2, move |at| {
+            let mut page = heeding(at, 2, 7, |_| false);
+            page.retain(|id| *id != lacking);
+            (page, None, NextPage::Unknown)
+        })
+        .await;
+        assert!(ids.len() == 6 && ids.contains(&others), "{ids:?}");
+        assert_eq!(remarks.len(), 1, "{remarks:?}");
+        let place = lacking / 2;
+        assert!(
+            remarks[0].starts_with(&format!("short_page: page {place}, in the middle")),
+            "{remarks:?}"
+        );
+    }
+    // A server that heeds no size gives other pages for the smaller ones: they are no proof of anything.
+    let (_, remarks) = ids_and_remarks(2, |at| {
+        let mut page = cut(at, 0, 2, 12);
+        page.retain(|id| *id != 3);
+        (page, None, NextPage::Unknown)
+    })
+    .await;
+    assert_eq!(remarks.len(), 1, "{remarks:?}");
+    // Nor is the last page of such a server, which may be as short as a smaller one; and its records come once.
+    for total in [|_: usize| None, |records| Some(records as u64)] {
+        let (ids, remarks) = ids_and_remarks(4, move |at| {
+            let mut page = cut(at, 0, 4, 26);
+            page.retain(|id| *id != 13);
+            let total = total(page.len());
+            (page, total, NextPage::Unknown)
+        })
+        .await;
+        assert_eq!(ids, (0..26).filter(|id| *id != 13).collect::<Vec<_>>());
+        assert!(
+            matches!(&remarks[..], [one] if one.starts_with("short_page: page 3, in the middle")),
+            "{remarks:?}"
+        );
+    }
+    // A page that is filled in part only.
+    let (ids, remarks) = ids_and_remarks(4, |at| {
+        let mut page = heeding(at, 4, 30, |_| false);
+        page.retain(|id| *id != 9 && (*id != 10 || at.size.is_some()));
+        (page, None, NextPage::Unknown)
+    })
+    .await;
+    assert_eq!(ids, (0..30).filter(|id| *id != 9).collect::<Vec<_>>());
+    assert!(
+        matches!(&remarks[..], [one] if one.contains("has 2 records twice where others have 4 (1 more came in smaller pages)")),
+        "{remarks:?}"
+    );
+    // Pages without end that name a next one, before others that have records.
+    let (ids, remarks) = ids_and_remarks(2, |at| match at.index {
+        0 => (vec![0, 1], None, NextPage::ByNumber),
+        1..=12 => (vec![], None, NextPage::ByNumber),
+        page => (vec![page], None, NextPage::Unknown),
+    })
+    .await;
+    assert_eq!(ids, [0, 1]);
+    assert!(
+        matches!(&remarks[..], [one] if one.starts_with("end_not_proven: ") && one.contains("after 2 records")
+            && one.contains("11 pages in a row had no records")),
+        "{remarks:?}"
+    );
+    // A listing that is at its end says nothing.
+    let (_, remarks) = ids_and_remarks(2, |at| (cut(at, 0, 2, 5), None, NextPage::Unknown)).await;
+    assert!(remarks.is_empty(), "{remarks:?}");
 }
 
 #[path = "by_page_links_tests.rs"]

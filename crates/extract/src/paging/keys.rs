@@ -22,7 +22,7 @@
 use crate::envelope;
 use std::collections::HashSet;
 use std::fmt;
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ExactDecimal, Result};
 
 /// Id of a record: a whole number, or a text.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -43,11 +43,20 @@ impl RecordId {
                 .map(Self::Text);
         }
         std::str::from_utf8(raw)
-            .ok()?
-            .parse()
             .ok()
+            .and_then(whole)
             .map(Self::Number)
     }
+}
+
+/// A whole number, also where it is written `1.0` or `1e2`, as the decoder reads it.
+fn whole(text: &str) -> Option<i64> {
+    text.parse().ok().or_else(|| {
+        let number = ExactDecimal::from_json(text)?.trimmed();
+        i64::try_from(number.units)
+            .ok()
+            .filter(|_| number.scale == 0)
+    })
 }
 
 impl RecordId {
@@ -124,6 +133,8 @@ struct KeyedList {
     others: Option<HashSet<RecordId>>,
     /// True if an empty page is asked for once more.
     doubted: bool,
+    /// True if it was left behind a full page whose records have no ids.
+    is_cut_short: bool,
 }
 
 /// Next step after a page of a list.
@@ -147,9 +158,22 @@ impl KeyPager {
         }
     }
 
+    /// A pager of another list of the same endpoint, at its beginning.
+    pub(super) fn of_another_list(&self) -> Self {
+        Self {
+            list: KeyedList::default(),
+            ..*self
+        }
+    }
+
     /// The id behind which the next page begins.
     pub(super) fn last(&self) -> Option<&RecordId> {
         self.list.last.as_ref()
+    }
+
+    /// The id behind which a full page had no id to ask behind: what follows it cannot be read.
+    pub(super) fn unreachable_behind(&self) -> Option<&RecordId> {
+        self.list.last.as_ref().filter(|_| self.list.is_cut_short)
     }
 
     /// True if only a single record is asked for, to see whether there is one at all.
@@ -197,11 +221,11 @@ impl KeyPager {
             let full = keys.len() >= self.limit;
             return match &self.list.last {
                 None if full => Err(not_paged("the records have no id to page by")),
-                Some(last) if full => {
-                    tracing::warn!(%last, "none of the records behind this id has an id to page by; what follows them is not asked for");
+                Some(_) => {
+                    self.list.is_cut_short = full;
                     Ok(KeyedNext::End)
                 }
-                _ => Ok(KeyedNext::End),
+                None => Ok(KeyedNext::End),
             };
         }
         let numbers: Option<Vec<i64>> = ids
@@ -288,7 +312,7 @@ impl KeyPager {
         }
         let number = |key: &RecordId| match key {
             RecordId::Number(number) => Some(*number),
-            RecordId::Text(text) => text.trim().parse().ok(),
+            RecordId::Text(text) => whole(text.trim()),
         };
         match self.list.numeric {
             Some(true) => keys
@@ -688,6 +712,10 @@ mod tests {
             (of_list, alone),
             (vec![Some(text), None, None, Some(number)], false)
         );
+        // Whole numbers, however they are written.
+        let (of_list, _) = keys(br#"[{"id":1.0},{"id":2e0},{"id":30.00e-1},{"id":1e99}]"#).unwrap();
+        let numbers = [1, 2, 3].map(|id| Some(RecordId::Number(id)));
+        assert_eq!(of_list, [&numbers[..], &[None]].concat());
         for wrong in [
             &b"<html>"[..],
             b"",

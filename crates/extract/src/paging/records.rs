@@ -9,10 +9,10 @@ use crate::envelope_error::{self, EnvelopeError};
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value;
 use std::hash::{DefaultHasher, Hasher};
-use tillhouse_model::json::{BYTE_ORDER_MARK, JsonScanResult, JsonScanner};
+use tillhouse_model::json::{BYTE_ORDER_MARK, JsonScanResult, JsonScanner, SeparatorFaults};
 
-/// Most bytes of a page's records that its fingerprint covers: so much that is the same is the
-/// same page.
+/// Bytes of a page's records that are looked into where nothing is in doubt: so much that is the same is the same page, and so much that was there
+/// before brings nothing new.
 pub(super) const LOOKED_AT: usize = 64 << 10;
 
 /// The longest page without a list that is read for what its envelope says.
@@ -136,30 +136,47 @@ pub(crate) fn are_wrapped(page: &[u8], records_at: &[&str]) -> bool {
 /// True if a page says that it has no records.
 pub(crate) fn is_empty(page: &[u8], records_at: &[&str]) -> bool {
     match find(page, records_at) {
-        RecordsPosition::List(at) => page
-            .get(at + 1..)
-            .is_some_and(|rest| rest.trim_ascii_start().starts_with(b"]")),
+        RecordsPosition::List(at) => {
+            let mut scan = JsonScanner::new(page);
+            scan.pos = at + 1;
+            matches!(
+                scan.first_record(&mut SeparatorFaults::default()),
+                Ok(false)
+            )
+        }
         RecordsPosition::Empty(..) | RecordsPosition::LeftOut(_) | RecordsPosition::Nothing => true,
         RecordsPosition::Other => false,
     }
 }
 
-/// Fingerprint of a page's records, whatever stands around them and in whichever order they come:
-/// of their ids, and of the whole record where there is none; `None` for no records. Of a page so
-/// long that not all of it is looked at, another order is another page.
-pub(super) fn fingerprint(page: &[u8], records_at: &[&str], id: &str) -> Option<u64> {
+/// Identities of a page's records, whatever stands around them: of their ids, and of the whole record where there is none. Of a long page that is not
+/// looked into as a `whole`, those of its beginning.
+pub(super) fn identities(page: &[u8], records_at: &[&str], id: &str, whole: bool) -> Vec<u64> {
     let RecordsPosition::List(at) = find(page, records_at) else {
-        return None;
+        return Vec::new();
     };
-    let list = page.get(at..)?;
-    let (mut print, mut records) = (0_u64, 0_u64);
-    each(&list[..list.len().min(LOOKED_AT)], |record| {
+    let list = page.get(at..).unwrap_or_default();
+    let looked_at = match whole {
+        true => list,
+        false => list.get(..LOOKED_AT).unwrap_or(list),
+    };
+    let mut ids = Vec::new();
+    each(looked_at, |record| {
         let mut hasher = DefaultHasher::new();
         hasher.write(envelope::value_at(record, id).unwrap_or(record));
-        print = print.wrapping_add(hasher.finish());
-        records += 1;
+        ids.push(hasher.finish());
     });
-    (records > 0).then(|| print.wrapping_add(records))
+    if looked_at.len() < list.len() && ids.len() > 1 {
+        // The last may be cut, and then its id may be, too.
+        ids.pop();
+    }
+    ids
+}
+
+/// Fingerprint of a page by the identities of its records, in whichever order they come; `None` for no records.
+pub(super) fn fingerprint(ids: &[u64]) -> Option<u64> {
+    let print = ids.iter().fold(0_u64, |print, id| print.wrapping_add(*id));
+    (!ids.is_empty()).then(|| print.wrapping_add(ids.len() as u64))
 }
 
 /// Calls `found` with the elements of a list that begins here: commas and brackets outside of strings, and nothing else. The list may be cut.
@@ -419,7 +436,7 @@ mod tests {
 
     #[test]
     fn pages_are_known_again_by_their_records() {
-        let of = |page: &str| fingerprint(page.as_bytes(), DATA, "id");
+        let of = |page: &str| fingerprint(&identities(page.as_bytes(), DATA, "id", false));
         let page = r#"{"start":0,"data":[{"id":"a]"},{"id":"\"b"}],"trace":1}"#;
         assert_eq!(
             of(page),
@@ -454,6 +471,31 @@ mod tests {
             of(&long("1")),
             of(&long("2")),
             "so much alike is the same page"
+        );
+        let of_whole = |page: &str| fingerprint(&identities(page.as_bytes(), DATA, "id", true));
+        assert_ne!(of_whole(&long("1")), of_whole(&long("2")));
+        // Another order is another beginning, and the same page as a whole.
+        let of_ids = |ids: Vec<u64>| {
+            let records: Vec<String> = ids
+                .iter()
+                .map(|id| format!(r#"{{"x":"{id:0100}","id":{id}}}"#))
+                .collect();
+            format!(r#"{{"data":[{}]}}"#, records.join(","))
+        };
+        let (there, back) = (
+            of_ids((0..1_000).collect()),
+            of_ids((0..1_000).rev().collect()),
+        );
+        assert_ne!(of(&there), of(&back));
+        assert_eq!(of_whole(&there), of_whole(&back));
+        let (some, all) = (
+            identities(there.as_bytes(), DATA, "id", false),
+            identities(there.as_bytes(), DATA, "id", true),
+        );
+        assert_eq!(all.len(), 1_000);
+        assert!(
+            some.len() > 100 && all.starts_with(&some),
+            "what is cut off is no record"
         );
     }
 }

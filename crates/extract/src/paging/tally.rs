@@ -5,15 +5,16 @@
 //! fall that held when the reader had stepped back for it.
 //!
 //! Rejected: counting different ids. A listing that has one twice would never be whole, and where pages are counted by the server they
-//! need not be looked into.
+//! need not be looked into. What is counted is which records were on an earlier page: of a list without a stable order, where others lack for them.
 //!
 //! A total that is as large as the first page proves nothing by itself: it may count that page only, on a server that cuts pages below what it is
 //! asked for. So where such a page is shorter than asked, one page more is asked for, until a listing of that resource has shown
 //! ([`TotalsClaim`]) that its totals count more than a page.
 
-use super::ListingOptions;
+use super::{ListingOptions, ListingStep, records};
 use crate::claim::ServerClaim;
-use crate::envelope;
+use crate::source::{ListingRemark, Page};
+use crate::{envelope, envelope_error};
 use bytes::Bytes;
 use std::cmp::Ordering as Order;
 use std::collections::HashSet;
@@ -30,6 +31,12 @@ const GRACE: u64 = 16;
 /// Steps back that a reading may make, and one more for so many pages of it: a total that falls with every request says nothing.
 const STEPS_BACK: u64 = 3;
 const PAGES_A_STEP: u64 = 16;
+
+/// Pages in a row that may bring nothing new, where no total rises that explains more of them ([`GRACE`]).
+const NOTHING_NEW: u64 = 4;
+
+/// Records on two pages of a listing from which on its order is in doubt. A single one is an id that is listed twice.
+const DOUBTFUL: u64 = 2;
 
 /// Empty pages in a row that are believed to lead on where they name a next one.
 const EMPTY_IN_A_ROW: u32 = 10;
@@ -63,6 +70,14 @@ pub(super) struct ListingTally {
     prints: HashSet<u64>,
     /// Pages of one record, up to this one, that were there before.
     repeats_in_a_row: u32,
+    /// Records of the pages at new places, as far as they were looked into, where the form of paging keeps none itself.
+    known: HashSet<u64>,
+    /// Records at new places that were on an earlier page.
+    doubled: u64,
+    /// Pages in a row, up to this one, that brought nothing new.
+    stale: u64,
+    /// True if the total was reached with a page that repeats another, which came twice so.
+    is_made_up: bool,
     /// True if a page repeated another and the total was reached with it, in this reading or the one before.
     reached_by_repeat: bool,
     stood: bool,
@@ -78,6 +93,10 @@ pub(super) struct ListingTally {
     missing: Option<String>,
     /// True if the last page had no records and named a next one.
     is_led_on: bool,
+    /// The last page, if it had no records.
+    empty_page: Option<Bytes>,
+    /// Remarks of the way, to be said at the end.
+    noted: Vec<ListingRemark>,
 }
 
 /// Verdict on a page that came before.
@@ -134,6 +153,15 @@ impl ListingTally {
     /// Notes that records came from where a page was missing, or from behind it.
     pub(super) fn forget_missing(&mut self) {
         self.missing = None;
+    }
+
+    /// Notes what is to be said at the listing's end, of a listing that is not read anew.
+    pub(super) fn note(&mut self, remark: ListingRemark) {
+        self.noted.push(remark);
+    }
+
+    pub(super) fn take_noted(&mut self) -> Vec<ListingRemark> {
+        std::mem::take(&mut self.noted)
     }
 
     /// The refusal that alone says that the listing is at its end; `None` where something else does.
@@ -236,8 +264,112 @@ impl ListingTally {
         self.shifted |= self.moved && came_before;
     }
 
+    /// Identities of a page's records, for a form of paging that keeps none itself. A first reading looks at the beginning of a long page, until a
+    /// record is there that came before; then, and in a reading that is made since something was in doubt, all of it is looked at.
+    pub(super) fn identities(&self, listing: &ListingOptions, page: &Page) -> Vec<u64> {
+        listing.records_at.map_or_else(Vec::new, |at| {
+            let whole = self.is_anew || self.doubled > 0;
+            records::identities(&page.bytes, at, listing.id, whole)
+        })
+    }
+
+    /// Takes the records of a page at a new place, for a form of paging that keeps none itself; see [`Self::brings`].
+    pub(super) fn meets(
+        &mut self,
+        ids: &[u64],
+        what: impl FnOnce() -> String,
+    ) -> Option<RepeatedPage> {
+        let again = ids.iter().filter(|id| self.known.contains(*id)).count();
+        self.known.extend(ids);
+        self.brings(ids.len() as u64, again as u64, what)
+    }
+
+    /// Notes how many of a page's records, at a new place, were on an earlier page. Too many pages in a row that bring nothing new are an error, of
+    /// which `what` names the last, however many more the total promises.
+    pub(super) fn brings(
+        &mut self,
+        records: u64,
+        again: u64,
+        what: impl FnOnce() -> String,
+    ) -> Option<RepeatedPage> {
+        self.doubled = self.doubled.saturating_add(again);
+        if again < records || records == 0 {
+            self.stale = 0;
+            return None;
+        }
+        self.stale += 1;
+        let most = if self.rose { GRACE } else { NOTHING_NEW };
+        if self.stale <= most {
+            return None;
+        }
+        let error = Error::protocol(format!(
+            "{} brings nothing that was not there before, nor did the {} before it",
+            what(),
+            self.stale - 1
+        ))
+        .hint(
+            "The server seems to ignore which page it is asked for, or its list has no stable order: check the name of that parameter, and ask \
+             the provider how its listings are paged.",
+        );
+        Some(RepeatedPage::Unproved(match self.due {
+            Some(due) => error.at("declared", due.to_string()),
+            None => error,
+        }))
+    }
+
+    /// True if pages in a row bring nothing new: the next one is asked for after a pause.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale > 1
+    }
+
+    /// True if the total is reached only with records that were on an earlier page, or no total tells and several were: others may lack for them.
+    fn is_doubled(&self) -> bool {
+        let is_doubtful = self.is_made_up || self.doubled >= DOUBTFUL;
+        is_doubtful && !self.shifted && self.due.is_none_or(|due| self.different() < due)
+    }
+
+    /// Records that came, without those that were on an earlier page.
+    fn different(&self) -> u64 {
+        self.came.saturating_sub(self.doubled)
+    }
+
+    /// Remark on records that came on two pages.
+    pub(super) fn said_of_doubles(&self) -> Option<String> {
+        if !self.is_doubled() {
+            return None;
+        }
+        let (different, doubled) = (self.different(), self.doubled);
+        Some(match self.due {
+            Some(due) => format!(
+                "though they are {different} different records of {due} declared: {doubled} came on a second page, and others may lack for them. \
+                 Ask the provider for an order of the list that is stable, and whether its pages are heeded"
+            ),
+            None => format!(
+                "though {doubled} of them at least came on a second page, and no total is declared: others may lack for them. Ask the provider for an \
+                 order of the list that is stable"
+            ),
+        })
+    }
+
+    /// The last step of a reading whose end is believed: it is made anew where records moved, or where the total is made up of records that came
+    /// on two pages. `anew` is where the reading after it begins.
+    pub(super) fn ending<At>(mut self, anew: impl FnOnce(Self) -> At) -> ListingStep<At> {
+        let remarks = self.take_remarks();
+        // A total that was made up of the same page twice was read anew for that.
+        let is_doubtful = self.is_doubled() && self.due.is_some() && !self.is_made_up;
+        match self.shifted || is_doubtful {
+            true => ListingStep::Shifted {
+                arrived: self.shifted,
+                first: anew(self.anew()),
+                remarks,
+            },
+            false => ListingStep::End(remarks),
+        }
+    }
+
     /// True if records arrived in front of the reader.
-    pub(super) fn is_shifted(&self) -> bool {
+    #[cfg(test)]
+    fn is_shifted(&self) -> bool {
         self.shifted
     }
 
@@ -270,6 +402,11 @@ impl ListingTally {
         }
     }
 
+    /// True if more came than any total declared: it counts something else, and tells nothing of the end.
+    pub(super) fn is_passed(&self) -> bool {
+        self.due.is_some_and(|due| self.came > due)
+    }
+
     /// True if as much came as is due, by a total that counts the listing.
     pub(super) fn is_proved(&self) -> bool {
         let reached = self.due == Some(self.came) && (self.counts_more || self.totals.is_proven());
@@ -288,6 +425,17 @@ impl ListingTally {
     /// Notes whether a page without records names a next one.
     pub(super) fn note_empty(&mut self, leads_on: bool) {
         self.is_led_on = leads_on;
+    }
+
+    /// Notes a page, for what it may say of more records where it has none.
+    pub(super) fn note_page(&mut self, page: &Page, records: u64) {
+        self.empty_page = (records == 0).then(|| page.bytes.clone());
+    }
+
+    /// Words of the last page's envelope about more records, where no total tells that is read.
+    pub(super) fn claim_of_more(&self) -> Option<String> {
+        let page = self.empty_page.as_ref().filter(|_| self.due.is_none())?;
+        envelope_error::claim_of_more(page, self.came)
     }
 
     /// True if the server named a next page to the last, and no total says that there is nothing on it.
@@ -342,6 +490,9 @@ impl ListingTally {
         if self.due.is_some_and(|due| came >= due) {
             // A slip may make up the number; the same again is no slip.
             if self.stood {
+                self.is_made_up = true;
+                self.came = came;
+                self.doubled = self.doubled.saturating_add(records);
                 return Some(RepeatedPage::OfTheEnd);
             }
             self.reached_by_repeat = true;

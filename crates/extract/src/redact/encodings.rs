@@ -195,7 +195,7 @@ fn after(text: &str, letter: char) -> impl Iterator<Item = usize> {
         .ok()
         .filter(|byte| *byte >= 0x80);
     let percent = percent.or_else(|| percent_encoded(text, &[latin?]));
-    // What follows a percent sign may be another layer of encoding, or the secret's own digits.
+    // The text behind a percent sign may be another layer of encoding, or the secret's own digits.
     let percent_sign = (letter == '%' && text.starts_with("%25")).then_some(3);
     [
         plain,

@@ -256,7 +256,7 @@ pub(super) fn explanation(value: &serde_json::Value, depth: usize) -> Option<&st
                     ("status" | "result" | "state", serde_json::Value::String(text)) => {
                         Some(text.as_str()).filter(|text| text.trim().contains(char::is_whitespace))
                     }
-                    // What is wrong with which field: {"errors": {"client_id": ["is unknown"]}}.
+                    // Faults by field: {"errors": {"client_id": ["is unknown"]}}.
                     ("errors" | "error" | "details", serde_json::Value::Object(by_field)) => {
                         explanation(value, depth + 1).or_else(|| {
                             by_field

@@ -1,13 +1,40 @@
 //! Hears every log line of this thread, to look for secrets in it.
 //!
-//! Invariant: everything is heard, at the finest level, from every crate; nothing is printed.
+//! Invariant: everything is heard, at the finest level, from every crate, whatever other threads do meanwhile; nothing is printed.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use tracing::field::{Field, Visit};
 use tracing::span;
-use tracing::subscriber::DefaultGuard;
+use tracing::subscriber::{DefaultGuard, Interest};
+
+/// The subscriber of threads that do not listen: it takes nothing, and has nothing switched off for others.
+struct UndecidedSubscriber;
+
+impl tracing::Subscriber for UndecidedSubscriber {
+    fn register_callsite(&self, _: &'static tracing::Metadata<'static>) -> Interest {
+        Interest::sometimes()
+    }
+
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        false
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
 
 /// Log lines captured while its guard lives.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +46,16 @@ pub(crate) struct LogCapture {
 impl LogCapture {
     /// Listens until the guard is dropped.
     pub(crate) fn start() -> (Self, DefaultGuard) {
+        // Where only one subscriber exists, `tracing` lets the thread that meets an event first decide for all whether anyone wants it.
+        // A thread without a subscriber would silence the event for this one, so those threads get one that leaves the question open.
+        static OTHER_THREADS: Once = Once::new();
+        OTHER_THREADS.call_once(|| {
+            // An error says that the process has a subscriber for all threads already, which serves as well.
+            let _ = tracing::subscriber::set_global_default(UndecidedSubscriber);
+        });
         let ear = Self::default();
         let guard = tracing::subscriber::set_default(ear.clone());
+        tracing::callsite::rebuild_interest_cache();
         (ear, guard)
     }
 

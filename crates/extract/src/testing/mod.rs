@@ -121,6 +121,7 @@ macro_rules! conformance {
             compressed_bodies_are_read
             an_encoding_that_nobody_asked_for_is_an_error
             a_damaged_record_costs_no_other
+            a_damaged_comma_costs_no_record
             an_answer_that_never_comes_is_given_up
             troubles_that_stay_are_errors
             a_body_over_the_limit_is_an_error

@@ -146,6 +146,28 @@ async fn a_byte_order_mark_is_no_part_of_a_body_and_utf_16_is_named() {
 }
 
 #[tokio::test]
+async fn what_stands_behind_the_json_and_a_foreign_charset_are_named() {
+    for behind in ["<!-- 12 ms -->", "\n/* x */", " 7"] {
+        let body = format!("{{\"data\":[1]}}{behind}");
+        let error = refused(reply(JSON, body.as_bytes())).await;
+        assert!(error.message().contains("something behind it"), "{error}");
+    }
+    for cut in [
+        &b"{\"data\":[1,{\"a\":"[..],
+        b"{\"data\":[{\"a\":1},{\"a\":2}",
+    ] {
+        let error = refused(reply(JSON, cut)).await;
+        assert!(error.message().contains("cut off"), "{error}");
+    }
+    let latin = "Content-Type: application/json; charset=ISO-8859-1\r\n";
+    let body = asked(reply(latin, b"{\"a\":\"Z\xfcrich\"}"), limits()).await;
+    assert_eq!(body.unwrap(), "{\"a\":\"Z\u{fc}rich\"}".as_bytes());
+    let cyrillic = "Content-Type: application/json; charset=koi8-r\r\n";
+    let error = refused(reply(cyrillic, b"{\"a\":\"\xfc\"}")).await;
+    assert!(error.message().contains("koi8-r"), "{error}");
+}
+
+#[tokio::test]
 async fn other_media_types_are_accepted_by_asking_for_them() {
     for written in ["text/plain", "application/octet-stream"] {
         let header = format!("Content-Type: {written}; charset=utf-8\r\n");

@@ -139,7 +139,7 @@ async fn a_file_larger_than_one_upload_part_is_whole() {
     let mut writer = PartitionWriter::new(&table, layout.clone(), partition);
     let mut state = 1_u64;
     for from in 0..24_i64 {
-        // What does not compress: a megabyte a batch in the hash column.
+        // Bytes that do not compress: a megabyte a batch in the hash column.
         let rows = batch(from * 100, 100).project(&layout.projection).unwrap();
         let at = rows.schema().index_of("_content_hash").unwrap();
         let noise = (0..100).map(|_| {

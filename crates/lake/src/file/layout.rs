@@ -2,6 +2,7 @@
 //!
 //! Invariant: partition columns stand in the Add action and never in the file.
 
+use crate::log::comments::{ColumnComments, comments_of};
 use crate::log::create::TableDefinition;
 use crate::log::stats::StatColumns;
 use crate::store::footer;
@@ -12,7 +13,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescPtr};
 use std::sync::Arc;
 use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY};
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableNote};
 use tillhouse_parquet_columns::{self as parquet_columns, ColumnEncoder, DefaultEncoder};
 
 /// Schema, partition columns and Parquet properties of a table's files.
@@ -114,6 +115,7 @@ impl TableLayout {
                 schema,
                 partition_by,
                 stat_columns,
+                comments: ColumnComments::new(),
             },
             file_schema,
             projection,
@@ -121,6 +123,12 @@ impl TableLayout {
             parquet: Arc::new(parquet),
             properties,
         })
+    }
+
+    /// The layout of a table whose log has comments on its columns.
+    pub(crate) fn with_comments(mut self, note: &TableNote) -> Self {
+        self.definition.comments = comments_of(note);
+        self
     }
 
     /// Encoder of a file's row groups.

@@ -10,7 +10,7 @@
 use crate::log::data_file::DataFile;
 use crate::log::snapshot::{FOREIGN_FEATURES, Snapshot};
 use crate::log::table::TableHandle;
-use crate::store::log_guard::LINES;
+use crate::store::log_guard::{LINES, VERSION};
 use bytes::Bytes;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Remove, Transaction};
@@ -108,6 +108,8 @@ pub(crate) async fn attempt(
             LINES.to_owned(),
             serde_json::Value::from(1 + change.actions.len() + change.watermarks.len()),
         ),
+        // So is a file that stands in another one's place.
+        (VERSION.to_owned(), serde_json::Value::from(version)),
     ]);
     let marks = change
         .watermarks

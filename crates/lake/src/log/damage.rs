@@ -1,12 +1,13 @@
-//! Diagnosis of a log that the Delta library cannot read: the file that is missing or damaged, in one sentence.
+//! The files of a log by their names, and the diagnosis of one that the Delta library cannot read: the file that is missing or damaged, in one sentence.
 //!
-//! Invariant: runs only after the library has failed, so that a log that is sound costs nothing more.
+//! Invariant: the diagnosis runs only after the library has failed, so that a log that is sound costs nothing more; [`LogFiles`] asks the store nothing.
 
 use crate::log::remedy::replace_file;
-use crate::log::table::TableHandle;
+use crate::log::table::{TableHandle, commit_name};
 use crate::store::durable::LOG_FOLDER;
-use crate::store::log_guard::{DAMAGED, check_lines};
-use deltalake::DeltaTableError;
+use crate::store::failure::is_store_failure;
+use crate::store::log_guard::{DAMAGED, LAST_CHECKPOINT, LostCheckpoint, check_lines, version_of};
+use deltalake::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -27,13 +28,7 @@ impl LogFiles {
     pub(crate) fn of<'a>(names: impl Iterator<Item = &'a str>) -> Self {
         let mut files = Self::default();
         for name in names {
-            let Some((version, rest)) = name.split_once('.') else {
-                continue;
-            };
-            let Some(number) = Some(version)
-                .filter(|text| text.len() == 20)
-                .and_then(|text| text.parse().ok())
-            else {
+            let (Some(number), Some((_, rest))) = (version_of(name), name.split_once('.')) else {
                 continue;
             };
             match rest {
@@ -45,39 +40,137 @@ impl LogFiles {
         files
     }
 
-    /// The checkpoint a reader of the newest version begins with.
-    fn base(&self) -> Option<u64> {
-        self.checkpoints.last().copied()
+    /// The checkpoint that a reader of a version begins with.
+    fn base(&self, version: u64) -> Option<u64> {
+        self.checkpoints.range(..=version).next_back().copied()
     }
 
-    /// Versions below the newest commit that are neither in a commit nor in a checkpoint, first and last of each gap.
-    fn gaps(&self) -> Vec<(u64, u64)> {
-        let mut next = self.base().map_or(0, |base| base.saturating_add(1));
+    /// Versions up to that one that are neither in a commit nor in the checkpoint its reader begins with, first and last of each gap.
+    fn gaps(&self, until: u64) -> Vec<(u64, u64)> {
+        let mut next = self.base(until).map_or(Some(0), |base| base.checked_add(1));
         let mut gaps = Vec::new();
-        for version in self.commits.range(next..) {
-            if next < *version {
-                gaps.push((next, version - 1));
+        for version in self.commits.range(..=until) {
+            let Some(first) = next.filter(|next| next <= version) else {
+                continue;
+            };
+            if first < *version {
+                gaps.push((first, version - 1));
             }
-            next = version.saturating_add(1);
+            next = version.checked_add(1);
         }
+        gaps.extend(next.filter(|next| *next <= until).map(|next| (next, until)));
         gaps
+    }
+
+    /// True if a version could be told, were there a checkpoint of another one.
+    fn is_told_by_checkpoint(&self, checkpoint: u64, version: u64) -> bool {
+        let with = Self {
+            commits: self.commits.clone(),
+            checkpoints: self
+                .checkpoints
+                .iter()
+                .copied()
+                .chain([checkpoint])
+                .collect(),
+        };
+        with.gaps(version).is_empty()
+    }
+
+    /// True if a version can be told from these files; `None` where they are those of versions from `start` on, and what is before them has to be known.
+    pub(crate) fn reach(&self, start: u64, version: u64) -> Option<bool> {
+        let is_told = self.base(version).is_some() || start == 0;
+        is_told.then(|| self.gaps(version).is_empty())
     }
 }
 
-fn commit_name(version: u64) -> String {
-    format!("{version:020}.json")
+/// A checkpoint that is passed over: its files, by path below the store's root and size.
+struct PassedCheckpoint {
+    name: String,
+    files: Vec<(Path, u64)>,
 }
 
 impl TableHandle {
     /// Why the library could not read the log, as far as its files tell; else what the library says.
-    pub(crate) async fn unreadable_log(&self, error: DeltaTableError) -> Error {
-        match self.damage_of_log().await {
+    ///
+    /// `version` is the one that could not be read, `None` the newest: a version is told from the checkpoint before it and the commits up to it, and
+    /// nothing else is to blame.
+    pub(crate) async fn unreadable_log(
+        &self,
+        version: Option<u64>,
+        error: DeltaTableError,
+    ) -> Error {
+        match self.damage_of_log(version).await {
             Some(damage) => damage,
             None => self.log_error(error),
         }
     }
 
-    async fn damage_of_log(&self) -> Option<Error> {
+    /// A version, the newest where none is named, without the newest checkpoint before it, or the one before that, as soon as what is read `is_it`.
+    /// `None` where it never is; then they are read again.
+    pub(super) async fn past_checkpoints(
+        &self,
+        version: Option<u64>,
+        is_it: impl Fn(&DeltaTable) -> bool,
+    ) -> Option<DeltaTable> {
+        let mut passed = Vec::new();
+        let trust = |checkpoint: &PassedCheckpoint, is_trusted| {
+            for (location, size) in &checkpoint.files {
+                self.checkpoints.trust(location.clone(), *size, is_trusted);
+            }
+        };
+        while let Some(checkpoint) = self.newest_checkpoint(version).await {
+            trust(&checkpoint, false);
+            passed.push(checkpoint);
+            if let Ok(Some(found)) = self.load(version).await
+                && is_it(&found)
+            {
+                let names: Vec<&str> = passed.iter().map(|passed| passed.name.as_str()).collect();
+                tracing::warn!(
+                    "{}: {} is damaged, or another table's, and passed over: the commits that it stands for are there. It may be deleted, with \
+                     _last_checkpoint beside it",
+                    self.path(),
+                    names.join(", ")
+                );
+                return Some(found);
+            }
+        }
+        passed.iter().for_each(|checkpoint| trust(checkpoint, true));
+        None
+    }
+
+    /// The newest checkpoint up to a version that a reader would take.
+    async fn newest_checkpoint(&self, version: Option<u64>) -> Option<PassedCheckpoint> {
+        let listed: Vec<_> = self
+            .store()
+            .list(Some(&Path::from(LOG_FOLDER)))
+            .try_collect()
+            .await
+            .ok()?;
+        let root = Path::from_url_path(self.log_store().root_url().path()).ok()?;
+        let mut newest: Option<(u64, PassedCheckpoint)> = None;
+        for found in listed {
+            let name = found.location.filename().unwrap_or_default().to_owned();
+            let is_checkpoint = name.contains(".checkpoint.");
+            let Some(number) = version_of(&name)
+                .filter(|number| is_checkpoint && version.is_none_or(|version| *number <= version))
+            else {
+                continue;
+            };
+            let location: Path = root.parts().chain(found.location.parts()).collect();
+            let file = (location, found.size);
+            match &mut newest {
+                Some((known, checkpoint)) if *known == number => checkpoint.files.push(file),
+                Some((known, _)) if *known > number => {}
+                _ => {
+                    let files = vec![file];
+                    newest = Some((number, PassedCheckpoint { name, files }));
+                }
+            }
+        }
+        newest.map(|(_, checkpoint)| checkpoint)
+    }
+
+    async fn damage_of_log(&self, version: Option<u64>) -> Option<Error> {
         let store = self.store();
         let log = Path::from(LOG_FOLDER);
         let listed: Vec<_> = store
@@ -88,6 +181,9 @@ impl TableHandle {
             .ok()?;
         let files = LogFiles::of(listed.iter().filter_map(|path| path.filename()));
         let newest = files.commits.last().copied()?;
+        // A checkpoint that lies beyond the newest commit is what a reader of the newest version begins with.
+        let until = version
+            .unwrap_or_else(|| newest.max(files.checkpoints.last().copied().unwrap_or_default()));
         let folder = self.log_store().root_url().join(LOG_FOLDER).ok()?;
         let path = Some(&folder)
             .filter(|folder| folder.scheme() == "file")
@@ -98,8 +194,24 @@ impl TableHandle {
                 .at("table", self.path())
                 .at("folder", &folder)
         };
-        let gaps = files.gaps();
-        if let Some((_, last)) = gaps.last() {
+        let gaps = files.gaps(until);
+        // Vacuum removes the commits that a checkpoint stands for: where all from the first on are gone, it is the checkpoint that is lost.
+        if gaps.first().is_some_and(|(first, _)| *first == 0)
+            && let Some(lost) = self.lost_checkpoint().await
+            && lost.version <= until
+            && files.is_told_by_checkpoint(lost.version, until)
+        {
+            let what = match lost.is_there {
+                true => "a checkpoint of a table's log is damaged",
+                false => "a checkpoint of a table's log is missing",
+            };
+            return Some(error(what).at("file", checkpoint_name(lost.version)).hint(
+                self.replace_commit(
+                    " The commits before it are not there since it stands for them.",
+                ),
+            ));
+        }
+        if let Some((first, last)) = gaps.last() {
             let mut named: Vec<String> = gaps.iter().take(NAMED).map(gap_name).collect();
             if gaps.len() > NAMED {
                 named.push(format!("{} more gaps", gaps.len() - NAMED));
@@ -110,7 +222,9 @@ impl TableHandle {
             } else {
                 "commits are missing in a table's log"
             };
-            let stray = match last + 1 == newest {
+            // Without it there would be no table at all.
+            let is_stray = *first > 0 && last + 1 == newest;
+            let stray = match is_stray {
                 true => format!(
                     " If {} was put there by mistake, take it away.",
                     commit_name(newest)
@@ -123,35 +237,47 @@ impl TableHandle {
                     .hint(self.replace_commit(&stray)),
             );
         }
-        for version in files
-            .commits
-            .range(files.base().map_or(0, |base| base.saturating_add(1))..)
-        {
+        let base = files.base(until);
+        let after = |version: &&u64| **version <= until && base.is_none_or(|base| base < **version);
+        for version in files.commits.iter().filter(after) {
             let name = commit_name(*version);
             if let Err(why) = self
-                .check_commit_file(&log.clone().join(name.as_str()))
+                .check_commit_file(*version, &log.clone().join(name.as_str()))
                 .await
             {
                 let what = format!("a commit of a table's log is damaged: {why}");
                 return Some(error(&what).at("file", name).hint(self.replace_commit("")));
             }
         }
-        // All commits are sound: it must be the short cut.
-        let base = files.base().filter(|base| {
-            files.commits.range(..=*base).count() as u64 == base.saturating_add(1)
-        })?;
-        Some(error("a checkpoint of a table's log is damaged").at("file", format!("{base:020}.checkpoint.parquet")).hint(
-            "Take that file and _last_checkpoint out of the folder: the commits it stands for are all there, and are read instead.",
-        ))
+        // All commits are sound: it must be what stands for those that are not there any more.
+        let checkpoint = checkpoint_name(base?);
+        Some(
+            error("a checkpoint of a table's log is damaged")
+                .at("file", checkpoint)
+                .hint(self.replace_commit("")),
+        )
     }
 
-    async fn check_commit_file(&self, path: &Path) -> Result<(), String> {
+    /// The checkpoint that the log's note of the last one names, where it is missing or cut.
+    async fn lost_checkpoint(&self) -> Option<LostCheckpoint> {
+        let note = Path::from(LOG_FOLDER).join(LAST_CHECKPOINT);
+        match self.store().get(&note).await {
+            Err(object_store::Error::NotFound { source, .. }) => {
+                source.downcast_ref::<LostCheckpoint>().copied()
+            }
+            _ => None,
+        }
+    }
+
+    async fn check_commit_file(&self, version: u64, path: &Path) -> Result<(), String> {
         let bytes = match self.store().get(path).await {
             Ok(found) => found.bytes().await,
             Err(error) => Err(error),
         };
         match bytes {
-            Ok(bytes) => check_lines(&bytes),
+            // The store's failure, and not the file's.
+            Err(error) if is_store_failure(&error) => Ok(()),
+            Ok(bytes) => check_lines(version, &bytes),
             // Of an error of the guard the inner part is the sentence, and its end the reason.
             Err(object_store::Error::Generic { source, .. }) => {
                 let text = source.to_string();
@@ -168,6 +294,10 @@ impl TableHandle {
     }
 }
 
+fn checkpoint_name(version: u64) -> String {
+    format!("{version:020}.checkpoint.parquet")
+}
+
 fn gap_name((first, last): &(u64, u64)) -> String {
     match first == last {
         true => commit_name(*first),
@@ -180,7 +310,28 @@ mod tests {
     use super::*;
 
     fn gaps(names: &[&str]) -> Vec<(u64, u64)> {
-        LogFiles::of(names.iter().copied()).gaps()
+        let files = LogFiles::of(names.iter().copied());
+        let newest = files.commits.last().copied().unwrap_or_default();
+        files.gaps(newest)
+    }
+
+    #[test]
+    fn the_end_of_a_log_tells_its_newest_version_where_a_checkpoint_or_the_beginning_is_in_it() {
+        let files = |commits: &[u64], checkpoints: &[u64]| LogFiles {
+            commits: commits.iter().copied().collect(),
+            checkpoints: checkpoints.iter().copied().collect(),
+        };
+        let end = [10, 11, 12, 14, 15];
+        assert_eq!(files(&end[..3], &[10]).reach(10, 12), Some(true));
+        assert_eq!(files(&end, &[10]).reach(10, 15), Some(false));
+        assert_eq!(files(&end, &[13]).reach(10, 15), Some(true));
+        assert_eq!(
+            files(&end[..3], &[]).reach(10, 12),
+            None,
+            "what is before is not known"
+        );
+        assert_eq!(files(&end[..3], &[]).reach(0, 12), Some(false));
+        assert_eq!(files(&[0, 1, 2], &[]).reach(0, 2), Some(true));
     }
 
     #[test]
@@ -218,6 +369,13 @@ mod tests {
             []
         );
         assert_eq!(of(&[0, u64::MAX], &[]), [(1, u64::MAX - 1)]);
+        let (older, checkpoints) = ([commit(21), commit(22), commit(24)], [10, 20, 50]);
+        let mut files = LogFiles::of(older.iter().map(String::as_str));
+        files.checkpoints.extend(checkpoints);
+        assert_eq!(files.gaps(22), [], "what comes later does not count");
+        assert_eq!(files.gaps(24), [(23, 23)]);
+        assert_eq!(files.gaps(26), [(23, 23), (25, 26)]);
+        assert_eq!(files.gaps(10), []);
         // A part of a checkpoint alone is none.
         assert_eq!(
             of(

@@ -2,12 +2,14 @@
 //!
 //! Invariant: knows versions and files, and no row of them. Of this crate it imports only what lies beneath: the store, and the month's name.
 
+pub(crate) mod comments;
 pub(crate) mod commit;
 pub(crate) mod create;
 pub(crate) mod damage;
 pub(crate) mod data_file;
 pub(crate) mod figures;
 pub(crate) mod file_statistics;
+pub(crate) mod pinned_snapshot;
 pub(crate) mod recent_keys;
 pub(crate) mod registry;
 pub(crate) mod remedy;
@@ -15,3 +17,4 @@ pub(crate) mod schema_evolution;
 pub(crate) mod snapshot;
 pub(crate) mod stats;
 pub(crate) mod table;
+pub(crate) mod table_version;

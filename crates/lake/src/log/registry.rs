@@ -4,6 +4,7 @@
 
 use crate::log::table::TableHandle;
 use crate::store::durable::LOG_FOLDER;
+use crate::store::log_guard::{CheckpointCache, LogGuard};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use object_store::ObjectStore;
@@ -14,6 +15,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result};
 
+/// Tables that are opened side by side.
+pub(crate) const OPENED: usize = 32;
+
 /// Source of the current time of a warehouse: runs read, publish and decide what is past by it.
 pub type WarehouseClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -21,8 +25,11 @@ pub type WarehouseClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub(crate) struct TableRegistry {
     url: url::Url,
     clock: WarehouseClock,
-    /// Rooted where the URL's path begins.
+    /// Rooted where the URL's path begins, and guarded.
     store: Arc<dyn ObjectStore>,
+    /// The same, not guarded.
+    unguarded: Arc<dyn ObjectStore>,
+    checkpoints: Arc<CheckpointCache>,
     prefix: Path,
     tables: Mutex<HashMap<String, Arc<TableHandle>>>,
     /// True while no other process changes what this one asks tables for.
@@ -31,17 +38,14 @@ pub(crate) struct TableRegistry {
 
 impl TableRegistry {
     /// The tables below a path of a store.
-    pub(crate) fn new(
-        url: url::Url,
-        store: Arc<dyn ObjectStore>,
-        prefix: Path,
-        clock: WarehouseClock,
-    ) -> Self {
+    pub(crate) fn new(url: url::Url, store: LogGuard, prefix: Path, clock: WarehouseClock) -> Self {
         let (tables, is_held) = (Mutex::default(), Arc::default());
         Self {
             url,
             clock,
-            store,
+            checkpoints: Arc::clone(store.checkpoints()),
+            unguarded: Arc::clone(store.inner()),
+            store: Arc::new(store),
             prefix,
             tables,
             is_held,
@@ -50,13 +54,35 @@ impl TableRegistry {
 
     /// The same place by another clock, with nothing read of it yet.
     pub(crate) fn with_clock(&self, clock: WarehouseClock) -> Self {
-        let (url, prefix) = (self.url.clone(), self.prefix.clone());
-        Self::new(url, Arc::clone(&self.store), prefix, clock)
+        Self {
+            url: self.url.clone(),
+            clock,
+            store: Arc::clone(&self.store),
+            unguarded: Arc::clone(&self.unguarded),
+            checkpoints: Arc::clone(&self.checkpoints),
+            prefix: self.prefix.clone(),
+            tables: Mutex::default(),
+            is_held: Arc::default(),
+        }
     }
 
     /// From now on no other process changes what this one asks tables for.
     pub(crate) fn hold(&self) {
         self.is_held.store(true, Relaxed);
+    }
+
+    /// Opens tables for a run, which asks for all of them once it holds the warehouse; others open those they are asked about. What fails is told to
+    /// whoever asks for that table.
+    pub(crate) async fn open_for_run(&self, paths: impl Iterator<Item = &str>) {
+        if !self.is_held.load(Relaxed) {
+            return;
+        }
+        let tables: Vec<_> = paths.filter_map(|path| self.table(path).ok()).collect();
+        let opened = stream::iter(tables).map(async |table| drop(table.latest().await));
+        opened
+            .buffer_unordered(OPENED)
+            .for_each(async |()| {})
+            .await;
     }
 
     /// The time by the warehouse's clock.
@@ -140,8 +166,9 @@ impl TableRegistry {
         }
         let table = Arc::new(TableHandle::new(
             path,
-            self.store.clone(),
+            (Arc::clone(&self.store), Arc::clone(&self.unguarded)),
             &url,
+            Arc::clone(&self.checkpoints),
             Arc::clone(&self.is_held),
         )?);
         tables.insert(path.to_owned(), table.clone());

@@ -2,6 +2,9 @@
 //!
 //! Invariant: every hint names a command that brings back what the table held, or says that only a copy does.
 
+/// The way out where roll-ups are damaged, whatever is.
+const COUNTED_ANEW: &str = "Run `tillhouse sync`: it counts the roll-ups anew.";
+
 /// Remedy for one table that is not what it should be.
 pub(crate) fn remedy(path: &str) -> String {
     match path.split_once('/') {
@@ -10,7 +13,7 @@ pub(crate) fn remedy(path: &str) -> String {
              from the source tables."
                 .to_owned()
         }
-        Some(("statistics", _)) => "Run `tillhouse sync`: it brings the roll-ups up to date.".to_owned(),
+        Some(("statistics", _)) => COUNTED_ANEW.to_owned(),
         Some(("ops", "slices")) => {
             "Put the table's files back from a copy, or run `tillhouse sync`: it reads again what is not noted as read any more.".to_owned()
         }
@@ -46,7 +49,9 @@ pub(crate) fn replace_file(path: &str) -> String {
         }
         Some(("ops", "runs")) => "`tillhouse sync` publishes the tables as they are.".to_owned(),
         Some(("ops", _)) => "`tillhouse sync` goes on without it.".to_owned(),
-        Some(("statistics", _)) => "`tillhouse sync` counts the roll-ups anew.".to_owned(),
+        Some(("statistics", _)) => {
+            return COUNTED_ANEW.to_owned();
+        }
         Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
         Some((pipeline, _)) => {
             format!("`tillhouse sync {pipeline} --full` reads everything from the provider again.")

@@ -3,6 +3,7 @@
 //! Invariant: a table only ever gains nullable columns; old files show null there. Anything else needs a rebuild and is refused
 //! before a row is written.
 
+use crate::log::comments::written_comments;
 use crate::log::commit::{self, CommitOutcome, CommitRequest};
 use crate::log::create::TableDefinition;
 use crate::log::snapshot::Snapshot;
@@ -33,7 +34,10 @@ pub(crate) async fn ensure(
     else {
         return Ok(true);
     };
-    let schema = table.delta_schema(&Arc::new(widened))?;
+    // Columns that the contract no longer has keep the words they had.
+    let mut comments = written_comments(&snapshot.description.metadata)?;
+    comments.extend(definition.comments.clone());
+    let schema = table.delta_schema(&widened, &comments)?;
     let failed = |e| table.storage_error("the table's description cannot be written", e);
     let metadata = snapshot
         .description
@@ -52,14 +56,20 @@ pub(crate) async fn ensure(
         watermarks: Vec::new(),
         run_id,
     };
-    if commit::commit(table, snapshot, &change).await? == CommitOutcome::Lost {
-        return Ok(false);
+    match commit::commit(table, snapshot, &change).await? {
+        CommitOutcome::Committed(version) => table.checkpoint_if_due(version).await,
+        CommitOutcome::Lost => return Ok(false),
     }
     match table.latest().await? {
         Some(latest) => *snapshot = latest,
         None => return Ok(false),
     }
     Ok(true)
+}
+
+/// True if a table of these columns is one of the wanted ones, or becomes it.
+pub(crate) fn fits(present: &Schema, wanted: &Schema) -> bool {
+    widened(present, wanted).is_ok()
 }
 
 /// The present schema with the wanted one's additional columns; `None` when there are none. `Err` names a column that does not fit.

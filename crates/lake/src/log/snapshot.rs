@@ -4,8 +4,10 @@
 //! put, from one that is read back, and from the whole log as the Delta library reads it. What a commit says that this module does not know
 //! is [`Unfollowed`], and the library reads the table anew.
 
+use crate::log::comments::uncommented;
 use crate::log::data_file::{DataFile, decoded};
 use crate::log::file_statistics::FileStatistics;
+use crate::log::table_version::TableVersion;
 use arrow::datatypes::{Schema, SchemaRef};
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Metadata, Protocol, StructType};
@@ -13,8 +15,9 @@ use deltalake::table::state::DeltaTableState;
 use object_store::ObjectMeta;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use tillhouse_model::table::PIPELINE;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Newest version of the writers' protocol that commits of this program fit.
@@ -54,9 +57,16 @@ impl TableDescription {
         Ok(Self {
             protocol,
             metadata,
-            schema: Arc::new(schema),
+            schema: Arc::new(uncommented(&schema)),
         })
     }
+}
+
+/// Pipelines whose rows have changed since a version, each with the last version that changed them.
+#[derive(Debug, Default)]
+struct RowChanges {
+    since: u64,
+    last: BTreeMap<String, u64>,
 }
 
 /// `txn` versions that are known, by app id; `None` where it is known that there is none.
@@ -76,6 +86,8 @@ pub(crate) struct Snapshot {
     pub stamp: Option<CommitStamp>,
     /// The version that brought or removed rows last, or a later one: commits since have only put the same rows into other files.
     pub rows_since: u64,
+    /// Changes of rows by pipeline, as far as commits were followed one by one.
+    changes: Arc<RowChanges>,
     /// An earlier version as the library read it, where the log was read: it tells of marks that are not known here.
     base: Option<Arc<DeltaTableState>>,
 }
@@ -180,7 +192,38 @@ impl Snapshot {
             marks: Arc::default(),
             stamp: None,
             rows_since: version,
+            changes: Arc::new(RowChanges {
+                since: version,
+                ..RowChanges::default()
+            }),
             base: None,
+        }
+    }
+
+    /// The pipelines whose rows have changed since an earlier version; `None` where the commits since were not followed one by one. Rows that were
+    /// only put into other files have not changed.
+    pub(crate) fn changed_since(&self, version: u64) -> Option<BTreeSet<&str>> {
+        let RowChanges { since, last } = self.changes.as_ref();
+        (version >= *since).then(|| {
+            let later = last.iter().filter(|(_, last)| **last > version);
+            later.map(|(pipeline, _)| pipeline.as_str()).collect()
+        })
+    }
+
+    /// The same version with other files of some pipelines.
+    pub(crate) fn with_files_of(&self, pinned: BTreeMap<&str, Vec<DataFile>>) -> Self {
+        let is_own = |file: &&DataFile| {
+            let pipeline = file.partition_value(PIPELINE);
+            pipeline.is_none_or(|pipeline| !pinned.contains_key(pipeline))
+        };
+        let mut files: Vec<DataFile> = self.files.iter().filter(is_own).cloned().collect();
+        files.extend(pinned.into_values().flatten());
+        Self {
+            version: self.version,
+            marks: Arc::clone(&self.marks),
+            stamp: self.stamp.clone(),
+            base: self.base.clone(),
+            ..Self::with_files(self.version, files, Arc::clone(&self.description))
         }
     }
 
@@ -252,6 +295,8 @@ impl Snapshot {
         let (mut added, mut removed) = (Vec::new(), HashSet::new());
         let mut marks = Arc::clone(&self.marks);
         let mut rows_change = false;
+        // Of added files their pipelines, of removed ones their paths.
+        let (mut changed, mut unnamed) = (BTreeSet::new(), HashSet::new());
         let unknown = |what: &str| Unfollowed(what.to_owned());
         let lines = commit
             .split(|byte| *byte == b'\n')
@@ -264,6 +309,10 @@ impl Snapshot {
             }
             if let Some(add) = line.add {
                 rows_change |= add.data_change;
+                if add.data_change {
+                    let pipeline = add.partition_values.get(PIPELINE).cloned().flatten();
+                    changed.extend(pipeline);
+                }
                 if add.deletion_vector.is_some() {
                     return Err(unknown("a deletion vector"));
                 }
@@ -280,7 +329,11 @@ impl Snapshot {
                 if remove.deletion_vector.is_some() {
                     return Err(unknown("a deletion vector"));
                 }
-                removed.insert(decoded(&remove.path));
+                let path = decoded(&remove.path);
+                if remove.data_change {
+                    unnamed.insert(path.clone());
+                }
+                removed.insert(path);
             }
             protocol = line.protocol.or(protocol);
             metadata = line.meta_data.or(metadata);
@@ -298,6 +351,10 @@ impl Snapshot {
                 .map_err(|error| Unfollowed(error.to_string()))?,
             ),
         };
+        let of_removed = self.files.iter();
+        let of_removed = of_removed.filter(|file| unnamed.contains(&file.path));
+        let of_removed = of_removed.filter_map(|file| file.partition_value(PIPELINE));
+        changed.extend(of_removed.map(str::to_owned));
         let new: HashSet<String> = added.iter().map(|file| file.path.clone()).collect();
         let stays = |file: &&DataFile| !removed.contains(&file.path) && !new.contains(&file.path);
         let files = match added.is_empty() && removed.is_empty() {
@@ -318,6 +375,17 @@ impl Snapshot {
         next.marks = marks;
         next.base = self.base.clone();
         next.stamp = None;
+        next.changes = match changed.is_empty() {
+            true => Arc::clone(&self.changes),
+            false => {
+                let mut last = self.changes.last.clone();
+                last.extend(changed.into_iter().map(|pipeline| (pipeline, next.version)));
+                Arc::new(RowChanges {
+                    since: self.changes.since,
+                    last,
+                })
+            }
+        };
         next.rows_since = if rows_change {
             next.version
         } else {
@@ -338,6 +406,16 @@ pub(crate) struct StoredSnapshot {
     #[serde(default)]
     marks: Marks,
     files: Vec<StoredFile>,
+    /// Pipelines of which the run shows another version, with the files of that.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pinned: BTreeMap<String, PinnedFiles>,
+}
+
+/// Files of a pipeline that is pinned.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PinnedFiles {
+    version: Option<u64>,
+    files: Vec<StoredFile>,
 }
 
 /// A data file of a [`StoredSnapshot`].
@@ -349,14 +427,27 @@ struct StoredFile {
     stats: Option<String>,
 }
 
-impl From<&Snapshot> for StoredSnapshot {
-    fn from(snapshot: &Snapshot) -> Self {
-        let files = snapshot.files.iter().map(|file| StoredFile {
+impl From<&DataFile> for StoredFile {
+    fn from(file: &DataFile) -> Self {
+        Self {
             path: file.path.clone(),
             size: file.size,
             partition: file.partition.clone(),
             stats: file.stats().map(str::to_owned),
-        });
+        }
+    }
+}
+
+impl StoredFile {
+    fn open(&self) -> DataFile {
+        let (partition, stats) = (self.partition.clone(), self.stats.clone());
+        DataFile::listed(self.path.clone(), self.size, partition, stats)
+    }
+}
+
+impl From<&Snapshot> for StoredSnapshot {
+    fn from(snapshot: &Snapshot) -> Self {
+        let files = snapshot.files.iter().map(StoredFile::from);
         Self {
             version: snapshot.version,
             protocol: snapshot.description.protocol.clone(),
@@ -364,19 +455,51 @@ impl From<&Snapshot> for StoredSnapshot {
             stamp: snapshot.stamp.clone(),
             marks: (*snapshot.marks).clone(),
             files: files.collect(),
+            pinned: BTreeMap::new(),
         }
     }
 }
 
 impl StoredSnapshot {
-    /// The version it stands for.
+    /// The version as a run names it: with the files of pinned pipelines as `shown` has them.
+    pub(crate) fn with_pinned(mut self, named: &TableVersion, shown: &Snapshot) -> Self {
+        let pinned = named.pinned.iter().map(|(pipeline, version)| {
+            let files = shown.files.iter().filter(|file| file.is_of(pipeline));
+            let files = PinnedFiles {
+                version: *version,
+                files: files.map(StoredFile::from).collect(),
+            };
+            (pipeline.clone(), files)
+        });
+        self.pinned = pinned.collect();
+        self
+    }
+
+    /// The version as the run names it that keeps this.
+    pub(crate) fn named(&self) -> TableVersion {
+        let pinned = self.pinned.iter();
+        TableVersion {
+            version: self.version,
+            pinned: pinned
+                .map(|(pipeline, files)| (pipeline.clone(), files.version))
+                .collect(),
+        }
+    }
+
+    /// The version as the run names it that keeps this, ready to be read.
+    pub(crate) fn open_named(&self) -> Result<Snapshot> {
+        let pinned = self.pinned.iter().map(|(pipeline, pinned)| {
+            let files = pinned.files.iter().map(StoredFile::open).collect();
+            (pipeline.as_str(), files)
+        });
+        Ok(self.open()?.with_files_of(pinned.collect()))
+    }
+
+    /// The table's version, whatever pipelines are pinned.
     pub(crate) fn open(&self) -> Result<Snapshot> {
         let description = TableDescription::try_new(self.protocol.clone(), self.metadata.clone())?;
-        let files = self.files.iter().map(|file| {
-            let stats = file.stats.clone();
-            DataFile::listed(file.path.clone(), file.size, file.partition.clone(), stats)
-        });
-        let mut snapshot = Snapshot::new(self.version, files.collect(), description);
+        let files = self.files.iter().map(StoredFile::open).collect();
+        let mut snapshot = Snapshot::new(self.version, files, description);
         snapshot.marks = Arc::new(self.marks.clone());
         snapshot.stamp.clone_from(&self.stamp);
         Ok(snapshot)

@@ -4,19 +4,22 @@
 //! that a sync of many packages does not replay the log again for each; what a published run keeps of a table is taken only while the
 //! commit file it stands for is the one it was.
 
+use crate::log::damage::LogFiles;
 use crate::log::figures::TableFigures;
 use crate::log::recent_keys::RecentKeys;
 use crate::log::remedy::{remedy, replace_file};
 use crate::log::snapshot::{CommitStamp, Snapshot, StoredSnapshot};
+use crate::log::table_version::TableVersion;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
+use crate::store::log_guard::{CheckpointCache, version_of};
 use deltalake::logstore::{LogStoreRef, StorageConfig, logstore_factories, logstore_with};
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
@@ -42,18 +45,30 @@ fn know_scheme(url: &url::Url) {
     }
 }
 
+/// Versions between two checkpoints, as a rule.
+const CHECKPOINT_EVERY: u64 = 10;
+/// Bytes that a checkpoint has at least.
+const LEAST_CHECKPOINT: u64 = 12;
+
 /// Handle of a Delta table, shared by all handles of one warehouse.
 pub(crate) struct TableHandle {
     path: String,
     log_store: LogStoreRef,
+    /// The store as it is, rooted where the URL's path begins: it lists checkpoints that are cut too, and asks nothing about them.
+    unguarded: Arc<dyn ObjectStore>,
     /// The newest version that this process has seen.
     newest: Mutex<Option<Snapshot>>,
     /// A version as a published run keeps it, until the table is opened.
     offered: StdMutex<Option<Arc<StoredSnapshot>>>,
     /// Figures of versions, as runs record them.
-    expected: StdMutex<BTreeMap<u64, Vec<TableFigures>>>,
+    expected: StdMutex<BTreeMap<TableVersion, Vec<TableFigures>>>,
     recent: StdMutex<RecentKeys>,
+    /// True once what a published run keeps of it did not hold.
+    is_offer_refused: AtomicBool,
     has_lost_versions: AtomicBool,
+    /// Why nothing that it holds is gone on with, and a version that is not used again.
+    forsaken: StdMutex<Option<(String, u64)>>,
+    pub(super) checkpoints: Arc<CheckpointCache>,
     /// True while no other process changes what this one asks tables for.
     is_held: Arc<AtomicBool>,
     /// True if there was no such table when this process looked.
@@ -62,19 +77,22 @@ pub(crate) struct TableHandle {
     is_behind: AtomicBool,
 }
 
-/// The end of a table's log, from a version on.
+/// The end of a table's log, from the checkpoint before a version on.
 struct LogTail {
     /// That version's commit; `None` where it is not there.
     commit: Option<CommitStamp>,
     /// The newest commit there is.
     newest: u64,
+    /// False where a commit between the newest checkpoint and the newest commit is missing or empty; `None` where no checkpoint was listed.
+    is_whole: Option<bool>,
 }
 
 impl TableHandle {
     pub(crate) fn new(
         path: &str,
-        root_store: Arc<dyn ObjectStore>,
+        (root_store, unguarded): (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>),
         url: &url::Url,
+        checkpoints: Arc<CheckpointCache>,
         is_held: Arc<AtomicBool>,
     ) -> Result<Self> {
         know_scheme(url);
@@ -85,11 +103,15 @@ impl TableHandle {
         Ok(Self {
             path: path.to_owned(),
             log_store,
+            unguarded,
             newest: Mutex::default(),
             offered: StdMutex::default(),
             expected: StdMutex::default(),
             recent: StdMutex::default(),
+            is_offer_refused: AtomicBool::new(false),
             has_lost_versions: AtomicBool::new(false),
+            forsaken: StdMutex::default(),
+            checkpoints,
             is_held,
             is_missing: AtomicBool::new(false),
             is_behind: AtomicBool::new(false),
@@ -140,12 +162,13 @@ impl TableHandle {
         *offered = Some(Arc::new(stored));
     }
 
-    fn offered(&self) -> Option<Arc<StoredSnapshot>> {
+    pub(super) fn offered(&self) -> Option<Arc<StoredSnapshot>> {
         let offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
         offered.clone()
     }
 
     fn refuse_offer(&self) {
+        self.is_offer_refused.store(true, Relaxed);
         let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
         *offered = None;
     }
@@ -182,7 +205,9 @@ impl TableHandle {
             return Ok(None);
         };
         let tail = self.tail(offered.version).await?;
-        if tail.commit.is_none() || tail.commit != offered.stamp {
+        let is_as_offered = tail.commit.is_some() && tail.commit == offered.stamp;
+        // Other readers need the commits before it, and so does the next checkpoint: the library says which is missing.
+        if !is_as_offered || tail.is_whole != Some(true) {
             self.refuse_offer();
             return Ok(None);
         }
@@ -193,7 +218,12 @@ impl TableHandle {
     }
 
     fn opened(&self, offered: &StoredSnapshot) -> Option<Snapshot> {
-        match offered.open() {
+        self.used(offered.open())
+    }
+
+    /// Version that a run keeps of the table, unless it cannot be used.
+    fn used(&self, opened: Result<Snapshot>) -> Option<Snapshot> {
+        match opened {
             Ok(snapshot) => Some(snapshot),
             Err(error) => {
                 tracing::debug!(table = %self.path, %error, "what a run keeps of the table cannot be used: its log is read");
@@ -203,13 +233,26 @@ impl TableHandle {
         }
     }
 
-    /// End of the log, from the commit of a version on, in one request.
+    /// End of the log, from the checkpoint before a version on, in one request; where it has none where it should be, of the whole log.
     async fn tail(&self, version: u64) -> Result<LogTail> {
+        let start = version.saturating_sub(1) / CHECKPOINT_EVERY * CHECKPOINT_EVERY;
+        let tail = self.tail_from(start, version).await?;
+        match tail.is_whole {
+            Some(_) => Ok(tail),
+            None => self.tail_from(0, version).await,
+        }
+    }
+
+    /// As [`TableHandle::tail`], from a version on.
+    async fn tail_from(&self, start: u64, version: u64) -> Result<LogTail> {
         let failed = |e| self.storage_error("a table's log cannot be listed", e);
-        let (store, log) = (self.store(), Path::from(LOG_FOLDER));
-        // Behind a checkpoint of that version, which sorts before its commit.
-        let before = log.clone().join(format!("{version:020}.d"));
-        let listed: Vec<_> = store
+        let root = Path::from_url_path(self.log_store.root_url().path())
+            .or_error(ErrorKind::Config, "a table's path is not possible")?;
+        let log = root.join(LOG_FOLDER);
+        // Before a checkpoint of that version, which sorts before its commit.
+        let before = log.clone().join(format!("{start:020}.a"));
+        let listed: Vec<_> = self
+            .unguarded
             .list_with_offset(Some(&log), &before)
             .try_collect()
             .await
@@ -218,10 +261,54 @@ impl TableHandle {
             .iter()
             .filter_map(|found| Some((commit_version(found.location.filename()?)?, found.into())))
             .collect();
+        let least = |name: &str| match name.ends_with(".json") {
+            true => 1,
+            false => LEAST_CHECKPOINT,
+        };
+        let names = listed
+            .iter()
+            .filter_map(|found| Some((found.location.filename()?, found.size)));
+        let whole: Vec<&str> = names
+            .filter(|(name, size)| *size >= least(name))
+            .map(|(name, _)| name)
+            .collect();
+        let mut files = LogFiles::of(whole.iter().copied());
+        // Other writers' are in several parts, or have a name of their own: the library finds out itself whether all are there.
+        let checkpoints = whole.iter().filter(|name| name.contains(".checkpoint."));
+        files
+            .checkpoints
+            .extend(checkpoints.filter_map(|name| version_of(name)));
+        let newest = commits.keys().next_back().copied().unwrap_or(version);
         Ok(LogTail {
             commit: commits.get(&version).cloned(),
-            newest: commits.keys().next_back().copied().unwrap_or(version),
+            newest,
+            is_whole: files.reach(start, newest),
         })
+    }
+
+    /// Errors where the newest version cannot be told from the log alone, whatever a published run keeps of the table, and where the log says
+    /// other files than that run.
+    pub(crate) async fn check_log(&self) -> Result<()> {
+        let Some(read) = self.read_by_library().await? else {
+            return Ok(());
+        };
+        let files = |snapshot: &Snapshot| {
+            let files = snapshot.files.iter();
+            files
+                .map(|file| (file.path.clone(), file.size, file.rows))
+                .collect::<BTreeSet<_>>()
+        };
+        let kept = self.offered().filter(|kept| kept.version == read.version);
+        match kept.and_then(|kept| kept.open().ok()) {
+            Some(kept) if files(&kept) != files(&read) => Err(Error::new(
+                ErrorKind::Storage,
+                "a table's log does not say what it did when the table was published",
+            )
+            .at("table", &self.path)
+            .at("version", read.version.to_string())
+            .hint(remedy(&self.path))),
+            _ => Ok(()),
+        }
     }
 
     /// A version and the commits since, up to `newest` where it is known, else as far as there are any.
@@ -233,7 +320,7 @@ impl TableHandle {
                 // Listed, and a commit before it is gone: the library says which.
                 Ok(None) if newest.is_some() => return self.read_by_library().await,
                 Ok(None) => break,
-                Err(error) => return Err(self.unreadable_log(error.into()).await),
+                Err(error) => return Err(self.unreadable_log(None, error.into()).await),
             };
             match found.after(&commit) {
                 Ok(next) => found = next,
@@ -263,15 +350,53 @@ impl TableHandle {
         if !there.map_err(|e| self.storage_error("a table's folder cannot be listed", e))? {
             return Ok(None);
         }
+        let table = self.loaded(None).await?;
+        table.map(|table| self.snapshot_of(&table)).transpose()
+    }
+
+    /// A version by the library, the newest where none is named; `None` where there is no table.
+    pub(super) async fn load(
+        &self,
+        version: Option<u64>,
+    ) -> std::result::Result<Option<DeltaTable>, DeltaTableError> {
         let mut table = DeltaTable::new(self.log_store.clone());
-        match table.load().await {
-            Ok(()) => {}
-            Err(DeltaTableError::NotATable(_)) => return Ok(None),
-            Err(error) => return Err(self.unreadable_log(error).await),
+        let loaded = match version {
+            Some(version) => table.load_version(version).await,
+            None => table.load().await,
+        };
+        match loaded {
+            Ok(()) => Ok(Some(table)),
+            Err(DeltaTableError::NotATable(_)) if version.is_none() => Ok(None),
+            Err(error) => Err(error),
         }
-        self.state_of(&table)
-            .and_then(|state| self.read_by(state))
-            .map(Some)
+    }
+
+    /// As [`TableHandle::load`]. A checkpoint that stands in the way is passed over, where the commits it stands for are there.
+    async fn loaded(&self, version: Option<u64>) -> Result<Option<DeltaTable>> {
+        let found = self.load(version).await;
+        let is_sound = match &found {
+            Ok(None) => true,
+            // Far beyond the newest commit there is nothing: a checkpoint there is another table's. Next to it, the newest commit was lost.
+            Ok(Some(table)) if version.is_none() => {
+                let newest = self.state_of(table)?.version();
+                self.stamp(newest).await?.is_some()
+                    || self.stamp(newest.saturating_sub(1)).await?.is_some()
+            }
+            Ok(Some(_)) => true,
+            Err(error) => is_store_failure(error),
+        };
+        if !is_sound && let Some(found) = self.past_checkpoints(version, |_| true).await {
+            return Ok(Some(found));
+        }
+        match found {
+            Ok(found) => Ok(found),
+            Err(error) => Err(self.unreadable_log(version, error).await),
+        }
+    }
+
+    /// A table's state as a version of it.
+    pub(super) fn snapshot_of(&self, table: &DeltaTable) -> Result<Snapshot> {
+        self.state_of(table).and_then(|state| self.read_by(state))
     }
 
     fn read_by(&self, state: DeltaTableState) -> Result<Snapshot> {
@@ -296,9 +421,13 @@ impl TableHandle {
     }
 
     /// A run says this of a version: from now on it is compared.
-    pub(crate) fn expect(&self, version: u64, figures: TableFigures) {
+    pub(crate) fn expect(&self, version: &TableVersion, figures: TableFigures) {
+        // Whoever goes on without lost versions has been told.
+        if self.has_lost_versions() {
+            return;
+        }
         let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = expected.entry(version).or_default();
+        let known = expected.entry(version.clone()).or_default();
         if !known.contains(&figures) {
             known.push(figures);
         }
@@ -316,7 +445,7 @@ impl TableHandle {
 
     /// The newest version; `None` where there is no table yet.
     ///
-    /// Errors with [`ErrorKind::Storage`] when it is older than the one that a published run names.
+    /// Errors with [`ErrorKind::Storage`] when it is older than the one that a published run names, or that one is not what it was.
     pub(crate) async fn newest(&self) -> Result<Option<Snapshot>> {
         let latest = self.latest().await?;
         let named = self
@@ -325,20 +454,35 @@ impl TableHandle {
             .unwrap_or_else(PoisonError::into_inner)
             .keys()
             .next_back()
-            .copied();
-        match named {
-            Some(named) if latest.as_ref().is_none_or(|latest| latest.version < named) => {
-                self.at(named).await
+            .cloned();
+        let Some(named) = named else {
+            return Ok(latest);
+        };
+        match &latest {
+            // A commit after it was not there when the run was published.
+            Some(latest) if latest.version > named.version => {
+                if self.is_offer_refused.load(Relaxed) {
+                    self.at(&named).await?;
+                }
             }
-            _ => Ok(latest),
+            Some(_) if !named.pinned.is_empty() => drop(self.at(&named).await?),
+            _ => return self.at(&named).await,
         }
+        Ok(latest)
     }
 
     /// A version, compared with what a published run says of it. Never `None`.
     ///
     /// Errors with [`ErrorKind::Storage`] when the table or the version is gone or never was, or is not what it was when it was published.
-    pub(crate) async fn at(&self, version: u64) -> Result<Option<Snapshot>> {
-        let Some(snapshot) = self.unchecked(version).await? else {
+    pub(crate) async fn at(&self, version: &TableVersion) -> Result<Option<Snapshot>> {
+        let expected = self
+            .expected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(version)
+            .cloned()
+            .unwrap_or_default();
+        let Some((snapshot, other)) = self.compared(version, &expected).await? else {
             return Err(
                 Error::new(ErrorKind::Storage, "a table of the warehouse is gone")
                     .at("table", &self.path)
@@ -346,18 +490,7 @@ impl TableHandle {
                     .hint(remedy(&self.path)),
             );
         };
-        let expected = self
-            .expected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&version)
-            .cloned();
-        let found = TableFigures::of(&snapshot);
-        match expected
-            .into_iter()
-            .flatten()
-            .find(|expected| *expected != found)
-        {
+        match other {
             None => Ok(Some(snapshot)),
             Some(expected) => Err(Error::new(
                 ErrorKind::Storage,
@@ -366,17 +499,60 @@ impl TableHandle {
             .at("table", &self.path)
             .at("version", version.to_string())
             .at("published", expected.to_string())
-            .at("found", found.to_string())
+            .at("found", TableFigures::of(&snapshot).to_string())
             .hint(remedy(&self.path))),
+        }
+    }
+
+    /// A version, and figures that are said of it and that it does not have; `None` where there is no table.
+    pub(crate) async fn compared(
+        &self,
+        version: &TableVersion,
+        expected: &[TableFigures],
+    ) -> Result<Option<(Snapshot, Option<TableFigures>)>> {
+        let Some(snapshot) = self.opened_as_named(version).await? else {
+            return Ok(None);
+        };
+        let other = |snapshot: &Snapshot| {
+            let found = TableFigures::of(snapshot);
+            expected.iter().find(|figures| **figures != found).copied()
+        };
+        let Some(wrong) = other(&snapshot) else {
+            return Ok(Some((snapshot, None)));
+        };
+        if !version.pinned.is_empty() {
+            return Ok(Some((snapshot, Some(wrong))));
+        }
+        // Another table's checkpoint can be read as well as its own.
+        let is_it = |table: &DeltaTable| {
+            self.snapshot_of(table)
+                .is_ok_and(|snapshot| other(&snapshot).is_none())
+        };
+        match self.past_checkpoints(Some(version.version), is_it).await {
+            None => Ok(Some((snapshot, Some(wrong)))),
+            Some(table) => {
+                *self.newest.lock().await = None;
+                self.refuse_offer();
+                Ok(Some((self.snapshot_of(&table)?, None)))
+            }
         }
     }
 
     /// An earlier version, whatever it holds.
     pub(crate) async fn unchecked(&self, version: u64) -> Result<Option<Snapshot>> {
-        if let Some(found) = self.pinned(version).await? {
+        if let Some(found) = self.at_hand(version).await? {
             return Ok(Some(found));
         }
-        let Some(latest) = self.latest().await? else {
+        let mut latest = self.latest().await?;
+        if latest
+            .as_ref()
+            .is_none_or(|latest| latest.version < version)
+        {
+            // A run that holds its tables has not seen what other processes have published since.
+            self.is_overtaken();
+            latest = self.latest().await?;
+        }
+        let Some(latest) = latest else {
             return Ok(None);
         };
         if latest.version == version {
@@ -394,8 +570,21 @@ impl TableHandle {
         self.by_library(version).await.map(Some)
     }
 
+    /// A version with pinned pipelines that the published run keeps. One request, or none.
+    pub(super) async fn kept(&self, named: &TableVersion) -> Result<Option<Snapshot>> {
+        let Some(offered) = self.offered().filter(|offered| offered.named() == *named) else {
+            return Ok(None);
+        };
+        let stamp = self.stamp(named.version).await?;
+        if stamp.is_none() || stamp != offered.stamp {
+            self.refuse_offer();
+            return Ok(None);
+        }
+        Ok(self.used(offered.open_named()))
+    }
+
     /// A version that needs no log: this process has it, or the published run keeps it. One request, or none.
-    async fn pinned(&self, version: u64) -> Result<Option<Snapshot>> {
+    async fn at_hand(&self, version: u64) -> Result<Option<Snapshot>> {
         let mut newest = self.newest.lock().await;
         if let Some(known) = newest.as_ref().filter(|known| known.version == version) {
             return Ok(Some(known.clone()));
@@ -416,7 +605,7 @@ impl TableHandle {
     }
 
     /// Stamp of a version's commit file; `None` where it is not there.
-    async fn stamp(&self, version: u64) -> Result<Option<CommitStamp>> {
+    pub(super) async fn stamp(&self, version: u64) -> Result<Option<CommitStamp>> {
         let path = Path::from(LOG_FOLDER).join(commit_name(version));
         match self.store().head(&path).await {
             Ok(found) => Ok(Some((&found).into())),
@@ -426,14 +615,10 @@ impl TableHandle {
     }
 
     async fn at_version_by_library(&self, version: u64) -> Result<DeltaTable> {
-        let mut table = DeltaTable::new(self.log_store.clone());
-        match table.load_version(version).await {
-            Ok(()) => Ok(table),
-            Err(error) => Err(self
-                .unreadable_log(error)
-                .await
-                .at("version", version.to_string())),
-        }
+        let loaded = self.loaded(Some(version)).await;
+        loaded
+            .and_then(|table| table.ok_or_else(|| Error::internal("a version is no table")))
+            .map_err(|error| error.at("version", version.to_string()))
     }
 
     /// The version of an app id's `txn` action at the snapshot; `None` where there is none.
@@ -496,18 +681,43 @@ impl TableHandle {
         newest.get_or_insert(first);
     }
 
-    /// A version as a published run should keep it. One request where this process has made it, none where an earlier run keeps it.
-    pub(crate) async fn stored(&self, version: u64) -> Result<Option<StoredSnapshot>> {
-        if let Some(offered) = self.offered().filter(|offered| offered.version == version) {
-            return Ok(Some((*offered).clone()));
-        }
-        let Some(mut snapshot) = self.unchecked(version).await? else {
-            return Ok(None);
-        };
-        if snapshot.stamp.is_none() {
-            snapshot.stamp = self.stamp(version).await?;
-        }
-        Ok(Some((&snapshot).into()))
+    /// Nothing that it holds is gone on with, for a reason. Versions up to that one are not used again.
+    pub(crate) fn forsake(&self, why: String, version: u64) {
+        self.expect_nothing();
+        let mut forsaken = self.forsaken.lock().unwrap_or_else(PoisonError::into_inner);
+        *forsaken = Some((why, version));
+    }
+
+    /// The reason why nothing that it holds is gone on with, and a version that is not used again.
+    pub(crate) fn forsaken(&self) -> Option<(String, u64)> {
+        let forsaken = self.forsaken.lock().unwrap_or_else(PoisonError::into_inner);
+        forsaken.clone()
+    }
+
+    /// The first version of a table that this process has begun anew.
+    pub(super) async fn began_anew(&self, first: Snapshot) {
+        self.expect_nothing();
+        *self.newest.lock().await = Some(first);
+        self.is_missing.store(false, Relaxed);
+        let mut forsaken = self.forsaken.lock().unwrap_or_else(PoisonError::into_inner);
+        *forsaken = None;
+    }
+
+    /// Data files of a version that are not there, or not as long as the log says. One request a thousand files.
+    pub(crate) async fn lost_files(&self, snapshot: &Snapshot) -> Result<Vec<String>> {
+        let store = self.store();
+        let listed = store
+            .list(None)
+            .map_ok(|found| (found.location, found.size));
+        let there: HashMap<Path, u64> = listed
+            .try_collect()
+            .await
+            .map_err(|error| self.storage_error("a table cannot be listed", error))?;
+        let is_there =
+            |path: &str, size| Path::parse(path).is_ok_and(|path| there.get(&path) == Some(&size));
+        let files = snapshot.files.iter();
+        let lost = files.filter(|file| !is_there(&file.path, file.size));
+        Ok(lost.map(|file| file.path.clone()).collect())
     }
 
     /// True if the table goes on without versions that an earlier run names.
@@ -518,7 +728,7 @@ impl TableHandle {
     /// Writes a checkpoint when the table is due for one. It is apart from the commit, which is durable already: a failure is
     /// logged and the next one due makes up for it.
     pub(crate) async fn checkpoint_if_due(&self, version: u64) {
-        if version == 0 || !version.is_multiple_of(10) {
+        if version == 0 || !version.is_multiple_of(CHECKPOINT_EVERY) {
             return;
         }
         if let Err(error) = self.checkpoint(version).await {
@@ -565,7 +775,7 @@ impl TableHandle {
 
     async fn by_library(&self, version: u64) -> Result<Snapshot> {
         let table = self.at_version_by_library(version).await?;
-        self.state_of(&table).and_then(|state| self.read_by(state))
+        self.snapshot_of(&table)
     }
 
     /// The newest version this process knows of, without asking the store; `None` where it has read nothing, or is reading.
@@ -585,7 +795,5 @@ pub(crate) fn commit_name(version: u64) -> String {
 }
 
 fn commit_version(name: &str) -> Option<u64> {
-    let version = name.strip_suffix(".json")?;
-    let is_plain = version.len() == 20 && version.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain.then(|| version.parse().ok()).flatten()
+    version_of(name).filter(|version| *name == commit_name(*version))
 }

@@ -21,6 +21,7 @@ use crate::log::create::TableDefinition;
 use crate::log::data_file::DataFile;
 use crate::log::remedy::remedy;
 use crate::log::table::TableHandle;
+use crate::log::table_version::TableVersion;
 use crate::maintenance::layout::layout_of;
 use crate::ops::maintenance::{COMPACT, MaintenanceRow};
 use crate::ops::row_codec::BookkeepingRow;
@@ -209,13 +210,14 @@ impl Warehouse {
             match self.table(&path)?.latest().await {
                 Ok(Some(snapshot)) => {
                     let named = newest.as_ref().and_then(|run| run.tables.get(&path));
+                    let named = named.map(TableVersion::newest);
                     if let (Some(run), Some(named)) = (&newest, named)
-                        && *named > snapshot.version
+                        && named > snapshot.version
                     {
                         // Its next commit would take the number of one that was lost, and that somebody may put back.
                         let lost = LostTable {
                             path: path.clone(),
-                            named: *named,
+                            named,
                             found: Some(snapshot.version),
                         };
                         let error = lost_commits(run, &[lost]).hint(remedy(&path));
@@ -445,6 +447,7 @@ impl RowStretch {
             schema,
             partition_by,
             stat_columns,
+            ..
         } = &layout.definition;
         let is_time =
             |at: &usize| matches!(schema.field(*at).data_type(), DataType::Timestamp(_, _));

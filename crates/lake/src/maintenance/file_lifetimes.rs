@@ -155,12 +155,12 @@ impl FileLifetimes {
     }
 
     /// The files that some of these versions hold, with their sizes.
-    pub(crate) fn needed(self, versions: &BTreeSet<u64>) -> Vec<(String, u64)> {
+    pub(crate) fn needed(&self, versions: &BTreeSet<u64>) -> Vec<(String, u64)> {
         let needed = self
             .files
-            .into_iter()
+            .iter()
             .filter(|(_, lifetime)| lifetime.meets(versions))
-            .map(|(path, lifetime)| (path, lifetime.size));
+            .map(|(path, lifetime)| (path.clone(), lifetime.size));
         needed.collect()
     }
 

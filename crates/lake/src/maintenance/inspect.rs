@@ -5,14 +5,18 @@
 use crate::log::damage::LogFiles;
 use crate::log::remedy::{remedy, replace_file};
 use crate::log::table::TableHandle;
+use crate::log::table_version::TableVersion;
 use crate::maintenance::file_lifetimes::FileLifetimes;
+use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
+use crate::ops::rows::AsOf;
 use crate::scan;
 use crate::store::durable::LOG_FOLDER;
 use crate::warehouse::Warehouse;
+use crate::warehouse::integrity::LostKind;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tillhouse_model::{Error, Result};
 
 /// Footers read at once.
@@ -44,18 +48,30 @@ pub struct Inspection {
     pub bytes: u64,
     /// Everything that is damaged, by table.
     pub damaged: Vec<Damage>,
+    /// Lacks of runs before the newest, in tables that any run makes good by itself: no damage, since nothing can be done about them, and the newest run has all.
+    pub of_earlier_runs: Vec<Damage>,
 }
 
+/// Advice where the newest run has all of a table that was begun anew.
+const MADE_ANEW: &str = "The table was lost and made anew, and the newest run goes on with it. Runs before that cannot be asked for, unless the table's files are put back \
+     from a copy; they go with `retention`.";
+
 impl Warehouse {
-    /// Reads every log, and the footer of every data file of the newest versions and of those that kept runs name. `watch` is told each table.
+    /// Reads every log, every record of a run, and the footer of every data file of the newest versions and of those that kept runs name. `watch` is told
+    /// each table.
     ///
     /// Errors where the tables or the runs cannot be listed at all.
     pub async fn inspect(&self, watch: &(dyn Fn(&str) + Send + Sync)) -> Result<Inspection> {
         let mut inspection = Inspection::default();
         let mut named: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-        // Where the runs cannot be read, their table is a finding of its own, and the newest versions are looked at.
-        if let (Ok(runs), Ok(mark)) = (self.ops().runs().await, self.ops().retention_mark().await) {
+        let mut newest: BTreeMap<String, TableVersion> = BTreeMap::new();
+        // What the newest run keeps of its tables is compared with their logs. Where that run is lost, whoever asks for it is told.
+        if let Err(error) = self.ops().published(&AsOf::Latest).await {
+            tracing::debug!(%error, "logs are not compared with a run");
+        }
+        let runs = self.ops().runs().await;
+        // Where the runs cannot be read, that is a finding of its own, and the newest versions are looked at.
+        if let (Ok(runs), Ok(mark)) = (&runs, self.ops().retention_mark().await) {
             newest = runs
                 .iter()
                 .find(|run| run.published)
@@ -63,7 +79,8 @@ impl Warehouse {
                 .unwrap_or_default();
             for run in runs.iter().filter(|run| run.published && mark.keeps(run)) {
                 for (path, version) in &run.tables {
-                    named.entry(path.clone()).or_default().insert(*version);
+                    let versions = named.entry(path.clone()).or_default();
+                    versions.extend(version.versions());
                 }
             }
         }
@@ -79,12 +96,19 @@ impl Warehouse {
             inspection.tables += 1;
             let versions = named.remove(&path).unwrap_or_default();
             let table = self.table(&path)?;
-            let newest = newest.get(&path).copied();
+            let newest = newest.get(&path);
             if let Err(error) = inspection.look_at(&table, versions, newest).await {
                 inspection.damaged.push(of_log(&path, &error));
             }
         }
+        let is_told = |damage: &Damage| damage.table == NumberedRun::TABLE;
+        if let Err(error) = &runs
+            && !inspection.damaged.iter().any(is_told)
+        {
+            inspection.damaged.push(of_log(NumberedRun::TABLE, error));
+        }
         inspection.damaged.sort();
+        inspection.of_earlier_runs.sort();
         Ok(inspection)
     }
 }
@@ -94,9 +118,10 @@ impl Inspection {
         &mut self,
         table: &TableHandle,
         mut versions: BTreeSet<u64>,
-        named: Option<u64>,
+        named: Option<&TableVersion>,
     ) -> Result<()> {
         let listed = |error| table.storage_error("a table cannot be listed", error);
+        let heals = LostKind::of(table.path()).heals_by_itself();
         let (mut sizes, mut commits) = (HashMap::new(), BTreeSet::new());
         let store = table.store();
         let mut found = store.list(None);
@@ -114,6 +139,7 @@ impl Inspection {
                 false => drop(sizes.insert(file.location, file.size)),
             }
         }
+        table.check_log().await?;
         let Some(latest) = table.latest().await? else {
             // A folder that some stores leave of a table that is gone, and that nobody names.
             if versions.is_empty() {
@@ -121,26 +147,62 @@ impl Inspection {
             }
             let newest = versions.last().copied().unwrap_or_default();
             // Says that it is gone.
-            return table.at(newest).await.map(drop);
+            let gone = table.at(&newest.into()).await.map(drop);
+            return match gone {
+                Err(error) if heals && named.is_none() => {
+                    let damage = of_log(table.path(), &error);
+                    self.of_earlier_runs.push(of_earlier(damage));
+                    Ok(())
+                }
+                gone => gone,
+            };
         };
         if let Some(lost) = versions.split_off(&(latest.version + 1)).last() {
-            let is_made_anew = named.is_none_or(|named| named <= latest.version);
+            let is_made_anew = named.is_none_or(|named| named.newest() <= latest.version);
             let error = lost_version(table, (*lost, latest.version), is_made_anew);
-            self.damaged.push(of_log(table.path(), &error));
+            let damage = of_log(table.path(), &error);
+            match is_made_anew && heals {
+                true => self.of_earlier_runs.push(of_earlier(damage)),
+                false => self.damaged.push(damage),
+            }
         }
         versions.insert(latest.version);
-        let mut needed = match FileLifetimes::read(table, &commits, &versions, &latest).await {
-            Ok(lifetimes) => lifetimes.needed(&versions),
-            Err(error) => {
-                self.damaged.push(of_log(table.path(), &error));
-                latest
-                    .files
-                    .iter()
-                    .map(|file| (file.path.clone(), file.size))
-                    .collect()
-            }
-        };
+        // What whoever asks today needs.
+        let mut current: BTreeSet<u64> = named
+            .map(|named| named.versions().collect())
+            .unwrap_or_default();
+        current.retain(|version| *version <= latest.version);
+        current.insert(latest.version);
+        let (mut needed, today) =
+            match FileLifetimes::read(table, &commits, &versions, &latest).await {
+                Ok(lifetimes) => {
+                    let today = lifetimes.needed(&current);
+                    (lifetimes.needed(&versions), today)
+                }
+                Err(error) => {
+                    let damage = of_log(table.path(), &error);
+                    let alone = match heals {
+                        true => FileLifetimes::read(table, &commits, &current, &latest)
+                            .await
+                            .ok(),
+                        false => None,
+                    };
+                    let today = match alone {
+                        Some(lifetimes) => {
+                            self.of_earlier_runs.push(of_earlier(damage));
+                            lifetimes.needed(&current)
+                        }
+                        None => {
+                            self.damaged.push(damage);
+                            let files = latest.files.iter();
+                            files.map(|file| (file.path.clone(), file.size)).collect()
+                        }
+                    };
+                    (today.clone(), today)
+                }
+            };
         needed.sort();
+        let today: HashSet<String> = today.into_iter().map(|(path, _)| path).collect();
         let read = stream::iter(needed).map(|(path, size)| {
             let there = Path::parse(&path)
                 .ok()
@@ -160,13 +222,19 @@ impl Inspection {
         for (path, size, what) in read.buffered(AT_ONCE).collect::<Vec<_>>().await {
             self.files += 1;
             self.bytes += size;
-            self.damaged.extend(what.map(|what| Damage {
+            let Some(what) = what else { continue };
+            let is_needed_today = today.contains(&path);
+            let damage = Damage {
                 table: table.path().to_owned(),
                 file: Some(path),
                 what,
                 can_be_rebuilt: can_be_rebuilt(table.path()),
                 hint: replace_file(table.path()),
-            }));
+            };
+            match heals && !is_needed_today {
+                true => self.of_earlier_runs.push(of_earlier(damage)),
+                false => self.damaged.push(damage),
+            }
         }
         Ok(())
     }
@@ -176,9 +244,7 @@ fn lost_version(table: &TableHandle, (named, newest): (u64, u64), is_made_anew: 
     let text = format!("a run names version {named}, and the newest is {newest}");
     Error::new(tillhouse_model::ErrorKind::Storage, text).hint(match is_made_anew {
         false => remedy(table.path()),
-        true => "The table was lost and made anew, and the newest run goes on with it. Runs before that cannot be asked for, unless the table's files are put back \
-                 from a copy; they go with `retention`."
-            .to_owned(),
+        true => MADE_ANEW.to_owned(),
     })
 }
 
@@ -191,6 +257,14 @@ fn of_log(path: &str, error: &Error) -> Damage {
         hint: error
             .hint_text()
             .map_or_else(|| remedy(path), str::to_owned),
+    }
+}
+
+/// A lack that only runs before the newest have.
+fn of_earlier(damage: Damage) -> Damage {
+    Damage {
+        hint: MADE_ANEW.to_owned(),
+        ..damage
     }
 }
 

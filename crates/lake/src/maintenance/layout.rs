@@ -25,7 +25,7 @@ pub(crate) fn layout_with(
 ) -> Result<Arc<TableLayout>> {
     let metadata = &snapshot.description.metadata;
     let with_statistics = metadata.configuration().get(STATS_COLUMNS);
-    // What is not a column every table has statistics of is its key.
+    // A column that not every table has statistics of is its key.
     let key: Vec<String> = with_statistics
         .map(String::as_str)
         .unwrap_or_default()

@@ -106,6 +106,7 @@ mod tests {
             tables: BTreeMap::new(),
             figures: BTreeMap::new(),
             counts: BTreeMap::new(),
+            expected: BTreeMap::new(),
         }
     }
 

@@ -10,6 +10,7 @@
 //! Rejected: to rename the column in the table's description alone. That takes column mapping, which not every Delta reader reads.
 
 use crate::file::writer::PartitionWriter;
+use crate::log::comments::written_comments;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
 use crate::log::figures::TableFigures;
@@ -173,7 +174,7 @@ impl Warehouse {
                         .at("table", path),
                 );
             };
-            tables.insert(path.clone(), latest.version);
+            tables.insert(path.clone(), latest.version.into());
             figures.insert(path.clone(), TableFigures::of(&latest));
         }
         run.started_at = self.now();
@@ -184,7 +185,7 @@ impl Warehouse {
         run.pipelines = Vec::new();
         run.counts = BTreeMap::new();
         (run.tables, run.figures) = (tables, figures);
-        self.ops().publish(&run).await?;
+        self.ops().publish_as_it_is(&run).await?;
         Ok(Some(run.run_id))
     }
 }
@@ -328,7 +329,7 @@ fn change<'a>(
     let partition_by = before.partition_columns().to_vec();
     let metadata = before
         .clone()
-        .with_schema(&table.delta_schema(after)?)
+        .with_schema(&table.delta_schema(after, &written_comments(before)?)?)
         .map_err(failed)?
         .add_config_key(STATS_COLUMNS.to_owned(), with_statistics.join(","))
         .map_err(failed)?;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!   which runs are kept      noted in ops/maintenance before anything is deleted: from then on nobody is answered from the others
-//!   kept versions            named by kept runs; the newest; every one that was the newest within the safe age
+//!   kept versions            named by kept runs, those of pinned pipelines too; the newest; every one that was the newest within the safe age
 //!   deleted data files       in the table's folder before its log was read, older than the safe age, in no kept version:
 //!                            of versions that are no longer kept, and of writers that lost a race or were killed
 //!   deleted log entries      behind the newest checkpoint of the safe age, but for those that tell of kept versions: see `log_expiry`
@@ -16,6 +16,7 @@
 //! Rejected: to delete what `remove` actions name, as the Delta library does. It knows no runs, and it misses the files of lost races.
 
 use crate::log::table::TableHandle;
+use crate::log::table_version::TableVersion;
 use crate::maintenance::retention::RetentionPolicy;
 use crate::maintenance::table_listing::{TableListing, TableVacuum, stamp};
 use crate::ops::maintenance::{MaintenanceRow, VACUUM};
@@ -39,7 +40,7 @@ const CLOCK_FILE: &str = "ops/.clock";
 pub struct VacuumOptions {
     /// Says what would be done, and does nothing.
     pub dry_run: bool,
-    /// Which runs are kept.
+    /// Rule by which runs are kept.
     pub retention: RetentionPolicy,
     /// Files that are younger are never deleted: a commit that names them may be on its way, and readers outside may still read versions that were
     /// the newest a moment ago. Longer than the longest sync.
@@ -112,7 +113,8 @@ impl Warehouse {
         let of_kept = kept.iter().flat_map(|run| &run.tables);
         let of_note = note.iter().flat_map(|note| &note.run.tables);
         for (path, version) in of_kept.chain(of_note) {
-            named.entry(path).or_default().insert(*version);
+            let versions = named.entry(path).or_default();
+            versions.extend(version.versions());
         }
         let now = self.store_time(options.dry_run).await?;
         let Ok(safe) = now.checked_sub(options.safe_age) else {
@@ -135,7 +137,9 @@ impl Warehouse {
             watch(&path);
             let versions = NamedVersions {
                 kept: named.remove(path.as_str()).unwrap_or_default(),
-                newest: newest.and_then(|tables| tables.get(&path)).copied(),
+                newest: newest
+                    .and_then(|tables| tables.get(&path))
+                    .map(TableVersion::newest),
             };
             match self
                 .vacuum_table(&path, versions, safe, options.dry_run)
@@ -160,8 +164,9 @@ impl Warehouse {
     /// True if no other run has done any maintenance on this day, UTC; for whoever has just done some and vacuums once a day.
     pub async fn is_vacuum_due(&self, run_id: &str) -> Result<bool> {
         let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
-        let today = day(self.now());
-        let rows = self.ops().maintenance().await?;
+        let now = self.now();
+        let today = day(now);
+        let rows = self.ops().maintenance_of_month(now).await?;
         Ok(!rows
             .iter()
             .any(|row| row.run_id != run_id && day(row.at) == today))

@@ -72,7 +72,7 @@ async fn publish(warehouse: &Warehouse, run_id: &str) -> String {
     let (mut tables, mut figures) = (BTreeMap::new(), BTreeMap::new());
     for path in [SOURCE, FACT] {
         let (version, size) = warehouse.newest_figures(path).await.unwrap().unwrap();
-        tables.insert(path.to_owned(), version);
+        tables.insert(path.to_owned(), version.into());
         figures.insert(path.to_owned(), size);
     }
     let record = RunRecord {
@@ -86,6 +86,7 @@ async fn publish(warehouse: &Warehouse, run_id: &str) -> String {
         tables,
         figures,
         counts: BTreeMap::new(),
+        expected: BTreeMap::new(),
     };
     warehouse.ops().publish(&record).await.unwrap();
     run_id.to_owned()
@@ -100,7 +101,7 @@ async fn rows_of(place: &TempWarehouse, run_id: &str) -> (Vec<String>, Vec<Strin
         .await
         .unwrap()
         .unwrap();
-    let at = |path: &str| Some(run.tables[path]);
+    let at = |path: &str| Some(run.tables[path].version);
     (
         sql(&warehouse, SOURCE, at(SOURCE), VERSIONS).await,
         sql(&warehouse, FACT, at(FACT), ROWS).await,
@@ -191,7 +192,7 @@ async fn the_log_shrinks_to_what_kept_runs_need_and_every_delta_reader_reads_the
         let latest = warehouse.table(path).unwrap().latest().await.unwrap();
         assert_eq!(newest.version(), latest.map(|latest| latest.version));
         for run in &kept {
-            let version = run.tables[path];
+            let version = run.tables[path].version;
             let read = deltalake::open_table_with_version(url.clone(), version).await;
             let read = read.unwrap_or_else(|error| panic!("{path} {version}: {error}"));
             let size = read.snapshot().unwrap().log_data().num_files() as u64;
@@ -226,7 +227,7 @@ async fn a_vacuum_reads_only_the_commits_since_the_one_before() {
         again + 50 < first && after_one < again + 20,
         "{first}, {again}, {after_one}"
     );
-    // What is kept beside a table is a short cut: without it, or with another one, the same goes.
+    // The list kept beside a table is a short cut: without it, or with another one, the same goes.
     let kept = place
         .root()
         .join(FACT)
@@ -261,7 +262,7 @@ fn files(place: &TempWarehouse, table: &str) -> (usize, Vec<String>) {
             match path.is_dir() {
                 true => folders.push(path),
                 false if path.to_string_lossy().contains("_delta_log") => log.push(name),
-                // What maintenance keeps beside the table.
+                // The files that maintenance keeps beside the table.
                 false if path.extension().is_some_and(|kind| kind == "zst") => {}
                 false => data += 1,
             }

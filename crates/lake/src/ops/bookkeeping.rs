@@ -18,9 +18,20 @@ const WAITS: SignedDuration = SignedDuration::from_mins(1);
 /// Most rows that wait.
 const MOST_WAITING: usize = 50_000;
 
+/// Verdict of what a run read about a reject that was known before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectFate {
+    /// It says nothing of it.
+    Open,
+    /// The record landed.
+    Landed,
+    /// All was read that the reject came with: it is gone, unless the run saw it somewhere.
+    ReadAgain,
+}
+
 /// Rejects that were read again, so that those which were not seen are resolved.
 struct RejectSettlement {
-    is_settled: Box<dyn Fn(&RejectRow) -> bool + Send + Sync>,
+    fate: Box<dyn Fn(&RejectRow) -> RejectFate + Send + Sync>,
     at: Timestamp,
 }
 
@@ -72,12 +83,12 @@ impl RunBookkeeping {
         self.rows().wait(rows.len(), now).slices.extend(rows);
     }
 
-    /// Takes rejects that were seen, and how to tell those that were known before and are settled by what was read: these are resolved at
+    /// Takes rejects that were seen, and how to tell what became of those that were known before: what landed or is gone is resolved at
     /// `at`. Gives the number of those that the run had not seen before.
     pub fn add_rejects(
         &self,
         seen: Vec<RejectRow>,
-        is_settled: impl Fn(&RejectRow) -> bool + Send + Sync + 'static,
+        fate: impl Fn(&RejectRow) -> RejectFate + Send + Sync + 'static,
         at: Timestamp,
     ) -> u64 {
         let mut rows = self.rows();
@@ -88,7 +99,8 @@ impl RunBookkeeping {
             .values_mut()
             .flatten()
             .filter_map(|known| known.waiting.as_mut());
-        for row in waiting.filter(|row| row.resolved_at.is_none() && is_settled(row)) {
+        for row in waiting.filter(|row| row.resolved_at.is_none() && fate(row) != RejectFate::Open)
+        {
             row.resolved_at = Some(at);
         }
         let mut new = 0;
@@ -113,7 +125,7 @@ impl RunBookkeeping {
             }
         }
         rows.settlements.push(RejectSettlement {
-            is_settled: Box::new(is_settled),
+            fate: Box::new(fate),
             at,
         });
         new
@@ -190,30 +202,40 @@ impl RunBookkeeping {
     }
 
     async fn write(&self, ops: &OpsTables, taken: &mut TakenRows) -> Result<()> {
-        if !taken.rejects.is_empty() || !taken.settlements.is_empty() {
-            let is_settled = |row: &RejectRow| {
-                taken
-                    .settlements
-                    .iter()
-                    .any(|settlement| (settlement.is_settled)(row))
-                    && !(row.record_key.is_none() && self.rows().has_seen(row))
-            };
-            let at = taken
-                .settlements
-                .iter()
-                .map(|settlement| settlement.at)
-                .max();
-            let at = at.unwrap_or_else(|| ops.now());
-            ops.record_rejects(&taken.rejects, &is_settled, at).await?;
-        }
-        ops.record_warnings(&taken.warnings).await?;
-        ops.record_drift(&taken.drift).await?;
+        // All of these may be written again: whatever is noted twice stands there once.
+        let (rejects, warnings, drift) = tokio::join!(
+            self.write_rejects(ops, taken),
+            ops.record_warnings(&taken.warnings),
+            ops.record_drift(&taken.drift),
+        );
+        rejects.and(warnings).and(drift)?;
         // An error may come after the commit: rows that are only ever added must not come twice, and what is not in the ledger is read again.
         let slices = std::mem::take(&mut taken.slices);
         match slices.is_empty() {
             true => Ok(()),
             false => ops.record_slices(&slices).await,
         }
+    }
+
+    async fn write_rejects(&self, ops: &OpsTables, taken: &TakenRows) -> Result<()> {
+        if taken.rejects.is_empty() && taken.settlements.is_empty() {
+            return Ok(());
+        }
+        let is_settled = |row: &RejectRow| {
+            let has_fate = |wanted: RejectFate| {
+                let mut settlements = taken.settlements.iter();
+                settlements.any(|settlement| (settlement.fate)(row) == wanted)
+            };
+            has_fate(RejectFate::Landed)
+                || (has_fate(RejectFate::ReadAgain) && !self.rows().has_seen(row))
+        };
+        let at = taken
+            .settlements
+            .iter()
+            .map(|settlement| settlement.at)
+            .max();
+        let at = at.unwrap_or_else(|| ops.now());
+        ops.record_rejects(&taken.rejects, &is_settled, at).await
     }
 
     /// As [`RunBookkeeping::flush`] at the end of a run, after which its coverage is folded.
@@ -302,7 +324,7 @@ impl WaitingRows {
         }
     }
 
-    /// True if a reject without a key was seen by this run.
+    /// True if a reject was seen by this run, for the same reason.
     fn has_seen(&self, row: &RejectRow) -> bool {
         self.rejects
             .get(&reject_identity(row))

@@ -116,7 +116,7 @@ async fn a_run_writes_each_table_once_and_once_a_minute_when_it_takes_longer() {
         assert_eq!(
             run.add_rejects(
                 vec![reject("r1", Some(&key), (0, 60), second)],
-                |_| false,
+                |_| RejectFate::Open,
                 at(second)
             ),
             1
@@ -145,9 +145,9 @@ async fn a_run_writes_each_table_once_and_once_a_minute_when_it_takes_longer() {
 
     // The next run sees the same again on the same day, and writes nothing but the ledger.
     let next = RunBookkeeping::default();
-    let again = reject("r2", Some("k1"), (30, 90), 900);
+    let again = reject("r2", Some("k1"), (0, 60), 900);
     assert_eq!(
-        next.add_rejects(vec![again.clone(), again], |_| false, at(900)),
+        next.add_rejects(vec![again.clone(), again], |_| RejectFate::Open, at(900)),
         1
     );
     next.add_warnings(vec![warning("k1", "r2")], at(900));
@@ -164,7 +164,7 @@ async fn a_run_writes_each_table_once_and_once_a_minute_when_it_takes_longer() {
     let day = 24 * 3_600 + 59;
     third.add_rejects(
         vec![reject("r3", Some("k1"), (30, 90), day)],
-        |_| false,
+        |_| RejectFate::Open,
         at(day),
     );
     third.add_drift(vec![drift(1, "r3", day + 10)], at(day));
@@ -186,14 +186,22 @@ async fn what_could_not_be_written_is_written_later_and_no_slice_twice() {
     let place = TempWarehouse::new();
     let (warehouse, _) = with_clock(&place).await;
     let (ops, run) = (warehouse.ops(), RunBookkeeping::default());
-    run.add_rejects(vec![reject("r1", Some("a"), (0, 60), 1)], |_| false, at(1));
+    run.add_rejects(
+        vec![reject("r1", Some("a"), (0, 60), 1)],
+        |_| RejectFate::Open,
+        at(1),
+    );
     run.add_warnings(vec![warning("a", "r1")], at(1));
     run.add_slices(vec![slice("r1", 0, 10)], at(1));
     place.store.fail(100);
     run.flush(&ops).await.unwrap_err();
     place.store.fail(0);
     assert_eq!(versions(&warehouse).await, [None; 4]);
-    run.add_rejects(vec![reject("r1", Some("a"), (0, 60), 2)], |_| false, at(2));
+    run.add_rejects(
+        vec![reject("r1", Some("a"), (0, 60), 2)],
+        |_| RejectFate::Open,
+        at(2),
+    );
     run.flush(&ops).await.unwrap();
     run.flush(&ops).await.unwrap();
     let rejects = ops.rejects(None, true).await.unwrap();
@@ -237,18 +245,20 @@ async fn outcome(
             match event {
                 Event::Seen(which, from) => {
                     let row = reject(&id, key(*which), window(*from), second);
-                    new += run.add_rejects(vec![row], |_| false, at(second));
+                    new += run.add_rejects(vec![row], |_| RejectFate::Open, at(second));
                 }
                 Event::Settled(which, from) => {
                     let (key, (from, to)) = (key(*which).map(str::to_owned), window(*from));
                     let (read, id) = (Window::new(at(from), at(to)).unwrap(), id.clone());
                     let settled = move |row: &RejectRow| match &row.record_key {
-                        Some(of_row) => Some(of_row) == key.as_ref(),
-                        None => {
-                            key.is_none()
-                                && row.run_id != id
-                                && read.intersection(&row.slice) == Some(row.slice)
+                        Some(of_row) if Some(of_row) == key.as_ref() => RejectFate::Landed,
+                        None if key.is_none()
+                            && row.run_id != id
+                            && read.intersection(&row.slice) == Some(row.slice) =>
+                        {
+                            RejectFate::ReadAgain
                         }
+                        _ => RejectFate::Open,
                     };
                     run.add_rejects(Vec::new(), settled, at(second));
                 }
@@ -312,7 +322,7 @@ async fn rejects_without_a_key_count_once_a_run_however_many_windows_have_them()
     };
     let run = RunBookkeeping::default();
     let count = async |run: &RunBookkeeping, rows: &[RejectRow]| {
-        let new = run.add_rejects(rows.to_vec(), |_| false, day(30));
+        let new = run.add_rejects(rows.to_vec(), |_| RejectFate::Open, day(30));
         run.flush(&ops).await.unwrap();
         new
     };
@@ -371,4 +381,39 @@ async fn rejects_without_a_key_count_once_a_run_however_many_windows_have_them()
             .iter()
             .all(|row| row.slice.from() <= row.time.unwrap() && row.time.unwrap() < row.slice.to())
     );
+}
+
+#[tokio::test]
+async fn a_reject_that_is_gone_is_resolved_with_its_key_too_and_one_that_was_seen_is_not() {
+    let place = TempWarehouse::new();
+    let (warehouse, _) = with_clock(&place).await;
+    let ops = warehouse.ops();
+    let first = RunBookkeeping::default();
+    let both = ["a", "b"].map(|key| reject("r1", Some(key), (0, 60), 1));
+    first.add_rejects(both.into(), |_| RejectFate::Open, at(1));
+    first.close(&ops).await.unwrap();
+    // The next run sees one of them, in another package than that which ends the window.
+    let next = RunBookkeeping::default();
+    next.add_rejects(
+        vec![reject("r2", Some("a"), (0, 60), 2)],
+        |_| RejectFate::Open,
+        at(2),
+    );
+    next.flush(&ops).await.unwrap();
+    next.add_rejects(Vec::new(), |_| RejectFate::ReadAgain, at(3));
+    next.close(&ops).await.unwrap();
+    let open = ops.rejects(None, true).await.unwrap();
+    let open: Vec<_> = open.iter().map(|row| row.record_key.as_deref()).collect();
+    assert_eq!(open, [Some("a")]);
+    // What lands is resolved, whether the run saw it rejected before or not.
+    let third = RunBookkeeping::default();
+    third.add_rejects(
+        vec![reject("r3", Some("a"), (0, 60), 4)],
+        |_| RejectFate::Open,
+        at(4),
+    );
+    third.flush(&ops).await.unwrap();
+    third.add_rejects(Vec::new(), |_| RejectFate::Landed, at(5));
+    third.close(&ops).await.unwrap();
+    assert!(ops.rejects(None, true).await.unwrap().is_empty());
 }

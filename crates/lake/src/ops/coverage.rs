@@ -9,10 +9,14 @@
 //!   the others are joined where they touch            a===============d@3
 //! ```
 //!
+//! Of a run that saw nothing of what it asked for, since a clock stood before all of it, one reading stays until a later run sees something: it says
+//! why nothing counts as read.
+//!
 //! An instant that was read by the time things happened says since when its changes have to be known: since it was read last. Two such
 //! readings are alike, and are joined, only where the readings by change time reach from one to the other without a gap.
 
 use crate::ops::rows::SliceRow;
+use crate::ops::tables::CLOCKS_DIFFER;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,10 +54,35 @@ impl CoverageRow {
     pub fn as_read(&self) -> WindowRead {
         self.read
     }
+
+    /// True if whoever read it did so before its window began, by the clock that counted: nothing of it was seen. Of a slice that counts as never read any
+    /// more the reading ends where the window begins.
+    pub fn is_of_clock_behind(&self) -> bool {
+        self.read.read_at < self.read.window.from()
+    }
 }
 
 /// Pipeline, resource and tenant.
 type CoverageKey = (String, String, Option<String>);
+
+/// Up to when a run should have read everything, where that is `until` by this machine's clock: no further than it could read by a provider's clock that is
+/// behind by no more than clocks may differ. Each request of the run is moved by what the two clocks showed for it, so that without this every resource would
+/// lack the moments by which another one came further.
+///
+/// A clock that is further behind is told as such, and what was not seen by it lacks; so does a window that counts as never read any more.
+pub fn readable_until<'a>(
+    run_id: &str,
+    until: Timestamp,
+    rows: impl IntoIterator<Item = &'a CoverageRow>,
+) -> Timestamp {
+    let asked = rows
+        .into_iter()
+        .filter(|row| row.run_id == run_id && row.read.read_at != row.read.window.from())
+        .map(|row| row.read.read_at)
+        .filter(|read_at| until.duration_since(*read_at) <= CLOCKS_DIFFER)
+        .min();
+    asked.map_or(until, |asked| asked.min(until))
+}
 
 /// Folds readings. Those that were read after `now`, by a clock that was ahead, stay as they are.
 pub(crate) fn fold(rows: Vec<CoverageRow>, now: Timestamp) -> Vec<CoverageRow> {
@@ -94,6 +123,12 @@ fn fold_group(mut rows: Vec<CoverageRow>, now: Timestamp) -> Vec<CoverageRow> {
         .rev()
         .find(|row| row.read.read_at <= now && seen(row).is_some())
         .map(|row| row.run_id.clone());
+    let of_clock_behind = rows
+        .iter()
+        .filter(|row| row.is_of_clock_behind())
+        .max_by(|a, b| a.run_id.cmp(&b.run_id))
+        .filter(|row| newest.as_ref().is_none_or(|newest| *newest < row.run_id))
+        .cloned();
     let (mut kept, older): (Vec<CoverageRow>, Vec<CoverageRow>) = rows
         .into_iter()
         .filter(|row| seen(row).is_some())
@@ -116,6 +151,7 @@ fn fold_group(mut rows: Vec<CoverageRow>, now: Timestamp) -> Vec<CoverageRow> {
         let followed = is_dated.then_some(followed.as_slice());
         kept.extend(join(&rows, followed));
     }
+    kept.extend(of_clock_behind);
     kept
 }
 

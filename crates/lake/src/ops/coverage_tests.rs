@@ -164,6 +164,26 @@ fn gaps_stay_and_so_does_what_nobody_has_seen() {
 }
 
 #[test]
+fn a_run_whose_clock_stood_before_all_it_asked_for_is_told_until_a_later_one_sees_something() {
+    let rows = vec![
+        row(1, EVENT, (0, 10), 60),
+        row(2, EVENT, (50, 65), 3),
+        row(3, EVENT, (50, 70), 2),
+        row(3, CHANGE, (50, 70), 2),
+    ];
+    let folded = fold(rows.clone(), at(100));
+    let told = |rows: &[CoverageRow]| {
+        let behind = rows.iter().filter(|row| row.is_of_clock_behind());
+        behind.map(|row| row.run_id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&folded), ["run00003"]);
+    assert_eq!(told(&fold(folded.clone(), at(100))), ["run00003"]);
+    let mut later = folded;
+    later.push(row(4, EVENT, (9, 80), 80));
+    assert!(told(&fold(later, at(100))).is_empty());
+}
+
+#[test]
 fn what_is_folded_is_read_back_as_it_was() {
     let rows = both(quarter_hours(9, true));
     let stored = FoldedCoverage {
@@ -179,4 +199,40 @@ fn what_is_folded_is_read_back_as_it_was() {
     let damaged = text.replace("event_time", "whenever");
     let read: FoldedCoverage = serde_json::from_str(&damaged).unwrap();
     assert_eq!(read.rows(), None);
+}
+
+#[test]
+fn a_run_should_have_read_no_further_than_a_clock_that_is_a_little_behind_let_it() {
+    let until = at(100);
+    for (behind, gaps) in [(0, 0), (2, 0), (30, 0), (240, 0), (600, 2)] {
+        // Each request is moved by another part of a second: the header has whole ones.
+        let asked = |millis: i64| {
+            let asked = until - SignedDuration::from_secs(behind);
+            asked + SignedDuration::from_millis(millis)
+        };
+        let read = |window, read_at| {
+            let mut read = row(7, EVENT, window, 0);
+            read.read.read_at = read_at;
+            read
+        };
+        let rows = [
+            vec![read((0, 90), asked(3)), read((90, 100), asked(996))],
+            vec![read((0, 90), asked(40)), read((90, 100), asked(7))],
+        ];
+        let until = readable_until("run00007", until, rows.iter().flatten());
+        assert!(behind > 0 || until == at(100), "{until}");
+        let lacks = rows.iter().map(|rows| {
+            let coverage = Coverage::of(rows.iter().map(CoverageRow::as_read));
+            coverage.gaps(w(0, 100), until).len()
+        });
+        assert_eq!(lacks.sum::<usize>(), gaps, "{behind} s");
+    }
+}
+
+#[test]
+fn what_counts_as_never_read_or_is_of_another_run_moves_no_end() {
+    let unread = row(7, EVENT, (97, 99), 97);
+    let before = row(6, EVENT, (0, 96), 96);
+    let rows = [unread, before, row(7, EVENT, (0, 97), 101)];
+    assert_eq!(readable_until("run00007", at(100), &rows), at(100));
 }

@@ -3,7 +3,6 @@
 //! Invariant: of the files that are there, only those are written anew that hold a row the edit changes; new rows come in a file of their own,
 //! which maintenance joins with others later. Whoever loses a race reads again and does it over.
 
-use crate::file::layout::TableLayout;
 use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
@@ -13,6 +12,7 @@ use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
 use crate::ops::published_note::NoteCache;
 use crate::ops::row_codec::BookkeepingRow;
+use crate::ops::slices::LedgerCache;
 use crate::scan;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
@@ -38,6 +38,8 @@ pub struct OpsTables {
     pub(crate) warned: Arc<AtomicBool>,
     /// The note of the newest run.
     pub(crate) note: NoteCache,
+    /// The coverage ledger.
+    pub(crate) ledger: LedgerCache,
 }
 
 /// Edit of a bookkeeping table: `note` sees every present row, `changed` gives the new form of each, `added` the new rows.
@@ -162,11 +164,7 @@ impl OpsTables {
     ) -> Result<()> {
         let table = self.registry.table(R::TABLE)?;
         let statistics: Vec<String> = R::STATISTICS.iter().map(|&name| name.into()).collect();
-        let layout = Arc::new(TableLayout::new(
-            R::schema(),
-            &statistics,
-            vec![MONTH.to_owned()],
-        )?);
+        let layout = Arc::new(R::layout(&statistics)?);
         for _ in 0..ROUNDS {
             edit.begin();
             let present = table.latest().await?;

@@ -15,6 +15,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tillhouse_model::{Error, ErrorKind};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The folder below the warehouse.
@@ -123,8 +124,13 @@ impl PipelineFingerprints {
 impl OpsTables {
     /// Fingerprints of a pipeline's records, as the run before left them. What cannot be read is said, and counts as nothing.
     pub async fn fingerprints(&self, pipeline: &str) -> PipelineFingerprints {
-        let place = self.fingerprints_of(pipeline);
-        let found = match self.registry.store().get(&place).await {
+        let place = format!("{FOLDER}/{pipeline}");
+        let found = match self
+            .registry
+            .store()
+            .get(&self.fingerprints_of(pipeline))
+            .await
+        {
             Ok(found) => found.bytes().await.map(Some),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -136,6 +142,7 @@ impl OpsTables {
                 BTreeMap::new()
             }),
             Err(error) => {
+                let error = Error::new(ErrorKind::Storage, "the store fails").because(error);
                 tracing::warn!(%error, "{place} cannot be read: what is known is looked up in the tables");
                 BTreeMap::new()
             }
@@ -159,6 +166,8 @@ impl OpsTables {
         };
         let store = self.registry.store();
         if let Err(error) = store.put_opts(&place, bytes.into(), options).await {
+            let error = Error::new(ErrorKind::Storage, "the store fails").because(error);
+            let place = format!("{FOLDER}/{}", fingerprints.pipeline);
             tracing::warn!(%error, "{place} could not be written: the next run looks up in the tables what is known");
         }
     }

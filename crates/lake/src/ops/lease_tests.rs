@@ -109,16 +109,32 @@ async fn a_lease_that_was_released_is_swapped_by_one_of_many() {
 }
 
 #[tokio::test]
-async fn a_lease_that_holds_something_else_is_an_error_that_says_what_to_do() {
-    let (folder, first, _) = two().await;
+async fn a_lease_that_cannot_be_read_is_nobodys_since_it_was_written_and_is_swapped_by_one() {
+    let (folder, first, second) = two().await;
     let folder = folder.path().join("ops/leases");
     std::fs::create_dir_all(&folder).unwrap();
+    assert_eq!(first.damaged_leases().await.len(), 0);
     for text in ["", "{}", "{\"pipeline\":\"hecone\"", "[]"] {
-        std::fs::write(folder.join("hecone.json"), text).unwrap();
-        let error = first.lease("hecone").await.unwrap_err();
+        let path = folder.join("hecone.json");
+        std::fs::write(&path, text).unwrap();
+        let written = std::fs::metadata(&path).unwrap().modified().unwrap();
+        let written = Timestamp::try_from(written).unwrap();
+        let seen = first.lease("hecone").await.unwrap().unwrap();
+        let damage = seen.damage.clone().unwrap();
+        assert!(damage.starts_with("ops/leases/hecone.json: "), "{damage}");
+        assert!(!seen.record.released);
+        let apart = seen.record.renewed_at.duration_since(written);
+        assert!(apart.abs() < SignedDuration::from_secs(1), "{apart}");
+        let told = first.damaged_leases().await;
         assert!(
-            error.hint_text().unwrap().contains("Remove the file"),
-            "{error:?}"
+            told.len() == 1 && told[0].to_string().contains("ops/leases/hecone.json"),
+            "{told:?}"
         );
+        let other = second.lease("hecone").await.unwrap().unwrap();
+        let won = first.swap_lease(Some(&seen), lease("a")).await.unwrap();
+        assert!(won.is_some());
+        let lost = second.swap_lease(Some(&other), lease("b")).await.unwrap();
+        assert!(lost.is_none());
+        assert_eq!(first.damaged_leases().await.len(), 0);
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! Invariant: rows are only ever added, and a run that is dropped stays dropped: a later mark keeps at most the runs that the one before kept.
 
-use crate::file::layout::TableLayout;
 use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::schema_evolution;
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use crate::month::month_of;
-use crate::ops::edit::OpsTables;
+use crate::ops::edit::{OpsTables, for_each_row};
 use crate::ops::row_codec::{BookkeepingRow, ColumnType, RowReader, RowValue, json};
 use crate::ops::rows::{AsOf, RunRecord};
 use jiff::Timestamp;
@@ -133,7 +134,7 @@ impl RetentionMark {
             true => (&self, other),
             false => (other, &self),
         };
-        // What ended between the two is kept by the earlier one without being named.
+        // A run that ended between the two is kept by the earlier one without being named.
         let both = later.kept.iter().filter(|(id, ended)| {
             **ended > earlier.after || earlier.kept.contains_key(id.as_str())
         });
@@ -152,12 +153,40 @@ impl OpsTables {
         Ok(rows)
     }
 
+    /// Rows of the maintenance that was done in the month of a moment.
+    pub(crate) async fn maintenance_of_month(&self, at: Timestamp) -> Result<Vec<MaintenanceRow>> {
+        let table = self.registry.table(MaintenanceRow::TABLE)?;
+        let Some(snapshot) = table.newest().await? else {
+            return Ok(Vec::new());
+        };
+        match files_by_month(&snapshot).remove(month_of(at).as_str()) {
+            Some(files) => rows_in(&table, &snapshot, files).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The mark that decides which runs are kept.
+    ///
+    /// Read is the newest month that has a mark, and the one before: a mark keeps nothing that the marks do not keep which were there when it was
+    /// made, and those that were made beside it are hardly older. Months to come, of a clock that is ahead, are read and not taken for the newest.
     pub(crate) async fn retention_mark(&self) -> Result<RetentionMark> {
-        let rows = self
-            .read(None, |row: &MaintenanceRow| row.mark.is_some())
-            .await?;
-        Ok(combined(&rows))
+        let table = self.registry.table(MaintenanceRow::TABLE)?;
+        let (mut mark, mut is_last) = (RetentionMark::everything(), false);
+        let Some(snapshot) = table.newest().await? else {
+            return Ok(mark);
+        };
+        let this_month = month_of(self.registry.now());
+        for (month, files) in files_by_month(&snapshot).into_iter().rev() {
+            let rows = rows_in(&table, &snapshot, files).await?;
+            let mut marks = rows.iter().filter_map(|row| row.mark.as_ref()).peekable();
+            let has_mark = marks.peek().is_some();
+            mark = marks.fold(mark, RetentionMark::and);
+            if is_last {
+                break;
+            }
+            is_last = has_mark && month <= this_month.as_str();
+        }
+        Ok(mark)
     }
 
     /// Errors where a run was dropped, with the kept runs next to it.
@@ -226,11 +255,7 @@ impl OpsTables {
         };
         let run_id = first.run_id.clone();
         let table = self.registry.table(MaintenanceRow::TABLE)?;
-        let layout = Arc::new(TableLayout::new(
-            MaintenanceRow::schema(),
-            &["run_id".to_owned()],
-            vec![MONTH.to_owned()],
-        )?);
+        let layout = Arc::new(MaintenanceRow::layout(&["run_id".to_owned()])?);
         let mut months: BTreeMap<String, Vec<MaintenanceRow>> = BTreeMap::new();
         for row in rows {
             months.entry(row.month()).or_default().push(row);
@@ -265,11 +290,24 @@ impl OpsTables {
     }
 }
 
-/// Versions that all marks keep together.
-fn combined(rows: &[MaintenanceRow]) -> RetentionMark {
-    rows.iter()
-        .filter_map(|row| row.mark.as_ref())
-        .fold(RetentionMark::everything(), RetentionMark::and)
+/// Places of a table's data files by their month.
+fn files_by_month(snapshot: &Snapshot) -> BTreeMap<&str, Vec<usize>> {
+    let mut months: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, file) in snapshot.files.iter().enumerate() {
+        let month = file.partition_value(MONTH).unwrap_or_default();
+        months.entry(month).or_default().push(place);
+    }
+    months
+}
+
+async fn rows_in(
+    table: &Arc<TableHandle>,
+    snapshot: &Snapshot,
+    files: Vec<usize>,
+) -> Result<Vec<MaintenanceRow>> {
+    let mut rows = Vec::new();
+    for_each_row(table, snapshot, files, |_, row| rows.push(row)).await?;
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -302,6 +340,58 @@ mod tests {
         assert_eq!(earlier.clone().and(&later), both);
         assert_eq!(later.and(&earlier), both);
         assert_eq!(RetentionMark::everything().and(&both), both);
+    }
+
+    #[tokio::test]
+    async fn marks_are_read_of_the_newest_months_and_of_months_to_come() {
+        let place = TempWarehouse::new();
+        let warehouse = place.open().await;
+        let at = |now: &str| {
+            let now = t(now);
+            warehouse.with_clock(Arc::new(move || now)).ops()
+        };
+        let id = |n: u32| format!("run-{n}");
+        let ended = "2020-01-01T00:00:00Z";
+        // Each keeps fewer of the same runs, and knows those before it.
+        let keeping = |after: &str, runs: std::ops::Range<u32>| RetentionMark {
+            after: t(after),
+            kept: runs.map(|n| (id(n), t(ended))).collect(),
+        };
+        let written = [
+            ("2026-01-10T00:00:00Z", 0..9),
+            ("2026-02-10T00:00:00Z", 1..9),
+            ("2026-04-30T23:59:00Z", 2..9),
+            // Beside the one before, which it did not know.
+            ("2026-05-01T00:01:00Z", 1..7),
+        ];
+        for (now, kept) in written.clone() {
+            at(now).retain(keeping(now, kept), &id(0)).await.unwrap();
+        }
+        let kept = |mark: RetentionMark| mark.kept.into_keys().collect::<Vec<_>>();
+        let all: Vec<String> = (2..7).map(id).collect();
+        let mut read = Vec::new();
+        for now in ["2026-05-01T01:00:00Z", "2026-12-01T00:00:00Z", ended] {
+            let before = warehouse.requests().data_gets;
+            let mark = at(now).retention_mark().await.unwrap();
+            assert_eq!(kept(mark), all, "{now}");
+            read.push(warehouse.requests().data_gets - before);
+        }
+        // Two months of the four; a clock that is behind looks at all of them.
+        assert_eq!(read, [read[0], read[0], 2 * read[0]]);
+        // A clock that is ahead hides nothing that comes later.
+        let ahead = "2030-01-01T00:00:00Z";
+        let mark = keeping("2026-05-02T00:00:00Z", 2..6);
+        at(ahead).retain(mark, &id(0)).await.unwrap();
+        let later = "2026-06-01T00:00:00Z";
+        let mark = at(later)
+            .retain(keeping(later, 3..9), &id(0))
+            .await
+            .unwrap();
+        assert_eq!(kept(mark), (3..6).map(id).collect::<Vec<_>>());
+        let rows = at(later).maintenance_of_month(t(later)).await.unwrap();
+        assert_eq!(rows.len(), 1);
+        let rows = at(later).maintenance_of_month(t(ended)).await.unwrap();
+        assert_eq!(rows, []);
     }
 
     #[tokio::test]

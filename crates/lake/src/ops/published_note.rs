@@ -6,7 +6,9 @@
 //! says so too.
 
 use crate::log::figures::TableFigures;
-use crate::log::snapshot::StoredSnapshot;
+use crate::log::registry::OPENED;
+use crate::log::snapshot::{Snapshot, StoredSnapshot};
+use crate::log::table_version::TableVersion;
 use crate::ops::edit::OpsTables;
 use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::{AsOf, RunRecord};
@@ -25,8 +27,6 @@ const SUFFIX: &str = ".json.zst";
 const KEPT: usize = 2;
 /// Most times that a note is looked for which others delete meanwhile.
 const ROUNDS: u32 = 3;
-/// Tables that are opened side by side for a note.
-const OPENED: usize = 8;
 /// Level of compression.
 const LEVEL: i32 = 3;
 
@@ -48,6 +48,16 @@ pub(crate) struct PublishedNote {
     snapshots: BTreeMap<String, StoredSnapshot>,
 }
 
+impl PublishedNote {
+    /// True if `ops/runs` is, in the note's version, what it was when the note was written, as far as that tells.
+    pub(crate) fn is_of(&self, runs: &Snapshot) -> bool {
+        let noted = self.snapshots.get(NumberedRun::TABLE);
+        noted
+            .and_then(|noted| noted.open().ok())
+            .is_none_or(|noted| TableFigures::of(&noted) == TableFigures::of(runs))
+    }
+}
+
 /// The note this process has read last.
 pub(crate) type NoteCache = Arc<Mutex<Option<Arc<PublishedNote>>>>;
 
@@ -60,7 +70,7 @@ pub struct LostRun {
     pub finished_at: Timestamp,
     /// The versions it named, by path.
     #[serde(default)]
-    pub tables: BTreeMap<String, u64>,
+    pub tables: BTreeMap<String, TableVersion>,
     /// The sizes of these versions, by path.
     #[serde(default)]
     pub figures: BTreeMap<String, TableFigures>,
@@ -102,6 +112,7 @@ impl LostRun {
             tables,
             figures,
             counts: BTreeMap::new(),
+            expected: BTreeMap::new(),
         }
     }
 
@@ -127,18 +138,18 @@ impl LostRun {
 }
 
 impl OpsTables {
-    /// Notes a run that was published, with the versions of its tables; earlier notes go.
+    /// Notes a run that was published, with the versions of its tables; earlier ones of these notes go, but for the last.
     ///
     /// The run is published without: a note that cannot be written is said, and readers ask `ops/runs`.
-    pub(crate) async fn note_published(&self, run: &RunRecord, place: RunPlace) {
+    pub(crate) async fn note_published(&self, run: &RunRecord, place: RunPlace, earlier: &[u64]) {
         let named = run
             .tables
             .iter()
-            .map(|(path, version)| (path.as_str(), *version));
-        let all = named.chain([(NumberedRun::TABLE, place.version)]);
+            .map(|(path, version)| (path.as_str(), version.clone()));
+        let all = named.chain([(NumberedRun::TABLE, place.version.into())]);
         let opened = stream::iter(all).map(|(path, version)| async move {
             let stored = match self.registry.table(path) {
-                Ok(table) => table.stored(version).await,
+                Ok(table) => table.stored(&version).await,
                 Err(error) => Err(error),
             };
             match stored {
@@ -159,11 +170,11 @@ impl OpsTables {
             run: run.clone(),
             snapshots,
         };
-        let written = match self.write_note(&note).await {
-            Ok(()) => self.forget_notes_before(place.number).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = written {
+        let (written, forgotten) = tokio::join!(
+            self.write_note(&note),
+            self.forget_notes(earlier, place.number)
+        );
+        if let Err(error) = written.and(forgotten) {
             tracing::warn!(run = %run.run_id, %error, "the run is published, but {FOLDER} could not be brought up to date: the next command reads more");
         }
         *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(note));
@@ -186,10 +197,10 @@ impl OpsTables {
         written.map(drop).or_error(ErrorKind::Storage, failed)
     }
 
-    async fn forget_notes_before(&self, number: u64) -> Result<()> {
-        let mut numbers = self.note_numbers().await?;
-        numbers.retain(|found| *found < number);
-        for old in numbers.into_iter().skip(KEPT - 1) {
+    /// Deletes the notes before a number of which another one before it is newer.
+    async fn forget_notes(&self, numbers: &[u64], before: u64) -> Result<()> {
+        let old = numbers.iter().filter(|number| **number < before);
+        for old in old.skip(KEPT - 1).copied() {
             let path = self.registry.below(&note_path(old));
             match self.registry.store().delete(&path).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
@@ -234,11 +245,17 @@ impl OpsTables {
     /// The newest note; `None` where there is none, as of versions of the program that wrote none. From then on the tables it
     /// tells of are opened by it. Two requests, or one where this process has it already.
     pub(crate) async fn newest_note(&self) -> Result<Option<Arc<PublishedNote>>> {
+        Ok(self.notes().await?.0)
+    }
+
+    /// As [`OpsTables::newest_note`], with the numbers of all notes there are, the newest first.
+    pub(crate) async fn notes(&self) -> Result<(Option<Arc<PublishedNote>>, Vec<u64>)> {
         for _ in 0..ROUNDS {
             let mut is_gone = false;
-            for number in self.note_numbers().await? {
+            let numbers = self.note_numbers().await?;
+            for number in numbers.iter().copied() {
                 if let Some(known) = self.known_note().filter(|note| note.place.number == number) {
-                    return Ok(Some(known));
+                    return Ok((Some(known), numbers));
                 }
                 match self.read_note(number).await? {
                     Found::Note(note) => {
@@ -248,7 +265,7 @@ impl OpsTables {
                         }
                         *self.note.lock().unwrap_or_else(PoisonError::into_inner) =
                             Some(Arc::clone(&note));
-                        return Ok(Some(note));
+                        return Ok((Some(note), numbers));
                     }
                     Found::Damaged => {
                         let file = note_path(number);
@@ -263,10 +280,10 @@ impl OpsTables {
                 }
             }
             if !is_gone {
-                return Ok(None);
+                return Ok((None, numbers));
             }
         }
-        Ok(None)
+        Ok((None, Vec::new()))
     }
 
     fn known_note(&self) -> Option<Arc<PublishedNote>> {

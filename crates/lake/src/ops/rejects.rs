@@ -136,7 +136,8 @@ pub(crate) struct RejectSight {
     first_seen: Timestamp,
     slice: Window,
     read_by: Option<ReadBy>,
-    time: Option<Timestamp>,
+    /// Hash of the run that saw it.
+    run: u64,
 }
 
 impl RejectSight {
@@ -145,9 +146,15 @@ impl RejectSight {
             first_seen: row.first_seen,
             slice: row.slice,
             read_by: row.read_by,
-            time: row.time,
+            run: run_hash(row),
         }
     }
+}
+
+fn run_hash(row: &RejectRow) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    row.run_id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// True if a reject may be one that was seen, of the same identity: without key and time only where both were asked for in the same time.
@@ -157,30 +164,24 @@ pub(crate) fn is_same_reject(seen: &RejectSight, row: &RejectRow) -> bool {
 
 /// A reject that was known `before`, as it was seen now.
 ///
-/// One without key and time lies in all windows that it came in. So of windows side by side that share some of the time asked for, those that
-/// share none of it with the first are told apart: their rejects are others.
+/// One with a time lies where that is, and its window says nothing new as long as that is in it. One without a time lies in all windows of a run
+/// that it came in. So of windows side by side that share some of the time asked for, those that share none of it with the first are told apart:
+/// their rejects, if they have no key, are others. One with a key may have moved since an earlier run: it lies where this one saw it.
 pub(crate) fn seen_again(before: &RejectSight, now: &RejectRow) -> RejectRow {
     let mut again = RejectRow {
         first_seen: before.first_seen.min(now.first_seen),
         ..now.clone()
     };
-    if now.record_key.is_some() {
-        // The window it came in moves with every run, and says nothing new as long as it holds some of the time that it held.
-        if before.read_by == now.read_by && before.slice.intersection(&now.slice).is_some() {
-            again.slice = before.slice;
-        }
-        return again;
-    }
+    let is_within = |time: Timestamp| before.slice.from() <= time && time < before.slice.to();
     match (before.read_by, now.read_by) {
         (of_before, of_now) if of_before == of_now => {
-            let holds = before
-                .time
-                .is_some_and(|time| before.slice.from() <= time && time < before.slice.to());
-            let shared = before
-                .slice
-                .intersection(&now.slice)
-                .filter(|_| now.time.is_none());
-            again.slice = shared.unwrap_or(if holds { before.slice } else { now.slice });
+            let may_have_moved = now.record_key.is_some() && before.run != run_hash(now);
+            let known = match now.time {
+                Some(time) => Some(before.slice).filter(|_| is_within(time)),
+                None if may_have_moved => None,
+                None => before.slice.intersection(&now.slice),
+            };
+            again.slice = known.unwrap_or(now.slice);
         }
         // When it happened says more than when it changed.
         (Some(ReadBy::EventTime), _) => {
@@ -220,4 +221,78 @@ pub(crate) fn reject_identity(row: &RejectRow) -> u64 {
     )
         .hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(hour * 3_600).unwrap()
+    }
+
+    fn window(from: i64, to: i64) -> Window {
+        Window::new(at(from), at(to)).unwrap()
+    }
+
+    fn row(run: &str, key: Option<&str>, time: Option<i64>, slice: Window) -> RejectRow {
+        RejectRow {
+            pipeline: "hecone".to_owned(),
+            resource: "transactions".to_owned(),
+            record_key: key.map(str::to_owned),
+            field: "amount".to_owned(),
+            reason: "not a number".to_owned(),
+            redacted: String::new(),
+            tenant: None,
+            nth: 1,
+            time: time.map(at),
+            slice,
+            read_by: Some(ReadBy::EventTime),
+            run_id: run.to_owned(),
+            first_seen: at(0),
+            last_seen: at(0),
+            resolved_at: None,
+        }
+    }
+
+    #[test]
+    fn a_reject_lies_where_its_time_is_or_where_it_was_seen_last() {
+        let (first, beside, far) = (window(0, 24), window(20, 48), window(100, 124));
+        for (key, run, time, slice, wanted) in [
+            // A key alone: within a run in what its windows share, of another run where that saw it.
+            (Some("a"), "r1", None, beside, window(20, 24)),
+            (Some("a"), "r2", None, beside, beside),
+            (Some("a"), "r2", None, first, first),
+            (Some("a"), "r2", None, far, far),
+            // Nothing but what is left of it.
+            (None, "r1", None, beside, window(20, 24)),
+            (None, "r2", None, beside, window(20, 24)),
+            // A time.
+            (Some("a"), "r2", Some(22), beside, first),
+            (Some("a"), "r2", Some(30), beside, beside),
+            (None, "r2", Some(22), beside, first),
+        ] {
+            let before = RejectSight::of(&row("r1", key, time, first));
+            let again = seen_again(&before, &row(run, key, time, slice));
+            assert_eq!(again.slice, wanted, "{key:?} {run} {time:?} {slice}");
+        }
+        // When it happened says more than when it changed, with a key too.
+        for key in [Some("a"), None] {
+            let before = RejectSight::of(&row("r1", key, None, first));
+            let late = RejectRow {
+                read_by: Some(ReadBy::ChangeTime),
+                ..row("r2", key, None, far)
+            };
+            let again = seen_again(&before, &late);
+            assert_eq!(
+                (again.slice, again.read_by),
+                (first, Some(ReadBy::EventTime))
+            );
+            let again = seen_again(&RejectSight::of(&late), &row("r3", key, None, first));
+            assert_eq!(
+                (again.slice, again.read_by),
+                (first, Some(ReadBy::EventTime))
+            );
+        }
+    }
 }

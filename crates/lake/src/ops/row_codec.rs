@@ -2,7 +2,10 @@
 //!
 //! Invariant: what is written is read back equal. Lists and maps are JSON text, everything else is a column of its own.
 
+use crate::file::layout::TableLayout;
+use crate::log::table_version::{PinnedPipelines, TableVersion};
 use crate::month::month_of;
+use crate::ops::notes::note_of;
 use crate::ops::rows::{DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
 use crate::typed_rows::encode_column;
 pub(crate) use crate::typed_rows::{ColumnType, RowValue};
@@ -14,6 +17,7 @@ use arrow::record_batch::RecordBatch;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::table::MONTH;
 use tillhouse_model::{Error, ErrorKind, ExactDecimal, ReadBy, Result, ResultExt, Window};
@@ -44,6 +48,17 @@ pub(crate) trait BookkeepingRow: Sized + Clone + Send + Sync {
                 .chain([Field::new(MONTH, DataType::Utf8, false)])
                 .collect::<Vec<_>>(),
         ))
+    }
+
+    /// The layout of the table's files, with what the columns mean.
+    fn layout(statistics: &[String]) -> Result<TableLayout> {
+        let schema = Self::schema();
+        let note = note_of(Self::TABLE.trim_start_matches("ops/"), &schema);
+        let layout = TableLayout::new(schema, statistics, vec![MONTH.to_owned()])?;
+        Ok(match note {
+            Some(note) => layout.with_comments(&note),
+            None => layout,
+        })
     }
 
     /// Rows as a batch in the schema of the table's files, which have no month.
@@ -519,6 +534,8 @@ impl BookkeepingRow for NumberedRun {
         ("counts", Text, false),
         ("figures", Text, true),
         ("number", Int, true),
+        ("expected", Text, true),
+        ("pinned", Text, true),
     ];
 
     fn month(&self) -> String {
@@ -527,6 +544,16 @@ impl BookkeepingRow for NumberedRun {
 
     fn cells(&self) -> Result<Vec<RowValue>> {
         let Self { run, number } = self;
+        // Versions of tables as they always were, for whoever reads no more: those of pinned pipelines have a column of their own.
+        let tables = run.tables.iter();
+        let versions: BTreeMap<&str, u64> = tables
+            .map(|(path, named)| (path.as_str(), named.version))
+            .collect();
+        let tables = run.tables.iter();
+        let pinned: BTreeMap<&str, &PinnedPipelines> = tables
+            .filter(|(_, named)| !named.pinned.is_empty())
+            .map(|(path, named)| (path.as_str(), &named.pinned))
+            .collect();
         Ok(vec![
             run.run_id.as_str().into(),
             run.command.as_str().into(),
@@ -535,7 +562,7 @@ impl BookkeepingRow for NumberedRun {
             run.finished_at.into(),
             run.outcome.as_str().into(),
             run.published.into(),
-            json(&run.tables)?,
+            json(&versions)?,
             json(&run.counts)?,
             if run.figures.is_empty() {
                 RowValue::Null
@@ -543,6 +570,16 @@ impl BookkeepingRow for NumberedRun {
                 json(&run.figures)?
             },
             (*number).into(),
+            if run.expected.is_empty() {
+                RowValue::Null
+            } else {
+                json(&run.expected)?
+            },
+            if pinned.is_empty() {
+                RowValue::Null
+            } else {
+                json(&pinned)?
+            },
         ])
     }
 
@@ -551,6 +588,20 @@ impl BookkeepingRow for NumberedRun {
             .maybe_text("figures")
             .map(|_| cells.json("figures"))
             .transpose()?;
+        let expected = cells
+            .maybe_text("expected")
+            .map(|_| cells.json("expected"))
+            .transpose()?;
+        let pinned: Option<BTreeMap<String, PinnedPipelines>> = cells
+            .maybe_text("pinned")
+            .map(|_| cells.json("pinned"))
+            .transpose()?;
+        let mut pinned = pinned.unwrap_or_default();
+        let versions: BTreeMap<String, u64> = cells.json("tables")?;
+        let tables = versions.into_iter().map(|(path, version)| {
+            let pinned = pinned.remove(&path).unwrap_or_default();
+            (path, TableVersion { version, pinned })
+        });
         let run = RunRecord {
             run_id: cells.text("run_id")?,
             command: cells.text("command")?,
@@ -559,9 +610,10 @@ impl BookkeepingRow for NumberedRun {
             finished_at: cells.time("finished_at")?,
             outcome: cells.text("outcome")?,
             published: cells.boolean("published")?,
-            tables: cells.json("tables")?,
+            tables: tables.collect(),
             figures: figures.unwrap_or_default(),
             counts: cells.json("counts")?,
+            expected: expected.unwrap_or_default(),
         };
         Ok(Self {
             run,

@@ -3,10 +3,11 @@
 //! Invariant: values as they are, without I/O; `row_codec` gives them columns.
 
 use crate::log::figures::TableFigures;
+use crate::log::table_version::TableVersion;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tillhouse_model::{ReadBy, Window, WindowRead};
+use tillhouse_model::{ExpectedReads, ReadBy, Window, WindowRead};
 
 /// One slice that was read to its end: a row of the coverage ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,11 +76,11 @@ pub struct RejectRow {
     pub tenant: Option<String>,
     /// The number of those without a key that look the same in one reading of a slice, up to and with this one; 1 where it has a key.
     pub nth: u64,
-    /// The record's own time, by which its resource is read, where it has no key and that can be read.
+    /// The record's own time, by which its resource is read, where that can be read.
     pub time: Option<Timestamp>,
     /// The record with every closed value replaced.
     pub redacted: String,
-    /// The time in which it lies: its slice's window, or all that was asked for with that where it has neither key nor time.
+    /// The time in which it lies: its slice's window, or all that was asked for with that where it has no time.
     pub slice: Window,
     /// The time of its records that the window is about. `None` where it was read whole or by id, and where it was not noted yet.
     pub read_by: Option<ReadBy>,
@@ -89,7 +90,7 @@ pub struct RejectRow {
     pub first_seen: Timestamp,
     /// When it was seen last.
     pub last_seen: Timestamp,
-    /// When the record landed after all.
+    /// When the record landed after all, or was found to be gone.
     pub resolved_at: Option<Timestamp>,
 }
 
@@ -149,11 +150,14 @@ pub struct RunRecord {
     /// True if readers may use it.
     pub published: bool,
     /// The version of every table then existing, by path.
-    pub tables: BTreeMap<String, u64>,
+    pub tables: BTreeMap<String, TableVersion>,
     /// The sizes of these versions, by path. Runs of older versions of the program have none.
     pub figures: BTreeMap<String, TableFigures>,
     /// Counts of the run.
     pub counts: BTreeMap<String, u64>,
+    /// Reads that every pipeline was configured for, by its name, whether or not it was read. Runs of older versions of the program have none.
+    #[serde(default)]
+    pub expected: BTreeMap<String, ExpectedReads>,
 }
 
 /// The published run that readers want.

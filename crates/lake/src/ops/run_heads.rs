@@ -57,6 +57,7 @@ impl BookkeepingRow for RunHead {
             tables: BTreeMap::new(),
             figures: BTreeMap::new(),
             counts: BTreeMap::new(),
+            expected: BTreeMap::new(),
         };
         Ok(Self(NumberedRun {
             run,
@@ -66,7 +67,7 @@ impl BookkeepingRow for RunHead {
 }
 
 impl OpsTables {
-    /// As [`OpsTables::runs`], without tables, figures and counts.
+    /// As [`OpsTables::runs`], without tables, figures, counts and expected reads.
     pub async fn run_heads(&self) -> Result<Vec<RunRecord>> {
         let heads = self.read(None, |_: &RunHead| true).await?;
         Ok(newest_first(heads.into_iter().map(|head| head.0).collect()))
@@ -113,9 +114,10 @@ mod tests {
                 finished_at: t(ended),
                 outcome: "done".to_owned(),
                 published: number != 1,
-                tables: BTreeMap::from([("ops/slices".to_owned(), number)]),
+                tables: BTreeMap::from([("ops/slices".to_owned(), number.into())]),
                 figures: BTreeMap::new(),
                 counts: BTreeMap::from([("records".to_owned(), 1)]),
+                expected: BTreeMap::new(),
             };
             ops.publish(&run).await.unwrap();
         }

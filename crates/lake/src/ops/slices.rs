@@ -22,7 +22,7 @@ use crate::ops::touching::join_touching;
 use jiff::Timestamp;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// The folded coverage, below the warehouse.
@@ -32,9 +32,12 @@ const FOLDED: &str = "ops/coverage.json";
 #[derive(Debug, Clone, Default)]
 pub struct RunLedger(Option<LedgerCoverage>);
 
+/// The ledger as this process has read it last, with what it has added since.
+pub(crate) type LedgerCache = Arc<Mutex<Option<LedgerCoverage>>>;
+
 /// Rows of the ledger as coverage, with what is needed to fold them.
 #[derive(Debug, Clone)]
-struct LedgerCoverage {
+pub(crate) struct LedgerCoverage {
     rows: Vec<CoverageRow>,
     /// The ledger's id and version.
     table: String,
@@ -69,11 +72,11 @@ impl OpsTables {
         /// Append of slices.
         struct SliceAppend {
             rows: Vec<SliceRow>,
-            version: i64,
+            version: u64,
         }
         impl BookkeepingEdit<LedgerRow> for SliceAppend {
             fn becomes(&mut self, version: u64) {
-                self.version = i64::try_from(version).unwrap_or(i64::MAX);
+                self.version = version;
             }
             fn looks_back(&self) -> bool {
                 false
@@ -85,7 +88,7 @@ impl OpsTables {
             fn added(&self) -> Vec<LedgerRow> {
                 let row = |slice: &SliceRow| LedgerRow {
                     slice: slice.clone(),
-                    version: Some(self.version),
+                    version: i64::try_from(self.version).ok(),
                 };
                 self.rows.iter().map(row).collect()
             }
@@ -95,7 +98,27 @@ impl OpsTables {
             rows: join_touching(rows.to_vec()),
             version: 0,
         };
-        self.edit(run_id, &mut append).await
+        self.edit(run_id, &mut append).await?;
+        self.add_to_known_ledger(append.version, &append.rows);
+        Ok(())
+    }
+
+    /// Adds rows that came with a version of the ledger to what is known of it. Where that is not of the version before, nothing is known any more.
+    fn add_to_known_ledger(&self, version: u64, rows: &[SliceRow]) {
+        let mut known = self.known_ledger();
+        *known = known
+            .take()
+            .filter(|ledger| ledger.version + 1 == version && !rows.is_empty())
+            .map(|mut ledger| {
+                ledger.rows.extend(rows.iter().map(CoverageRow::from));
+                ledger.counted += rows.len() as u64;
+                (ledger.version, ledger.is_folded) = (version, false);
+                ledger
+            });
+    }
+
+    fn known_ledger(&self) -> MutexGuard<'_, Option<LedgerCoverage>> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The coverage ledger of a pipeline, in the order in which its slices were read: every row there is. Whoever asks for its coverage alone
@@ -127,10 +150,15 @@ impl OpsTables {
     /// Coverage of a pipeline: the readings of its ledger in the order in which they were made, older ones joined. It answers as the readings
     /// of all of [`OpsTables::slices`] do.
     pub async fn coverage(&self, pipeline: &str) -> Result<Vec<CoverageRow>> {
-        let Some(ledger) = self.ledger().await? else {
-            return Ok(Vec::new());
-        };
-        Ok(as_read(ledger.rows, pipeline, self.registry.now()))
+        let ledger = self.run_ledger().await?;
+        Ok(self.coverage_in(&ledger, pipeline))
+    }
+
+    /// Coverage of a pipeline in a ledger that was read once for all pipelines.
+    pub fn coverage_in(&self, ledger: &RunLedger, pipeline: &str) -> Vec<CoverageRow> {
+        let rows = ledger.0.iter().flat_map(|ledger| &ledger.rows);
+        let ours = rows.filter(|row| row.pipeline == pipeline);
+        as_read(ours.cloned().collect(), pipeline, self.registry.now())
     }
 
     /// The ledger of all pipelines as it is now.
@@ -147,7 +175,8 @@ impl OpsTables {
         run_id: &str,
     ) -> Result<PipelineLedger> {
         let now = self.registry.now();
-        let Some(ledger) = &ledger.0 else {
+        let run_ledger = ledger;
+        let Some(ledger) = &run_ledger.0 else {
             return Ok(PipelineLedger::default());
         };
         let of_future =
@@ -167,8 +196,7 @@ impl OpsTables {
             ..PipelineLedger::default()
         };
         if is_healed {
-            let ours = ledger.rows.iter().filter(|row| row.pipeline == pipeline);
-            known.coverage = as_read(ours.cloned().collect(), pipeline, now);
+            known.coverage = self.coverage_in(run_ledger, pipeline);
             return Ok(known);
         }
         known.forgotten = self
@@ -246,6 +274,8 @@ impl OpsTables {
         {
             return Ok(());
         }
+        // A folded column is read again where it is asked for: lists and counts are other ones.
+        *self.known_ledger() = None;
         let counted = counted.into_iter();
         let mut counted_at = ledger.counted_at;
         counted_at.extend(counted.map(|(pipeline, at)| (pipeline, at.as_microsecond())));
@@ -271,46 +301,64 @@ impl OpsTables {
         };
         let (store, path) = (self.registry.store(), self.registry.below(FOLDED));
         if let Err(error) = store.put_opts(&path, bytes.into(), options).await {
+            let error = Error::new(ErrorKind::Storage, "the store fails").because(error);
             tracing::warn!(%error, "{FOLDED} could not be written: the ledger is read from further back until it is");
         }
         Ok(())
     }
 
-    /// The coverage of all pipelines, from what is folded and the rows that came later; `None` where nothing was ever read.
+    /// The coverage of all pipelines, from what is folded and the rows that came later; `None` where nothing was ever read. From memory where this
+    /// process has read or made the newest version.
     async fn ledger(&self) -> Result<Option<LedgerCoverage>> {
         let table = self.registry.table(LedgerRow::TABLE)?;
         let Some(snapshot) = table.newest().await? else {
             return Ok(None);
         };
+        let is_newest = |ledger: &&LedgerCoverage| {
+            ledger.version == snapshot.version && ledger.table == id_of(&snapshot)
+        };
+        if let Some(known) = self.known_ledger().as_ref().filter(is_newest) {
+            return Ok(Some(known.clone()));
+        }
+        let ledger = self.read_ledger(&table, &snapshot).await?;
+        *self.known_ledger() = Some(ledger.clone());
+        Ok(Some(ledger))
+    }
+
+    async fn read_ledger(
+        &self,
+        table: &Arc<TableHandle>,
+        snapshot: &Snapshot,
+    ) -> Result<LedgerCoverage> {
         let (mut lists, mut counted_at) = (Vec::new(), BTreeMap::new());
-        if let Some(mut folded) = self.folded(&snapshot).await? {
+        if let Some(mut folded) = self.folded(snapshot).await? {
             lists = std::mem::take(&mut folded.lists);
             counted_at = std::mem::take(&mut folded.counted_at);
-            if let Some(ledger) = self.later(&table, &snapshot, folded).await? {
-                return Ok(Some(LedgerCoverage {
+            if let Some(ledger) = self.later(table, snapshot, folded).await? {
+                return Ok(LedgerCoverage {
                     lists,
                     counted_at,
                     ..ledger
-                }));
+                });
             }
         }
         let all = (0..snapshot.files.len()).collect();
         let (mut rows, mut counted) = (Vec::new(), 0);
-        for_each_row(&table, &snapshot, all, |_, row: LedgerRow| {
+        for_each_row(table, snapshot, all, |_, row: LedgerRow| {
             counted += 1;
             rows.push(CoverageRow::from(&row.slice));
         })
         .await?;
-        Ok(Some(LedgerCoverage {
+        Ok(LedgerCoverage {
             rows,
-            table: id_of(&snapshot),
+            table: id_of(snapshot),
             version: snapshot.version,
             counted,
-            files: unversioned(&snapshot),
+            files: unversioned(snapshot),
             is_folded: false,
             lists,
             counted_at,
-        }))
+        })
     }
 
     /// Coverage by what is folded and the rows that came after; `None` where the two do not make the whole.

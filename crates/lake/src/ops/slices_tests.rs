@@ -194,7 +194,7 @@ async fn lists_that_were_read_whole_are_known_until_they_are_read_again() {
     fold(vec![again.clone()], counted).await;
     let lists = vec![again, of_tenant];
     assert_eq!(known().await, (lists.clone(), counted));
-    // What is not found anew stays.
+    // A slice that is not found anew stays.
     ops.record_slices(&of_run(2, "hecone")).await.unwrap();
     fold(Vec::new(), None).await;
     assert_eq!(known().await, (lists.clone(), counted));

@@ -2,13 +2,13 @@
 //!
 //! Invariant: whatever is noted twice stands there once.
 
-use crate::file::layout::TableLayout;
 use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::schema_evolution;
 use crate::log::snapshot::Snapshot;
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
 use crate::ops::maintenance::MaintenanceRow;
+use crate::ops::notes::note_of;
 use crate::ops::published_note::{self, LostRun, PublishedNote, RunPlace};
 use crate::ops::reconciliation::ReconciliationRow;
 use crate::ops::row_codec::{BookkeepingRow, LedgerRow, NumberedRun, UnknownField};
@@ -20,8 +20,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use tillhouse_model::Result;
 use tillhouse_model::table::MONTH;
+use tillhouse_model::{Result, TableNote};
 
 /// So much may the clocks of machines that share a warehouse differ.
 pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
@@ -29,12 +29,18 @@ pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 /// Time after which something that was noted is noted again when it is still seen.
 const NOTED_EVERY: SignedDuration = SignedDuration::from_mins(24 * 60);
 
-/// Beginning of the paths of the tables that all sources share.
-const UNIFIED: &str = "unified/";
-/// Beginning of the paths of the tables that are counted from those.
-const ROLL_UPS: &str = "statistics/";
-
 impl OpsTables {
+    /// Names of the bookkeeping tables.
+    pub const NAMES: [&'static str; 7] = [
+        "drift",
+        "maintenance",
+        "reconciliations",
+        "rejects",
+        "runs",
+        "slices",
+        "warnings",
+    ];
+
     /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`, `maintenance`), whether it has rows or not. `None`
     /// for any other name.
     pub fn schema(table: &str) -> Option<SchemaRef> {
@@ -49,6 +55,11 @@ impl OpsTables {
             .or_else(|| of::<UnknownField>(&path))
             .or_else(|| of::<ReconciliationRow>(&path))
             .or_else(|| of::<MaintenanceRow>(&path))
+    }
+
+    /// Notes on a bookkeeping table and its columns. `None` for any other name.
+    pub fn note(table: &str) -> Option<TableNote> {
+        note_of(table, Self::schema(table)?.as_ref())
     }
 
     /// The time by the warehouse's clock.
@@ -182,15 +193,19 @@ impl OpsTables {
 
     /// Writes a run record; from then on readers use it, if it says so. A run is written once.
     ///
-    /// Of tables that others have published meanwhile it names their versions: two runs that publish at the same time take nothing back
-    /// from each other.
+    /// Of its own pipelines it shows what the run names, of all others what is published of them, whatever other processes are writing.
     pub async fn publish(&self, run: &RunRecord) -> Result<()> {
+        self.publish_run(run, true).await
+    }
+
+    /// As [`OpsTables::publish`], with the tables of all pipelines as the run names them: nobody else writes.
+    pub(crate) async fn publish_as_it_is(&self, run: &RunRecord) -> Result<()> {
+        self.publish_run(run, false).await
+    }
+
+    async fn publish_run(&self, run: &RunRecord, merges: bool) -> Result<()> {
         let table = self.registry.table(NumberedRun::TABLE)?;
-        let layout = Arc::new(TableLayout::new(
-            NumberedRun::schema(),
-            &["run_id".to_owned()],
-            vec![MONTH.to_owned()],
-        )?);
+        let layout = Arc::new(NumberedRun::layout(&["run_id".to_owned()])?);
         for _ in 0..ROUNDS {
             let mut snapshot = table
                 .latest_or_create(&layout.definition, &run.run_id)
@@ -202,9 +217,10 @@ impl OpsTables {
             }
             let mut run = run.clone();
             (run.started_at, run.finished_at) = (cut(run.started_at), cut(run.finished_at));
-            let note = self.newest_note().await?;
-            if let Some(other) = self.newest_of(&snapshot, note.as_deref()).await? {
-                self.take_later_versions(&mut run, &other)?;
+            let (note, notes) = self.notes().await?;
+            if merges {
+                let before = self.newest_of(&snapshot, note.as_deref()).await?;
+                self.merge(&mut run, before.as_ref()).await?;
             }
             let version = snapshot.version + 1;
             // Numbers of runs whose records were lost are not used again.
@@ -229,7 +245,7 @@ impl OpsTables {
                 CommitOutcome::Committed(version) => {
                     table.checkpoint_if_due(version).await;
                     if row.run.published {
-                        self.note_published(&row.run, place).await;
+                        self.note_published(&row.run, place, &notes).await;
                     }
                     return Ok(());
                 }
@@ -239,44 +255,7 @@ impl OpsTables {
         Err(commit::too_many_conflicts(&table))
     }
 
-    /// Names the later of two versions of each table that both runs name, and the tables that only the other one names.
-    ///
-    /// Roll-ups are counted from the very versions that a run names: where these become the other run's, so do the roll-ups, and where they are
-    /// some of each there are none.
-    fn take_later_versions(&self, run: &mut RunRecord, other: &RunRecord) -> Result<()> {
-        let mut facts_changed = false;
-        for (path, version) in &other.tables {
-            let is_later = match run.tables.get(path) {
-                Some(own) => own < version && !self.registry.table(path)?.has_lost_versions(),
-                None => true,
-            };
-            if is_later && !path.starts_with(ROLL_UPS) {
-                facts_changed |= path.starts_with(UNIFIED);
-                take(run, other, path, *version);
-            }
-        }
-        if facts_changed {
-            run.tables.retain(|path, _| !path.starts_with(ROLL_UPS));
-            run.figures.retain(|path, _| !path.starts_with(ROLL_UPS));
-            let facts = |run: &RunRecord| -> Vec<(String, u64)> {
-                let tables = run.tables.iter();
-                let facts = tables.filter(|(path, _)| path.starts_with(UNIFIED));
-                facts
-                    .map(|(path, version)| (path.clone(), *version))
-                    .collect()
-            };
-            if facts(run) == facts(other) {
-                for (path, version) in &other.tables {
-                    if path.starts_with(ROLL_UPS) {
-                        take(run, other, path, *version);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The newest published run, as `ops/runs` stands; by the note where that is as new.
+    /// The run that was published last, as `ops/runs` and the note tell; by the note alone where that is as new.
     async fn newest_of(
         &self,
         runs: &Snapshot,
@@ -288,7 +267,14 @@ impl OpsTables {
             {
                 Ok(Some(note.run.clone()))
             }
-            _ => Ok(self.runs().await?.into_iter().find(|run| run.published)),
+            note => {
+                let runs = self.runs().await?;
+                let noted = note.map(|note| &note.run);
+                // Of a run whose record is gone the note still tells what it published.
+                let lost = noted.filter(|noted| runs.iter().all(|run| run.run_id != noted.run_id));
+                let newest = lost.or_else(|| runs.iter().find(|run| run.published));
+                Ok(newest.cloned())
+            }
         }
     }
 
@@ -327,7 +313,7 @@ impl OpsTables {
         // The note first: a run that is published meanwhile is in the table before it is in the note.
         let note = self.newest_note().await?;
         let (run, lost) = match (note, at) {
-            (Some(note), AsOf::Latest) if self.holds(note.place.version).await? => {
+            (Some(note), AsOf::Latest) if self.holds(&note).await? => {
                 (Some(note.run.clone()), None)
             }
             (note, at) => {
@@ -345,7 +331,7 @@ impl OpsTables {
         };
         for (path, figures) in &run.figures {
             if let Some(version) = run.tables.get(path) {
-                self.registry.table(path)?.expect(*version, *figures);
+                self.registry.table(path)?.expect(version, *figures);
             }
         }
         if *at == AsOf::Latest {
@@ -354,10 +340,17 @@ impl OpsTables {
         Ok((Some(run), lost))
     }
 
-    /// True if `ops/runs` has no rows that are newer than that version, which is there: its note tells of the newest record.
-    async fn holds(&self, version: u64) -> Result<bool> {
-        let newest = self.registry.table(NumberedRun::TABLE)?.latest().await?;
-        Ok(newest.is_some_and(|runs| runs.version >= version && runs.rows_since <= version))
+    /// True if `ops/runs` has no rows that are newer than the note's version, which is there and what it was: the note tells of the newest record.
+    async fn holds(&self, note: &PublishedNote) -> Result<bool> {
+        let version = note.place.version;
+        let runs = self.registry.table(NumberedRun::TABLE)?;
+        let tables = note.run.tables.keys().map(String::as_str);
+        let (newest, ()) = tokio::join!(runs.latest(), self.registry.open_for_run(tables));
+        Ok(newest?.is_some_and(|runs| {
+            runs.version >= version
+                && runs.rows_since <= version
+                && (runs.version > version || note.is_of(&runs))
+        }))
     }
 
     /// Says once that the newest run lies in the future.
@@ -409,15 +402,6 @@ fn warning_identity(row: &WarningRow) -> u64 {
     )
         .hash(&mut hasher);
     hasher.finish()
-}
-
-/// Names another run's version of a table.
-fn take(run: &mut RunRecord, other: &RunRecord, path: &str, version: u64) {
-    run.tables.insert(path.to_owned(), version);
-    match other.figures.get(path) {
-        Some(figures) => run.figures.insert(path.to_owned(), *figures),
-        None => run.figures.remove(path),
-    };
 }
 
 #[cfg(test)]

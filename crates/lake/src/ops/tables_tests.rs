@@ -5,7 +5,7 @@
 use super::*;
 use crate::faulty_store::{TempWarehouse, sql, t, warehouse_of};
 use futures::FutureExt;
-use tillhouse_model::{ReadBy, Window};
+use tillhouse_model::{ExpectedReads, ReadBy, Window};
 
 fn window() -> Window {
     Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap()
@@ -59,11 +59,12 @@ fn record(run_id: &str, finished_at: &str, published: bool) -> RunRecord {
         outcome: "done".to_owned(),
         published,
         tables: BTreeMap::from([
-            ("hecone/transactions".to_owned(), 7),
-            ("unified/sites".to_owned(), 2),
+            ("hecone/transactions".to_owned(), 7.into()),
+            ("unified/sites".to_owned(), 2.into()),
         ]),
         figures: BTreeMap::new(),
         counts: BTreeMap::from([("new".to_owned(), 10)]),
+        expected: BTreeMap::new(),
     }
 }
 
@@ -468,4 +469,136 @@ async fn readers_use_the_newest_published_run() {
             .unwrap(),
         None
     );
+}
+
+/// A run as an older version wrote it, without the column for what was to be read.
+#[derive(Clone)]
+struct FixtureOldRun(NumberedRun);
+
+impl BookkeepingRow for FixtureOldRun {
+    const TABLE: &'static str = NumberedRun::TABLE;
+    const COLUMNS: &'static [(&'static str, crate::ops::row_codec::ColumnType, bool)] =
+        NumberedRun::COLUMNS.split_at(OLD_RUN_COLUMNS).0;
+    const STATISTICS: &'static [&'static str] = NumberedRun::STATISTICS;
+
+    fn month(&self) -> String {
+        self.0.month()
+    }
+
+    fn cells(&self) -> Result<Vec<crate::ops::row_codec::RowValue>> {
+        let mut cells = self.0.cells()?;
+        cells.truncate(OLD_RUN_COLUMNS);
+        Ok(cells)
+    }
+
+    fn read(cells: &crate::ops::row_codec::RowReader<'_>) -> Result<Self> {
+        NumberedRun::read(cells).map(Self)
+    }
+}
+
+/// From `run_id` to `number`.
+const OLD_RUN_COLUMNS: usize = 11;
+
+impl BookkeepingEdit<FixtureOldRun> for Vec<FixtureOldRun> {
+    fn looks_back(&self) -> bool {
+        false
+    }
+    fn note(&mut self, _: &FixtureOldRun) {}
+    fn changed(&self, _: &FixtureOldRun) -> Option<FixtureOldRun> {
+        None
+    }
+    fn added(&self) -> Vec<FixtureOldRun> {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn what_other_pipelines_are_to_read_stays_as_the_run_before_said_it() {
+    assert_eq!(NumberedRun::COLUMNS[OLD_RUN_COLUMNS].0, "expected");
+    let place = TempWarehouse::new();
+    let ops = place.open().await.ops();
+    let old = FixtureOldRun(NumberedRun {
+        run: record("r0", "2026-03-01T00:30:00Z", true),
+        number: Some(0),
+    });
+    ops.edit("r0", &mut vec![old.clone()]).await.unwrap();
+    assert_eq!(ops.runs().await.unwrap(), [old.0.run]);
+    let reads = |tenants: &[&str]| {
+        let tenants = tenants.iter().map(|tenant| Some((*tenant).to_owned()));
+        ExpectedReads::new("pace", [("sales".to_owned(), tenants.collect())])
+    };
+    let unknown = || ExpectedReads::unknown(Some("pace".to_owned()));
+    let publish = async |id: &str, expected: &[(&str, ExpectedReads)]| {
+        let expected = expected.iter().cloned();
+        let run = RunRecord {
+            expected: expected
+                .map(|(name, reads)| (name.to_owned(), reads))
+                .collect(),
+            ..record(id, "2026-03-01T01:00:00Z", true)
+        };
+        ops.publish(&run).await.unwrap();
+        let read = place.open().await.ops();
+        let newest = read.published(&AsOf::Latest).await.unwrap().unwrap();
+        assert_eq!(newest, read.runs().await.unwrap()[0]);
+        newest.expected
+    };
+    let of = |expected: &[(&str, ExpectedReads)]| -> BTreeMap<String, ExpectedReads> {
+        let expected = expected.iter().cloned();
+        expected
+            .map(|(name, reads)| (name.to_owned(), reads))
+            .collect()
+    };
+    let first = [
+        ("a", reads(&["x", "y"])),
+        ("b", unknown()),
+        ("c", unknown()),
+    ];
+    assert_eq!(publish("r1", &first).await, of(&first));
+    // Of `a` a run of `b` knows no more than that it is there; `c` is configured no more.
+    let second = [("a", unknown()), ("b", reads(&["z"]))];
+    let known = [("a", reads(&["x", "y"])), ("b", reads(&["z"]))];
+    assert_eq!(publish("r2", &second).await, of(&known));
+    assert_eq!(publish("r3", &[]).await, of(&known));
+    let third = [("a", reads(&["x"]))];
+    let known = [("a", reads(&["x"])), ("b", reads(&["z"]))];
+    assert_eq!(publish("r4", &third).await, of(&known));
+    // It was not unified, and is shown as the last run has it in which it was.
+    let unified_by = |id: &str| ExpectedReads {
+        unified_by: Some(id.to_owned()),
+        ..reads(&["x"])
+    };
+    for (id, own, kept) in [
+        ("r5", "", "r4"),
+        ("r6", "", "r4"),
+        ("r7", "r7", "r7"),
+        ("r8", "", "r7"),
+    ] {
+        let expected = publish(id, &[("a", unified_by(own))]).await;
+        assert_eq!(expected["a"], unified_by(kept), "{id}");
+    }
+}
+
+#[test]
+fn every_column_of_the_bookkeeping_has_a_note_and_every_note_a_column() {
+    use crate::ops::notes::{NOTES, OpsNote};
+    let mut noted = NOTES.map(|note| note.0);
+    noted.sort_unstable();
+    assert_eq!(noted, OpsTables::NAMES);
+    for OpsNote(table, _, own) in &NOTES {
+        let (schema, note) = (
+            OpsTables::schema(table).unwrap(),
+            OpsTables::note(table).unwrap(),
+        );
+        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        for name in &names {
+            assert!(note.columns.contains_key(*name), "{table}.{name}");
+        }
+        for (name, _) in *own {
+            assert!(
+                names.iter().any(|known| *known == name),
+                "{table} has no {name}"
+            );
+        }
+    }
+    assert_eq!(OpsTables::note("transactions"), None);
 }

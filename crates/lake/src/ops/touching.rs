@@ -47,7 +47,7 @@ fn both(a: &SliceRow, b: &SliceRow) -> Option<SliceRow> {
     if !is_of_one || a.window.to() != b.window.from() || b.window.to() > read_at {
         return None;
     }
-    // What one of them declared says nothing of both.
+    // The total that one of them declared says nothing of both.
     let declared_total = match (a.declared_total, b.declared_total) {
         (Some(a), Some(b)) => Some(a + b),
         (None, None) => None,

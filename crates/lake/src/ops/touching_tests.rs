@@ -126,7 +126,7 @@ proptest! {
                 prop_assert_eq!(one.assess(asked, at(until)), other.assess(asked, at(until)));
             }
         }
-        // What a resource that is followed has to be asked for: never less, since it counts from the earliest reading.
+        // The window that a resource that is followed has to be asked for: never less, since it counts from the earliest reading.
         let of = |rows: &[SliceRow]| Coverage::new(ReadBy::EventTime, true, rows.iter().map(SliceRow::as_read));
         let (one, other) = (of(&joined), of(&rows));
         prop_assert_eq!(one.change_window_to_read(at(99)), other.change_window_to_read(at(99)));

@@ -33,7 +33,7 @@ const SLACK: usize = MOST / 8;
 /// Bytes of an entry on storage.
 const ENTRY: usize = 40;
 
-/// Content of a record's newest version: a hash of it and of the tenant it was listed for.
+/// Content of a record's newest version: a hash of it, of its record time, and of the tenant it was listed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ContentFingerprint(u64, u64);
 
@@ -116,6 +116,9 @@ impl ContentFingerprint {
         let mut hasher = Xxh3::new();
         // Of a fixed length, so that no tenant can be taken for part of it.
         hasher.update(&record.content_hash(package)?);
+        // No instant is the least number.
+        let time = record.record_time(package).unwrap_or(i64::MIN);
+        hasher.update(&time.to_le_bytes());
         if let Some(tenant) = tenants.of(package, record) {
             hasher.update(&[1]);
             hasher.update(tenant.as_bytes());

@@ -25,7 +25,7 @@ fn entries_count_for_their_files_and_content_alone() {
     assert!(knows(&notes, 2, 7, 70) && knows(&notes, 2, 8, 80));
     assert!(!knows(&notes, 2, 7, 71) && !knows(&notes, 1, 7, 70) && !knows(&notes, 2, 9, 90));
     assert_eq!(notes.recognize(2, std::iter::once((7, None))), [false]);
-    // What a landing could not tell is not known any more.
+    // A record that a landing could not tell is not known any more.
     notes.settle((2, 3), vec![(8, None)]);
     assert!(knows(&notes, 3, 7, 70) && !knows(&notes, 3, 8, 80));
     // Somebody else has been there.

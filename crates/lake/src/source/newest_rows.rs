@@ -3,7 +3,6 @@
 //! Invariant: a record's row is the one with the highest package number at one version of the table. Of files that hold none of the
 //! records only keys are read, and of files that cannot hold any, nothing.
 
-use crate::file::layout::TableLayout;
 use crate::scan::{self, RowFilter};
 use crate::source::dedup::{self, KeyIndex, KeyLookup};
 use crate::source::table::{SourceTable, micros};
@@ -15,7 +14,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tillhouse_model::table::{LOAD_ID, MONTH, RECORD_KEY};
+use tillhouse_model::table::{LOAD_ID, RECORD_KEY};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 impl SourceTable {
@@ -25,11 +24,7 @@ impl SourceTable {
     /// Errors with [`ErrorKind::Storage`].
     pub async fn newest_rows(&self, keys: &[String], times: &[Timestamp]) -> Result<RecordBatch> {
         let table = self.table()?;
-        let layout = TableLayout::new(
-            self.spec.source_schema(),
-            &self.spec.key,
-            vec![MONTH.to_owned()],
-        )?;
+        let layout = self.layout()?;
         let schema = layout.file_schema.clone();
         let mut found = Vec::new();
         let Some(snapshot) = table.latest().await? else {

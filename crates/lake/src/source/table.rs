@@ -416,7 +416,7 @@ impl SourceTable {
         to: i64,
     ) -> Result<Option<Arc<dyn TableProvider>>> {
         let table = self.table()?;
-        let Some(snapshot) = table.at(version).await? else {
+        let Some(snapshot) = table.at(&version.into()).await? else {
             return Ok(None);
         };
         let mut files = Vec::new();
@@ -439,7 +439,7 @@ impl SourceTable {
         version: Option<u64>,
     ) -> Result<Option<Snapshot>> {
         match version {
-            Some(version) => table.at(version).await,
+            Some(version) => table.at(&version.into()).await,
             None => table.latest().await,
         }
     }
@@ -451,12 +451,13 @@ impl SourceTable {
         table.raise_to(version, run_id).await
     }
 
-    fn layout(&self) -> Result<Arc<TableLayout>> {
-        Ok(Arc::new(TableLayout::new(
+    pub(super) fn layout(&self) -> Result<Arc<TableLayout>> {
+        let layout = TableLayout::new(
             self.spec.source_schema(),
             &self.spec.key,
             vec![MONTH.to_owned()],
-        )?))
+        )?;
+        Ok(Arc::new(layout.with_comments(&self.spec.note())))
     }
 
     /// The path below the warehouse.
@@ -572,6 +573,13 @@ struct SurvivorOutcome<'a> {
     settled: &'a mut Vec<FingerprintedKey>,
 }
 
+/// True if a record has the content of a known version, and no other time. A contract may find a time where an earlier one found none, or another.
+fn is_as_known(package: &[PackagePage], record: NewestRecord, known: &KnownVersion) -> bool {
+    let time = record.record_time(package);
+    record.content_hash(package) == Some(known.hash)
+        && (time.is_none() || time == known.record_time)
+}
+
 /// Survivors to write, by month. Counts the rest, and says of each what its newest version is after that, as far as that is known.
 fn decide(
     package: &[PackagePage],
@@ -610,11 +618,11 @@ fn decide(
                 keep(None);
             }
             // Listed for a tenant that comes before the one it was found under: its own from now on.
-            Some(known) if survivor.content_hash(package) == Some(known.hash) && !comes_first => {
+            Some(known) if is_as_known(package, *survivor, known) && !comes_first => {
                 landed.unchanged += 1;
                 is_newest = is_own;
             }
-            // What came by a clock that was ahead is older than it says.
+            // A record by a clock that was ahead is older than it says.
             Some(known)
                 if known.extracted_at <= now
                     && fresher(

@@ -383,7 +383,7 @@ async fn a_pinned_version_stays_what_it_was_and_largest_values_are_exact() {
     assert_eq!(fresh.packages(None, 0).await.unwrap().len(), 11);
     assert!(
         warehouse_of(&table.registry)
-            .open_at(&table.path, Some(99))
+            .open_at(&table.path, Some(&99.into()))
             .await
             .is_err()
     );

@@ -6,8 +6,10 @@ use super::*;
 use crate::faulty_store::{
     FixtureRecord, TempWarehouse, extra_column, page, run, source_spec, sql, warehouse_of,
 };
+use crate::log::comments::{ColumnComments, written_comments};
+use crate::log::schema_evolution;
 use arrow::array::StringArray;
-use tillhouse_model::ColumnSpec;
+use tillhouse_model::{ColumnKind, ColumnNote, ColumnSpec};
 
 const HISTORY: &str = "SELECT id, _load_id, CAST(amount * 10000 AS BIGINT), _prev_record_time FROM t ORDER BY _load_id, id";
 
@@ -206,8 +208,8 @@ async fn a_record_that_moved_to_another_month_is_recognised() {
     let landed = table.land(vec![moved], &run("r")).await.unwrap();
     assert_eq!(
         counts(&landed),
-        (0, 1, 1, 0),
-        "also one that had no time before"
+        (0, 2, 0, 0),
+        "also one that had no time before, and has the same content"
     );
     assert_eq!(
         sql(
@@ -220,9 +222,19 @@ async fn a_record_that_moved_to_another_month_is_recognised() {
         [
             "a 2026-01 -",
             "none none -",
-            "a 2026-02 2026-01-10T10:00:00Z"
+            "a 2026-02 2026-01-10T10:00:00Z",
+            "none 2026-02 -"
         ]
     );
+    // Without a time, or with the same, it is as it is known.
+    for time in [FEB, None] {
+        let same = page(
+            "2026-03-03T00:00:00Z",
+            &[FixtureRecord("none", time, 1, None)],
+        );
+        let landed = table.land(vec![same], &run("r")).await.unwrap();
+        assert_eq!(counts(&landed), (0, 0, 1, 0), "{time:?}");
+    }
 }
 
 #[tokio::test]
@@ -324,7 +336,7 @@ async fn files_far_in_time_are_read_once_and_for_their_keys() {
         "December's keys"
     );
     assert_eq!(place.store.data_files_read(), 1);
-    // What was written or read by this very process need not be read to know that a key is not in it.
+    // A file written or read by this very process need not be read to know that a key is not in it.
     let near = page("2026-03-03T00:00:00Z", &[FixtureRecord("c", JAN, 1, None)]);
     assert_eq!(
         other.land(vec![near], &run("r")).await.unwrap().files_read,
@@ -401,6 +413,91 @@ async fn the_newest_versions_of_a_few_records_are_had_whole() {
         3,
         "however far they are from where they are looked for"
     );
+}
+
+/// A source table whose amounts, and quantities in their list, have a note.
+async fn noted_table(place: &TempWarehouse, words: &str, more: &[ColumnSpec]) -> SourceTable {
+    let mut spec = source_spec();
+    for column in &mut spec.columns {
+        match &mut column.kind {
+            ColumnKind::List(element) => {
+                let ColumnKind::Struct(inner) = &mut element.kind else {
+                    panic!("a list of objects");
+                };
+                inner[1].note = ColumnNote::of(format!("{words} quantity."));
+            }
+            _ if column.name == "amount" => {
+                column.note = ColumnNote::of(format!("{words} amount."))
+            }
+            _ => {}
+        }
+    }
+    spec.columns.extend_from_slice(more);
+    place.open().await.source_table("hecone", Arc::new(spec))
+}
+
+/// Comments that the newest version of a table's log has.
+async fn comments(table: &SourceTable) -> ColumnComments {
+    let snapshot = table.table().unwrap().latest().await.unwrap().unwrap();
+    let no_metadata = |field: &Arc<arrow::datatypes::Field>| field.metadata().is_empty();
+    assert!(snapshot.schema().fields().iter().all(no_metadata));
+    written_comments(&snapshot.description.metadata).unwrap()
+}
+
+#[tokio::test]
+async fn comments_come_with_the_table_and_its_new_columns_and_make_no_difference_to_it() {
+    let place = TempWarehouse::new();
+    let land = async |table: &SourceTable, second: u32| {
+        let at = format!("2026-03-01T00:00:{second:02}Z");
+        let record = FixtureRecord("a", JAN, i64::from(second), None);
+        let narrow = page(&at, &[record]);
+        let schema = table.spec().content_schema();
+        let mut columns = narrow.batch.columns().to_vec();
+        columns.resize_with(schema.fields().len(), || {
+            Arc::new(StringArray::from_iter_values(["M-AB 1"]))
+        });
+        let batch = RecordBatch::try_new(schema, columns).unwrap();
+        let read = PackagePage { batch, ..narrow };
+        table.land(vec![read], &run("r")).await.unwrap();
+    };
+    let version = async |table: &SourceTable| {
+        let latest = table.table().unwrap().latest().await.unwrap();
+        latest.unwrap().version
+    };
+    let table = noted_table(&place, "The", &[]).await;
+    land(&table, 1).await;
+    let written = comments(&table).await;
+    assert_eq!(written["amount"], "The amount.");
+    assert_eq!(written["articles.quantity"], "The quantity.");
+    assert!(written.contains_key("_load_id") && !written.contains_key("id"));
+    // Another program's words are no reason to write.
+    let other = noted_table(&place, "An", &[]).await;
+    let before = version(&table).await;
+    land(&other, 2).await;
+    assert_eq!(
+        (comments(&other).await, version(&other).await),
+        (written, before + 1)
+    );
+    // A new column is.
+    let grown = noted_table(&place, "Its", &[extra_column("plate", false)]).await;
+    land(&grown, 3).await;
+    assert_eq!(comments(&grown).await["amount"], "Its amount.");
+    assert_eq!(comments(&grown).await["articles.quantity"], "Its quantity.");
+    // One that the contract no longer has keeps its own.
+    let mut spec = source_spec();
+    spec.columns.retain(|column| column.name != "amount");
+    spec.columns.push(extra_column("gate", false));
+    let shrunk = place.open().await.source_table("hecone", Arc::new(spec));
+    let table = shrunk.table().unwrap();
+    let mut snapshot = table.latest().await.unwrap().unwrap();
+    let definition = &shrunk.layout().unwrap().definition;
+    assert!(
+        schema_evolution::ensure(&table, &mut snapshot, definition, "r")
+            .await
+            .unwrap()
+    );
+    assert_eq!(comments(&shrunk).await["amount"], "Its amount.");
+    assert_eq!(history(&shrunk).await.len(), 3);
 }
 
 /// A table whose records do not name their tenant.

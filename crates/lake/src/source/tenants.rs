@@ -44,7 +44,7 @@ impl<'a> TenantOrder<'a> {
             .then(|| tenants.value(record.row))
     }
 
-    /// Which of two tenants comes first; one that is not read any more comes last.
+    /// Order of two tenants; one that is not read any more comes last.
     pub(crate) fn order(&self, a: Option<&str>, b: Option<&str>) -> Ordering {
         if a == b || self.column.is_none() {
             return Ordering::Equal;

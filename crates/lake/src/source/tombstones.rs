@@ -46,11 +46,7 @@ impl SourceTable {
         options: &LandingOptions,
     ) -> Result<LandingSummary> {
         let table = self.table()?;
-        let layout = Arc::new(TableLayout::new(
-            self.spec.source_schema(),
-            &self.spec.key,
-            vec![MONTH.to_owned()],
-        )?);
+        let layout = self.layout()?;
         for _ in 0..ROUNDS {
             let Some(mut snapshot) = table.latest().await? else {
                 return Ok(LandingSummary::default());

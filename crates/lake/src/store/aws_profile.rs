@@ -227,7 +227,7 @@ fn sections(text: &str) -> Vec<(String, BTreeMap<String, String>)> {
             continue;
         }
         if let Some(section) = trimmed.strip_prefix('[') {
-            // What follows the bracket is a comment.
+            // The text behind the bracket is a comment.
             let name = section.split(']').next().unwrap_or_default();
             found.push((name.trim().to_owned(), BTreeMap::new()));
             continue;

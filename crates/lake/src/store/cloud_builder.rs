@@ -258,7 +258,7 @@ async fn s3(
         values.0.entry(Key::Region).or_insert(region);
     }
     values.0.extend(given.0);
-    // What the profiles say, where nothing else does.
+    // The profiles' settings, where there are no others.
     let has_identity = values.has(&KEYS)
         || (values.has(&[Key::WebIdentityTokenFile]) && values.has(&[Key::RoleArn]))
         || values

@@ -35,7 +35,7 @@ pub(crate) async fn probe_conditions(
 ) -> Result<()> {
     let name = folder.clone().join(Uuid::new_v4().to_string());
     let found = run(store, folder, &name).await;
-    // What could not be written need not be removed, and a credential that may not write may not delete either.
+    // A file that could not be written need not be removed, and a credential that may not write may not delete either.
     let removed = match store.delete(&name).await {
         Err(Error::NotFound { .. }) | Ok(()) => Ok(()),
         Err(error) => Err(error),

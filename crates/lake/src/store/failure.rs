@@ -63,6 +63,8 @@ pub(crate) enum Reason {
     NoIdentity,
     Untrusted,
     Slow,
+    Full,
+    Failing,
     Unencrypted,
     Other,
 }
@@ -123,10 +125,26 @@ impl Reason {
             | "PermanentRedirect"
             | "IllegalLocationConstraintException" => return Self::WrongRegion,
             "SlowDown" | "ServerBusy" | "TooManyRequests" => return Self::Slow,
+            "XMinioStorageFull"
+            | "InsufficientStorage"
+            | "QuotaExceeded"
+            | "ServiceQuotaExceededException" => return Self::Full,
+            "InternalError" | "InternalServerError" if !has(&["o space left on device"]) => {
+                return Self::Failing;
+            }
             _ => {}
         }
         match () {
             () if has(&["The specified bucket does not exist"]) => Self::NoBucket,
+            () if has(&[
+                "507 Insufficient Storage",
+                "o space left on device",
+                "o writable volume",
+                "o free volumes",
+            ]) =>
+            {
+                Self::Full
+            }
             () if has(&["redirect without LOCATION"]) => Self::WrongRegion,
             () if has(&["URL scheme is not allowed"]) => Self::Unencrypted,
             () if has(&[
@@ -340,6 +358,12 @@ impl StoreProfile {
             }
             Reason::Unencrypted => {
                 "its address is http:// and not encrypted: set warehouse.options.allow_http to true if that is meant".to_owned()
+            }
+            Reason::Full => "the store is full: make room there, or let it have more; nothing that was published is lost, and the next run goes on".to_owned(),
+            Reason::Failing => {
+                let code = self.plain(code.unwrap_or_default(), 60);
+                let room = if is_writing { ", and at the room on its disk" } else { "" };
+                format!("the store failed, also when it was asked again, and says no more than {code}: of a server of your own look at its log{room}; else try again later")
             }
             Reason::Slow => "the store asks for patience: try again later, or raise warehouse.options.max_retries".to_owned(),
             Reason::Other => match (code, element(text, "Message")) {
@@ -596,6 +620,42 @@ mod tests {
                 "put",
                 answer("503 Service Unavailable", "SlowDown", ""),
                 "max_retries",
+            ),
+            (
+                S3,
+                "put",
+                answer(
+                    "507 Insufficient Storage",
+                    "XMinioStorageFull",
+                    "<Message>Storage backend has reached its minimum free drive threshold.</Message>",
+                ),
+                "the store is full: make room",
+            ),
+            (
+                S3,
+                "put",
+                answer("403 Forbidden", "QuotaExceeded", ""),
+                "the store is full",
+            ),
+            (
+                S3,
+                "upload",
+                answer(
+                    "500 Internal Server Error",
+                    "InternalError",
+                    "<Message>write: no space left on device</Message>",
+                ),
+                "the store is full",
+            ),
+            (
+                S3,
+                "put",
+                answer(
+                    "500 Internal Server Error",
+                    "InternalError",
+                    "<Message>We encountered an internal error, please try again.</Message>",
+                ),
+                "InternalError: of a server of your own look at its log, and at the room on its disk",
             ),
             (
                 S3,

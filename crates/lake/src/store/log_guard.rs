@@ -5,8 +5,8 @@
 //! since the commits it stands for are there.
 //!
 //! The Delta library takes a commit file of 0 bytes for one that changed nothing, and one that ends early, between two lines, for a shorter
-//! one; and it stops where `_last_checkpoint` names a checkpoint that is not there. After a power cut each of them is to be expected of a
-//! writer that did not flush, and of copies that were interrupted.
+//! one; it takes any commit under any name; and it stops where `_last_checkpoint` names a checkpoint that is not there. After a power cut each of
+//! them is to be expected of a writer that did not flush, and of copies that were interrupted or mixed up.
 
 use crate::store::durable::LOG_FOLDER;
 use crate::store::footer;
@@ -25,10 +25,13 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-const LAST_CHECKPOINT: &str = "_last_checkpoint";
+/// The file that points to the newest checkpoint.
+pub(crate) const LAST_CHECKPOINT: &str = "_last_checkpoint";
 const STORE: &str = "LogGuard";
 /// Key of a commit's own number of lines.
 pub(crate) const LINES: &str = "tillhouseLines";
+/// Key of the version that a commit was made for.
+pub(crate) const VERSION: &str = "tillhouseVersion";
 /// Text before the reason in the error of a damaged commit.
 pub(crate) const DAMAGED: &str = " is damaged: ";
 /// A Parquet file's end: the length of its footer, and this.
@@ -40,9 +43,9 @@ pub(crate) struct LogGuard {
     checkpoints: Arc<CheckpointCache>,
 }
 
-/// Checkpoints that have been checked, by path and size: true if they are complete.
+/// Checkpoints that have been checked, by path and size: true if they are complete, and nobody has found that they are wrong.
 #[derive(Default)]
-struct CheckpointCache(Mutex<HashMap<(Path, u64), bool>>);
+pub(crate) struct CheckpointCache(Mutex<HashMap<(Path, u64), bool>>);
 
 /// Kind of a file below a table's root.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,13 +72,10 @@ impl LogFileKind {
             };
         }
         let name = name.as_ref();
-        let is_version =
-            |text: &str| text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_versioned = version_of(name).is_some();
         match name.split_once('.') {
-            Some((version, "json")) if is_version(version) => Self::Commit,
-            Some((version, rest)) if is_version(version) && rest.starts_with("checkpoint.") => {
-                Self::Checkpoint
-            }
+            Some((_, "json")) if is_versioned => Self::Commit,
+            Some((_, rest)) if is_versioned && rest.starts_with("checkpoint.") => Self::Checkpoint,
             None if name == LAST_CHECKPOINT => Self::LastCheckpoint,
             _ => Self::Other,
         }
@@ -100,6 +100,16 @@ impl LogGuard {
             inner,
             checkpoints: Arc::default(),
         }
+    }
+
+    /// The store that is guarded.
+    pub(crate) fn inner(&self) -> &Arc<dyn ObjectStore> {
+        &self.inner
+    }
+
+    /// The checkpoints that are known.
+    pub(crate) fn checkpoints(&self) -> &Arc<CheckpointCache> {
+        &self.checkpoints
     }
 
     /// A listing without checkpoints that are not whole.
@@ -155,35 +165,66 @@ impl LogGuard {
                 .chain([name.into()])
                 .collect();
             let size = match self.inner.head(&checkpoint).await {
-                Ok(meta) => meta.size,
-                Err(Error::NotFound { .. }) => 0,
+                Ok(meta) => Some(meta.size),
+                Err(Error::NotFound { .. }) => None,
                 Err(error) => return Err(error),
             };
-            if !self
-                .checkpoints
-                .is_whole(self.inner.as_ref(), &checkpoint, size)
-                .await?
-            {
-                return Err(gone("the last checkpoint is missing or cut"));
+            let is_whole =
+                self.checkpoints
+                    .is_whole(self.inner.as_ref(), &checkpoint, size.unwrap_or(0));
+            if !is_whole.await? {
+                let lost = LostCheckpoint {
+                    version: hint.version,
+                    is_there: size.is_some(),
+                };
+                tracing::debug!(%location, "{lost}; the table is read from its commits");
+                return Err(Error::NotFound {
+                    path: location.to_string(),
+                    source: Box::new(lost),
+                });
             }
         }
         Ok(result(meta, attributes, range, bytes))
     }
 }
 
-/// True if the commit file is whole: each of its lines an action, and as many as it says it has.
-pub(crate) fn check_commit(bytes: &[u8]) -> std::result::Result<(), String> {
+/// The checkpoint that `_last_checkpoint` names, where it is missing or cut: why that file is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LostCheckpoint {
+    pub(crate) version: u64,
+    /// True if it is cut, false if it is missing.
+    pub(crate) is_there: bool,
+}
+
+impl std::fmt::Display for LostCheckpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = if self.is_there { "cut" } else { "missing" };
+        write!(
+            f,
+            "the last checkpoint, of version {}, is {what}",
+            self.version
+        )
+    }
+}
+
+impl std::error::Error for LostCheckpoint {}
+
+/// True if the commit file is whole, and the one of its version: each of its lines an action, as many as it says it has, made for the version
+/// that its name says. Of another program, or an older version of this one, it says neither.
+pub(crate) fn check_commit(version: Option<u64>, bytes: &[u8]) -> std::result::Result<(), String> {
     /// First line of a commit file.
     #[derive(Deserialize)]
     struct CommitFirstLine {
         #[serde(rename = "commitInfo")]
-        info: Option<CommitLineCount>,
+        info: Option<CommitStatement>,
     }
-    /// Number of lines, from a commit's `commitInfo`.
-    #[derive(Deserialize)]
-    struct CommitLineCount {
+    /// Number of lines and version, from a commit's `commitInfo`.
+    #[derive(Default, Deserialize)]
+    struct CommitStatement {
         #[serde(rename = "tillhouseLines")]
         lines: Option<usize>,
+        #[serde(rename = "tillhouseVersion")]
+        version: Option<u64>,
     }
     let mut lines = bytes
         .split(|byte| *byte == b'\n')
@@ -195,7 +236,7 @@ pub(crate) fn check_commit(bytes: &[u8]) -> std::result::Result<(), String> {
     let declared = serde_json::from_slice::<CommitFirstLine>(first)
         .map_err(cut)?
         .info
-        .and_then(|info| info.lines);
+        .unwrap_or_default();
     let (mut count, mut last) = (1, first);
     let mut is_foreign = !names_action(first);
     for line in lines {
@@ -204,11 +245,24 @@ pub(crate) fn check_commit(bytes: &[u8]) -> std::result::Result<(), String> {
     }
     // The lines between are parsed by the library, which says what it cannot read. Of what is no action it says nothing.
     serde_json::from_slice::<serde::de::IgnoredAny>(last).map_err(cut)?;
-    match declared {
-        Some(declared) if declared != count => Err(format!("it has {count} lines of {declared}")),
+    let other = declared
+        .version
+        .filter(|declared| version.is_some_and(|version| version != *declared));
+    match (declared.lines, other) {
+        (Some(declared), _) if declared != count => {
+            Err(format!("it has {count} lines of {declared}"))
+        }
         _ if is_foreign => Err("one of its lines is no action".to_owned()),
+        (_, Some(other)) => Err(format!("it is the commit of version {other}")),
         _ => Ok(()),
     }
+}
+
+/// The version in the name of a commit file or a checkpoint.
+pub(crate) fn version_of(name: &str) -> Option<u64> {
+    let (version, _) = name.split_once('.')?;
+    let is_plain = version.len() == 20 && version.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| version.parse().ok()).flatten()
 }
 
 /// True if a line begins as an action of the Delta format does.
@@ -238,8 +292,8 @@ fn names_action(line: &[u8]) -> bool {
 }
 
 /// As [`check_commit`], with each line parsed as the action it is; the number of the first that is none.
-pub(crate) fn check_lines(bytes: &[u8]) -> std::result::Result<(), String> {
-    check_commit(bytes)?;
+pub(crate) fn check_lines(version: u64, bytes: &[u8]) -> std::result::Result<(), String> {
+    check_commit(Some(version), bytes)?;
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         // A commit's own description is free; the rest has types.
@@ -307,6 +361,14 @@ fn result(
 }
 
 impl CheckpointCache {
+    /// From now on a checkpoint of that path and size is used, or is passed over as one that is cut.
+    pub(crate) fn trust(&self, location: Path, size: u64, is_trusted: bool) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((location, size), is_trusted);
+    }
+
     async fn is_whole(&self, store: &dyn ObjectStore, location: &Path, size: u64) -> Result<bool> {
         let key = (location.clone(), size);
         let known = self
@@ -320,10 +382,7 @@ impl CheckpointCache {
         }
         let is_whole = location.extension() != Some("parquet")
             || ends_as_parquet(store, location, size).await?;
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, is_whole);
+        self.trust(key.0, key.1, is_whole);
         Ok(is_whole)
     }
 }
@@ -388,7 +447,8 @@ impl ObjectStore for LogGuard {
         }
         let (meta, attributes) = (found.meta.clone(), found.attributes.clone());
         let bytes = found.bytes().await?;
-        check_commit(&bytes).map_err(|why| damaged(location, &why))?;
+        let version = location.filename().and_then(version_of);
+        check_commit(version, &bytes).map_err(|why| damaged(location, &why))?;
         let all = 0..bytes.len() as u64;
         let range = match wanted {
             Some(range) => range.as_range(all.end).map_err(|e| Error::Generic {

@@ -252,35 +252,138 @@ async fn a_commit_whose_lines_are_no_actions_is_named() {
     assert_eq!(count(&place).await.unwrap(), "3");
 }
 
+/// Swaps two files.
+fn swap(one: &PathBuf, other: &PathBuf) {
+    let (first, second) = (std::fs::read(one).unwrap(), std::fs::read(other).unwrap());
+    std::fs::write(one, second).unwrap();
+    std::fs::write(other, first).unwrap();
+}
+
 #[tokio::test]
-async fn a_checkpoint_that_is_whole_and_wrong_is_named_where_the_commits_are_there() {
+async fn a_commit_in_the_place_of_another_is_an_error_that_names_it() {
+    let place = TempWarehouse::new();
+    landed(&place, 4).await;
+    let commit = |version: u64| log(&place, &format!("{version:020}.json"));
+    let whole = std::fs::read(commit(4)).unwrap();
+    for earlier in [0, 2, 3] {
+        std::fs::copy(commit(earlier), commit(4)).unwrap();
+        let told = format!("it is the commit of version {earlier}");
+        assert_told(&place, &["damaged", "00000000000000000004.json", &told]).await;
+    }
+    std::fs::write(commit(4), &whole).unwrap();
+    for (one, other) in [(3, 4), (1, 2), (0, 1)] {
+        swap(&commit(one), &commit(other));
+        let name = format!("{one:020}.json");
+        assert_told(&place, &["damaged", &name]).await;
+        swap(&commit(one), &commit(other));
+    }
+    assert_eq!(count(&place).await.unwrap(), "4");
+    // As an earlier version of the program wrote it.
+    let older = String::from_utf8(whole).unwrap();
+    let older = older.replace("\"tillhouseVersion\":4", "\"tillhouseOther\":4");
+    std::fs::write(commit(4), &older).unwrap();
+    assert_eq!(count(&place).await.unwrap(), "4");
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_wrong_is_passed_over_where_the_commits_are_there() {
     let place = TempWarehouse::new();
     landed(&place, 12).await;
     let checkpoint = log(&place, "00000000000000000010.checkpoint.parquet");
     let whole = std::fs::read(&checkpoint).unwrap();
-    let mut wrong = whole.clone();
-    let end = wrong.len() - 12;
-    wrong[4..end].fill(0xff);
-    std::fs::write(&checkpoint, &wrong).unwrap();
-    let error = place.open().await.open_at(TABLE, None).await.err().unwrap();
-    assert!(
-        error
-            .to_string()
-            .contains("00000000000000000010.checkpoint.parquet"),
-        "{error:?}"
-    );
-    assert!(
-        error.hint_text().unwrap().contains("_last_checkpoint"),
-        "{error:?}"
-    );
-    for file in ["00000000000000000010.checkpoint.parquet", LAST_CHECKPOINT] {
-        std::fs::remove_file(log(&place, file)).unwrap();
+    let note = std::fs::read(log(&place, LAST_CHECKPOINT)).unwrap();
+    let end = whole.len() - 12;
+    let mut all = whole.clone();
+    all[4..end].fill(0xff);
+    for part in [4..end, 4..end / 2, end / 2..end, end - 40..end] {
+        let mut wrong = whole.clone();
+        wrong[part.clone()]
+            .iter_mut()
+            .for_each(|byte| *byte ^= 0xff);
+        std::fs::write(&checkpoint, &wrong).unwrap();
+        assert_eq!(count(&place).await.unwrap(), "12", "{part:?}");
+        std::fs::remove_file(log(&place, LAST_CHECKPOINT)).unwrap();
+        assert_eq!(count(&place).await.unwrap(), "12", "{part:?}, no note");
+        std::fs::write(log(&place, LAST_CHECKPOINT), &note).unwrap();
     }
-    assert_eq!(
-        count(&place).await.unwrap(),
-        "12",
-        "what the hint says helps"
-    );
+    // One behind the newest commit is another table's.
+    std::fs::write(&checkpoint, &whole).unwrap();
+    let later = log(&place, "00000000000000000020.checkpoint.parquet");
+    std::fs::write(&later, &whole).unwrap();
+    assert_eq!(count(&place).await.unwrap(), "12");
+    std::fs::remove_file(&later).unwrap();
+    // Whoever goes on is not held up by it.
+    std::fs::write(&checkpoint, &all).unwrap();
+    let warehouse = place.open().await;
+    let table = warehouse.source_table("hecone", Arc::new(source_spec()));
+    for key in ["m", "n", "o", "p", "q", "r", "s", "t"] {
+        let page = page("2026-03-01T00:00:00Z", &[FixtureRecord(key, None, 1, None)]);
+        table.land(vec![page], &run("r")).await.unwrap();
+    }
+    assert_eq!(count(&place).await.unwrap(), "20");
+    // Where the commits are not there, it is named.
+    std::fs::write(log(&place, "00000000000000000020.checkpoint.parquet"), &all).unwrap();
+    std::fs::remove_file(log(&place, "00000000000000000000.json")).unwrap();
+    std::fs::remove_file(&checkpoint).unwrap();
+    assert_told(
+        &place,
+        &["damaged", "00000000000000000020.checkpoint.parquet"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_lost_after_its_commits_were_vacuumed_is_named_and_no_commit() {
+    let place = TempWarehouse::new();
+    landed(&place, 12).await;
+    let name = "00000000000000000010.checkpoint.parquet";
+    let whole = std::fs::read(log(&place, name)).unwrap();
+    // As vacuum leaves the log.
+    for commit in 0..10 {
+        std::fs::remove_file(log(&place, &format!("{commit:020}.json"))).unwrap();
+    }
+    assert_eq!(count(&place).await.unwrap(), "12");
+    for is_cut in [true, false] {
+        match is_cut {
+            true => std::fs::write(log(&place, name), &whole[..whole.len() / 2]).unwrap(),
+            false => std::fs::remove_file(log(&place, name)).unwrap(),
+        }
+        let error = count(&place).await.unwrap_err();
+        let what = if is_cut { "damaged" } else { "missing" };
+        assert!(
+            error.contains(&format!("a checkpoint of a table's log is {what}"))
+                && error.contains(name)
+                && !error.contains("take it away"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whatever_bit_of_a_checkpoint_flips_the_rows_are_those_that_were_written() {
+    let place = TempWarehouse::new();
+    landed(&place, 12).await;
+    let checkpoint = log(&place, "00000000000000000010.checkpoint.parquet");
+    let whole = std::fs::read(&checkpoint).unwrap();
+    let mut wrong = Vec::new();
+    for at in (0..whole.len()).step_by(if cfg!(debug_assertions) { 211 } else { 97 }) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << (at % 8);
+        std::fs::write(&checkpoint, &bytes).unwrap();
+        match count(&place).await {
+            Ok(count) if count == "12" => {}
+            outcome => wrong.push((at, outcome)),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn where_commits_have_expired_a_checkpoint_stands_for_them() {
+    let place = TempWarehouse::new();
+    landed(&place, 12).await;
+    let checkpoint = log(&place, "00000000000000000010.checkpoint.parquet");
+    let whole = std::fs::read(&checkpoint).unwrap();
     // Without commits a checkpoint is all there is.
     std::fs::write(&checkpoint, &whole).unwrap();
     for version in 0..10 {
@@ -310,10 +413,10 @@ async fn a_checkpoint_that_is_whole_and_wrong_is_named_where_the_commits_are_the
 fn a_commit_of_another_writer_needs_no_count() {
     let ours = br#"{"commitInfo":{"tillhouseLines":2}}
 {"add":{}}"#;
-    check_commit(ours).unwrap();
-    check_commit(b"{\"commitInfo\":{}}\n{\"add\":{}}\n\n").unwrap();
-    check_commit(b"{\"protocol\":{}}\n").unwrap();
-    check_commit(b" { \"metaData\" : {}}\n{\"domainMetadata\":{}}").unwrap();
+    check_commit(None, ours).unwrap();
+    check_commit(None, b"{\"commitInfo\":{}}\n{\"add\":{}}\n\n").unwrap();
+    check_commit(None, b"{\"protocol\":{}}\n").unwrap();
+    check_commit(None, b" { \"metaData\" : {}}\n{\"domainMetadata\":{}}").unwrap();
     for torn in [
         &b""[..],
         b"\n \n",
@@ -321,7 +424,7 @@ fn a_commit_of_another_writer_needs_no_count() {
         b"{\"commitInfo\":{\"tillhouseLines\":2}}",
         b"{\"commitInfo\":{}}\n{\"add\"",
     ] {
-        check_commit(torn).unwrap_err();
+        check_commit(None, torn).unwrap_err();
     }
 }
 
@@ -349,4 +452,40 @@ fn files_of_a_log_are_told_by_their_names() {
     ] {
         assert_eq!(of(other), LogFileKind::Other);
     }
+}
+
+#[tokio::test]
+async fn of_an_earlier_version_the_commit_that_is_damaged_is_named_and_not_a_later_checkpoint() {
+    let place = TempWarehouse::new();
+    landed(&place, 12).await;
+    let commit = "00000000000000000007.json";
+    let whole = std::fs::read_to_string(log(&place, commit)).unwrap();
+    let lines = whole.lines().filter(|line| !line.starts_with("{\"add\""));
+    let torn = lines.map(|line| format!("{line}\n")).collect::<String>();
+    std::fs::write(log(&place, commit), torn).unwrap();
+    assert_eq!(
+        count(&place).await.unwrap(),
+        "12",
+        "its checkpoint is newer"
+    );
+    let told = |version: u64| {
+        let place = &place;
+        async move {
+            let other = place.open().await;
+            let opened = other.open_at(TABLE, Some(&version.into())).await;
+            opened.err().map(|error| error.to_string())
+        }
+    };
+    assert_eq!(told(6).await, None);
+    for version in [7, 9] {
+        let error = told(version).await.unwrap();
+        assert!(error.contains(commit), "{version}: {error}");
+        assert!(!error.contains("checkpoint"), "{version}: {error}");
+    }
+    std::fs::remove_file(log(&place, commit)).unwrap();
+    let error = told(9).await.unwrap();
+    assert!(
+        error.contains("missing") && error.contains(commit),
+        "{error}"
+    );
 }

@@ -18,6 +18,7 @@ pub(crate) mod failure;
 pub(crate) mod footer;
 pub(crate) mod location;
 pub(crate) mod log_guard;
+pub(crate) mod small_files;
 
 use crate::store::durable::{DiskObserver, LocalDisk};
 use crate::store::location::{StoreAddress, WarehouseLocation};

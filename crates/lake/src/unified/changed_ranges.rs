@@ -15,6 +15,7 @@
 use crate::log::data_file::DataFile;
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
+use crate::log::table_version::TableVersion;
 use crate::ranges::{ChangedRanges, RangeColumn, RangeSet};
 use crate::scan::{self, ScanRequest};
 use crate::table_provider::provider;
@@ -58,8 +59,8 @@ pub struct ChangedFiles {
 /// Errors with [`ErrorKind::Storage`] when a version, or a file of it, is gone.
 pub(crate) async fn changed_ranges(
     table: &TableHandle,
-    since: Option<u64>,
-    now: u64,
+    since: Option<&TableVersion>,
+    now: &TableVersion,
     compared: &ComparedColumns<'_>,
 ) -> Result<ChangedRanges> {
     let later = at(table, now).await?;
@@ -101,8 +102,8 @@ pub(crate) async fn changed_ranges(
 /// Errors with [`ErrorKind::Storage`] when a version is gone.
 pub(crate) async fn changed_files(
     table: &Arc<TableHandle>,
-    since: Option<u64>,
-    now: u64,
+    since: Option<&TableVersion>,
+    now: &TableVersion,
     session: Arc<SessionState>,
 ) -> Result<ChangedFiles> {
     let later = at(table, now).await?;
@@ -128,7 +129,7 @@ pub(crate) async fn changed_files(
     })
 }
 
-async fn at(table: &TableHandle, version: u64) -> Result<Snapshot> {
+async fn at(table: &TableHandle, version: &TableVersion) -> Result<Snapshot> {
     table.at(version).await?.ok_or_else(|| {
         Error::new(ErrorKind::Storage, "the table is gone")
             .at("table", table.path())

@@ -1,4 +1,4 @@
-//! Which hours count as touched, case by case.
+//! Touched hours, case by case.
 //!
 //! Invariant: an hour whose rows differ is never left out, and rows that were only written anew touch nothing.
 
@@ -50,10 +50,11 @@ async fn replace(
 }
 
 async fn touched(place: &TempWarehouse, since: Option<u64>, now: u64) -> ChangedRanges {
+    let since = since.map(TableVersion::from);
     place
         .open()
         .await
-        .changed_ranges("unified/articles", since, now, &COLUMNS)
+        .changed_ranges("unified/articles", since.as_ref(), &now.into(), &COLUMNS)
         .await
         .unwrap()
 }
@@ -115,7 +116,7 @@ async fn old_and_new_hours_of_changed_rows_are_touched_and_no_others() {
         these(&[ten, march])
     );
 
-    // What had no time gets one; and a record vanishes.
+    // A record without a time gets one; and another vanishes.
     let timed = replace(
         &table,
         5,
@@ -221,7 +222,7 @@ async fn pipelines_are_told_apart_and_versions_that_are_gone_are_an_error() {
     let partitions = place
         .open()
         .await
-        .facts("unified/articles", second)
+        .facts("unified/articles", &second.into())
         .await
         .unwrap()
         .unwrap()
@@ -241,7 +242,12 @@ async fn pipelines_are_told_apart_and_versions_that_are_gone_are_an_error() {
     let missing = place
         .open()
         .await
-        .changed_ranges("unified/articles", Some(first), 99, &COLUMNS)
+        .changed_ranges(
+            "unified/articles",
+            Some(&first.into()),
+            &99.into(),
+            &COLUMNS,
+        )
         .await;
     assert_eq!(missing.unwrap_err().kind(), ErrorKind::Storage);
 }

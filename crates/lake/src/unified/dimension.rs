@@ -30,7 +30,7 @@ use std::sync::Arc;
 use tillhouse_model::table::{AS_OF, CONTENT_HASH, EXTRACTED_AT, RUN_ID};
 use tillhouse_model::{Error, ErrorKind, FastMap, Result, ResultExt};
 
-/// So many rows that lost are held before they are dropped.
+/// Most rows that lost, held before they are dropped.
 const MANY: usize = 256;
 
 /// So much later, in microseconds, has a row to be for being written when it says what is there already.

@@ -10,6 +10,7 @@ use crate::file::replacement::UnifiedRowStream;
 use crate::log::data_file::DataFile;
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
+use crate::log::table_version::TableVersion;
 use crate::scan::{self, ScanRequest};
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
@@ -36,7 +37,10 @@ pub struct FactPartition {
 
 impl FactSnapshot {
     /// The facts of a table at a version; `None` where there is no such table.
-    pub(crate) async fn open(table: Arc<TableHandle>, version: u64) -> Result<Option<Self>> {
+    pub(crate) async fn open(
+        table: Arc<TableHandle>,
+        version: &TableVersion,
+    ) -> Result<Option<Self>> {
         let snapshot = table.at(version).await?;
         Ok(snapshot.map(|snapshot| Self { table, snapshot }))
     }

@@ -165,7 +165,8 @@ impl UnifiedTable {
         };
         let table = self.table()?;
         for _ in 0..ROUNDS {
-            let (Some(snapshot), Some(earlier)) = (table.latest().await?, table.at(version).await?)
+            let (Some(snapshot), Some(earlier)) =
+                (table.latest().await?, table.at(&version.into()).await?)
             else {
                 return Ok(());
             };
@@ -247,11 +248,12 @@ impl UnifiedTable {
                     .at("table", &self.path),
             );
         }
-        Ok(Arc::new(TableLayout::new(
+        let layout = TableLayout::new(
             self.spec.unified_schema(),
             &self.spec.key,
             self.spec.partition_by.clone(),
-        )?))
+        )?;
+        Ok(Arc::new(layout.with_comments(&self.spec.note())))
     }
 }
 

@@ -562,7 +562,7 @@ async fn a_dimension_is_written_anew_only_when_a_row_changed() {
         .await
         .unwrap();
     assert_eq!((again.rows_added, again.rows_removed), (2, 2));
-    // What is new is written with the others.
+    // A new row is written with the others.
     let done = table
         .merge(
             &step("hecone", 4, 5),

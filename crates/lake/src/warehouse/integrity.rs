@@ -6,14 +6,14 @@
 //! A Delta log cannot tell by itself that its end is missing: without its last commit a table is a good table of yesterday.
 
 use crate::log::figures::TableFigures;
+use crate::log::registry::OPENED;
+use crate::log::table_version::TableVersion;
+use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::RunRecord;
 use crate::warehouse::Warehouse;
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use tillhouse_model::{Error, ErrorKind, Result};
-
-/// Tables that are looked at together.
-const AT_ONCE: usize = 8;
 
 /// A table that has lost commits since a run named its version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,16 +34,14 @@ impl LostTable {
             .flatten()
     }
 
+    /// True for the path of a source table.
+    pub fn is_source(path: &str) -> bool {
+        LostKind::of(path) == LostKind::Source
+    }
+
     /// The kind of table, and so what makes good for its loss.
     pub fn kind(&self) -> LostKind {
-        match self.path.split_once('/') {
-            Some(("unified", _)) => LostKind::Unified,
-            Some(("statistics", _)) => LostKind::RollUp,
-            Some(("ops", "slices")) => LostKind::Ledger,
-            Some(("ops", "reconciliations")) => LostKind::Comparisons,
-            Some(("ops", _)) => LostKind::Notes,
-            _ => LostKind::Source,
-        }
+        LostKind::of(&self.path)
     }
 }
 
@@ -54,7 +52,7 @@ pub enum LostKind {
     Source,
     /// Made from source tables.
     Unified,
-    /// Brought up to date by every run, from wherever it is.
+    /// Made from unified tables, hour by hour.
     RollUp,
     /// The ledger of what was read: what is not in it is read again by the next sync.
     Ledger,
@@ -65,6 +63,17 @@ pub enum LostKind {
 }
 
 impl LostKind {
+    pub(crate) fn of(path: &str) -> Self {
+        match path.split_once('/') {
+            Some(("unified", _)) => Self::Unified,
+            Some(("statistics", _)) => Self::RollUp,
+            Some(("ops", "slices")) => Self::Ledger,
+            Some(("ops", "reconciliations")) => Self::Comparisons,
+            Some(("ops", _)) => Self::Notes,
+            _ => Self::Source,
+        }
+    }
+
     /// True if any run may go on as if nothing was lost, once it has said so.
     pub fn heals_by_itself(self) -> bool {
         matches!(self, Self::RollUp | Self::Ledger | Self::Comparisons)
@@ -78,6 +87,13 @@ pub struct TableDamage {
     pub lost: Vec<LostTable>,
     /// Tables whose logs cannot be read, by path, each with what to do.
     pub unreadable: Vec<(String, Error)>,
+}
+
+impl TableDamage {
+    /// True if nothing is damaged.
+    pub fn is_none(&self) -> bool {
+        self.lost.is_empty() && self.unreadable.is_empty()
+    }
 }
 
 impl std::fmt::Display for LostTable {
@@ -108,9 +124,9 @@ impl Warehouse {
     /// Tables that are older than a run says, or other, and those that cannot be read.
     pub async fn damage(&self, run: &RunRecord) -> TableDamage {
         let compared = stream::iter(&run.tables)
-            .map(|(path, version)| async move { (path, self.compare(run, path, *version).await) });
+            .map(|(path, version)| async move { (path, self.compare(run, path, version).await) });
         let mut damage = TableDamage::default();
-        for (path, found) in compared.buffered(AT_ONCE).collect::<Vec<_>>().await {
+        for (path, found) in compared.buffered(OPENED).collect::<Vec<_>>().await {
             match found {
                 Ok(lost) => damage.lost.extend(lost),
                 Err(error) => damage.unreadable.push((path.clone(), error)),
@@ -123,48 +139,55 @@ impl Warehouse {
         &self,
         run: &RunRecord,
         path: &str,
-        version: u64,
+        version: &TableVersion,
     ) -> Result<Option<LostTable>> {
         let table = self.table(path)?;
         let lost = |found| {
             Some(LostTable {
                 path: path.to_owned(),
-                named: version,
+                named: version.newest(),
                 found,
             })
         };
         let Some(newest) = table.latest().await? else {
             return Ok(lost(None));
         };
-        if newest.version < version {
+        if newest.version < version.newest() {
             return Ok(lost(Some(newest.version)));
         }
         let Some(figures) = run.figures.get(path) else {
             return Ok(None);
         };
-        let Some(then) = table.unchecked(version).await? else {
-            return Ok(lost(None));
-        };
-        Ok(if TableFigures::of(&then) == *figures {
-            None
-        } else {
-            lost(Some(newest.version))
-        })
+        Ok(
+            match table
+                .compared(version, std::slice::from_ref(figures))
+                .await?
+            {
+                None => lost(None),
+                Some((_, None)) => None,
+                Some((_, Some(_))) => lost(Some(newest.version)),
+            },
+        )
     }
 
-    /// Tables that are there, named by a run or not, and whose logs cannot be read; but for those that are `known`.
-    pub async fn unreadable_tables(&self, known: Option<&RunRecord>) -> Vec<Error> {
+    /// Tables that are there, named by a run or not, and whose logs cannot be read from the newest checkpoint on by whoever has nothing else, with
+    /// what to do. All records of runs are read too.
+    pub async fn unreadable_tables(&self) -> Vec<Error> {
         let tables = match self.tables().await {
             Ok(tables) => tables,
             Err(error) => return vec![error],
         };
-        let others = tables
+        let paths = tables
             .into_iter()
             .map(|(schema, name)| format!("{schema}/{name}"));
-        let others = others.filter(|path| known.is_none_or(|run| !run.tables.contains_key(path)));
-        let read =
-            stream::iter(others).map(|path| async move { self.table(&path)?.latest().await });
-        read.buffered(AT_ONCE)
+        let read = stream::iter(paths).map(|path| async move {
+            self.table(&path)?.check_log().await?;
+            if path == NumberedRun::TABLE {
+                self.ops().runs().await?;
+            }
+            Ok::<_, Error>(())
+        });
+        read.buffered(OPENED)
             .filter_map(async |read| read.err())
             .collect()
             .await
@@ -181,10 +204,22 @@ impl Warehouse {
         Ok(newest.map(|snapshot| (snapshot.version, TableFigures::of(&snapshot))))
     }
 
-    /// Goes on with a table that has lost commits as it is. The numbers of the versions that were lost are not used again.
+    /// As [`Warehouse::newest_figures`], with what others have written since.
+    pub async fn newest_figures_of_all(&self, path: &str) -> Result<Option<(u64, TableFigures)>> {
+        let table = self.table(path)?;
+        table.is_overtaken();
+        let newest = table.newest().await?;
+        Ok(newest.map(|snapshot| (snapshot.version, TableFigures::of(&snapshot))))
+    }
+
+    /// Goes on with a table that has lost commits as it is, but for a roll-up: that begins anew, since nobody knows which of its rows are stale. The
+    /// numbers of the versions that were lost are not used again.
     pub async fn go_on_with(&self, lost: &LostTable, run_id: &str) -> Result<()> {
         let table = self.table(&lost.path)?;
-        table.expect_nothing();
+        if lost.kind() == LostKind::RollUp {
+            table.forsake(lost.to_string(), lost.named);
+            return Ok(());
+        }
         table.raise_to(lost.named, run_id).await
     }
 }

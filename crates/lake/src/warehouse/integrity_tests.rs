@@ -6,6 +6,7 @@ use super::*;
 use crate::faulty_store::{
     FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, page, run, source_spec, step, t,
 };
+use crate::ops::lease::{LeaseOwner, LeaseRecord};
 use crate::ops::rows::{AsOf, SliceRow};
 use crate::unified::step::SupersededRecords;
 use std::collections::BTreeMap;
@@ -53,7 +54,7 @@ async fn publish(warehouse: &Warehouse, key: &'static str, land: i64, run_id: &s
     let (mut tables, mut figures) = (BTreeMap::new(), BTreeMap::new());
     for path in [SOURCE, FACT, SLICES] {
         if let Some((version, size)) = warehouse.newest_figures(path).await.unwrap() {
-            tables.insert(path.to_owned(), version);
+            tables.insert(path.to_owned(), version.into());
             figures.insert(path.to_owned(), size);
         }
     }
@@ -68,6 +69,7 @@ async fn publish(warehouse: &Warehouse, key: &'static str, land: i64, run_id: &s
         tables,
         figures,
         counts: BTreeMap::new(),
+        expected: BTreeMap::new(),
     };
     warehouse.ops().publish(&record).await.unwrap();
 }
@@ -91,12 +93,7 @@ async fn found(place: &TempWarehouse) -> (Vec<String>, Vec<bool>) {
         .collect();
     let mut opened = Vec::new();
     for path in [SOURCE, FACT] {
-        opened.push(
-            warehouse
-                .open_at(path, run.tables.get(path).copied())
-                .await
-                .is_ok(),
-        );
+        opened.push(warehouse.open_at(path, run.tables.get(path)).await.is_ok());
     }
     (lost, opened)
 }
@@ -153,7 +150,7 @@ async fn a_version_with_other_content_is_noticed_also_below_newer_ones() {
     let error = place.open().await;
     let latest = error.ops().published(&AsOf::Latest).await.unwrap().unwrap();
     let error = error
-        .open_at(SOURCE, latest.tables.get(SOURCE).copied())
+        .open_at(SOURCE, latest.tables.get(SOURCE))
         .await
         .err()
         .unwrap();
@@ -173,7 +170,7 @@ async fn a_version_with_other_content_is_noticed_also_below_newer_ones() {
         .unwrap()
         .unwrap();
     earlier
-        .open_at(SOURCE, first.tables.get(SOURCE).copied())
+        .open_at(SOURCE, first.tables.get(SOURCE))
         .await
         .unwrap()
         .unwrap();
@@ -244,6 +241,38 @@ async fn versions_that_were_lost_are_not_used_again() {
         2,
         "they are still not what was published: {lost:?}"
     );
+    other
+        .source_table("hecone", Arc::new(source_spec()))
+        .raise_to(10, "r3")
+        .await
+        .unwrap();
+    let checkpoint = file(&place, SOURCE, 10).with_extension("checkpoint.parquet");
+    assert!(checkpoint.exists());
+}
+
+#[tokio::test]
+async fn a_checkpoint_in_parts_stands_for_commits_that_are_gone() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    for (land, key) in (1..).zip(keys) {
+        publish(&warehouse, key, land, &format!("r{land:02}")).await;
+    }
+    let checkpoint = file(&place, SOURCE, 10).with_extension("checkpoint.parquet");
+    let part = checkpoint.with_file_name(format!(
+        "{:020}.checkpoint.0000000001.0000000001.parquet",
+        10
+    ));
+    std::fs::rename(&checkpoint, &part).unwrap();
+    // What is in it is the library's to read: what the run keeps of the table needs no log.
+    std::fs::write(&part, [0; 64]).unwrap();
+    for version in 0..10 {
+        std::fs::remove_file(file(&place, SOURCE, version)).unwrap();
+    }
+    let other = place.open().await;
+    other.ops().published(&AsOf::Latest).await.unwrap();
+    let newest = other.table(SOURCE).unwrap().latest().await.unwrap();
+    assert_eq!(newest.map(|newest| newest.version), Some(12));
 }
 
 async fn note_slice(warehouse: &Warehouse, from: &str, to: &str) {
@@ -324,6 +353,140 @@ async fn bookkeeping_that_lost_something_is_noticed_by_whoever_reads_it_and_goes
     }
 }
 
+/// A commit as an earlier version of the program wrote it, which does not say its version.
+fn without_version(commit: &PathBuf) {
+    let text = std::fs::read_to_string(commit).unwrap();
+    let older = text.replace("\"tillhouseVersion\":", "\"tillhouseOther\":");
+    std::fs::write(commit, older).unwrap();
+}
+
+#[tokio::test]
+async fn the_newest_commit_replaced_by_the_one_before_is_noticed_in_every_table() {
+    for is_older in [false, true] {
+        for path in [SOURCE, FACT, SLICES, RUNS] {
+            let place = TempWarehouse::new();
+            let warehouse = place.open().await;
+            note_slice(&warehouse, "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z").await;
+            publish(&warehouse, "a", 1, "r1").await;
+            note_slice(&warehouse, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").await;
+            publish(&warehouse, "b", 2, "r2").await;
+            std::fs::copy(file(&place, path, 1), file(&place, path, 2)).unwrap();
+            if is_older {
+                without_version(&file(&place, path, 2));
+            }
+            let other = place.open().await;
+            let published = other.ops().published(&AsOf::Latest).await;
+            if path == RUNS {
+                let error = published.unwrap_err().to_string();
+                assert!(error.contains(RUNS), "{is_older}: {error}");
+                continue;
+            }
+            let run = published.unwrap().unwrap();
+            assert!(
+                other.open_at(path, None).await.is_err(),
+                "{path}, {is_older}"
+            );
+            let damage = other.damage(&run).await;
+            let told = (damage.lost.len(), damage.unreadable.len());
+            let expected = if is_older { (1, 0) } else { (0, 1) };
+            assert_eq!(told, expected, "{path}: {damage:?}");
+            if path == SLICES {
+                other.ops().slices("hecone").await.unwrap_err();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_another_table_is_passed_over_where_a_run_says_what_the_table_holds() {
+    const KEYS: [&str; 11] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"];
+    let (place, other) = (TempWarehouse::new(), TempWarehouse::new());
+    let warehouse = place.open().await;
+    for (land, key) in (1..).zip(KEYS) {
+        publish(&warehouse, key, land, &format!("r{land}")).await;
+    }
+    // Two records each, so that it is another table's.
+    let table = other
+        .open()
+        .await
+        .source_table("hecone", Arc::new(source_spec()));
+    for key in KEYS {
+        let records = [
+            FixtureRecord(key, None, 1, None),
+            FixtureRecord(key, None, 2, None),
+        ];
+        let page = page("2026-03-01T00:00:00Z", &records);
+        table.land(vec![page], &run("r")).await.unwrap();
+    }
+    let checkpoint = |place: &TempWarehouse| {
+        let log = folder(place, SOURCE).join("_delta_log");
+        log.join("00000000000000000010.checkpoint.parquet")
+    };
+    std::fs::copy(checkpoint(&other), checkpoint(&place)).unwrap();
+    // Without the note, which keeps readers from the log.
+    for is_noted in [true, false] {
+        if !is_noted {
+            std::fs::remove_dir_all(folder(&place, "ops/published")).unwrap();
+        }
+        assert_eq!(found(&place).await, (Vec::new(), vec![true, true]));
+        let reader = place.open().await;
+        let run = reader
+            .ops()
+            .published(&AsOf::Latest)
+            .await
+            .unwrap()
+            .unwrap();
+        let open = reader.open_at(SOURCE, run.tables.get(SOURCE)).await;
+        assert_eq!(open.unwrap().unwrap().figures.rows, Some(11));
+        let newest = reader.open_at(SOURCE, None).await.unwrap().unwrap();
+        assert_eq!(newest.figures.rows, Some(11));
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_behind_the_newest_run_is_told_unless_its_run_is_under_way() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    note_slice(&warehouse, "2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z").await;
+    publish(&warehouse, "a", 1, "r1").await;
+    note_slice(&warehouse, "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z").await;
+    publish(&warehouse, "b", 2, "r2").await;
+    let told = async || {
+        let reader = place.open().await;
+        let ops = reader.ops();
+        let run = ops.published(&AsOf::Latest).await.unwrap().unwrap();
+        let before = reader.requests().all();
+        let reads = ops.unpublished_reads(&run).await.unwrap();
+        (run.run_id, reads.len(), reader.requests().all() - before)
+    };
+    let (run, reads, requests) = told().await;
+    assert_eq!((run.as_str(), reads), ("r2", 0));
+    assert_eq!(requests, 1, "the end of the ledger's log");
+    // The newest record and its note are lost together.
+    std::fs::remove_file(file(&place, RUNS, 2)).unwrap();
+    let note = folder(&place, "ops/published").join(format!("{:020}.json.zst", 2));
+    std::fs::remove_file(note).unwrap();
+    let (run, reads, _) = told().await;
+    assert_eq!((run.as_str(), reads), ("r1", 1));
+    // A run that is under way has read it, and publishes it in the end.
+    let owner = LeaseOwner {
+        host: "here".to_owned(),
+        pid: 1,
+        process: None,
+        run_id: "r".to_owned(),
+        command: "sync".to_owned(),
+    };
+    let ops = warehouse.ops();
+    let valid = jiff::SignedDuration::from_secs(60);
+    let lease = LeaseRecord::new("hecone", owner, ops.now(), valid);
+    ops.swap_lease(None, lease).await.unwrap().unwrap();
+    assert_eq!(told().await.1, 0);
+    std::fs::remove_file(folder(&place, "ops/leases").join("hecone.json")).unwrap();
+    assert_eq!(told().await.1, 1);
+    publish(&place.open().await, "c", 3, "r3").await;
+    assert_eq!(told().await.1, 0);
+}
+
 #[tokio::test]
 async fn a_run_whose_record_is_gone_is_missed_and_an_earlier_one_still_answers() {
     for is_gone in [false, true] {
@@ -362,7 +525,7 @@ async fn a_run_whose_record_is_gone_is_missed_and_an_earlier_one_still_answers()
         );
         let lost = lost.unwrap();
         assert_eq!(lost.run_id, "r2");
-        // What it says of its tables is still compared.
+        // Its figures of the tables are still compared.
         assert_eq!(other.damage(&lost.as_run()).await.lost, []);
         std::fs::rename(file(&place, SOURCE, 2), place.folder.path().join("commit")).unwrap();
         let told: Vec<String> = place
@@ -457,10 +620,9 @@ async fn all_tables_that_are_torn_are_told_and_not_the_first_alone() {
             "{told:?}"
         );
     }
-    assert_eq!(other.unreadable_tables(Some(&run)).await.len(), 0);
-    assert_eq!(other.unreadable_tables(None).await.len(), 3);
+    assert_eq!(other.unreadable_tables().await.len(), 3);
     std::fs::write(file(&place, RUNS, 1), "").unwrap();
-    assert_eq!(place.open().await.unreadable_tables(None).await.len(), 4);
+    assert_eq!(place.open().await.unreadable_tables().await.len(), 4);
 }
 
 #[tokio::test]
@@ -479,8 +641,8 @@ async fn a_commit_that_is_missing_behind_the_published_version_is_noticed() {
     std::fs::remove_file(file(&place, SOURCE, 2)).unwrap();
     let other = place.open().await;
     let published = other.ops().published(&AsOf::Latest).await.unwrap().unwrap();
-    let named = published.tables.get(SOURCE).copied();
-    assert_eq!(named, Some(1));
+    let named = published.tables.get(SOURCE);
+    assert_eq!(named, Some(&1.into()));
     assert!(other.open_at(SOURCE, named).await.unwrap().is_some());
     let again = place.open().await;
     again.ops().published(&AsOf::Latest).await.unwrap();
@@ -503,5 +665,67 @@ async fn a_table_with_features_of_a_newer_protocol_is_refused() {
         let error = other.table(SOURCE).unwrap().latest().await.err().unwrap();
         assert!(error.to_string().contains("features"), "{error:?}");
         assert!(error.hint_text().unwrap().contains("protocol"), "{error:?}");
+    }
+}
+
+/// The tables that a whole look through the warehouse complains of, by what is said of them.
+async fn told_of(place: &TempWarehouse) -> Vec<String> {
+    let other = place.open().await;
+    // As `check` does: what the newest run keeps of its tables is at hand.
+    drop(other.ops().published(&AsOf::Latest).await);
+    let told = other.unreadable_tables().await;
+    told.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_commit_that_the_published_run_does_without_is_told_of_and_stops_whoever_writes() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    for (land, key) in (1..).zip(["a", "b", "c", "d"]) {
+        publish(&warehouse, key, land, &format!("r{land}")).await;
+    }
+    assert_eq!(told_of(&place).await, [""; 0]);
+    for path in [SOURCE, FACT, RUNS] {
+        let commit = file(&place, path, 2);
+        let whole = std::fs::read(&commit).unwrap();
+        let mut flipped = whole.clone();
+        flipped[0] ^= 1;
+        for damaged in [None, Some(Vec::new()), Some(flipped)] {
+            let is_listed = damaged.as_ref().is_none_or(Vec::is_empty);
+            match damaged {
+                Some(bytes) => std::fs::write(&commit, bytes).unwrap(),
+                None => std::fs::remove_file(&commit).unwrap(),
+            }
+            let told = told_of(&place).await;
+            assert_eq!(told.len(), 1, "{path}: {told:?}");
+            for part in [path, "00000000000000000002.json"] {
+                assert!(told[0].contains(part), "{told:?}");
+            }
+            // A run that is to write the table sees it in the list of its log.
+            let other = place.open().await;
+            drop(other.ops().published(&AsOf::Latest).await);
+            let latest = other.table(path).unwrap().latest().await;
+            assert!(latest.is_err() || !is_listed, "{path}");
+            std::fs::write(&commit, &whole).unwrap();
+        }
+    }
+    assert_eq!(told_of(&place).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn records_of_runs_that_cannot_be_read_are_told_of() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    for (land, key) in (1..).zip(["a", "b"]) {
+        publish(&warehouse, key, land, &format!("r{land}")).await;
+    }
+    let runs = warehouse.table(RUNS).unwrap().latest().await.unwrap();
+    for data in runs.unwrap().files.iter() {
+        let data = folder(&place, RUNS).join(&data.path);
+        let whole = std::fs::read(&data).unwrap();
+        std::fs::write(&data, vec![0; whole.len()]).unwrap();
+        let told = told_of(&place).await;
+        assert!(told.len() == 1 && told[0].contains(RUNS), "{told:?}");
+        std::fs::write(&data, whole).unwrap();
     }
 }

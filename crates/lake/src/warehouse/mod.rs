@@ -11,8 +11,10 @@ pub use crate::log::registry::WarehouseClock;
 use crate::log::figures::TableFigures;
 use crate::log::registry::TableRegistry;
 use crate::log::table::TableHandle;
+use crate::log::table_version::TableVersion;
 use crate::ops::edit::OpsTables;
 use crate::ops::published_note::NoteCache;
+use crate::ops::slices::LedgerCache;
 use crate::range_table::RangeTable;
 use crate::ranges::ChangedRanges;
 use crate::source::table::SourceTable;
@@ -22,6 +24,7 @@ use crate::store::durable::DiskObserver;
 use crate::store::location::WarehouseLocation;
 use crate::store::log_guard::LogGuard;
 use crate::store::open_store;
+use crate::store::small_files::SmallFileStore;
 use crate::table_provider::provider;
 use crate::unified::changed_ranges::{
     ChangedFiles, ComparedColumns, changed_files, changed_ranges,
@@ -53,6 +56,7 @@ pub struct Warehouse {
     /// True once it was said that the newest run lies in the future.
     warned: Arc<AtomicBool>,
     note: NoteCache,
+    ledger: LedgerCache,
     meter: RequestMeter,
     /// True once the place was seen to be a warehouse of this version's format.
     is_made: Arc<AtomicBool>,
@@ -126,7 +130,12 @@ impl Warehouse {
             .or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
         let meter = RequestMeter::default();
         let counted = Arc::new(CountedStore::new(store, prefix.clone(), meter.clone()));
-        let store = Arc::new(LogGuard::new(counted));
+        // A disk answers at once.
+        let counted: Arc<dyn ObjectStore> = match url.scheme() {
+            "file" => counted,
+            _ => Arc::new(SmallFileStore::new(counted)),
+        };
+        let store = LogGuard::new(counted);
         let clock: WarehouseClock = Arc::new(Timestamp::now);
         let registry = Arc::new(TableRegistry::new(url, store, prefix, clock));
         Ok(Self::of(registry, meter))
@@ -138,6 +147,7 @@ impl Warehouse {
             registry,
             warned: Arc::default(),
             note: Arc::default(),
+            ledger: Arc::default(),
             meter,
             is_made: Arc::default(),
         }
@@ -403,7 +413,7 @@ impl Warehouse {
     /// The facts of a unified table at a version; `None` where there is no such table.
     ///
     /// Errors with [`ErrorKind::Storage`] when that version is gone.
-    pub async fn facts(&self, path: &str, version: u64) -> Result<Option<FactSnapshot>> {
+    pub async fn facts(&self, path: &str, version: &TableVersion) -> Result<Option<FactSnapshot>> {
         FactSnapshot::open(self.table(path)?, version).await
     }
 
@@ -414,8 +424,8 @@ impl Warehouse {
     pub async fn changed_ranges(
         &self,
         path: &str,
-        since: Option<u64>,
-        now: u64,
+        since: Option<&TableVersion>,
+        now: &TableVersion,
         compared: &ComparedColumns<'_>,
     ) -> Result<ChangedRanges> {
         let table = self.table(path)?;
@@ -429,8 +439,8 @@ impl Warehouse {
     pub async fn changed_files(
         &self,
         path: &str,
-        since: Option<u64>,
-        now: u64,
+        since: Option<&TableVersion>,
+        now: &TableVersion,
         session: Arc<SessionState>,
     ) -> Result<ChangedFiles> {
         changed_files(&self.table(path)?, since, now, session).await
@@ -463,6 +473,7 @@ impl Warehouse {
             registry: Arc::clone(&self.registry),
             warned: Arc::clone(&self.warned),
             note: Arc::clone(&self.note),
+            ledger: Arc::clone(&self.ledger),
         }
     }
 
@@ -470,7 +481,11 @@ impl Warehouse {
     /// where there is no such table.
     ///
     /// Errors with [`ErrorKind::Storage`] when that version is gone or never was, or does not hold what it did when it was published.
-    pub async fn open_at(&self, path: &str, version: Option<u64>) -> Result<Option<OpenTable>> {
+    pub async fn open_at(
+        &self,
+        path: &str,
+        version: Option<&TableVersion>,
+    ) -> Result<Option<OpenTable>> {
         let table = self.table(path)?;
         let snapshot = match version {
             Some(version) => table.at(version).await?,

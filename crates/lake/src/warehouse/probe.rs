@@ -3,17 +3,17 @@
 //! Invariant: what is written to find out is removed again, and no folder is made.
 
 use crate::log::remedy::REPLACE_FILES;
+use crate::log::table_version::TableVersion;
 use crate::ops::rows::RunRecord;
 use crate::warehouse::Warehouse;
 use futures::{StreamExt, TryStreamExt, stream};
-use std::collections::HashMap;
 use std::io::{ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Tables looked at together.
 const AT_ONCE: usize = 4;
-/// So many files are named; the rest is counted.
+/// Most files that are named; the rest is counted.
 const NAMED: usize = 3;
 
 impl Warehouse {
@@ -55,7 +55,7 @@ impl Warehouse {
     /// Errors with [`ErrorKind::Storage`], naming some of those that are not.
     pub async fn probe_files(&self, run: &RunRecord) -> Result<()> {
         let lost: Vec<Vec<String>> = stream::iter(run.tables.clone())
-            .map(|(path, version)| async move { self.lost_files(&path, version).await })
+            .map(|(path, version)| async move { self.lost_files(&path, &version).await })
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
@@ -87,27 +87,13 @@ impl Warehouse {
     }
 
     /// The data files of a table's version that are not there, or not as long as the log says; below the warehouse.
-    async fn lost_files(&self, path: &str, version: u64) -> Result<Vec<String>> {
+    async fn lost_files(&self, path: &str, version: &TableVersion) -> Result<Vec<String>> {
         let table = self.table(path)?;
         let Some(snapshot) = table.at(version).await? else {
             return Ok(vec![path.to_owned()]);
         };
-        let store = table.store();
-        let listed = store
-            .list(None)
-            .map_ok(|found| (found.location, found.size));
-        let there: HashMap<object_store::path::Path, u64> = listed
-            .try_collect()
-            .await
-            .map_err(|error| table.storage_error("a table cannot be listed", error))?;
-        let is_there = |path: &str, size| {
-            object_store::path::Path::parse(path).is_ok_and(|path| there.get(&path) == Some(&size))
-        };
-        let lost = snapshot
-            .files
-            .iter()
-            .filter(|file| !is_there(&file.path, file.size));
-        Ok(lost.map(|file| format!("{path}/{}", file.path)).collect())
+        let lost = table.lost_files(&snapshot).await?.into_iter();
+        Ok(lost.map(|file| format!("{path}/{file}")).collect())
     }
 }
 

@@ -6,6 +6,7 @@
 use super::odcs::{OdcsCustomProperty, OdcsProperty, OdcsValue};
 use super::problems::{ContractProblems, unknown};
 use super::rules::{LocatedRule, read_rules};
+use crate::note::ColumnNote;
 use crate::table::{
     ColumnClass, ColumnKind, ColumnSpec, MisfitPolicy, TableRole, TimeFormat, ValueNormalisation,
 };
@@ -169,7 +170,16 @@ impl<'p> ColumnWalk<'p> {
             restricted,
             on_misfit,
             blank_is_none,
-            description,
+            note: ColumnNote {
+                description,
+                unit: options.unit.map(|(text, _)| text.trim().to_owned()),
+                examples: property
+                    .examples
+                    .iter()
+                    .flatten()
+                    .filter_map(|example| example.0.clone())
+                    .collect(),
+            },
         })
     }
 
@@ -264,8 +274,16 @@ impl<'p> ColumnWalk<'p> {
                 "epochUnit" => &mut own.epoch_unit,
                 "misfit" => &mut own.misfit,
                 "blank" => &mut own.blank,
+                "unit" => &mut own.unit,
                 other => {
-                    let known = ["treatment", "normalise", "epochUnit", "misfit", "blank"];
+                    let known = [
+                        "treatment",
+                        "normalise",
+                        "epochUnit",
+                        "misfit",
+                        "blank",
+                        "unit",
+                    ];
                     let text = unknown("custom property", other, &known);
                     self.problems.add(key.referenced, text);
                     continue;
@@ -711,6 +729,7 @@ struct PropertyOptions<'w> {
     epoch_unit: Option<(&'w str, FileLocation)>,
     misfit: Option<(&'w str, FileLocation)>,
     blank: Option<(&'w str, FileLocation)>,
+    unit: Option<(&'w str, FileLocation)>,
 }
 
 fn normalise(word: &str) -> Option<ValueNormalisation> {

@@ -87,7 +87,7 @@ fn read(text: &str, problems: &mut ContractProblems) -> Option<TableSpec> {
     let contract: OdcsContract = written(&node, &mut faulty, problems)?;
     let told = problems.count();
     let spec = as_meant(&contract, problems);
-    // What lacks a part that was refused is told of that part alone.
+    // A contract that lacks a part that was refused is told of that part alone.
     problems.retain_from(told, |place, text| !faulty.explain(place, text));
     spec.filter(|_| faulty.is_empty())
 }
@@ -312,7 +312,7 @@ fn table_spec(
     for quality in &table.quality {
         found.extend(rules::read_rules(quality, &[], None, problems));
     }
-    // What follows looks columns up; a column that was refused would be missed a second time.
+    // The checks that follow look columns up; a column that was refused would be missed a second time.
     if problems.count() > before {
         return None;
     }

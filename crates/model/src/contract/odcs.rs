@@ -4,9 +4,10 @@
 //! mean nothing to Tillhouse (prices, teams, support channels) are ignored.
 
 use crate::yaml::Spanned;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// Kind and version of a contract, read before all else: a contract of another edition must not
 /// fail for its keys.
@@ -108,7 +109,7 @@ pub(super) struct OdcsProperty {
     transform_source_objects: Option<IgnoredAny>,
     transform_logic: Option<IgnoredAny>,
     transform_description: Option<IgnoredAny>,
-    examples: Option<IgnoredAny>,
+    pub(super) examples: Option<Vec<OdcsExample>>,
     critical_data_element: Option<IgnoredAny>,
     relationships: Option<IgnoredAny>,
     #[serde(default)]
@@ -179,6 +180,60 @@ pub(super) struct OdcsCustomProperty {
     pub(super) value: Spanned<OdcsValue>,
     description: Option<IgnoredAny>,
     vendor: Option<IgnoredAny>,
+}
+
+/// Example of a value, as text; `None` for objects and lists, which the standard allows too.
+#[derive(Debug)]
+pub(super) struct OdcsExample(pub(super) Option<String>);
+
+impl<'de> Deserialize<'de> for OdcsExample {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ExampleVisitor)
+    }
+}
+
+struct ExampleVisitor;
+
+impl<'de> Visitor<'de> for ExampleVisitor {
+    type Value = OdcsExample;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<OdcsExample, E> {
+        Ok(OdcsExample(Some(value.to_string())))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<OdcsExample, E> {
+        Ok(OdcsExample(Some(value.to_string())))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<OdcsExample, E> {
+        Ok(OdcsExample(Some(value.to_string())))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<OdcsExample, E> {
+        Ok(OdcsExample(Some(value.to_string())))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<OdcsExample, E> {
+        Ok(OdcsExample(Some(value.trim().to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<OdcsExample, E> {
+        Ok(OdcsExample(None))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<OdcsExample, A::Error> {
+        while elements.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(OdcsExample(None))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<OdcsExample, A::Error> {
+        while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(OdcsExample(None))
+    }
 }
 
 /// Value whose type the standard leaves open.

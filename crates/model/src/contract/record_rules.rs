@@ -5,6 +5,7 @@
 use super::find;
 use super::odcs::OdcsValue;
 use super::problems::{ContractProblems, unknown};
+use crate::blank::is_blank;
 use crate::exact_decimal::ExactDecimal;
 use crate::money::{PriceUnit, VatRateUnit};
 use crate::table::{
@@ -178,7 +179,7 @@ pub(super) fn read(
         return Some((is?, RuleCheck::State(state)));
     }
     if rule == "present" {
-        if keys.only(&["is", "when"], problems).is_some() {
+        if keys.only(&["is", "when", "otherwise"], problems).is_some() {
             return None;
         }
         let is = keys.path("is", problems);
@@ -187,7 +188,12 @@ pub(super) fn read(
             .map(|when| words_of("when", when, at, problems).ok_or(()))
             .transpose()
             .ok()?;
-        return Some((is?, RuleCheck::Present(PresenceRule { when })));
+        let otherwise = map
+            .get("otherwise")
+            .map(|words| otherwise(words, at, problems).ok_or(()))
+            .transpose()
+            .ok()?;
+        return Some((is?, RuleCheck::Present(PresenceRule { when, otherwise })));
     }
     if rule == "amount" {
         if keys.only(&["is", "currency", "unit"], problems).is_some() {
@@ -277,6 +283,22 @@ fn words_of(
         problems.add(at, text);
     }
     except
+}
+
+/// Stand-in for a value that is missing, in words for people.
+fn otherwise(
+    value: &OdcsValue,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<String> {
+    let words = value.as_text().filter(|words| !is_blank(words));
+    if words.is_none() {
+        problems.add(
+            at,
+            "`otherwise` says in words what counts instead: { is: time_zone, otherwise: the day is that of UTC }",
+        );
+    }
+    words.map(str::to_owned)
 }
 
 fn within(
@@ -389,8 +411,13 @@ pub(super) fn fits(
             })?;
             of_its_element(columns, path, currency)
         }
-        RuleCheck::Present(PresenceRule { when }) => {
-            column(columns, path, true, "a whole or decimal number", is_number)?;
+        RuleCheck::Present(PresenceRule { when, .. }) => {
+            column(columns, path, true, "a single value", |kind| {
+                !matches!(
+                    kind,
+                    ColumnKind::Struct(_) | ColumnKind::List(_) | ColumnKind::Binary
+                )
+            })?;
             match when {
                 Some(ElementFilter { path: told_by, .. }) => {
                     column(columns, told_by, true, "a string", |kind| {

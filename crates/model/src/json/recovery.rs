@@ -2,14 +2,14 @@
 //!
 //! Invariant: where a damaged record ends is either plain or an error; two records are never passed over as one without a word.
 //!
-//! What breaks records in the wild: a number that is none (`NaN`, `007`, `0x1F`), a bare line break or a quote inside a text, a
+//! Breakage of records in the wild: a number that is none (`NaN`, `007`, `0x1F`), a bare line break or a quote inside a text, a
 //! backslash that escapes nothing or, as in `"C:\"`, the closing quote, a comma too many, a bracket too few. Texts and brackets show where such
 //! a record ends all the same. Where a text ends is tried in three ways, see [`ClosingQuote`].
 //!
 //! Where quotes or brackets are missing altogether, a record may seem to go on in the next one. That shows: its parts do not fit each other, and
-//! what stands between two records or behind the last one, `},{` or `}]`, is inside of it. Such an end is not believed; without another one, the page is an error as a whole.
+//! what stands between two records or behind the last one, `},{` or `}]`, is inside of it, also with a comma too few or too many. Such an end is not believed; without another one, the page is an error as a whole.
 
-use crate::json::{JsonScanResult, JsonScanner, MalformedJson};
+use crate::json::{JsonScanResult, JsonScanner, MalformedJson, SeparatorFaults};
 
 /// Rule by which a quote ends a text. What is whole ends at the same place by either of the first
 /// two.
@@ -60,11 +60,11 @@ impl JsonScanner<'_> {
             return self.skip_damaged(malformed);
         }
         self.pos += 1;
-        let mut more = !self.empty(b']')?;
+        let mut faults = SeparatorFaults::default();
+        let mut more = self.first_record(&mut faults)?;
         while more {
-            self.peek()?;
             self.skip_record()?;
-            more = self.another(b']')?;
+            more = self.next_record(&mut faults)?;
         }
         Ok(())
     }
@@ -179,20 +179,13 @@ fn text_end(data: &[u8], mut at: usize, quotes: ClosingQuote) -> Option<usize> {
     }
 }
 
-/// True if a text holds a boundary between two records, or the end of the last.
+/// True if a text holds a boundary between two records, or the end of the last, whatever the commas there.
 fn has_border(text: &[u8]) -> bool {
-    let after = |at: usize, byte: u8| {
-        Some(past_blanks(text, at + 1)).filter(|at| text.get(*at) == Some(&byte))
-    };
-    let mut closings = text
-        .iter()
-        .enumerate()
-        .filter(|(_, byte)| **byte == b'}')
-        .map(|(at, _)| at);
-    closings.any(|at| {
-        after(at, b']').is_some()
-            || after(at, b',').is_some_and(|comma| after(comma, b'{').is_some())
-    })
+    let is_closing = |byte: &u8| *byte == b'}';
+    let behind = text.split(is_closing).skip(1);
+    let mut starts =
+        behind.map(|rest| rest.iter().find(|byte| !is_blank(**byte) && **byte != b','));
+    starts.any(|start| matches!(start, Some(b'{' | b']')))
 }
 
 fn past_blanks(data: &[u8], at: usize) -> usize {
@@ -218,12 +211,12 @@ mod tests {
         assert_eq!(scan.peek().ok()?, b'[');
         let mut count = 0;
         scan.pos += 1;
-        let mut more = !scan.empty(b']').ok()?;
+        let mut faults = SeparatorFaults::default();
+        let mut more = scan.first_record(&mut faults).ok()?;
         while more {
-            scan.peek().ok()?;
             scan.skip_record().ok()?;
             count += 1;
-            more = scan.another(b']').ok()?;
+            more = scan.next_record(&mut faults).ok()?;
         }
         scan.end().ok()?;
         Some(count)
@@ -297,9 +290,11 @@ mod tests {
             r#"[{"id":1,"n":2,{"id":2},{"id":3}},{"id":4}]"#,
             r#"[{"id":1,"n":[1},{"id":2},{"id":3},"n":2}]"#,
             r#"[{"id":1},"id":2},{"id":3}]"#,
-            r#"[{"id":1} {"id":2}]"#,
-            r#"[{"id":1},,{"id":2}]"#,
-            r#"[{"id":1},]"#,
+            r#"[{"id":1,"n":"abc} {"id":2,"n":"x"}]"#,
+            r#"[{"id":1,"n":"abc},,{"id":2,"n":"x"},{"id":3,"n":"y"}]"#,
+            r#"[{"id":1,"n":"abc},]"#,
+            r#"[{"id":1,"n":{"id":2} {"id":3}]"#,
+            r#"[{"id":1,"n":{"id":2},,{"id":3}]"#,
             r#"[{"id":1},{"id":NaN"#,
             r#"[{"id":1},{"id":"NaN"#,
             r#"[{"id":1},{"id":NaN},{"#,

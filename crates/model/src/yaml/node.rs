@@ -157,9 +157,12 @@ impl YamlNode {
             serde_saphyr::from_str_with_options(text, options())
                 .map_err(|error| syntax::fault(&error, text))?;
         let mut node = Self::of(first);
+        if let Some(refused) = syntax::obeyed_tag(&node, text) {
+            return Err(refused);
+        }
         let exact =
             |inner: serde_saphyr::Deserializer<'_, '_>| ScalarTexts(&mut node).deserialize(inner);
-        // What was read once is read again; were it not, the texts would be those of the values.
+        // A text that was read once is read again; were it not, the texts would be those of the values.
         let _ = serde_saphyr::with_deserializer_from_str_with_options(text, options(), exact);
         Ok(node)
     }

@@ -81,7 +81,7 @@ impl YamlNode {
             let goes_on = match (&fault.what, made_up) {
                 (YamlFaultKind::MissingKey(key), made_up) => {
                     path.push(key.clone());
-                    // What was left out is not missing.
+                    // A value that was left out is not missing.
                     if made_up.is_none() && !rest.find_mut(&path).is_some_and(|node| node.absent) {
                         faults.push(fault);
                     }

@@ -77,7 +77,7 @@ impl YamlNode {
                 plain: YamlScalar::Bool(value),
                 ..
             } => Some(*value),
-            // What a variable holds is always a text.
+            // The value of a variable is always a text.
             YamlContent::Scalar {
                 plain: YamlScalar::Text,
                 text,

@@ -18,7 +18,7 @@ use std::collections::HashSet;
 const MOST: usize = 20;
 
 /// Caller's use of a node: the positions that lead to it, the place of its key if it has one, and the node.
-type NodeVisitor<'a> = dyn FnMut(&[usize], Option<FileLocation>, &YamlNode) + 'a;
+pub(super) type NodeVisitor<'a> = dyn FnMut(&[usize], Option<FileLocation>, &YamlNode) + 'a;
 
 impl YamlNode {
     /// Parses what can be read of a document, in the way of [`YamlNode::parse`], and says what is wrong with the rest.
@@ -81,7 +81,7 @@ impl YamlNode {
     }
 
     /// Calls `found` with every node below this one, the positions that lead to it, and the place of its key if it has one.
-    fn each(&self, path: &mut Vec<usize>, found: &mut NodeVisitor<'_>) {
+    pub(super) fn each(&self, path: &mut Vec<usize>, found: &mut NodeVisitor<'_>) {
         let children: Vec<_> = match &self.content {
             YamlContent::Scalar { .. } => Vec::new(),
             YamlContent::List(elements) => elements.iter().map(|node| (None, node)).collect(),
@@ -142,6 +142,45 @@ pub(super) enum FaultyToken {
     Document,
 }
 
+/// Bytes of the tag or alias that a text begins with. A tag within `<` and `>` may have in it what ends any other; a comma ends one within `{ }` and `[ ]` alone.
+fn length_of_token(text: &str, is_in_flow: bool) -> usize {
+    let ends = |c: char| c.is_whitespace() || is_in_flow && matches!(c, ',' | ']' | '}');
+    let verbatim = text.strip_prefix("!<").and_then(|tag| {
+        let end = tag.find(|c: char| c == '>' || c.is_whitespace())?;
+        tag.get(end..)?
+            .starts_with('>')
+            .then_some("!<".len() + end + 1)
+    });
+    let from = verbatim.unwrap_or(0);
+    let rest = text.get(from..).unwrap_or_default();
+    from + rest.find(ends).unwrap_or(rest.len())
+}
+
+/// True behind a `{` or `[` that begins a value and is not closed yet.
+fn is_in_flow(before: &str) -> bool {
+    let (mut depth, mut quote, mut last) = (0_usize, None, '\n');
+    let mut is_comment = false;
+    for c in before.chars() {
+        let begins = last.is_whitespace() || depth > 0 && matches!(last, '{' | '[' | ',' | ':');
+        match (c, quote) {
+            ('\n', _) => is_comment = false,
+            _ if is_comment => {}
+            (c, Some(open)) if c == open && (open == '\'' || last != '\\') => quote = None,
+            (_, Some(_)) => {}
+            ('#', None) if last.is_whitespace() => is_comment = true,
+            // Twice, it stands for itself.
+            ('\'', None) if last == c => quote = Some(c),
+            ('"' | '\'', None) if begins => quote = Some(c),
+            ('{' | '[', None) if begins => depth += 1,
+            ('}' | ']', None) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        // An escaped mark escapes nothing.
+        last = if c == '\\' && last == c { ' ' } else { c };
+    }
+    depth > 0
+}
+
 /// A text without the token at a place or right before it, blanks or nothing (`~`) instead, and where it stood; `None` where no such token stands
 /// there.
 fn without(text: &str, place: FileLocation, token: FaultyToken) -> Option<(String, FileLocation)> {
@@ -170,12 +209,21 @@ fn without(text: &str, place: FileLocation, token: FaultyToken) -> Option<(Strin
     };
     let from = match text.get(here..)?.starts_with(mark) {
         true => here,
-        false => text.get(..here)?.rfind(mark)?,
+        false => {
+            let last = text.get(..here)?.rfind(mark)?;
+            // A tag may have another mark in it: `!!str`, `!name!str`.
+            let start = text
+                .get(..last)?
+                .rfind(|c: char| c.is_whitespace() || matches!(c, '[' | '{' | ','))
+                .map_or(0, |at| at + 1);
+            match text.get(start..)?.starts_with(mark) {
+                true => start,
+                false => last,
+            }
+        }
     };
     let behind = text.get(from..)?;
-    let length = behind
-        .find(|c: char| c.is_whitespace() || matches!(c, ',' | ']' | '}'))
-        .unwrap_or(behind.len());
+    let length = length_of_token(behind, is_in_flow(text.get(..from)?));
     let between = text.get(from + length..here.max(from + length))?.trim();
     if !(between.is_empty() || between.starts_with('#')) {
         return None;
@@ -259,16 +307,77 @@ mod tests {
             ("l:\n  - !x\n  - 2\n", 1, &["2"]),
             ("l:\n  - !x y\n  - 2\n", 1, &["2"]),
             ("äö: ü\na: !env \"X Y\"\nb: 2\n", 1, &["ü", "2"]),
+            // Those that YAML itself knows would make something else of a value.
+            ("a: !!binary aHVudGVyMg==\nb: 2\n", 1, &["2"]),
+            ("a: !!str 12\nb: !!int \"3\"\nc: 2\n", 2, &["2"]),
+            ("a: !!float 1\nb: !!bool true\nd: 2\n", 2, &["2"]),
+            ("a: !!int x\nb: !!binary x\nd: 2\n", 2, &["2"]),
+            ("a: ! 12\nb: 2\n", 1, &["2"]),
+            ("a: !!str &x 12\nb: 2\n", 1, &["2"]),
+            ("a: &x !!str 12\nb: 2\n", 1, &["2"]),
+            (
+                "a: [!!binary aGk=, 2]\nb: { c: !!str 1, d: 3 }\n",
+                2,
+                &["2", "3"],
+            ),
+            // Tags written out, in flow and in blocks, and those with marks and commas in them.
+            ("a: !<tag:yaml.org,2002:str> 12\nb: 2\n", 1, &["2"]),
+            ("a: !<tag:yaml.org,2002:int> \"3\"\nb: 2\n", 1, &["2"]),
+            ("a: &x !<tag:yaml.org,2002:str> 12\nb: 2\n", 1, &["2"]),
+            (
+                "a: !<tag:yaml.org,2002:binary> aHVudGVyMg==\nb: 2\n",
+                1,
+                &["2"],
+            ),
+            ("a: !<tag:example.com,2026:x> y\nb: 2\n", 1, &["2"]),
+            ("a: !<!hunter2> y\nb: 2\n", 1, &["2"]),
+            (
+                "a: [!<tag:yaml.org,2002:str> 1, 2]\nb: { c: !<tag:x,[1]> y, d: 3 }\n",
+                2,
+                &["2", "3"],
+            ),
+            ("l:\n  - !<tag:yaml.org,2002:str> 1\n  - 2\n", 1, &["2"]),
+            ("a: !<tag:yaml.org,2002:str\nb: 2\n", 1, &["2"]),
+            ("a: !x,hunter2 y\nb: 2\n", 1, &["2"]),
+            ("a: !x,hunter2\nb: 2\n", 1, &["2"]),
+            ("a: !x, y\nb: 2\n", 1, &["2"]),
+            ("a: [!x,3, 2]\n", 1, &["3", "2"]),
+            ("a: !e!x y\nb: 2\n", 1, &["2"]),
+            ("x: a [b\na: !x,y z\nb: 2\n", 1, &["a [b", "2"]),
+            (
+                "x: { c: 'it''s }', d: \"}\" } # {\na: !x,y z\nb: 2\n",
+                1,
+                &["it's }", "}", "2"],
+            ),
+            // Words that only look like one.
+            (
+                "a: x !!str y\nb: \"!!str\"\nc: '! z'\n",
+                0,
+                &["x !!str y", "!!str", "! z"],
+            ),
+            ("a: # not !!str\n  b: 2\n", 0, &["2"]),
+            ("\"!x\": 2\n", 0, &["2"]),
         ] {
             let (faults, there) = read(text);
             assert_eq!(faults.len(), faulty, "{text}: {faults:?}");
             assert!(!faults.concat().contains("hunter2"), "{faults:?}");
             assert_eq!(there, rest, "{text}: {faults:?}");
         }
-        let (root, faults) = YamlNode::parse_partly("a: !x\n  b: 1\nc: 2\n");
-        assert_eq!(faults.len(), 1);
-        let root = root.unwrap();
-        assert!(root.get("a").is_none() && root.get("c").is_some());
+        for text in [
+            "a: !x\n  b: 1\nc: 2\n",
+            "a: !!map\n  b: 1\nc: 2\n",
+            "a: !!binary\n  aGk=\nc: 2\n",
+            "a: !!seq\n  - 1\nc: 2\n",
+            "a: !!map # why\n\n  # why\n  b: 1\nc: 2\n",
+            "a: !<tag:yaml.org,2002:map>\n  b: 1\nc: 2\n",
+            "a: !<tag:x,y>\n  b: 1\nc: 2\n",
+            "a: !x,y\n  b: 1\nc: 2\n",
+        ] {
+            let (root, faults) = YamlNode::parse_partly(text);
+            assert_eq!(faults.len(), 1, "{text}: {faults:?}");
+            let root = root.unwrap();
+            assert!(root.get("a").is_none() && root.get("c").is_some(), "{text}");
+        }
         let (faults, _) = read("a: !x y\nb: *z\nc: 1\nc: 2\n");
         assert_eq!(faults.len(), 3, "{faults:?}");
     }

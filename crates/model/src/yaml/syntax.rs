@@ -3,7 +3,7 @@
 //! Invariant: what to do follows; the library's own words get through only where they name what is wrong with the text.
 
 use super::fault::{YamlFault, YamlFaultKind};
-use super::node::FileLocation;
+use super::node::{FileLocation, YamlNode};
 use super::recovery::FaultyToken;
 use serde_saphyr::Error as Yaml;
 use serde_saphyr::budget::BudgetBreach as Breach;
@@ -38,7 +38,7 @@ fn token_of(error: &Yaml) -> Option<FaultyToken> {
         | Yaml::TaggedStructFieldName { .. } => Some(FaultyToken::Tag),
         Yaml::UnknownAnchor { .. } => Some(FaultyToken::Alias),
         Yaml::MultipleDocuments { .. } => Some(FaultyToken::Document),
-        _ => None,
+        other => is_of_tags(&other.to_string().to_lowercase()).then_some(FaultyToken::Tag),
     }
 }
 
@@ -68,20 +68,14 @@ pub(super) fn fault(error: &Yaml, text: &str) -> RefusedText {
         Yaml::InvalidScalar { .. }
         | Yaml::TaggedScalarCannotDeserializeIntoString { .. }
         | Yaml::InvalidBinaryBase64 { .. }
-        | Yaml::BinaryNotUtf8 { .. } => (
-            "the value is not what its tag (`!!...`) says".into(),
-            "Take the tag out: no value here needs one.",
-        ),
+        | Yaml::BinaryNotUtf8 { .. } => not_what_its_tag_says(),
         // Not shown: it may be a secret that begins with `!`.
         Yaml::UnsupportedTag { tag, .. }
             if !tag.contains("yaml.org,2002:") && !tag.starts_with("!!") =>
         {
             tagged()
         }
-        Yaml::UnsupportedTag { .. } | Yaml::TaggedStructFieldName { .. } => (
-            "the value is not what its tag (`!!...`) says".into(),
-            "Take the tag out: no value here needs one.",
-        ),
+        Yaml::UnsupportedTag { .. } | Yaml::TaggedStructFieldName { .. } => not_what_its_tag_says(),
         Yaml::NullIntoString { .. } => (
             "a key is empty here".into(),
             "Write a name before the `:`, in quotes if it is `null` or `~`.",
@@ -102,16 +96,15 @@ pub(super) fn fault(error: &Yaml, text: &str) -> RefusedText {
             "Write the values out instead.",
         ),
         Yaml::Budget { breach, .. } => match breach {
-            Breach::Depth { .. } => (
-                "lists and maps stand too deeply within each other here".into(),
-                "No key of a configuration needs more than a handful of levels: take some out.",
-            ),
-            _ => (
-                "the file is larger than a configuration may be".into(),
-                "Take out what is not needed, and aliases (`*`) that repeat large values.",
-            ),
+            Breach::Depth { .. } => too_deep(),
+            _ => too_large(),
         },
-        other => scanned(&other.to_string(), line, text),
+        // Some breaches come as a text.
+        other => match other.to_string() {
+            says if says.contains("budget breached") => too_large(),
+            says if says.contains("recursion limit") => too_deep(),
+            says => scanned(&says, line, text),
+        },
     };
     if says == UNCLOSED_QUOTE {
         at = unclosed_quote(text).unwrap_or(at);
@@ -148,6 +141,109 @@ pub(super) fn unprintable(text: &str) -> Option<YamlFault> {
         ),
     };
     Some(YamlFault::new(YamlFaultKind::Syntax { text, hint }).at(at))
+}
+
+/// The fault of the first value with a tag that the library obeys, as `!!binary` or `!!int`: it would make something else of what is written.
+pub(super) fn obeyed_tag(root: &YamlNode, text: &str) -> Option<RefusedText> {
+    if !text.contains('!') {
+        return None;
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = tag_before(&lines, root.defined);
+    root.each(&mut Vec::new(), &mut |_, _, node| {
+        if found.is_none() {
+            found = tag_before(&lines, node.defined);
+        }
+    });
+    let (text, hint) = not_what_its_tag_says();
+    Some(RefusedText {
+        fault: YamlFault::new(YamlFaultKind::Syntax { text, hint }).at(found?),
+        token: Some(FaultyToken::Tag),
+    })
+}
+
+/// The place of the tag of a value that begins at a place, or right behind its tag.
+fn tag_before(lines: &[&str], at: FileLocation) -> Option<FileLocation> {
+    let row = usize::try_from(at.line()).ok()?.checked_sub(1)?;
+    let column = usize::try_from(at.column()).ok()?.checked_sub(1)?;
+    let line = lines.get(row)?;
+    let here = line
+        .char_indices()
+        .nth(column)
+        .map_or(line.len(), |(at, _)| at);
+    if line.get(here..)?.starts_with('!') {
+        return Some(at);
+    }
+    // On the line before, where it stands alone or behind a key.
+    let is_passed = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    let (row, before) = match line.get(..here)? {
+        blank if blank.trim().is_empty() => {
+            let (row, line) = (0..row).rev().find_map(|row| {
+                lines
+                    .get(row)
+                    .copied()
+                    .filter(|line| !is_passed(line))
+                    .map(|line| (row, line))
+            })?;
+            (row, line.split_once(" #").map_or(line, |(line, _)| line))
+        }
+        before => (row, before),
+    };
+    let mut rest = before.trim_end();
+    loop {
+        let start = last_word(rest);
+        let token = rest.get(start..)?;
+        if token.starts_with('&') {
+            rest = rest.get(..start)?.trim_end();
+            continue;
+        }
+        let is_tag =
+            token.starts_with('!') && !token.contains(['"', '\'']) && !token.ends_with(':');
+        let place = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+        return is_tag.then(|| {
+            let column = before.get(..start).unwrap_or_default().chars().count() + 1;
+            FileLocation::new(place(row + 1), place(column))
+        });
+    }
+}
+
+/// True for a message of the library's scanner about a tag; it is in small letters.
+fn is_of_tags(says: &str) -> bool {
+    says.contains(" tag") || says.contains("handle")
+}
+
+/// The beginning of the word that ends a text: a tag, an anchor, or a value. A tag within `<` and `>` may have in it what ends any other.
+fn last_word(text: &str) -> usize {
+    let verbatim = text.ends_with('>').then(|| text.rfind("!<")).flatten();
+    let is_whole = |start: &usize| {
+        text.get(*start..)
+            .is_some_and(|tag| !tag.contains(char::is_whitespace))
+    };
+    verbatim.filter(is_whole).unwrap_or_else(|| {
+        text.rfind(|c: char| c.is_whitespace() || matches!(c, '[' | '{' | ','))
+            .map_or(0, |at| at + 1)
+    })
+}
+
+fn too_deep() -> (String, &'static str) {
+    (
+        "lists and maps stand too deeply within each other here".into(),
+        "No key of a configuration needs more than a handful of levels: take some out.",
+    )
+}
+
+fn too_large() -> (String, &'static str) {
+    (
+        "the file is larger than a configuration may be".into(),
+        "Take out what is not needed, and aliases (`*`) that repeat large values.",
+    )
+}
+
+fn not_what_its_tag_says() -> (String, &'static str) {
+    (
+        "the value has a tag (`!!...`), which would make something else of it".into(),
+        "Take the tag out: no value here needs one.",
+    )
 }
 
 fn tagged() -> (String, &'static str) {
@@ -228,7 +324,7 @@ fn scanned(says: &str, line: &str, text: &str) -> (String, &'static str) {
             "Put the value in quotes: key: \"&value\".",
         );
     }
-    if lower.contains(" tag") || lower.contains("handle") {
+    if is_of_tags(&lower) {
         let (text, hint) = tagged();
         return (text, hint);
     }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use tillhouse_model::table::{
     ColumnClass, ColumnKind, MisfitPolicy, TimeFormat, ValueNormalisation,
 };
-use tillhouse_model::{ColumnSpec, contract};
+use tillhouse_model::{ColumnNote, ColumnSpec, contract};
 
 fn scalar() -> impl Strategy<Value = (ColumnKind, ColumnClass)> {
     let open = prop_oneof![
@@ -45,7 +45,15 @@ fn scalar() -> impl Strategy<Value = (ColumnKind, ColumnClass)> {
 }
 
 fn column(name: String, (kind, class): (ColumnKind, ColumnClass), required: bool) -> ColumnSpec {
-    let description = format!("What {name} means: a \"thing\" # and more");
+    let note = ColumnNote {
+        description: format!("What {name} means: a \"thing\" # and more"),
+        unit: name.ends_with('1').then(|| "per cent: %".to_owned()),
+        examples: ["a # b", "-17", "true"]
+            .iter()
+            .filter(|_| name.ends_with('2'))
+            .map(|text| (*text).to_owned())
+            .collect(),
+    };
     let blank_is_none =
         kind == ColumnKind::Text && class == ColumnClass::Open && name.ends_with('3');
     let on_misfit = match name.as_bytes().last() {
@@ -62,7 +70,7 @@ fn column(name: String, (kind, class): (ColumnKind, ColumnClass), required: bool
         restricted: false,
         on_misfit,
         blank_is_none,
-        description,
+        note,
     }
 }
 
@@ -89,7 +97,7 @@ fn columns() -> impl Strategy<Value = Vec<ColumnSpec>> {
         let list = inner.prop_map(|kind| {
             let element = ColumnSpec {
                 json_name: "element".into(),
-                description: String::new(),
+                note: Default::default(),
                 ..column("element".into(), kind, false)
             };
             (ColumnKind::List(Box::new(element)), ColumnClass::Open)
@@ -114,9 +122,18 @@ fn write(column: &ColumnSpec, dash: bool, indent: usize, out: &mut String) {
         lines.push(format!("physicalName: {}", column.json_name));
         lines.push(format!(
             "description: {}",
-            serde_json::to_string(&column.description).unwrap()
+            serde_json::to_string(&column.note.description).unwrap()
         ));
         lines.push(format!("required: {}", column.required));
+        if !column.note.examples.is_empty() {
+            let examples = &column.note.examples;
+            let quoted = serde_json::to_string(&examples[..1]).unwrap();
+            let plain = examples[1..].join(", ");
+            lines.push(format!(
+                "examples: {}, {plain}]",
+                quoted.trim_end_matches(']')
+            ));
+        }
     }
     let mut own: Vec<String> = Vec::new();
     let mut say =
@@ -134,6 +151,9 @@ fn write(column: &ColumnSpec, dash: bool, indent: usize, out: &mut String) {
             say("treatment", "pseudonym");
             say("normalise", &format!("{how:?}").to_lowercase());
         }
+    }
+    if let Some(unit) = &column.note.unit {
+        say("unit", &serde_json::to_string(unit).unwrap());
     }
     if column.blank_is_none {
         say("blank", "none");

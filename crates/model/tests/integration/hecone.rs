@@ -229,6 +229,15 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
     };
     let present = RuleCheck::Present(PresenceRule {
         when: Some(collected),
+        otherwise: None,
+    });
+    let zone_given = RuleCheck::Present(PresenceRule {
+        when: None,
+        otherwise: Some("the day and hour are those of UTC".into()),
+    });
+    let state_given = RuleCheck::Present(PresenceRule {
+        when: None,
+        otherwise: Some("the state that follows from its articles and payments counts".into()),
     });
     let amount = |currency: &str| {
         RuleCheck::Amount(AmountRule {
@@ -320,6 +329,12 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
                 "payment_amount_known",
                 "payments.amount".to_owned(),
                 &present
+            ),
+            ("state_given", "state".to_owned(), &state_given),
+            (
+                "site_timezone_given",
+                "site.timezone".to_owned(),
+                &zone_given
             ),
             (
                 "invoice_amount_fits",

@@ -50,7 +50,10 @@ fn described(columns: &[tillhouse_model::ColumnSpec], at: &str) {
     use tillhouse_model::ColumnKind;
     for column in columns {
         let path = format!("{at}.{}", column.name);
-        assert!(!column.description.is_empty(), "{path} has no description");
+        assert!(
+            !column.note.description.is_empty(),
+            "{path} has no description"
+        );
         let mut kind = &column.kind;
         while let ColumnKind::List(element) = kind {
             kind = &element.kind;

@@ -444,6 +444,14 @@ fn rules_that_compare_columns() {
             "unknown key of `present` `where`; did you mean `when`? (file kiosk/sales.yaml:11:69)",
         ),
         (
+            "{ present: { is: net, otherwise: [nothing] } }",
+            "`otherwise` says in words what counts instead: { is: time_zone, otherwise: the day is that of UTC } (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ present: { is: lines } }",
+            "the rule `r`: `lines` is not a single value (file kiosk/sales.yaml:11:9)",
+        ),
+        (
             "{ present: { is: net, when: { lines.kind: [void] } } }",
             "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
         ),

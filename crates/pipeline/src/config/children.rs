@@ -39,6 +39,8 @@ pub enum ChildLink {
         on: Vec<(String, String)>,
         /// The child's columns that are looked up; when others change, no parent is unified anew.
         uses: Vec<String>,
+        /// The parent's own column that counts before them: one that has it looks nothing up.
+        unless: Option<String>,
     },
 }
 
@@ -59,6 +61,7 @@ struct ChildEntry {
     counted: Option<Spanned<String>>,
     on: Option<BTreeMap<String, Spanned<String>>>,
     uses: Option<Vec<Spanned<String>>>,
+    unless: Option<Spanned<String>>,
 }
 
 /// The children that a unify folder declares.
@@ -142,6 +145,10 @@ pub(super) fn children(
                         .iter()
                         .map(|used| has(spec, used))
                         .collect::<Result<_>>()?,
+                    unless: child
+                        .unless
+                        .map(|unless| has(of_spec, &unless))
+                        .transpose()?,
                 }
             }
             _ => {

@@ -23,7 +23,7 @@ pub struct Pipeline {
     pub resources: Vec<ResourcePlan>,
     /// Everything the source offers that has a contract, whether it is read or not: unify statements may name it.
     pub offered: Vec<(&'static Resource, Arc<TableSpec>)>,
-    /// Which resources hold parts of another's records.
+    /// Resources that hold parts of another's records.
     pub children: Vec<ChildResource>,
     /// The source's words for how was paid, and the common ones.
     pub labels: LabelMap,
@@ -31,7 +31,7 @@ pub struct Pipeline {
     pub unify: Vec<TextAsset>,
     /// The contracts of the unified tables, by name.
     pub unified: BTreeMap<String, Arc<TableSpec>>,
-    /// Which built-in files the project overrides.
+    /// Built-in files that the project overrides.
     pub overrides: Vec<String>,
     /// Requests and slices under way at once.
     pub concurrency: usize,

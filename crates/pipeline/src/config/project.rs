@@ -7,17 +7,23 @@ use super::retention::{self, RetentionSection, RetentionSettings};
 use super::shared_connections::SharedConnections;
 use super::store_option::OptionValue;
 use super::{Pipeline, RequestedPipeline, SourceEntry};
+use crate::assets;
 use crate::environment::{self, Environment};
 use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use tillhouse_lake::{WarehouseLocation, is_store_variable};
+use tillhouse_model::contract::UNIFIED;
 use tillhouse_model::yaml::{PartialRead, Spanned};
-use tillhouse_model::{Error, ProblemList, PseudonymKey, Result, Secret};
+use tillhouse_model::{DataDictionary, Error, ProblemList, PseudonymKey, Result, Secret};
 
 /// The file that makes a folder a project.
 pub const PROJECT_FILE: &str = "tillhouse.yaml";
+/// The fault of a pipe, a socket or a device in the place of a file that people write.
+pub(super) const NO_FILE: &str = "a pipe or a device stands where a file is expected";
+/// Advice there.
+pub(super) const WRITE_FILE: &str = "Take it away, and write the file.";
 
 /// A project: a warehouse, a privacy key, and the folder its pipelines live in.
 #[derive(Clone)]
@@ -151,6 +157,12 @@ impl Project {
         let YamlTree { root, problems } = file.tree()?;
         file.check_not_empty(&root)?;
         let mut problems = ProblemList(problems);
+        let blank = file.blank_keys(root.get("retention"), "retention", |_| true);
+        problems.0.extend(blank);
+        let is_value = |key: &str| ["memory_limit", "maintenance"].contains(&key);
+        problems
+            .0
+            .extend(file.blank_keys(Some(&root), "", is_value));
         let PartialRead { value, made_up, .. } =
             file.read_partly::<ProjectFile>(&root, "", &mut problems.0);
         let Some(ProjectFile {
@@ -252,6 +264,18 @@ impl Project {
         self.folder_of().names()
     }
 
+    /// The source of every pipeline there is, by its name; `None` where its file does not tell.
+    pub(crate) fn pipeline_sources(&self) -> BTreeMap<String, Option<String>> {
+        let folder = self.folder_of();
+        let names = folder.names().unwrap_or_default().into_iter();
+        names
+            .map(|name| {
+                let source = folder.source_of(&name);
+                (name, source)
+            })
+            .collect()
+    }
+
     /// The pipelines of these names, or all where `names` is empty.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Config`] for a name that does not exist, listing those that do, and with all that is wrong
@@ -281,6 +305,20 @@ impl Project {
             name,
         };
         Ok(folder.chosen(names)?.into_iter().map(requested).collect())
+    }
+
+    /// Notes on the tables that contracts describe: the unified ones, and those of every pipeline. Where contracts of the project cannot be
+    /// read, those that came with the binary stand in: notes are words, and what is wrong with a contract is for `check` to say.
+    pub fn dictionary(&self) -> DataDictionary {
+        let folder = self.folder_of();
+        let mut dictionary = DataDictionary::default();
+        assets::add_notes(&mut dictionary, UNIFIED, Some(&self.dir), UNIFIED);
+        for name in folder.names().unwrap_or_default() {
+            if let Some(source) = folder.source_of(&name) {
+                assets::add_notes(&mut dictionary, &name, Some(&self.dir), &source);
+            }
+        }
+        dictionary
     }
 
     fn folder_of(&self) -> ProjectFolder<'_> {
@@ -332,7 +370,7 @@ fn at_home(path: &str, home: Option<PathBuf>) -> Result<PathBuf> {
     Ok(home.join(below))
 }
 
-/// The error of a folder whose `tillhouse.yaml` is a folder, or is called in another way.
+/// The error of a folder whose `tillhouse.yaml` is a folder or a pipe, or is called in another way.
 fn nearly_a_project(start: &Path) -> Option<Error> {
     let near = [
         "tillhouse.yml",
@@ -350,6 +388,7 @@ fn nearly_a_project(start: &Path) -> Option<Error> {
         match found.is_dir() {
             true => Error::config("a folder stands where a file is expected")
                 .hint("Rename the folder, or take it away."),
+            false if found.ends_with(PROJECT_FILE) => Error::config(NO_FILE).hint(WRITE_FILE),
             false => Error::config("no Tillhouse project is here: its file has another name")
                 .hint("Rename it tillhouse.yaml."),
         }

@@ -3,6 +3,7 @@
 //! Invariant: all that is wrong with a pipeline is told at once; as much of it as can be had is there for its SQL to be looked at.
 
 use super::children::children;
+use super::project::{NO_FILE, WRITE_FILE};
 use super::shared_connections::SharedConnections;
 use super::{ExaminedPipeline, Pipeline, ResourcePlan, SourceEntry};
 use crate::assets::{self, TextAsset};
@@ -54,12 +55,14 @@ fn common(file: &YamlFile, root: &YamlNode, problems: &mut ProblemList) -> Pipel
         .value;
     let (wanted, faults) = sync_keys::requested_resources(file, root.get("resources"));
     problems.0.extend(faults);
+    let blank = file.blank_keys(root.get("sync"), "sync", |_| true);
+    problems.0.extend(blank);
     let mut sync = written.and_then(|written| written.sync).unwrap_or_default();
     let holds_something = root
         .find(&["sync"])
         .is_some_and(|sync| sync.absent || sync.text().is_some());
     if holds_something || root.find(&["sync", "start"]).is_some() {
-        // What is wrong with it is told; it is not missing.
+        // Its fault is told; it is not missing.
         sync.make_up_start();
     }
     let limits = problems.keep(sync_keys::limits(
@@ -130,6 +133,8 @@ impl ProjectFolder<'_> {
                     "a folder stands where a file is expected",
                     "Rename the folder, or take it away.",
                 )
+            } else if path.join(PIPELINE_FILE).exists() {
+                (NO_FILE, WRITE_FILE)
             } else if path.join("pipeline.yml").exists() {
                 ("pipeline.yml is not read", "Rename it pipeline.yaml.")
             } else {
@@ -139,7 +144,7 @@ impl ProjectFolder<'_> {
                 )
             };
             let place = path
-                .join(if text.starts_with("a folder") {
+                .join(if path.join(PIPELINE_FILE).exists() {
                     PIPELINE_FILE
                 } else {
                     ""
@@ -213,6 +218,13 @@ impl ProjectFolder<'_> {
             outcome: Err(file.annotate_error(Error::combine(problems.0))),
             draft: pipeline,
         }
+    }
+
+    /// The source that a pipeline's file names; `None` where it cannot be read.
+    pub(super) fn source_of(&self, name: &str) -> Option<String> {
+        let tree = self.file_of(name).ok()?.tree().ok()?;
+        let source = tree.root.get("source")?.text()?;
+        Some(source.trim().to_owned())
     }
 
     fn file_of(&self, name: &str) -> Result<YamlFile> {
@@ -323,7 +335,7 @@ impl ProjectFolder<'_> {
                     .collect()
             }
         };
-        // What is said of contracts goes by those that can be read; of one that cannot, it is told that it cannot.
+        // The checks of contracts go by those that can be read; of one that cannot, it is told that it cannot.
         let is_whole = contracts.is_some() && unified_contracts.is_some();
         let (contracts, unified_contracts) = (
             contracts.unwrap_or_default(),

@@ -18,7 +18,7 @@ const FOR_EVER: &str = "forever";
 /// Retention of the past.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionSettings {
-    /// Which runs are kept.
+    /// Rule by which runs are kept.
     pub policy: RetentionPolicy,
     /// For how long a file stays that no kept run names: it may be of a commit that is on its way, or of a version that somebody still reads.
     pub unused: SignedDuration,

@@ -12,6 +12,7 @@
 //! [`ReconcileVerdict`] says so.
 
 mod days;
+mod listed_by;
 mod provider;
 mod provider_labels;
 mod provider_records;
@@ -19,9 +20,11 @@ mod records;
 
 use crate::config::Pipeline;
 use crate::context::{RunContext, new_run_id};
+use crate::expected::configured_reads;
 use jiff::{SignedDuration, Timestamp};
 use provider_labels::ProviderLabels;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use tillhouse_lake::{AsOf, ReconciliationRow};
 use tillhouse_model::reconcile::ReconcileAgainst;
 use tillhouse_model::{Error, ErrorKind, ExactDecimal, Filter, ReadBy, Result, ResultExt, Window};
@@ -29,10 +32,10 @@ use tillhouse_query::Session;
 use tillhouse_statistics::reconcile::{
     self as side_by_side, ControlTotal, DefinitionFinding, FigureDifference, find_suspects,
 };
-use tillhouse_statistics::report::StatisticsMeta;
+use tillhouse_statistics::report::{ReportedGap, StatisticsMeta};
 use tillhouse_statistics::{CheckedFilter, StatisticsRequest, statistics};
 
-/// So many differences are looked into; the rest is listed without transactions.
+/// Most differences that are looked into; the rest is listed without transactions.
 const LOOKED_INTO: usize = 40;
 
 /// Request of a reconciliation: window, states, filter, and what to compare against.
@@ -188,9 +191,12 @@ impl PipelineReconciliation {
         self.notes.push(note);
     }
 
-    /// Sets the verdict. `is_proved_empty` says that a window in which neither side has anything
+    /// Sets the verdict, when all is noted. `is_proved_empty` says that a window in which neither side has anything
     /// is one of which everything was asked and read.
     fn set_verdict(&mut self, is_proved_empty: bool) {
+        // Resources and tenants of one window have the same to say of it.
+        let mut said = BTreeSet::new();
+        self.notes.retain(|note| said.insert(note.clone()));
         self.verdict = match (self.differences.is_empty(), self.not_compared, self.figures) {
             (false, ..) => ReconcileVerdict::Different,
             (true, 0, 0) if is_proved_empty => ReconcileVerdict::Empty,
@@ -289,26 +295,92 @@ impl ComparedWindow {
 struct ReadState {
     /// True if all of it had been read.
     is_read: bool,
-    /// Stretches that had not been read at all.
-    unread: Vec<Window>,
+    /// Stretches that had not been read, each with what was not.
+    unread: Vec<UnreadPart>,
+}
+
+/// Part of what a comparison needs that had not been read over a stretch of time.
+struct UnreadPart {
+    /// `transactions of b`.
+    what: String,
+    /// The tenant, where it is one tenant's alone.
+    tenant: Option<String>,
+    window: Window,
+    /// True if it was not to be read either.
+    is_before_start: bool,
 }
 
 impl ReadState {
     fn of(meta: &StatisticsMeta) -> Self {
-        let gaps = meta.gaps.iter().map(|gap| gap.window);
+        let part = |is_before_start: bool| {
+            move |gap: &ReportedGap| UnreadPart {
+                what: gap_words(gap),
+                tenant: gap.tenant.clone(),
+                window: gap.window,
+                is_before_start,
+            }
+        };
+        let gaps = meta.gaps.iter().map(part(false));
+        let before_start = meta.before_start.iter().map(part(true));
+        let still_to_come = meta.still_to_come.map(|window| UnreadPart {
+            what: "anything".to_owned(),
+            tenant: None,
+            window,
+            is_before_start: false,
+        });
         Self {
             is_read: meta.gaps.is_empty()
+                && meta.before_start.is_empty()
                 && meta.data_through.is_some_and(|through| through >= meta.to),
-            unread: gaps.chain(meta.still_to_come).collect(),
+            unread: gaps.chain(before_start).chain(still_to_come).collect(),
         }
     }
 
-    /// True if nothing of a window had been read: that nothing differs there says nothing.
-    fn never_read(&self, window: Window) -> bool {
-        self.unread
-            .iter()
-            .any(|gap| gap.from() <= window.from() && window.to() <= gap.to())
+    /// Parts of which nothing had been read in a window of a tenant, or of all tenants: that nothing differs there says nothing.
+    ///
+    /// Gives a sentence on why it is not compared; `None` where all of it was read.
+    fn never_read(&self, window: Window, tenant: Option<&str>) -> Option<String> {
+        let is_of = |part: &&UnreadPart| {
+            let is_tenants = match (&part.tenant, tenant) {
+                (Some(own), Some(tenant)) => own == tenant,
+                _ => true,
+            };
+            is_tenants && part.window.from() <= window.from() && window.to() <= part.window.to()
+        };
+        let unread: Vec<&UnreadPart> = self.unread.iter().filter(is_of).collect();
+        let named = |is_before_start: bool| {
+            let parts = unread
+                .iter()
+                .filter(|part| part.is_before_start == is_before_start);
+            let parts: BTreeSet<&str> = parts.map(|part| part.what.as_str()).collect();
+            parts.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        let (never, early) = (named(false), named(true));
+        match (never.is_empty(), early.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(format!(
+                "{window}: not compared, since it lies before the sync.start of {early}."
+            )),
+            (false, _) => Some(format!(
+                "{window}: not compared, since {never} has never been read. Run `tillhouse sync`."
+            )),
+        }
     }
+}
+
+/// `what changed of sessions of acme`.
+fn gap_words(gap: &ReportedGap) -> String {
+    let resource = match gap.resource.as_str() {
+        "*" => "anything",
+        resource => resource,
+    };
+    let changed = match gap.read_by {
+        Some(ReadBy::ChangeTime) => "what changed of ",
+        _ => "",
+    };
+    let tenant = gap.tenant.as_ref();
+    let tenant = tenant.map_or_else(String::new, |tenant| format!(" of {tenant}"));
+    format!("{changed}{resource}{tenant}")
 }
 
 /// Compares the published figures of pipelines, and remembers what was found. A source that cannot be asked does not keep the others
@@ -326,10 +398,14 @@ pub async fn reconcile(
         window: asked.window.until(now)?,
         ..asked.clone()
     };
+    let configured = pipelines
+        .iter()
+        .map(|p| (p.name.clone(), configured_reads(p)));
     let session = context
         .engine
         .open(&context.warehouse, &AsOf::Latest)
-        .await?;
+        .await?
+        .expecting(configured.collect());
     let run = session
         .run()
         .map(|run| run.run_id.clone())
@@ -420,7 +496,7 @@ pub async fn reconcile(
             done.pipelines.push(outcome);
         }
     }
-    // What was found is worth more than that it is kept: a warehouse that cannot be written to is compared all the same.
+    // The findings are worth more than that they are kept: a warehouse that cannot be written to is compared all the same.
     done.not_kept = context
         .warehouse
         .ops()
@@ -489,14 +565,20 @@ async fn caveats(
     let meta = statistics(session, &context.warehouse, &whole).await?.meta;
     let read = ReadState::of(&meta);
     let mut note = |text: String| outcome.notes.push(text);
-    for gap in meta.gaps {
-        let what = match gap.read_by {
-            Some(ReadBy::ChangeTime) => format!("what changed of {}", gap.resource),
-            _ => gap.resource,
-        };
+    for gap in &meta.gaps {
         note(format!(
-            "{what} was never read over {}: run `tillhouse sync`.",
+            "{} was never read over {}: run `tillhouse sync`.",
+            gap_words(gap),
             gap.window
+        ));
+    }
+    for early in &meta.before_start {
+        let (from, to) = (early.window.from(), early.window.to());
+        note(format!(
+            "{} was not read over {}, which lies before its sync.start. To read that: `tillhouse sync {} --from {from} --to {to}`.",
+            gap_words(early),
+            early.window,
+            pipeline.name
         ));
     }
     if let Some(rest) = meta.still_to_come {
@@ -556,15 +638,15 @@ async fn finish(
             differences,
         } = one;
         outcome.windows += 1;
-        let never_read = differences.is_empty() && read.never_read(*window);
-        if never_read {
+        let unread = match differences.is_empty() {
+            true => read.never_read(*window, tenant.as_deref()),
+            false => None,
+        };
+        let never_read = unread.is_some();
+        match unread {
             // Nothing here and nothing there agrees, and proves nothing.
-            outcome.leave_out(
-                (*figures).max(1),
-                format!("Nothing of {window} has been read: not compared. Run `tillhouse sync`."),
-            );
-        } else {
-            outcome.figures += figures;
+            Some(why) => outcome.leave_out((*figures).max(1), why),
+            None => outcome.figures += figures,
         }
         if *not_compared > 0 {
             let of = tenant

@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, UInt64Type};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
 use std::collections::BTreeSet;
-use tillhouse_model::reconcile::{ReconcileAgainst, StatisticsPart};
+use tillhouse_model::reconcile::{ProviderFigures, ReconcileAgainst, StatisticsPart};
 use tillhouse_model::{Error, Result, Window};
 use tillhouse_query::{ScalarValue, Session};
 use tillhouse_statistics::reconcile::{
@@ -24,9 +24,9 @@ use tillhouse_statistics::reconcile::{
 use tillhouse_statistics::{StatisticsRequest, figures};
 
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
-/// So many windows that differ are examined for a pattern.
+/// Most windows that differ, and most in which nothing does, examined for a pattern.
 const SAMPLES: usize = 6;
-/// So many more requests are made to find the hours of what differs.
+/// Most further requests, made to find the hours of what differs.
 const MOST_HOURS: usize = 240;
 
 pub(super) async fn compare(
@@ -49,6 +49,9 @@ pub(super) async fn compare(
         .map(|(tenant, window)| request(asked, Some(&pipeline.name), tenant, window))
         .collect();
     let samples = ask(context, session, pipeline, asked, questions, &mut outcome).await?;
+    for sample in &samples {
+        note_silence(sample.request.window, &sample.theirs, &mut outcome);
+    }
     let spoken: BTreeSet<StatisticsPart> = samples
         .iter()
         .flat_map(|sample| sample.theirs.parts.iter().copied())
@@ -66,7 +69,7 @@ pub(super) async fn compare(
         outcome.parts_not_compared = silent;
     }
     let mut compared: Vec<ComparedWindow> = Vec::new();
-    let mut differing: Vec<ReconcileSample> = Vec::new();
+    let (mut differing, mut agreeing) = (Vec::new(), Vec::new());
     for sample in samples {
         let found = side_by_side(&sample.ours, &sample.theirs);
         let differs = !found.differences.is_empty();
@@ -77,11 +80,13 @@ pub(super) async fn compare(
         ));
         if differs {
             differing.push(sample);
+        } else {
+            agreeing.push(sample);
         }
     }
-    let spread = differing.len().div_ceil(SAMPLES).max(1);
-    let examined: Vec<ReconcileSample> = differing.iter().step_by(spread).cloned().collect();
-    outcome.findings = explain(session, &examined).await?;
+    if !differing.is_empty() {
+        outcome.findings = explain(session, &some_of(&differing), &some_of(&agreeing)).await?;
+    }
     // Where another definition is at work every hour differs, and looking at each shows nothing new.
     if outcome.findings.is_empty() {
         refine(
@@ -96,6 +101,25 @@ pub(super) async fn compare(
         .await?;
     }
     Ok((outcome, compared))
+}
+
+/// Notes an answer that names none of the parts: nothing of its window is compared. One without an entry speaks of every part, and has none.
+fn note_silence(window: Window, theirs: &ProviderFigures, outcome: &mut PipelineReconciliation) {
+    if theirs.parts.is_empty() {
+        outcome.leave_out(
+            1,
+            format!(
+                "The provider's statistics of {window} name no figure that is known: nothing of that window was compared. The log \
+                 has what they name."
+            ),
+        );
+    }
+}
+
+/// The samples that are examined for a pattern, evenly from all.
+fn some_of(samples: &[ReconcileSample]) -> Vec<ReconcileSample> {
+    let spread = samples.len().div_ceil(SAMPLES).max(1);
+    samples.iter().step_by(spread).cloned().collect()
 }
 
 /// The tenants that a pipeline's transactions name.
@@ -218,7 +242,7 @@ async fn refine(
             .collect();
         if !differences.is_empty() {
             let (window, tenant) = (sample.request.window, sample.request.tenant);
-            // What has no number in an hour had none in the day.
+            // A figure without a number in an hour had none in the day.
             found.push(ComparedWindow {
                 window,
                 tenant,
@@ -282,4 +306,32 @@ fn hours(sample: &ReconcileSample) -> Vec<Window> {
         .filter_map(|figure| labelled(figure.label.as_deref()?))
         .collect();
     all.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReconcileVerdict;
+    use super::*;
+
+    #[test]
+    fn an_answer_that_names_no_figure_compares_nothing() {
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let window = Window::new(at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z")).unwrap();
+        let of_all = ProviderFigures {
+            parts: [StatisticsPart::Count].into(),
+            figures: Vec::new(),
+        };
+        for (theirs, is_empty) in [(ProviderFigures::default(), false), (of_all, true)] {
+            let mut outcome = PipelineReconciliation::new("till", ReconcileAgainst::Statistics);
+            note_silence(window, &theirs, &mut outcome);
+            outcome.set_verdict(true);
+            assert_eq!(
+                matches!(outcome.verdict, ReconcileVerdict::Empty),
+                is_empty,
+                "{:?}",
+                outcome.notes
+            );
+            assert_eq!(outcome.notes.is_empty(), is_empty);
+        }
+    }
 }

@@ -113,6 +113,11 @@ impl ProviderRecords {
                 .is_some_and(|seen| seen.time.is_none_or(is_within))
     }
 
+    /// True if a record came that fits and lies within a window.
+    pub(super) fn is_found_within(&self, key: &str, window: Window) -> bool {
+        self.records.contains_key(key) && self.has_within(key, window)
+    }
+
     /// True if a record came that is in no window.
     pub(super) fn is_untimed(&self, key: &str) -> bool {
         self.records

@@ -9,6 +9,7 @@
 //! in all that came, in all that is here, and at last at the provider: by its id, or in the time around. What is found in another window has
 //! moved; only what is found nowhere is no longer there.
 
+use super::listed_by::{LOOKED_AT, ListingEvidence};
 use super::provider_records::ProviderRecords;
 use super::{ComparedWindow, PipelineReconciliation, ReconcileRequest};
 use crate::config::{Pipeline, ResourcePlan};
@@ -23,11 +24,11 @@ use tillhouse_model::reconcile::{ReconcileAgainst, StatisticsPart};
 use tillhouse_model::table::{MONTH, timestamp};
 use tillhouse_model::{Error, ExactDecimal, ReadBy, ReadMode, Result, Slice, Window};
 use tillhouse_query::{ScalarValue, Session};
-use tillhouse_statistics::reconcile::FigureDifference;
+use tillhouse_statistics::reconcile::{DefinitionFinding, FigureDifference};
 
 /// Most missing keys that a note names.
 const NAMED: usize = 20;
-/// So many keys are looked up at a time.
+/// Most keys that are looked up at a time.
 const LOOKED_UP: usize = 1_000;
 
 /// Words for a record that one side lacks, or that the two sides have in different windows.
@@ -123,12 +124,6 @@ async fn of_resource(
         );
         outcome.leave_out(rejected, note);
     }
-    if provider.came.strays > 0 {
-        outcome.notes.push(format!(
-            "{name}: {} records came that lie outside of the window they were asked for in; the server may ignore what narrows the listing.",
-            provider.came.strays
-        ));
-    }
     let mut theirs: HashMap<Window, HashSet<&str>> = HashMap::new();
     for (key, seen) in &provider.came.records {
         let time = seen.time.unwrap_or(seen.came_in.from());
@@ -163,7 +158,50 @@ async fn of_resource(
         .filter(|key| !provider.came.has(key))
         .cloned()
         .collect();
+    let listed: Vec<String> = provider
+        .came
+        .records
+        .keys()
+        .take(LOOKED_AT)
+        .cloned()
+        .collect();
     provider.look_for(plan, asked, &lost).await?;
+    let unlisted = |key: &&String| provider.came.is_found_within(key, asked.window);
+    let unlisted: BTreeSet<String> = lost.iter().filter(unlisted).cloned().collect();
+    let is_outside = |key: &&String| !provider.came.has_within(key, asked.window);
+    let evidence = ListingEvidence {
+        pipeline: &pipeline.name,
+        asked: asked.window,
+        unlisted: &unlisted,
+        listed: &listed,
+        outside: listed.iter().filter(is_outside).count(),
+    };
+    let other_time = match plan.resource.read_by {
+        ReadBy::EventTime => evidence.other_time(session).await?,
+        // What changed is listed by when it did.
+        ReadBy::ChangeTime => None,
+    };
+    match other_time {
+        Some((column, means)) => outcome.findings.push(DefinitionFinding {
+            definition: "time".to_owned(),
+            text: format!(
+                "The other side lists {name} by {means} ({column}); ours count by when they happened. {} that it does not list here lie in \
+                 other windows by that, and are there by their ids: no difference.",
+                unlisted.len()
+            ),
+            windows: found.iter().filter(|of| of.gone.iter().any(|key| unlisted.contains(key))).count(),
+        }),
+        None if provider.came.strays > 0 => outcome.notes.push(format!(
+            "{name}: {} records came that lie outside of the window they were asked for in; the server may ignore what narrows the listing.",
+            provider.came.strays
+        )),
+        None => {}
+    }
+    // Those alone that the other time was proved by.
+    let explained = match other_time {
+        Some(_) => unlisted,
+        None => BTreeSet::new(),
+    };
     let mut compared = Vec::new();
     for WindowKeyDifferences {
         window,
@@ -212,7 +250,7 @@ async fn of_resource(
         let (moved, no_longer): (BTreeSet<String>, BTreeSet<String>) = gone
             .into_iter()
             .partition(|key| provider.came.records.contains_key(key));
-        // What changed after it was last asked for is for the next sync to find, and no fault of the ones before.
+        // A change after the record was last asked for is for the next sync to find, and no fault of the ones before.
         let (since, moved_out): (BTreeSet<String>, BTreeSet<String>) =
             moved.into_iter().partition(|key| {
                 let time = provider.came.records.get(key).and_then(|seen| seen.time);
@@ -225,11 +263,12 @@ async fn of_resource(
                 "{name}, {window}: {many} changed since the last sync, and moved to a later window: {names}"
             ));
         }
-        // What its id leads to, at the very time that the listing was asked for.
+        // The record that its id leads to, at the very time that the listing was asked for.
         let (moved_out, unlisted): (BTreeSet<String>, BTreeSet<String>) = moved_out
             .into_iter()
             .partition(|key| !provider.came.has_within(key, asked.window));
         let figures = figures + since.len() + moved_out.len() + unlisted.len() + no_longer.len();
+        let unlisted: BTreeSet<String> = unlisted.difference(&explained).cloned().collect();
         for (what, keys) in [
             (NOT_HERE, &not_here),
             (OLDER_HERE, &older),
@@ -355,7 +394,7 @@ impl<'a> ProviderSide<'a> {
             return Ok(());
         }
         let around = match plan.resource.read_by {
-            // What changed moves forward only, and as far as the present.
+            // A changed record moves forward only, and as far as the present.
             ReadBy::ChangeTime => Window::new(asked.window.to(), now),
             ReadBy::EventTime => Window::new(asked.window.from(), asked.window.to()),
         };
@@ -417,7 +456,7 @@ impl SourceRows<'_> {
             Some(changed) => format!("coalesce({changed}, _record_time)"),
             None => "_record_time".to_owned(),
         };
-        // What has changed in a window may have happened at any time; a newer version of what happened in it may have moved to another
+        // A record changed in a window may have happened at any time; a newer version of what happened in it may have moved to another
         // month, as far as the contract allows.
         let months = if by_change {
             "TRUE".to_owned()

@@ -20,6 +20,7 @@ use super::step_parents::{StatementRecords, StepParents};
 use super::{StatementOutcome, UnifyTotals, steps};
 use crate::config::{Pipeline, ResourcePlan};
 use crate::context::RunContext;
+use crate::message::interrupted;
 use crate::observer::RunEvent;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
@@ -152,6 +153,10 @@ impl CatchUp<'_> {
                 run_id: self.run_id.to_owned(),
             };
             let _turn = self.context.shared.unify.lock().await;
+            // Between two steps, which are whole each.
+            if self.context.cancel.is_cancelled() {
+                return Err(interrupted());
+            }
             self.context.shared.check_lease().await?;
             let records = match progress.children {
                 None => StepRecords::Packages(
@@ -223,7 +228,7 @@ impl CatchUp<'_> {
         let at = |error| statement.place(error);
         let table = statement.table.name.clone();
         context.observer.on_event(&RunEvent::Unifying { table });
-        // What it may look up and the pipeline does not read is there, but empty.
+        // A table that it may look up and the pipeline does not read is there, but empty.
         let session = empty_session(&context.engine, pipeline, &statement.errors)?;
         let StatementRecords {
             superseded,

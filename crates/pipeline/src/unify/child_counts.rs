@@ -21,7 +21,7 @@ use tillhouse_query::Session;
 
 /// The quality rule.
 const COUNT_FITS: &str = "count_fits";
-/// So many are named; the last warning says how many more there are.
+/// Most that are named; the last warning says how many more there are.
 const MOST: usize = 1_000;
 /// Parents that settled shortly before they were counted last, or were read last, are judged again: that run may have ended early.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);

@@ -1,7 +1,7 @@
 //! Resources that parents look up, such as the products whose rate of tax a sale is taxed by.
 //!
 //! Invariant: a statement sees every version of what it looks up, so that it can take the one that held when the parent happened; a
-//! parent is unified anew when a value that is looked up changes, and not when another does.
+//! parent is unified anew when a value that is looked up changes, and not when another does, nor when it has a value of its own.
 
 use super::children::ChildHistory;
 use super::rows::{cast, collect, text, text_at};
@@ -44,12 +44,12 @@ impl LookupHistory {
     }
 }
 
-/// The keys of the parents that look up what changed in a step.
+/// The keys of the parents that look up what changed in a step: by columns `on`, for columns `uses`, `unless` they have a value of their own.
 pub(super) async fn parents(
     context: &RunContext,
     history: &Arc<dyn TableProvider>,
     child: &ChildHistory,
-    (on, uses): (&[(String, String)], &[String]),
+    (on, uses, unless): (&[(String, String)], &[String], Option<&str>),
     watermark: &ResourceWatermark,
 ) -> Result<Vec<String>> {
     let session = context.engine.empty_session()?;
@@ -109,8 +109,9 @@ pub(super) async fn parents(
         .enumerate()
         .map(|(at, (_, theirs))| format!("CAST(p.\"{theirs}\" AS VARCHAR) = c.on_{at}"))
         .collect();
+    let lacks = unless.map_or_else(String::new, |own| format!(" WHERE p.\"{own}\" IS NULL"));
     let sql = format!(
-        "SELECT DISTINCT p._record_key FROM parents p JOIN changed c ON {}",
+        "SELECT DISTINCT p._record_key FROM parents p JOIN changed c ON {}{lacks}",
         meets.join(" AND ")
     );
     let mut keys = Vec::new();

@@ -21,7 +21,7 @@ use tillhouse_query::{RowError, RowErrorLog};
 
 /// The rule in `ops.warnings`.
 const RULE: &str = "derived_value_fits";
-/// So many of one step are told one by one; the rest are counted in one last warning.
+/// Most of one step that are told one by one; the rest are counted in one last warning.
 const MOST_TOLD: usize = 20_000;
 
 /// Log of values that do not fit their columns, of one statement in one step; clones share it.

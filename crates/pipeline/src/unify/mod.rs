@@ -137,6 +137,8 @@ fn steps(packages: &[PackageInfo], start: i64) -> Vec<(i64, i64)> {
 }
 
 #[cfg(test)]
+mod other_process_tests;
+#[cfg(test)]
 mod scripted_statements;
 
 #[cfg(test)]

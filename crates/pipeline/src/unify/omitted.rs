@@ -96,7 +96,7 @@ fn lineage(role: TableRole, marks_deleted: bool) -> &'static [CarriedColumn<'sta
             (CONTENT_HASH, &[CONTENT_HASH]),
             (RUN_ID, &[RUN_ID]),
         ],
-        // What is read whole is as it was when it was read, and may be gone.
+        // A resource that is read whole is as it was when it was read, and may be gone.
         (TableRole::Dimension, true) => &[
             (AS_OF, &[EXTRACTED_AT]),
             (DELETED_AT, &[DELETED_AT]),

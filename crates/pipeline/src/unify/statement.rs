@@ -25,6 +25,8 @@ pub(super) struct UnifyStatement {
     pub(super) sql: String,
     /// Its place, for messages.
     pub(super) origin: String,
+    /// True if it is the project's own. Those that come with the binary were proved by its tests.
+    overridden: bool,
     /// The resource whose records it unifies.
     pub(super) resource: &'static str,
     /// The children of that resource that it names too.
@@ -78,10 +80,7 @@ impl UnifyStatement {
                 .select_columns(&columns)
                 .map_err(tillhouse_query::into_error)?;
             let schema = Arc::new(frame.schema().as_arrow().clone());
-            let rows = frame
-                .execute_stream()
-                .await
-                .map_err(tillhouse_query::into_error)?;
+            let rows = tillhouse_query::execute(frame).await?;
             let rows = tillhouse_query::collect(rows).await?;
             transactions = Some(Arc::new(TransactionRows::of(&schema, &rows)?));
         }
@@ -96,7 +95,8 @@ impl UnifyStatement {
 #[derive(Debug, Clone)]
 pub struct CheckedStatements(pub(super) Vec<UnifyStatement>);
 
-/// Plans every unify statement against its contract, with no data and no request.
+/// Plans every unify statement against its contract, with no data and no request. What a project has not changed is planned no further than
+/// its columns and types until there are rows for it.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`], naming the file, the column and what was expected.
 pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedStatements> {
@@ -118,6 +118,10 @@ pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedS
                         statement.resource,
                     )
                     .await;
+                let planned = match planned {
+                    Ok(planned) if statement.overridden => planned.prove().await.map(|()| planned),
+                    planned => planned,
+                };
                 (statement, planned)
             });
             Ok(AbortOnDropHandle::new(task))
@@ -413,6 +417,7 @@ fn statement(
         table: Arc::clone(table),
         sql: complete_sql(&asset.text, table, plan.resource.name, marks_deleted)?,
         origin: asset.origin.clone(),
+        overridden: asset.overridden,
         resource: plan.resource.name,
         children: children.cloned().collect(),
         errors: RowErrorLog::default(),
@@ -464,6 +469,7 @@ pub async fn rows_of_statement(
         Ok(UnifyStatement {
             table: Arc::clone(table),
             origin: table.name.clone(),
+            overridden: true,
             resource,
             children: Vec::new(),
             errors: RowErrorLog::default(),

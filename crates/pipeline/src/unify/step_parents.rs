@@ -180,8 +180,9 @@ async fn touched_parents(
         if watermark.to_load_id > watermark.after_load_id {
             touched.extend(match &child.child.link {
                 ChildLink::Part { by, .. } => child.changed_parents(context, by, watermark).await?,
-                ChildLink::Lookup { on, uses } => {
-                    lookup::parents(context, parents, child, (on, uses), watermark).await?
+                ChildLink::Lookup { on, uses, unless } => {
+                    let link = (on.as_slice(), uses.as_slice(), unless.as_deref());
+                    lookup::parents(context, parents, child, link, watermark).await?
                 }
             });
         }

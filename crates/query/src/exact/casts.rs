@@ -83,7 +83,7 @@ fn rounded_to(gives: &DataType) -> ScalarUDF {
 }
 
 /// The functions, for plans that travel by their names.
-pub(super) fn function() -> ScalarUDF {
+pub(crate) fn function() -> ScalarUDF {
     rounded_to(&DataType::Float64)
 }
 

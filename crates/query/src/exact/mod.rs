@@ -9,29 +9,27 @@
 //!   median(decimal(18,4))           decimal(28,14)     DataFusion's has 4 digits, the last one cut
 //! ```
 //!
-//! The operators are replaced while SQL is planned, not afterwards: what stands around a quotient is given its type by the quotient's own.
+//! The operators that use them are [`crate::operators`].
 
 mod casts;
 mod mean;
-mod operators;
 mod percentile;
 mod rounding;
 
-pub(crate) use casts::RoundedCasts;
+pub(crate) use casts::{RoundedCasts, function as rounded_cast};
 pub(crate) use mean::ExactAverage;
-pub(crate) use operators::{ExactOperators, functions};
 pub(crate) use percentile::{ExactMedian, ExactPercentile};
-pub(crate) use rounding::rounded_quotient;
+pub(crate) use rounding::{rounded_product, rounded_quotient};
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 
 /// The digits that a quotient or an average has more than its values.
 const MORE_DIGITS: i8 = 10;
 /// Digits behind the point from which on none are added: eighteen are left before it.
-const MOST_DIGITS: i8 = 20;
+pub(crate) const MOST_DIGITS: i8 = 20;
 
 /// The scale of a quotient or an average of values of a scale.
-fn scale_of_quotient(scale: i8) -> i8 {
+pub(crate) fn scale_of_quotient(scale: i8) -> i8 {
     scale.max(scale.saturating_add(MORE_DIGITS).min(MOST_DIGITS))
 }
 
@@ -49,7 +47,7 @@ pub(crate) fn average_type(of: &DataType) -> DataType {
 }
 
 /// A decimal's type in 128 bits; `None` for what is no decimal that fits.
-fn as_decimal(data_type: &DataType) -> Option<(u8, i8)> {
+pub(crate) fn as_decimal(data_type: &DataType) -> Option<(u8, i8)> {
     match data_type {
         DataType::Decimal128(precision, scale)
         | DataType::Decimal64(precision, scale)

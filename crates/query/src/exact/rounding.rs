@@ -39,7 +39,7 @@ pub(crate) fn rounded_quotient(numerator: i128, shift: i16, denominator: i128) -
 }
 
 /// A product with so many digits less than it has, rounded half away from zero; `None` where it does not fit.
-pub(super) fn rounded_product(left: i128, right: i128, fewer: u32) -> Option<i128> {
+pub(crate) fn rounded_product(left: i128, right: i128, fewer: u32) -> Option<i128> {
     let product = i256::from_i128(left).checked_mul(i256::from_i128(right))?;
     let divisor = i256::from_i128(10).checked_pow(fewer)?;
     rounded_wide(product, divisor)?.to_i128()

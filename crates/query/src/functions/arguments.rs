@@ -8,12 +8,36 @@ use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Field, TimeUnit, TimestampMicrosecondType};
-use datafusion::common::{Result, internal_datafusion_err};
-use datafusion::logical_expr::ColumnarValue;
+use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use std::fmt;
 use std::sync::Arc;
 use tillhouse_model::FastMap;
 use tillhouse_model::table::timestamp;
+
+/// Answers a call with a column that `body` makes of the arguments as columns, all of so many rows; of constants it makes one row.
+pub(super) fn by_columns(
+    args: &ScalarFunctionArgs,
+    body: impl FnOnce(&[ArrayRef], usize) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    let is_constant = args
+        .args
+        .iter()
+        .all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+    let rows = if is_constant { 1 } else { args.number_rows };
+    let columns = args
+        .args
+        .iter()
+        .map(|arg| arg.to_array(rows))
+        .collect::<Result<Vec<_>>>()?;
+    let result = body(&columns, rows)?;
+    if is_constant {
+        return Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(
+            &result, 0,
+        )?));
+    }
+    Ok(ColumnarValue::Array(result))
+}
 
 /// Type of one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

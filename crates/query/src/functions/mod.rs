@@ -4,23 +4,32 @@
 //! null rather than guess, and never takes a float. docs/functions.md describes each with an example that runs.
 
 mod arguments;
+mod at_time_zone;
+mod calendar;
 mod canonical_word;
 mod category;
 mod clock;
 mod first_present;
+pub(crate) mod json;
 mod label;
+mod len;
 mod list;
 pub(crate) mod list_arithmetic;
 mod mapped;
 mod money;
 mod payment;
+pub(crate) mod pseudonym;
 mod sale_kind;
 mod similar_to;
+mod sorted_list;
+pub(crate) mod span_product;
 mod standard;
 mod state;
 mod strftime;
+mod time_bucket;
 mod to_char;
 mod unit;
+mod width_bucket;
 
 pub(crate) use similar_to::SimilarTo;
 pub(crate) use standard::{aggregates as standard_aggregates, functions as standard};
@@ -49,14 +58,21 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
             sale_kind::function(),
             mapped::function(),
         ])
+        .chain(calendar::functions())
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
+        .chain(json::functions())
+        .chain(sorted_list::functions())
         .chain([
             first_present::function(),
             label::function(),
             canonical_word::function(),
             to_char::function(),
             SimilarTo::function(),
+            at_time_zone::function(),
+            len::function(),
+            time_bucket::function(),
+            width_bucket::function(),
         ])
         .collect()
 }

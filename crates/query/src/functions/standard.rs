@@ -1,10 +1,11 @@
-//! Functions that PostgreSQL has under another name, or that DataFusion's own form does not fit: `mod`, `sign`, `variance`, `round`.
+//! Functions that PostgreSQL has under another name, or that DataFusion's own form does not fit: `mod`, `sign`, `variance`, `round`, `date_bin`.
 //!
 //! Invariant: what they give is what the operator or function behind them gives; `round` of a decimal keeps the type that it was planned with.
 
+use arrow::array::Array;
 use arrow::compute::kernels::numeric::rem;
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue, internal_err, plan_err};
+use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
 use datafusion::logical_expr::type_coercion::binary::BinaryTypeCoercer;
@@ -27,7 +28,8 @@ pub(crate) fn functions(known: impl Fn(&str) -> Option<Arc<ScalarUDF>>) -> Vec<S
             signature: Signature::user_defined(Volatility::Immutable),
         })
     });
-    [Some(remainder), sign, round]
+    let date_bin = known("date_bin").map(|inner| ScalarUDF::new_from_impl(DateBin { inner }));
+    [Some(remainder), sign, round, date_bin]
         .into_iter()
         .flatten()
         .collect()
@@ -138,6 +140,57 @@ impl ScalarUDFImpl for Round {
             *digits = digits.clone().cast_to(&DataType::Int32, None)?;
         }
         self.inner.invoke_with_args(args)
+    }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
+        self.inner.output_ordering(inputs)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}
+
+/// DataFusion's `date_bin`, which is null where a time and its origin are too far apart: that is an error here.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct DateBin {
+    inner: Arc<ScalarUDF>,
+}
+
+fn is_null(value: &ColumnarValue, row: usize) -> bool {
+    match value {
+        ColumnarValue::Array(array) => row < array.len() && array.is_null(row),
+        ColumnarValue::Scalar(scalar) => scalar.is_null(),
+    }
+}
+
+impl ScalarUDFImpl for DateBin {
+    fn name(&self) -> &'static str {
+        "date_bin"
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let given = args.args.clone();
+        let made = self.inner.invoke_with_args(args)?;
+        let rows = match &made {
+            ColumnarValue::Array(array) if array.null_count() == 0 => 0,
+            ColumnarValue::Array(array) => array.len(),
+            ColumnarValue::Scalar(_) => 1,
+        };
+        let is_lost =
+            |row: usize| is_null(&made, row) && !given.iter().any(|arg| is_null(arg, row));
+        if (0..rows).any(is_lost) {
+            return exec_err!("date_bin: a time lies too far from the origin, at most 292 years");
+        }
+        Ok(made)
     }
 
     fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {

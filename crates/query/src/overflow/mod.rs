@@ -13,9 +13,10 @@ pub(crate) use sum::CheckedSum;
 
 use decimal::FittingDecimal;
 
+use crate::operators::field_of_result;
 use crate::typed_rewrite::rewrite_expressions;
 use arrow::compute::kernels::numeric::{add, mul, neg, sub};
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
@@ -119,17 +120,7 @@ impl ScalarUDFImpl for CheckedOperator {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let types: Vec<DataType> = args
-            .arg_fields
-            .iter()
-            .map(|field| field.data_type().clone())
-            .collect();
-        let is_nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(
-            self.name(),
-            self.return_type(&types)?,
-            is_nullable,
-        )))
+        field_of_result(self, &args)
     }
 
     fn is_strict(&self) -> bool {
@@ -211,7 +202,7 @@ impl CheckedArithmetic {
 
     /// The checked form of one operator; its operands have been seen to.
     fn checked(&self, expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
-        // What has been replaced is whole; asking for its type would walk the chain again for each of its links.
+        // A chain that has been replaced is whole; asking for its type would walk the chain again for each of its links.
         let is_whole = |expr: &Expr| {
             operands(expr).is_some()
                 || expr

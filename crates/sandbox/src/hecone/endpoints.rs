@@ -332,7 +332,7 @@ impl EmulatedHecOne {
             return Ok(EmulatedResponse::not_found());
         };
         match HecOneTransaction::parse(&row.body).filter(|_| !all) {
-            // What does not have the document's shape is shown as it is.
+            // An answer without the document's shape is shown as it is.
             None => Ok(self.envelope(id, &row.body)),
             Some(record) => Ok(self.envelope(id, &write(&without_additional_info(record))?)),
         }

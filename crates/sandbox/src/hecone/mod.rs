@@ -66,6 +66,7 @@ impl EmulatedHecOne {
             stragglers: options.transactions / 200,
             since: options.from.as_second(),
             until: options.to.as_second(),
+            incidents: options.incidents,
         };
         let records = HecOneRecordStore::new(Arc::new(world), options.clock())?;
         Ok(Self {

@@ -70,6 +70,15 @@ impl<'w> RecordRenderer<'w> {
         local_timestamp(&self.place.zone, second)
     }
 
+    /// When the invoice was made, as the till writes it: the clock of some knows no offset, and nobody can tell the instant then.
+    fn invoiced_at(&self, sale: &HecOneSale) -> String {
+        let at = self.at(sale.done);
+        match at.get(..LOCAL_TIME) {
+            Some(local) if sale.has_no_offset => local.replace('T', " "),
+            _ => at,
+        }
+    }
+
     /// The vehicle of the world that a fleet card belongs to, where the fleets drive.
     fn vehicle(&self, means: Option<&'static HecOnePaymentMethod>) -> Option<&'w Vehicle> {
         let vehicles = &self.world.shared_world.vehicles;
@@ -121,7 +130,7 @@ impl<'w> RecordRenderer<'w> {
             amount: Some(sale.total),
             paid_amount: Some(states::collected(&payments)),
             currency: self.currency.clone(),
-            created_at: Some(self.at(sale.done).into()),
+            created_at: Some(self.invoiced_at(sale).into()),
             tax_amount: Some(tax),
         });
         let state = states::derive(&articles, &payments, done.then_some(sale.total));
@@ -202,7 +211,7 @@ impl<'w> RecordRenderer<'w> {
             terminal_transaction_number: Some(format!("{}/{number:04}", device + 1).into()),
             session_id: roaming.then(|| session_id.into()),
             site: Some(HecOneSite {
-                name: Some(place.name.into()),
+                name: Some(world.site_name(sale).into()),
                 code: Some(place.code.into()),
                 timezone: Some(place.timezone.into()),
                 street: Some(place.street.into()),
@@ -540,6 +549,9 @@ impl<'w> RecordRenderer<'w> {
         })
     }
 }
+
+/// Characters of a time without its offset, like `2026-03-01T12:00:00`.
+const LOCAL_TIME: usize = 19;
 
 /// One unit of a quantity with that many digits after the point.
 fn scale_of(scale: u8) -> Decimal {

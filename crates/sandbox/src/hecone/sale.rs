@@ -68,6 +68,8 @@ pub(crate) struct HecOneSale {
     pub outcome: SaleOutcome,
     pub free: bool,
     pub named_currency: bool,
+    /// True if the till writes the invoice's time without its offset.
+    pub has_no_offset: bool,
     pub lines: Vec<HecOneSaleLine>,
     pub total: Decimal,
     /// The stream for everything that is decoration.
@@ -89,12 +91,40 @@ pub(crate) struct HecOneWorld {
     /// First and first-no-longer second of the stretch.
     pub since: i64,
     pub until: i64,
+    /// True for a world with refunds, misfits and a renamed site.
+    pub incidents: bool,
 }
 
 /// The longest a late sale stays unknown.
 const LATEST: i64 = 30 * 3600;
+/// Of so many numbers one is a refund.
+const REFUNDS: u64 = 170;
+/// Records that do not fit, in a world of any size.
+const MISFITS: u64 = 4;
+/// Site that gets another name, by its index, and the name.
+const RENAMED: (usize, &str) = (1, "Station Freiburg Süd");
 
 impl HecOneWorld {
+    /// The name that a site has when a sale begins.
+    pub(crate) fn site_name(&self, sale: &HecOneSale) -> &'static str {
+        let middle = self.since + (self.until - self.since) / 2;
+        match RENAMED {
+            (site, name) if self.incidents && site == sale.site && sale.start >= middle => name,
+            _ => self.places.sites[sale.site].name,
+        }
+    }
+
+    /// True if a sale of that number is a refund.
+    fn is_refund(&self, number: u64) -> bool {
+        self.incidents && number % REFUNDS == REFUNDS / 2
+    }
+
+    /// True if a sale of that number does not fit the contract: its invoice's time has no offset.
+    fn is_misfit(&self, number: u64) -> bool {
+        let every = (self.transactions / MISFITS).max(1);
+        self.incidents && number < self.transactions && number % every == every / 2
+    }
+
     /// The plan of sale `number`, below `transactions + stragglers`.
     pub(crate) fn sale(&self, number: u64) -> HecOneSale {
         let mut random = RandomStream::new(self.seed, number * 2);
@@ -133,6 +163,14 @@ impl HecOneWorld {
                 _ => {}
             }
         }
+        let is_refund = self.is_refund(number) && !free;
+        let is_misfit = self.is_misfit(number);
+        if is_refund {
+            for line in &mut lines {
+                line.quantity = Decimal::ZERO.minus(line.quantity);
+                line.amount = Decimal::ZERO.minus(line.amount);
+            }
+        }
         let total = lines.iter().map(|l| l.amount).sum();
 
         let release = start + random.between(12, 55);
@@ -145,7 +183,7 @@ impl HecOneWorld {
                 random.between(2, 90)
             };
         let outcome = match random.below(1000) {
-            _ if free => SaleOutcome::Paid,
+            _ if free || is_refund || is_misfit => SaleOutcome::Paid,
             0..=14 => SaleOutcome::Refused,
             15..=22 => SaleOutcome::PaymentRefused,
             23..=26 => SaleOutcome::Failed,
@@ -175,6 +213,7 @@ impl HecOneWorld {
             outcome,
             free,
             named_currency: !random.chance(2),
+            has_no_offset: is_misfit,
             lines,
             total,
             details: RandomStream::new(self.seed, number * 2 + 1),
@@ -315,6 +354,7 @@ mod tests {
             outcome,
             free: false,
             named_currency: true,
+            has_no_offset: false,
             lines: Vec::new(),
             total: Decimal::ZERO,
             details: RandomStream::new(0, 0),

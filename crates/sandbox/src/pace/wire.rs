@@ -33,7 +33,7 @@ pub(crate) struct PaceAttributes<'a> {
     #[serde(rename = "VAT")]
     pub vat: PaceVat,
     pub location: PaceLocation<'a>,
-    // What follows, only the successor has.
+    // The fields that follow, only the successor has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<PaceText<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

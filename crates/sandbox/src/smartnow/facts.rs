@@ -60,7 +60,7 @@ fn sale_row(plan: &SmartNowPlan, sale: &SmartNowSale, now: i64) -> SmartNowRow {
         .put("currency", location.currency)
         .put("timestamp", sale.occurred)
         .put("token", token(plan, sale))
-        .put("salestype", i64::from(sale.is_test))
+        .put("salestype", sale.sales_type)
         .put("numPaymentTransactions", sale.payments_at(now))
         .put("remote", sale.remote)
         .put("pricelist", 0)

@@ -52,6 +52,8 @@ pub(crate) struct EmulatedSmartNow {
     password: String,
     world: Arc<World>,
     sales: u64,
+    /// True for a world with sales that were voided or refunded.
+    incidents: bool,
     largest_page: AtomicUsize,
     tokens: Mutex<TokenIssuer>,
     state: Mutex<SmartNowState>,
@@ -80,6 +82,7 @@ impl EmulatedSmartNow {
             password: options.client_secret.clone(),
             world,
             sales: options.smartnow_sales(),
+            incidents: options.incidents,
             largest_page: AtomicUsize::new(usize::MAX),
             tokens: Mutex::new(TokenIssuer::new(
                 options.seed,
@@ -114,7 +117,11 @@ impl EmulatedSmartNow {
         if let Some(plan) = &state.plan {
             return Ok(Arc::clone(plan));
         }
-        let plan = Arc::new(SmartNowPlan::new(Arc::clone(&self.world), self.sales)?);
+        let plan = Arc::new(SmartNowPlan::new(
+            Arc::clone(&self.world),
+            self.sales,
+            self.incidents,
+        )?);
         state.plan = Some(Arc::clone(&plan));
         Ok(plan)
     }
@@ -221,7 +228,7 @@ mod tests {
     fn plan() -> SmartNowPlan {
         let options = SandboxOptions::default();
         let world = World::new(1, options.from, options.to, 200).unwrap();
-        SmartNowPlan::new(Arc::new(world), 2000).unwrap()
+        SmartNowPlan::new(Arc::new(world), 2000, true).unwrap()
     }
 
     #[test]

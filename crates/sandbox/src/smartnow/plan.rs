@@ -70,7 +70,8 @@ pub(crate) struct SmartNowSale {
     pub excluded: Option<i64>,
     /// The vehicle whose driver bought it.
     pub vehicle: Option<usize>,
-    pub is_test: bool,
+    /// `salestype`: 0, or one of [`crate::SALES_TYPES`].
+    pub sales_type: i64,
 }
 
 /// A payment, found by its sale.
@@ -128,6 +129,7 @@ pub(crate) struct SmartNowPlan {
     pub logs: Vec<SmartNowLog>,
     pub shifts: Vec<SmartNowShift>,
     pub vouchers: VoucherPlan,
+    incidents: bool,
 }
 
 /// The first ids, less one. Tests insert before them.
@@ -154,7 +156,7 @@ enum SaleTiming {
 impl SmartNowPlan {
     /// The plan of a world with `count` sales in its stretch. Errors with [`tillhouse_model::ErrorKind::Config`] when the machine
     /// has no time zone data.
-    pub(crate) fn new(world: Arc<World>, count: u64) -> Result<Self> {
+    pub(crate) fn new(world: Arc<World>, count: u64, incidents: bool) -> Result<Self> {
         let (since, until) = (world.since, world.until.max(world.since + 1));
         let mut plan = Self {
             since,
@@ -166,6 +168,7 @@ impl SmartNowPlan {
             logs: Vec::new(),
             shifts: Vec::new(),
             vouchers: VoucherPlan::default(),
+            incidents,
             world,
         };
         plan.sales = plan.make_sales(count);
@@ -291,7 +294,17 @@ impl SmartNowPlan {
             paid_too: split.then(|| (SmartNowPaymentMethod::Card, paid_at + random.between(0, 40))),
             excluded,
             vehicle: visit.map(|visit| visit.vehicle),
-            is_test: random.chance(4),
+            sales_type: self.sales_type(number, random.chance(4)),
+        }
+    }
+
+    /// Type of a sale: a test, or in a world with incidents one that was voided or refunded.
+    fn sales_type(&self, number: u64, is_test: bool) -> i64 {
+        match number % 120 {
+            _ if is_test => 1,
+            40 if self.incidents => 2,
+            80 if self.incidents => 3,
+            _ => 0,
         }
     }
 

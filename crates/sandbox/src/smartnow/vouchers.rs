@@ -365,7 +365,7 @@ pub(crate) fn integration_transactions(plan: &SmartNowPlan, now: i64) -> Vec<Sma
             .put("timezone", location.timezone)
             .put("name", sale.item.name)
             .put("token", token(plan, sale))
-            .put("salestype", i64::from(sale.is_test))
+            .put("salestype", sale.sales_type)
             .times(created, created)
             .done();
         let row = || {

@@ -13,6 +13,7 @@ mod changes;
 mod client;
 mod control;
 mod faults;
+mod incidents;
 mod lifecycle;
 mod pace;
 mod paging;

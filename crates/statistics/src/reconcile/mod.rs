@@ -17,5 +17,5 @@ mod suspects;
 
 pub use compare::{FigureComparison, FigureDifference, compare};
 pub use control::{ControlTotal, control_totals, own_totals};
-pub use explain::{DefinitionFinding, ReconcileSample, explain};
+pub use explain::{DefinitionFinding, OTHER_TIMES, ReconcileSample, explain};
 pub use suspects::find_suspects;

@@ -35,7 +35,7 @@ pub async fn find_suspects(
     let counts = question.counted_sql("state");
     let delta = difference.difference();
     let less_here = delta.is_some_and(|delta| delta.units > 0);
-    // What ours has too many is among the counted ones; what it lacks may be here and not counted.
+    // A sale that ours has too many is among the counted ones; one that it lacks may be here and not counted.
     let (only, order) = if less_here {
         ("TRUE".to_owned(), "ASC")
     } else {

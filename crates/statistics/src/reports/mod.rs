@@ -307,6 +307,7 @@ pub async fn report(
             data_through: trust.data_through,
             rejects: trust.rejects,
             gaps: trust.gaps,
+            before_start: trust.before_start,
             still_to_come: trust.still_to_come,
             excluded_payments: excluded.get(index).copied(),
         });

@@ -31,10 +31,12 @@ impl RestatedMeasure {
     }
 }
 
-/// One figure of one pipeline and hour.
+/// One figure of one pipeline, tenant and hour.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RestatedHourFigure {
     pub(super) pipeline: String,
+    /// The tenant whose sales it adds up, where they name one.
+    pub(super) tenant: Option<String>,
     /// Its start in microseconds.
     pub(super) hour: i64,
     /// The site's own day.
@@ -154,7 +156,7 @@ impl RollupMeasure {
                 ),
             };
             format!(
-                "SELECT pipeline, hour, coalesce(business_date, local_date(hour, 'UTC')) AS date, currency, {unit} AS unit,
+                "SELECT pipeline, tenant_id, hour, coalesce(business_date, local_date(hour, 'UTC')) AS date, currency, {unit} AS unit,
                         {detail} AS detail, {values}
                  FROM {run}_{table} WHERE {condition}"
             )
@@ -167,10 +169,10 @@ impl RollupMeasure {
             false => ("", ""),
         };
         format!(
-            "SELECT pipeline, CAST(hour AS BIGINT) AS hour, CAST(date AS INT) AS date, currency, unit,
+            "SELECT pipeline, tenant_id, CAST(hour AS BIGINT) AS hour, CAST(date AS INT) AS date, currency, unit,
                     sum(then_rows) AS then_rows, sum(now_rows) AS now_rows, sum(then_sum) AS then_sum, sum(now_sum) AS now_sum
              FROM ({} UNION ALL {}) AS both_runs
-             GROUP BY pipeline, hour, date, currency, unit{detail} {having}",
+             GROUP BY pipeline, tenant_id, hour, date, currency, unit{detail} {having}",
             side("then", true),
             side("now", false)
         )
@@ -186,8 +188,9 @@ pub(super) async fn figures(
     mut take: impl FnMut(RestatedHourFigure, RestatedSums) -> Result<()>,
 ) -> Result<()> {
     each_batch(&sides.session, sql, asked.params(), |batch| {
-        let (pipelines, currencies, units) = (
+        let (pipelines, tenants, currencies, units) = (
             texts(batch, "pipeline")?,
+            texts(batch, "tenant_id")?,
             texts(batch, "currency")?,
             texts(batch, "unit")?,
         );
@@ -203,6 +206,7 @@ pub(super) async fn figures(
             let figure = |name| {
                 Ok::<_, Error>(RestatedHourFigure {
                     pipeline: pipeline.to_owned(),
+                    tenant: tenants.get(row).map(str::to_owned),
                     hour,
                     date: calendar::date_of(date).ok_or_else(|| {
                         Error::data(format!("day {date} since 1970 cannot be written as a date"))

@@ -7,15 +7,15 @@
 //!     └─ both runs' facts ─> transactions counted differently
 //! ```
 //!
-//! Invariant: only hours that had been read when the earlier run finished count as past. What was first read since is new, not
-//! restated, and is only counted.
+//! Invariant: only hours that had been read when the earlier run finished count as past, tenant by tenant where a source is read so. What was first
+//! read since is new, not restated, and is only counted.
 
 mod measure;
 mod periods;
 mod run_pair;
 mod transactions;
 
-use crate::completeness::could_see;
+use crate::completeness::{AnswerCompleteness, check_completeness, could_see, pipelines};
 use crate::definitions;
 use crate::facts::{FactConditions, instant};
 use crate::request::{CheckedRequest, StatisticsRequest};
@@ -26,9 +26,9 @@ use measure::{MEASURES, RestatedHourFigure, RollupMeasure, figures};
 use periods::PeriodSums;
 use run_pair::RunPairSession;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_lake::{ChangedRanges, CoverageRow, RangeSet, RunRecord, Warehouse};
+use tillhouse_lake::{AsOf, ChangedRanges, CoverageRow, RangeSet, RunRecord, Warehouse};
 use tillhouse_model::calendar::{HOUR, month_of_micros};
-use tillhouse_model::{Coverage, Error, Result, Window, WindowRead};
+use tillhouse_model::{Coverage, Error, ExpectedReads, Result, Window, WindowRead};
 use tillhouse_query::{QueryEngine, ScalarValue};
 
 /// More hours are not named one by one: the months they are in are read whole.
@@ -56,6 +56,7 @@ pub async fn find_restatements(
         ))
         .hint("Name the earlier run with --since and the later one with --as-of."));
     }
+    let read = completeness(engine, warehouse, now, request).await?;
     let mut restated = RestatedReport {
         months: Vec::new(),
         days: Vec::new(),
@@ -71,13 +72,15 @@ pub async fn find_restatements(
             states: request.states.clone(),
             hours_first_read: 0,
             transactions_changed: 0,
+            gaps: read.gaps,
+            before_start: read.before_start,
         },
     };
     let touched = changed_hours(warehouse, since, now).await?;
     if touched.is_empty() || !since.tables.contains_key("unified/transactions") {
         return Ok(restated);
     }
-    let past = PastCoverage::of(warehouse, since, &touched).await?;
+    let past = PastCoverage::of(warehouse, (since, now), &touched).await?;
     let asked = RestatementConditions::new(&question, &touched);
     let sides = RunPairSession::open(engine, warehouse, since, now).await?;
 
@@ -89,7 +92,7 @@ pub async fn find_restatements(
             if sums.then == sums.now {
                 return Ok(());
             }
-            if past.holds(&figure.pipeline, figure.hour) {
+            if past.holds(&figure.pipeline, figure.tenant.as_deref(), figure.hour) {
                 changed.insert(figure);
             } else {
                 first_read.insert((figure.pipeline, figure.hour));
@@ -108,7 +111,7 @@ pub async fn find_restatements(
     for measure in &MEASURES {
         let whole = measure.sql(&asked.of_months(measure, &periods.utc_months()), false);
         figures(&sides, measure, &whole, &asked, |figure, sums| {
-            if past.holds(&figure.pipeline, figure.hour) {
+            if past.holds(&figure.pipeline, figure.tenant.as_deref(), figure.hour) {
                 periods.add(&figure, sums)
             } else {
                 Ok(())
@@ -120,6 +123,35 @@ pub async fn find_restatements(
     let (listed, all) = transactions::changed(&sides, &asked, &past, most).await?;
     (restated.transactions, restated.meta.transactions_changed) = (listed, all);
     Ok(restated)
+}
+
+/// Completeness of a run in the window of a request, for its source and tenant.
+async fn completeness(
+    engine: &QueryEngine,
+    warehouse: &Warehouse,
+    run: &RunRecord,
+    request: &StatisticsRequest,
+) -> Result<AnswerCompleteness> {
+    let session = engine
+        .open(warehouse, &AsOf::Run(run.run_id.clone()))
+        .await?;
+    let mut asked = request.clone();
+    if asked.window.from() == Timestamp::MIN {
+        let question = CheckedRequest::new(request)?;
+        let ledger = warehouse.ops().run_ledger().await?;
+        let pipelines = pipelines(&session, run, &question).await?;
+        let reads = pipelines
+            .iter()
+            .flat_map(|pipeline| warehouse.ops().coverage_in(&ledger, pipeline));
+        let begun = reads.filter(|row| row.read.read_by.is_some());
+        let first = begun.map(|row| row.read.window.from()).min();
+        asked.window = match first.map(|first| Window::new(first, asked.window.to())) {
+            Some(Ok(window)) => window,
+            _ => return Ok(AnswerCompleteness::default()),
+        };
+    }
+    let question = CheckedRequest::new(&asked)?;
+    check_completeness(&session, warehouse, run, &question).await
 }
 
 /// Hours in which the facts of two runs differ.
@@ -134,8 +166,8 @@ async fn changed_hours(
         let Some(later) = now.tables.get(&path) else {
             continue;
         };
-        let earlier = since.tables.get(&path).copied();
-        let found = rollup.changed_hours(warehouse, earlier, *later).await;
+        let earlier = since.tables.get(&path);
+        let found = rollup.changed_hours(warehouse, earlier, later).await;
         touched.merge(found.map_err(|e| {
             e.at("run", &since.run_id).hint(
                 "The tables of that run may have been vacuumed: name a later run with --since.",
@@ -146,45 +178,72 @@ async fn changed_hours(
 }
 
 /// Coverage of each pipeline when a run finished.
-struct PastCoverage(BTreeMap<String, Vec<Coverage>>);
+struct PastCoverage(BTreeMap<String, PastPipeline>);
+
+/// Coverage of one pipeline when a run finished.
+#[derive(Default)]
+struct PastPipeline {
+    /// By tenant, that of every resource.
+    read: BTreeMap<Option<String>, Vec<Coverage>>,
+    /// Tenants that it is asked for one by one, read by then or not.
+    tenants: BTreeSet<String>,
+}
 
 impl PastCoverage {
-    async fn of(warehouse: &Warehouse, run: &RunRecord, touched: &ChangedRanges) -> Result<Self> {
-        let mut read = BTreeMap::new();
+    async fn of(
+        warehouse: &Warehouse,
+        (since, now): (&RunRecord, &RunRecord),
+        touched: &ChangedRanges,
+    ) -> Result<Self> {
+        let mut past = BTreeMap::new();
         for pipeline in touched.0.keys() {
             let slices = warehouse.ops().slices(pipeline).await?;
+            let slices: Vec<CoverageRow> = slices.iter().map(CoverageRow::from).collect();
             let mut reads: BTreeMap<(&str, Option<&str>), Vec<WindowRead>> = BTreeMap::new();
-            let seen = slices.iter().map(CoverageRow::from);
-            let seen: Vec<CoverageRow> = seen.filter(|row| could_see(run, row)).collect();
-            for slice in &seen {
+            for slice in slices.iter().filter(|row| could_see(since, row)) {
                 reads
                     .entry((&slice.resource, slice.tenant.as_deref()))
                     .or_default()
                     .push(slice.as_read());
             }
-            // What is read whole, by every run, says nothing of what happened when.
+            // A resource that every run reads whole says nothing of what happened when.
             let by_time = |reads: &Vec<WindowRead>| reads.iter().any(|read| read.read_by.is_some());
             if reads.values().any(by_time) {
                 reads.retain(|_, reads| by_time(reads));
             }
-            read.insert(
-                pipeline.clone(),
-                reads.into_values().map(Coverage::of).collect(),
-            );
+            let mut of_pipeline = PastPipeline::default();
+            for ((_, tenant), reads) in reads {
+                let read = of_pipeline.read.entry(tenant.map(str::to_owned));
+                read.or_default().push(Coverage::of(reads));
+            }
+            let expected = [since, now]
+                .into_iter()
+                .filter_map(|run| run.expected.get(pipeline));
+            let expected = expected
+                .flat_map(ExpectedReads::each)
+                .filter_map(|(_, tenant)| tenant);
+            let read = slices.iter().filter_map(|row| row.tenant.as_deref());
+            of_pipeline.tenants = expected.chain(read).map(str::to_owned).collect();
+            past.insert(pipeline.clone(), of_pipeline);
         }
-        Ok(Self(read))
+        Ok(Self(past))
     }
 
-    /// True if the whole of an hour had been read, of any of its resources and tenants.
-    fn holds(&self, pipeline: &str, hour: i64) -> bool {
+    /// True if the whole of an hour had been read, of any resource: of the tenant, where the pipeline is asked for that one by itself, else of any.
+    fn holds(&self, pipeline: &str, tenant: Option<&str>, hour: i64) -> bool {
         let at = |micros: i64| Timestamp::from_microsecond(micros).ok();
         let window = at(hour).zip(at(hour.saturating_add(HOUR)));
         let Some(window) = window.and_then(|(from, to)| Window::new(from, to).ok()) else {
             return false;
         };
-        self.0
-            .get(pipeline)
-            .is_some_and(|read| read.iter().any(|coverage| coverage.holds(window)))
+        let Some(PastPipeline { read, tenants }) = self.0.get(pipeline) else {
+            return false;
+        };
+        let tenant = tenant.filter(|tenant| tenants.contains(*tenant));
+        read.iter()
+            .filter(|(own, _)| tenant.is_none() || own.is_none() || own.as_deref() == tenant)
+            .flat_map(|(_, of_tenant)| of_tenant)
+            .any(|coverage| coverage.holds(window))
     }
 }
 
@@ -309,8 +368,12 @@ mod tests {
                 "2026-01-04T00:00:00Z",
             ),
         ]);
-        let past = PastCoverage(BTreeMap::from([("p".to_owned(), vec![coverage])]));
-        let holds = |hour: &str| past.holds("p", t(hour).as_microsecond());
+        let of_pipeline = PastPipeline {
+            read: BTreeMap::from([(None, vec![coverage])]),
+            tenants: BTreeSet::new(),
+        };
+        let past = PastCoverage(BTreeMap::from([("p".to_owned(), of_pipeline)]));
+        let holds = |hour: &str| past.holds("p", Some("north"), t(hour).as_microsecond());
         assert!(
             holds("2026-01-01T00:00:00Z")
                 && holds("2026-01-01T09:00:00Z")
@@ -324,6 +387,27 @@ mod tests {
         ] {
             assert!(!holds(hour), "{hour}");
         }
-        assert!(!past.holds("another", t("2026-01-01T00:00:00Z").as_microsecond()));
+        assert!(!past.holds("another", None, t("2026-01-01T00:00:00Z").as_microsecond()));
+    }
+
+    #[test]
+    fn hours_of_a_tenant_that_had_not_been_read_are_not_past_for_those_of_others() {
+        let t = |text: &str| text.parse::<Timestamp>().unwrap();
+        let day = Window::new(t("2026-01-01T00:00:00Z"), t("2026-01-02T00:00:00Z")).unwrap();
+        let read = Coverage::of([WindowRead {
+            window: day,
+            read_at: day.to(),
+            read_by: Some(tillhouse_model::ReadBy::EventTime),
+            also_read_by: None,
+        }]);
+        let of_pipeline = PastPipeline {
+            read: BTreeMap::from([(Some("a".to_owned()), vec![read])]),
+            tenants: ["a", "b"].map(str::to_owned).into(),
+        };
+        let past = PastCoverage(BTreeMap::from([("p".to_owned(), of_pipeline)]));
+        let holds = |tenant: Option<&str>| past.holds("p", tenant, day.from().as_microsecond());
+        assert!(holds(Some("a")) && !holds(Some("b")));
+        // Sales that name none, or one that nobody is asked for.
+        assert!(holds(None) && holds(Some("north")));
     }
 }

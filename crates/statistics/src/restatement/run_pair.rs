@@ -62,7 +62,7 @@ async fn register(
     let Some(version) = run.tables.get(path) else {
         return Ok(false);
     };
-    let Some(table) = warehouse.open_at(path, Some(*version)).await? else {
+    let Some(table) = warehouse.open_at(path, Some(version)).await? else {
         return Ok(false);
     };
     session.register(name, table.provider)?;

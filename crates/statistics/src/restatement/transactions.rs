@@ -78,7 +78,7 @@ fn sql(asked: &RestatementConditions) -> String {
     let side = |run: &str| {
         format!(
             "SELECT sale.*, payments.collected, payments.content AS payments, articles.content AS articles
-             FROM (SELECT transaction_key, pipeline, occurred_at, kind, state, currency, amount, site_key,
+             FROM (SELECT transaction_key, pipeline, tenant_id, occurred_at, kind, state, currency, amount, site_key,
                           {counted}
                           AND (occurred_at IS NULL OR (local_hour_start(occurred_at, 'UTC') >= $since
                                AND local_hour_start(occurred_at, 'UTC') < $until)) AS counts
@@ -133,6 +133,7 @@ fn sql(asked: &RestatementConditions) -> String {
     format!(
         "SELECT coalesce(then_side.transaction_key, now_side.transaction_key) AS transaction_key,
                 coalesce(then_side.pipeline, now_side.pipeline) AS pipeline,
+                then_side.tenant_id AS then_tenant, now_side.tenant_id AS now_tenant,
                 then_side.transaction_key AS then_key, now_side.transaction_key AS now_key,
                 CAST(then_side.occurred_at AS BIGINT) AS then_at, CAST(now_side.occurred_at AS BIGINT) AS now_at, {}
          FROM ({}) AS then_side FULL OUTER JOIN ({}) AS now_side ON then_side.transaction_key = now_side.transaction_key
@@ -147,6 +148,7 @@ fn sql(asked: &RestatementConditions) -> String {
 /// Columns of one run in a batch of both.
 struct RunColumns {
     keys: TextColumn,
+    tenants: TextColumn,
     at: IntegerColumn,
     kinds: TextColumn,
     states: TextColumn,
@@ -163,6 +165,7 @@ impl RunColumns {
         let text = |column: &str| texts(batch, &format!("{run}_{column}"));
         Ok(Self {
             keys: text("key")?,
+            tenants: text("tenant")?,
             at: integers(batch, &format!("{run}_at"))?,
             kinds: text("kind")?,
             states: text("state")?,
@@ -220,11 +223,13 @@ impl RunPairColumns {
         let Some(pipeline) = self.pipelines.get(row) else {
             return false;
         };
-        let at = [&self.then, &self.now]
-            .into_iter()
-            .filter_map(|side| side.at.get(row));
-        at.into_iter()
-            .any(|at| past.holds(pipeline, at.saturating_sub(at.rem_euclid(HOUR))))
+        [&self.then, &self.now].into_iter().any(|side| {
+            let hour = side
+                .at
+                .get(row)
+                .map(|at| at.saturating_sub(at.rem_euclid(HOUR)));
+            hour.is_some_and(|hour| past.holds(pipeline, side.tenants.get(row), hour))
+        })
     }
 
     fn transaction(&self, row: usize) -> Option<ChangedTransaction> {

@@ -4,6 +4,8 @@
 //!   counted ─(lake: what differs)─> touched hours ─chunks─> facts added up ─> these hours replaced, one commit a table
 //! ```
 //!
+//! A roll-up that is damaged, or that a run found to be another than was published, begins anew: nobody knows which of its rows are stale.
+//!
 //! Invariant: a roll-up that is named in a run was counted from the very versions of the unified tables that the run names. Whatever
 //! stands in the way (another run that is further on already), the run is published without the roll-ups, and is answered from
 //! the facts.
@@ -19,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use tillhouse_lake::{
     ChangedRanges, FactPartition, FactSnapshot, RangeSet, RangeTable, RowFilter, ScanRequest,
-    SourceWatermarks, UnifiedRowStream, Warehouse,
+    SourceWatermarks, TableVersion, UnifiedRowStream, Warehouse,
 };
 use tillhouse_model::calendar::{HOUR, MonthNamer, midnight};
 use tillhouse_model::table::OCCURRED_AT;
@@ -89,6 +91,10 @@ impl RollupMaintainer {
     async fn maintain(self) -> Result<Option<(String, u64)>> {
         let path = self.rollup.path();
         for _ in 0..ROUNDS {
+            if let Some(why) = self.table.damage().await? {
+                tracing::warn!("{path} is damaged and counted anew: {why}");
+                self.table.begin_anew(&self.run_id).await?;
+            }
             let (version, was) = self.table.watermarks().await?;
             if let Some(version) = version.filter(|_| was == self.wanted && self.anew.is_empty()) {
                 return Ok(Some((path, version)));
@@ -125,12 +131,13 @@ impl RollupMaintainer {
                 Error::internal("a roll-up is counted from a table that is no fact")
                     .at("table", source)
             })?;
-            let since = was.get(source).copied();
-            let found = match rollup.changed_hours(&self.warehouse, since, *version).await {
+            let since = was.get(source).copied().map(TableVersion::from);
+            let (since, now) = (since.as_ref(), TableVersion::from(*version));
+            let found = match rollup.changed_hours(&self.warehouse, since, &now).await {
                 Err(error) if error.kind() == ErrorKind::Storage && since.is_some() => {
                     // Vacuum may have taken the earlier version's files.
                     tracing::warn!(table = %self.rollup.path(), "counting every hour anew: {error}");
-                    rollup.changed_hours(&self.warehouse, None, *version).await
+                    rollup.changed_hours(&self.warehouse, None, &now).await
                 }
                 found => found,
             };
@@ -153,7 +160,7 @@ impl RollupMaintainer {
         let facts = async |name: &str| match self.wanted.get(name) {
             Some(version) => {
                 self.warehouse
-                    .facts(&format!("unified/{name}"), *version)
+                    .facts(&format!("unified/{name}"), &(*version).into())
                     .await
             }
             None => Ok(None),

@@ -29,10 +29,12 @@ pub(crate) use routing::route;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
-use tillhouse_lake::{ChangedRanges, ComparedColumns, RangeColumn, RangeTable, Warehouse};
-use tillhouse_model::Result;
+use tillhouse_lake::{
+    ChangedRanges, ComparedColumns, RangeColumn, RangeTable, TableVersion, Warehouse,
+};
 use tillhouse_model::calendar::HOUR;
 use tillhouse_model::table::{MONTH, OCCURRED_AT, PIPELINE, timestamp};
+use tillhouse_model::{ColumnNote, DataDictionary, Result, TableNote};
 
 /// Raised when the roll-ups mean something else than before; they are then counted anew. 2: `without_amount`.
 const EDITION: u32 = 2;
@@ -198,8 +200,8 @@ impl RollupSpec {
     pub(crate) async fn changed_hours(
         &self,
         warehouse: &Warehouse,
-        since: Option<u64>,
-        now: u64,
+        since: Option<&TableVersion>,
+        now: &TableVersion,
     ) -> Result<ChangedRanges> {
         let compared = ComparedColumns {
             by: HOURS,
@@ -254,5 +256,49 @@ impl RollupSpec {
             "SELECT hour, {kept}, currency, count(*) AS {count}, {sums} FROM ({rows}) AS counted
              GROUP BY hour, {kept}, currency"
         )
+    }
+}
+
+/// Adds notes on the roll-ups: their labels mean what they do in the facts.
+pub(crate) fn add_notes(dictionary: &mut DataDictionary) {
+    for rollup in ROLLUPS {
+        let fact = rollup.fact;
+        let noted = dictionary
+            .table(tillhouse_query::DEFAULT_SCHEMA, fact)
+            .cloned();
+        let of_fact = |name: &str| noted.as_ref()?.columns.get(name).cloned();
+        let is_sum = |name: &str| rollup.sums.iter().any(|(sum, _)| *sum == name);
+        let sum_of = |name: &str| {
+            is_sum(name).then(|| ColumnNote {
+                unit: of_fact(name).and_then(|note| note.unit),
+                ..ColumnNote::of(format!("Sum of {name} of these {fact}."))
+            })
+        };
+        let own = |name: &str| {
+            let text = match name {
+                HOUR_COLUMN => "Start of the hour, UTC.".to_owned(),
+                name if name == rollup.count => format!("Number of {fact}."),
+                name if rollup.missing.is_some_and(|(count, _)| count == name) => {
+                    format!("Number of {fact} without an amount.")
+                }
+                _ => return None,
+            };
+            Some(ColumnNote::of(text))
+        };
+        let schema = rollup.schema();
+        let columns = schema.fields().iter().filter_map(|field| {
+            let name = field.name().as_str();
+            let note = own(name)
+                .or_else(|| sum_of(name))
+                .or_else(|| of_fact(name))?;
+            Some((name.to_owned(), note))
+        });
+        let note = TableNote {
+            description: format!(
+                "Sums of unified.{fact} by hour, site and label, from which statistics answer."
+            ),
+            columns: columns.collect(),
+        };
+        dictionary.add("statistics", rollup.name, note);
     }
 }

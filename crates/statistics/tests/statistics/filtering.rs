@@ -90,7 +90,9 @@ async fn tables_on_disk_pass_the_same() {
                 .await;
         }
     }
-    place.publish(RUN, "2026-02-01T00:00:00Z").await;
+    place
+        .publish_of(&["p", "pp"], RUN, "2026-02-01T00:00:00Z")
+        .await;
     let session = place.session().await;
     let mut compared = 0;
     for _ in 0..250 {

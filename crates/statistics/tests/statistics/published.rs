@@ -99,6 +99,11 @@ impl FixtureWarehouse {
     }
 
     pub(crate) async fn publish(&self, run_id: &str, finished_at: &str) {
+        self.publish_of(&["hecone"], run_id, finished_at).await;
+    }
+
+    /// Publishes a run of some pipelines.
+    pub(crate) async fn publish_of(&self, pipelines: &[&str], run_id: &str, finished_at: &str) {
         let mut tables = BTreeMap::new();
         for table in [
             "transactions",
@@ -111,13 +116,13 @@ impl FixtureWarehouse {
         ] {
             let path = &format!("unified/{table}");
             if let Some(table) = self.warehouse.open_at(path, None).await.unwrap() {
-                tables.insert(path.to_owned(), table.version);
+                tables.insert(path.to_owned(), table.version.into());
             }
         }
         let run = RunRecord {
             run_id: run_id.into(),
             command: "sync".into(),
-            pipelines: vec!["hecone".into()],
+            pipelines: pipelines.iter().map(|name| (*name).into()).collect(),
             started_at: t(finished_at),
             finished_at: t(finished_at),
             outcome: "done".into(),
@@ -125,6 +130,7 @@ impl FixtureWarehouse {
             tables,
             figures: BTreeMap::new(),
             counts: BTreeMap::new(),
+            expected: BTreeMap::new(),
         };
         self.warehouse.ops().publish(&run).await.unwrap();
     }

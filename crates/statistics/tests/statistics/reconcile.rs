@@ -123,7 +123,12 @@ async fn found(samples: &[ReconcileSample], session: &Session) -> Vec<Definition
             .any(|s| !compare(&s.ours, &s.theirs).differences.is_empty()),
         "nothing differs at all"
     );
-    explain(session, samples).await.unwrap()
+    let differs = |s: &&ReconcileSample| !compare(&s.ours, &s.theirs).differences.is_empty();
+    let (differing, agreeing): (Vec<_>, Vec<_>) = samples.iter().partition(differs);
+    let owned = |samples: Vec<&ReconcileSample>| samples.into_iter().cloned().collect::<Vec<_>>();
+    explain(session, &owned(differing), &owned(agreeing))
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -355,6 +360,114 @@ async fn one_figure_that_lies_has_no_pattern() {
         .value
         .and_then(|value| value.plus(ExactDecimal::new(1, 0)));
     assert_eq!(found(&samples[1..2], &session).await, []);
+}
+
+/// A sale an hour of one price on the tenth of January, as a car wash has them.
+fn wash(hours: std::ops::RangeInclusive<i64>) -> FixtureTables {
+    let midnight = t("2026-01-10T00:00:00Z");
+    let at = |hour: i64| (midnight + (hour * 60 + 50).minutes()).to_string();
+    let sales: Vec<FixtureSale> = hours
+        .map(|hour| FixtureSale::new(&at(hour), 50_000))
+        .collect();
+    let payments = (0..sales.len())
+        .map(|sale| FixturePayment::new(sale, ["Card", "Card", "Visa", "Chip", "One"], 50_000))
+        .collect();
+    FixtureTables {
+        sales,
+        payments,
+        ..FixtureTables::default()
+    }
+}
+
+/// The samples in which something differs, or a day of its own choice, without what the other side is silent about.
+fn silent_about(mut sample: ReconcileSample, part: Option<StatisticsPart>) -> ReconcileSample {
+    sample.theirs.parts.retain(|own| Some(*own) != part);
+    sample
+        .theirs
+        .figures
+        .retain(|figure| Some(figure.part) != part);
+    sample
+}
+
+#[tokio::test]
+async fn a_sale_that_is_missing_there_is_no_clock() {
+    let here = wash(0..=20);
+    let mut there = here.clone();
+    there.sales[13].state = some("declined");
+    let (session, elsewhere) = (here.session(), there.session());
+    let mut samples = samples(&session, same, |_| {}).await;
+    for sample in &mut samples {
+        sample.theirs.figures = counted(&elsewhere, &sample.request).await;
+    }
+    // A window that begins and ends an hour later has as many sales, and all of one price.
+    for part in [
+        None,
+        Some(StatisticsPart::Hours),
+        Some(StatisticsPart::SiteCount),
+    ] {
+        let one = silent_about(samples[1].clone(), part);
+        assert_eq!(found(&[one], &session).await, [], "{part:?}");
+        let all: Vec<ReconcileSample> = samples
+            .iter()
+            .map(|sample| silent_about(sample.clone(), part))
+            .collect();
+        assert_eq!(found(&all, &session).await, [], "{part:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_is_empty_there_is_no_clock() {
+    // Any clock that is far enough away would empty it.
+    let session = wash(6..=12).session();
+    let mut samples = samples(&session, same, |_| {}).await;
+    samples[1].theirs.figures.clear();
+    assert_eq!(found(&samples[1..2], &session).await, []);
+    let one = silent_about(samples[1].clone(), Some(StatisticsPart::Hours));
+    assert_eq!(found(&[one], &session).await, []);
+}
+
+#[tokio::test]
+async fn a_window_in_which_nothing_differs_refutes_another_clock() {
+    let session = house().session();
+    let later = |request: &StatisticsRequest| {
+        let window = request.window;
+        StatisticsRequest {
+            window: Window::new(window.from() + 1.hours(), window.to() + 1.hours()).unwrap(),
+            ..request.clone()
+        }
+    };
+    let mut samples = samples(&session, later, |_| {}).await;
+    assert_eq!(found(&samples, &session).await[0].definition, "clock");
+    samples[2].theirs.figures = samples[2].ours.clone();
+    assert_eq!(found(&samples, &session).await, []);
+}
+
+#[tokio::test]
+async fn other_states_and_another_clock_for_hours_are_two_findings() {
+    let session = house().session();
+    let other = |request: &StatisticsRequest| StatisticsRequest {
+        states: vec!["completed".into()],
+        timezone: "+02:00".into(),
+        ..request.clone()
+    };
+    let bend = |figure: &mut ProviderFigure| {
+        if figure.part == StatisticsPart::Hours {
+            figure.label = figure.label.take().map(|label| label[..19].to_owned());
+        }
+    };
+    let samples = samples(&session, other, bend).await;
+    let findings = found(&samples, &session).await;
+    let names: Vec<&str> = findings.iter().map(|f| f.definition.as_str()).collect();
+    assert_eq!(names, ["states", "hours"]);
+
+    // One hour more or less that no clock explains, and the states explain nothing either.
+    let mut lying = samples;
+    let hour = lying[0].theirs.figures.iter_mut();
+    let hour = hour
+        .rev()
+        .find(|figure| figure.part == StatisticsPart::Hours);
+    hour.unwrap().value = Some(ExactDecimal::new(99, 0));
+    assert_eq!(found(&lying, &session).await, []);
 }
 
 #[tokio::test]

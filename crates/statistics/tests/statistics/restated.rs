@@ -118,7 +118,10 @@ async fn publish(place: &FixtureWarehouse, run: &str, rolled: bool) {
                 .await
                 .unwrap()
                 .unwrap();
-            record.tables = versions;
+            let versions = versions.into_iter();
+            record.tables = versions
+                .map(|(path, version)| (path, version.into()))
+                .collect();
             place.warehouse.ops().publish(&record).await.unwrap();
         }
     }
@@ -173,6 +176,8 @@ async fn hours_days_and_months_that_changed_are_told_with_their_transactions() {
     }
     let report = &reports[0];
     assert_eq!(report, &reports[1]);
+    // From the first reading on, all was read that the pipeline had to read by the later run.
+    assert_eq!(report["meta"]["gaps"], json!([]));
     assert_eq!(
         changes(report, "months"),
         [

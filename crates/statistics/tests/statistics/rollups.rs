@@ -15,7 +15,10 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::{ChangedRanges, RangeSet, RunRecord, SupersededRecords, UnifyStep};
+use tillhouse_lake::{
+    ChangedRanges, LostTable, RangeSet, RunRecord, SupersededRecords, UnifyStep, Warehouse,
+    WarehouseLocation,
+};
 use tillhouse_model::table::timestamp;
 use tillhouse_model::{Filter, contract};
 use tillhouse_query::Session;
@@ -151,9 +154,13 @@ impl FixtureWarehouse {
             finished_at: finished,
             outcome: "done".into(),
             published: true,
-            tables,
+            tables: tables
+                .into_iter()
+                .map(|(path, version)| (path, version.into()))
+                .collect(),
             figures: BTreeMap::new(),
             counts: BTreeMap::new(),
+            expected: BTreeMap::new(),
         };
         self.warehouse.ops().publish(&run).await.unwrap();
     }
@@ -450,7 +457,7 @@ async fn a_run_that_is_published_late_takes_nothing_back() {
         .publish_rolled(earlier, "20261113T000000Z-dddddd", &[])
         .await;
     assert!(rolled.is_empty(), "they are further on than its versions");
-    // What another run published meanwhile counts, with the roll-ups that belong to it.
+    // Figures that another run published meanwhile count, with the roll-ups that belong to it.
     let session = place.session().await;
     let asked = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
     assert_eq!(both(&place, &session, &asked).await, "rollups");
@@ -482,6 +489,98 @@ async fn where_earlier_files_are_gone_every_hour_is_counted_anew() {
     }
     place.roll(LATER).await;
     every_request(&place).await;
+}
+
+#[tokio::test]
+async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
+    const TABLE: &str = "statistics/hourly_transactions";
+    for what in [
+        "its newest commits are swapped",
+        "its newest commit is cut",
+        "a data file is missing",
+        "its log is another table's",
+    ] {
+        let mut place = FixtureWarehouse::new().await;
+        let mut house = kathmandu();
+        place.replace(&house, &all(&house), None, 1).await;
+        place.roll(RUN).await;
+        let old = house.clone();
+        house.sales[0].amount = Some(990_000);
+        place.replace(&house, &[0], Some(&old), 2).await;
+        place.roll(LATER).await;
+        let root = place.folder.path().join(TABLE);
+        let log = root.join("_delta_log");
+        let commit = |version: u64| log.join(format!("{version:020}.json"));
+        // As an earlier version of the program wrote it, which does not say its version.
+        let older = |path: &std::path::Path| {
+            let text = std::fs::read_to_string(path).unwrap();
+            text.replace("\"tillhouseVersion\":", "\"tillhouseOther\":")
+        };
+        let named = (0..)
+            .take_while(|version| commit(*version).exists())
+            .count() as u64
+            - 1;
+        assert!(named >= 2, "{named}");
+        match what {
+            "its newest commits are swapped" => {
+                let (last, before) = (older(&commit(named)), older(&commit(named - 1)));
+                std::fs::write(commit(named), before).unwrap();
+                std::fs::write(commit(named - 1), last).unwrap();
+            }
+            "its newest commit is cut" => std::fs::write(commit(named), "").unwrap(),
+            "a data file is missing" => {
+                let mut folders = vec![root.join("pipeline=p")];
+                while let Some(folder) = folders.pop() {
+                    for entry in std::fs::read_dir(folder).unwrap() {
+                        let path = entry.unwrap().path();
+                        match path.is_dir() {
+                            true => folders.push(path),
+                            false => std::fs::remove_file(path).unwrap(),
+                        }
+                    }
+                }
+            }
+            _ => {
+                std::fs::remove_dir_all(&log).unwrap();
+                let other = place
+                    .folder
+                    .path()
+                    .join("statistics/hourly_articles/_delta_log");
+                std::fs::create_dir(&log).unwrap();
+                for entry in std::fs::read_dir(other).unwrap() {
+                    let entry = entry.unwrap();
+                    std::fs::copy(entry.path(), log.join(entry.file_name())).unwrap();
+                }
+            }
+        }
+        let url = place.folder.path().to_str().unwrap().to_owned();
+        place.warehouse = Warehouse::open(&WarehouseLocation::new(url)).await.unwrap();
+        if what == "its newest commits are swapped" {
+            // The run that is published next has found it.
+            let lost = LostTable {
+                path: TABLE.to_owned(),
+                named,
+                found: Some(named),
+            };
+            place.warehouse.go_on_with(&lost, "run").await.unwrap();
+        }
+        let rolled = place
+            .publish_rolled(place.versions().await, "20261115T000000Z-ffffff", &[])
+            .await;
+        assert!(rolled[TABLE] > named, "{what}: {rolled:?}");
+        every_request(&place).await;
+        let session = place.session().await;
+        let count = |table: &str| {
+            format!("SELECT sum({table}), count(*) FROM statistics.hourly_transactions")
+        };
+        let counted = lines(&session, &count("transactions")).await;
+        let facts = "SELECT count(*), count(DISTINCT transaction_key) FROM transactions";
+        assert_eq!(
+            counted,
+            lines(&session, facts).await,
+            "{what}: an hour each"
+        );
+    }
 }
 
 #[tokio::test]
@@ -534,7 +633,7 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
     house.sales[2].amount = None;
     place.replace(&house, &all(&house), None, 1).await;
     let versions = place.versions().await;
-    // What an earlier program counted, without the column that was added since; and wrong, so that it shows if it is asked.
+    // A roll-up of an earlier program, without the column that was added since; and wrong, so that it shows if it is asked.
     let schema = Arc::new(first_edition());
     let sql = "SELECT to_timestamp_micros(1792836000000000) AS hour, 'p' AS pipeline, 'hecone' AS source, 'sale' AS perspective,
                       'sale' AS kind, 'completed' AS state, 'EUR' AS currency, 99 AS transactions, 99 AS amount, '2026-10' AS month";

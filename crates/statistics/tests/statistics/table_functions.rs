@@ -255,6 +255,14 @@ async fn dates_and_options_are_read_in_every_form() {
         ("'2026-02-01', '2026-01-01'", "the window is empty"),
         ("'January', '2026-01-02'", "neither a date nor a time"),
         ("1, 2", "neither a date nor a time"),
+        (
+            "'2026-01-01', '9999-12-31'",
+            "lies at the end of the calendar",
+        ),
+        (
+            "'2026-01-01', DATE '9999-12-31'",
+            "lies at the end of the calendar",
+        ),
         ("NULL, '2026-01-02'", "argument 1 is null"),
         (
             "'2026-01-01', '2026-01-02', 'Mars/Olympus'",

@@ -102,6 +102,7 @@ async fn page(
         scope: None,
         restarts_listing: false,
         is_reread: false,
+        remarks: Vec::new(),
     };
     Ok((
         page,

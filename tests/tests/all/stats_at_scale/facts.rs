@@ -43,7 +43,7 @@ impl ExpectedFacts {
         facts.read_smartnow(sandbox);
         facts.read_bemo(sandbox);
         facts.read_pace(sandbox);
-        // What is told last of a site or product is its name in all sales.
+        // The last name told of a site or product is its name in all sales.
         let Self {
             all,
             sites,
@@ -434,9 +434,9 @@ fn tax_inside(amount: Decimal, rate: Decimal) -> Decimal {
 /// SmartNow's word as statistics show it: HecOne's where HecOne has one.
 fn common(word: String) -> String {
     match word.to_lowercase().as_str() {
-        "card" => "Card".to_owned(),
-        "cash" => "Cash".to_owned(),
-        // What is not listed is one word whatever its case.
+        "card" | "karte" | "ec/credit" => "Card".to_owned(),
+        "cash" | "bargeld" => "Cash".to_owned(),
+        // A label that is not listed is one word whatever its case.
         lower => lower.to_owned(),
     }
 }
@@ -491,7 +491,7 @@ impl ExpectedFacts {
                 product: Some(product),
                 name: sale.name,
                 state: Some("done".to_owned()),
-                // What is given back takes its piece away.
+                // A piece given back is taken away.
                 quantity: Some(Decimal::from(if sale.price < Decimal::ZERO {
                     -1
                 } else {
@@ -767,7 +767,7 @@ impl ExpectedFacts {
                     }
                 });
                 let payment = OraclePayment {
-                    // How was paid, only the newer list says.
+                    // The means of payment only the newer list says.
                     words: [const { None }; 5],
                     is_collected: is_paid,
                     amount,

@@ -153,13 +153,23 @@ fn completeness_section(meta: &StatisticsMeta, zone: &TimeZone) -> String {
         to,
         data_through,
         gaps: &meta.gaps,
+        before_start: &meta.before_start,
         still_to_come,
     };
     let so_far = sentence(&read.describe(|at| numbers::instant(at, zone)));
     if !read.is_complete() && !read.is_complete_so_far() {
         missing.push(so_far.clone());
     }
-    for UnreadWindow { what, window } in read.unread_windows() {
+    for early in read.windows_before_start() {
+        missing.push(format!(
+            "Not read, since it lies before sync.start: {}, from {} to {}. Earlier sales: {}",
+            early.what,
+            numbers::instant(early.window.from(), zone),
+            numbers::instant(early.window.to(), zone),
+            early.command()
+        ));
+    }
+    for UnreadWindow { what, window, .. } in read.unread_windows() {
         missing.push(format!(
             "Never read: {what}, from {} to {}.",
             numbers::instant(window.from(), zone),

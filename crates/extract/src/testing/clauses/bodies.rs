@@ -4,7 +4,8 @@
 
 use crate::media_type::MediaTypes;
 use crate::source::Page;
-use crate::testing::run::{ConformanceRun, limits};
+use crate::testing::reading::SliceReading;
+use crate::testing::run::{ConformanceRun, SliceBaseline, TenantResource, limits};
 use crate::testing::source_under_test::SourceUnderTest;
 use crate::testing::violation::{ClauseResult, ClauseViolation};
 use bytes::Bytes;
@@ -151,25 +152,7 @@ pub async fn a_damaged_record_costs_no_other(subject: SourceUnderTest) -> Clause
                 .control
                 .fault(json!({"kind": "replaced", "text": whole, "with": damaged, "times": 1_000}))
                 .await?;
-            let trial = bench.open(limits(course.page_size))?;
-            let met = Arc::new(AtomicUsize::new(0));
-            let (seen, from, to) = (met.clone(), sent(&damaged), whole.clone());
-            // With the damage mended again, the suite reads it as any other.
-            let pages = trial
-                .source
-                .pages(&asked.slice(course.window))
-                .map(move |page| {
-                    page.map(|page| {
-                        let bytes = mended(&page.bytes, &from, to.as_bytes());
-                        seen.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
-                        Page {
-                            bytes: bytes.unwrap_or(page.bytes),
-                            ..page
-                        }
-                    })
-                });
-            let reading = trial.read(&asked, pages.boxed()).await?;
-            bench.control.clear_faults().await?;
+            let (reading, met) = read_mended(&bench, &asked, &course, &damaged, whole).await?;
             asked.say(
                 format_args!(
                     "one record damaged by {}",
@@ -178,13 +161,80 @@ pub async fn a_damaged_record_costs_no_other(subject: SourceUnderTest) -> Clause
                 reading.is_exactly(&course.truth, &everything),
             )?;
             hold!(
-                met.load(Ordering::Relaxed) == 1,
+                met == 1,
                 "{}: no page holds the damaged record",
                 asked.resource.name
             );
         }
     }
     Ok(())
+}
+
+/// Signs between two records are no record: a comma too many or too few costs none of them.
+pub async fn a_damaged_comma_costs_no_record(subject: SourceUnderTest) -> ClauseResult {
+    let bench = ConformanceRun::new(&subject)?;
+    for asked in bench.resources().await? {
+        let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
+        let everything = bench.server_records(&asked, None).await?;
+        let Some((_, whole)) = course.truth.iter().nth(course.truth.len() / 2) else {
+            continue;
+        };
+        let followed = format!("{whole},");
+        for (text, with) in [
+            (whole, format!(",{whole}")),
+            (whole, format!("{whole},")),
+            (whole, format!("{whole} , ,")),
+            (whole, format!("{whole};")),
+            // Behind the last record of a page there is none.
+            (&followed, format!("{whole}\n\t\n")),
+        ] {
+            bench
+                .control
+                .fault(json!({"kind": "replaced", "text": text, "with": with, "times": 1_000}))
+                .await?;
+            let (reading, met) = read_mended(&bench, &asked, &course, &with, text).await?;
+            asked.say(
+                format_args!("{} in the place of a record", with.replace(whole, "{..}")),
+                reading.is_exactly(&course.truth, &everything),
+            )?;
+            hold!(
+                met == 1 || text == &followed,
+                "{}: no page holds the damaged comma",
+                asked.resource.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Reads a slice from a server that sends `damaged` in the place of `whole`. With the damage mended again, the suite reads a page as any other; how
+/// many had it is told beside them. The server is well again then.
+async fn read_mended<'s>(
+    bench: &ConformanceRun<'s>,
+    asked: &TenantResource<'s>,
+    course: &SliceBaseline,
+    damaged: &str,
+    whole: &str,
+) -> Result<(SliceReading, usize), ClauseViolation> {
+    let trial = bench.open(limits(course.page_size))?;
+    let met = Arc::new(AtomicUsize::new(0));
+    let (seen, from, to) = (met.clone(), sent(damaged), whole.to_owned());
+    let pages = trial
+        .source
+        .pages(&asked.slice(course.window))
+        .map(move |page| {
+            page.map(|page| {
+                let bytes = mended(&page.bytes, &from, to.as_bytes());
+                seen.fetch_add(usize::from(bytes.is_some()), Ordering::Relaxed);
+                Page {
+                    bytes: bytes.unwrap_or(page.bytes),
+                    ..page
+                }
+            })
+        });
+    let reading = trial.read(asked, pages.boxed()).await?;
+    bench.control.clear_faults().await?;
+    Ok((reading, met.load(Ordering::Relaxed)))
 }
 
 /// The bytes that a replacement is sent as.

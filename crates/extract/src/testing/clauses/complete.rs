@@ -170,7 +170,7 @@ pub async fn the_instant_between_two_windows_is_read(subject: SourceUnderTest) -
     {
         let name = asked.resource.name;
         let window = bench.window(&asked, 10).await?;
-        // What arrives does at a whole second.
+        // A record arrives at a whole second.
         let inner = Window::new(
             window
                 .from()

@@ -382,7 +382,7 @@ pub async fn an_error_beside_records_is_no_whole_page(subject: SourceUnderTest) 
                 error.to_string().contains(WORDS),
                 "{name}, {how} for good: the server's words are lost: {error}"
             );
-            // What means nothing can be told.
+            // A sign without a meaning can be told.
             let mut limits = limits(page_size);
             limits.empty_messages = EmptyMessages::new([WORDS]).map_err(ClauseViolation::new)?;
             let trial = bench.open(limits)?;

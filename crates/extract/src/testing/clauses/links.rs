@@ -63,7 +63,7 @@ async fn misled(bench: &ConformanceRun<'_>, fault: serde_json::Value) -> ClauseR
         let everything = bench.server_records(&asked, None).await?;
         bench.control.clear_log().await?;
         bench.control.fault(fault.clone()).await?;
-        // What a source should notice at once need not be followed for long.
+        // A circle that a source should notice at once need not be followed for long.
         let mut limits = limits(course.page_size);
         limits.most_pages = 3 * course.pages as u64 + 10;
         let trial = bench.open(limits)?;

@@ -15,9 +15,9 @@ mod transient_failures;
 mod waiting;
 
 pub use bodies::{
-    a_byte_order_mark_is_passed_over, a_damaged_record_costs_no_other,
-    an_accepted_media_type_is_read, an_encoding_that_nobody_asked_for_is_an_error,
-    compressed_bodies_are_read,
+    a_byte_order_mark_is_passed_over, a_damaged_comma_costs_no_record,
+    a_damaged_record_costs_no_other, an_accepted_media_type_is_read,
+    an_encoding_that_nobody_asked_for_is_an_error, compressed_bodies_are_read,
 };
 pub use cancellation::{
     a_dropped_slice_sends_nothing_more, a_dropped_slice_stops_waiting, one_page_is_read_ahead,

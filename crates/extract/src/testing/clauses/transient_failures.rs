@@ -124,7 +124,7 @@ async fn outwaited(subject: &SourceUnderTest, mut trouble: Value) -> ClauseResul
         let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
         let everything = bench.server_records(&asked, None).await?;
         let trial = bench.open(limits(course.page_size))?;
-        // What answers otherwise than with JSON is trusted only where JSON was seen before.
+        // An answer without JSON is trusted only where JSON was seen before.
         let checked = trial.source.check().await;
         hold!(checked.is_ok(), "check fails");
         bench.control.clear_log().await?;

@@ -470,6 +470,12 @@ fn bodies() {
             a_damaged_record_costs_no_other,
             "came an error",
         );
+        breaks(
+            style,
+            SourceFlaw::IsStricterThanTheDecoder,
+            a_damaged_comma_costs_no_record,
+            "came an error",
+        );
     }
 }
 

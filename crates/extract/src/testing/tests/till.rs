@@ -498,6 +498,7 @@ impl FlawedSource {
             scope: None,
             restarts_listing: false,
             is_reread: false,
+            remarks: Vec::new(),
         };
         match self.flaw {
             SourceFlaw::RewritesNumbers => {
@@ -682,6 +683,7 @@ impl Source for FlawedSource {
                     scope: None,
                     restarts_listing: false,
                     is_reread: false,
+                    remarks: Vec::new(),
                 })
             })
             .boxed()

@@ -68,7 +68,7 @@ async fn records_arrive_change_and_vanish_where_the_listing_begins() {
                 "{resource}: changed at the clock"
             );
         }
-        // What was changed now is in a later window, where there are windows by the last change.
+        // A record that was changed now is in a later window, where there are windows by the last change.
         let moved = windowed.contains(&resource) && resource != "logs";
         assert_eq!(
             stir("vanish").await,

@@ -1,11 +1,15 @@
-//! `/` and `*` of decimals, and `^`, which is `power()`.
+//! `/` and `*` of decimals, `-` of unsigned numbers, and `^`, which is `power()`.
 //!
-//! Invariant: the planner sees the type that the result will have. A quotient has ten digits more than its operands; a product whose digits do not fit
+//! Invariant: the planner sees the type that the result will have. A difference of two unsigned numbers is signed. A quotient has ten digits more than its operands; a product whose digits do not fit
 //! keeps the first twenty behind the point, rounded, where DataFusion refuses it or overflows.
+//! They are replaced while SQL is planned, not afterwards: what stands around a quotient is given its type by the quotient's own.
 
-use super::casts;
-use super::rounding::{rounded_product, rounded_quotient};
-use super::{MOST_DIGITS, as_decimal, scale_of_quotient};
+use crate::exact::{
+    MOST_DIGITS, as_decimal, rounded_cast, rounded_product, rounded_quotient, scale_of_quotient,
+};
+use crate::functions::json::{self, JsonAnswer};
+use crate::functions::span_product::{self, is_span};
+use crate::parameters::in_operands;
 use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array};
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, DecimalType, Field, FieldRef, TimeUnit,
@@ -50,7 +54,7 @@ pub(crate) fn functions() -> [ScalarUDF; 3] {
     [
         DecimalOperation::function(DecimalOperator::Quotient),
         DecimalOperation::function(DecimalOperator::Product),
-        casts::function(),
+        rounded_cast(),
     ]
 }
 
@@ -161,17 +165,7 @@ impl ScalarUDFImpl for DecimalOperation {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let types: Vec<DataType> = args
-            .arg_fields
-            .iter()
-            .map(|field| field.data_type().clone())
-            .collect();
-        let is_nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(
-            self.name(),
-            self.return_type(&types)?,
-            is_nullable,
-        )))
+        field_of_result(self, &args)
     }
 
     fn is_strict(&self) -> bool {
@@ -220,6 +214,22 @@ impl ScalarUDFImpl for DecimalOperation {
         }
         Ok(ColumnarValue::Array(results))
     }
+}
+
+/// The field of an operator's result: it may be null where an operand may.
+pub(crate) fn field_of_result(
+    operator: &impl ScalarUDFImpl,
+    args: &ReturnFieldArgs<'_>,
+) -> Result<FieldRef> {
+    let operands = args.arg_fields.iter();
+    let types: Vec<DataType> = operands.map(|field| field.data_type().clone()).collect();
+    let is_nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+    let data_type = operator.return_type(&types)?;
+    Ok(Arc::new(Field::new(
+        operator.name(),
+        data_type,
+        is_nullable,
+    )))
 }
 
 /// An operand, and how a row of it is read.
@@ -272,9 +282,10 @@ impl ExactOperators {
 impl ExprPlanner for ExactOperators {
     fn plan_binary_op(
         &self,
-        expr: RawBinaryExpr,
+        mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        in_operands(&mut expr.left, &mut expr.right, schema)?;
         let (operator, function) = match expr.op {
             BinaryOperator::PGExp => {
                 let call = ScalarFunction::new_udf(power(), vec![expr.left, expr.right]);
@@ -282,13 +293,37 @@ impl ExprPlanner for ExactOperators {
             }
             BinaryOperator::Divide => (DecimalOperator::Quotient, &self.quotient),
             BinaryOperator::Multiply => (DecimalOperator::Product, &self.product),
+            BinaryOperator::Minus
+                if is_unsigned(&expr.right, schema) && is_unsigned(&expr.left, schema) =>
+            {
+                let [left, right] = [expr.left, expr.right].map(|of| cast(of, DataType::Int64));
+                let difference = binary_expr(left, Operator::Minus, right);
+                return Ok(PlannerResult::Planned(difference));
+            }
             BinaryOperator::Plus | BinaryOperator::Minus => return Ok(of_days(expr, schema)),
+            BinaryOperator::Arrow => return Ok(into_json(expr, JsonAnswer::Raw, false)),
+            BinaryOperator::LongArrow => return Ok(into_json(expr, JsonAnswer::Text, false)),
+            BinaryOperator::HashArrow => return Ok(into_json(expr, JsonAnswer::Raw, true)),
+            BinaryOperator::HashLongArrow => return Ok(into_json(expr, JsonAnswer::Text, true)),
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let types = [expr.left.get_type(schema), expr.right.get_type(schema)];
         let [Ok(left), Ok(right)] = types else {
             return Ok(PlannerResult::Original(expr));
         };
+        let divides = operator == DecimalOperator::Quotient;
+        let of_span = if is_span(&left) {
+            Some((&expr.left, &expr.right))
+        } else if is_span(&right) && !divides {
+            Some((&expr.right, &expr.left))
+        } else {
+            None
+        };
+        if let Some((span, number)) = of_span {
+            let args = vec![span.clone(), number.clone()];
+            let call = ScalarFunction::new_udf(Arc::new(span_product::function(divides)), args);
+            return Ok(PlannerResult::Planned(Expr::ScalarFunction(call)));
+        }
         match both(&[left, right]) {
             Some((left, right)) if !operator.is_exact_already(left, right) => {
                 let call =
@@ -298,6 +333,26 @@ impl ExprPlanner for ExactOperators {
             _ => Ok(PlannerResult::Original(expr)),
         }
     }
+}
+
+/// An operator that looks into JSON.
+fn into_json(
+    expr: RawBinaryExpr,
+    answer: JsonAnswer,
+    by_path: bool,
+) -> PlannerResult<RawBinaryExpr> {
+    let function = Arc::new(json::function(answer, by_path));
+    // A chain of steps is one call: each by itself would be named and typed with all before it, over and over.
+    let args = match expr.left {
+        Expr::ScalarFunction(mut call) if !by_path && call.func.name() == json::STEP => {
+            call.args.push(expr.right);
+            call.args
+        }
+        left => vec![left, expr.right],
+    };
+    PlannerResult::Planned(Expr::ScalarFunction(ScalarFunction::new_udf(
+        function, args,
+    )))
 }
 
 /// Days: with a whole number they are moved by so many days, with an interval they are instants at midnight, as in PostgreSQL. DataFusion knows no number of days, and
@@ -343,6 +398,23 @@ fn of_days(expr: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExp
             };
             PlannerResult::Original(RawBinaryExpr { op, left, right })
         }
+    }
+}
+
+/// True for ranks, lengths of lists and other counts that have no sign, of which DataFusion's difference has none either: it would be an error below zero.
+///
+/// Of a chain the operands are asked from its end on, and no further than one that is signed: a chain is long.
+fn is_unsigned(expr: &Expr, schema: &DFSchema) -> bool {
+    match expr {
+        Expr::BinaryExpr(sum) => {
+            sum.op.is_numerical_operators()
+                && is_unsigned(&sum.right, schema)
+                && is_unsigned(&sum.left, schema)
+        }
+        Expr::Literal(value, _) => value.data_type().is_unsigned_integer(),
+        other => other
+            .get_type(schema)
+            .is_ok_and(|of| of.is_unsigned_integer()),
     }
 }
 

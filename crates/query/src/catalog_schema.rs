@@ -1,0 +1,390 @@
+//! One schema of the catalog: its tables, opened when a query first names them, and its views.
+//!
+//! Invariant: a table is opened at most once a session, at the version that the run names; a view is there where the table it is built on is.
+
+use crate::groups::{self, DEVICE_GROUPS, GroupMembersView, SITE_GROUPS};
+use crate::latest;
+use crate::sales::SALES_VIEW;
+use crate::sql_view::{self, SqlView, ViewDefinition, ViewTables};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::common::{DataFusionError, Result, exec_err};
+use datafusion::datasource::empty::EmptyTable;
+use datafusion::logical_expr::TableType;
+use futures::future::try_join_all;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use tillhouse_lake::{OpsTables, TableVersion, Warehouse};
+use tokio::sync::OnceCell;
+
+/// The only catalog.
+pub(crate) const CATALOG: &str = "tillhouse";
+/// The schema of names without one.
+pub const DEFAULT_SCHEMA: &str = "unified";
+/// The schema of the bookkeeping tables.
+pub(crate) const OPS: &str = "ops";
+/// The views of groups, and the table that each needs.
+const GROUP_VIEWS: [(&str, &str); 2] = [
+    (DEVICE_GROUPS.view, DEVICE_GROUPS.groups),
+    (SITE_GROUPS.view, SITE_GROUPS.groups),
+];
+
+/// Query that a view shows.
+pub(crate) enum ShownBy {
+    /// The newest versions of the records of a source table.
+    NewestRecords { schema: String, table: String },
+    /// Rows of a table of the default schema, beside others.
+    View {
+        description: &'static str,
+        over: &'static str,
+        notes: &'static [(&'static str, &'static str)],
+    },
+}
+
+/// A warehouse whose `Debug` shows nothing: its options may hold credentials.
+#[derive(Clone)]
+pub(crate) struct RedactedWarehouse(pub(crate) Warehouse);
+
+impl fmt::Debug for RedactedWarehouse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Warehouse")
+    }
+}
+
+/// The table of a name, where there is one.
+type TableLookup = Option<Arc<dyn TableProvider>>;
+
+/// Tables that a view is over, by name.
+type NamedTables = Vec<(&'static str, Arc<dyn TableProvider>)>;
+
+/// The tables and views of one schema.
+pub(crate) struct CatalogSchema {
+    pub(crate) name: String,
+    warehouse: Option<RedactedWarehouse>,
+    pub(crate) versions: BTreeMap<String, Option<TableVersion>>,
+    /// Tables of contracts that nobody has written yet, with their columns.
+    pub(crate) unwritten: BTreeMap<String, SchemaRef>,
+    /// Tables opened, or being opened; a query that comes second waits for the first.
+    opened: RwLock<HashMap<String, Arc<OnceCell<TableLookup>>>>,
+    /// Registered tables; each hides a table of the same name.
+    registered: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+    /// Views of this schema that are defined as SQL: `sales`, and those that somebody registered.
+    views: RwLock<Vec<SqlView>>,
+    /// The views of `latest`, and whose newest records they show.
+    pub(crate) newest: BTreeMap<String, Option<(Arc<CatalogSchema>, String)>>,
+}
+
+impl fmt::Debug for CatalogSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Schema")
+            .field("name", &self.name)
+            .field("versions", &self.versions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CatalogSchema {
+    pub(crate) fn new(
+        name: &str,
+        warehouse: Option<RedactedWarehouse>,
+        versions: BTreeMap<String, Option<TableVersion>>,
+    ) -> Self {
+        let (opened, registered) = (RwLock::default(), RwLock::default());
+        Self {
+            name: name.to_owned(),
+            warehouse,
+            versions,
+            unwritten: BTreeMap::new(),
+            opened,
+            registered,
+            views: RwLock::new(vec![SALES_VIEW]),
+            newest: BTreeMap::new(),
+        }
+    }
+
+    fn registered(&self, name: &str) -> TableLookup {
+        self.registered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
+    }
+
+    /// True if there is such a view: this is the schema of the facts, and the table it needs is
+    /// there.
+    fn has_view(&self, name: &str) -> bool {
+        self.name == DEFAULT_SCHEMA
+            && self
+                .views()
+                .iter()
+                .any(|(view, table)| *view == name && self.has_table(table))
+    }
+
+    /// The views that this schema may have, and the table that each needs.
+    fn views(&self) -> Vec<(&'static str, &'static str)> {
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        let views = views.iter().map(|view| (view.name, view.over));
+        GROUP_VIEWS.into_iter().chain(views).collect()
+    }
+
+    /// Makes a view known; one of the same name is replaced.
+    pub(crate) fn register_view(&self, view: SqlView) {
+        let mut views = self.views.write().unwrap_or_else(PoisonError::into_inner);
+        views.retain(|known| known.name != view.name);
+        views.push(view);
+    }
+
+    /// The views that are defined as SQL, as far as somebody has written their tables.
+    pub(crate) async fn definitions(&self) -> Result<Vec<ViewDefinition>> {
+        let views = self
+            .views
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut found = Vec::new();
+        for view in views {
+            let is_made = |name: &str| self.is_made(name);
+            if let Some((sql, _)) = self.definition(&view, is_made).await? {
+                found.push(ViewDefinition {
+                    name: view.name.to_owned(),
+                    sql,
+                });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The query of a view, and the tables it is over, of those that are wanted.
+    async fn definition(
+        &self,
+        view: &SqlView,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<(String, NamedTables)>> {
+        if !wanted(view.over) {
+            return Ok(None);
+        }
+        let names = std::iter::once(view.over).chain(view.beside.iter().copied());
+        let opened = names
+            .filter(|name| wanted(name))
+            .map(async |name| Ok::<_, DataFusionError>((name, self.base_table(name).await?)));
+        let mut tables = Vec::new();
+        for (name, table) in try_join_all(opened).await? {
+            match table {
+                Some(table) => tables.push((name, table)),
+                None if name == view.over => return Ok(None),
+                None => {}
+            }
+        }
+        let mut columns = ViewTables::default();
+        for (name, table) in &tables {
+            columns.add(name, table.schema());
+        }
+        Ok((view.definition)(&columns).map(|sql| (sql, tables)))
+    }
+
+    fn has_table(&self, name: &str) -> bool {
+        self.is_table_made(name) || self.unwritten.contains_key(name)
+    }
+
+    fn is_table_made(&self, name: &str) -> bool {
+        self.registered(name).is_some() || self.versions.contains_key(name)
+    }
+
+    /// True if somebody has written such a table, or registered it, or it is a view over one.
+    pub(crate) fn is_made(&self, name: &str) -> bool {
+        let is_over = |(view, table): (&str, &str)| view == name && self.is_table_made(table);
+        self.is_table_made(name)
+            || self.name == DEFAULT_SCHEMA && self.views().into_iter().any(is_over)
+            || matches!(self.newest.get(name), Some(Some((of, table))) if of.is_table_made(table))
+    }
+
+    async fn open(&self, name: &str) -> Result<TableLookup> {
+        let (Some(version), Some(RedactedWarehouse(warehouse))) =
+            (self.versions.get(name), &self.warehouse)
+        else {
+            return Ok(None);
+        };
+        let path = format!("{}/{name}", self.name);
+        let table = warehouse
+            .open_at(&path, version.as_ref())
+            .await
+            .map_err(|e| DataFusionError::External(Box::new(e)))?;
+        // A bookkeeping table is made by its first row; until then it is empty, not missing.
+        let empty = || OpsTables::schema(name).filter(|_| self.name == OPS);
+        Ok(match table {
+            Some(table) => Some(table.provider),
+            None => {
+                empty().map(|schema| Arc::new(EmptyTable::new(schema)) as Arc<dyn TableProvider>)
+            }
+        })
+    }
+
+    async fn open_once(&self, name: &str) -> Result<TableLookup> {
+        if !self.versions.contains_key(name) {
+            return Ok(None);
+        }
+        let cell = {
+            let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(opened.entry(name.to_owned()).or_default())
+        };
+        cell.get_or_try_init(|| self.open(name)).await.cloned()
+    }
+
+    /// The view of that name over tables of this schema.
+    async fn view(&self, name: &str) -> Result<TableLookup> {
+        if let Some(of) = [&DEVICE_GROUPS, &SITE_GROUPS]
+            .into_iter()
+            .find(|of| of.view == name)
+        {
+            return self.members(of).await;
+        }
+        let view = {
+            let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+            views.iter().find(|view| view.name == name).copied()
+        };
+        let Some(view) = view else {
+            return Ok(None);
+        };
+        match self.definition(&view, |_| true).await? {
+            Some((sql, tables)) => sql_view::view(&sql, tables).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The view over groups, with their members' names where the dimension exists.
+    async fn members(&self, of: &GroupMembersView) -> Result<TableLookup> {
+        let Some(groups) = self.base_table(of.groups).await? else {
+            return Ok(None);
+        };
+        groups::view(of, groups, self.base_table(of.members).await?).map(Some)
+    }
+
+    /// The view of that name in `latest`.
+    async fn latest(&self, name: &str) -> Result<TableLookup> {
+        let Some(Some((pipeline, resource))) = self.newest.get(name) else {
+            return Ok(None);
+        };
+        match pipeline.base_table(resource).await? {
+            Some(table) => latest::view(table).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Query of the view of that name; `None` where there is none.
+    pub(crate) fn shown_by(&self, name: &str) -> Option<ShownBy> {
+        if let Some(Some((schema, table))) = self.newest.get(name) {
+            return Some(ShownBy::NewestRecords {
+                schema: schema.name.clone(),
+                table: table.clone(),
+            });
+        }
+        if self.name != DEFAULT_SCHEMA {
+            return None;
+        }
+        if let Some(of) = [&DEVICE_GROUPS, &SITE_GROUPS]
+            .into_iter()
+            .find(|of| of.view == name)
+        {
+            return Some(ShownBy::View {
+                description: of.description,
+                over: of.groups,
+                notes: of.notes,
+            });
+        }
+        let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
+        let view = views.iter().find(|view| view.name == name)?;
+        Some(ShownBy::View {
+            description: view.description,
+            over: view.over,
+            notes: view.notes,
+        })
+    }
+
+    fn is_view(&self, name: &str) -> bool {
+        self.has_view(name) || matches!(self.newest.get(name), Some(Some(_)))
+    }
+
+    async fn base_table(&self, name: &str) -> Result<TableLookup> {
+        match self.registered(name) {
+            Some(table) => Ok(Some(table)),
+            None => match self.unwritten.get(name) {
+                Some(columns) => Ok(Some(Arc::new(EmptyTable::new(Arc::clone(columns))))),
+                None => self.open_once(name).await,
+            },
+        }
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for CatalogSchema {
+    fn table_names(&self) -> Vec<String> {
+        let registered = self
+            .registered
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut names: BTreeSet<&str> = registered
+            .keys()
+            .map(String::as_str)
+            .chain(self.versions.keys().map(String::as_str))
+            .chain(self.unwritten.keys().map(String::as_str))
+            .collect();
+        if self.name == DEFAULT_SCHEMA {
+            let views: Vec<&str> = self
+                .views()
+                .into_iter()
+                .filter(|(_, table)| names.contains(table))
+                .map(|(view, _)| view)
+                .collect();
+            names.extend(views);
+        }
+        names.extend(
+            self.newest
+                .iter()
+                .filter(|(_, of)| of.is_some())
+                .map(|(name, _)| name.as_str()),
+        );
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<TableLookup> {
+        match self.base_table(name).await? {
+            None if self.has_view(name) => self.view(name).await,
+            None => self.latest(name).await,
+            table => Ok(table),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>> {
+        let kind = if !self.has_table(name) && self.is_view(name) {
+            TableType::View
+        } else {
+            TableType::Base
+        };
+        Ok(self.table_exist(name).then_some(kind))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.has_table(name) || self.is_view(name)
+    }
+
+    fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<TableLookup> {
+        let mut registered = self
+            .registered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if registered.contains_key(&name) {
+            return exec_err!("the table {}.{name} is already there", self.name);
+        }
+        Ok(registered.insert(name, table))
+    }
+
+    fn deregister_table(&self, name: &str) -> Result<TableLookup> {
+        Ok(self
+            .registered
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name))
+    }
+}

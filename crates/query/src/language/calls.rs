@@ -1,0 +1,259 @@
+//! Calls of functions that DataFusion has under another name, or as an aggregate with an order or a condition.
+//!
+//! Invariant: what is held in memory is held by aggregates that account for it; nulls are left out as the function says.
+
+use super::refused;
+use super::tree::{
+    all_rows, binary, both, call, function, is_not_null, ordered, plain_name, text, values,
+    with_order,
+};
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, CaseWhen, Expr, Function, Ident, Interval, ObjectName, OrderByExpr,
+    OrderByOptions, Value,
+};
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// Rewrites a call.
+pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
+    let Expr::Function(of) = expr else {
+        return Ok(());
+    };
+    let Some(name) = plain_name(&of.name) else {
+        return Ok(());
+    };
+    let rewritten = match name.as_str() {
+        "every" => renamed(of, "bool_and"),
+        "datediff" => renamed(of, "date_diff"),
+        "ifnull" => renamed(of, "coalesce"),
+        "quantile_disc" | "percentile_disc" => value_at(of, &name)?,
+        "count_if" | "countif" => counted(of, &name)?,
+        "arg_max" | "max_by" | "argmax" => at_extreme(of, &name, false)?,
+        "arg_min" | "min_by" | "argmin" => at_extreme(of, &name, true)?,
+        "mode" => most_frequent(of)?,
+        "if" | "iff" => conditional(of, &name)?,
+        "date_add" | "dateadd" => moved(of, &name, BinaryOperator::Plus)?,
+        "date_sub" | "datesub" => moved(of, &name, BinaryOperator::Minus)?,
+        "age" => aged(of)?,
+        "date_part" | "datepart" => part(of),
+        "json_get_float" => {
+            return Err(refused(
+                "json_get_float",
+                "A float loses digits: CAST(json_get(x, 'amount') AS DECIMAL(18, 4)), or AS DOUBLE.",
+            ));
+        }
+        _ => return Ok(()),
+    };
+    *expr = rewritten;
+    Ok(())
+}
+
+fn takes(name: &str, what: &str) -> Error {
+    Error::new(ErrorKind::Query, format!("{name} takes {what}"))
+        .hint("docs/functions.md has an example.")
+}
+
+/// Errors for a call that is made a window function: what it is rewritten to is none.
+fn no_window(of: &Function, name: &str) -> Result<()> {
+    match of.over {
+        None => Ok(()),
+        Some(_) => Err(refused(
+            &format!("{name} with OVER"),
+            "Put it into a subquery with GROUP BY, and join that.",
+        )),
+    }
+}
+
+fn renamed(of: &Function, name: &str) -> Expr {
+    let mut of = of.clone();
+    of.name = ObjectName::from(Ident::new(name));
+    Expr::Function(of)
+}
+
+/// `count_if(condition)`: the rows for which it is true.
+fn counted(of: &Function, name: &str) -> Result<Expr> {
+    let [condition] = values(&of.args)
+        .and_then(|args| <[Expr; 1]>::try_from(args).ok())
+        .ok_or_else(|| takes(name, "one condition"))?;
+    Ok(Expr::Function(Function {
+        over: of.over.clone(),
+        ..function(
+            "count",
+            all_rows(),
+            Some(both(condition, of.filter.clone())),
+        )
+    }))
+}
+
+/// `arg_max(value, of)`: the value where `of` is largest, among the rows where neither is null.
+fn at_extreme(of: &Function, name: &str, is_least: bool) -> Result<Expr> {
+    no_window(of, name)?;
+    let [value, by] = values(&of.args)
+        .and_then(|args| <[Expr; 2]>::try_from(args).ok())
+        .ok_or_else(|| {
+            takes(
+                name,
+                "a value and what it is the largest or the least of; for the first n, rank rows by row_number() in a subquery",
+            )
+        })?;
+    let are_known = binary(is_not_null(&value), BinaryOperator::And, is_not_null(&by));
+    let order = OrderByOptions {
+        asc: Some(is_least),
+        nulls_first: Some(false),
+    };
+    Ok(Expr::Function(Function {
+        filter: Some(both(are_known, of.filter.clone())),
+        ..with_order("first_value", value, vec![ordered(by, order)])
+    }))
+}
+
+/// The values of a group in order, nulls left out, as a list.
+fn sorted_values(of: &Function, order: OrderByExpr) -> Expr {
+    let value = order.expr.clone();
+    let is_known = is_not_null(&value);
+    Expr::Function(Function {
+        filter: Some(both(is_known, of.filter.clone())),
+        ..with_order("array_agg", value, vec![order])
+    })
+}
+
+/// The order that stands in WITHIN GROUP, with no other argument left out.
+fn within_group(of: &Function, name: &str) -> Result<OrderByExpr> {
+    match of.within_group.as_slice() {
+        [order] => Ok(order.clone()),
+        _ => Err(takes(name, "one value: WITHIN GROUP (ORDER BY x)")),
+    }
+}
+
+/// `mode() WITHIN GROUP (ORDER BY x)` or `mode(x)`: the value that is there most often; of several, the first in order.
+fn most_frequent(of: &Function) -> Result<Expr> {
+    no_window(of, "mode")?;
+    let order = match values(&of.args).as_deref() {
+        Some([value]) if of.within_group.is_empty() => {
+            ordered(value.clone(), OrderByOptions::default())
+        }
+        Some([]) => within_group(of, "mode")?,
+        _ => return Err(takes("mode", "one value: mode() WITHIN GROUP (ORDER BY x)")),
+    };
+    Ok(call("most_frequent", vec![sorted_values(of, order)]))
+}
+
+/// `percentile_disc(share) WITHIN GROUP (ORDER BY x)` or `quantile_disc(x, share)`: the first value at or after that share of all.
+fn value_at(of: &Function, name: &str) -> Result<Expr> {
+    no_window(of, name)?;
+    let (share, order) = match values(&of.args).as_deref() {
+        Some([share]) if !of.within_group.is_empty() => (share.clone(), within_group(of, name)?),
+        Some([value, share]) if of.within_group.is_empty() => (
+            share.clone(),
+            ordered(value.clone(), OrderByOptions::default()),
+        ),
+        _ => {
+            return Err(takes(
+                name,
+                "a share from 0 to 1: percentile_disc(0.5) WITHIN GROUP (ORDER BY x)",
+            ));
+        }
+    };
+    Ok(call(
+        "value_at_share",
+        vec![sorted_values(of, order), share],
+    ))
+}
+
+/// `if(condition, then, otherwise)` as a CASE: what is not wanted is not worked out.
+fn conditional(of: &Function, name: &str) -> Result<Expr> {
+    let args = values(&of.args).unwrap_or_default();
+    let (condition, result, otherwise) = match <[Expr; 3]>::try_from(args) {
+        Ok([condition, result, otherwise]) => (condition, result, otherwise),
+        Err(_) => {
+            return Err(takes(
+                name,
+                "three arguments: a condition, what holds then, and what holds otherwise",
+            ));
+        }
+    };
+    Ok(Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen { condition, result }],
+        else_result: Some(Box::new(otherwise)),
+    })
+}
+
+/// `date_add(day, span)` is `day + span`, and `date_add('month', 2, day)` moves by so many of a unit.
+fn moved(of: &Function, name: &str, operator: BinaryOperator) -> Result<Expr> {
+    let args = values(&of.args).unwrap_or_default();
+    match args.as_slice() {
+        [of, span] => Ok(binary(of.clone(), operator, span.clone())),
+        [unit, number, of] => {
+            let unit = match unit {
+                Expr::Value(value) => match &value.value {
+                    Value::SingleQuotedString(unit) => Some(unit.clone()),
+                    _ => None,
+                },
+                Expr::Identifier(unit) => Some(unit.value.clone()),
+                _ => None,
+            };
+            let unit = unit
+                .filter(|unit| is_unit(unit))
+                .ok_or_else(|| takes(name, "a unit like 'day' or 'month', a number and a time"))?;
+            let one = Expr::Interval(Interval {
+                value: Box::new(text(&format!("1 {unit}"))),
+                leading_field: None,
+                leading_precision: None,
+                last_field: None,
+                fractional_seconds_precision: None,
+            });
+            let span = binary(number.clone(), BinaryOperator::Multiply, one);
+            Ok(binary(of.clone(), operator, span))
+        }
+        _ => Err(takes(name, "a time and a span: INTERVAL '1 month'")),
+    }
+}
+
+fn is_unit(unit: &str) -> bool {
+    let unit = unit.to_lowercase();
+    matches!(
+        unit.strip_suffix('s').unwrap_or(&unit),
+        "microsecond"
+            | "millisecond"
+            | "second"
+            | "minute"
+            | "hour"
+            | "day"
+            | "week"
+            | "month"
+            | "year"
+    )
+}
+
+/// `age(then)` counts to the beginning of this day.
+fn aged(of: &Function) -> Result<Expr> {
+    let args = values(&of.args).unwrap_or_default();
+    match args.as_slice() {
+        [then] => Ok(call(
+            "age",
+            vec![call("current_date", Vec::new()), then.clone()],
+        )),
+        [_, _] => Ok(Expr::Function(of.clone())),
+        _ => Err(takes(
+            "age",
+            "one time, or two of which the second is taken off the first",
+        )),
+    }
+}
+
+/// `date_part('century', at)`, and the other parts that DataFusion does not know.
+fn part(of: &Function) -> Expr {
+    if let Some([Expr::Value(part), at]) = values(&of.args).as_deref()
+        && let Value::SingleQuotedString(part) = &part.value
+        && super::operands::is_calendar_part(part)
+    {
+        return call(
+            "calendar_part",
+            vec![text(&part.to_lowercase()), at.clone()],
+        );
+    }
+    Expr::Function(of.clone())
+}

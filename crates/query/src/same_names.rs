@@ -1,0 +1,213 @@
+//! Columns of one name in a SELECT, as in `SELECT sum(a), sum(a)`, which PostgreSQL answers and the planner refuses: they get names of their own.
+//!
+//! ```text
+//!   SELECT sum(a), sum(a) FROM t   -->   SELECT sum(a) AS sum, sum(a) AS sum_2 FROM t
+//! ```
+//!
+//! Invariant: only a statement that the planner has refused for it is changed. Where a name is asked for outside of the SELECT that gives it twice, the
+//! statement stays refused: nobody knows which of the two is meant.
+
+use datafusion::error::DataFusionError;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Ident, ObjectNamePart, Query, Select, SelectItem, SetExpr, Visit, VisitMut,
+    Visitor, VisitorMut,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+/// The planner's words.
+const REFUSED: &str = "require unique expression names";
+
+/// The statement with names of their own for columns of one name, where an error says that it has such.
+pub(crate) fn told_apart(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
+    let text = error.to_string();
+    if !text.contains(REFUSED) {
+        return None;
+    }
+    let mut renamed = statement.clone();
+    let inner = inner(&mut renamed)?;
+    let whole = inner.clone();
+    let mut names = NameGiver {
+        whole: &whole,
+        refused: refused_column(&text),
+        depth: 0,
+        has_renamed: false,
+    };
+    let _ = VisitMut::visit(inner, &mut names);
+    names.has_renamed.then_some(renamed)
+}
+
+fn inner(statement: &mut Statement) -> Option<&mut ast::Statement> {
+    match statement {
+        Statement::Statement(inner) => Some(inner),
+        Statement::Explain(explain) => self::inner(&mut explain.statement),
+        _ => None,
+    }
+}
+
+/// The column that an error says is there twice: `"t.a" at position 0 and "t.a" at position 3`.
+fn refused_column(text: &str) -> Option<String> {
+    let behind = text.split_once(REFUSED)?.1;
+    let quoted = behind.split('"').nth(1)?;
+    Some(quoted.rsplit('.').next()?.to_owned())
+}
+
+/// Visitor that gives names to the columns of each SELECT that has two of one.
+struct NameGiver<'s> {
+    whole: &'s ast::Statement,
+    refused: Option<String>,
+    depth: usize,
+    has_renamed: bool,
+}
+
+impl VisitorMut for NameGiver<'_> {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let is_outermost = self.depth == 0;
+        self.depth += 1;
+        let before = query.clone();
+        let is_asked_for = |name: &str| {
+            let ordered = query.order_by.as_ref().map_or(0, |by| mentions(by, name));
+            let elsewhere = mentions(self.whole, name) - mentions(&before, name);
+            (ordered, elsewhere)
+        };
+        let allows = |name: &str, is_same: bool| {
+            let (ordered, elsewhere) = is_asked_for(name);
+            (is_outermost || elsewhere == 0) && (is_same || ordered == 0)
+        };
+        let mut selects = Vec::new();
+        selects_of(&mut query.body, &mut selects);
+        for select in selects {
+            self.has_renamed |= name_apart(select, self.refused.as_deref(), &allows);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+}
+
+/// The SELECTs of a query that are none of a query within it.
+fn selects_of<'q>(body: &'q mut SetExpr, found: &mut Vec<&'q mut Select>) {
+    match body {
+        SetExpr::Select(select) => found.push(select),
+        SetExpr::SetOperation { left, right, .. } => {
+            selects_of(left, found);
+            selects_of(right, found);
+        }
+        _ => {}
+    }
+}
+
+/// A column that a SELECT names: what it is, the name it is known by, and the one it gets where it is not alone.
+fn named(item: &SelectItem) -> Option<(&Expr, Option<&str>, String)> {
+    Some(match item {
+        SelectItem::ExprWithAlias { expr, alias } => {
+            (expr, Some(&alias.value), alias.value.clone())
+        }
+        SelectItem::UnnamedExpr(expr @ Expr::Identifier(column)) => {
+            (expr, Some(&column.value), column.value.clone())
+        }
+        SelectItem::UnnamedExpr(expr @ Expr::CompoundIdentifier(path)) => {
+            let column = &path.last()?.value;
+            (expr, Some(column), column.clone())
+        }
+        SelectItem::UnnamedExpr(expr @ Expr::Function(function)) => match function.name.0.last()? {
+            ObjectNamePart::Identifier(name) => (expr, None, name.value.to_lowercase()),
+            ObjectNamePart::Function(_) => (expr, None, expr.to_string()),
+        },
+        SelectItem::UnnamedExpr(expr) => (expr, None, expr.to_string()),
+        _ => return None,
+    })
+}
+
+/// Gives columns of one name names of their own, if it `allows` it for a name, and whether all of that name are the same; whether any got one.
+fn name_apart(
+    select: &mut Select,
+    refused: Option<&str>,
+    allows: &dyn Fn(&str, bool) -> bool,
+) -> bool {
+    let has_wildcard = select.projection.iter().any(|item| named(item).is_none());
+    // By the name, or by the text where there is none.
+    let mut alike: BTreeMap<(bool, String), Vec<usize>> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    for (at, item) in select.projection.iter().enumerate() {
+        let Some((expr, known, _)) = named(item) else {
+            continue;
+        };
+        taken.extend(known.map(str::to_owned));
+        let key = match known {
+            Some(name) => (true, name.to_owned()),
+            None => (false, expr.to_string()),
+        };
+        alike.entry(key).or_default().push(at);
+    }
+    let mut has_renamed = false;
+    for ((has_name, name), places) in alike {
+        let by_wildcard = has_wildcard && has_name && refused == Some(name.as_str());
+        if places.len() < 2 && !by_wildcard {
+            continue;
+        }
+        let exprs: BTreeSet<String> = places
+            .iter()
+            .filter_map(|at| Some(named(select.projection.get(*at)?)?.0.to_string()))
+            .collect();
+        let is_same = exprs.len() == 1 && !by_wildcard;
+        if has_name && !allows(&name, is_same) {
+            continue;
+        }
+        // The first keeps the name, where it is one and no wildcard has it.
+        let kept = usize::from(has_name && !by_wildcard);
+        for (number, at) in places.iter().enumerate().skip(kept) {
+            let Some(item) = select.projection.get_mut(*at) else {
+                continue;
+            };
+            let Some((expr, _, base)) = named(item) else {
+                continue;
+            };
+            let mut number = number + 1 + usize::from(by_wildcard);
+            let mut alias = match number {
+                1 => base.clone(),
+                number => format!("{base}_{number}"),
+            };
+            while taken.contains(&alias) {
+                number += 1;
+                alias = format!("{base}_{number}");
+            }
+            taken.insert(alias.clone());
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias: Ident::with_quote('"', alias),
+            };
+            has_renamed = true;
+        }
+    }
+    has_renamed
+}
+
+/// Number of times that a column of that name is asked for in a part of a statement.
+fn mentions(part: &impl Visit, name: &str) -> usize {
+    /// Visitor that counts columns of a name.
+    struct MentionCounter<'n>(&'n str, usize);
+    impl Visitor for MentionCounter<'_> {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let column = match expr {
+                Expr::Identifier(column) => Some(column),
+                Expr::CompoundIdentifier(path) => path.last(),
+                _ => None,
+            };
+            if column.is_some_and(|column| column.value.eq_ignore_ascii_case(self.0)) {
+                self.1 += 1;
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut counter = MentionCounter(name, 0);
+    let _ = part.visit(&mut counter);
+    counter.1
+}

@@ -1,0 +1,335 @@
+//! `tillhouse sql` as it is used every day: parameters, files of queries, results in files, separators and nulls.
+//!
+//! Invariant: a value is never read as SQL; a file has a whole result or stays what it was.
+
+use crate::project::TestProject;
+use arrow::array::AsArray;
+use arrow::datatypes::{DataType, Decimal128Type};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::json;
+use std::fs::{self, File};
+use std::process::Stdio;
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tokio::io::AsyncWriteExt;
+
+async fn small() -> (Sandbox, TestProject) {
+    let sandbox = Sandbox::start(SandboxOptions {
+        transactions: 200,
+        ..SandboxOptions::default()
+    })
+    .await
+    .unwrap();
+    let project = TestProject::new(&sandbox.hecone_url()).await;
+    project.sync(&["--to", "2026-01-06"]).await;
+    (sandbox, project)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parameters_take_the_place_of_literals_and_never_of_sql() {
+    let (sandbox, project) = small().await;
+    for (given, sql, answer) in [
+        // Whatever a value holds, it is one text.
+        (
+            vec!["x='; SELECT 2 --"],
+            "SELECT :x AS x",
+            json!([{"x": "'; SELECT 2 --"}]),
+        ),
+        (
+            vec!["x=a' OR '1'='1"],
+            "SELECT count(*) AS n FROM counted WHERE site_name = :x",
+            json!([{"n": 0}]),
+        ),
+        (
+            vec!["x=(SELECT 1)"],
+            "SELECT $x AS x",
+            json!([{"x": "(SELECT 1)"}]),
+        ),
+        (
+            vec!["1=a", "2=b"],
+            "SELECT $1 || $2 AS x",
+            json!([{"x": "ab"}]),
+        ),
+        (vec!["X=a"], "SELECT :x AS x", json!([{"x": "a"}])),
+        (
+            vec!["x="],
+            "SELECT NULLIF(:x, '') AS x",
+            json!([{"x": null}]),
+        ),
+        (vec!["x=a=b"], "SELECT :x AS x", json!([{"x": "a=b"}])),
+        // A plate that looks like a number is a text beside a text, and a number beside a number.
+        (
+            vec!["x=007"],
+            "SELECT x = :x AS x FROM (VALUES ('007')) AS v(x)",
+            json!([{"x": true}]),
+        ),
+        (
+            vec!["x=7"],
+            "SELECT x = :x AS x, n = :x AS n, n + :x AS m FROM (VALUES ('7', 7)) AS v(x, n)",
+            json!([{"x": true, "n": true, "m": 14}]),
+        ),
+        (
+            vec!["x=7.50"],
+            "SELECT x > :x AS x, x BETWEEN :x AND :x AS y, x IN (1, :x) AS z, x * :x AS w FROM (VALUES (7.5)) AS v(x)",
+            json!([{"x": false, "y": true, "z": true, "w": 56.25}]),
+        ),
+        (
+            vec!["n=2"],
+            "SELECT round(1.2345, :n) AS r, left('abc', :n) AS l, upper(:n) AS u, coalesce(NULL, 1.5, :n) AS c, CASE WHEN true THEN 1 ELSE :n END AS w",
+            json!([{"r": 1.23, "l": "ab", "u": "2", "c": 1.5, "w": 1}]),
+        ),
+        (
+            vec!["n=1", "m=1"],
+            "SELECT x FROM (VALUES (1), (2), (3)) AS v(x) ORDER BY x LIMIT :n OFFSET :m",
+            json!([{"x": 2}]),
+        ),
+        (
+            vec!["day=2026-01-02"],
+            "SELECT DATE :day AS d, CAST(:day AS DATE) + 1 AS e, :day::date = DATE '2026-01-02' AS f",
+            json!([{"d": "2026-01-02", "e": "2026-01-03", "f": true}]),
+        ),
+        (
+            vec!["z=Europe/Berlin"],
+            "SELECT TIMESTAMPTZ '2026-07-01 00:00:00Z' AT TIME ZONE :z AS t",
+            json!([{"t": "2026-07-01T02:00:00+02:00"}]),
+        ),
+    ] {
+        let mut arguments = vec!["sql", sql];
+        given
+            .iter()
+            .for_each(|of| arguments.extend(["--param", of]));
+        let answer = crate::exact_json::json(&answer.to_string(), sql);
+        assert_eq!(project.json(&arguments).await, answer, "{sql}");
+    }
+    let by_name = project
+        .json(&[
+            "sql",
+            "SELECT sum(transactions) AS n FROM hourly_transactions(:from, :to)",
+            "--param",
+            "from=2026-01-01",
+            "--param",
+            "to=2026-01-06",
+        ])
+        .await;
+    let literally = project
+        .json(&[
+            "sql",
+            "SELECT sum(transactions) AS n FROM hourly_transactions('2026-01-01', '2026-01-06')",
+        ])
+        .await;
+    assert_eq!(by_name, literally);
+    for (arguments, code, said) in [
+        (vec!["SELECT :x"], 1, "the parameter :x has no value"),
+        (vec!["SELECT ?"], 1, "a parameter needs a name or a number"),
+        (
+            vec!["SELECT :day", "--param", "dya=1", "--param", "day=1"],
+            2,
+            "the query does not name the parameter dya",
+        ),
+        (vec!["SELECT :x", "--param", "x"], 2, "has no value"),
+        (
+            vec!["SELECT :x", "--param", "x=1", "--param", "X=2"],
+            2,
+            "given twice",
+        ),
+        (vec!["SELECT 1", "--param", "a b=1"], 2, "is no name"),
+        (
+            vec![
+                "SELECT * FROM counted WHERE amount > :x",
+                "--param",
+                "x=abc",
+            ],
+            1,
+            "the value of the parameter x is no number",
+        ),
+    ] {
+        let ran = project.run(&[&["sql"], &arguments[..]].concat()).await;
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_come_from_files_and_results_go_into_files() {
+    let (sandbox, project) = small().await;
+    let at = |name: &str| project.path().join(name);
+    let name = |file: &str| at(file).to_str().expect("a path in UTF-8").to_owned();
+    fs::write(
+        at("two.sql"),
+        "-- first; a comment\nSELECT :x AS a; /* ; */\nSELECT ';' AS b;\n",
+    )
+    .unwrap();
+    let two = name("two.sql");
+    let ran = project
+        .run(&["--format", "csv", "sql", "-f", &two, "--param", "x=1"])
+        .await;
+    assert_eq!(ran.stdout, "a\n1\nb\n;\n", "{}", ran.stderr);
+    let ran = project
+        .run(&["--format", "csv", "sql", "SELECT 1 AS a; SELECT 2 AS b"])
+        .await;
+    assert_eq!(ran.stdout, "a\n1\nb\n2\n", "{}", ran.stderr);
+    let mut from_input = project.command(&["--format", "csv", "sql", "-f", "-"]);
+    from_input.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut running = from_input.spawn().expect("the binary starts");
+    let mut input = running.stdin.take().expect("a pipe");
+    input.write_all(b"SELECT 3 AS c;").await.unwrap();
+    drop(input);
+    let output = running.wait_with_output().await.unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "c\n3\n");
+
+    let wide = "SELECT 12345678901234567.89 AS amount, NULL AS nothing, 'a;\"b' AS text, TIMESTAMPTZ '2026-01-02 03:04:05Z' AS at, INTERVAL '1 month' AS span, [1, 2] AS list, 1 AS one, 2 AS two";
+    let csv = name("out.csv");
+    let ran = project
+        .run(&[
+            "sql",
+            wide,
+            "--output",
+            &csv,
+            "--csv-separator",
+            ";",
+            "--null",
+            "-",
+        ])
+        .await;
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), ""),
+        "{}",
+        ran.stderr
+    );
+    let written = fs::read_to_string(at("out.csv")).unwrap();
+    assert!(
+        written.starts_with("amount;nothing;text;at;span;list;one;two\n12345678901234567.89;-;\"a;\"\"b\";2026-01-02T03:04:05Z;"),
+        "{written}"
+    );
+    let json = name("out.json");
+    project.run(&["sql", wide, "--output", &json]).await;
+    let written: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(at("out.json")).unwrap()).unwrap();
+    assert_eq!(written[0]["list"], json!([1, 2]));
+
+    let parquet = name("out.parquet");
+    let ran = project
+        .run(&["sql", &format!("{wide}, 3 AS three"), "--output", &parquet])
+        .await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let mut reader =
+        ParquetRecordBatchReaderBuilder::try_new(File::open(at("out.parquet")).unwrap())
+            .unwrap()
+            .build()
+            .unwrap();
+    let batch = reader.next().unwrap().unwrap();
+    let amount = batch.column_by_name("amount").unwrap();
+    assert_eq!(*amount.data_type(), DataType::Decimal128(19, 2));
+    assert_eq!(
+        amount.as_primitive::<Decimal128Type>().value(0),
+        1_234_567_890_123_456_789
+    );
+    assert!(
+        batch
+            .column_by_name("span")
+            .unwrap()
+            .data_type()
+            .is_string()
+    );
+
+    // A query that fails leaves the file as it was, and nothing beside it.
+    fs::write(at("kept.csv"), "kept").unwrap();
+    let kept = name("kept.csv");
+    let files = || fs::read_dir(project.path()).unwrap().count();
+    let before = files();
+    let fails = "SELECT 1 / (x - 90000) FROM (SELECT value AS x FROM range(0, 100000))";
+    let ran = project.run(&["sql", fails, "--output", &kept]).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(at("kept.csv")).unwrap(), "kept");
+    assert_eq!(files(), before);
+
+    let missing = name("missing.sql");
+    for (arguments, said) in [
+        (
+            vec!["SELECT 1", "--output", "x.xlsx"],
+            "workbooks (.xlsx) are not written",
+        ),
+        (vec!["SELECT 1", "--output", "x.txt"], "names no format"),
+        (
+            vec!["SELECT 1; SELECT 2", "--output", "x.csv"],
+            "one query, and 2 were given",
+        ),
+        (
+            vec!["SELECT 1", "--csv-separator", ";"],
+            "--csv-separator is for CSV",
+        ),
+        (
+            vec!["SELECT 1", "--output", "x.parquet", "--null", "-"],
+            "--null is for tables and CSV",
+        ),
+        (
+            vec!["SELECT 1", "--csv-separator", "a"],
+            "write one character",
+        ),
+        (vec!["-f", &missing], "missing.sql"),
+        (vec!["SELECT 1", "-f", &two], "cannot be used with"),
+        (vec![" "], "there is no SQL to run"),
+    ] {
+        let ran = project.run(&[&["sql"], &arguments[..]].concat()).await;
+        assert!(
+            ran.code == Some(2) || arguments == [" "],
+            "{arguments:?}: {}",
+            ran.stderr
+        );
+        assert!(ran.stderr.contains(said), "{arguments:?}: {}", ran.stderr);
+    }
+    let table = project
+        .run(&[
+            "sql",
+            "SELECT CAST(NULL AS INT) AS a, NULL AS b",
+            "--null",
+            "(none)",
+        ])
+        .await;
+    assert_eq!(
+        table.stdout.matches("(none)").count(),
+        2,
+        "{}",
+        table.stdout
+    );
+    let shown = project.json(&["sql", "SHOW COLUMNS FROM ops.runs"]).await;
+    let tables: Vec<&str> = shown
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|row| row["table_schema"].as_str())
+        .collect();
+    assert!(
+        !tables.is_empty() && tables.iter().all(|schema| *schema == "ops"),
+        "{shown}"
+    );
+    let plate = project
+        .json(&[
+            "sql",
+            "SELECT pseudonym('plate', :plate) = pseudonym('plate', 'kaxy1') AS same, left(pseudonym('email', 'a@b.c'), 6) AS mark",
+            "--param",
+            "plate=KA-XY 1",
+        ])
+        .await;
+    assert_eq!(plate, json!([{"same": true, "mark": "hmac1:"}]));
+    sandbox.stop().await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_shell_opened_goes_on_where_it_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    fs::write(&log, "before\n").unwrap();
+    let (sandbox, project) = small().await;
+    for path in ["/dev/stdout", "/dev/fd/1"] {
+        let opened = File::options().append(true).open(&log).unwrap();
+        let mut command =
+            project.command(&["--format", "csv", "sql", "SELECT 1 AS a", "--output", path]);
+        let ended = command.stdout(opened).status().await.unwrap();
+        assert!(ended.success(), "{path}");
+    }
+    assert_eq!(fs::read_to_string(&log).unwrap(), "before\na\n1\na\n1\n");
+    sandbox.stop().await;
+}
