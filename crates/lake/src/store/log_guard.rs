@@ -2,23 +2,23 @@
 //! in.
 //!
 //! Invariant: a commit file is handed on whole or not at all, and so is a footer. A checkpoint is a short cut: one that is missing, empty or cut is passed over,
-//! since the commits it stands for are there.
+//! since the commits it stands for are there. One that is not what was written is an error, by its [seal](checkpoint_seal), and passed over by who reads the log.
 //!
 //! The Delta library takes a commit file of 0 bytes for one that changed nothing, and one that ends early, between two lines, for a shorter
 //! one; it takes any commit under any name; and it stops where `_last_checkpoint` names a checkpoint that is not there. After a power cut each of
 //! them is to be expected of a writer that did not flush, and of copies that were interrupted or mixed up.
 
 use crate::store::durable::LOG_FOLDER;
-use crate::store::footer;
+use crate::store::{checkpoint_seal, footer};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result, UploadPart,
 };
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -34,6 +34,8 @@ pub(crate) const LINES: &str = "tillhouseLines";
 pub(crate) const VERSION: &str = "tillhouseVersion";
 /// Text before the reason in the error of a damaged commit.
 pub(crate) const DAMAGED: &str = " is damaged: ";
+/// Largest checkpoint that is kept in memory once it is checked, in bytes, for those who read its parts.
+const KEPT: usize = 8 << 20;
 /// A Parquet file's end: the length of its footer, and this.
 const MAGIC: &[u8; 4] = b"PAR1";
 
@@ -41,6 +43,17 @@ const MAGIC: &[u8; 4] = b"PAR1";
 pub(crate) struct LogGuard {
     inner: Arc<dyn ObjectStore>,
     checkpoints: Arc<CheckpointCache>,
+    /// The checkpoint that was checked last.
+    checked: Mutex<Option<CheckedCheckpoint>>,
+}
+
+/// A checkpoint whose seal was looked at.
+#[derive(Clone)]
+struct CheckedCheckpoint {
+    meta: ObjectMeta,
+    is_sound: bool,
+    /// All of it, unless it is large.
+    whole: Option<Bytes>,
 }
 
 /// Checkpoints that have been checked, by path and size: true if they are complete, and nobody has found that they are wrong.
@@ -99,7 +112,60 @@ impl LogGuard {
         Self {
             inner,
             checkpoints: Arc::default(),
+            checked: Mutex::default(),
         }
+    }
+
+    /// A checkpoint that is what was written; an error that names it where it is not. It is read whole the first time.
+    async fn checked_checkpoint(&self, location: &Path) -> Result<CheckedCheckpoint> {
+        let known = self
+            .checked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+            .filter(|known| known.meta.location == *location);
+        let checked = match known {
+            Some(known) => known,
+            None => {
+                let found = self.inner.get_opts(location, GetOptions::default()).await?;
+                let meta = found.meta.clone();
+                let whole = found.bytes().await?;
+                let checked = CheckedCheckpoint {
+                    meta,
+                    is_sound: checkpoint_seal::is_sound(&whole),
+                    whole: (whole.len() <= KEPT).then_some(whole),
+                };
+                self.keep_checked(Some(checked.clone()));
+                checked
+            }
+        };
+        match checked.is_sound {
+            true => Ok(checked),
+            false => Err(Error::Generic {
+                store: STORE,
+                source: format!("the checkpoint /{location}{DAMAGED}it is not what was written")
+                    .into(),
+            }),
+        }
+    }
+
+    fn keep_checked(&self, checked: Option<CheckedCheckpoint>) {
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = checked;
+    }
+
+    /// A part of a checkpoint.
+    async fn checkpoint_part(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let checked = self.checked_checkpoint(location).await?;
+        let Some(whole) = checked.whole else {
+            return self.inner.get_opts(location, options).await;
+        };
+        let (range, part) = part_of(&whole, options.range.as_ref())?;
+        Ok(result(
+            checked.meta,
+            object_store::Attributes::default(),
+            range,
+            part,
+        ))
     }
 
     /// The store that is guarded.
@@ -345,6 +411,47 @@ fn damaged_footer(location: &Path) -> Error {
     }
 }
 
+/// A part of a file, and where it is in it.
+fn part_of(whole: &Bytes, wanted: Option<&GetRange>) -> Result<(Range<u64>, Bytes)> {
+    let all = 0..whole.len() as u64;
+    let range = match wanted {
+        Some(range) => range.as_range(all.end).map_err(|e| Error::Generic {
+            store: STORE,
+            source: Box::new(e),
+        })?,
+        None => all,
+    };
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(whole.len());
+    let part = whole.slice(place(range.start)..place(range.end));
+    Ok((range, part))
+}
+
+/// A large checkpoint on its way: it is sealed once all of it is there.
+#[derive(Debug)]
+struct CheckpointUpload {
+    inner: Arc<dyn ObjectStore>,
+    location: Path,
+    parts: Vec<Bytes>,
+}
+
+#[async_trait]
+impl MultipartUpload for CheckpointUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.parts.extend(data);
+        Box::pin(futures::future::ready(Ok(())))
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let sealed = checkpoint_seal::sealed(std::mem::take(&mut self.parts));
+        self.inner.put(&self.location, sealed).await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.parts.clear();
+        Ok(())
+    }
+}
+
 fn result(
     meta: ObjectMeta,
     attributes: object_store::Attributes,
@@ -412,7 +519,12 @@ impl ObjectStore for LogGuard {
         payload: PutPayload,
         opts: PutOptions,
     ) -> Result<PutResult> {
-        self.inner.put_opts(location, payload, opts).await
+        if LogFileKind::of(location) != LogFileKind::Checkpoint {
+            return self.inner.put_opts(location, payload, opts).await;
+        }
+        self.keep_checked(None);
+        let sealed = checkpoint_seal::sealed(payload);
+        self.inner.put_opts(location, sealed, opts).await
     }
 
     async fn put_multipart_opts(
@@ -420,13 +532,24 @@ impl ObjectStore for LogGuard {
         location: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, opts).await
+        if LogFileKind::of(location) != LogFileKind::Checkpoint {
+            return self.inner.put_multipart_opts(location, opts).await;
+        }
+        self.keep_checked(None);
+        Ok(Box::new(CheckpointUpload {
+            inner: Arc::clone(&self.inner),
+            location: location.clone(),
+            parts: Vec::new(),
+        }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let file = LogFileKind::of(location);
-        if options.head || matches!(file, LogFileKind::Checkpoint | LogFileKind::Other) {
+        if options.head || file == LogFileKind::Other {
             return self.inner.get_opts(location, options).await;
+        }
+        if file == LogFileKind::Checkpoint {
+            return self.checkpoint_part(location, options).await;
         }
         if file == LogFileKind::Data {
             return checked_footer(location, self.inner.get_opts(location, options).await?).await;
@@ -449,20 +572,19 @@ impl ObjectStore for LogGuard {
         let bytes = found.bytes().await?;
         let version = location.filename().and_then(version_of);
         check_commit(version, &bytes).map_err(|why| damaged(location, &why))?;
-        let all = 0..bytes.len() as u64;
-        let range = match wanted {
-            Some(range) => range.as_range(all.end).map_err(|e| Error::Generic {
-                store: STORE,
-                source: Box::new(e),
-            })?,
-            None => all,
-        };
-        let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-        let bytes = bytes.slice(place(range.start)..place(range.end));
+        let (range, bytes) = part_of(&bytes, wanted.as_ref())?;
         Ok(result(meta, attributes, range, bytes))
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        if LogFileKind::of(location) == LogFileKind::Checkpoint
+            && let Some(whole) = self.checked_checkpoint(location).await?.whole
+        {
+            let parts = ranges
+                .iter()
+                .map(|range| part_of(&whole, Some(&GetRange::Bounded(range.clone()))));
+            return parts.map(|part| part.map(|(_, part)| part)).collect();
+        }
         let parts = self.inner.get_ranges(location, ranges).await?;
         // Nobody says here how long the file is: its end is told by the format's letters, its footer by what it says of itself.
         let is_damaged = |part: &Bytes| {

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "cloud")]
 mod aws_profile;
+pub(crate) mod checkpoint_seal;
 #[cfg(feature = "cloud")]
 mod cloud;
 #[cfg(feature = "cloud")]
