@@ -52,7 +52,7 @@ mod yaml;
 
 pub use assets::{TextAsset, built_in_contracts};
 pub use config::{
-    ChildLink, ChildResource, ExaminedPipeline, PROJECT_FILE, Pipeline, Project,
+    ChildLink, ChildResource, ExaminedPipeline, OwnColumn, PROJECT_FILE, Pipeline, Project,
     ProjectExamination, RequestedPipeline, ResourcePlan, RetentionSettings, SourceEntry,
     SyncSettings, parse_bytes,
 };

@@ -276,6 +276,7 @@ pub struct OracleCounts {
     pub test_transactions: i64,
     pub transactions_without_time: i64,
     pub transactions_without_amount: i64,
+    pub payments_without_amount: i64,
     pub payments_without_sale: i64,
     pub payments_without_time: i64,
 }
@@ -474,6 +475,8 @@ pub fn answer<'s>(
         if !is_in(at, question.window) {
             continue;
         }
+        let amounts = sale.collected().map(|(payment, _)| payment.amount);
+        counts.payments_without_amount += amounts.filter(Option::is_none).count() as i64;
         if sale.is_sold()
             && matches!(
                 sale.state.as_deref(),

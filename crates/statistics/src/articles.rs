@@ -64,6 +64,7 @@ const ARTICLES: ChildFact = ChildFact {
     untimed: false,
     labels: &["unit_measure", "product_key", "name"],
     sum: "quantity",
+    counts_missing: false,
 };
 
 /// Sums what was sold in the request's window.

@@ -8,7 +8,7 @@ use crate::columns::each_batch_of;
 use crate::facts::FactConditions;
 use crate::filter::{FilteredFact, TransactionKeys, select};
 use crate::request::CheckedRequest;
-use crate::rollup::AnswerSource;
+use crate::rollup::{AnswerSource, WITHOUT_AMOUNT};
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use datafusion::common::JoinType;
@@ -29,6 +29,8 @@ pub(crate) struct ChildFact {
     pub(crate) untimed: bool,
     pub(crate) labels: &'static [&'static str],
     pub(crate) sum: &'static str,
+    /// True if it is asked how many rows have no value in the sum, as [`WITHOUT_AMOUNT`].
+    pub(crate) counts_missing: bool,
 }
 
 /// Keys of the transactions that pass the request's filter, where articles and payments cannot be
@@ -36,7 +38,7 @@ pub(crate) struct ChildFact {
 pub(crate) type PassingKeys = Option<Arc<TransactionKeys>>;
 
 /// Groups the rows of the window by currency and labels, and hands over batches with the columns `currency`, the labels, the sum as
-/// `total` and how many rows of the fact there are as `rows`.
+/// `total`, how many rows of the fact there are as `rows` and, where that is asked, how many of them lack an amount.
 pub(crate) async fn groups(
     session: &Session,
     question: &CheckedRequest<'_>,
@@ -119,8 +121,17 @@ async fn rows(
         true => question.counted_sql("transaction_state"),
         false => "TRUE".to_owned(),
     };
+    // A roll-up has it as its own.
+    let missing = if child.counts_missing && question.answer_source == AnswerSource::Facts {
+        format!(
+            ", CASE WHEN {} IS NULL THEN 1 ELSE 0 END AS {WITHOUT_AMOUNT}",
+            child.sum
+        )
+    } else {
+        String::new()
+    };
     let sql = format!(
-        "SELECT *{timeless} FROM {} WHERE {} AND {counted} AND {} AND {which}",
+        "SELECT *{timeless}{missing} FROM {} WHERE {} AND {counted} AND {} AND {which}",
         question.answer_source.relation(child.table),
         conditions.sql,
         child.condition
@@ -145,9 +156,9 @@ fn grouped(
         AnswerSource::Facts => count(lit(1)),
         AnswerSource::Rollups => sum(ident(question.answer_source.weight(child.table))),
     };
-    rows.aggregate(
-        groups,
-        vec![sum(ident(child.sum)).alias("total"), counted.alias("rows")],
-    )
-    .map_err(into_error)
+    let mut sums = vec![sum(ident(child.sum)).alias("total"), counted.alias("rows")];
+    if child.counts_missing {
+        sums.push(sum(ident(WITHOUT_AMOUNT)).alias(WITHOUT_AMOUNT));
+    }
+    rows.aggregate(groups, sums).map_err(into_error)
 }

@@ -107,6 +107,8 @@ pub struct StatisticsFigures {
     pub transactions_without_time: i64,
     /// Counted transactions without an amount.
     pub transactions_without_amount: i64,
+    /// Collected payments of the window without an amount, of counted transactions or not.
+    pub payments_without_amount: i64,
     /// Payments of the window whose sale is in no table.
     pub payments_without_sale: i64,
     /// Payments whose sale is in no table and that have no time either.
@@ -199,6 +201,7 @@ async fn assess_statistics(
         test_transactions: figures.test_transactions,
         transactions_without_time: figures.transactions_without_time,
         transactions_without_amount: figures.transactions_without_amount,
+        payments_without_amount: figures.payments_without_amount,
         payments_without_sale: figures.payments_without_sale,
         payments_without_time: figures.payments_without_time,
         bridge: figures.bridge,
@@ -256,6 +259,7 @@ async fn answer(session: &Session, question: &CheckedRequest<'_>) -> Result<Stat
         test_transactions: counted(|aside| aside.test),
         transactions_without_time: transactions.without_time,
         transactions_without_amount: transactions.without_amount,
+        payments_without_amount: payments.without_amount,
         payments_without_sale: payments.without_sale,
         payments_without_time: payments.without_time,
         bridge,

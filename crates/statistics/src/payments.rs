@@ -8,6 +8,7 @@ use crate::columns::{add, decimals, integers, texts};
 use crate::definitions::{COLLECTED_OR_WITHOUT_SALE_SQL, WITHOUT_SALE, is_collected};
 use crate::facts::{AmountTally, UNKNOWN};
 use crate::request::CheckedRequest;
+use crate::rollup::WITHOUT_AMOUNT;
 use std::collections::{BTreeMap, HashMap};
 use tillhouse_model::Result;
 use tillhouse_query::Session;
@@ -54,6 +55,8 @@ pub(crate) struct PaymentTotals {
     pub(crate) excluded: BTreeMap<String, i128>,
     /// Collected payments of transactions that are not counted, by currency.
     pub(crate) elsewhere: BTreeMap<String, BTreeMap<UncountedState, AmountTally>>,
+    /// Collected payments of the window without an amount, of counted transactions or not.
+    pub(crate) without_amount: i64,
     /// Payments of the window, collected or not, whose sale is in no table.
     pub(crate) without_sale: i64,
     /// Payments whose sale is in no table and that have no time of their own: no window has them.
@@ -69,6 +72,7 @@ const PAYMENTS: ChildFact = ChildFact {
     untimed: true,
     labels: &GROUPS,
     sum: "amount",
+    counts_missing: true,
 };
 
 /// Sums what was paid in the request's window. One fine grouping, summed up six ways for counted transactions, and by state and kind
@@ -87,6 +91,7 @@ pub(crate) async fn payments(
             .map(|label| texts(batch, label))
             .collect::<Result<Vec<_>>>()?;
         let (excluded, rows) = (integers(batch, "excluded")?, integers(batch, "rows")?);
+        let without_amount = integers(batch, WITHOUT_AMOUNT)?;
         let (states, kinds) = (texts(batch, "state")?, texts(batch, "kind")?);
         let (sale_states, timeless) = (
             texts(batch, "transaction_state")?,
@@ -107,6 +112,7 @@ pub(crate) async fn payments(
             if !is_collected(states.get(row)) {
                 continue;
             }
+            found.without_amount += without_amount.get(row).unwrap_or(0);
             let currency = currencies.get(row).unwrap_or(UNKNOWN).to_owned();
             if !question.counts(kind, sale_state) {
                 let state = if is_without_sale {

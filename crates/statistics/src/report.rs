@@ -280,6 +280,8 @@ pub struct StatisticsMeta {
     pub transactions_without_time: i64,
     /// Counted transactions without an amount: each counts as one and adds nothing.
     pub transactions_without_amount: i64,
+    /// Collected payments of the window without an amount, of counted transactions or not: they add nothing.
+    pub payments_without_amount: i64,
     /// Payments of the window that name a sale which is in no table.
     pub payments_without_sale: i64,
     /// Payments that name a sale which is in no table and have no time either, which no window can count.

@@ -4,6 +4,7 @@
 -- that the provider leaves out of its reports is kept, and marked `excluded`. Its time, place and state are those of its sale.
 -- A payment whose sale is not there stands by itself, with its own time and place: kind and transaction_state are null, and its transaction is the one
 -- that it names. When the sale comes, the payment becomes the sale's.
+-- Day and hour are those of the time zone that the sale names, or the payment without one; where that is none, or nobody can read it, of its location's.
 SELECT
     concat($pipeline, ':', t.sale, '/', t.payment)                   AS payment_key,
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
@@ -37,7 +38,11 @@ FROM (
         CASE WHEN s.id IS NULL THEN p.location ELSE s.location END AS location,
         CASE WHEN s.id IS NULL THEN p.machine ELSE s.machine END AS machine,
         CASE WHEN s.id IS NULL THEN p._record_time ELSE s._record_time END AS occurred_at,
-        CASE WHEN s.id IS NULL THEN p.time_zone ELSE coalesce(s.time_zone, z.time_zone) END AS time_zone,
+        coalesce(
+            CASE WHEN s.id IS NULL AND utc_offset_minutes(p._extracted_at, p.time_zone) IS NOT NULL THEN p.time_zone
+                WHEN s.id IS NOT NULL AND utc_offset_minutes(p._extracted_at, s.time_zone) IS NOT NULL THEN s.time_zone END,
+            z.time_zone
+        ) AS time_zone,
         p.id AS payment, p.type AS payment_type, p.method, p.currency AS payment_currency, p.exclude, p.report_group,
         -- A type that means refund takes money away, also where its prices are not negative.
         CASE WHEN mapped(CAST(s.salestype AS VARCHAR), $sales_types) = 'refund' AND coalesce(a.paid, p.price) > 0 THEN -p.price
@@ -62,5 +67,5 @@ FROM (
         SELECT id, time_zone, row_number() OVER (PARTITION BY id ORDER BY _load_id DESC) AS nth
         FROM locations
         WHERE _deleted_at IS NULL AND time_zone IS NOT NULL
-    ) z ON z.id = s.location AND z.nth = 1
+    ) z ON z.id = CASE WHEN s.id IS NULL THEN p.location ELSE s.location END AND z.nth = 1
 ) t

@@ -8,8 +8,8 @@
 -- payments are collected: it is completed where they cover the price, and consumed where they do not, or have not come yet.
 -- An original price of 0 means that there was no reduction. Tax is derived from the product's rate of that time, which vat_rate explains.
 -- A sale that does not say when it happened happened at its timestamp, else when it was made (createdAt): that is the contract's record time.
--- A sale that names no time zone has its location's, as that named it last. Where neither does, or the zone is unknown, day and hour are those of UTC,
--- the offset is null, and ops.warnings names the sale.
+-- A sale that names no time zone, or one that nobody can read, has its location's, as that named it last. Where there is none either, day and hour are
+-- those of UTC, the offset is null, and ops.warnings names the sale.
 SELECT
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
     t.sale                                                           AS transaction_id,
@@ -20,7 +20,7 @@ SELECT
     t.state                                                          AS state_derived,
     'vending'                                                        AS category,
     t._record_time                                                   AS occurred_at,
-    coalesce(t.time_zone, t.location_zone)                           AS timezone,
+    t.zone                                                           AS timezone,
     t.created_at,
     t.updated_at,
     t.amount,
@@ -34,7 +34,8 @@ SELECT
     concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
     CAST(t.remote AS VARCHAR)                                        AS terminal_transaction_number
 FROM (
-    SELECT s.*, p.paid, r.rate, z.time_zone AS location_zone,
+    SELECT s.*, p.paid, r.rate,
+        coalesce(CASE WHEN utc_offset_minutes(s._extracted_at, s.time_zone) IS NOT NULL THEN s.time_zone END, z.time_zone, s.time_zone) AS zone,
         CASE WHEN s.kind_of_type = 'refund' THEN 'completed' WHEN coalesce(p.paid, 0) < s.price THEN 'consumed' ELSE 'completed' END AS state,
         CASE WHEN $price_unit = 'minor' THEN from_minor_units(s.signed_price, s.currency)
             ELSE CAST(s.signed_price AS DECIMAL(18, 4)) END AS amount,

@@ -226,7 +226,11 @@ async fn a_zone_nobody_knows_and_a_price_of_another_unit_are_kept_and_told() {
             )
             .unwrap();
     };
-    put(99_000_001, json!({"timeZone": "Mars/Olympus"}));
+    // At a location that nobody knows either: its own zone would count.
+    put(
+        99_000_001,
+        json!({"timeZone": "Mars/Olympus", "location": 99_000}),
+    );
     put(99_000_002, json!({"price": 12.5}));
     put(99_000_003, json!({}));
     let report = project.json(&SYNC[2..]).await;

@@ -119,6 +119,7 @@ async fn a_sale_without_a_time_zone_is_on_its_locations_clock() {
         (Value::Null, json!(99)),
         (Value::Null, Value::Null),
         (json!("Mars/Olympus"), json!(2)),
+        (json!("Mars/Olympus"), json!(3)),
     ];
     let sales: Vec<Value> = (1..)
         .zip(&zones)
@@ -143,6 +144,16 @@ async fn a_sale_without_a_time_zone_is_on_its_locations_clock() {
             99,
             json!({"timeZone": null, "location": 2, "occurredAt": "2019-02-06T23:30:00Z"}),
         ),
+        payment(
+            12,
+            99,
+            json!({"timeZone": null, "location": null, "occurredAt": "2019-02-06T23:30:00Z"}),
+        ),
+        payment(
+            13,
+            99,
+            json!({"timeZone": "Mars/Olympus", "location": 4, "occurredAt": "2019-02-06T23:30:00Z"}),
+        ),
     ];
 
     let told = |resource: &str, records: &[Value]| -> Vec<String> {
@@ -160,14 +171,19 @@ async fn a_sale_without_a_time_zone_is_on_its_locations_clock() {
     };
     let of_sale = "the location's counts, else the day and hour are those of UTC";
     let mut expected: Vec<String> = (2..8).map(|key| given(&key.to_string(), of_sale)).collect();
-    expected.push("8 time_zone_known: Mars/Olympus".to_owned());
+    expected.extend(["8", "9"].map(|key| format!("{key} time_zone_known: Mars/Olympus")));
     assert_eq!(told("revenue_transactions", &sales), expected);
     let of_location = "the day and hour of a sale there that names none either are those of UTC";
     assert_eq!(told("locations", &locations), [given("3", of_location)]);
-    let of_payment = "as long as its sale is not there, the day and hour are those of UTC";
+    let of_payment = "as long as its sale is not there, its location's counts, else the day and hour are those of UTC";
     assert_eq!(
         told("payment_transactions", &payments),
-        [given("10", of_payment), given("11", of_payment)]
+        [
+            given("10", of_payment),
+            given("11", of_payment),
+            given("12", of_payment),
+            "13 time_zone_known: Mars/Olympus".to_owned()
+        ]
     );
 
     let session = session(&[
@@ -194,12 +210,18 @@ async fn a_sale_without_a_time_zone_is_on_its_locations_clock() {
         ("5", "Pacific/Auckland 2019-02-07 12 780"),
         ("6", "- 2019-02-06 23 -"),
         ("7", "- 2019-02-06 23 -"),
-        ("8", "Mars/Olympus 2019-02-06 23 -"),
+        ("8", "Europe/Berlin 2019-02-07 0 60"),
+        ("9", "Mars/Olympus 2019-02-06 23 -"),
     ] {
         assert_eq!(clock(&rows, key, &columns), shown, "{key}");
     }
     let rows = unified(&session, "payments").await;
-    for (key, shown) in [("2/10", "2019-02-07 0"), ("99/11", "2019-02-06 23")] {
+    for (key, shown) in [
+        ("2/10", "2019-02-07 0"),
+        ("99/11", "2019-02-07 0"),
+        ("99/12", "2019-02-06 23"),
+        ("99/13", "2019-02-07 12"),
+    ] {
         assert_eq!(clock(&rows, key, &columns[1..3]), shown, "{key}");
     }
     let rows = unified(&session, "articles").await;
@@ -750,6 +772,34 @@ async fn dimensions_vouchers_and_their_redemptions() {
     }
     assert!(!all.contains("SECRET") && !all.contains("guest"), "{all}");
     insta::assert_snapshot!("smartnow_unified_dimensions", all);
+}
+
+#[test]
+fn a_vouchers_minor_units_need_a_currency() {
+    let vouchers = [
+        json!({"id": "a", "value": 500, "balance": 250, "initialValue": 0, "currency": null}),
+        json!({"id": "b", "value": 500, "balance": 250, "currency": "eur"}),
+        json!({"id": "c", "totalAmountRedeemed": 5, "currency": "???"}),
+        json!({"id": "d", "type": "inherit"}),
+    ];
+    let decoded = decode("vouchers", &page(&vouchers));
+    let units = decoded
+        .warnings
+        .into_iter()
+        .filter(|w| w.rule.ends_with("_fits_unit"));
+    let mut told: Vec<String> = units
+        .map(|w| format!("{} {} {}", w.key, w.field, w.original))
+        .collect();
+    told.sort();
+    let unknown = "is in minor units, and nobody knows how many of them make a major one";
+    assert_eq!(
+        told,
+        [
+            format!("a balance 250 of no currency {unknown}"),
+            format!("a value 500 of no currency {unknown}"),
+            format!("c totalAmountRedeemed 5 ??? {unknown}"),
+        ]
+    );
 }
 
 /// The sandbox reads the document in its own way: what it serves has to fit the contracts, record by record.

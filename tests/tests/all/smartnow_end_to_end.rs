@@ -661,6 +661,45 @@ async fn a_payment_waits_for_its_sale_in_the_unified_table() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_its_sales_however_long_before_it_was_made() {
+    let house = SmartNowProject::new(SandboxOptions {
+        transactions: 10,
+        smartnow_sales: Some(100),
+        ..SandboxOptions::default()
+    })
+    .await;
+    let (mut sale, mut payment) = sale_and_payment(&house, 9, 901, 250);
+    payment["occurredAt"] = "2025-11-01T08:00:00Z".into();
+    house.put("payment_transactions", &payment);
+    house.sync().await;
+    let paid = "SELECT p.transaction_state, t.state, t.paid_amount FROM unified.payments p \
+                LEFT JOIN unified.transactions t ON t.transaction_key = p.transaction_key WHERE p.payment_id = '901'";
+    let row = |texts: [&str; 3]| vec![texts.map(str::to_owned).to_vec()];
+    house
+        .assert_same("no sale yet", paid, row(["-", "-", "-"]))
+        .await;
+
+    house.put("revenue_transactions", &sale);
+    house.sync().await;
+    let whole = row(["completed", "completed", "2.5000"]);
+    house
+        .assert_same("the sale came", paid, whole.clone())
+        .await;
+
+    sale["occurredAt"] = "2026-01-30T08:30:00+01:00".into();
+    sale["updatedAt"] = "2026-01-11T08:00:00Z".into();
+    house.put("revenue_transactions", &sale);
+    house.sync().await;
+    house.assert_same("the sale moved", paid, whole).await;
+    let miscounted = "SELECT record_key FROM ops.warnings WHERE rule = 'count_fits'";
+    house
+        .assert_same("none is missing", miscounted, vec![])
+        .await;
+    house.assert_rebuilt("a payment long before its sale").await;
+    house.sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_numbers_of_payments_than_a_sale_says_are_warned_about_once_it_has_settled() {
     let house = SmartNowProject::new(SandboxOptions {
         transactions: 10,
@@ -810,8 +849,12 @@ async fn a_sale_without_a_time_zone_follows_its_location() {
     let mut other = sale.clone();
     other["id"] = 10.into();
     other["timeZone"] = "Asia/Tokyo".into();
-    house.put("revenue_transactions", &sale);
-    house.put("revenue_transactions", &other);
+    let mut unreadable = sale.clone();
+    unreadable["id"] = 11.into();
+    unreadable["timeZone"] = "Mars/Olympus".into();
+    for sale in [&sale, &other, &unreadable] {
+        house.put("revenue_transactions", sale);
+    }
     house.sync().await;
     let clock = |key: u64| {
         format!(
@@ -843,9 +886,11 @@ async fn a_sale_without_a_time_zone_follows_its_location() {
         location["timeZone"] = zone.into();
         house.put("locations", &location);
         house.sync().await;
-        house
-            .assert_same(zone, &clock(9), row([zone, day, hour]))
-            .await;
+        for key in [9, 11] {
+            house
+                .assert_same(zone, &clock(key), row([zone, day, hour]))
+                .await;
+        }
         let own = row(["Asia/Tokyo", "2026-01-11", "8"]);
         house.assert_same("its own", &clock(10), own).await;
     }

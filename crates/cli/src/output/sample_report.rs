@@ -79,6 +79,7 @@ pub(crate) fn report(name: &str) -> StatisticsReport {
         test_transactions: 2,
         transactions_without_time: 0,
         transactions_without_amount: 0,
+        payments_without_amount: 0,
         payments_without_sale: 0,
         payments_without_time: 0,
         bridge: vec![],

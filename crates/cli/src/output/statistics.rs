@@ -110,7 +110,7 @@ pub(crate) fn text(report: &StatisticsReport, detail: StatisticsDetail) -> Strin
     };
     let _ = write!(
         out,
-        "{}{}{}{}",
+        "{}{}{}{}{}",
         count(
             meta.transactions_without_time,
             "transactions without a time"
@@ -118,6 +118,10 @@ pub(crate) fn text(report: &StatisticsReport, detail: StatisticsDetail) -> Strin
         count(
             meta.transactions_without_amount,
             "transactions without an amount"
+        ),
+        count(
+            meta.payments_without_amount,
+            "collected payments without an amount"
         ),
         count(meta.payments_without_sale, "payments without their sale"),
         count(
@@ -224,13 +228,9 @@ fn bridge(entry: &Bridge) -> String {
             );
         }
     }
-    // Free sales are "paid" with vouchers of nothing.
-    let parts = entry
-        .collected_elsewhere
-        .by_state
-        .iter()
-        .filter(|part| part.amount.units != 0);
+    let parts = entry.collected_elsewhere.by_state.iter();
     let parts: Vec<String> = parts
+        .filter(|part| part.count != 0)
         .map(|part| format!("{} in {}", money(part.amount), part.words()))
         .collect();
     if !parts.is_empty() {
@@ -743,7 +743,18 @@ mod tests {
              JPY  collected elsewhere 1 234, for sales that are not counted: 4 in completed (free), 1 200 in declined, \
              30 in without_sale (SQL: uncounted_payments)"
         );
-        entry.collected_elsewhere.by_state = vec![part("completed", Some("free"), 9, 0)];
+        // Payments of nothing, or without an amount, are payments.
+        entry.collected_elsewhere = CollectedElsewhere {
+            count: 9,
+            amount: ExactDecimal::new(0, 4),
+            by_state: vec![part("completed", Some("free"), 9, 0)],
+        };
+        assert_eq!(
+            bridge(&entry),
+            "JPY  collected 60 432 + open 0 = total 60 432\n\
+             JPY  collected elsewhere 0, for sales that are not counted: 0 in completed (free) (SQL: uncounted_payments)"
+        );
+        entry.collected_elsewhere.by_state = Vec::new();
         assert_eq!(
             bridge(&entry),
             "JPY  collected 60 432 + open 0 = total 60 432"

@@ -7,6 +7,7 @@ use crate::yaml::{YamlFile, error_at};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tillhouse_model::table::RuleCheck;
 use tillhouse_model::yaml::Spanned;
 use tillhouse_model::{ProblemList, Resource, Result, TableSpec};
 
@@ -40,8 +41,26 @@ pub enum ChildLink {
         /// The child's columns that are looked up; when others change, no parent is unified anew.
         uses: Vec<String>,
         /// The parent's own column that counts before them: one that has it looks nothing up.
-        unless: Option<String>,
+        unless: Option<OwnColumn>,
     },
+}
+
+/// A parent's column that makes a lookup needless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnColumn {
+    /// Its name.
+    pub name: String,
+    /// True if its contract says that it is a time zone: one that nobody can read is none.
+    pub is_time_zone: bool,
+}
+
+impl OwnColumn {
+    fn of(name: String, spec: &TableSpec) -> Self {
+        let is_time_zone = spec.rules.iter().any(|rule| {
+            rule.check == RuleCheck::TimeZone && rule.path.iter().eq(std::iter::once(&name))
+        });
+        Self { name, is_time_zone }
+    }
 }
 
 impl ChildResource {
@@ -147,7 +166,9 @@ pub(super) fn children(
                         .collect::<Result<_>>()?,
                     unless: child
                         .unless
-                        .map(|unless| has(of_spec, &unless))
+                        .map(|unless| {
+                            has(of_spec, &unless).map(|name| OwnColumn::of(name, of_spec))
+                        })
                         .transpose()?,
                 }
             }

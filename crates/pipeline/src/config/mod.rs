@@ -21,7 +21,7 @@ mod source_entry;
 mod store_option;
 
 pub use crate::sync_keys::SyncSettings;
-pub use children::{ChildLink, ChildResource};
+pub use children::{ChildLink, ChildResource, OwnColumn};
 pub use pipeline::{Pipeline, RequestedPipeline, ResourcePlan};
 pub use project::{ExaminedPipeline, PROJECT_FILE, Project, ProjectExamination, parse_bytes};
 pub use retention::RetentionSettings;

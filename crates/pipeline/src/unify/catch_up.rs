@@ -185,8 +185,7 @@ impl CatchUp<'_> {
                 .iter()
                 .find_map(|children| children.get(child.resource));
             if let (Some(done), Some(source)) = (done, self.children.get(child.resource)) {
-                let parents = self.source.plan;
-                let history = ChildHistory::open(self.context, parents, (child, source), *done);
+                let history = ChildHistory::open(self.context, (child, source), *done);
                 histories.push(history.await?);
             }
         }

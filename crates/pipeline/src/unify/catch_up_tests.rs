@@ -8,6 +8,7 @@ use super::super::scripted_statements::{
 use super::*;
 use crate::config::{ChildLink, ChildResource};
 use crate::scripted_source::{PAYMENTS, SALES, ScriptedRun, sale};
+use tillhouse_model::Resource;
 
 fn changed(id: &str, hour: u8) -> String {
     format!(
@@ -97,7 +98,7 @@ fn with_payments(run: &ScriptedRun) -> Pipeline {
     .map(lineage);
     let payments = format!(
         "SELECT concat($pipeline, ':', p.id) AS payment_key, concat($pipeline, ':', p.sale) AS transaction_key, 'sale' AS perspective, \
-         month_of(p.at) AS month, CASE WHEN s.id IS NULL THEN 'alone' ELSE 'sold' END AS state, \
+         month_of(coalesce(s.at, p.at)) AS month, CASE WHEN s.id IS NULL THEN 'alone' ELSE 'sold' END AS state, \
          CASE WHEN s.id IS NULL THEN concat('payments/', p._record_key) ELSE s._record_key END AS _record_key, {} \
          FROM payments p LEFT JOIN sales s ON s.id = p.sale",
         lineage.join(", ")
@@ -181,4 +182,102 @@ async fn a_child_that_changes_its_parent_makes_both_parents_anew() {
     )
     .await;
     assert_eq!(found, ["shop:p1 shop:a a", "shop:p2 shop:b b"]);
+}
+
+/// A payment that happened, and changed, at other times than its sale; without a time where `at` is empty.
+fn payment_at(id: &str, sale: &str, at: &str, changed: u8) -> String {
+    let at = if at.is_empty() {
+        String::new()
+    } else {
+        format!(r#""at":"{at}","#)
+    };
+    format!(r#"{{"id":"{id}",{at}"sale":"{sale}","changed":"2026-01-02T{changed:02}:00:00Z"}}"#)
+}
+
+fn sale_at(id: &str, at: &str, changed: u8) -> String {
+    format!(r#"{{"id":"{id}","at":"{at}","changed":"2026-01-02T{changed:02}:00:00Z"}}"#)
+}
+
+/// Records of a resource that land in one package.
+type Landing = (&'static Resource, Vec<String>);
+
+/// The payments after the landings, each of which was caught up with, or all of them at once.
+async fn payments_after(landings: &[Landing], is_each_caught_up: bool) -> Vec<String> {
+    let run = ScriptedRun::new([]).await;
+    let (context, pipeline) = (run.context(), with_payments(&run));
+    for ((resource, records), hour) in landings.iter().zip(1_i8..) {
+        land_of(&run, *resource, hour, std::slice::from_ref(records)).await;
+        if is_each_caught_up {
+            catch_up(&context, &pipeline).await.unwrap();
+        }
+    }
+    catch_up(&context, &pipeline).await.unwrap();
+    rows(
+        &context,
+        "payments",
+        &["payment_key", "transaction_key", "state"],
+    )
+    .await
+}
+
+/// Times are no part of the question whose payment one is: steps and a rebuild agree.
+async fn assert_payments(landings: &[Landing], wanted: &[&str]) {
+    let steps = payments_after(landings, true).await;
+    assert_eq!(steps, wanted, "step by step");
+    let rebuilt = payments_after(landings, false).await;
+    assert_eq!(rebuilt, wanted, "all at once");
+}
+
+const LONG_BEFORE: &str = "2023-06-01T10:00:00Z";
+const LONG_AFTER: &str = "2027-06-01T10:00:00Z";
+
+#[tokio::test]
+async fn a_child_long_before_its_parent_is_its_parents_whichever_came_first() {
+    let early = || vec![payment_at("p1", "a", LONG_BEFORE, 1)];
+    let wanted = ["shop:p1 shop:a sold"];
+    assert_payments(&[(PAYMENTS, early()), (SALES, vec![sale("a")])], &wanted).await;
+    assert_payments(&[(SALES, vec![sale("a")]), (PAYMENTS, early())], &wanted).await;
+}
+
+#[tokio::test]
+async fn a_parent_whose_time_moves_keeps_its_children() {
+    let landings = [
+        (SALES, vec![sale("a"), sale("b")]),
+        (PAYMENTS, vec![payment("p1", "a"), payment("p2", "b")]),
+        (SALES, vec![sale_at("a", LONG_AFTER, 1)]),
+        (SALES, vec![sale_at("b", LONG_BEFORE, 2)]),
+        (SALES, vec![sale_at("a", LONG_BEFORE, 3)]),
+    ];
+    assert_payments(&landings, &["shop:p1 shop:a sold", "shop:p2 shop:b sold"]).await;
+}
+
+#[tokio::test]
+async fn a_version_counts_by_its_number_wherever_its_time_has_gone() {
+    let landings = [
+        (SALES, vec![sale("a"), sale("b")]),
+        (
+            PAYMENTS,
+            vec![payment_at("p1", "a", "2026-01-01T10:00:00Z", 1)],
+        ),
+        (PAYMENTS, vec![payment_at("p1", "b", LONG_BEFORE, 2)]),
+        // Its step reads the payments of `a` anew.
+        (SALES, vec![sale_at("a", "2026-01-01T11:00:00Z", 3)]),
+    ];
+    assert_payments(&landings, &["shop:p1 shop:b sold"]).await;
+}
+
+#[tokio::test]
+async fn a_child_without_a_time_leaves_its_first_parent_too() {
+    let landings = [
+        (SALES, vec![sale("a"), sale("b")]),
+        (PAYMENTS, vec![payment_at("p1", "a", "", 1)]),
+        (
+            PAYMENTS,
+            vec![payment_at("p1", "b", "2026-01-01T10:00:00Z", 2)],
+        ),
+        (PAYMENTS, vec![payment_at("p1", "nobody's", "", 3)]),
+        (PAYMENTS, vec![payment_at("p1", "a", "", 4)]),
+    ];
+    assert_payments(&landings[..3], &["shop:p1 shop:b sold"]).await;
+    assert_payments(&landings, &["shop:p1 shop:a sold"]).await;
 }

@@ -35,13 +35,7 @@ impl StepChanges {
         let session = context.engine.empty_session()?;
         session.register("history", Arc::clone(history))?;
         let range = format!("_load_id > {after} AND _load_id <= {to}");
-        // A version without a time leaves no trace in its successor's `_prev_record_time`; only where such versions exist, every
-        // record of the step has to be suspected of having had one.
-        let condition = if has_untimed(&session).await? {
-            "TRUE"
-        } else {
-            "_prev_record_time IS NOT NULL"
-        };
+        let condition = may_have_earlier(&session).await?;
         let sql = format!(
             "SELECT _record_key, _prev_record_time FROM history WHERE {range} AND {condition}"
         );
@@ -105,6 +99,18 @@ impl StepChanges {
         }
         Ok(outdated)
     }
+}
+
+/// The condition, in SQL, that a row of the table `history` of a session may have an earlier version.
+///
+/// A version without a time leaves no trace in its successor's `_prev_record_time`; only where such versions exist, every record has to
+/// be suspected of having had one.
+pub(super) async fn may_have_earlier(session: &Session) -> Result<&'static str> {
+    Ok(if has_untimed(session).await? {
+        "TRUE"
+    } else {
+        "_prev_record_time IS NOT NULL"
+    })
 }
 
 /// True if the table `history` of a session has versions without a time.

@@ -5,8 +5,9 @@
 //!   at the end    parents that settled since they were counted last, once a day
 //! ```
 //!
-//! Invariant: a parent is judged only once it has not changed for as long as its contract says that records move (`movesWithin`), since
-//! children come late. A child that comes later still changes nothing: a warning says what was so then.
+//! Invariant: parents and children are found by their keys, whatever their times. A parent is judged only once it has not changed for as
+//! long as its contract says that records move (`movesWithin`), since children come late. A child that comes later still changes nothing: a
+//! warning says what was so then.
 
 use super::pinned_source::PinnedSource;
 use super::rows::{cast, collect, instant, text};
@@ -25,7 +26,7 @@ const COUNT_FITS: &str = "count_fits";
 const MOST: usize = 1_000;
 /// Parents that settled shortly before they were counted last, or were read last, are judged again: that run may have ended early.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
-/// Time from one count to the next: each reads what lies around a week of the source tables.
+/// Time from one count to the next: each reads the keys of both source tables.
 const COUNTED_EVERY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Compares and warns, where that is due; how many warnings there are. The `ledger` is the pipeline's before the run.
@@ -102,15 +103,13 @@ impl SettledWindow {
         }
     }
 
-    /// The condition that a record is not older than what the stretch may be about.
-    fn near(&self, moves: SignedDuration) -> String {
-        let from = self.from.and_then(|from| from.checked_sub(moves).ok());
-        from.map_or("TRUE".to_owned(), |from| {
-            format!(
-                "(_record_time IS NULL OR _record_time >= {})",
-                instant(from)
-            )
-        })
+    /// The condition that a version last changed in the window, by the column or expression that says when.
+    fn holds(&self, changed: &str) -> String {
+        let until = format!("{changed} <= {}", instant(self.to));
+        match self.from {
+            Some(from) => format!("{changed} > {} AND {until}", instant(from)),
+            None => until,
+        }
     }
 }
 
@@ -131,27 +130,27 @@ async fn differences(
         session.register(name, source.history(context).await?)?;
     }
     let changed = changed(parents);
-    let moves = parents.spec.moves_within;
+    // Newest versions that settled in the window are among the versions that did.
+    let settled = format!(
+        "SELECT _record_key FROM parents WHERE {}",
+        stretch.holds(&changed)
+    );
+    let parent = format!("CAST(\"{by}\" AS VARCHAR)");
     let sql = differing(
         &format!(
             "SELECT _record_key, said, changed FROM ( \
                  SELECT _record_key, last_value(\"{counted}\" ORDER BY _load_id) AS said, \
                         last_value({changed} ORDER BY _load_id) AS changed, last_value(_deleted_at ORDER BY _load_id) AS gone \
-                 FROM parents WHERE {} GROUP BY _record_key \
-             ) WHERE gone IS NULL",
-            stretch.near(moves)
+                 FROM parents WHERE _record_key IN ({settled}) GROUP BY _record_key \
+             ) WHERE gone IS NULL"
         ),
         &format!(
             "SELECT parent FROM ( \
-                 SELECT _record_key, last_value(CAST(\"{by}\" AS VARCHAR) ORDER BY _load_id) AS parent, \
+                 SELECT _record_key, last_value({parent} ORDER BY _load_id) AS parent, \
                         last_value(_deleted_at ORDER BY _load_id) AS gone \
-                 FROM children WHERE {} GROUP BY _record_key \
-             ) WHERE gone IS NULL",
-            stretch.near(
-                moves
-                    .saturating_add(moves)
-                    .saturating_add(children.spec.moves_within)
-            )
+                 FROM children \
+                 WHERE _record_key IN (SELECT _record_key FROM children WHERE {parent} IN ({settled})) GROUP BY _record_key \
+             ) WHERE gone IS NULL"
         ),
         stretch,
     );
@@ -224,14 +223,11 @@ fn changed(parents: &ResourcePlan) -> String {
 
 /// The query for the parents (`_record_key`, `said`, `changed`) of the stretch that have another number of children (`parent`).
 fn differing(parents: &str, children: &str, stretch: &SettledWindow) -> String {
-    let since = stretch.from.map_or("TRUE".to_owned(), |from| {
-        format!("p.changed > {}", instant(from))
-    });
     format!(
         "SELECT p._record_key, p.said, coalesce(c.came, 0) FROM ({parents}) p \
          LEFT JOIN (SELECT parent, count(*) AS came FROM ({children}) GROUP BY parent) c ON p._record_key = c.parent \
-         WHERE p.said <> coalesce(c.came, 0) AND {since} AND p.changed <= {} ORDER BY p._record_key",
-        instant(stretch.to)
+         WHERE p.said <> coalesce(c.came, 0) AND {} ORDER BY p._record_key",
+        stretch.holds("p.changed")
     )
 }
 

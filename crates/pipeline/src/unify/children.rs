@@ -1,26 +1,37 @@
 //! Children of a resource's records: their history, how far it is unified, and those that belong to a step's parents.
 //!
-//! Invariant: of each child its newest version counts, unless that is deleted. Which parents a child has, or had in an earlier version, is
-//! asked of every version there is.
+//! ```text
+//!   versions that name a parent of the step   -->  the newest of each child
+//!   a later version that names another,
+//!   or none, or is deleted                    -->  the child is not theirs
+//! ```
+//!
+//! Invariant: of each child its newest version counts, unless that is deleted, and its parent is the one that this version names: no time
+//! decides, however far a child's is from its parent's, so that a step gives what a rebuild gives. What a child's parents were is asked of every
+//! version there is.
+//!
+//! Cost: of the history, the columns of keys are read, and of these what [`key_ranges`] cannot leave out. Ids that rise with time open the row
+//! groups around the step's parents, whatever the table's age. A window of record times around the parents was rejected: a payment
+//! weeks before its sale was in no figure, and which one depended on what landed together.
 
+use super::changes::may_have_earlier;
+use super::key_ranges;
 use super::pinned_source::PinnedSource;
 use super::rows::{collect, text};
 use super::versions::{HistoryVersion, LatestVersions};
-use crate::config::{ChildLink, ChildResource, ResourcePlan};
+use crate::config::{ChildLink, ChildResource};
 use crate::context::RunContext;
-use jiff::SignedDuration;
 use std::sync::Arc;
 use tillhouse_lake::{ResourceWatermark, TableProvider};
 use tillhouse_model::Result;
-use tillhouse_query::ScalarValue;
+use tillhouse_model::table::RECORD_KEY;
+use tillhouse_query::Session;
 
 /// History of a child resource, pinned, and how far it has been unified.
 pub(super) struct ChildHistory {
     pub(super) child: ChildResource,
     /// Every version of every record.
     pub(super) versions: Arc<dyn TableProvider>,
-    /// Longest time by which a child may precede its parent.
-    near: SignedDuration,
     done: i64,
     newest: i64,
 }
@@ -36,7 +47,6 @@ pub(super) struct StepChild<'a> {
 impl ChildHistory {
     pub(super) async fn open(
         context: &RunContext,
-        parents: &ResourcePlan,
         (child, source): (&ChildResource, &PinnedSource<'_>),
         done: i64,
     ) -> Result<Self> {
@@ -44,10 +54,6 @@ impl ChildHistory {
         Ok(Self {
             child: child.clone(),
             versions: source.history(context).await?,
-            near: parents
-                .spec
-                .moves_within
-                .saturating_add(source.plan.spec.moves_within),
             done,
             newest: packages.last().map_or(done, |package| package.load_id),
         })
@@ -88,12 +94,14 @@ impl ChildHistory {
             "_load_id > {} AND _load_id <= {}",
             watermark.after_load_id, watermark.to_load_id
         );
+        let earlier = may_have_earlier(&session).await?;
+        // Versions of the step name theirs themselves.
         let changed = format!(
             "SELECT DISTINCT CAST(\"{by}\" AS VARCHAR) FROM history WHERE {range} AND \"{by}\" IS NOT NULL \
              UNION SELECT DISTINCT CAST(o.\"{by}\" AS VARCHAR) FROM history o \
-             JOIN (SELECT _record_key FROM history WHERE {range} AND _prev_record_time IS NOT NULL) c \
+             JOIN (SELECT _record_key FROM history WHERE {range} AND {earlier}) c \
              ON o._record_key = c._record_key WHERE o.\"{by}\" IS NOT NULL AND o._load_id <= {}",
-            watermark.to_load_id
+            watermark.after_load_id
         );
         let mut keys = Vec::new();
         for batch in collect(&session, &changed).await? {
@@ -102,7 +110,7 @@ impl ChildHistory {
         Ok(keys)
     }
 
-    /// The children of these parents: the newest version of each that is not deleted.
+    /// The children of these parents, by their keys alone: the newest version of each that is not deleted.
     pub(super) async fn children_of(
         &self,
         context: &RunContext,
@@ -111,34 +119,37 @@ impl ChildHistory {
     ) -> Result<Vec<HistoryVersion>> {
         let session = context.engine.empty_session()?;
         session.register("history", Arc::clone(&self.versions))?;
-        let keys = parents.batch()?;
-        session.register_batches("parents", keys.schema(), vec![keys])?;
-        // As a parameter: a time in SQL text is read with nanoseconds, which hold no year before 1677 or after 2262.
-        let from = parents
-            .earliest()
-            .map(|earliest| not_long_before(earliest, self.near));
-        let near = if from.is_some() {
-            "(_record_time IS NULL OR _record_time >= $from)"
-        } else {
-            "TRUE"
-        };
-        let parameters: Vec<(&str, ScalarValue)> =
-            from.map(|from| ("from", from)).into_iter().collect();
-        let newest = format!(
-            "SELECT _record_key, _load_id, _record_time FROM ( \
-                 SELECT _record_key, max(_load_id) AS _load_id, last_value(CAST(\"{by}\" AS VARCHAR) ORDER BY _load_id) AS parent, \
-                        last_value(_deleted_at ORDER BY _load_id) AS gone, last_value(_record_time ORDER BY _load_id) AS _record_time \
-                 FROM history WHERE {near} GROUP BY _record_key \
-             ) WHERE gone IS NULL AND parent IN (SELECT _record_key FROM parents)"
+        let listed = parents.batch()?;
+        session.register_batches("parents", listed.schema(), vec![listed])?;
+        let near = key_ranges::condition(&self.versions.schema(), by, parents.keys());
+        let named = format!(
+            "SELECT _record_key, _load_id, _record_time FROM history \
+             WHERE {near} AND _deleted_at IS NULL AND CAST(\"{by}\" AS VARCHAR) IN (SELECT _record_key FROM parents)"
         );
-        let found = session.query_with(&newest, &parameters).await?;
-        let found = LatestVersions::of(&tillhouse_query::collect(found).await?)?;
-        Ok(found.into_iter().collect())
+        let mut named = LatestVersions::of(&collect(&session, &named).await?)?;
+        self.remove_outdated(&session, &mut named).await?;
+        Ok(named.into_iter().collect())
     }
-}
 
-/// A time not long before the earliest parent's. A child may come any time after its parent.
-fn not_long_before(earliest: i64, near: SignedDuration) -> ScalarValue {
-    let near = i64::try_from(near.as_micros()).unwrap_or(i64::MAX);
-    ScalarValue::TimestampMicrosecond(Some(earliest.saturating_sub(near)), Some("UTC".into()))
+    /// Removes the versions that another one replaces, which names another parent or is deleted. `session` has the `history`.
+    async fn remove_outdated(&self, session: &Session, named: &mut LatestVersions) -> Result<()> {
+        let Some(oldest) = named.lowest_load_id() else {
+            return Ok(());
+        };
+        let earlier = may_have_earlier(session).await?;
+        let listed = named.batch()?;
+        session.register_batches("named", listed.schema(), vec![listed])?;
+        let near = key_ranges::condition(&self.versions.schema(), RECORD_KEY, named.keys());
+        let outdated = format!(
+            "SELECT DISTINCT h._record_key FROM ( \
+                 SELECT _record_key, _load_id FROM history WHERE _load_id > {oldest} AND {earlier} AND {near} \
+             ) h JOIN named n ON h._record_key = n._record_key AND h._load_id > n._load_id"
+        );
+        for batch in collect(session, &outdated).await? {
+            for key in text(&batch, 0)?.iter().flatten() {
+                named.remove(key);
+            }
+        }
+        Ok(())
+    }
 }

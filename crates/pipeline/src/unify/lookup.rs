@@ -5,6 +5,7 @@
 
 use super::children::ChildHistory;
 use super::rows::{cast, collect, text, text_at};
+use crate::config::OwnColumn;
 use crate::context::RunContext;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -49,7 +50,7 @@ pub(super) async fn parents(
     context: &RunContext,
     history: &Arc<dyn TableProvider>,
     child: &ChildHistory,
-    (on, uses, unless): (&[(String, String)], &[String], Option<&str>),
+    (on, uses, unless): (&[(String, String)], &[String], Option<&OwnColumn>),
     watermark: &ResourceWatermark,
 ) -> Result<Vec<String>> {
     let session = context.engine.empty_session()?;
@@ -109,7 +110,7 @@ pub(super) async fn parents(
         .enumerate()
         .map(|(at, (_, theirs))| format!("CAST(p.\"{theirs}\" AS VARCHAR) = c.on_{at}"))
         .collect();
-    let lacks = unless.map_or_else(String::new, |own| format!(" WHERE p.\"{own}\" IS NULL"));
+    let lacks = unless.map_or_else(String::new, |own| format!(" WHERE {}", lacks("p", own)));
     let sql = format!(
         "SELECT DISTINCT p._record_key FROM parents p JOIN changed c ON {}{lacks}",
         meets.join(" AND ")
@@ -119,6 +120,17 @@ pub(super) async fn parents(
         keys.extend(text(&batch, 0)?.iter().flatten().map(str::to_owned));
     }
     Ok(keys)
+}
+
+/// The condition, in SQL, that a row lacks a value of its own that can be used.
+fn lacks(row: &str, own: &OwnColumn) -> String {
+    let column = format!("{row}.\"{}\"", own.name);
+    if own.is_time_zone {
+        // Null also where the zone is.
+        format!("utc_offset_minutes({row}._extracted_at, {column}) IS NULL")
+    } else {
+        format!("{column} IS NULL")
+    }
 }
 
 fn as_table(width: usize, changed: &BTreeSet<LookupValues>) -> Result<RecordBatch> {

@@ -14,6 +14,7 @@ mod catch_up;
 mod changes;
 mod child_counts;
 mod children;
+mod key_ranges;
 mod lookup;
 mod misfits;
 mod omitted;

@@ -15,7 +15,7 @@ use super::children::{ChildHistory, StepChild};
 use super::rows::{collect, key_batch};
 use super::statement::UnifyStatement;
 use super::versions::{LatestVersions, create_version_view, version_batch};
-use super::{child_counts, lookup, orphans};
+use super::{child_counts, key_ranges, lookup, orphans};
 use crate::config::{ChildLink, Pipeline, ResourcePlan};
 use crate::context::RunContext;
 use std::borrow::Cow;
@@ -23,6 +23,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use tillhouse_lake::{SupersededRecords, TableProvider, UnifyStep, WarningRow};
 use tillhouse_model::Result;
+use tillhouse_model::table::RECORD_KEY;
 use tillhouse_query::Session;
 
 /// The parents of a step, and their children.
@@ -99,8 +100,17 @@ impl<'a> StepParents<'a> {
         }
         let keys = key_batch(touched.iter().map(String::as_str))?;
         session.register_batches("touched", keys.schema(), vec![keys])?;
-        let sql = "SELECT h._record_key, h._load_id, h._record_time FROM history h JOIN touched t ON h._record_key = t._record_key";
-        let again = LatestVersions::of(&collect(&session, sql).await?)?;
+        let near = key_ranges::condition(
+            &self.history.schema(),
+            RECORD_KEY,
+            touched.iter().map(String::as_str),
+        );
+        let sql = format!(
+            "SELECT h._record_key, h._load_id, h._record_time \
+             FROM (SELECT _record_key, _load_id, _record_time FROM history WHERE {near}) h \
+             JOIN touched t ON h._record_key = t._record_key"
+        );
+        let again = LatestVersions::of(&collect(&session, &sql).await?)?;
         self.present.extend(again.keys().map(str::to_owned));
         // A parent that this run has met, or will, is unified by its own step.
         for version in again.into_iter().filter(|version| version.load_id <= start) {
@@ -181,7 +191,7 @@ async fn touched_parents(
             touched.extend(match &child.child.link {
                 ChildLink::Part { by, .. } => child.changed_parents(context, by, watermark).await?,
                 ChildLink::Lookup { on, uses, unless } => {
-                    let link = (on.as_slice(), uses.as_slice(), unless.as_deref());
+                    let link = (on.as_slice(), uses.as_slice(), unless.as_ref());
                     lookup::parents(context, parents, child, link, watermark).await?
                 }
             });

@@ -72,10 +72,14 @@ impl LatestVersions {
             .extend(others.map(|version| (version.key, (version.load_id, version.time))));
     }
 
-    /// The earliest record time; `None` where one has none, or there are none.
-    pub(super) fn earliest(&self) -> Option<i64> {
-        let times: Option<Vec<i64>> = self.by_key.values().map(|(_, time)| *time).collect();
-        times.and_then(|times| times.into_iter().min())
+    /// Forgets a record.
+    pub(super) fn remove(&mut self, key: &str) {
+        self.by_key.remove(key);
+    }
+
+    /// The lowest package number; `None` where there are none.
+    pub(super) fn lowest_load_id(&self) -> Option<i64> {
+        self.by_key.values().map(|(load_id, _)| *load_id).min()
     }
 
     /// As a table of keys and package numbers.
@@ -154,7 +158,7 @@ mod tests {
             rows(&[("b", 4, Some(40)), ("a", 3, Some(31)), ("c", 1, Some(10))]),
         ];
         let newest = LatestVersions::of(&batches).unwrap();
-        assert_eq!(newest.earliest(), Some(10));
+        assert_eq!(newest.lowest_load_id(), Some(1));
         let listed = newest.batch().unwrap();
         assert_eq!((listed.num_rows(), listed.num_columns()), (3, 2));
         let told: Vec<_> = newest
@@ -173,9 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_the_earliest_where_one_has_no_time() {
-        let newest = LatestVersions::of(&[rows(&[("a", 1, Some(10)), ("b", 1, None)])]).unwrap();
-        assert_eq!(newest.earliest(), None);
-        assert_eq!(LatestVersions::default().earliest(), None);
+    fn a_record_that_was_removed_counts_for_nothing() {
+        let mut newest =
+            LatestVersions::of(&[rows(&[("a", 1, Some(10)), ("b", 2, None)])]).unwrap();
+        newest.remove("a");
+        assert_eq!(newest.lowest_load_id(), Some(2));
+        assert!(!newest.contains("a") && newest.contains("b"));
+        assert_eq!(LatestVersions::default().lowest_load_id(), None);
     }
 }

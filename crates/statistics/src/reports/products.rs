@@ -11,6 +11,7 @@ use crate::definitions::SOLD_SQL;
 use crate::sales_report::{DayValue, ProductDays, ProductSales, ShiftProducts};
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tillhouse_model::word::canonical;
 use tillhouse_model::{CivilPeriod, ExactDecimal, Result};
 use tillhouse_query::Session;
 
@@ -53,6 +54,7 @@ const BY_PRODUCT: ChildGrouping = ChildGrouping {
         ("unit_measure", "unit_measure"),
         ("of_a_device", OF_A_DEVICE),
         ("pipeline", "pipeline"),
+        ("tenant_id", "tenant_id"),
     ],
     sums: REVENUE_AND_QUANTITY,
 };
@@ -72,6 +74,7 @@ fn by_shift(relation: String) -> ChildGrouping {
             ("unit_measure", "unit_measure"),
             ("of_a_device", OF_A_DEVICE),
             ("pipeline", "pipeline"),
+            ("tenant_id", "tenant_id"),
             ("shift_key", "shift_key"),
         ],
         sums: REVENUE_AND_QUANTITY,
@@ -155,17 +158,48 @@ pub(super) async fn best_selling(
         .collect())
 }
 
-/// Identity of a product: lines of one identity are one line of the product report.
+/// Identity of a product: lines of one identity are one line of the product report. Codes are in their canonical form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum ProductIdentity {
     /// Its key in the operator's catalogue.
     Key(String),
     /// A pipeline and the operator's code, where every device has a catalogue of its own.
     Coded(String, String),
-    /// The same where there is no code: a pipeline and the name.
+    /// The same where no code is known: a pipeline and the name.
     Named(String, String),
     /// Name and code, where the article names no product.
     Unlisted(String, Option<String>),
+}
+
+/// Name of a product in the catalogues of a pipeline's and tenant's devices, in its canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct DeviceProductName {
+    pipeline: String,
+    tenant: Option<String>,
+    name: String,
+}
+
+/// Codes of products in devices' catalogues: by name, each by its canonical form with its spelling, of several the first by the alphabet.
+#[derive(Debug, Default)]
+struct KnownCodes(BTreeMap<DeviceProductName, BTreeMap<String, String>>);
+
+impl KnownCodes {
+    fn add(&mut self, name: DeviceProductName, code: &str) {
+        let codes = self.0.entry(name).or_default();
+        let known = codes
+            .entry(canonical(code).into_owned())
+            .or_insert_with(|| code.to_owned());
+        if code < known.as_str() {
+            code.clone_into(known);
+        }
+    }
+
+    /// The code of a product of that name and its spelling, where no other one is known.
+    fn only(&self, name: &DeviceProductName) -> Option<(&str, &str)> {
+        let codes = self.0.get(name)?;
+        let (code, spelling) = codes.first_key_value()?;
+        (codes.len() == 1).then_some((code.as_str(), spelling.as_str()))
+    }
 }
 
 /// Sums of one product, and the names and codes on its lines.
@@ -179,6 +213,34 @@ struct ProductSums {
 }
 
 impl ProductSums {
+    fn add(&mut self, line: &ProductLine<'_>) -> Result<()> {
+        self.keys.extend(line.key.map(str::to_owned));
+        let called = (label(line.name), line.code.map(str::to_owned));
+        add(self.called.entry(called).or_default(), line.revenue)?;
+        add(&mut self.revenue, line.revenue)?;
+        add(&mut self.quantity, line.quantity)
+    }
+
+    fn merge(&mut self, other: Self) -> Result<()> {
+        self.keys.extend(other.keys);
+        for (called, revenue) in other.called {
+            add(self.called.entry(called).or_default(), revenue)?;
+        }
+        add(&mut self.revenue, other.revenue)?;
+        add(&mut self.quantity, other.quantity)
+    }
+
+    /// The same of lines that have no code of their own, and whose product's is known.
+    fn coded(self, code: &str) -> Self {
+        let called = self.called.into_iter();
+        Self {
+            called: called
+                .map(|((name, _), revenue)| ((name, Some(code.to_owned())), revenue))
+                .collect(),
+            ..self
+        }
+    }
+
     /// The name and code that brought in most; among equals, the first by the alphabet.
     fn name_and_code(&self) -> (String, Option<String>) {
         let most = self
@@ -204,11 +266,94 @@ impl ProductSums {
     }
 }
 
+/// Currency, shift (where that is asked for) and unit of lines.
+type LinePlace = (String, Option<String>, String);
+
+/// A group of lines of one product.
+struct ProductLine<'a> {
+    key: Option<&'a str>,
+    name: Option<&'a str>,
+    code: Option<&'a str>,
+    /// Pipeline and tenant, where the product is of a device's own catalogue.
+    catalogue: Option<(String, Option<String>)>,
+    revenue: i128,
+    quantity: i128,
+}
+
 /// Products by currency, shift (where that is asked for), identity and unit; and the digits after
 /// the points of revenue and quantity.
+#[derive(Default)]
 struct ProductTotals {
     products: BTreeMap<(String, Option<String>, ProductIdentity, String), ProductSums>,
     scales: (u8, u8),
+}
+
+/// Product totals that wait for the codes of lines which have none: another machine's may tell.
+#[derive(Default)]
+struct ProductSumming {
+    totals: ProductTotals,
+    /// By place, the product's name, and its spelling.
+    uncoded: BTreeMap<(LinePlace, DeviceProductName, String), ProductSums>,
+    codes: KnownCodes,
+}
+
+impl ProductTotals {
+    fn product(&mut self, place: LinePlace, identity: ProductIdentity) -> &mut ProductSums {
+        let (currency, shift, unit) = place;
+        self.products
+            .entry((currency, shift, identity, unit))
+            .or_default()
+    }
+}
+
+impl ProductSumming {
+    fn add(&mut self, place: LinePlace, line: &ProductLine<'_>) -> Result<()> {
+        let code = line.code.map(|code| canonical(code).into_owned());
+        let identity = match (line.key, &line.catalogue) {
+            (Some(_), Some((pipeline, tenant))) => {
+                let named = line.name.map(|name| DeviceProductName {
+                    pipeline: pipeline.clone(),
+                    tenant: tenant.clone(),
+                    name: canonical(name).into_owned(),
+                });
+                match (code, named) {
+                    (Some(code), named) => {
+                        if let (Some(named), Some(spelling)) = (named, line.code) {
+                            self.codes.add(named, spelling);
+                        }
+                        ProductIdentity::Coded(pipeline.clone(), code)
+                    }
+                    (None, Some(named)) => {
+                        let uncoded = (place, named, label(line.name));
+                        return self.uncoded.entry(uncoded).or_default().add(line);
+                    }
+                    (None, None) => ProductIdentity::Named(pipeline.clone(), label(None)),
+                }
+            }
+            (Some(key), None) => ProductIdentity::Key(key.to_owned()),
+            (None, _) => ProductIdentity::Unlisted(label(line.name), code),
+        };
+        self.totals.product(place, identity).add(line)
+    }
+
+    fn finish(self) -> Result<ProductTotals> {
+        let Self {
+            mut totals,
+            uncoded,
+            codes,
+        } = self;
+        for ((place, named, name), sums) in uncoded {
+            let (identity, sums) = match codes.only(&named) {
+                Some((code, spelling)) => (
+                    ProductIdentity::Coded(named.pipeline.clone(), code.to_owned()),
+                    sums.coded(spelling),
+                ),
+                None => (ProductIdentity::Named(named.pipeline, name), sums),
+            };
+            totals.product(place, identity).merge(sums)?;
+        }
+        Ok(totals)
+    }
 }
 
 /// Adds up what a grouping gives.
@@ -220,49 +365,36 @@ async fn add_up(
     let names = crate::articles::names(scope.session, "products", "product_key").await?;
     let codes = details(scope.session, "code").await?;
     let has_shifts = grouping.relation.is_some();
-    let mut sales = ProductTotals {
-        products: BTreeMap::new(),
-        scales: (0, 0),
-    };
+    let mut summing = ProductSumming::default();
     groups(scope, period, grouping, |currency, batch, row| {
         let (keys, own_names) = (texts(batch, "product_key")?, texts(batch, "name")?);
         let (own_codes, units) = (texts(batch, "product_code")?, texts(batch, "unit_measure")?);
-        let (pipelines, of_a_device) = (texts(batch, "pipeline")?, integers(batch, "of_a_device")?);
+        let (pipelines, tenants) = (texts(batch, "pipeline")?, texts(batch, "tenant_id")?);
+        let of_a_device = integers(batch, "of_a_device")?;
         let (revenue, quantity) = (decimals(batch, "revenue")?, decimals(batch, "quantity")?);
         let shift = if has_shifts {
             texts(batch, "shift_key")?.get(row).map(str::to_owned)
         } else {
             None
         };
-        sales.scales = (revenue.scale, quantity.scale);
+        summing.totals.scales = (revenue.scale, quantity.scale);
         let key = keys.get(row);
-        let name = label(current(&names, key, own_names.get(row)));
-        let code = current(&codes, key, own_codes.get(row)).map(str::to_owned);
-        let identity = match key {
-            Some(_) if of_a_device.get(row) == Some(1) => {
-                let pipeline = label(pipelines.get(row));
-                match &code {
-                    Some(code) => ProductIdentity::Coded(pipeline, code.clone()),
-                    None => ProductIdentity::Named(pipeline, name.clone()),
-                }
-            }
-            Some(key) => ProductIdentity::Key(key.to_owned()),
-            None => ProductIdentity::Unlisted(name.clone(), code.clone()),
+        let catalogue = (of_a_device.get(row) == Some(1)).then(|| {
+            let tenant = tenants.get(row).map(str::to_owned);
+            (label(pipelines.get(row)), tenant)
+        });
+        let line = ProductLine {
+            key,
+            name: current(&names, key, own_names.get(row)),
+            code: current(&codes, key, own_codes.get(row)),
+            catalogue,
+            revenue: revenue.get(row),
+            quantity: quantity.get(row),
         };
-        let sums = sales
-            .products
-            .entry((currency, shift, identity, label(units.get(row))))
-            .or_default();
-        sums.keys.extend(key.map(str::to_owned));
-        add(
-            sums.called.entry((name, code)).or_default(),
-            revenue.get(row),
-        )?;
-        add(&mut sums.revenue, revenue.get(row))?;
-        add(&mut sums.quantity, quantity.get(row))
+        summing.add((currency, shift, label(units.get(row))), &line)
     })
     .await?;
-    Ok(sales)
+    summing.finish()
 }
 
 /// Revenue of each product, the largest first within its currency.

@@ -36,8 +36,9 @@ use tillhouse_model::calendar::HOUR;
 use tillhouse_model::table::{MONTH, OCCURRED_AT, PIPELINE, timestamp};
 use tillhouse_model::{ColumnNote, DataDictionary, Result, TableNote};
 
-/// Raised when the roll-ups mean something else than before; they are then counted anew. 2: `without_amount`.
-const EDITION: u32 = 2;
+/// Raised when the roll-ups mean something else than before; they are then counted anew. 2: `without_amount` of transactions; 3: of
+/// payments.
+const EDITION: u32 = 3;
 
 /// The column that holds the start of a roll-up's hour.
 const HOUR_COLUMN: &str = "hour";
@@ -78,7 +79,7 @@ use LabelType::{Flag, Text};
 /// The roll-ups.
 pub(crate) const ROLLUPS: [&RollupSpec; 3] = [&TRANSACTIONS, &ARTICLES, &PAYMENTS];
 
-/// Counts transactions without an amount.
+/// Counts rows without an amount.
 pub(crate) const WITHOUT_AMOUNT: &str = "without_amount";
 
 /// Transactions by state.
@@ -126,7 +127,7 @@ pub(crate) const PAYMENTS: RollupSpec = RollupSpec {
     ],
     count: "payments",
     sums: &[("amount", 4)],
-    missing: None,
+    missing: Some((WITHOUT_AMOUNT, "amount")),
     inherits: true,
 };
 

@@ -172,9 +172,10 @@ async fn what_a_second_card_paid_after_the_first_was_declined_is_collected_elsew
     assert_eq!(
         (
             found.transactions_without_amount,
+            found.payments_without_amount,
             found.payments_without_sale
         ),
-        (1, 3)
+        (1, 1, 3)
     );
     assert_eq!(
         (found.transactions_without_time, found.payments_without_time),

@@ -484,6 +484,7 @@ proptest! {
             test_transactions: found.test_transactions,
             transactions_without_time: found.transactions_without_time,
             transactions_without_amount: found.transactions_without_amount,
+            payments_without_amount: found.payments_without_amount,
             payments_without_sale: found.payments_without_sale,
             payments_without_time: found.payments_without_time,
         };

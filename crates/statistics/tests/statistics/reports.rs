@@ -341,6 +341,59 @@ async fn the_same_product_of_many_machines_is_one() {
 }
 
 #[tokio::test]
+async fn a_code_that_one_machine_lacks_is_known_by_the_products_name() {
+    let at = |device: &str, tenant: &str| OracleSale {
+        device: some(device),
+        tenant: some(tenant),
+        ..OracleSale::new("2026-01-01T12:00:00Z", 1)
+    };
+    let sold = |sale: usize, key: &str, code: &str, name: &str, amount: i128| OracleArticle {
+        product: some(key),
+        code: some(code).filter(|code| !code.is_empty()),
+        ..OracleArticle::new(sale, name, amount)
+    };
+    let shop = OracleTables {
+        sales: vec![at("p:80", "a"), at("p:81", "a"), at("p:82", "b")],
+        articles: vec![
+            // One code, whatever its spelling; the line without it is the largest.
+            sold(0, "p:80/1", "KAF-KL", "Kaffee klein", 10_000),
+            sold(1, "p:81/1", "kaf-kl ", "Kaffee klein", 20_000),
+            sold(1, "p:81/2", "", "KAFFEE  klein", 40_000),
+            // Two codes: nobody knows which one it is.
+            sold(0, "p:80/3", "S1", "Saft", 1_000),
+            sold(1, "p:81/3", "S2", "Saft", 2_000),
+            sold(1, "p:81/4", "", "Saft", 3_000),
+            // Another tenant's.
+            sold(2, "p:82/1", "", "Kaffee klein", 5_000),
+        ],
+        ..OracleTables::default()
+    };
+    let text = shown(&shop, &over(ReportName::Products, "2026-01-01..2026-02-01")).await;
+    let text: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let brief = |row: &serde_json::Value| {
+        ["name", "internalRef", "productId", "revenue", "quantity"]
+            .map(|key| row[key].to_string())
+            .join(" ")
+    };
+    let rows: Vec<String> = text["period1"]["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(brief)
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            r#""KAFFEE  klein" "KAF-KL" null 7 3"#,
+            r#""Kaffee klein" null "p:82/1" 0.5 1"#,
+            r#""Saft" null "p:81/4" 0.3 1"#,
+            r#""Saft" "S2" "p:81/3" 0.2 1"#,
+            r#""Saft" "S1" "p:80/3" 0.1 1"#,
+        ]
+    );
+}
+
+#[tokio::test]
 async fn a_shift_is_what_lies_between_its_first_and_its_last_sale() {
     // Transactions are numbered from p:0 on; the sixth is of another site.
     let mut sales: Vec<OracleSale> = (0..7)

@@ -11,7 +11,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::{Span, Timestamp};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::CivilPeriod;
 use tillhouse_sandbox::Decimal;
 use tillhouse_sandbox::oracle::{self, OracleQuery, label};
@@ -90,6 +90,16 @@ fn sales(shop: &OracleTables) -> Vec<oracle::OracleSale> {
 fn is_place(wanted: &[String], key: &Option<String>) -> bool {
     let is = |key: &String| wanted.iter().any(|w| w == key || *w == key[2..]);
     wanted.is_empty() || key.as_ref().is_some_and(is)
+}
+
+fn pipeline_of(sale: &oracle::OracleSale) -> String {
+    sale.site.as_ref().map_or("p", |site| &site[..1]).to_owned()
+}
+
+/// True if a product is of the device's own catalogue.
+fn is_devices(product: Option<&String>, sale: &oracle::OracleSale) -> bool {
+    let device = sale.device.as_deref().unwrap_or("nowhere");
+    product.is_some_and(|key| key.starts_with(&format!("{device}/")))
 }
 
 /// Rows as objects, keyed for order: currency first, then largest, then the rest.
@@ -267,29 +277,48 @@ impl<'a> ReportsOracle<'a> {
         cells.into_iter().map(row).collect()
     }
 
-    /// One product is one key; where the key begins with the device's, one code of a pipeline, or one name where there is no code.
+    /// The code of each name of a tenant's in the devices' catalogues of a pipeline, where there is only one, whatever its case.
+    fn codes_of_names(&self, period: &CivilPeriod) -> BTreeMap<[Option<String>; 3], String> {
+        let mut known: BTreeMap<[Option<String>; 3], BTreeSet<String>> = BTreeMap::new();
+        for (article, sale, _, _) in self.sold(period) {
+            let is_devices = is_devices(article.product.as_ref(), sale);
+            if let (true, Some(name), Some(code)) = (is_devices, &article.name, &article.code) {
+                let pipeline = Some(pipeline_of(sale));
+                let name = [pipeline, sale.tenant.clone(), Some(name.clone())];
+                known.entry(name).or_default().insert(code.clone());
+            }
+        }
+        let only = |(name, codes): ([Option<String>; 3], BTreeSet<String>)| {
+            let forms: BTreeSet<String> = codes.iter().map(|code| code.to_lowercase()).collect();
+            let first = codes.into_iter().next()?;
+            (forms.len() == 1).then_some((name, first))
+        };
+        known.into_iter().filter_map(only).collect()
+    }
+
+    /// One product is one key; where the key begins with the device's, one code of a pipeline, or one name where no code is known.
     fn products(&self, period: &CivilPeriod) -> Value {
         type OracleProductNames = BTreeMap<(String, Option<String>), Decimal>;
         type OracleProductKey = (String, [Option<String>; 4], String);
         type OracleProductSums = (Decimal, Decimal, Vec<String>, OracleProductNames);
         let mut sums: BTreeMap<OracleProductKey, OracleProductSums> = BTreeMap::new();
+        let codes = self.codes_of_names(period);
         for (article, sale, _, own) in self.sold(period) {
-            let (name, code) = (
-                label(article.name.as_ref()).to_owned(),
-                article.code.clone(),
-            );
-            let pipeline = || Some(sale.site.as_ref().map_or("p", |site| &site[..1]).to_owned());
-            let (key, device) = (
-                article.product.clone(),
-                sale.device.clone().unwrap_or("nowhere".to_owned()),
-            );
+            let name = label(article.name.as_ref()).to_owned();
+            let (key, pipeline) = (article.product.clone(), Some(pipeline_of(sale)));
+            let is_devices = is_devices(key.as_ref(), sale);
+            let code = article.code.clone().or_else(|| {
+                let named = [pipeline.clone(), sale.tenant.clone(), article.name.clone()];
+                codes.get(&named).filter(|_| is_devices).cloned()
+            });
+            let form = code.as_ref().map(|code| code.to_lowercase());
             let is = match &key {
-                None => [None, None, Some(name.clone()), code.clone()],
-                Some(key) if key.starts_with(&format!("{device}/")) => [
+                None => [None, None, Some(name.clone()), form],
+                Some(_) if is_devices => [
                     None,
-                    pipeline(),
+                    pipeline,
                     Some(name.clone()).filter(|_| code.is_none()),
-                    code.clone(),
+                    form,
                 ],
                 Some(key) => [Some(key.clone()), None, None, None],
             };
@@ -502,7 +531,7 @@ fn article() -> impl Strategy<Value = OracleArticle> {
         (
             any::<proptest::sample::Index>(),
             one_of(PRODUCTS),
-            one_of(&["X"]),
+            one_of(&["X", "x", "Y"]),
             one_of(&["Diesel", "Tea"]),
         ),
         (

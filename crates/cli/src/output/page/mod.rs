@@ -224,6 +224,15 @@ fn completeness_section(meta: &StatisticsMeta, zone: &TimeZone) -> String {
             if number == 1 { one } else { many }
         ));
     }
+    if meta.payments_without_amount > 0 {
+        let number = meta.payments_without_amount;
+        let of = if number == 1 {
+            "collected payment has no amount and adds"
+        } else {
+            "collected payments have no amount and add"
+        };
+        more.push(format!("{} {of} nothing.", count(number)));
+    }
     if meta.payments_without_time > 0 {
         let number = meta.payments_without_time;
         let of = if number == 1 {
@@ -429,13 +438,8 @@ fn collected(bridge: &Bridge) -> String {
         money(bridge.open),
         money(bridge.total)
     );
-    // Free sales are "paid" with vouchers of nothing.
-    let parts: Vec<_> = bridge
-        .collected_elsewhere
-        .by_state
-        .iter()
-        .filter(|part| part.amount.units != 0)
-        .collect();
+    let parts = bridge.collected_elsewhere.by_state.iter();
+    let parts: Vec<_> = parts.filter(|part| part.count != 0).collect();
     if !parts.is_empty() {
         let payments = parts.iter().map(|part| part.count).sum();
         let listed: Vec<String> = parts

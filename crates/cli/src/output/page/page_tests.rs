@@ -223,6 +223,7 @@ fn what_was_collected_elsewhere_is_told_with_its_states() {
         excluded: none,
     }];
     report.meta.transactions_without_amount = 1;
+    report.meta.payments_without_amount = 3;
     report.meta.payments_without_sale = 2;
     let html = page(&report, &[]);
     let gap = '\u{202f}';
@@ -233,6 +234,7 @@ fn what_was_collected_elsewhere_is_told_with_its_states() {
         "Collected elsewhere 42.10 EUR, in 3 payments for sales that are not counted".to_owned(),
         "(declined: 41.10 EUR, without_sale: 1.00 EUR).".to_owned(),
         "1 transaction has no amount and adds nothing.".to_owned(),
+        "3 collected payments have no amount and add nothing.".to_owned(),
         "The sales of 2 payments are not known.".to_owned(),
     ] {
         assert!(html.contains(&part), "{part} is not in the page");
