@@ -62,6 +62,7 @@ pub(crate) struct FieldPlan {
 /// Cost of a value that cannot be read as its field's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MisfitCost {
+    /// The record.
     Record,
     /// Itself. Of a list's element that is no single value: the element.
     Value,

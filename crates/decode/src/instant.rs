@@ -7,8 +7,8 @@
 //! 3339 or ISO 8601 spelling goes to jiff. `24:00:00` is the next day's midnight; a leap second (`:60`) is the second before it.
 //!
 //! Some dates are no dates: years such as 9999 and 2999 are how software writes "open", and years 0, 1 and 1601, and midnight on the first day
-//! that some system knows (1753-01-01, 1899-12-30, 1900-01-01, 1970-01-01), how it writes "none". So is the instant from which Unix counts, whatever
-//! clock shows it. Neither is an instant here, see [`InstantError`]: what lies before 1678 or after 2261.
+//! that some system knows (1753-01-01, 1899-12-30, 1900-01-01, 1970-01-01), how it writes "none": the midnight of any clock, whatever its offset, and
+//! that of UTC, whatever clock shows it. Neither is an instant here, see [`InstantError`]: what lies before 1678 or after 2261.
 //!
 //! An offset is one that a clock on earth has, from -12:00 to +14:00: another one would move a sale to another day.
 //! These are also the years that nanoseconds of 64 bits can count, which the functions of many a database work in.
@@ -89,12 +89,20 @@ pub(crate) fn read(text: &[u8], zone: Option<&TimeZone>) -> Result<RoundedInstan
         Some(clock) if clock.year > 1970 => return at(&clock, zone),
         _ => unusual(text, zone)?,
     };
-    // Nothing happened when Unix began to count.
-    if instant.micros == 0 {
+    if is_first_midnight(instant.micros) {
         Err(InstantError::Unset)
     } else {
         Ok(instant)
     }
+}
+
+/// True for the midnight of UTC on one of the [`FIRST_DAYS`], the instant from which Unix counts among them.
+fn is_first_midnight(micros: i64) -> bool {
+    micros <= 0
+        && FIRST_DAYS
+            .iter()
+            .filter_map(|day| date_at(day))
+            .any(|(year, month, day)| days_from_civil(year, month, day) * DAY * 1_000_000 == micros)
 }
 
 #[inline]
@@ -270,46 +278,90 @@ fn in_range(instant: RoundedInstant) -> Result<RoundedInstant, InstantError> {
     }
 }
 
-/// True if a text that starts with a date means that there is no time.
+/// The date at the start of a text, by its digits.
+struct WrittenDate<'t> {
+    year: &'t [u8],
+    month_and_day: [u8; 4],
+    /// The time of day, with what parts it from the date.
+    rest: &'t [u8],
+}
+
+/// A date in the extended form, `1900-01-01`, of a year of any length.
+fn extended_date(text: &[u8]) -> Option<WrittenDate<'_>> {
+    let year_end = text
+        .iter()
+        .position(|b| !b.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (year, rest) = text.split_at(year_end);
+    let (&[b'-', m1, m2, b'-', d1, d2], rest) = rest.split_first_chunk::<6>()? else {
+        return None;
+    };
+    (year.len() >= 4).then_some(WrittenDate {
+        year,
+        month_and_day: [m1, m2, d1, d2],
+        rest,
+    })
+}
+
+/// A date in the basic form, `19000101`. Eight digits may be any number: their month and day have to be some.
+fn basic_date(text: &[u8]) -> Option<WrittenDate<'_>> {
+    let (&[y1, y2, y3, y4, m1, m2, d1, d2], rest) = text.split_first_chunk::<8>()?;
+    two(y1, y2)?;
+    two(y3, y4)?;
+    (two(m1, m2)? <= 12 && two(d1, d2)? <= 31).then_some(WrittenDate {
+        year: &text[..4],
+        month_and_day: [m1, m2, d1, d2],
+        rest,
+    })
+}
+
+/// The meaning of a text that starts with a date and says that there is no time; `None` where it says nothing of the kind.
 fn says_none(text: &[u8]) -> Option<InstantError> {
     let (before_christ, unsigned) = match text.split_first()? {
         (b'-', rest) => (true, rest),
         (b'+', rest) => (false, rest),
         _ => (false, text),
     };
-    let year_end = unsigned
-        .iter()
-        .position(|b| !b.is_ascii_digit())
-        .unwrap_or(unsigned.len());
-    let (year, rest) = unsigned.split_at(year_end);
-    let &[b'-', m1, m2, b'-', d1, d2] = rest.first_chunk::<6>()? else {
-        return None;
-    };
-    let separated = matches!(rest.get(6), None | Some(b'T' | b't' | b' '));
-    if year.len() < 4 || !separated || two(m1, m2).is_none() || two(d1, d2).is_none() {
+    let date = extended_date(unsigned).or_else(|| basic_date(text))?;
+    let [m1, m2, d1, d2] = date.month_and_day;
+    let is_separated = matches!(date.rest.first(), None | Some(b'T' | b't' | b' '));
+    if !is_separated || two(m1, m2).is_none() || two(d1, d2).is_none() {
         return None;
     }
-    let year = year.iter().fold(0_u32, |n, b| {
+    let year = date.year.iter().fold(0_u32, |n, b| {
         n.saturating_mul(10).saturating_add(u32::from(b - b'0'))
     });
-    let midnight = || {
-        rest[6..].iter().all(|b| {
-            matches!(
-                b,
-                b'0' | b'T' | b't' | b' ' | b':' | b'.' | b'Z' | b'z' | b'+' | b'-'
-            )
-        })
+    let is_first_day = || {
+        let day = [date.year, b"-", &[m1, m2], b"-", &[d1, d2]].concat();
+        FIRST_DAYS.contains(&day.as_slice())
     };
     match year {
         _ if before_christ || i64::from(year) < i64::from(*YEARS.start()) => {
             Some(InstantError::Unset)
         }
         _ if i64::from(year) > i64::from(*YEARS.end()) => Some(InstantError::OpenEnd),
-        _ if FIRST_DAYS.iter().any(|day| unsigned.starts_with(day)) && midnight() => {
-            Some(InstantError::Unset)
-        }
+        _ if year <= 1970 && is_first_day() && is_midnight(date.rest) => Some(InstantError::Unset),
         _ => None,
     }
+}
+
+/// True if what stands behind a date is midnight, on a clock of any offset, or no time of day at all.
+fn is_midnight(rest: &[u8]) -> bool {
+    let rest = rest.trim_ascii_start();
+    let time = match rest.split_first() {
+        Some((b'T' | b't', time)) => time.trim_ascii_start(),
+        _ => rest,
+    };
+    let clock_end = time
+        .iter()
+        .position(|b| !b.is_ascii_digit() && !matches!(b, b':' | b'.' | b','))
+        .unwrap_or(time.len());
+    let (clock, offset) = time.split_at(clock_end);
+    clock.iter().all(|b| !matches!(b, b'1'..=b'9'))
+        && matches!(
+            offset.first(),
+            None | Some(b'Z' | b'z' | b'+' | b'-' | b' ' | b'[' | b'U' | b'u' | b'G' | b'g')
+        )
 }
 
 /// An instant of jiff's, which has nanoseconds.
@@ -405,6 +457,8 @@ mod tests {
             ("2020-08-10T23:59:61Z", "not a time"),
             ("10.08.2020 13:15", "not a time"),
             ("1597058100", "not a time"),
+            ("12345678", "not a time"),
+            ("1900-01-01T00:00:00x", "not a time"),
             ("yesterday", "not a time"),
             ("", "not a time"),
         ] {
@@ -557,6 +611,21 @@ mod tests {
             "1970-01-01T0130+0130",
             "1969-12-31T19:00:00-05:00",
             "1969-12-31 24:00:00Z",
+            "1900-01-01T00:00:00+01:00",
+            "1900-01-01T00:00:00.000-05:00",
+            "1900-01-01 00:00:00 +0100",
+            "1900-01-01 00:00:00,000 UTC",
+            "1900-01-01T00:00+05:30",
+            "1900-01-01T01:00:00+01:00",
+            "1899-12-30T00:00:00+01:00",
+            "1753-01-01T00:00:00-08:00",
+            "1970-01-01T00:00:00+01:00",
+            "1970-01-01T00:00:00+01:00[Europe/Berlin]",
+            "19000101T000000Z",
+            "18991230T000000+0100",
+            "19000101T000000",
+            "19000101",
+            "00000000",
             "19700101T000000Z",
             "1970-01-01T00:00:00Z[UTC]",
             "1970-01-01T01:00:00+01:00[Europe/Paris]",
@@ -592,6 +661,8 @@ mod tests {
         }
         for (text, none) in [
             ("29991231T235959Z", InstantError::OpenEnd),
+            ("99991231T235959Z", InstantError::OpenEnd),
+            ("99991231", InstantError::OpenEnd),
             ("00010101T000000Z", InstantError::Unset),
             ("29991231T000000", InstantError::OpenEnd),
         ] {
@@ -603,6 +674,8 @@ mod tests {
             "1970-01-01T00:00:00.000001Z",
             "1969-12-31T23:59:59Z",
             "1970-01-01T01:00:00Z",
+            "1900-01-01T00:00:01+01:00",
+            "1900-01-01T10:00:00+01:00",
             "1678-01-01T00:00:00Z",
             "2261-12-31T23:59:59Z",
         ] {
@@ -660,7 +733,14 @@ mod tests {
         assert_eq!(date(" 2261-12-31\u{a0}".as_bytes()), Ok(106_650));
         assert_eq!(date(b"9999-12-31"), Err(InstantError::OpenEnd));
         assert_eq!(date(b"2262-01-01"), Err(InstantError::OpenEnd));
-        for none in ["0001-01-01", "0000-00-00", "1900-01-01", "1970-01-01"] {
+        for none in [
+            "0001-01-01",
+            "0000-00-00",
+            "1900-01-01",
+            "1970-01-01",
+            "1900-01-01T00:00:00+01:00",
+            "19000101",
+        ] {
             assert_eq!(date(none.as_bytes()), Err(InstantError::Unset), "{none}");
         }
         for bad in [

@@ -28,7 +28,8 @@
 //! - **LastFour** keeps at most half of a value, so that a short one is not shown whole.
 //!
 //! The rest does not fit. [`tillhouse_model::MisfitPolicy`] says whether that rejects the record or the value is null, with a warning
-//! that says what was expected. An object or array within an array is left out then, and its neighbours stay.
+//! that says what was expected. An object or array within an array is left out then, and its neighbours stay, unless it would hold money or a
+//! quantity: that rejects the record.
 //!
 //! Memory: a page and its columns, nothing that grows over pages. A page whose columns would take more than 64 MiB and sixteen
 //! times its size is refused.

@@ -286,13 +286,38 @@ fn said(columns: &[ColumnSpec], path: &[String]) -> Option<MisfitPolicy> {
     }
 }
 
-/// An object or list of the wrong type costs what it may hold. A list's elements only cost themselves: the others are there.
+/// An object or list of the wrong type costs what it may hold.
 fn settle_containers(object: &mut ObjectPlan, columns: &[ColumnSpec]) {
     for (field, column) in object.fields.iter_mut().zip(columns) {
         let costly = costly(field, column);
         if costly && column.on_misfit.is_none() {
             field.misfit = MisfitCost::Record;
         }
+        settle_elements(field, column);
+    }
+}
+
+/// An element of the wrong type costs itself, since the others are there. One that would hold money or a quantity costs the record: the sums of the
+/// others would pass for the whole.
+fn settle_elements(list: &mut FieldPlan, column: &ColumnSpec) {
+    let (FieldKind::List(element), ColumnKind::List(of)) = (&mut list.kind, &column.kind) else {
+        return;
+    };
+    let is_left_open = column.on_misfit != Some(MisfitPolicy::Warn) && of.on_misfit.is_none();
+    let has_fields = matches!(element.kind, FieldKind::Object(_) | FieldKind::List(_));
+    if is_left_open && has_fields && holds_money(element) {
+        element.misfit = MisfitCost::Record;
+    }
+    settle_elements(element, of);
+}
+
+/// True if a decimal that a record is rejected for, money or a quantity, lies in the field.
+fn holds_money(field: &FieldPlan) -> bool {
+    match &field.kind {
+        FieldKind::Decimal { .. } => field.misfit == MisfitCost::Record,
+        FieldKind::Object(object) => object.fields.iter().any(holds_money),
+        FieldKind::List(element) => holds_money(element),
+        _ => false,
     }
 }
 

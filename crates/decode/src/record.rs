@@ -555,6 +555,12 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         if self.scan.peek()? == b'"' {
             let text = self.read_string()?;
             if is_blank(&text) {
+                // As null: an element that nothing is said of is none.
+                if field.element && !field.required && !self.completing {
+                    let place = self.path_to(&field.json_name);
+                    self.warnings.push(place, misfit.rule, b"");
+                    return Ok(());
+                }
                 return self.missing(field, column);
             }
         }

@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hasher};
 use tillhouse_model::json::{
     JsonScanResult, JsonScanner, MalformedJson, RawJsonString, SeparatorFaults, unescape,
 };
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ExactDecimal, Result, blank};
 
 /// Value of an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +30,10 @@ pub enum EnvelopeValue {
 }
 
 impl EnvelopeValue {
-    /// A whole number that is not negative, also where it is written as a string.
+    /// A whole number that is not negative, however it is written: `240`, `240.0`, `2.4e2`, `" 240 "`.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
-            Self::Number(text) | Self::Text(text) => text.parse().ok(),
+            Self::Number(text) | Self::Text(text) => whole_number(text),
             _ => None,
         }
     }
@@ -45,6 +45,17 @@ impl EnvelopeValue {
             _ => None,
         }
     }
+}
+
+/// A whole number that is not negative; read exactly, never by way of a float.
+pub(crate) fn whole_number(text: &str) -> Option<u64> {
+    let text = blank::trim(text);
+    text.parse().ok().or_else(|| {
+        let number = ExactDecimal::from_json(text)?.trimmed();
+        u64::try_from(number.units)
+            .ok()
+            .filter(|_| number.scale == 0)
+    })
 }
 
 /// The values at some paths of object keys, `None` where there is none. Where a key stands twice, the first counts.
@@ -428,6 +439,45 @@ mod tests {
         assert_eq!(f.unwrap().as_text(), None);
         assert_eq!(g.unwrap().as_u64(), Some(9));
         assert_eq!(h, None);
+    }
+
+    #[test]
+    fn a_total_is_a_whole_number_however_it_is_written() {
+        let total = |written: &str| {
+            let page = format!(r#"{{"meta":{{"total":{written}}},"data":[]}}"#);
+            let [total] = read(page.as_bytes(), &[TOTAL]).unwrap();
+            total.unwrap().as_u64()
+        };
+        for written in [
+            "240",
+            "240.0",
+            "240.000",
+            "2.4e2",
+            "2.4E+2",
+            "24000e-2",
+            r#""240""#,
+            r#"" 240 ""#,
+            r#""240.0\u00a0""#,
+        ] {
+            assert_eq!(total(written), Some(240), "{written}");
+        }
+        assert_eq!(total("0.0"), Some(0));
+        assert_eq!(total("18446744073709551615.0"), Some(u64::MAX));
+        assert_eq!(total("9007199254740993.0"), Some(9_007_199_254_740_993));
+        for none in [
+            "240.5",
+            "-1",
+            "-1.0",
+            "1e99",
+            "18446744073709551616",
+            r#""2,400""#,
+            r#""many""#,
+            r#""""#,
+            "true",
+            "[240]",
+        ] {
+            assert_eq!(total(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! would never come.
 
 mod beside_records;
-mod vocabulary;
+pub(crate) mod vocabulary;
 
 use crate::empty_messages::EmptyMessages;
 use crate::{envelope, refusal_cause};
@@ -160,10 +160,11 @@ fn claim_in(fields: &serde_json::Map<String, Value>, came: u64, depth: usize) ->
         match value {
             Value::Bool(true) if MORE.contains(&key) => Some(format!("{name}: true")),
             // A size may be the one that was asked for.
-            Value::Number(total) if WORDS.totals.has(key) && key != "size" => total
-                .as_u64()
-                .filter(|total| *total > came)
-                .map(|total| format!("{name}: {total}")),
+            Value::Number(total) if WORDS.totals.has(key) && key != "size" => {
+                envelope::whole_number(&total.to_string())
+                    .filter(|total| *total > came)
+                    .map(|total| format!("{name}: {total}"))
+            }
             Value::Object(inner) if depth < DEEPEST && WORDS.wrappers.has(key) => {
                 claim_in(inner, came, depth + 1)
             }

@@ -25,7 +25,7 @@ use crate::redact::{self, Redactor};
 use crate::refusal_cause;
 use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, StatusCode};
 use crate::retry::{AttemptFailure, RetryPolicy, is_transient};
-use crate::retry_after::{is_used_up, retry_after};
+use crate::retry_after::{is_used_up, reset_after, retry_after};
 use crate::source::SourceLimits;
 use crate::throttle::Throttle;
 use bytes::Bytes;
@@ -701,6 +701,8 @@ impl HttpClientInner {
         let quota = status == StatusCode::FORBIDDEN
             && (after.is_some() || used_up || refusal_cause::names_quota(&refusal.body))
             && !refusal.names_token();
+        let reset = reset_after(response.headers(), SystemTime::now()).filter(|_| quota);
+        let after = after.or(reset);
         // Some servers fall over a token that they cannot read: a new one helps, and no patience.
         let is_token = status == StatusCode::INTERNAL_SERVER_ERROR && refusal.names_token();
         if quota || (is_transient(status) && !is_token) {

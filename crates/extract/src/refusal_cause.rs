@@ -4,7 +4,9 @@
 //!
 //! Not every expired token is a 401: gateways say 403, 400 or 422, some servers 419 or 498, some fall over it with 500 or write 401 into a success,
 //! and OAuth's resource servers say it in `WWW-Authenticate` (RFC 6750, section 3.1). A new token is cheap where it was not the token after all, and nothing else helps where it was.
+//! The words for it, in several languages, are those of [`vocabulary`](crate::envelope_error::vocabulary).
 
+use crate::envelope_error::vocabulary::{WORDS, WordList};
 use serde_json::Value;
 use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
@@ -12,34 +14,6 @@ use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 const LONGEST: usize = 500;
 /// Most letters between what is blamed and what is wrong with it.
 const APART: usize = 40;
-
-/// Words for a token.
-const TOKENS: [&str; 3] = ["token", "jwt", "bearer"];
-/// Words for what a token stands behind, if they are said to be over.
-const LOGINS: [&str; 4] = ["session", "credential", "authentication", "login"];
-/// Faults of a token that a new one mends.
-const WRONG: [&str; 9] = [
-    "expir",
-    "invalid",
-    "revoked",
-    "notvalid",
-    "nolongervalid",
-    "malformed",
-    "outdated",
-    "stale",
-    "notactive",
-];
-/// Tokens that open nothing: of pages, and of forms.
-const OTHER_TOKENS: [&str; 8] = [
-    "pagetoken",
-    "continuationtoken",
-    "nexttoken",
-    "cursortoken",
-    "synctoken",
-    "csrf",
-    "xsrf",
-    "unexpectedtoken",
-];
 
 /// True if a challenge (`WWW-Authenticate`) or a body says that a token has expired or is none.
 pub(crate) fn names_token(challenge: Option<&str>, body: &[u8]) -> bool {
@@ -74,22 +48,27 @@ fn states(value: &Value, depth: usize) -> bool {
 
 fn names_a_dead_token(text: &str) -> bool {
     let letters = letters(text);
-    if OTHER_TOKENS.iter().any(|other| letters.contains(other)) {
+    if WORDS
+        .other_tokens
+        .iter()
+        .any(|other| letters.contains(other))
+    {
         return false;
     }
-    let places = |words: &[&str]| -> Vec<usize> {
-        words
-            .iter()
+    let places = |list: &WordList| -> Vec<usize> {
+        list.iter()
             .flat_map(|word| letters.match_indices(word).map(|(at, _)| at))
             .collect()
     };
-    let near = |whats: &[&str], wrongs: &[&str]| {
-        let wrongs = places(wrongs);
-        places(whats)
+    let is_near = |blamed: &[usize], wrong: &[usize]| {
+        blamed
             .iter()
-            .any(|what| wrongs.iter().any(|wrong| what.abs_diff(*wrong) <= APART))
+            .any(|what| wrong.iter().any(|wrong| what.abs_diff(*wrong) <= APART))
     };
-    near(&TOKENS, &WRONG) || near(&LOGINS, &WRONG[..1])
+    let (tokens, expiries) = (places(&WORDS.tokens), places(&WORDS.expiries));
+    is_near(&tokens, &expiries)
+        || is_near(&tokens, &places(&WORDS.token_faults))
+        || is_near(&places(&WORDS.logins), &expiries)
 }
 
 /// True if a body says that too many records are asked for at once.
@@ -151,9 +130,10 @@ pub(crate) fn is_about_the_address(text: &str) -> bool {
     ) || addresses.iter().any(|address| words.contains(address))
 }
 
-/// A text's letters alone, in lower case: `TokenExpired`, `token_expired` and `Token expired` are one.
-fn letters(text: &str) -> String {
-    text.chars()
+/// A text's letters alone, in lower case and without accents: `TokenExpired`, `token_expired` and `Token expired` are one.
+pub(crate) fn letters(text: &str) -> String {
+    without_accents(text)
+        .chars()
         .filter(char::is_ascii_alphabetic)
         .map(|c| c.to_ascii_lowercase())
         .collect()
@@ -242,6 +222,20 @@ mod tests {
             r#"{"message":"Your session has expired, please log in again."}"#,
             r#"{"message":"Lifetime validation failed, the token is expired."}"#,
             r#"{"message":"The token is no longer valid"}"#,
+            r#"{"message":"The token is no longer active"}"#,
+            r#"{"message":"Your access token has timed out"}"#,
+            r#"{"message":"Das Zugriffstoken ist abgelaufen."}"#,
+            r#"{"meldung":"Token ung\u00fcltig oder widerrufen"}"#,
+            r#"{"message":"Der Token ist nicht mehr gültig"}"#,
+            r#"{"message":"Ihre Sitzung ist abgelaufen, bitte melden Sie sich neu an."}"#,
+            r#"{"message":"Le jeton d'accès a expiré"}"#,
+            r#"{"message":"Le jeton n'est plus valide"}"#,
+            r#"{"message":"El token ha caducado"}"#,
+            r#"{"message":"Token no válido"}"#,
+            r#"{"message":"La sesión ha expirado"}"#,
+            r#"{"message":"Il token è scaduto"}"#,
+            r#"{"message":"Het token is verlopen"}"#,
+            r#"{"message":"Ongeldig token"}"#,
             "Token expired",
         ] {
             assert!(names_token(None, body.as_bytes()), "{body}");
@@ -258,6 +252,10 @@ mod tests {
             r#"{"message":"sessionStartDate is invalid"}"#,
             r#"{"message":"the page token is invalid"}"#,
             r#"{"message":"invalid csrf token"}"#,
+            r#"{"message":"Ungültiges CSRF-Token"}"#,
+            r#"{"message":"Anmeldung ungültig"}"#,
+            r#"{"message":"the database session has timed out"}"#,
+            r#"{"message":"Der Zeitraum ist abgelaufen"}"#,
             r#"{"message":"Unexpected token < in JSON: invalid"}"#,
             r#"{"message":"invalid subscription"}"#,
             r#"{"token":"expired"}"#,

@@ -9,7 +9,8 @@
 //! | `RateLimit` | its `reset` or `t`, in seconds |
 //!
 //! The others count only where `Retry-After` is missing, and where the limit is what the answer is about: many servers tell with every answer when
-//! their counters start again.
+//! their counters start again. A status alone does not say so for a 403: there the headers have to say that no request is left, or the words of the body
+//! that a quota is used up, see [`reset_after`].
 //!
 //! Dates count from the server's own `Date` header where it sends one, so that wrong clocks do not matter.
 
@@ -42,14 +43,12 @@ pub(crate) fn retry_after(
     headers: &HeaderMap,
     now: SystemTime,
 ) -> Option<Duration> {
-    let now = text(headers, DATE.as_str())
-        .and_then(|date| httpdate::parse_http_date(date).ok())
-        .unwrap_or(now);
+    let server_now = server_time(headers, now);
     let said = headers
         .get_all(RETRY_AFTER)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    if let Some(pause) = said.filter_map(|said| pause(said, now)).next() {
+    if let Some(pause) = said.filter_map(|said| pause(said, server_now)).next() {
         return Some(pause);
     }
     let counts = match status {
@@ -57,14 +56,28 @@ pub(crate) fn retry_after(
         StatusCode::SERVICE_UNAVAILABLE => remaining(headers).is_none_or(|left| left <= 0.0),
         _ => is_used_up(headers),
     };
-    if !counts {
-        return None;
+    if counts {
+        reset_after(headers, now)
+    } else {
+        None
     }
+}
+
+/// Time until the limit starts again, as the headers tell it, for an answer that is known to be about the limit.
+pub(crate) fn reset_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let now = server_time(headers, now);
     let resets = RESETS
         .iter()
         .filter_map(|name| text(headers, name))
         .chain(reset_of_rate_limit(headers));
     resets.filter_map(|reset| pause(reset, now)).next()
+}
+
+/// The server's own time where it tells it, so that wrong clocks do not matter.
+fn server_time(headers: &HeaderMap, now: SystemTime) -> SystemTime {
+    text(headers, DATE.as_str())
+        .and_then(|date| httpdate::parse_http_date(date).ok())
+        .unwrap_or(now)
 }
 
 /// True if the headers say that no request is left.
@@ -247,5 +260,6 @@ mod tests {
         );
         let used_up = [("x-ratelimit-reset", "30"), ("x-ratelimit-remaining", "0")];
         assert_eq!(asked(403, &used_up), Some(Duration::from_secs(30)));
+        assert_eq!(asked(403, &used_up[..1]), None, "it may be a refusal");
     }
 }

@@ -264,8 +264,8 @@ pub struct ColumnSpec {
 /// Policy for a value that is there and cannot be read as its column's.
 ///
 /// Where the contract says nothing, a record is rejected for its key, what is required, a decimal (money and quantities are), a text under the
-/// rule [`RuleCheck::Currency`], an instant that decides its record time, and an object or array that holds one of these. Any other value
-/// costs itself.
+/// rule [`RuleCheck::Currency`], an instant that decides its record time, an object or array that holds one of these, and an element of an array
+/// that would hold a decimal. Any other value costs itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MisfitPolicy {
     /// The record is rejected: without the value it would be counted wrong.

@@ -96,19 +96,38 @@ fn the_wrong_shape_costs_what_may_be_in_it() {
     );
     odd(r#""tags":"x""#, "{}", "expected_array", "tags", "");
     odd(r#""tags":{"x":1}"#, "{}", "expected_array", "tags", "{…}");
-    // An element costs itself, and its neighbours stay.
+    // An element costs itself, and its neighbours stay: but where it would hold money.
     odd(
-        r#""articles":[{"name":"a"},1,{"name":"b"}]"#,
-        r#"{"articles":[{"name":"a"},{"name":"b"}]}"#,
+        r#""articles":[{"name":"a","log":[{"code":1},7,{"code":2}]}]"#,
+        r#"{"articles":[{"name":"a","log":[{"code":1},{"code":2}]}]}"#,
         "expected_object",
-        "articles[1]",
+        "articles[0].log[1]",
         "",
     );
     odd(
-        r#""articles":["text"]"#,
-        r#"{"articles":[]}"#,
+        r#""articles":[{"name":"a","log":["text"]}]"#,
+        r#"{"articles":[{"name":"a","log":[]}]}"#,
         "expected_object",
-        "articles[0]",
+        "articles[0].log[0]",
+        "",
+    );
+    for (element, found) in [
+        (r#""{\"name\":\"b\",\"amount\":5}""#, "text"),
+        (r#"[{"name":"b","amount":5}]"#, "an array"),
+        ("1", "a number"),
+        ("true", "a truth value"),
+    ] {
+        bad(
+            &format!(r#""articles":[{{"name":"a"}},{element}]"#),
+            "articles[1]",
+            &format!("expected an object, found {found}"),
+        );
+    }
+    odd(
+        r#""articles":[{"name":"a"}," ",{"name":"b"}]"#,
+        r#"{"articles":[{"name":"a"},{"name":"b"}]}"#,
+        "expected_object",
+        "articles[1]",
         "",
     );
     for (nulls, left) in [
@@ -247,6 +266,47 @@ fn the_contract_decides_what_a_misfit_costs() {
             .unwrap();
         assert_eq!(decoded.rejects.len(), usize::from(rejected), "{column:?}");
         assert_eq!(decoded.warnings.len(), usize::from(!rejected), "{column:?}");
+    }
+}
+
+/// Elements of the wrong type, in lists of elements with money, without it, and where the contract wants no more than a warning.
+#[test]
+fn an_element_costs_the_record_where_it_would_hold_money() {
+    let amount = |on_misfit| ColumnSpec {
+        on_misfit,
+        ..column("amount", fixture::MONEY)
+    };
+    let of = |inner: ColumnSpec| column("element", ColumnKind::Struct(vec![inner]));
+    let list = |element: ColumnSpec, on_misfit| ColumnSpec {
+        on_misfit,
+        ..column("x", ColumnKind::List(Box::new(element)))
+    };
+    let warn = Some(MisfitPolicy::Warn);
+    let deep = column("element", ColumnKind::List(Box::new(of(amount(None)))));
+    for (list, is_rejected) in [
+        (list(of(amount(None)), None), true),
+        (list(deep, None), true),
+        (list(of(amount(warn)), None), false),
+        (list(of(amount(None)), warn), false),
+        (list(of(column("code", ColumnKind::Int)), None), false),
+        (
+            list(
+                of(column("inner", ColumnKind::Struct(vec![amount(None)]))),
+                None,
+            ),
+            true,
+        ),
+    ] {
+        let id = fixture::column("id", ColumnKind::Text);
+        let decoded = decoder(spec(vec![id, list.clone()], &["id"]))
+            .decode(br#"[{"id":"1","x":["5"]}]"#, &[])
+            .unwrap();
+        assert_eq!(decoded.rejects.len(), usize::from(is_rejected), "{list:?}");
+        assert_eq!(
+            decoded.warnings.len(),
+            usize::from(!is_rejected),
+            "{list:?}"
+        );
     }
 }
 

@@ -119,6 +119,26 @@ fn hecone() {
                 "ok",
             ),
             (
+                r#""payments":[{"#,
+                r#""payments":["{\"id\":\"q\",\"amount\":5}",{"#,
+                "reject: payments[0]: expected an object, found text",
+            ),
+            (
+                r#""payments":[{"#,
+                r#""payments":[[{"id":"q","amount":5}],{"#,
+                "reject: payments[0]: expected an object, found an array",
+            ),
+            (
+                r#""payments":[{"#,
+                r#""payments":[null,{"#,
+                "expected_object at payments[0]",
+            ),
+            (
+                r#""articles":[{"#,
+                r#""articles":[5,{"#,
+                "reject: articles[0]: expected an object, found a number",
+            ),
+            (
                 r#""end_time":"2026-01-05T09:30:00Z""#,
                 r#""end_time":"9999-12-31T23:59:59Z""#,
                 "open_end at articles[0].end_time",
@@ -328,6 +348,11 @@ fn bemo() {
                 "expected_number at latitude",
             ),
             (r#""longitude":13.4"#, r#""longitude":"13.4""#, "ok"),
+            (
+                r#""transactions":[{"#,
+                r#""transactions":["{\"totalAmount\":5}",{"#,
+                "reject: transactions[0]: expected an object, found text",
+            ),
             (
                 r#""sessionEndDate":"2026-01-05T11:00:00Z""#,
                 r#""sessionEndDate":"9999-12-31T23:59:59.9999999Z""#,
@@ -554,6 +579,40 @@ fn smartnow() {
                 r#""currency":"EUR""#,
                 r#""currency":"BTC""#,
                 "currency_known at currency, price_fits_unit at price",
+            ),
+        ],
+    );
+    let cents = r#""value":500,"valueType":"cents","currency":"EUR""#;
+    all(
+        "smartnow/vouchers.yaml",
+        &format!(r#"{{"id":"ab-1",{cents}}}"#),
+        &[
+            (
+                r#""currency":"EUR""#,
+                r#""currency":null"#,
+                "value_fits_unit at value",
+            ),
+            (
+                r#""value":500"#,
+                r#""value":12.5"#,
+                "value_fits_unit at value",
+            ),
+            (cents, r#""value":0"#, "ok"),
+            (
+                cents,
+                r#""initialValue":500"#,
+                "initial_value_fits_unit at initialValue",
+            ),
+            (cents, r#""balance":500"#, "balance_fits_unit at balance"),
+            (
+                cents,
+                r#""amountRedeemed":500"#,
+                "amount_redeemed_fits_unit at amountRedeemed",
+            ),
+            (
+                cents,
+                r#""totalAmountRedeemed":500"#,
+                "total_amount_redeemed_fits_unit at totalAmountRedeemed",
             ),
         ],
     );

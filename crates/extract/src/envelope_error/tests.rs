@@ -358,6 +358,7 @@ fn an_empty_page_can_claim_that_there_is_more() {
         ),
         (r#"{"data":[],"totalCount":6}"#, Some("totalCount: 6")),
         (r#"{"meta":{"Total":9},"data":[]}"#, Some("Total: 9")),
+        (r#"{"data":[],"totalCount":6.0}"#, Some("totalCount: 6")),
         (r#"{"data":[],"hasMore":false,"total":5,"count":0}"#, None),
         (r#"{"data":[],"size":500,"page":7}"#, None),
         (r#"{"data":[],"total":"7"}"#, None),

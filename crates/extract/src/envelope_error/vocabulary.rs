@@ -1,16 +1,16 @@
-//! The words and keys that an envelope is judged by, as `words.txt` lists them.
+//! The words and keys that an envelope and a refusal are judged by, as `words.txt` lists them.
 //!
 //! Invariant: a list is named once in the file and once here; a test tells where the two differ.
 
 use std::sync::LazyLock;
 
 /// The lists, read once.
-pub(super) static WORDS: LazyLock<MessageVocabulary> =
+pub(crate) static WORDS: LazyLock<MessageVocabulary> =
     LazyLock::new(|| MessageVocabulary::read(include_str!("words.txt")));
 
 /// The lists of `words.txt`, which says what each is.
 #[derive(Debug)]
-pub(super) struct MessageVocabulary {
+pub(crate) struct MessageVocabulary {
     pub(super) wrappers: WordList,
     pub(super) states: WordList,
     pub(super) successes: WordList,
@@ -38,6 +38,11 @@ pub(super) struct MessageVocabulary {
     pub(super) things: WordList,
     pub(super) doubts: WordList,
     pub(super) harmless: WordList,
+    pub(crate) tokens: WordList,
+    pub(crate) logins: WordList,
+    pub(crate) expiries: WordList,
+    pub(crate) token_faults: WordList,
+    pub(crate) other_tokens: WordList,
 }
 
 impl MessageVocabulary {
@@ -71,13 +76,18 @@ impl MessageVocabulary {
             things: list("things"),
             doubts: list("doubts"),
             harmless: list("harmless"),
+            tokens: list("tokens"),
+            logins: list("logins"),
+            expiries: list("expiries"),
+            token_faults: list("token faults"),
+            other_tokens: list("other tokens"),
         }
     }
 }
 
 /// One list.
 #[derive(Debug)]
-pub(super) struct WordList(Vec<&'static str>);
+pub(crate) struct WordList(Vec<&'static str>);
 
 impl WordList {
     fn read(text: &'static str, name: &str) -> Self {
@@ -101,7 +111,7 @@ impl WordList {
     }
 
     /// The entries.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().copied()
     }
 
@@ -167,6 +177,17 @@ mod tests {
         ] {
             for entry in list.iter() {
                 assert_eq!(refusal_cause::words(entry).trim(), entry);
+            }
+        }
+        for list in [
+            &WORDS.tokens,
+            &WORDS.logins,
+            &WORDS.expiries,
+            &WORDS.token_faults,
+            &WORDS.other_tokens,
+        ] {
+            for entry in list.iter() {
+                assert_eq!(refusal_cause::letters(entry), entry);
             }
         }
     }

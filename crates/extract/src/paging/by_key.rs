@@ -328,6 +328,11 @@ where
         Some(answer) => answer?,
         None => fetch(after.clone()).await?,
     };
+    let proves_order = place.pager.proves_order();
+    if proves_order && matches!(answer, KeyedFetch::Missing(_)) {
+        // What the list has to show is known to be there.
+        answer = KeyedFetch::Page(nothing());
+    }
     if has_begun && confirm && matches!(answer, KeyedFetch::Missing(_)) && !place.ledger.is_short()
     {
         // The end, or a slip: the same page once more tells.
@@ -351,16 +356,29 @@ where
             place.found = true;
             let bytes = normalise_empty(page.bytes, &[]);
             let (keys, alone) = keys(&bytes).map_err(at)?;
-            place.ledger.page(keys.len() as u64, page.declared_total);
+            if !proves_order {
+                place.ledger.page(keys.len() as u64, page.declared_total);
+            }
             let bytes = if alone { as_list(&bytes) } else { bytes };
             let page = Page {
                 bytes,
                 scope: place.parent.clone().or(page.scope),
                 ..page
             };
-            let trailed = place.trails && keys.first().is_some_and(Option::is_none);
-            place.trails = keys.last().is_some_and(Option::is_none);
+            let trailed =
+                !proves_order && place.trails && keys.first().is_some_and(Option::is_none);
+            if !proves_order {
+                place.trails = keys.last().is_some_and(Option::is_none);
+            }
             let taken = place.pager.take(&keys, alone);
+            let page = match taken {
+                // Its records came already, or come with the page that is asked for now.
+                Ok(KeyedNext::More) if proves_order => Page {
+                    bytes: Bytes::from_static(b"[]"),
+                    ..page
+                },
+                _ => page,
+            };
             if let Some(last) = place.pager.unreachable_behind() {
                 let came = place.ledger.so_far();
                 place.remarks.push(unproved_end(

@@ -80,6 +80,65 @@ async fn what_has_no_id_to_ask_behind_comes_again_and_is_said_to() {
     assert_eq!(again, [false, true, false, true]);
 }
 
+/// The pages of a list of texts, errors by their messages, and the ids that were asked behind.
+async fn read_texts(answer: fn(Option<&str>) -> KeyedFetch) -> (Vec<String>, Vec<String>) {
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = requests.clone();
+    let stream = by_key(asked(), None, move |after| {
+        let key = after.key.map(|key| key.to_string());
+        log.lock().unwrap().push(key.clone().unwrap_or_default());
+        let page = answer(key.as_deref());
+        async move { Ok(page) }
+    });
+    let shown = |page: Result<Page>| match page {
+        Ok(page) => String::from_utf8_lossy(&page.bytes).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    let pages = stream.map(shown).collect().await;
+    let requests = requests.lock().unwrap().clone();
+    (pages, requests)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_texts_that_is_in_no_order_is_read_anew_and_then_an_error() {
+    let (pages, asked) = read_texts(|key| {
+        here(match key {
+            None => r#"[{"id":"b"},{"id":"a"}]"#,
+            Some("b") => r#"[{"id":"a"},{"id":"d"}]"#,
+            Some("a") => r#"[{"id":"d"},{"id":"c"}]"#,
+            _ => "[]",
+        })
+    })
+    .await;
+    assert_eq!(asked, ["", "b", "a", "c", "c"], "in an order of its own");
+    let came: Vec<_> = pages.iter().filter(|page| *page != "[]").collect();
+    assert_eq!(
+        came,
+        [r#"[{"id":"b"},{"id":"a"}]"#, r#"[{"id":"d"},{"id":"c"}]"#],
+        "nothing comes twice"
+    );
+    // The last of the page is the greatest: behind it is nothing, and the rest would be lost.
+    let in_no_order: fn(Option<&str>) -> KeyedFetch = |key| {
+        here(match key {
+            None => r#"[{"id":"d"},{"id":"a"}]"#,
+            Some("d") => "[]",
+            _ => r#"[{"id":"d"},{"id":"b"}]"#,
+        })
+    };
+    let missing: fn(Option<&str>) -> KeyedFetch = |key| match key {
+        None => here(r#"[{"id":"d"},{"id":"a"}]"#),
+        _ => KeyedFetch::Missing(Error::protocol("there is nothing")),
+    };
+    for answer in [in_no_order, missing] {
+        let (pages, asked) = read_texts(answer).await;
+        assert_eq!(asked, ["", "d"].repeat(4));
+        assert!(
+            pages[pages.len() - 1].contains("the order of their ids"),
+            "{pages:?}"
+        );
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn behind_a_place_that_stays_missing_is_looked() {
     let gone = || KeyedFetch::Missing(Error::protocol("there is nothing"));

@@ -16,6 +16,11 @@
 //! such server: some id of the page is beyond all before it. A list that comes in another order than that of its
 //! ids is asked for once more, behind the least of them: all the others have to come.
 //!
+//! Of texts nobody outside knows the order, and a server that lists by none would lose records without a word: behind the last id of a page in no
+//! order are not all the others. So where a page of texts is neither in the order of its bytes nor in that of its letters whatever the case, the list has
+//! to show its order once: behind an id in the middle of the page has to come what stands behind it there, and nothing of what stands before it. Where
+//! all the others of a short first page come, they are the list. Of a page that is in order by chance nothing can be seen.
+//!
 //! An id that is no id (blank, null, a fraction, a text among numbers) is nothing to ask behind: the greatest usable id of the page is. Where
 //! none of a page behind another is usable, the numbers are over, and whatever follows could only be rejected: the list ends, with a warning.
 
@@ -111,6 +116,8 @@ pub(super) struct KeyPager {
     thorough: bool,
     /// True if the endpoint was found to give whole lists, whatever is asked.
     gives_all: bool,
+    /// True if the endpoint was found to list texts by an order of its own.
+    has_own_order: bool,
     list: KeyedList,
 }
 
@@ -135,6 +142,52 @@ struct KeyedList {
     doubted: bool,
     /// True if it was left behind a full page whose records have no ids.
     is_cut_short: bool,
+    /// The question by which the list shows its order, while it is asked.
+    proof: Option<OrderProof>,
+}
+
+/// Question behind an id in the middle of a page of texts, by which a list shows in which order it comes.
+#[derive(Debug)]
+struct OrderProof {
+    /// The page's ids, each once.
+    page: Vec<RecordId>,
+    /// Place of the id that is asked behind.
+    at: usize,
+    /// True if the answer tells an order of the server's own from none.
+    is_telling: bool,
+    /// True if the page may be the whole list.
+    may_be_all: bool,
+    /// Number of the page's records.
+    records: usize,
+}
+
+impl OrderProof {
+    /// The proof that a page of texts asks for; `None` where it is in an order that many a server has.
+    fn of(ids: &[RecordId], records: usize, may_be_all: bool) -> Option<Self> {
+        let page = each_once(ids);
+        let texts: Vec<String> = page.iter().map(ToString::to_string).collect();
+        if texts.iter().map(|text| text.to_lowercase()).is_sorted() {
+            return None;
+        }
+        let fall = texts.windows(2).position(|pair| pair[0] > pair[1])?;
+        let (least, _) = texts.iter().enumerate().min_by_key(|(_, text)| *text)?;
+        // Behind the least id come all the others if the list has no order, and those behind it on the page if it has one.
+        let is_inside = least > 0 && least + 1 < page.len();
+        let at = if may_be_all || is_inside { least } else { fall };
+        Some(Self {
+            page,
+            at,
+            is_telling: at != least || least > 0,
+            may_be_all,
+            records,
+        })
+    }
+}
+
+/// Ids without those that came before.
+fn each_once(ids: &[RecordId]) -> Vec<RecordId> {
+    let mut seen = HashSet::new();
+    ids.iter().filter(|id| seen.insert(*id)).cloned().collect()
 }
 
 /// Next step after a page of a list.
@@ -154,6 +207,7 @@ impl KeyPager {
             confirm,
             thorough,
             gives_all: false,
+            has_own_order: false,
             list: KeyedList::default(),
         }
     }
@@ -181,6 +235,11 @@ impl KeyPager {
         self.list.doubted
     }
 
+    /// True if the list has to show its order: the records that are asked for came already, or come again.
+    pub(super) fn proves_order(&self) -> bool {
+        self.list.proof.is_some()
+    }
+
     /// True if a page of the list came.
     pub(super) fn has_begun(&self) -> bool {
         self.list.before.is_some()
@@ -200,6 +259,9 @@ impl KeyPager {
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Protocol`] where the server's answers do not let the list be read to its end.
     pub(super) fn take(&mut self, keys: &[Option<RecordId>], alone: bool) -> Result<KeyedNext> {
+        if let Some(proof) = self.list.proof.take() {
+            return self.take_proof(&proof, keys, alone);
+        }
         let doubted = std::mem::take(&mut self.list.doubted);
         if keys.is_empty() {
             let proved = doubted || self.list.short || self.list.others.is_some() || self.gives_all;
@@ -249,12 +311,9 @@ impl KeyPager {
         }
         if self.list.last.is_some() && self.stands_still(&ids, numbers.as_deref()) {
             let before = self.list.before.unwrap_or(0);
-            return self.all_at_once(
-                before,
-                alone,
-                "the records behind an id are asked for, and the same come again",
-            );
+            return self.all_at_once(before, alone, SAME_AGAIN);
         }
+        let (is_numeric, is_first_page) = (numbers.is_some(), self.list.last.is_none());
         if let Some(numbers) = numbers.filter(|numbers| !numbers.is_sorted()) {
             let least = numbers.iter().min().copied().map(RecordId::Number);
             let others: HashSet<RecordId> = ids
@@ -278,7 +337,6 @@ impl KeyPager {
             longest,
             short,
             ends,
-            page,
             ..
         } = &mut self.list;
         *last = ids.last().cloned();
@@ -294,13 +352,49 @@ impl KeyPager {
             *longest = keys.len().max(*longest);
         }
         *before = Some(keys.len());
-        *page = ids.into_iter().collect();
-        let believed = !self.confirm && keys.len() < self.limit;
-        Ok(if believed {
-            KeyedNext::End
-        } else {
-            KeyedNext::More
-        })
+        if !self.confirm && keys.len() < self.limit {
+            return Ok(KeyedNext::End);
+        }
+        if !is_numeric && !self.has_own_order {
+            let may_be_all = is_first_page && keys.len() < self.limit;
+            self.list.proof = OrderProof::of(&ids, keys.len(), may_be_all);
+        }
+        if let Some(proof) = &self.list.proof {
+            self.list.last = proof.page.get(proof.at).cloned();
+        }
+        self.list.page = ids.into_iter().collect();
+        Ok(KeyedNext::More)
+    }
+
+    /// Takes the answer to the question by which the list shows its order, and goes on behind the page that was in doubt.
+    fn take_proof(
+        &mut self,
+        proof: &OrderProof,
+        keys: &[Option<RecordId>],
+        alone: bool,
+    ) -> Result<KeyedNext> {
+        let ids = each_once(&self.usable(keys));
+        let came: HashSet<&RecordId> = ids.iter().collect();
+        let (before, rest) = proof.page.split_at(proof.at);
+        let Some((asked, behind)) = rest.split_first() else {
+            return Err(not_paged(UNSORTED));
+        };
+        if came.contains(asked) {
+            return self.all_at_once(proof.records, alone, SAME_AGAIN);
+        }
+        let mut others = before.iter().chain(behind);
+        if proof.may_be_all
+            && came.len() + 1 == proof.page.len()
+            && others.all(|id| came.contains(id))
+        {
+            return Ok(KeyedNext::End);
+        }
+        if !ids.starts_with(behind) || before.iter().any(|id| came.contains(id)) {
+            return Err(not_paged(UNSORTED));
+        }
+        self.has_own_order |= proof.is_telling;
+        self.list.last = proof.page.last().cloned();
+        Ok(KeyedNext::More)
     }
 
     /// The ids that can be asked behind: of a list of numbers its numbers, also where they are written as texts.
@@ -345,6 +439,7 @@ impl KeyPager {
     }
 }
 
+const SAME_AGAIN: &str = "the records behind an id are asked for, and the same come again";
 const UNSORTED: &str = "the records do not come in the order of their ids";
 
 fn not_paged(why: &str) -> Error {
@@ -354,377 +449,5 @@ fn not_paged(why: &str) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Behaviour of a test server on `where[id][>]`, `sort` and `limit`.
-    #[derive(Clone, Copy)]
-    struct KeyedServer {
-        keys: bool,
-        limit: bool,
-        cap: usize,
-        /// The request that is answered with nothing.
-        slips: Option<usize>,
-    }
-
-    const GOOD: KeyedServer = KeyedServer {
-        keys: true,
-        limit: true,
-        cap: usize::MAX,
-        slips: None,
-    };
-
-    fn page(ids: &[String]) -> String {
-        format!(
-            "[{}]",
-            ids.iter()
-                .map(|id| format!(r#"{{"id":{id}}}"#))
-                .collect::<Vec<_>>()
-                .join(",")
-        )
-    }
-
-    /// Reads a list from a server of that manner; the ids that came, and how many requests it took.
-    fn read(
-        pager: &mut KeyPager,
-        all: &[String],
-        manner: KeyedServer,
-    ) -> Result<(Vec<String>, usize)> {
-        pager.start_over();
-        let (mut seen, mut requests) = (Vec::new(), 0);
-        loop {
-            requests += 1;
-            assert!(requests < 1_000, "endless");
-            let last = pager.last().map(|id| match id {
-                RecordId::Number(number) => number.to_string(),
-                RecordId::Text(text) => format!("{text:?}"),
-            });
-            let from = match last.filter(|_| manner.keys) {
-                Some(last) => all.iter().position(|id| *id == last).unwrap() + 1,
-                None => 0,
-            };
-            let asked = if pager.asks_for_one() { 1 } else { pager.limit };
-            let most = if manner.limit { asked } else { usize::MAX };
-            let some: Vec<String> = all[from..]
-                .iter()
-                .take(most.min(manner.cap))
-                .cloned()
-                .collect();
-            let some = if manner.slips == Some(requests) {
-                Vec::new()
-            } else {
-                some
-            };
-            let text = page(&some);
-            let (keys, alone) = keys(text.as_bytes()).unwrap();
-            seen.extend(some);
-            if pager.take(&keys, alone)? == KeyedNext::End {
-                return Ok((seen, requests));
-            }
-        }
-    }
-
-    fn numbers(count: usize) -> Vec<String> {
-        (1..=count).map(|n| (n * 3).to_string()).collect()
-    }
-
-    /// In an order that is the server's own.
-    fn texts(count: usize) -> Vec<String> {
-        (0..count)
-            .map(|n| format!("\"v{}-{n}\"", (n * 7919) % 1000))
-            .collect()
-    }
-
-    #[test]
-    fn every_record_comes_once_whatever_the_server_cuts() {
-        for make in [numbers, texts] {
-            for count in [0, 1, 9, 10, 11, 30, 31] {
-                for cap in [1, 3, 10, usize::MAX] {
-                    for thorough in [true, false] {
-                        let all = make(count);
-                        let mut pager = KeyPager::new(10, true, thorough);
-                        let (seen, _) =
-                            read(&mut pager, &all, KeyedServer { cap, ..GOOD }).unwrap();
-                        assert_eq!(seen, all, "{count} records, cut to {cap}");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn an_empty_page_ends_a_list_where_the_one_before_was_short_or_it_comes_twice() {
-        let requests = |confirm, thorough, counts: &[usize]| {
-            let mut pager = KeyPager::new(10, confirm, thorough);
-            counts
-                .iter()
-                .map(|count| read(&mut pager, &numbers(*count), GOOD).unwrap().1)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(requests(true, true, &[25, 20, 3, 0]), [4, 4, 3, 2]);
-        assert_eq!(requests(true, false, &[25, 20, 3, 0]), [4, 4, 2, 2]);
-        assert_eq!(requests(false, true, &[25, 20, 3, 0]), [3, 3, 1, 1]);
-    }
-
-    #[test]
-    fn an_empty_page_in_the_middle_is_found_out() {
-        for (cap, slips) in [
-            (usize::MAX, 1),
-            (usize::MAX, 2),
-            (usize::MAX, 3),
-            (5, 2),
-            (5, 3),
-        ] {
-            let all = numbers(25);
-            let mut pager = KeyPager::new(10, true, true);
-            let (seen, _) = read(
-                &mut pager,
-                &all,
-                KeyedServer {
-                    cap,
-                    slips: Some(slips),
-                    ..GOOD
-                },
-            )
-            .unwrap();
-            assert_eq!(seen, all, "{cap} {slips}");
-        }
-    }
-
-    #[test]
-    fn a_server_that_gives_all_at_once_is_believed_where_it_cannot_have_cut() {
-        let deaf = KeyedServer {
-            keys: false,
-            limit: false,
-            ..GOOD
-        };
-        for make in [numbers, texts] {
-            for (manner, count) in [
-                (deaf, 25),
-                (
-                    KeyedServer {
-                        limit: false,
-                        ..GOOD
-                    },
-                    25,
-                ),
-            ] {
-                let (seen, _) =
-                    read(&mut KeyPager::new(10, true, true), &make(count), manner).unwrap();
-                let distinct: HashSet<&String> = seen.iter().collect();
-                assert_eq!(distinct.len(), count);
-            }
-            for (manner, count) in [
-                (deaf, 4),
-                (deaf, 10),
-                (
-                    KeyedServer {
-                        keys: false,
-                        ..GOOD
-                    },
-                    4,
-                ),
-            ] {
-                let error =
-                    read(&mut KeyPager::new(10, true, true), &make(count), manner).unwrap_err();
-                assert!(error.message().contains("the same come again"), "{error}");
-                assert!(error.hint_text().unwrap().contains("confirm_end"));
-            }
-            let (seen, requests) =
-                read(&mut KeyPager::new(10, false, true), &make(4), deaf).unwrap();
-            assert_eq!((seen.len(), requests), (4, 1), "somebody said so");
-        }
-        // Once known, it is not asked twice again.
-        let mut pager = KeyPager::new(10, true, false);
-        assert_eq!(read(&mut pager, &numbers(14), deaf).unwrap().1, 2);
-        assert_eq!(read(&mut pager, &numbers(17), deaf).unwrap().1, 1);
-        assert_eq!(read(&mut pager, &numbers(0), deaf).unwrap().1, 1);
-        assert!(
-            read(&mut pager, &numbers(10), deaf).is_err(),
-            "it may have been cut"
-        );
-    }
-
-    #[test]
-    fn a_list_in_no_order_has_to_come_again_without_its_least_id() {
-        let of = |ids: &[i64]| {
-            ids.iter()
-                .map(|id| Some(RecordId::Number(*id)))
-                .collect::<Vec<_>>()
-        };
-        let take = |second: &[i64]| {
-            let mut pager = KeyPager::new(10, true, true);
-            assert_eq!(pager.take(&of(&[5, 3, 9]), false).unwrap(), KeyedNext::More);
-            assert_eq!(pager.last(), Some(&RecordId::Number(3)));
-            pager.take(&of(second), false)
-        };
-        assert_eq!(take(&[9, 5]).unwrap(), KeyedNext::End);
-        for second in [&[9, 5, 3][..], &[12, 9, 5], &[9]] {
-            assert!(
-                take(second)
-                    .unwrap_err()
-                    .message()
-                    .contains("the order of their ids"),
-                "{second:?}"
-            );
-        }
-        let mut all = numbers(10);
-        all.reverse();
-        assert!(
-            read(&mut KeyPager::new(10, true, true), &all, GOOD).is_err(),
-            "full"
-        );
-        assert_eq!(
-            read(
-                &mut KeyPager::new(9, true, true),
-                &all,
-                KeyedServer {
-                    limit: false,
-                    ..GOOD
-                }
-            )
-            .unwrap()
-            .0
-            .len(),
-            10
-        );
-        let text = r#"[{"day":1},{"day":2}]"#;
-        let (without, _) = keys(text.as_bytes()).unwrap();
-        assert!(
-            KeyPager::new(2, true, true)
-                .take(&without, false)
-                .unwrap_err()
-                .message()
-                .contains("no id")
-        );
-        assert_eq!(
-            KeyPager::new(3, true, true).take(&without, false).unwrap(),
-            KeyedNext::End
-        );
-    }
-
-    #[test]
-    fn an_id_that_is_none_is_nothing_to_ask_behind() {
-        let take = |pager: &mut KeyPager, page: &str| {
-            let (keys, alone) = keys(page.as_bytes()).unwrap();
-            pager
-                .take(&keys, alone)
-                .map(|next| (next, pager.last().map(ToString::to_string)))
-        };
-        let more = |last: &str| (KeyedNext::More, Some(last.to_owned()));
-        for odd in [
-            r#""""#,
-            r#"" ""#,
-            r#""abc""#,
-            "null",
-            "1.5",
-            "true",
-            "{}",
-            r#""\ud83d""#,
-        ] {
-            for page in [
-                format!(r#"[{{"id":1}},{{"id":2}},{{"id":{odd}}}]"#),
-                format!(r#"[{{"id":{odd}}},{{"id":1}},{{"id":2}}]"#),
-                format!(r#"[{{"id":1}},{{"id":{odd}}},{{"id":"2"}}]"#),
-            ] {
-                let mut pager = KeyPager::new(3, true, true);
-                assert_eq!(take(&mut pager, &page).unwrap(), more("2"), "{page}");
-                let rest = format!(r#"[{{"id":3}},{{"id":{odd}}}]"#);
-                assert_eq!(take(&mut pager, &rest).unwrap(), more("3"), "{page}");
-                let odds = format!(r#"[{{"id":{odd}}},{{"id":{odd}}},{{"id":{odd}}}]"#);
-                assert_eq!(
-                    take(&mut pager, &odds).unwrap().0,
-                    KeyedNext::End,
-                    "behind the numbers are only such"
-                );
-                assert!(
-                    odd == r#""abc""# || take(&mut KeyPager::new(3, true, true), &odds).is_err(),
-                    "{odd}"
-                );
-            }
-        }
-        // Of texts a blank one.
-        let mut pager = KeyPager::new(3, true, true);
-        assert_eq!(
-            take(&mut pager, r#"[{"id":"b"},{"id":"a"},{"id":" "}]"#).unwrap(),
-            more("a")
-        );
-    }
-
-    #[test]
-    fn an_id_twice_leads_on() {
-        let read = |pages: &[&[i64]]| {
-            let mut pager = KeyPager::new(10, true, true);
-            let mut steps = Vec::new();
-            for page in pages {
-                let keys: Vec<_> = page.iter().map(|id| Some(RecordId::Number(*id))).collect();
-                steps.push(
-                    pager
-                        .take(&keys, false)
-                        .map(|next| (next, pager.last().map(ToString::to_string))),
-                );
-            }
-            steps.pop().unwrap()
-        };
-        let more = |last: &str| (KeyedNext::More, Some(last.to_owned()));
-        assert_eq!(read(&[&[1, 2, 2]]).unwrap(), more("2"));
-        assert_eq!(read(&[&[1, 1, 1]]).unwrap(), more("1"));
-        assert_eq!(
-            read(&[&[1, 2], &[2, 3]]).unwrap(),
-            more("3"),
-            "what is asked behind comes too"
-        );
-        assert_eq!(read(&[&[1, 2], &[1, 2, 3]]).unwrap(), more("3"));
-        assert!(
-            read(&[&[1, 2], &[2, 2]])
-                .unwrap_err()
-                .message()
-                .contains("the same come again")
-        );
-        assert!(read(&[&[1, 2], &[1, 2]]).is_err());
-        let texts = |page: &[&str]| {
-            page.iter()
-                .map(|id| Some(RecordId::Text((*id).to_owned())))
-                .collect::<Vec<_>>()
-        };
-        let mut pager = KeyPager::new(10, true, true);
-        assert_eq!(
-            pager.take(&texts(&["a", "b", "b"]), false).unwrap(),
-            KeyedNext::More
-        );
-        assert_eq!(
-            pager.take(&texts(&["b", "c"]), false).unwrap(),
-            KeyedNext::More
-        );
-        assert!(pager.take(&texts(&["c", "b"]), false).is_err());
-    }
-
-    #[test]
-    fn one_record_is_a_list_of_one() {
-        assert_eq!(
-            keys(br#"{"id":7,"price":"1.50"}"#).unwrap(),
-            (vec![Some(RecordId::Number(7))], true)
-        );
-        let (of_list, alone) =
-            keys(br#"[{"id":"a"},null,{"id":1.5},{"id":2,"price":NaN}]"#).unwrap();
-        let (text, number) = (RecordId::Text("a".into()), RecordId::Number(2));
-        assert_eq!(
-            (of_list, alone),
-            (vec![Some(text), None, None, Some(number)], false)
-        );
-        // Whole numbers, however they are written.
-        let (of_list, _) = keys(br#"[{"id":1.0},{"id":2e0},{"id":30.00e-1},{"id":1e99}]"#).unwrap();
-        let numbers = [1, 2, 3].map(|id| Some(RecordId::Number(id)));
-        assert_eq!(of_list, [&numbers[..], &[None]].concat());
-        for wrong in [
-            &b"<html>"[..],
-            b"",
-            b"7",
-            br#"{"message":"hunter2"}"#,
-            br#"[{"id":1},"#,
-        ] {
-            let error = keys(wrong).unwrap_err();
-            assert!(!format!("{error:?}").contains("hunter2"));
-        }
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

@@ -108,6 +108,7 @@ macro_rules! conformance {
             retry_after_a_date_is_obeyed
             retry_after_with_a_fraction_is_obeyed
             a_limit_that_starts_again_is_waited_for
+            a_quota_that_is_used_up_is_waited_for
             a_retry_after_beyond_the_limit_is_an_error
             a_server_error_is_outwaited
             every_passing_failure_is_outwaited

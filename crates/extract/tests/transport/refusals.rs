@@ -72,21 +72,29 @@ async fn a_quota_that_is_used_up_is_waited_for_or_says_for_how_long() {
         assert!(matches!(answer, HttpOutcome::Success(_)), "{headers}");
         assert_eq!(client.stats().retries, 1);
     }
-    let server = ScriptedServer::start(vec![used_up("Retry-After: 43200.5\r\n"), good()]).await;
-    let client = server.client(limits());
-    let error = client
-        .send(&HttpRequest::get("things", client.url("/").unwrap()))
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.is_retryable()),
-        (ErrorKind::Busy, true)
-    );
-    assert!(error.message().contains("to wait 12 h"), "{error}");
-    assert_eq!(server.requests().len(), 1);
+    for headers in ["Retry-After: 43200.5\r\n", "X-RateLimit-Reset: 43200\r\n"] {
+        let server = ScriptedServer::start(vec![used_up(headers), good()]).await;
+        let client = server.client(limits());
+        let error = client
+            .send(&HttpRequest::get("things", client.url("/").unwrap()))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.kind(), error.is_retryable()),
+            (ErrorKind::Busy, true),
+            "{headers}"
+        );
+        assert!(error.message().contains("to wait 12 h"), "{error}");
+        assert_eq!(server.requests().len(), 1);
+    }
 
+    // Counters that come with every answer make no quota of a refusal.
     let server = ScriptedServer::start(vec![
-        json("403 Forbidden", "", r#"{"message":"not yours"}"#),
+        json(
+            "403 Forbidden",
+            "X-RateLimit-Remaining: 7\r\nX-RateLimit-Reset: 30\r\n",
+            r#"{"message":"not yours"}"#,
+        ),
         good(),
     ])
     .await;

@@ -62,7 +62,7 @@ pub use transient_failures::{
     every_passing_failure_is_outwaited, troubles_that_stay_are_errors,
 };
 pub use waiting::{
-    a_limit_that_starts_again_is_waited_for, a_retry_after_beyond_the_limit_is_an_error,
-    retry_after_a_date_is_obeyed, retry_after_seconds_are_obeyed,
-    retry_after_with_a_fraction_is_obeyed,
+    a_limit_that_starts_again_is_waited_for, a_quota_that_is_used_up_is_waited_for,
+    a_retry_after_beyond_the_limit_is_an_error, retry_after_a_date_is_obeyed,
+    retry_after_seconds_are_obeyed, retry_after_with_a_fraction_is_obeyed,
 };

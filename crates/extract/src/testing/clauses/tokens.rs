@@ -98,17 +98,45 @@ fn dead_tokens() -> [Value; 9] {
     ]
 }
 
+/// Words for a dead token, as servers say them.
+fn words_for_dead_tokens() -> Vec<Value> {
+    let words = [
+        "TokenExpired",
+        "the token is no longer active",
+        "your access token has timed out",
+        "The provided JWT was revoked",
+        "Your session has expired, please log in again",
+        "Das Zugriffstoken ist abgelaufen",
+        "Das Token ist nicht mehr gültig",
+        "Le jeton d'accès n'est plus valide",
+        "El token ha caducado",
+        "Il token è scaduto",
+        "De sessie is verlopen",
+    ];
+    let said = |words: &str| {
+        let body = json!({"message": format!("{words}, says till nine")}).to_string();
+        json!({"kind": "answer", "status": 403, "headers": {}, "body": body})
+    };
+    words.map(said).into()
+}
+
 /// A token is dead when the server says so in words, whatever the status.
 pub async fn a_dead_token_is_replaced_however_it_is_said(subject: SourceUnderTest) -> ClauseResult {
     if subject.login.is_empty() {
         return Ok(());
     }
     let bench = ConformanceRun::new(&subject)?;
-    for asked in bench.resources().await? {
+    for (nth, asked) in bench.resources().await?.into_iter().enumerate() {
         let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
         let everything = bench.server_records(&asked, None).await?;
-        for mut dead in dead_tokens() {
-            let how = format!("its token dead by {}", dead["status"]);
+        // Words mean the same whatever is read.
+        let words = if nth == 0 {
+            words_for_dead_tokens()
+        } else {
+            Vec::new()
+        };
+        for mut dead in dead_tokens().into_iter().chain(words) {
+            let how = format!("its token dead by {} {}", dead["status"], dead["body"]);
             dead["after"] = json!(course.requests / 2);
             bench.control.clear_log().await?;
             bench.control.fault(dead).await?;

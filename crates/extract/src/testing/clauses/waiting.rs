@@ -37,15 +37,24 @@ pub async fn retry_after_with_a_fraction_is_obeyed(subject: SourceUnderTest) -> 
 
 /// Without `Retry-After`, the time at which the limit starts again is what is asked for.
 pub async fn a_limit_that_starts_again_is_waited_for(subject: SourceUnderTest) -> ClauseResult {
-    let fault = || {
-        let then = SystemTime::now() + Duration::from_secs(PAUSE);
-        let then = then
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map(|since| since.as_secs())
-            .unwrap_or_default();
-        json!({"kind": "answer", "status": 429, "body": "{}", "headers": {"X-RateLimit-Reset": then.to_string()}})
-    };
-    obeyed(&subject, fault).await
+    obeyed(&subject, || starts_again(429, "{}")).await
+}
+
+/// A gateway that counts calls says 403, in words that a quota is used up, and by a header when it starts again.
+pub async fn a_quota_that_is_used_up_is_waited_for(subject: SourceUnderTest) -> ClauseResult {
+    let words = "Out of call volume quota. Quota will be replenished in 00:04:00.";
+    let body = json!({"statusCode": 403, "message": words}).to_string();
+    obeyed(&subject, || starts_again(403, &body)).await
+}
+
+/// An answer without `Retry-After` that names the second since 1970 at which the limit starts again.
+fn starts_again(status: u16, body: &str) -> Value {
+    let then = SystemTime::now() + Duration::from_secs(PAUSE);
+    let then = then
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map(|since| since.as_secs())
+        .unwrap_or_default();
+    json!({"kind": "answer", "status": status, "body": body, "headers": {"X-RateLimit-Reset": then.to_string()}})
 }
 
 /// `Retry-After` as a date.
@@ -63,7 +72,7 @@ async fn obeyed(subject: &SourceUnderTest, fault: impl Fn() -> Value) -> ClauseR
     for asked in bench.resources().await? {
         let course = asked.say("undisturbed", bench.baseline(&asked).await)?;
         asked.say(
-            format_args!("429 with {PAUSE} s to wait"),
+            format_args!("asked to wait {PAUSE} s"),
             wait(&bench, &asked, &course, fault()).await,
         )?;
     }
@@ -90,7 +99,7 @@ async fn wait(
             StreamEvent::Over => {
                 hold!(
                     bench.control.pending().await? == 0,
-                    "no request was met with 429"
+                    "no request was asked to wait"
                 );
                 run.reading.ended_well()?;
                 hold!(false, "the slice was read, and its stats show no retry");

@@ -347,6 +347,12 @@ fn patience() {
     );
     breaks(
         offset,
+        SourceFlaw::IgnoresRetryAfter,
+        a_quota_that_is_used_up_is_waited_for,
+        "were sent after",
+    );
+    breaks(
+        offset,
         SourceFlaw::GivesUpAtOnce,
         every_passing_failure_is_outwaited,
         "came an error",
