@@ -5,7 +5,8 @@
 use crate::origin;
 use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{DATE, HeaderMap};
-use std::sync::{Mutex, Once, OnceLock, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use tillhouse_model::time;
 use url::Url;
 
@@ -19,6 +20,9 @@ static HANDED_IN: OnceLock<Timestamp> = OnceLock::new();
 
 /// Times of both clocks at the last answer by which this machine's is ahead.
 static LEAD: Mutex<Option<ClockLead>> = Mutex::new(None);
+
+/// Servers of which it was said that this machine's clock is ahead of theirs.
+static TOLD_OF: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Times that this machine's clock and a server's showed when an answer came, of which this machine's is far ahead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,22 +78,28 @@ pub(crate) fn moment_of_asking(
     }
     let ahead = received.duration_since(answered);
     if ahead > TOLD {
-        *LEAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(ClockLead {
-            server: origin::name(server),
-            here: received,
-            there: answered,
-        });
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
+        let server = origin::name(server);
+        if is_told_first(&server) {
             tracing::warn!(
                 ahead = %time::readable(ahead),
-                server = origin::name(server),
+                server,
                 "this machine's clock is ahead of the server's: what is asked for now counts as asked for at the server's time"
             );
+        }
+        *LEAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(ClockLead {
+            server,
+            here: received,
+            there: answered,
         });
     }
     sent.checked_sub(ahead)
         .map_or(answered, |asked| asked.min(sent))
+}
+
+/// True for the first time that something is said of a server's clock: each answer of it would say the same.
+fn is_told_first(server: &str) -> bool {
+    let mut told = TOLD_OF.lock().unwrap_or_else(PoisonError::into_inner);
+    told.insert(server.to_owned())
 }
 
 #[cfg(test)]
@@ -123,6 +133,23 @@ mod tests {
         assert!(lead.here > lead.there, "{lead:?}");
         assert!(!lead.server.contains("user"), "{lead:?}");
         assert_eq!(moment_of_asking(sent, received, None, &server), sent);
+    }
+
+    #[test]
+    fn each_server_is_told_of_once() {
+        let (here, there) = (t("2026-03-01T12:00:00Z"), t("2026-02-25T12:00:00Z"));
+        let (ear, _guard) = crate::testing::log_capture::LogCapture::start();
+        for answer in 0..2 {
+            for name in ["https://one.example.com", "https://two.example.com"] {
+                let server = Url::parse(&format!("{name}/v1?page={answer}")).unwrap();
+                moment_of_asking(here, here, Some(there), &server);
+                assert_eq!(ear.heard().matches(name).count(), 1, "{}", ear.heard());
+            }
+        }
+        // One whose clock agrees is not told of.
+        let third = Url::parse("https://three.example.com/").unwrap();
+        moment_of_asking(here, here, Some(here), &third);
+        assert!(!ear.heard().contains("three"), "{}", ear.heard());
     }
 
     #[test]

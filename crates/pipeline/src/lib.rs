@@ -21,6 +21,7 @@ mod key_examples;
 mod labels;
 mod land;
 mod lease;
+mod loss;
 mod message;
 mod newest_versions;
 mod observer;

@@ -19,12 +19,14 @@ const OPENED: usize = 32;
 /// The table without which there is nothing to roll up.
 const FACTS: &str = "unified/transactions";
 
-/// Kind of a run: its command, and the pipelines it rebuilt.
+/// Kind of a run: its command, the pipelines it rebuilt, and the tables it lets be.
 pub(crate) struct RunKind<'a> {
     /// Its command, `sync` or `rebuild`.
     pub(crate) command: &'static str,
     /// The pipelines whose unified tables it filled from the beginning.
     pub(crate) rebuilt: &'a [String],
+    /// Paths of tables of no pipeline that it names as they are now.
+    pub(crate) let_be: &'a [String],
 }
 
 pub(crate) async fn publish(
@@ -33,13 +35,14 @@ pub(crate) async fn publish(
     RunKind {
         command,
         rebuilt: anew,
+        let_be,
     }: RunKind<'_>,
     run_id: &str,
     started: Timestamp,
     report: &RunReport,
 ) -> Result<()> {
     // The tables of other pipelines, the newest published run names.
-    let mut paths: Vec<String> = Vec::new();
+    let mut paths: Vec<String> = let_be.to_vec();
     for pipeline in pipelines {
         let resources = pipeline.resources.iter().map(|plan| plan.resource.name);
         paths.extend(resources.map(|resource| format!("{}/{resource}", pipeline.name)));

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 const SYNC: RunKind<'_> = RunKind {
     command: "sync",
     rebuilt: &[],
+    let_be: &[],
 };
 
 /// Lands sales in one package.

@@ -13,6 +13,7 @@ use crate::report::{PipelineReport, RunReport, SkippedPipeline};
 use crate::restore;
 use crate::unify;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use tillhouse_lake::RunRecord;
@@ -149,13 +150,13 @@ async fn fill(
     for held in &held {
         held.lease.check().await?;
     }
-    let anew: Vec<String> = pipelines
-        .iter()
-        .map(|pipeline| pipeline.name.clone())
-        .collect();
+    let own = pipelines.iter().map(|pipeline| pipeline.name.clone());
+    let anew: BTreeSet<String> = own.chain(before.anew).collect();
+    let anew: Vec<String> = anew.into_iter().collect();
     let kind = RunKind {
         command: "rebuild",
         rebuilt: &anew,
+        let_be: &before.let_be,
     };
     let ops = context.warehouse.ops();
     context.shared.notes.flush(&ops).await?;

@@ -1,15 +1,15 @@
 //! Tables that have lost commits: noticed before anything is read or written, and repaired where that can be done.
 //!
-//! Invariant: no run is published over a loss. A run goes on only if it makes every lost record anew: a sync of everything from the
-//! provider, a rebuild from source tables that are whole. Until then the newest run stays the newest, and says what is missing.
+//! Invariant: no pipeline is published over a loss of its records. A run writes a pipeline only if it makes every lost record of it anew: a sync of
+//! everything from the provider, a rebuild from source tables that are whole. Until then the newest run says what is missing. What shared tables have
+//! lost is everybody's; what a source table has lost is its pipeline's alone, and nobody's where the project has no such pipeline any more.
 
 use crate::config::Pipeline;
 use crate::context::RunContext;
-use std::collections::BTreeSet;
+use crate::loss::{LossOutcome, RunScope, refusal, tell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tillhouse_lake::{
-    LostKind, LostRun, LostTable, RunRecord, SliceRow, TableDamage, Warehouse, lost_commits,
-};
+use tillhouse_lake::{LostKind, LostRun, LostTable, RunRecord, SliceRow, TableDamage, Warehouse};
 use tillhouse_model::{Error, Result};
 
 /// Origin of a run's records.
@@ -129,119 +129,23 @@ impl PublishedState {
         problems.extend(
             self.run
                 .filter(|_| !lost.is_empty())
-                .map(|run| refusal(&run, &lost)),
+                .map(|run| refusal(&run, &lost, None)),
         );
         problems
     }
 }
 
-/// The pipelines whose source tables a run names.
-fn pipelines_of(run: &RunRecord) -> BTreeSet<&str> {
-    let schemas = run
-        .tables
-        .keys()
-        .filter_map(|path| path.split_once('/'))
-        .map(|(schema, _)| schema);
-    schemas
-        .filter(|schema| !matches!(*schema, "unified" | "statistics" | "ops"))
-        .collect()
-}
-
-fn refusal(run: &RunRecord, lost: &[LostTable]) -> Error {
-    let has = |kind: LostKind| lost.iter().any(|table| table.kind() == kind);
-    let sources: BTreeSet<&str> = lost
-        .iter()
-        .filter_map(|table| Some(table.source()?.0))
-        .collect();
-    let means = match (
-        has(LostKind::Source),
-        has(LostKind::Unified),
-        has(LostKind::Notes),
-    ) {
-        (_, _, true) | (true, true, _) => {
-            "`tillhouse sync --full` reads everything from the providers again and repairs them"
-                .to_owned()
-        }
-        (false, true, false) => {
-            "`tillhouse rebuild` makes them anew from the source tables".to_owned()
-        }
-        (true, false, false) => {
-            let names: Vec<&str> = sources.into_iter().collect();
-            format!(
-                "`tillhouse sync {} --full` reads everything from the provider again and repairs them",
-                names.join(" ")
-            )
-        }
-        (false, false, false) if has(LostKind::Ledger) => {
-            "`tillhouse sync` reads again what is not noted as read any more".to_owned()
-        }
-        (false, false, false) if has(LostKind::RollUp) => {
-            "`tillhouse sync` counts the roll-ups anew".to_owned()
-        }
-        (false, false, false) => {
-            "`tillhouse sync` goes on without them, and `tillhouse reconcile` compares again"
-                .to_owned()
-        }
-    };
-    lost_commits(run, lost).hint(format!(
-        "Put the tables' files back from a copy. Where there is none, {means}."
-    ))
-}
-
-/// True if a run of these pipelines restores everything that was lost.
-fn restores_all(
-    run: &RunRecord,
-    lost: &[LostTable],
-    pipelines: &[&Pipeline],
-    origin: RecordOrigin,
-) -> bool {
-    // A unified table holds the rows of all pipelines, and so do rejects and warnings.
-    let all = || {
-        pipelines_of(run)
-            .into_iter()
-            .all(|name| pipelines.iter().any(|pipeline| pipeline.name == name))
-    };
-    lost.iter().all(|table| match (table.kind(), origin) {
-        (kind, _) if kind.heals_by_itself() => true,
-        (LostKind::Source | LostKind::Notes, RecordOrigin::SourceTables)
-        | (_, RecordOrigin::ProviderIncremental) => false,
-        (LostKind::Source, RecordOrigin::ProviderFull) => {
-            table.source().is_some_and(|(name, resource)| {
-                pipelines.iter().any(|pipeline| {
-                    pipeline.name == name
-                        && pipeline
-                            .resources
-                            .iter()
-                            .any(|plan| plan.resource.name == resource)
-                })
-            })
-        }
-        _ => all(),
-    })
-}
-
-/// Says what becomes of a table that has lost commits.
-fn tell(table: &LostTable) {
-    let becomes = match table.kind() {
-        LostKind::Source | LostKind::Unified | LostKind::Notes => "it is made anew",
-        // Whoever counts it anew says so.
-        LostKind::RollUp => return,
-        LostKind::Ledger => {
-            "what is not noted as read any more is read again by the next sync of its pipeline"
-        }
-        LostKind::Comparisons => "earlier outcomes of `tillhouse reconcile` are gone",
-    };
-    tracing::warn!("{table}: {becomes}");
-}
-
 /// State of the warehouse that a run begins with.
 #[derive(Debug, Default)]
 pub(crate) struct PreparedRun {
-    /// The pipelines whose unified tables it has to fill from the beginning, since records of theirs were lost.
+    /// The pipelines whose unified tables it has to fill from the beginning, since records of theirs were lost. With them those that are not in the
+    /// project any more, where rows of theirs may be lost: nobody can fill theirs, and roll-ups are counted anew from what is left.
     pub(crate) anew: Vec<String>,
+    /// Paths of tables that are named as they are now, whatever they have lost: nobody can make them anew.
+    pub(crate) let_be: Vec<String>,
     /// The newest published run.
     pub(crate) published: Option<RunRecord>,
-    /// Pipelines that nothing is written of, with the reason: the log of a source table cannot be read.
+    /// Pipelines that nothing is written of, with the reason: a source table has lost commits, or its log cannot be read.
     pub(crate) refused: Vec<(String, Error)>,
 }
 
@@ -259,72 +163,146 @@ impl PreparedRun {
 
 /// Makes ready for a run.
 ///
-/// Errors where tables have lost commits that the run would not make good.
+/// Errors where tables that all pipelines share have lost commits that the run would not make good, or cannot be read.
 pub(crate) async fn prepare(
     context: &RunContext,
     pipelines: &[&Pipeline],
     origin: RecordOrigin,
     run_id: &str,
 ) -> Result<PreparedRun> {
-    let mut found = PublishedState::of(&context.warehouse).await?;
+    let found = PublishedState::of(&context.warehouse).await?;
     found
         .tell_of_tables_without_a_run(&context.warehouse)
         .await?;
-    // Roll-ups that cannot be read are counted anew, and whoever does it says so.
-    found
-        .damage
-        .unreadable
-        .retain(|(path, _)| !path.starts_with("statistics/"));
     if let Some(run) = &found.lost_run {
         tracing::warn!(
             "the record of run {}, which was published last, is missing in ops/runs: this run publishes what its tables hold now",
             run.run_id
         );
     }
-    // Shared tables, and those that a rebuild reads, are everybody's; a source table is its pipeline's alone.
-    let of_sources = |(path, _): &(String, Error)| LostTable::is_source(path);
-    let mut refused = Vec::new();
-    if origin != RecordOrigin::SourceTables
-        && found.damage.lost.is_empty()
-        && found.damage.unreadable.iter().all(of_sources)
-    {
-        for (path, error) in std::mem::take(&mut found.damage.unreadable) {
-            let name = path.split('/').next().unwrap_or_default().to_owned();
-            if pipelines.iter().any(|pipeline| pipeline.name == name) {
-                refused.push((name, error));
-            } else {
+    let Some(run) = found.run else {
+        return Ok(PreparedRun::default());
+    };
+    let mut scope = RunScope::new(context.project.pipeline_names()?, pipelines, origin);
+    let (unreadable, mut refused) = set_apart(found.damage.unreadable, &mut scope, origin);
+    let (lost, absent) = (found.damage.lost, scope.absent(&run));
+    let outcomes: Vec<(&LostTable, LossOutcome)> = lost
+        .iter()
+        .map(|table| (table, scope.outcome(table, &absent)))
+        .collect();
+    let is_refused = outcomes
+        .iter()
+        .any(|(_, outcome)| *outcome == LossOutcome::RunRefused);
+    if is_refused || !unreadable.is_empty() {
+        let mut problems = unreadable;
+        problems.extend((!lost.is_empty()).then(|| refusal(&run, &lost, Some(&scope))));
+        return Err(Error::combine(problems));
+    }
+    let of = |wanted: LossOutcome| {
+        let matching = outcomes.iter().filter(move |(_, found)| *found == wanted);
+        matching.map(|(table, _)| *table).collect::<Vec<_>>()
+    };
+    refused.extend(refusals(&run, &of(LossOutcome::PipelineRefused), &scope));
+    for table in of(LossOutcome::Beside) {
+        tracing::warn!("{table}: this run is not about it, and goes on");
+    }
+    let let_be = leave(context, &of(LossOutcome::Abandoned), origin, run_id).await?;
+    let made_good = of(LossOutcome::MadeGood);
+    let mut anew = mend(context, pipelines, &made_good, run_id).await?;
+    anew.extend(tell_of_strangers(&scope, &run, &made_good));
+    Ok(PreparedRun {
+        anew,
+        let_be,
+        published: Some(run),
+        refused,
+    })
+}
+
+/// Of tables whose logs cannot be read, the errors that stop the run, and the pipelines that are refused alone. Shared tables are everybody's; a
+/// source table is its pipeline's alone.
+fn set_apart(
+    unreadable: Vec<(String, Error)>,
+    scope: &mut RunScope<'_>,
+    origin: RecordOrigin,
+) -> (Vec<Error>, Vec<(String, Error)>) {
+    let (mut stopping, mut refused) = (Vec::new(), Vec::new());
+    for (path, error) in unreadable {
+        // Roll-ups that cannot be read are counted anew, and whoever does it says so.
+        if path.starts_with("statistics/") {
+            continue;
+        }
+        match path.split_once('/').filter(|_| LostTable::is_source(&path)) {
+            Some((name, resource))
+                if scope.own(name).is_none() || scope.is_abandoned(name, resource) =>
+            {
                 tracing::warn!("{error}: this run is not about it, and goes on");
             }
+            // A rebuild is published as a whole or not at all.
+            Some((name, _)) if origin != RecordOrigin::SourceTables => {
+                scope.refuse(name);
+                refused.push((name.to_owned(), error));
+            }
+            _ => stopping.push(error),
         }
     }
-    let is_made_good = found
-        .run
-        .as_ref()
-        .is_none_or(|run| restores_all(run, &found.damage.lost, pipelines, origin));
-    if !found.damage.unreadable.is_empty() || !is_made_good {
-        let published = found.run.clone();
-        several(
-            PublishedState {
-                lost_run: None,
-                ..found
-            }
-            .problems(),
-        )?;
-        return Ok(PreparedRun {
-            published,
-            ..PreparedRun::default()
-        });
+    (stopping, refused)
+}
+
+/// The pipelines of source tables that have lost commits, each with the reason why nothing is written of it.
+fn refusals(run: &RunRecord, lost: &[&LostTable], scope: &RunScope<'_>) -> Vec<(String, Error)> {
+    let mut by_pipeline: BTreeMap<&str, Vec<LostTable>> = BTreeMap::new();
+    for table in lost {
+        if let Some((name, _)) = table.source() {
+            by_pipeline.entry(name).or_default().push((*table).clone());
+        }
     }
-    let lost = &found.damage.lost;
+    by_pipeline
+        .into_iter()
+        .map(|(name, lost)| (name.to_owned(), refusal(run, &lost, Some(scope))))
+        .collect()
+}
+
+/// Lets tables be that are of nothing in the project any more. A run that makes everything anew goes on with what is left of them; after others the
+/// newest run says still that they have lost something.
+async fn leave(
+    context: &RunContext,
+    lost: &[&LostTable],
+    origin: RecordOrigin,
+    run_id: &str,
+) -> Result<Vec<String>> {
+    let mut let_be = Vec::new();
+    for table in lost {
+        if origin == RecordOrigin::ProviderIncremental {
+            tracing::warn!(
+                "{table}: the project has nothing any more that it is of, and it is let be. `tillhouse rebuild` goes on with what is left of it"
+            );
+            continue;
+        }
+        tracing::warn!(
+            "{table}: the project has nothing any more that it is of, and from now on it is taken as it is"
+        );
+        context.warehouse.go_on_with(table, run_id).await?;
+        let_be.push(table.path.clone());
+    }
+    Ok(let_be)
+}
+
+/// Makes ready what the run makes anew; the pipelines whose unified tables it has to fill from the beginning.
+async fn mend(
+    context: &RunContext,
+    pipelines: &[&Pipeline],
+    lost: &[&LostTable],
+    run_id: &str,
+) -> Result<Vec<String>> {
+    let is_unified = lost.iter().any(|table| table.kind() == LostKind::Unified);
     let mut anew = Vec::new();
     for pipeline in pipelines {
         let of_sources: BTreeSet<&str> = lost
             .iter()
-            .filter_map(LostTable::source)
+            .filter_map(|table| table.source())
             .filter(|(name, _)| *name == pipeline.name)
             .map(|(_, resource)| resource)
             .collect();
-        let is_unified = lost.iter().any(|table| table.kind() == LostKind::Unified);
         if of_sources.is_empty() && !is_unified {
             continue;
         }
@@ -347,11 +325,22 @@ pub(crate) async fn prepare(
     {
         clear(context, pipeline, run_id).await?;
     }
-    Ok(PreparedRun {
-        anew,
-        published: found.run,
-        refused,
-    })
+    Ok(anew)
+}
+
+/// Pipelines that are not in the project any more, where unified tables have lost commits: their rows stay as the tables have them now.
+fn tell_of_strangers(scope: &RunScope<'_>, run: &RunRecord, lost: &[&LostTable]) -> Vec<String> {
+    let strangers = scope.strangers(run);
+    let mut kinds = lost.iter().map(|table| table.kind());
+    if strangers.is_empty() || !kinds.any(|kind| kind == LostKind::Unified) {
+        return Vec::new();
+    }
+    tracing::warn!(
+        "what unified tables hold of {} stays as it is now, rows may be missing: it is in the project no more, and nobody can make it anew. With its \
+         folder back in the project, `tillhouse rebuild` does",
+        strangers.join(" and ")
+    );
+    strangers.into_iter().map(str::to_owned).collect()
 }
 
 async fn raise(

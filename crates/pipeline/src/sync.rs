@@ -270,6 +270,7 @@ impl SyncRun<'_> {
         let kind = RunKind {
             command: "sync",
             rebuilt: anew,
+            let_be: &before.prepared.let_be,
         };
         publish::publish(context, &held, kind, &self.run_id, self.started, &report).await?;
         context.observer.on_event(&RunEvent::Stage {

@@ -203,10 +203,14 @@ async fn warehouse(warehouse: &Warehouse) -> Result<()> {
     let newest = run.as_ref().ok().and_then(Option::as_ref);
     let mut problems = Vec::new();
     problems.extend(warehouse.probe_writing(newest).await.err());
-    problems.extend(match (check_all_tables(warehouse).await, newest) {
-        (Ok(()), Some(run)) => warehouse.probe_files(run).await.err(),
-        (found, _) => found.err(),
-    });
+    problems.extend(check_all_tables(warehouse).await.err());
+    // Tables that cannot be opened are told of by now.
+    let probed = match newest {
+        None => Ok(()),
+        Some(run) if problems.is_empty() => warehouse.probe_files(run).await,
+        Some(run) => warehouse.probe_readable_files(run).await,
+    };
+    problems.extend(probed.err());
     if problems.is_empty() {
         Ok(())
     } else {

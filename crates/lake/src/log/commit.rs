@@ -10,6 +10,7 @@
 use crate::log::data_file::DataFile;
 use crate::log::snapshot::{FOREIGN_FEATURES, Snapshot};
 use crate::log::table::TableHandle;
+use crate::store::json_seal::{self, CHECKSUM, UNKNOWN};
 use crate::store::log_guard::{LINES, VERSION};
 use bytes::Bytes;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
@@ -110,6 +111,8 @@ pub(crate) async fn attempt(
         ),
         // So is a file that stands in another one's place.
         (VERSION.to_owned(), serde_json::Value::from(version)),
+        // And one in which a bit has flipped.
+        (CHECKSUM.to_owned(), serde_json::Value::from(UNKNOWN)),
     ]);
     let marks = change
         .watermarks
@@ -124,6 +127,7 @@ pub(crate) async fn attempt(
     )
     .get_bytes()
     .map_err(|e| table.storage_error("a commit cannot be written as JSON", e))?;
+    let bytes = Bytes::from(json_seal::sealed(bytes.into()));
     let mut last: Option<Error> = None;
     for put in 0..PUTS {
         if put > 0 {

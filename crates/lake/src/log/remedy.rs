@@ -5,6 +5,9 @@
 /// The way out where roll-ups are damaged, whatever is.
 const COUNTED_ANEW: &str = "Run `tillhouse sync`: it counts the roll-ups anew.";
 
+/// The way out where a source table is of no pipeline of the project, which nobody can read again.
+const OF_NOBODY: &str = "If the project does not have that pipeline or resource any more, `tillhouse rebuild` goes on with what is left.";
+
 /// Remedy for one table that is not what it should be.
 pub(crate) fn remedy(path: &str) -> String {
     match path.split_once('/') {
@@ -29,7 +32,7 @@ pub(crate) fn remedy(path: &str) -> String {
         Some(("ops", _)) | None => "Put the table's files back from a copy.".to_owned(),
         Some((pipeline, _)) => format!(
             "Put the table's files back from a copy, or run `tillhouse sync {pipeline} --full`: it reads everything from the provider \
-             again and repairs the table."
+             again and repairs the table. {OF_NOBODY}"
         ),
     }
 }
@@ -54,7 +57,9 @@ pub(crate) fn replace_file(path: &str) -> String {
         }
         Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
         Some((pipeline, _)) => {
-            format!("`tillhouse sync {pipeline} --full` reads everything from the provider again.")
+            format!(
+                "`tillhouse sync {pipeline} --full` reads everything from the provider again. {OF_NOBODY}"
+            )
         }
     };
     format!(

@@ -217,6 +217,13 @@ fn join(rows: &[CoverageRow], followed: Option<&[Window]>) -> Vec<CoverageRow> {
 /// Folded coverage as it stands on storage.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FoldedCoverage {
+    /// Checksum of all of it; `None` where an earlier version of the program wrote it.
+    #[serde(
+        rename = "tillhouseChecksum",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub checksum: Option<String>,
     /// The id of the ledger's table: another one that took its place was never folded.
     pub table: String,
     /// The version of the ledger up to which it counts.

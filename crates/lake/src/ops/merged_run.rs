@@ -50,7 +50,8 @@ impl OpsTables {
                 Some(own) => {
                     own.version < version.version && !self.registry.table(path)?.has_lost_versions()
                 }
-                None => true,
+                // A table that is gone, and that the run goes on without.
+                None => is_shared || !self.registry.table(path)?.has_lost_versions(),
             };
             if is_later && !is_shared {
                 run.tables.insert(path.clone(), version.clone());
@@ -97,6 +98,7 @@ impl OpsTables {
                         None => own.clone(),
                     }
                 }
+                (None, Some(_)) if self.registry.table(&path)?.has_lost_versions() => continue,
                 (None, Some(before)) => {
                     uncounted.is_overtaken = true;
                     before.clone()

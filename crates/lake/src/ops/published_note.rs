@@ -3,7 +3,7 @@
 //! Invariant: written after the run's record, under the run's number. So a note names a run that was published; one
 //! that is missing or older says less, and never something wrong: whoever finds `ops/runs` ahead of the note asks `ops/runs`. A note whose
 //! record is gone from `ops/runs` tells that it was lost. A table that lost its last commits is a good table of yesterday, and the note
-//! says so too.
+//! says so too. A note that is not what was written is passed over, by the checksum of its frame.
 
 use crate::log::figures::TableFigures;
 use crate::log::registry::OPENED;
@@ -18,6 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
@@ -183,7 +184,7 @@ impl OpsTables {
     async fn write_note(&self, note: &PublishedNote) -> Result<()> {
         let failed = "the note of a run cannot be written";
         let json = serde_json::to_vec(note).or_error(ErrorKind::Internal, failed)?;
-        let bytes = zstd::bulk::compress(&json, LEVEL).or_error(ErrorKind::Internal, failed)?;
+        let bytes = compressed(&json).or_error(ErrorKind::Internal, failed)?;
         let options = PutOptions {
             mode: PutMode::Overwrite,
             ..PutOptions::default()
@@ -327,6 +328,14 @@ enum Found {
     Note(Box<PublishedNote>),
     Damaged,
     Gone,
+}
+
+/// A frame that says its content's checksum: whoever decodes another content gets an error.
+fn compressed(json: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::Encoder::new(Vec::new(), LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.write_all(json)?;
+    encoder.finish()
 }
 
 fn note_path(number: u64) -> String {

@@ -19,6 +19,7 @@ use crate::ops::row_codec::{BookkeepingRow, LEDGER_VERSION, LedgerRow};
 use crate::ops::rows::SliceRow;
 use crate::ops::tables::CLOCKS_DIFFER;
 use crate::ops::touching::join_touching;
+use crate::store::json_seal::{self, UNKNOWN};
 use jiff::Timestamp;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -284,6 +285,7 @@ impl OpsTables {
         lists.extend(read);
         lists.sort_by(|a, b| a.key().cmp(&b.key()));
         let folded = FoldedCoverage {
+            checksum: Some(UNKNOWN.to_owned()),
             table: ledger.table,
             version: ledger.version,
             counted: ledger.counted,
@@ -295,6 +297,7 @@ impl OpsTables {
         .with_rows(&fold(ledger.rows, self.registry.now()));
         let bytes = serde_json::to_vec(&folded)
             .or_error(ErrorKind::Internal, "the folded coverage cannot be written")?;
+        let bytes = json_seal::sealed(bytes);
         let options = PutOptions {
             mode: PutMode::Overwrite,
             ..PutOptions::default()
@@ -431,11 +434,13 @@ impl OpsTables {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        match serde_json::from_slice::<FoldedCoverage>(&bytes) {
-            Ok(folded) => Ok(Some(folded).filter(|folded| {
+        let sound = json_seal::is_sound(&bytes)
+            .then(|| serde_json::from_slice::<FoldedCoverage>(&bytes).ok());
+        match sound.flatten() {
+            Some(folded) => Ok(Some(folded).filter(|folded| {
                 folded.table == id_of(snapshot) && folded.version <= snapshot.version
             })),
-            Err(_) => {
+            None => {
                 tracing::warn!("{FOLDED} is damaged and passed over; the next sync writes it anew");
                 Ok(None)
             }

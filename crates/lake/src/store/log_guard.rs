@@ -9,7 +9,7 @@
 //! them is to be expected of a writer that did not flush, and of copies that were interrupted or mixed up.
 
 use crate::store::durable::LOG_FOLDER;
-use crate::store::{checkpoint_seal, footer};
+use crate::store::{checkpoint_seal, footer, json_seal};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -275,8 +275,8 @@ impl std::fmt::Display for LostCheckpoint {
 
 impl std::error::Error for LostCheckpoint {}
 
-/// True if the commit file is whole, and the one of its version: each of its lines an action, as many as it says it has, made for the version
-/// that its name says. Of another program, or an older version of this one, it says neither.
+/// Errors unless the commit file is whole, and the one of its version: each of its lines an action, as many as it says it has, made for the version
+/// that its name says, and with the checksum that it says. Of another program, or an older version of this one, it says none of them.
 pub(crate) fn check_commit(version: Option<u64>, bytes: &[u8]) -> std::result::Result<(), String> {
     /// First line of a commit file.
     #[derive(Deserialize)]
@@ -320,6 +320,7 @@ pub(crate) fn check_commit(version: Option<u64>, bytes: &[u8]) -> std::result::R
         }
         _ if is_foreign => Err("one of its lines is no action".to_owned()),
         (_, Some(other)) => Err(format!("it is the commit of version {other}")),
+        _ if !json_seal::is_sound(bytes) => Err("it is not what was written".to_owned()),
         _ => Ok(()),
     }
 }

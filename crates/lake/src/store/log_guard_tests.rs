@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::faulty_store::{FixtureRecord, TempWarehouse, page, run, source_spec, sql};
+use crate::log::snapshot::Snapshot;
 use crate::warehouse::Warehouse;
 use std::path::PathBuf;
 
@@ -13,13 +14,15 @@ const TABLE: &str = "hecone/transactions";
 async fn landed(place: &TempWarehouse, packages: usize) -> Warehouse {
     let warehouse = place.open().await;
     let table = warehouse.source_table("hecone", Arc::new(source_spec()));
-    for key in ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"]
-        .into_iter()
-        .take(packages)
-    {
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    for (amount, key) in (1..).zip(keys).take(packages) {
+        let time = match amount % 2 {
+            0 => "2026-03-01T00:00:00Z",
+            _ => "2026-02-03T04:05:06Z",
+        };
         let page = page(
             "2026-03-01T00:00:00Z",
-            &[FixtureRecord(key, Some("2026-03-01T00:00:00Z"), 1, None)],
+            &[FixtureRecord(key, Some(time), amount, None)],
         );
         table.land(vec![page], &run("r")).await.unwrap();
     }
@@ -43,6 +46,82 @@ async fn count(place: &TempWarehouse) -> std::result::Result<String, String> {
             .await
             .remove(0)),
         Err(error) => Err(format!("{error:?}")),
+    }
+}
+
+/// Number of rows, and the least and the largest of their keys, amounts, times, packages and partitions.
+async fn extremes(place: &TempWarehouse) -> std::result::Result<Vec<String>, String> {
+    const QUERY: &str = "SELECT count(*), min(id), max(id), min(amount), max(amount), min(_record_time), max(_record_time), min(_load_id), \
+                         max(_load_id), min(month), max(month), count(DISTINCT month) FROM t";
+    let warehouse = place.open().await;
+    match warehouse.open_at(TABLE, None).await {
+        Ok(_) => Ok(sql(&warehouse, TABLE, None, QUERY).await),
+        Err(error) => Err(format!("{error:?}")),
+    }
+}
+
+/// A file with a bit of each fiftieth part flipped, one after the other.
+fn flipped(whole: &[u8]) -> impl Iterator<Item = (usize, Vec<u8>)> {
+    let step = (whole.len() / 50).max(1);
+    (0..whole.len()).step_by(step).map(move |at| {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= 1 << ((at * 5 + at / 8) % 8);
+        (at, bytes)
+    })
+}
+
+#[tokio::test]
+async fn whatever_bit_of_a_commit_flips_the_rows_are_those_that_were_written_or_it_is_named() {
+    let place = TempWarehouse::new();
+    landed(&place, 3).await;
+    let before = extremes(&place).await.unwrap();
+    assert!(before[0].starts_with("3 a c "), "{before:?}");
+    for version in [0, 2, 3] {
+        let name = format!("{version:020}.json");
+        let commit = log(&place, &name);
+        let whole = std::fs::read(&commit).unwrap();
+        assert!(json_seal::is_sound(&whole) && !json_seal::is_sound(&whole[1..]));
+        for (at, bytes) in flipped(&whole) {
+            std::fs::write(&commit, bytes).unwrap();
+            match extremes(&place).await {
+                Ok(found) => assert_eq!(found, before, "{name} at {at}"),
+                Err(error) => assert!(error.contains(&name), "{name} at {at}: {error}"),
+            }
+        }
+        std::fs::write(&commit, &whole).unwrap();
+    }
+    // So it is for whoever has read the version before, and follows.
+    let name = format!("{:020}.json", 3);
+    let commit = log(&place, &name);
+    let whole = std::fs::read(&commit).unwrap();
+    let files = |snapshot: Option<Snapshot>| {
+        let snapshot = snapshot.unwrap();
+        let files = snapshot.files.iter();
+        let mut files: Vec<_> = files
+            .map(|file| {
+                let extremes = (file.rows, file.times, file.load_ids);
+                (
+                    file.path.clone(),
+                    file.size,
+                    extremes,
+                    file.partition.clone(),
+                )
+            })
+            .collect();
+        files.sort();
+        files
+    };
+    let newest = place.open().await.table(TABLE).unwrap().latest().await;
+    let newest = files(newest.unwrap());
+    for (at, bytes) in flipped(&whole) {
+        std::fs::remove_file(&commit).unwrap();
+        let table = place.open().await.table(TABLE).unwrap();
+        assert_eq!(table.latest().await.unwrap().unwrap().version, 2);
+        std::fs::write(&commit, bytes).unwrap();
+        match table.latest().await {
+            Ok(found) => assert_eq!(files(found), newest, "{at}"),
+            Err(error) => assert!(error.to_string().contains(&name), "{at}: {error}"),
+        }
     }
 }
 
@@ -280,7 +359,9 @@ async fn a_commit_in_the_place_of_another_is_an_error_that_names_it() {
     assert_eq!(count(&place).await.unwrap(), "4");
     // As an earlier version of the program wrote it.
     let older = String::from_utf8(whole).unwrap();
-    let older = older.replace("\"tillhouseVersion\":4", "\"tillhouseOther\":4");
+    let older = older
+        .replace("\"tillhouseVersion\":4", "\"tillhouseOther\":4")
+        .replace("\"tillhouseChecksum\":", "\"tillhouseSum\":");
     std::fs::write(commit(4), &older).unwrap();
     assert_eq!(count(&place).await.unwrap(), "4");
 }
@@ -365,13 +446,14 @@ async fn whatever_bit_of_a_checkpoint_flips_the_rows_are_those_that_were_written
     landed(&place, 12).await;
     let checkpoint = log(&place, "00000000000000000010.checkpoint.parquet");
     let whole = std::fs::read(&checkpoint).unwrap();
+    let before = extremes(&place).await.unwrap();
     let mut wrong = Vec::new();
     for at in (0..whole.len()).step_by(if cfg!(debug_assertions) { 211 } else { 97 }) {
         let mut bytes = whole.clone();
         bytes[at] ^= 1 << (at % 8);
         std::fs::write(&checkpoint, &bytes).unwrap();
-        match count(&place).await {
-            Ok(count) if count == "12" => {}
+        match extremes(&place).await {
+            Ok(found) if found == before => {}
             outcome => wrong.push((at, outcome)),
         }
     }

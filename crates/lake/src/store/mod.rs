@@ -17,6 +17,7 @@ pub(crate) mod durable;
 #[cfg_attr(not(feature = "cloud"), allow(dead_code))]
 pub(crate) mod failure;
 pub(crate) mod footer;
+pub(crate) mod json_seal;
 pub(crate) mod location;
 pub(crate) mod log_guard;
 pub(crate) mod small_files;

@@ -4,7 +4,8 @@
 
 use super::*;
 use crate::faulty_store::{
-    FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, page, run, source_spec, step, t,
+    FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, page, run, source_spec,
+    sql_as_named, step, t,
 };
 use crate::ops::lease::{LeaseOwner, LeaseRecord};
 use crate::ops::rows::{AsOf, SliceRow};
@@ -353,10 +354,12 @@ async fn bookkeeping_that_lost_something_is_noticed_by_whoever_reads_it_and_goes
     }
 }
 
-/// A commit as an earlier version of the program wrote it, which does not say its version.
+/// A commit as an earlier version of the program wrote it, which says neither its version nor its checksum.
 fn without_version(commit: &PathBuf) {
     let text = std::fs::read_to_string(commit).unwrap();
-    let older = text.replace("\"tillhouseVersion\":", "\"tillhouseOther\":");
+    let older = text
+        .replace("\"tillhouseVersion\":", "\"tillhouseOther\":")
+        .replace("\"tillhouseChecksum\":", "\"tillhouseSum\":");
     std::fs::write(commit, older).unwrap();
 }
 
@@ -593,6 +596,55 @@ async fn without_a_note_of_the_newest_run_the_runs_say_which_it_is() {
     };
     warehouse.ops().publish(&unpublished).await.unwrap();
     assert!(!notes.exists());
+}
+
+#[tokio::test]
+async fn whatever_bit_of_a_note_flips_the_newest_run_is_what_it_was() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    publish(&warehouse, "a", 1, "r1").await;
+    publish(&warehouse, "b", 2, "r2").await;
+    let note = folder(&place, "ops/published").join(format!("{:020}.json.zst", 2));
+    let whole = std::fs::read(&note).unwrap();
+    let seen = async || {
+        let warehouse = place.open().await;
+        let run = warehouse.ops().published(&AsOf::Latest).await;
+        let run = run.unwrap().unwrap();
+        let mut answers = Vec::new();
+        for (path, query) in [
+            (
+                SOURCE,
+                "SELECT count(*), min(id), max(id), min(month), max(month), max(_load_id) FROM t",
+            ),
+            (
+                FACT,
+                "SELECT count(*), min(article_key), max(amount), min(month), max(pipeline) FROM t",
+            ),
+        ] {
+            answers.extend(sql_as_named(&warehouse, path, run.tables.get(path), query).await);
+        }
+        (run, answers, found(&place).await)
+    };
+    let before = seen().await;
+    assert_eq!(before.0.run_id, "r2");
+    for at in (0..whole.len()).step_by((whole.len() / 50).max(1)) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1 << ((at * 5 + at / 8) % 8);
+        std::fs::write(&note, bytes).unwrap();
+        assert_eq!(seen().await, before, "{at}");
+    }
+    // Content of another frame, as valid as this one but for the checksum.
+    let mut json = zstd::stream::decode_all(&whole[..]).unwrap();
+    let at = json.windows(2).position(|part| part == b"r2").unwrap();
+    json[at + 1] = b'3';
+    let sum = &whole[whole.len() - 4..];
+    let other = zstd::bulk::compress(&json, 3).unwrap();
+    let is_sealed = |frame: &[u8]| frame[4] & 4 != 0;
+    assert!(is_sealed(&whole) && !is_sealed(&other));
+    let mut other = [&other[..], sum].concat();
+    other[4] |= 4;
+    std::fs::write(&note, other).unwrap();
+    assert_eq!(seen().await, before);
 }
 
 #[tokio::test]

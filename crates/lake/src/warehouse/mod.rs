@@ -301,7 +301,8 @@ impl Warehouse {
         let error = Error::config(format!(
             "the warehouse has format {found}, this version of tillhouse works with {FORMAT_VERSION}"
         ))
-        .at("warehouse", self.url().as_str());
+        .at("warehouse", self.url().as_str())
+        .at("file", FORMAT_FILE);
         if found > FORMAT_VERSION {
             error.hint("A newer tillhouse wrote it: use that one, or a newer one.")
         } else {

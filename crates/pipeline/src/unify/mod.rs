@@ -138,6 +138,8 @@ fn steps(packages: &[PackageInfo], start: i64) -> Vec<(i64, i64)> {
 }
 
 #[cfg(test)]
+mod lost_commits_tests;
+#[cfg(test)]
 mod other_process_tests;
 #[cfg(test)]
 mod scripted_statements;

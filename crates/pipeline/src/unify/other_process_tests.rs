@@ -15,7 +15,7 @@ use tillhouse_model::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
 /// A pipeline whose source gives these sales.
-fn pipeline_of(run: &ScriptedRun, name: &str, sales: &[&str]) -> Pipeline {
+pub(super) fn pipeline_of(run: &ScriptedRun, name: &str, sales: &[&str]) -> Pipeline {
     let sales: Vec<String> = sales.iter().map(|id| sale(id)).collect();
     Pipeline {
         name: name.to_owned(),
@@ -24,7 +24,7 @@ fn pipeline_of(run: &ScriptedRun, name: &str, sales: &[&str]) -> Pipeline {
     }
 }
 
-fn options() -> SyncOptions {
+pub(super) fn options() -> SyncOptions {
     SyncOptions {
         range: SyncRange {
             from: Some(window().from()),
@@ -34,13 +34,13 @@ fn options() -> SyncOptions {
     }
 }
 
-async fn publish(context: &RunContext, pipeline: Pipeline) {
+pub(super) async fn publish(context: &RunContext, pipeline: Pipeline) {
     let report = sync(context, &[pipeline], options()).await.unwrap();
     assert!(report.published && !report.is_partial(), "{report:?}");
 }
 
 /// Sales with their articles, as the newest run has them.
-async fn shown(run: &ScriptedRun) -> Vec<String> {
+pub(super) async fn shown(run: &ScriptedRun) -> Vec<String> {
     let context = run.other_process().await;
     let session = context.engine.open(&context.warehouse, &AsOf::Latest);
     let sql = "SELECT concat_ws(' ', t.transaction_key, a.article_key) FROM transactions t \

@@ -511,10 +511,11 @@ async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
         let root = place.folder.path().join(TABLE);
         let log = root.join("_delta_log");
         let commit = |version: u64| log.join(format!("{version:020}.json"));
-        // As an earlier version of the program wrote it, which does not say its version.
+        // As an earlier version of the program wrote it, which says neither its version nor its checksum.
         let older = |path: &std::path::Path| {
             let text = std::fs::read_to_string(path).unwrap();
             text.replace("\"tillhouseVersion\":", "\"tillhouseOther\":")
+                .replace("\"tillhouseChecksum\":", "\"tillhouseSum\":")
         };
         let named = (0..)
             .take_while(|version| commit(*version).exists())

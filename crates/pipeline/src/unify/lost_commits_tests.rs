@@ -1,0 +1,248 @@
+//! Tables that have lost commits, of pipelines that are in the run, beside it, and not in the project any more.
+//!
+//! Invariant: each test runs whole syncs and rebuilds in processes of their own, and looks at what `check` says behind them.
+
+use super::other_process_tests::{options, pipeline_of, publish, shown};
+use super::scripted_statements::{ARTICLES, TRANSACTIONS, pipeline};
+use crate::lease::IfRunning;
+use crate::loss::{LossOutcome, RunScope, refusal};
+use crate::repair::RecordOrigin;
+use crate::report::RunReport;
+use crate::scripted_source::{ScriptedRun, window};
+use crate::{check_all_tables, rebuild, sync};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tillhouse_lake::{LostRun, LostTable, RunRecord, TableVersion};
+use tillhouse_model::Result;
+
+fn folder(run: &ScriptedRun, table: &str) -> PathBuf {
+    run.warehouse.url().to_file_path().unwrap().join(table)
+}
+
+/// Removes the newest commit of a table.
+fn lose(run: &ScriptedRun, table: &str) {
+    let log = std::fs::read_dir(folder(run, table).join("_delta_log")).unwrap();
+    let commits = log.map(|entry| entry.unwrap().path());
+    let commits = commits.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+    std::fs::remove_file(commits.max().unwrap()).unwrap();
+}
+
+/// Writes the file by which a pipeline is one of the project.
+fn configure(run: &ScriptedRun, pipeline: &str) {
+    let project = folder(run, "..").join("pipelines").join(pipeline);
+    std::fs::create_dir_all(&project).unwrap();
+    std::fs::write(project.join("pipeline.yaml"), "source: shop\n").unwrap();
+}
+
+async fn sync_of(run: &ScriptedRun, names: &[&str]) -> Result<RunReport> {
+    let all: Vec<_> = names
+        .iter()
+        .map(|name| pipeline_of(run, name, &["a", "b", "c"]))
+        .collect();
+    sync(&run.other_process().await, &all, options()).await
+}
+
+async fn rebuild_of(run: &ScriptedRun, names: &[&str]) -> Result<RunReport> {
+    let all: Vec<_> = names
+        .iter()
+        .map(|name| pipeline_of(run, name, &[]))
+        .collect();
+    rebuild(&run.other_process().await, &all, IfRunning::Fail).await
+}
+
+/// Problems that `check` has with the warehouse; nothing where it has none.
+async fn told(run: &ScriptedRun) -> String {
+    let checked = check_all_tables(&run.other_process().await.warehouse).await;
+    checked
+        .err()
+        .map_or_else(String::new, |error| format!("{error:?}"))
+}
+
+/// Two pipelines, of which `kiosk` was published last.
+async fn published() -> ScriptedRun {
+    let run = ScriptedRun::new([]).await;
+    for (name, sales) in [("shop", vec!["a", "b"]), ("kiosk", vec!["k"])] {
+        publish(&run.other_process().await, pipeline_of(&run, name, &sales)).await;
+    }
+    assert_eq!(told(&run).await, "");
+    run
+}
+
+#[tokio::test]
+async fn a_pipeline_that_was_taken_out_of_the_project_stops_nobody_and_rebuild_goes_on_with_what_is_left()
+ {
+    for is_gone in [false, true] {
+        let run = published().await;
+        let before = shown(&run).await;
+        match is_gone {
+            true => std::fs::remove_dir_all(folder(&run, "kiosk/sales")).unwrap(),
+            false => lose(&run, "kiosk/sales"),
+        }
+        assert!(told(&run).await.contains("kiosk/sales"));
+        let report = sync_of(&run, &["shop"]).await.unwrap();
+        assert!(report.published && !report.is_partial(), "{report:?}");
+        let still = told(&run).await;
+        assert!(
+            still.contains("kiosk/sales") && still.contains("`tillhouse rebuild`"),
+            "{still}"
+        );
+        assert!(rebuild_of(&run, &["shop"]).await.unwrap().published);
+        assert_eq!(told(&run).await, "");
+        let report = sync_of(&run, &["shop"]).await.unwrap();
+        assert!(report.published, "{report:?}");
+        assert_eq!(told(&run).await, "");
+        let after = shown(&run).await;
+        assert!(before.iter().all(|sale| after.contains(sale)), "{after:?}");
+        assert_eq!(after.len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn a_unified_table_that_holds_rows_of_nobody_is_made_anew_but_for_these() {
+    let run = published().await;
+    assert!(rebuild_of(&run, &["shop"]).await.unwrap().published);
+    let before = shown(&run).await;
+    lose(&run, "unified/articles");
+    let error = sync_of(&run, &["shop"]).await.unwrap_err();
+    let hint = error.hint_text().unwrap().to_owned();
+    assert!(error.to_string().contains("unified/articles"), "{error:?}");
+    assert!(hint.contains("`tillhouse rebuild`"), "{hint}");
+    // As long as its pipeline is in the project, it has to be made anew too.
+    configure(&run, "kiosk");
+    let error = rebuild_of(&run, &["shop"]).await.unwrap_err();
+    let hint = error.hint_text().unwrap().to_owned();
+    assert!(hint.contains("without kiosk"), "{hint}");
+    std::fs::remove_dir_all(folder(&run, "..").join("pipelines")).unwrap();
+    assert!(rebuild_of(&run, &["shop"]).await.unwrap().published);
+    assert_eq!(told(&run).await, "");
+    assert_eq!(shown(&run).await, before);
+}
+
+#[tokio::test]
+async fn a_source_table_that_has_lost_a_commit_stops_its_pipeline_alone() {
+    let run = published().await;
+    configure(&run, "shop");
+    lose(&run, "shop/sales");
+    // Together with what heals by itself.
+    lose(&run, "ops/slices");
+    let alone = sync_of(&run, &["shop"]).await.unwrap_err();
+    let hint = alone.hint_text().unwrap().to_owned();
+    assert!(alone.to_string().contains("shop/sales"), "{alone:?}");
+    assert!(hint.contains("`tillhouse sync shop --full`"), "{hint}");
+    let both = sync_of(&run, &["kiosk", "shop"]).await.unwrap();
+    assert!(both.published && both.is_partial(), "{both:?}");
+    let failed: Vec<bool> = both.pipelines.iter().map(|p| p.failure.is_some()).collect();
+    assert_eq!(failed, [false, true]);
+    let other = sync_of(&run, &["kiosk"]).await.unwrap();
+    assert!(other.published && !other.is_partial(), "{other:?}");
+    assert!(rebuild_of(&run, &["kiosk"]).await.unwrap().published);
+    // The loss is told until it is made good.
+    let still = told(&run).await;
+    assert!(
+        still.contains("shop/sales") && !still.contains("ops/slices"),
+        "{still}"
+    );
+    rebuild_of(&run, &["kiosk", "shop"]).await.unwrap_err();
+}
+
+const PATHS: [&str; 7] = [
+    "shop/sales",
+    "shop/devices",
+    "kiosk/sales",
+    "gone/sales",
+    "unified/articles",
+    "unified/earlier",
+    "ops/warnings",
+];
+
+fn lost(path: &str) -> LostTable {
+    LostTable {
+        path: path.to_owned(),
+        named: 2,
+        found: Some(1),
+    }
+}
+
+/// A run that names all tables.
+fn run_of_all() -> RunRecord {
+    let named = PATHS.map(|path| (path.to_owned(), TableVersion::from(2)));
+    let run = LostRun {
+        run_id: "r".to_owned(),
+        finished_at: window().to(),
+        tables: BTreeMap::from(named),
+        figures: BTreeMap::new(),
+    };
+    run.as_run()
+}
+
+#[tokio::test]
+async fn what_a_run_does_about_a_loss_depends_on_whose_it_is() {
+    const ALONE: &[&str] = &["shop"];
+    const BOTH: &[&str] = &["shop", "kiosk"];
+    use LossOutcome::{Abandoned, Beside, MadeGood, PipelineRefused, RunRefused};
+    let run = ScriptedRun::new([]).await;
+    let shop = pipeline(&run, &[TRANSACTIONS, ARTICLES]);
+    let (own, named) = ([&shop], run_of_all());
+    let scope = |origin: RecordOrigin, project: &[&str]| {
+        let project = project.iter().map(|name| (*name).to_owned());
+        RunScope::new(project.collect(), &own, origin)
+    };
+    let outcomes = |origin: RecordOrigin, project: &[&str]| {
+        let scope = scope(origin, project);
+        let absent = scope.absent(&named);
+        PATHS.map(|path| scope.outcome(&lost(path), &absent))
+    };
+    assert_eq!(
+        outcomes(RecordOrigin::ProviderIncremental, BOTH),
+        [
+            PipelineRefused,
+            Abandoned,
+            Beside,
+            Abandoned,
+            RunRefused,
+            Abandoned,
+            RunRefused
+        ]
+    );
+    assert_eq!(
+        outcomes(RecordOrigin::ProviderFull, BOTH),
+        [
+            MadeGood, Abandoned, Beside, Abandoned, RunRefused, Abandoned, RunRefused
+        ]
+    );
+    assert_eq!(
+        outcomes(RecordOrigin::ProviderFull, ALONE),
+        [
+            MadeGood, Abandoned, Abandoned, Abandoned, MadeGood, Abandoned, MadeGood
+        ]
+    );
+    assert_eq!(
+        outcomes(RecordOrigin::SourceTables, ALONE),
+        [
+            RunRefused, Abandoned, Abandoned, Abandoned, MadeGood, Abandoned, RunRefused
+        ]
+    );
+    // A pipeline of which nothing is written is absent.
+    let mut refused = scope(RecordOrigin::ProviderFull, ALONE);
+    refused.refuse("shop");
+    let absent = refused.absent(&named);
+    assert_eq!(absent, ["shop"]);
+    let of = |path: &str| refused.outcome(&lost(path), &absent);
+    assert_eq!(
+        [of("shop/sales"), of("unified/articles")],
+        [PipelineRefused, RunRefused]
+    );
+    // What is of nobody is not asked for from anybody.
+    let tables = [lost("kiosk/sales"), lost("unified/articles")];
+    let hint_of = |project: &[&str]| {
+        let scope = scope(RecordOrigin::ProviderIncremental, project);
+        let error = refusal(&named, &tables, Some(&scope));
+        error.hint_text().unwrap().to_owned()
+    };
+    let hint = hint_of(ALONE);
+    assert!(
+        hint.contains("rebuild") && !hint.contains("--full"),
+        "{hint}"
+    );
+    assert!(hint_of(BOTH).contains("--full"));
+}
