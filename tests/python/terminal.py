@@ -6,8 +6,11 @@
       ["type", "SELECT 1;\\r"]     typed as it stands once a line is asked for: \\r is Enter, \\u0003 Ctrl-C, which waits for nothing, \\u0004 Ctrl-D
       ["expect", "1 row"]          waits until a line has it, behind what was expected before
       ["busy", ""]                 waits until the program has given the terminal back: it works, and Ctrl-C is a signal
+      ["columns", "0"]             how wide the terminal says to be, from its beginning on; 100 unless said
 
-    {"shown": "what was shown, without colours and movements", "code": 0}
+    {"shown": "what was shown, without colours and movements", "sequences": 7, "code": 0}
+
+`sequences` is the number of the colours and movements that were left out.
 
 A terminal asks nothing back, but for the place of the cursor, which is told to be the beginning of a line. A step that is waited for in vain ends the program, and this one with an error.
 """
@@ -31,12 +34,12 @@ ASKED = b"\x1b[6n"
 
 
 class Terminal:
-    def __init__(self, command):
+    def __init__(self, command, columns):
         self.raw, self.at = b"", 0
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.execvp(command[0], command)
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS if columns else 0, columns, 0, 0))
         self.deadline = time.monotonic() + LIMIT
 
     def shown(self):
@@ -82,11 +85,15 @@ class Terminal:
 
 def main():
     steps, *command = sys.argv[1:]
-    terminal = Terminal(command)
-    for step, text in json.loads(steps):
-        {"type": terminal.type, "expect": terminal.expect, "busy": terminal.busy}[step](text)
+    steps = json.loads(steps)
+    columns = [int(text) for step, text in steps if step == "columns"]
+    terminal = Terminal(command, *(columns or [COLUMNS]))
+    for step, text in steps:
+        if step != "columns":
+            {"type": terminal.type, "expect": terminal.expect, "busy": terminal.busy}[step](text)
     code = terminal.end()
-    json.dump({"shown": terminal.shown(), "code": code}, sys.stdout)
+    sequences = len(SEQUENCE.findall(terminal.raw))
+    json.dump({"shown": terminal.shown(), "sequences": sequences, "code": code}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod prompt;
 mod registry;
+mod temporary_file;
 mod watchdog;
 
 use clap::Parser;

@@ -1,13 +1,14 @@
 //! The guard of the process: a thread of its own that answers signals and watches how much memory a query takes.
 //!
 //! Invariant: within a second of Ctrl-C no query runs any more, and no query takes more memory than its limit and [`ALLOWANCE`] for longer than [`GRACE`], nor [`MARGIN`] more. A query is asked to stop
-//! first; one that does not (while it is planned, in a loop of one operator, while a reader keeps it waiting) ends with the process. Spilled data is
+//! first; one that does not (while it is planned, in a loop of one operator, while a reader keeps it waiting) ends with the process. Spilled data and what is half written are
 //! removed however that ends.
 //!
 //! It shares nothing with the threads that work: they may all be busy, and then no task of theirs would ever see the signal.
 
 use crate::failure;
 use crate::output::print_notice;
+use crate::temporary_file;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tillhouse_model::{Error, ErrorKind, Result};
@@ -231,10 +232,11 @@ fn on_tick() {
     }
 }
 
-/// Takes away what must not outlive the process: leases, what was spilled, and commands that secrets come from.
+/// Takes away what must not outlive the process: leases, what was spilled, what is half written, and commands that secrets come from.
 pub(crate) fn clean_up() {
     tillhouse_pipeline::release_leases();
     tillhouse_query::remove_spilled();
+    temporary_file::remove_all();
     tillhouse_extract::stop_commands();
 }
 

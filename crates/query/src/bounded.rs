@@ -47,6 +47,10 @@ pub(crate) enum ResultSize {
     Listing,
     /// A list in which elements become another value, the third argument.
     Exchanged,
+    /// A text by a pattern, the second argument.
+    Formatted,
+    /// The parts of a text that the brackets of a pattern, the second argument, match: each may match all of it.
+    Matched,
     /// Parts of a text of JSON: their places, of one row at a time, and the parts of all rows.
     Parsed,
     /// As large as all arguments together, so many times.
@@ -54,7 +58,7 @@ pub(crate) enum ResultSize {
 }
 
 /// The functions, and which of their arguments says how large.
-const FUNCTIONS: [(&str, ResultSize); 40] = [
+const FUNCTIONS: [(&str, ResultSize); 43] = [
     ("repeat", ResultSize::Repeated),
     ("lpad", ResultSize::Padded),
     ("rpad", ResultSize::Padded),
@@ -64,6 +68,9 @@ const FUNCTIONS: [(&str, ResultSize); 40] = [
     ("generate_series", ResultSize::Counted),
     ("replace", ResultSize::Replaced),
     ("regexp_replace", ResultSize::Replaced),
+    ("regexp_match", ResultSize::Matched),
+    ("to_char", ResultSize::Formatted),
+    ("strftime", ResultSize::Formatted),
     ("concat", ResultSize::Joined),
     ("concat_ws", ResultSize::Separated),
     ("array_to_string", ResultSize::Listing),
@@ -104,6 +111,15 @@ const FREE_SHARE: usize = 8;
 
 /// Bytes of the place of a part of JSON for each letter of the text: `[1,1,1]` has one for every two.
 const BYTES_OF_A_PART: i64 = 16;
+
+/// Bytes that one letter of a pattern may become: `%+` is an instant with nine digits of its second.
+const BYTES_OF_A_LETTER: i64 = 20;
+
+/// Bytes of a pattern's letter that was read.
+const BYTES_OF_A_READ_LETTER: i64 = 32;
+
+/// Bytes of a character, at most.
+const BYTES_OF_A_CHARACTER: i64 = 4;
 
 /// Copies that planning makes of a constant.
 const COPIES_OF_CONSTANTS: usize = 4;
@@ -185,8 +201,30 @@ impl BoundedFunction {
                 sum(&|row| text.at(row).saturating_mul(times.at(row).max(0)))
             }
             ResultSize::Padded => {
+                // The width counts characters.
                 let width = numbers(1)?;
-                sum(&|row| width.at(row))
+                let each = match is_ascii(args.first()) && is_ascii(args.get(2)) {
+                    true => 1,
+                    false => BYTES_OF_A_CHARACTER,
+                };
+                sum(&|row| width.at(row).saturating_mul(each))
+            }
+            ResultSize::Formatted => {
+                let pattern = lengths(1)?;
+                let patterns = match &pattern {
+                    SizeArgument::Constant(length) => *length,
+                    SizeArgument::Each(_) => sum(&|row| pattern.at(row)),
+                };
+                sum(&|row| pattern.at(row).saturating_mul(BYTES_OF_A_LETTER))
+                    .saturating_add(patterns.saturating_mul(BYTES_OF_A_READ_LETTER))
+            }
+            ResultSize::Matched => {
+                let (text, pattern) = (lengths(0)?, lengths(1)?);
+                let brackets = brackets_of(args.get(1));
+                sum(&|row| {
+                    let brackets = brackets.unwrap_or_else(|| pattern.at(row) / 2);
+                    text.at(row).saturating_mul(brackets.max(1))
+                })
             }
             ResultSize::Listed => {
                 // `array_repeat(value, count)`, `array_resize(list, count, value)`.
@@ -282,6 +320,32 @@ impl BoundedFunction {
         };
         Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
+}
+
+/// True if no text of an argument has a character of several bytes; one that is not given has none.
+fn is_ascii(arg: Option<&ColumnarValue>) -> bool {
+    match arg {
+        None => true,
+        Some(ColumnarValue::Scalar(value)) => {
+            value.try_as_str().flatten().is_none_or(str::is_ascii)
+        }
+        Some(ColumnarValue::Array(array)) => {
+            let small = array.as_string_opt::<i32>().map(|texts| texts.is_ascii());
+            let large = || array.as_string_opt::<i64>().map(|texts| texts.is_ascii());
+            let views = || array.as_string_view_opt().map(|texts| texts.is_ascii());
+            small.or_else(large).or_else(views).unwrap_or(false)
+        }
+    }
+}
+
+/// Brackets of a pattern; `None` where each row has one of its own.
+fn brackets_of(arg: Option<&ColumnarValue>) -> Option<i64> {
+    let Some(ColumnarValue::Scalar(pattern)) = arg else {
+        return None;
+    };
+    let pattern = pattern.try_as_str().flatten().unwrap_or_default();
+    let brackets = pattern.bytes().filter(|byte| *byte == b'(').count();
+    Some(i64::try_from(brackets).unwrap_or(i64::MAX))
 }
 
 /// Bytes of all arguments of a call, of constants as often as there are rows.

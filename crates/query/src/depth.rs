@@ -11,16 +11,16 @@
 //!
 //! Long lists (`IN`, `VALUES`) are no levels, and neither are long chains of AND and OR, which the dialect balances.
 
+use crate::table_count::TableCounter;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, ObjectNamePart, Query,
-    Select, SetExpr, Visit, Visitor, With, visit_relations,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr, ObjectName, ObjectNamePart,
+    Query, Select, SetExpr, Visit, Visitor,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -48,6 +48,8 @@ const SUBQUERIES: usize = 12;
 const CHOICES: usize = 16;
 /// Sets of columns that a query groups by at once, as PostgreSQL has it: planning makes a list of each.
 const GROUPING_SETS: usize = 4_096;
+/// Lists and structs within each other, and brackets behind a type. Planning asks each for its type, those for the types of all within, over and over.
+const LISTS: usize = 64;
 /// Levels of a plan.
 const PLAN_LEVELS: usize = 5_000;
 /// Parts of a plan, each as often as it is used: a WITH that is named twice in the next one, twenty times over, makes a million of ten lines.
@@ -136,7 +138,12 @@ pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(),
     let (mut open, mut depth, mut waiting) = (Vec::new(), 0_usize, 0_usize);
     // Names in a row, `a.b.c`: each is looked up within what stands before it.
     let (mut path, mut is_behind_period) = (0_usize, false);
+    let mut types = TypeNesting::default();
     for token in tokens {
+        types.read(&token.token);
+        if types.is_too_deep() {
+            return Err(ParserError::RecursionLimitExceeded);
+        }
         let keyword = if let Token::Word(word) = &token.token {
             word.keyword
         } else {
@@ -171,18 +178,53 @@ pub(crate) fn check_nesting(tokens: &[TokenWithSpan]) -> std::result::Result<(),
     Ok(())
 }
 
+/// Brackets of types: those in a row behind a type, `INT[][]`, and those that open one within another, `ARRAY<ARRAY<INT>>`. The parser counts neither.
+#[derive(Default)]
+struct TypeNesting {
+    /// Brackets in a row with a number in them, or nothing.
+    row: usize,
+    /// True within such a bracket.
+    is_within: bool,
+    opened: usize,
+    is_behind_name: bool,
+}
+
+impl TypeNesting {
+    fn read(&mut self, token: &Token) {
+        if matches!(token, Token::Whitespace(_)) {
+            return;
+        }
+        (self.row, self.is_within) = match token {
+            Token::LBracket => (self.row, true),
+            Token::Number(..) if self.is_within => (self.row, true),
+            Token::RBracket if self.is_within => (self.row + 1, false),
+            _ => (0, false),
+        };
+        self.opened += usize::from(self.is_behind_name && *token == Token::Lt);
+        self.is_behind_name = matches!(token, Token::Word(word)
+            if matches!(word.keyword, Keyword::ARRAY | Keyword::STRUCT));
+    }
+
+    fn is_too_deep(&self) -> bool {
+        self.row > LISTS || self.opened > NESTING
+    }
+}
+
 /// Errors when a statement's tree has too many levels.
 pub(crate) fn check(statement: &Statement) -> Result<()> {
-    let (Statement::Statement(inner), mut levels) = (statement, DepthCounter::default()) else {
-        return Ok(());
+    let inner = match statement {
+        Statement::Statement(inner) => inner,
+        Statement::Explain(explain) => return check(&explain.statement),
+        _ => return Ok(()),
     };
-    match Visit::visit(inner.as_ref(), &mut levels) {
+    match Visit::visit(inner.as_ref(), &mut DepthCounter::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(Break::Levels) => Err(too_deep()),
         ControlFlow::Break(Break::Parts) => Err(too_many_parts()),
         ControlFlow::Break(Break::Subqueries) => Err(too_many_subqueries()),
         ControlFlow::Break(Break::GroupingSets) => Err(too_many_grouping_sets()),
         ControlFlow::Break(Break::Choices) => Err(too_many_choices()),
+        ControlFlow::Break(Break::Lists) => Err(too_many_lists()),
     }
 }
 
@@ -193,6 +235,38 @@ enum Break {
     Subqueries,
     GroupingSets,
     Choices,
+    Lists,
+}
+
+fn too_many_lists() -> Error {
+    let message =
+        format!("the query is nested too deeply: more than {LISTS} lists within each other");
+    Error::new(ErrorKind::Query, message)
+        .hint("Write rows, (VALUES (1, 2), (3, 4)) AS t(a, b), and gather them: array_agg(b).")
+}
+
+/// True for an expression that makes a list or a struct of others.
+fn is_list(expr: &Expr) -> bool {
+    match expr {
+        Expr::Array(_) | Expr::Dictionary(_) | Expr::Map(_) | Expr::Struct { .. } => true,
+        Expr::Function(call) => {
+            let [ObjectNamePart::Identifier(name)] = call.name.0.as_slice() else {
+                return false;
+            };
+            [
+                "make_array",
+                "make_list",
+                "struct",
+                "row",
+                "named_struct",
+                "map",
+                "make_map",
+            ]
+            .iter()
+            .any(|list| name.value.eq_ignore_ascii_case(list))
+        }
+        _ => false,
+    }
 }
 
 fn too_many_choices() -> Error {
@@ -273,12 +347,14 @@ fn too_many_parts() -> Error {
     )
 }
 
-/// Visitor that counts nesting levels, and the tables that each query of a WITH comes to.
+/// Visitor that counts nesting levels, and the tables that each query comes to.
 #[derive(Default)]
 struct DepthCounter {
     level: usize,
     subqueries: usize,
-    parts: HashMap<String, usize>,
+    lists: usize,
+    /// The tables of each query: planning one that is read a million times takes gigabytes, so it must be known before.
+    tables: TableCounter,
     /// The expressions that are being looked into.
     entered: Vec<EnteredExpr>,
     /// Those among them that a plan has twice.
@@ -339,25 +415,6 @@ impl DepthCounter {
         self.level -= more;
         ControlFlow::Continue(())
     }
-
-    /// Counts the tables that each query in a WITH comes to, those of the queries it names included: planning one that is named a million times takes
-    /// gigabytes, so it must be known before.
-    fn count_parts(&mut self, with: &With) -> ControlFlow<Break> {
-        for named in &with.cte_tables {
-            let mut parts = 1_usize;
-            let _ = visit_relations(&named.query, |relation| {
-                let known = self.parts.get(&relation.to_string().to_lowercase());
-                parts = parts.saturating_add(known.copied().unwrap_or(1));
-                ControlFlow::<()>::Continue(())
-            });
-            if parts > PLAN_PARTS {
-                return ControlFlow::Break(Break::Parts);
-            }
-            self.parts
-                .insert(named.alias.name.value.to_lowercase(), parts);
-        }
-        ControlFlow::Continue(())
-    }
 }
 
 /// Levels that an expression adds: `a[1][2]` has one for each bracket.
@@ -388,9 +445,7 @@ impl Visitor for DepthCounter {
     type Break = Break;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Break> {
-        if let Some(with) = &query.with {
-            self.count_parts(with)?;
-        }
+        self.tables.enter(query);
         let mut bodies = vec![query.body.as_ref()];
         while let Some(body) = bodies.pop() {
             match body {
@@ -405,7 +460,15 @@ impl Visitor for DepthCounter {
     }
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Break> {
+        if self.tables.leave(query) > PLAN_PARTS {
+            return ControlFlow::Break(Break::Parts);
+        }
         self.up(levels_of_query(query))
+    }
+
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<Break> {
+        self.tables.add(relation);
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Break> {
@@ -414,12 +477,17 @@ impl Visitor for DepthCounter {
         if self.subqueries > SUBQUERIES {
             return ControlFlow::Break(Break::Subqueries);
         }
+        self.lists += usize::from(is_list(expr));
+        if self.lists > LISTS {
+            return ControlFlow::Break(Break::Lists);
+        }
         self.down(levels_of(expr))
     }
 
     fn post_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Break> {
         self.leave();
         self.subqueries -= usize::from(is_subquery(expr));
+        self.lists -= usize::from(is_list(expr));
         self.up(levels_of(expr))
     }
 }

@@ -25,6 +25,7 @@ use crate::ordered;
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
 use crate::pool::SharedMemory;
 use crate::session::Session;
+use crate::set_lists::SetLists;
 use crate::similar_to::StandardPatterns;
 use crate::slices::SlicedConstants;
 use crate::spill::SpillSpace;
@@ -291,7 +292,8 @@ fn context_with(
             count: count_udaf(),
             spill,
             prefers_hashes: share >= ROOM_FOR_HASHES,
-        }));
+        }))
+        .with_analyzer_rule(Arc::new(SetLists));
     builder
         .analyzer()
         .get_or_insert_default()
@@ -326,8 +328,8 @@ fn context_with(
     for function in functions::standard_aggregates() {
         context.register_udaf(function);
     }
-    if let Some(function) = functions::strftime(|name| state.scalar_functions().get(name).cloned())
-    {
+    let strftime = functions::strftime(|name| state.scalar_functions().get(name).cloned());
+    if let Some(function) = strftime.and_then(|inner| bounded::held(&Arc::new(inner), &pool)) {
         context.register_udf(function);
     }
     context.register_udaf(AggregateUDF::new_from_impl(CheckedSum::default()));

@@ -12,8 +12,10 @@ use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Errors when a statement has such a clause.
 pub(crate) fn check(statement: &Statement) -> Result<()> {
-    let Statement::Statement(inner) = statement else {
-        return Ok(());
+    let inner = match statement {
+        Statement::Statement(inner) => inner,
+        Statement::Explain(explain) => return check(&explain.statement),
+        _ => return Ok(()),
     };
     match Visit::visit(inner.as_ref(), &mut IgnoredClauses) {
         ControlFlow::Continue(()) => Ok(()),

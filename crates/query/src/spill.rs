@@ -22,6 +22,8 @@ use tillhouse_model::{Error, ErrorKind};
 const PREFIX: &str = "tillhouse-spill-";
 /// The file in each that its process has locked.
 const LOCK: &str = "lock";
+/// Attempts to remove a folder that a query still writes to.
+const ATTEMPTS: usize = 100;
 /// A folder without a lock is being made, unless it is older than this.
 const BEING_MADE: Duration = Duration::from_mins(10);
 
@@ -35,8 +37,12 @@ fn live<T>(with: impl FnOnce(&mut Vec<PathBuf>) -> T) -> T {
 /// Removes what this process has spilled; for its end, when queries may still run.
 pub fn remove_spilled() {
     for folder in live(std::mem::take) {
-        // A folder that cannot be removed now, the next process removes.
-        let _ = fs::remove_dir_all(folder);
+        // A query may put a file into the folder while it is being emptied; once its own folder there is gone, none can any more. A folder that cannot be removed now, the next process removes.
+        for _ in 0..ATTEMPTS {
+            if fs::remove_dir_all(&folder).is_ok() || !folder.exists() {
+                break;
+            }
+        }
     }
 }
 

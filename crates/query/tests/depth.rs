@@ -83,7 +83,7 @@ fn what_is_long_has_its_answer() {
         (
             format!(
                 "SELECT count(*) FROM t WHERE n IN ({})",
-                many(20_000, ",", |i| i.to_string())
+                many(100_000, ",", |i| i.to_string())
             ),
             "3",
         ),
@@ -131,6 +131,10 @@ fn what_is_long_has_its_answer() {
             "1",
         ),
         (format!("SELECT {}", nested(150, "abs(", "-1", ")")), "1"),
+        (
+            format!("SELECT {}1{}", "[".repeat(8), "]".repeat(8)),
+            "[[[[[[[[1]]]]]]]]",
+        ),
         (
             format!(
                 "SELECT {} FROM t LIMIT 1",
@@ -262,6 +266,33 @@ fn what_is_too_deep_is_an_error_that_says_so() {
         ),
         (
             format!("SELECT {}", nested(10_000, "[", "1", "]")),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT {}", nested(390, "[", "1", "]")),
+            "more than 64 lists within each other",
+        ),
+        (
+            format!("SELECT {}", nested(65, "make_array(", "1", ")")),
+            "more than 64 lists within each other",
+        ),
+        (
+            format!("SELECT {}", nested(40, "[{'a': ", "1", "}]")),
+            "more than 64 lists within each other",
+        ),
+        (
+            format!("SELECT CAST(NULL AS INT{})", "[]".repeat(100_000)),
+            "nested too deeply",
+        ),
+        (
+            format!("SELECT CAST(NULL AS INT{})", "[ 3 ]".repeat(65)),
+            "nested too deeply",
+        ),
+        (
+            format!(
+                "SELECT CAST(NULL AS {})",
+                nested(30_000, "ARRAY<", "INT", "> ")
+            ),
             "nested too deeply",
         ),
         (

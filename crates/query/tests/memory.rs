@@ -298,6 +298,13 @@ async fn what_is_made_of_little_is_held_to_memory() {
         "SELECT max(array_length(list_transform(range(0, 1000), x -> pad || CAST(x AS VARCHAR)))) FROM (SELECT repeat(CAST(value AS VARCHAR), 100) AS pad FROM range(10000, 11000))".to_owned(),
         "SELECT array_length(list_filter(range(0, 1000000), x -> pad > '')) FROM (SELECT repeat(CAST(value AS VARCHAR), 100) AS pad FROM range(10000, 10001))".to_owned(),
         "SELECT length(encode(CAST(repeat('x', 40000000) AS BYTEA), 'hex'))".to_owned(),
+        "SELECT max(length(to_char(TIMESTAMP '2026-01-01' + value * INTERVAL '1 day', repeat('Q', 100000)))) FROM range(0, 1000)".to_owned(),
+        "SELECT length(to_char(TIMESTAMP '2026-01-01', repeat('Q', 10000000 + value))) FROM range(0, 1)".to_owned(),
+        "SELECT length(strftime(TIMESTAMP '2026-01-01', repeat('%c', 4000000 + value))) FROM range(0, 1)".to_owned(),
+        "SELECT length(date_format(TIMESTAMP '2026-01-01', repeat('%B', 4000000 + value))) FROM range(0, 1)".to_owned(),
+        "SELECT length(lpad('x', 20000000 + value, '😀')) FROM range(0, 1)".to_owned(),
+        "SELECT length(rpad('x', 20000000 + value, 'ä😀')) FROM range(0, 1)".to_owned(),
+        "SELECT array_length(regexp_match(repeat('x', 1000000 + value), repeat('(', 100) || 'x*' || repeat(')', 100))) FROM range(0, 1)".to_owned(),
     ] {
         let error = lines(&session, &sql).await.expect_err(&sql);
         assert_eq!(error, "the query needs more memory than it may use", "{sql}");
@@ -328,6 +335,19 @@ async fn what_is_made_of_little_is_held_to_memory() {
         ("SELECT translate('abc', 'ab', 'x')", "xc"),
         ("SELECT string_to_array('a,b', ',')", "[a, b]"),
         ("SELECT encode('ab', 'hex')", "6162"),
+        ("SELECT lpad('x', 3, 'ä') || rpad('ö', 2, '-')", "ääxö-"),
+        (
+            "SELECT length(lpad('x', 20000000 + value, '-')) FROM range(0, 1)",
+            "20000000",
+        ),
+        (
+            "SELECT to_char(TIMESTAMP '2026-01-02', 'YYYY') || strftime(TIMESTAMP '2026-01-02', '%d') || date_format(DATE '2026-03-02', '%m')",
+            "20260203",
+        ),
+        (
+            "SELECT regexp_match('2026-01', '([0-9]+)-([0-9]+)')",
+            "[2026, 01]",
+        ),
         (
             "SELECT list_transform([1, NULL, 3], x -> x + y) FROM (VALUES (10)) AS v(y)",
             "[11, , 13]",

@@ -115,6 +115,26 @@ fn queries() -> impl Iterator<Item = &'static str> {
 }
 
 #[tokio::test]
+async fn a_window_over_spans_of_time_says_what_frame_it_takes() {
+    let session = session();
+    for span in ["local_hour * INTERVAL '1 hour'", "ended_at - started_at"] {
+        let sql = format!("SELECT count(*) OVER (ORDER BY {span}) FROM transactions");
+        let error = run(&session, &sql).await.unwrap_err();
+        assert!(
+            error
+                .message()
+                .starts_with("a window cannot be ordered by "),
+            "{span}: {error:?}"
+        );
+        let hint = error.hint_text().unwrap_or_default();
+        assert!(
+            hint.contains("ROWS UNBOUNDED PRECEDING"),
+            "{span}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_mistake_is_told_in_words_of_its_analyst() {
     let session = session();
     let mut told = String::new();

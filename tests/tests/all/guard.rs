@@ -1,12 +1,13 @@
 //! A query and its process: Ctrl-C, a request to terminate, a closed pipe, more memory than it may take, SQL that is too deep.
 //!
-//! Invariant: a signal is sent when the query is known to run, because it has printed something; nothing here waits for a time to pass.
+//! Invariant: a signal is sent when the query is known to run, because it has printed or written something; nothing here waits for a time to pass.
 
 use crate::exact_json;
 use crate::program;
 use crate::project::{CommandOutput, TestProject, run_to_end};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -80,9 +81,8 @@ async fn from_stdin(project: &TestProject, text: &str, arguments: &[&str]) -> Co
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
-    let (project, temporary) = (small().await, tempfile::tempdir().unwrap());
+/// Signals that end a query, with the exit code of each.
+fn answered_signals() -> Vec<(&'static str, i32)> {
     // Signals that this process was started with ignored, its children ignore too.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -93,10 +93,66 @@ async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
         ("HUP", 1, 129),
         ("QUIT", 3, 131),
     ];
-    for (name, number, code) in all {
-        if ignored >> (number - 1) & 1 == 1 {
-            continue;
+    all.into_iter()
+        .filter(|(_, number, _)| ignored >> (number - 1) & 1 == 0)
+        .map(|(name, _, code)| (name, code))
+        .collect()
+}
+
+/// Bytes of the files below a folder.
+fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => bytes_below(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(bytes).sum()
+}
+
+/// Starts a command, and ends it by a signal once it has written something below a folder. Whatever that is, it is gone then.
+async fn ended_while_it_writes(mut command: Command, folder: &Path, name: &str, code: i32) {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let writes = async {
+        while bytes_below(folder) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    };
+    tokio::time::timeout(program::LIMIT, writes)
+        .await
+        .expect("it writes");
+    signal(&child, name).await;
+    let status = tokio::time::timeout(program::LIMIT, child.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(status.code(), Some(code), "{name}");
+    let left: Vec<_> = std::fs::read_dir(folder).unwrap().collect();
+    assert!(left.is_empty(), "{name}: {left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_leave_nothing_of_what_is_spilled_or_half_written() {
+    let (project, folder) = (small().await, tempfile::tempdir().unwrap());
+    let sorted = "SELECT repeat(CAST(value AS VARCHAR), 20) AS x FROM generate_series(1, 1000000000000) ORDER BY x";
+    let output = folder.path().join("out.csv");
+    let output = output.to_str().unwrap();
+    for (name, code) in answered_signals() {
+        let mut spilling = project.command(&["sql", "--memory-limit", "64MiB", sorted]);
+        spilling.env("TMPDIR", folder.path());
+        ended_while_it_writes(spilling, folder.path(), name, code).await;
+        let writing = project.command(&["sql", "--output", output, ENDLESS]);
+        ended_while_it_writes(writing, folder.path(), name, code).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signals_end_a_query_that_nobody_reads_and_leave_nothing() {
+    let (project, temporary) = (small().await, tempfile::tempdir().unwrap());
+    for (name, code) in answered_signals() {
         let mut child = printing(&project, temporary.path()).await;
         signal(&child, name).await;
         let status = tokio::time::timeout(program::LIMIT, child.wait())

@@ -14,6 +14,7 @@ mod analysts;
 mod attach;
 mod bemo;
 mod canned_project;
+mod certificates;
 mod changes;
 mod clock_ahead;
 mod commands;

@@ -1,6 +1,6 @@
-//! The prompt, in a terminal of its own: files, the editor, Ctrl-C.
+//! The prompt and other commands, in a terminal of their own: files, the editor, Ctrl-C, colours and widths.
 //!
-//! Invariant: one Ctrl-C stops what runs and the prompt stays; an editor and a file that fail cost nothing.
+//! Invariant: one Ctrl-C stops what runs and the prompt stays; an editor and a file that fail cost nothing. A terminal gets nothing that it says not to know.
 
 use crate::program::binary;
 use crate::project::TestProject;
@@ -116,5 +116,54 @@ async fn ctrl_c_stops_a_query_or_drops_a_line_and_the_prompt_stays() {
     steps.extend(asks("SELECT 50 - 7 AS still_alive;", "43"));
     let shown = drive(&project, "true", steps).await;
     assert!(!shown.contains("never"), "{shown}");
+    sandbox.stop().await;
+}
+
+/// What a command shows in a terminal of this kind and width, and the colours and movements with it; it must end well.
+async fn shown_in(project: &TestProject, term: &str, columns: u16, arguments: &[&str]) -> Value {
+    let mut all = vec![
+        json!([["columns", columns.to_string()]]).to_string(),
+        "env".to_owned(),
+        "-i".to_owned(),
+        format!("TERM={term}"),
+        format!("HOME={}", project.path().display()),
+        format!("PATH={}", std::env::var("PATH").unwrap()),
+        binary().display().to_string(),
+        "--project".to_owned(),
+        project.path().display().to_string(),
+    ];
+    all.extend(arguments.iter().map(|word| (*word).to_owned()));
+    let found = python::json("terminal.py", all).await;
+    assert_eq!(found["code"], 0, "{}", found["shown"]);
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dumb_terminal_gets_neither_colours_nor_movements() {
+    let (sandbox, project) = small().await;
+    let sync = |to| ["-v", "sync", "--to", to];
+    let plain = shown_in(&project, "dumb", 100, &sync("2026-01-07")).await;
+    assert_eq!(plain["sequences"], 0, "{}", plain["shown"]);
+    assert!(plain["shown"].as_str().unwrap().contains("INFO"));
+    let coloured = shown_in(&project, "xterm", 100, &sync("2026-01-08")).await;
+    assert_ne!(coloured["sequences"], 0, "{}", coloured["shown"]);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_that_does_not_know_its_width_gets_whole_words() {
+    let (sandbox, project) = small().await;
+    let query = [
+        "sql",
+        "SELECT 'abcdefghijklmnopqrstuvwxyz' AS letters, 1 AS n",
+    ];
+    for columns in [0, 1, 100] {
+        let found = shown_in(&project, "xterm", columns, &query).await;
+        let shown = found["shown"].as_str().unwrap();
+        assert!(
+            shown.contains("abcdefghijklmnopqrstuvwxyz"),
+            "{columns}: {shown}"
+        );
+    }
     sandbox.stop().await;
 }

@@ -8,6 +8,7 @@
 mod cell;
 pub(crate) mod completeness;
 pub(crate) mod describe;
+mod descriptor;
 #[cfg(test)]
 mod dictionary_page;
 pub(crate) mod duckdb_script;

@@ -2,15 +2,19 @@
 //!
 //! Invariant: what is there stays what it is. A regular file has its new content as a whole or keeps the old, and its mode; a link stays a link, and the file it leads
 //! to is written; a device, a FIFO or a socket is written into, and a reader of it that has had enough is no failure. Only a regular file is ever replaced, and none that the shell
-//! opened: `--output /dev/stdout >> file` goes on where that file ends.
+//! opened: `--output /dev/stdout >> file` goes on where that file ends. What is half written is nobody else's, and does not outlive the process.
 
+use super::descriptor::opened_by_shell;
+use crate::temporary_file::TemporaryFile;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// Links that are followed before they count as a circle; Linux follows as many.
-const MOST_LINKS: usize = 40;
+pub(super) const MOST_LINKS: usize = 40;
+
+/// The mode of a file that is half written.
+const UNFINISHED: u32 = 0o600;
 
 /// Writes a text to a file.
 pub(crate) fn write(file: &Path, text: &str) -> io::Result<()> {
@@ -27,7 +31,7 @@ pub(crate) struct OutputFile(Destination);
 enum Destination {
     /// File that is put in the place of another, or where none is yet.
     Beside {
-        beside: NamedTempFile,
+        beside: TemporaryFile,
         place: PathBuf,
         old: Option<Box<fs::Metadata>>,
     },
@@ -49,8 +53,7 @@ impl OutputFile {
             }
             Ok(found) if found.is_file() => {
                 let place = fs::canonicalize(file)?;
-                // A file that replaces one that others may not read is nobody else's from its first byte on.
-                match new_file(folder_of(&place), 0o600) {
+                match new_file(folder_of(&place), UNFINISHED) {
                     Ok(beside) => Destination::Beside {
                         beside,
                         place,
@@ -71,7 +74,7 @@ impl OutputFile {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let place = end_of_links(file)?;
                 Destination::Beside {
-                    beside: new_file(folder_of(&place), 0o666)?,
+                    beside: new_file(folder_of(&place), UNFINISHED)?,
                     place,
                     old: None,
                 }
@@ -90,11 +93,12 @@ impl OutputFile {
     pub(crate) fn finish(self) -> io::Result<()> {
         match self.0 {
             Destination::Beside { beside, place, old } => {
-                if let Some(old) = old {
-                    keep_owner_and_mode(beside.as_file(), &old)?;
+                match old {
+                    Some(old) => keep_owner_and_mode(beside.as_file(), &old)?,
+                    None => take_mode_of_new(beside.as_file(), folder_of(&place))?,
                 }
                 beside.as_file().sync_all()?;
-                beside.persist(place).map(drop).map_err(|error| error.error)
+                beside.persist(&place)
             }
             Destination::Apart { mut apart, place } => {
                 apart.rewind()?;
@@ -109,7 +113,7 @@ impl OutputFile {
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Destination::Beside { beside, .. } => beside.write(bytes),
+            Destination::Beside { beside, .. } => beside.as_file_mut().write(bytes),
             Destination::Apart { apart, .. } => apart.write(bytes),
             Destination::Stream(stream) => stream.write(bytes),
         }
@@ -117,32 +121,11 @@ impl Write for OutputFile {
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.0 {
-            Destination::Beside { beside, .. } => beside.flush(),
+            Destination::Beside { beside, .. } => beside.as_file_mut().flush(),
             Destination::Apart { apart, .. } => apart.flush(),
             Destination::Stream(stream) => stream.flush(),
         }
     }
-}
-
-/// Standard output and standard error where a path names them, whatever they lead to.
-#[cfg(unix)]
-fn opened_by_shell(file: &Path) -> io::Result<Option<File>> {
-    use std::os::fd::AsFd;
-    let opened = match file.to_str() {
-        Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1") => {
-            io::stdout().as_fd().try_clone_to_owned()
-        }
-        Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2") => {
-            io::stderr().as_fd().try_clone_to_owned()
-        }
-        _ => return Ok(None),
-    };
-    opened.map(|opened| Some(File::from(opened)))
-}
-
-#[cfg(not(unix))]
-fn opened_by_shell(_: &Path) -> io::Result<Option<File>> {
-    Ok(None)
 }
 
 fn folder_of(file: &Path) -> &Path {
@@ -153,19 +136,35 @@ fn folder_of(file: &Path) -> &Path {
 
 /// A file of a name that nobody has foreseen, with a mode of which the user's mask is taken off, as for any new file.
 #[cfg(unix)]
-fn new_file(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
+fn new_file(folder: &Path, mode: u32) -> io::Result<TemporaryFile> {
     use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new()
-        .prefix(".tillhouse-")
-        .permissions(fs::Permissions::from_mode(mode))
-        .tempfile_in(folder)
+    TemporaryFile::make(|| {
+        tempfile::Builder::new()
+            .prefix(".tillhouse-")
+            .permissions(fs::Permissions::from_mode(mode))
+            .tempfile_in(folder)
+    })
 }
 
 #[cfg(not(unix))]
-fn new_file(folder: &Path, _mode: u32) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(".tillhouse-")
-        .tempfile_in(folder)
+fn new_file(folder: &Path, _mode: u32) -> io::Result<TemporaryFile> {
+    TemporaryFile::make(|| {
+        tempfile::Builder::new()
+            .prefix(".tillhouse-")
+            .tempfile_in(folder)
+    })
+}
+
+/// Gives a file the mode that any new one in its folder has. The user's mask shows in a file alone.
+#[cfg(unix)]
+fn take_mode_of_new(file: &File, folder: &Path) -> io::Result<()> {
+    let any = new_file(folder, 0o666)?;
+    file.set_permissions(any.as_file().metadata()?.permissions())
+}
+
+#[cfg(not(unix))]
+fn take_mode_of_new(_: &File, _: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]
@@ -239,6 +238,25 @@ mod tests {
             2,
             "nothing is left beside it"
         );
+    }
+
+    #[test]
+    fn what_is_half_written_is_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("page.html");
+        for _ in ["new", "replaced"] {
+            let mut out = OutputFile::open(&place).unwrap();
+            out.write_all(b"half").unwrap();
+            let found = fs::read_dir(folder.path()).unwrap();
+            let beside = found
+                .map(|entry| entry.unwrap().path())
+                .find(|path| *path != place)
+                .unwrap();
+            assert_eq!(mode(&beside), 0o600);
+            out.finish().unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

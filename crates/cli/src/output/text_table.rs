@@ -18,14 +18,21 @@ pub(crate) struct TextTable(Table);
 
 impl TextTable {
     pub(crate) fn new() -> Self {
+        Self::in_terminal(Table::new().width())
+    }
+
+    /// A table for a terminal that says to be so wide; `None` where standard output is none.
+    fn in_terminal(width: Option<u16>) -> Self {
         let mut table = Table::new();
-        table
-            .load_preset(presets::UTF8_FULL_CONDENSED)
-            .set_content_arrangement(ContentArrangement::Dynamic);
-        // A terminal that does not know its size says 0: columns of one letter would come of it.
-        if table.width().is_some_and(|width| width < NARROWEST) {
-            table.set_content_arrangement(ContentArrangement::Disabled);
+        table.load_preset(presets::UTF8_FULL_CONDENSED);
+        if let Some(width) = width {
+            table.set_width(width);
         }
+        // A terminal that does not know its size says 0: columns of one letter would come of it.
+        table.set_content_arrangement(match width.is_some_and(|width| width < NARROWEST) {
+            true => ContentArrangement::Disabled,
+            false => ContentArrangement::Dynamic,
+        });
         Self(table)
     }
 
@@ -121,6 +128,23 @@ impl fmt::Display for TextTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_width_that_cannot_be_is_not_believed() {
+        let word = "abcdefghijklmnopqrstuvwxyz".repeat(2);
+        for (width, is_whole) in [
+            (None, true),
+            (Some(0), true),
+            (Some(NARROWEST - 1), true),
+            (Some(NARROWEST), false),
+            (Some(200), true),
+        ] {
+            let mut table = TextTable::in_terminal(width);
+            table.set_header(["letters", "n"]);
+            table.add_row([word.as_str(), "1"]);
+            assert_eq!(table.to_string().contains(&word), is_whole, "{width:?}");
+        }
+    }
 
     #[test]
     fn a_long_cell_is_whole_and_goes_on_in_the_next_line() {

@@ -14,6 +14,7 @@ use crate::output::results::{ResultFile, ResultStyle, collect_rows, write_result
 use crate::output::{
     CsvStyle, ResultLayout, TextTable, describe as shown, print_notice, result_text,
 };
+use crate::temporary_file::TemporaryFile;
 use crate::watchdog::{PromptGuard, guarded};
 use commands::{PromptCommand, ResultFormat, fits, help};
 use completer::PromptCompleter;
@@ -304,10 +305,13 @@ impl PromptState<'_> {
     /// The last query, or a file, after it was edited: the next line begins with it.
     fn edit(&self, file: Option<&Path>) -> Result<String> {
         let failed = |error: Error| error.hint("The folder for temporary files is TMPDIR.");
-        let kept = tempfile::Builder::new()
-            .prefix("tillhouse-")
-            .suffix(".sql")
-            .tempfile()
+        let file_of_query = || {
+            tempfile::Builder::new()
+                .prefix("tillhouse-")
+                .suffix(".sql")
+                .tempfile()
+        };
+        let kept = TemporaryFile::make(file_of_query)
             .or_error(ErrorKind::Storage, "cannot make a file to edit")
             .map_err(failed)?;
         let path = match file {

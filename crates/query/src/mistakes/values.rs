@@ -283,8 +283,10 @@ fn no_zone(zone: &str) -> Error {
 
 /// Errors when a statement names a time zone that nobody knows. Such a name would be read only when values are printed, and not at all where there are none.
 pub(crate) fn check_zones(statement: &Statement) -> Result<()> {
-    let Statement::Statement(inner) = statement else {
-        return Ok(());
+    let inner = match statement {
+        Statement::Statement(inner) => inner,
+        Statement::Explain(explain) => return check_zones(&explain.statement),
+        _ => return Ok(()),
     };
     let found = visit_expressions(inner.as_ref(), |expr| {
         let Expr::AtTimeZone { time_zone, .. } = expr else {
