@@ -1,7 +1,7 @@
 //! Years of a warehouse in an hour: thousands of quarter-hour syncs of four small sources by the binary, with the clock handed in and maintenance on. What a
 //! sync, `stats`, `sql` and `status` take at the beginning and at the end, and what lies on storage meanwhile.
 //!
-//! `make bench-years` runs it; `YEARS_SYNCS` says how many syncs there are. It ends by itself, and its folder goes with it.
+//! `make bench-years` runs it; `YEARS_SYNCS` says how many syncs there are. It ends by itself, and its folder goes with it; with 1 where a goal is missed.
 //!
 //! ```text
 //!   a first load of a month --> 3,000 syncs, a quarter of an hour apart, retention a day
@@ -25,7 +25,7 @@
 use jiff::Timestamp;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
@@ -87,7 +87,7 @@ struct Contender {
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let syncs: usize = std::env::var("YEARS_SYNCS").map_or(3_000, |n| n.parse().unwrap());
     let binary =
@@ -138,10 +138,17 @@ async fn main() {
     needs.push(years.needs(syncs, &root.join("copy")));
     let mut begun = Contender::new(root.join("beginning"), &binary, quarters).await;
     let pairs = by_turns(&mut begun, &mut years, SAMPLE.min(syncs.div_ceil(2)));
-    report(&samples, &needs, &pairs);
+    let missed = report(&samples, &needs, &pairs);
     begun.sandbox.stop().await;
     years.sandbox.stop().await;
     std::fs::remove_dir_all(&root).unwrap();
+    match missed {
+        0 => ExitCode::SUCCESS,
+        missed => {
+            eprintln!("goals that were missed: {missed}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 impl Contender {
@@ -408,14 +415,25 @@ fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
-fn verdict(holds: bool) -> &'static str {
-    match holds {
-        true => "holds",
-        false => "MISSED",
+/// Goals that were looked at.
+#[derive(Default)]
+struct Goals {
+    missed: usize,
+}
+
+impl Goals {
+    fn verdict(&mut self, holds: bool) -> &'static str {
+        self.missed += usize::from(!holds);
+        match holds {
+            true => "holds",
+            false => "MISSED",
+        }
     }
 }
 
-fn report(samples: &[Sample], needs: &[Needs], pairs: &[Pair]) {
+/// Prints what was measured; the goals that were missed.
+fn report(samples: &[Sample], needs: &[Needs], pairs: &[Pair]) -> usize {
+    let mut goals = Goals::default();
     println!(
         "{} syncs, a quarter of an hour apart, after {BEFORE} days; retention a day. Medians of {SAMPLE} syncs and {STARTS} starts, beginning and end by turns.",
         samples.len()
@@ -430,7 +448,7 @@ fn report(samples: &[Sample], needs: &[Needs], pairs: &[Pair]) {
             "| {name} | {begin:.3} s, {begin_cpu:.2} s | {end:.3} s, {end_cpu:.2} s | {:.2}, {:.2} | {goal} | {} |",
             end / begin,
             end_cpu / begin_cpu.max(0.01),
-            verdict(end / begin <= *goal)
+            goals.verdict(end / begin <= *goal)
         );
     }
     let allowed = |sample: &Sample| 500 + 40 * sample.kept_runs;
@@ -444,7 +462,7 @@ fn report(samples: &[Sample], needs: &[Needs], pairs: &[Pair]) {
             worst.files,
             worst.kept_runs,
             allowed(worst),
-            verdict(share(worst) <= 1.0)
+            goals.verdict(share(worst) <= 1.0)
         );
     }
     let mega = |bytes: u64| bytes as f64 / 1e6;
@@ -458,7 +476,7 @@ fn report(samples: &[Sample], needs: &[Needs], pairs: &[Pair]) {
             mega(needs.kept_alone),
             needs.kept_runs,
             mega(allowed),
-            verdict(needs.all <= allowed)
+            goals.verdict(needs.all <= allowed)
         );
     }
     plot("seconds of a sync", samples, |s| s.taken.wall);
@@ -466,6 +484,7 @@ fn report(samples: &[Sample], needs: &[Needs], pairs: &[Pair]) {
     plot("files", samples, |s| s.files as f64);
     plot("kept runs", samples, |s| s.kept_runs as f64);
     plot("megabytes", samples, |s| s.bytes as f64 / 1e6);
+    goals.missed
 }
 
 /// Medians of equal parts, as a line of bars with its smallest and largest.

@@ -82,8 +82,28 @@ pub(crate) async fn filtered_rows(
     only: Option<&RowFilter>,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let stream = open(table, file, None, only).await?;
-    let file = file.clone();
-    Ok(stream
+    Ok(filled(stream, file.clone(), schema))
+}
+
+/// As [`filtered_rows`], reading no other columns than the schema's.
+pub(crate) async fn projected_rows(
+    table: &TableHandle,
+    file: &DataFile,
+    schema: SchemaRef,
+    only: Option<&RowFilter>,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    let stream = open(table, file, Some(names.collect()), only).await?;
+    Ok(filled(stream, file.clone(), schema))
+}
+
+/// Rows of a file in a schema: partition columns are filled in, columns the file does not have are null.
+fn filled(
+    stream: BoxStream<'static, Result<RecordBatch>>,
+    file: DataFile,
+    schema: SchemaRef,
+) -> BoxStream<'static, Result<RecordBatch>> {
+    stream
         .map(move |batch| {
             let batch = batch?;
             let rows = batch.num_rows();
@@ -121,7 +141,7 @@ pub(crate) async fn filtered_rows(
                 .or_error(ErrorKind::Storage, "a data file does not fit its table")
                 .map_err(|e| e.at("file", &file.path))
         })
-        .boxed())
+        .boxed()
 }
 
 async fn open(

@@ -128,9 +128,7 @@ pub(crate) async fn publish(
     if context.cancel.is_cancelled() {
         return Err(interrupted());
     }
-    context.warehouse.ops().publish(&record).await?;
-    tracing::info!("{}", context.warehouse.requests());
-    Ok(())
+    context.warehouse.ops().publish(&record).await
 }
 
 /// The newest versions of tables and their sizes, of those that exist; with what other processes have written since, where `of_all` asks for it.

@@ -30,7 +30,7 @@ pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {
     several(found.problems())
 }
 
-/// As [`check_tables`]; and every table that is there can be read from its log alone, every record of a run, and every lease.
+/// As [`check_tables`]; and every table that is there can be read from its log alone, the records of the newest days' runs, and every lease.
 pub async fn check_all_tables(warehouse: &Warehouse) -> Result<()> {
     check_with(warehouse, warehouse.unreadable_tables()).await
 }

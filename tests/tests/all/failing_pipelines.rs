@@ -110,6 +110,11 @@ async fn a_pipeline_that_fails_half_way_through_unify_is_shown_as_the_run_before
     assert_eq!(transactions(&project, "hecone").await, 0);
     let of_pace = transactions(&project, "pace").await;
     assert!(of_pace > 0);
+    // A monitor is told of it, though a run of it was published just now.
+    let told = project.run(&["status", "--max-age", "2h"]).await;
+    assert_eq!(told.code, Some(1), "{}", told.stderr);
+    let never = "nothing of hecone was ever published";
+    assert!(told.stderr.contains(never), "{}", told.stderr);
     // Mended, it is as if it had never failed.
     change(&project, statement, &broken, ARTICLE_KEY);
     project.sync(&["--to", "2026-02-01"]).await;

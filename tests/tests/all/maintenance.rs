@@ -223,6 +223,28 @@ async fn a_sync_does_its_share_says_so_and_notes_it_unless_it_is_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sync_each_few_days_with_little_to_compact_lets_old_runs_go_all_the_same() {
+    let sandbox = sandbox(300).await;
+    let project = TestProject::new(&sandbox.hecone_url()).await;
+    configure(
+        &project,
+        "retention: { runs: 4d, daily: 4d, monthly: 4d, unused: 0s }",
+    );
+    let mut said = String::new();
+    for number in 0..4 {
+        let to = format!("2026-01-0{}", 2 + number);
+        let ran = project
+            .run(&["--now", &day(number), "sync", "--to", &to])
+            .await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        said += &ran.stderr;
+    }
+    assert!(!said.contains("maintenance: compacted"), "{said}");
+    assert!(said.contains("is no longer kept"), "{said}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lost_and_cut_files_are_found_with_what_helps() {
     let sandbox = sandbox(500).await;
     let project = TestProject::new(&sandbox.hecone_url()).await;
@@ -328,6 +350,11 @@ async fn monitors_are_told_of_old_runs_and_schedulers_that_part_is_enough() {
             "the table is printed all the same"
         );
     }
+    let ahead = project
+        .run(&["--now", "2026-02-27T12:00:00Z", "status", "--max-age", "2h"])
+        .await;
+    assert_eq!(ahead.code, Some(1), "{}", ahead.stderr);
+    assert!(ahead.stderr.contains("still to come"), "{}", ahead.stderr);
     let wrong = project.run(&["status", "--max-age", "soon"]).await;
     assert_eq!(wrong.code, Some(2), "{}", wrong.stderr);
     sandbox.stop().await;

@@ -460,18 +460,27 @@ pub(crate) async fn share(project: &Project, warehouse: &Warehouse) {
     if !project.maintenance {
         return;
     }
-    match try_share(project, warehouse).await {
-        Ok(parts) if parts.is_empty() => {}
-        Ok(parts) => print_notice(&format!("maintenance: {}", parts.join("; "))),
-        Err(error) => {
-            tracing::warn!("maintenance was not done, and is tried again by a later sync: {error}")
+    let run = new_run_id(warehouse.now());
+    let mut parts = Vec::new();
+    for done in [
+        share_of_compaction(warehouse, &run).await,
+        share_of_vacuum(project, warehouse, &run).await,
+    ] {
+        match done {
+            Ok(part) => parts.extend(part),
+            Err(error) => {
+                tracing::warn!(
+                    "maintenance was not done, and is tried again by a later sync: {error}"
+                );
+            }
         }
+    }
+    if !parts.is_empty() {
+        print_notice(&format!("maintenance: {}", parts.join("; ")));
     }
 }
 
-async fn try_share(project: &Project, warehouse: &Warehouse) -> Result<Vec<String>> {
-    let mut parts = Vec::new();
-    let run = new_run_id(warehouse.now());
+async fn share_of_compaction(warehouse: &Warehouse, run: &str) -> Result<Option<String>> {
     let options = CompactionOptions {
         dry_run: false,
         small_files: DUE_FILES,
@@ -479,30 +488,34 @@ async fn try_share(project: &Project, warehouse: &Warehouse) -> Result<Vec<Strin
         bytes: Some(SHARE_BYTES),
         until: Some(Instant::now() + SHARE_TIME),
     };
-    // Asked of what this process has read and written already: a sync with nothing due costs no request.
+    // Asked of what this process has read and written already.
     if !warehouse.is_compaction_due(options) {
-        return Ok(parts);
+        return Ok(None);
     }
-    let done = warehouse.compact(options, &run, &|_| {}).await?;
+    let done = warehouse.compact(options, run, &|_| {}).await?;
     warn_of(&done.failed);
-    if !done.tables.is_empty() {
-        parts.push(format!("compacted {}", compacted(&done)));
+    Ok((!done.tables.is_empty()).then(|| format!("compacted {}", compacted(&done))))
+}
+
+/// Once a day, whether or not there is anything to compact: of a sync a week there never is.
+async fn share_of_vacuum(
+    project: &Project,
+    warehouse: &Warehouse,
+    run: &str,
+) -> Result<Option<String>> {
+    if !warehouse.is_vacuum_due().await? {
+        return Ok(None);
     }
-    if warehouse.is_vacuum_due(&run).await? {
-        let options = VacuumOptions {
-            dry_run: false,
-            retention: project.retention.policy,
-            safe_age: project.retention.unused,
-            until: Some(Instant::now() + SHARE_TIME),
-        };
-        let done = warehouse.vacuum(options, &run, &|_| {}).await?;
-        warn_of(&done.failed);
-        let what = vacuumed(&done);
-        if !what.is_empty() {
-            parts.push(format!("deleted {what}"));
-        }
-    }
-    Ok(parts)
+    let options = VacuumOptions {
+        dry_run: false,
+        retention: project.retention.policy,
+        safe_age: project.retention.unused,
+        until: Some(Instant::now() + SHARE_TIME),
+    };
+    let done = warehouse.vacuum(options, run, &|_| {}).await?;
+    warn_of(&done.failed);
+    let what = vacuumed(&done);
+    Ok((!what.is_empty()).then(|| format!("deleted {what}")))
 }
 
 fn warn_of(failed: &[(String, Error)]) {
@@ -511,29 +524,40 @@ fn warn_of(failed: &[(String, Error)]) {
     }
 }
 
-/// Errors where the newest published run, or that of a pipeline, ended longer ago than `max_age`; for monitors.
+/// Clocks of machines that share a warehouse differ by no more.
+const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
+
+/// Errors where the newest published run, or the newest in which a pipeline did not fail, ended longer ago than `max_age`; for monitors. The newest is
+/// the one that was committed last, whatever clock it ended by.
 pub(crate) async fn check_age(
     warehouse: &Warehouse,
     pipelines: &[String],
     max_age: SignedDuration,
 ) -> Result<()> {
     let now = warehouse.now();
-    let runs = warehouse.ops().run_heads().await?;
-    let newest = |pipeline: Option<&String>| {
-        let runs = runs.iter().filter(|run| run.published);
-        let of = runs.filter(|run| pipeline.is_none_or(|name| run.pipelines.contains(name)));
-        of.map(|run| run.finished_at).max()
-    };
+    let ops = warehouse.ops();
+    let runs = ops.run_heads().await?;
     let mut late = Vec::new();
     for pipeline in std::iter::once(None).chain(pipelines.iter().map(Some)) {
         let what = pipeline.map_or("the warehouse", String::as_str);
-        match newest(pipeline) {
-            None => late.push(format!("nothing of {what} was ever published")),
-            Some(at) if now.duration_since(at) > max_age => late.push(format!(
-                "the newest published run of {what} ended {} ago",
-                readable(now.duration_since(at))
-            )),
-            Some(_) => {}
+        let newest = match pipeline {
+            None => runs.iter().find(|run| run.published),
+            Some(name) => ops.newest_without_failure(&runs, name).await?,
+        };
+        let Some(ended) = newest.map(|run| run.finished_at) else {
+            late.push(format!("nothing of {what} was ever published"));
+            continue;
+        };
+        let age = now.duration_since(ended);
+        if age > max_age {
+            late.push(format!(
+                "the newest published run of {what} that did not fail ended {} ago",
+                readable(age)
+            ));
+        } else if age < -CLOCKS_DIFFER {
+            late.push(format!(
+                "the newest published run of {what} ended at {ended}, which is still to come: a clock is wrong"
+            ));
         }
     }
     match late.is_empty() {

@@ -62,6 +62,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> 
     progress.finish();
     let code = print_report(&outcome?, format)?;
     maintenance::share(&context.project, &context.warehouse).await;
+    // All of them: leases are given back by now, and maintenance is done.
+    tracing::info!("{}", context.warehouse.requests());
     Ok(
         match arguments.partial_ok && code == ExitCode::from(PARTIAL) {
             true => ExitCode::SUCCESS,
@@ -93,7 +95,9 @@ pub(crate) async fn rebuild(
         tillhouse_pipeline::rebuild(&context, &pipelines, if_running).await
     };
     progress.finish();
-    print_report(&outcome?, format)
+    let code = print_report(&outcome?, format)?;
+    tracing::info!("{}", context.warehouse.requests());
+    Ok(code)
 }
 
 /// Prints what a run did.

@@ -18,7 +18,7 @@ use tillhouse_model::{Error, ErrorKind};
 const NAMED: usize = 5;
 
 /// The files of a log that count, by version.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct LogFiles {
     pub(crate) commits: BTreeSet<u64>,
     pub(crate) checkpoints: BTreeSet<u64>,
@@ -84,7 +84,7 @@ impl LogFiles {
 }
 
 /// A checkpoint that is passed over: its files, by path below the store's root and size.
-struct PassedCheckpoint {
+pub(super) struct PassedCheckpoint {
     name: String,
     files: Vec<(Path, u64)>,
 }
@@ -112,30 +112,44 @@ impl TableHandle {
         version: Option<u64>,
         is_it: impl Fn(&DeltaTable) -> bool,
     ) -> Option<DeltaTable> {
+        let (found, passed) = self.told_without_checkpoints(version, is_it).await?;
+        let names: Vec<&str> = passed.iter().map(|passed| passed.name.as_str()).collect();
+        tracing::warn!(
+            "{}: {} is damaged, or another table's, and passed over: the commits that it stands for are there. It may be deleted, with \
+             _last_checkpoint beside it",
+            self.path(),
+            names.join(", ")
+        );
+        Some(found)
+    }
+
+    /// As [`TableHandle::past_checkpoints`], with the checkpoints that are passed over from now on, the newest first.
+    pub(super) async fn told_without_checkpoints(
+        &self,
+        version: Option<u64>,
+        is_it: impl Fn(&DeltaTable) -> bool,
+    ) -> Option<(DeltaTable, Vec<PassedCheckpoint>)> {
         let mut passed = Vec::new();
-        let trust = |checkpoint: &PassedCheckpoint, is_trusted| {
-            for (location, size) in &checkpoint.files {
-                self.checkpoints.trust(location.clone(), *size, is_trusted);
-            }
-        };
         while let Some(checkpoint) = self.newest_checkpoint(version).await {
-            trust(&checkpoint, false);
+            self.trust(&checkpoint, false);
             passed.push(checkpoint);
             if let Ok(Some(found)) = self.load(version).await
                 && is_it(&found)
             {
-                let names: Vec<&str> = passed.iter().map(|passed| passed.name.as_str()).collect();
-                tracing::warn!(
-                    "{}: {} is damaged, or another table's, and passed over: the commits that it stands for are there. It may be deleted, with \
-                     _last_checkpoint beside it",
-                    self.path(),
-                    names.join(", ")
-                );
-                return Some(found);
+                return Some((found, passed));
             }
         }
-        passed.iter().for_each(|checkpoint| trust(checkpoint, true));
+        for checkpoint in &passed {
+            self.trust(checkpoint, true);
+        }
         None
+    }
+
+    /// From now on a checkpoint is used, or passed over.
+    fn trust(&self, checkpoint: &PassedCheckpoint, is_trusted: bool) {
+        for (location, size) in &checkpoint.files {
+            self.checkpoints.trust(location.clone(), *size, is_trusted);
+        }
     }
 
     /// The newest checkpoint up to a version that a reader would take.
@@ -294,7 +308,7 @@ impl TableHandle {
     }
 }
 
-fn checkpoint_name(version: u64) -> String {
+pub(super) fn checkpoint_name(version: u64) -> String {
     format!("{version:020}.checkpoint.parquet")
 }
 

@@ -46,7 +46,7 @@ fn know_scheme(url: &url::Url) {
 }
 
 /// Versions between two checkpoints, as a rule.
-const CHECKPOINT_EVERY: u64 = 10;
+pub(super) const CHECKPOINT_EVERY: u64 = 10;
 /// Bytes that a checkpoint has at least.
 const LEAST_CHECKPOINT: u64 = 12;
 
@@ -614,7 +614,7 @@ impl TableHandle {
         }
     }
 
-    async fn at_version_by_library(&self, version: u64) -> Result<DeltaTable> {
+    pub(super) async fn at_version_by_library(&self, version: u64) -> Result<DeltaTable> {
         let loaded = self.loaded(Some(version)).await;
         loaded
             .and_then(|table| table.ok_or_else(|| Error::internal("a version is no table")))
@@ -725,55 +725,7 @@ impl TableHandle {
         self.has_lost_versions.load(Relaxed)
     }
 
-    /// Writes a checkpoint when the table is due for one. It is apart from the commit, which is durable already: a failure is
-    /// logged and the next one due makes up for it.
-    pub(crate) async fn checkpoint_if_due(&self, version: u64) {
-        if version == 0 || !version.is_multiple_of(CHECKPOINT_EVERY) {
-            return;
-        }
-        if let Err(error) = self.checkpoint(version).await {
-            tracing::warn!(table = %self.path, version, %error, "no checkpoint written");
-        }
-    }
-
-    /// Writes a checkpoint of a version.
-    pub(crate) async fn checkpoint(&self, version: u64) -> Result<()> {
-        let table = self.at_version_by_library(version).await?;
-        deltalake::checkpoints::create_checkpoint(&table, None)
-            .await
-            .map_err(|error| self.storage_error("a checkpoint cannot be written", error))
-    }
-
-    /// Writes a checkpoint of an earlier version and reads it back, so that the commits before it are not needed for that version any more.
-    /// Readers of the newest version are pointed where they were.
-    pub(crate) async fn checkpoint_apart(&self, version: u64) -> Result<()> {
-        let before = self.by_library(version).await?;
-        self.checkpoint(version).await?;
-        let after = self.by_library(version).await?;
-        let files = |snapshot: &Snapshot| {
-            let files = snapshot.files.iter();
-            files
-                .map(|file| (file.path.clone(), file.size, file.rows))
-                .collect::<BTreeSet<_>>()
-        };
-        if files(&before) == files(&after) && before.schema() == after.schema() {
-            return Ok(());
-        }
-        let checkpoint = Path::from(LOG_FOLDER).join(format!("{version:020}.checkpoint.parquet"));
-        let deleted = self.store().delete(&checkpoint).await;
-        deleted.map_err(|error| {
-            self.storage_error("a checkpoint that is wrong cannot be deleted", error)
-        })?;
-        Err(Error::new(
-            ErrorKind::Storage,
-            "a checkpoint does not hold what its commits say",
-        )
-        .at("table", &self.path)
-        .at("version", version.to_string())
-        .hint(replace_file(&self.path)))
-    }
-
-    async fn by_library(&self, version: u64) -> Result<Snapshot> {
+    pub(super) async fn by_library(&self, version: u64) -> Result<Snapshot> {
         let table = self.at_version_by_library(version).await?;
         self.snapshot_of(&table)
     }

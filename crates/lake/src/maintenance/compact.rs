@@ -23,7 +23,7 @@ use crate::log::remedy::remedy;
 use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
 use crate::maintenance::layout::layout_of;
-use crate::ops::maintenance::{COMPACT, MaintenanceRow};
+use crate::ops::maintenance::{COMPACT, MaintenanceNotes, MaintenanceRow};
 use crate::ops::row_codec::BookkeepingRow;
 use crate::scan;
 use crate::warehouse::Warehouse;
@@ -162,7 +162,7 @@ impl Warehouse {
     ) -> Result<CompactionSummary> {
         let mut summary = CompactionSummary::default();
         let mut left = options.bytes.unwrap_or(u64::MAX);
-        let mut noted = Vec::new();
+        let mut notes = MaintenanceNotes::new(self.ops());
         for path in self.paths_by_small_files(options, &mut summary).await? {
             if options.until.is_some_and(|until| Instant::now() >= until) || left == 0 {
                 summary.is_cut_short = true;
@@ -174,7 +174,7 @@ impl Warehouse {
                 Ok((Some(done), is_cut_short)) => {
                     summary.is_cut_short |= is_cut_short;
                     if !options.dry_run {
-                        noted.push(self.compaction_row(&done, run_id));
+                        notes.add(self.compaction_row(&done, run_id)).await?;
                     }
                     summary.tables.push(done);
                 }
@@ -183,7 +183,7 @@ impl Warehouse {
             }
         }
         summary.tables.sort_by(|a, b| a.table.cmp(&b.table));
-        self.ops().note_maintenance(noted).await?;
+        notes.write().await?;
         Ok(summary)
     }
 

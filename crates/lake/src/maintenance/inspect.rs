@@ -57,7 +57,7 @@ const MADE_ANEW: &str = "The table was lost and made anew, and the newest run go
      from a copy; they go with `retention`.";
 
 impl Warehouse {
-    /// Reads every log, every record of a run, and the footer of every data file of the newest versions and of those that kept runs name. `watch` is told
+    /// Reads every log, every record of a run that is kept, and the footer of every data file of the newest versions and of those that kept runs name. `watch` is told
     /// each table.
     ///
     /// Errors where the tables or the runs cannot be listed at all.
@@ -69,19 +69,21 @@ impl Warehouse {
         if let Err(error) = self.ops().published(&AsOf::Latest).await {
             tracing::debug!(%error, "logs are not compared with a run");
         }
-        let runs = self.ops().runs().await;
+        let ops = self.ops();
+        let heads = ops.run_heads().await;
         // Where the runs cannot be read, that is a finding of its own, and the newest versions are looked at.
-        if let (Ok(runs), Ok(mark)) = (&runs, self.ops().retention_mark().await) {
+        let runs = match (heads, ops.retention_marks().await) {
+            (Ok(heads), Ok(marks)) => ops.kept_records(&heads, &marks).await,
+            (heads, _) => heads.map(|_| Vec::new()),
+        };
+        if let Ok(runs) = &runs {
             newest = runs
-                .iter()
-                .find(|run| run.published)
+                .first()
                 .map(|run| run.tables.clone())
                 .unwrap_or_default();
-            for run in runs.iter().filter(|run| run.published && mark.keeps(run)) {
-                for (path, version) in &run.tables {
-                    let versions = named.entry(path.clone()).or_default();
-                    versions.extend(version.versions());
-                }
+            for (path, version) in runs.iter().flat_map(|run| &run.tables) {
+                let versions = named.entry(path.clone()).or_default();
+                versions.extend(version.versions());
             }
         }
         let there = self.tables().await?;

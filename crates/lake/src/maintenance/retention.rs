@@ -1,8 +1,8 @@
 //! Retention: which published runs are kept.
 //!
-//! Invariant: the newest published run is always kept, and a run that was dropped is never kept again.
+//! Invariant: the newest published run, which is the one that was committed last, is always kept, and a run that was dropped is never kept again.
 
-use crate::ops::maintenance::RetentionMark;
+use crate::ops::maintenance::{RetentionMark, RetentionMarks};
 use crate::ops::rows::RunRecord;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -33,18 +33,22 @@ impl Default for RetentionPolicy {
 }
 
 impl RetentionPolicy {
-    /// The mark of the runs that are kept from now on, of those that `held` keeps; `None` where these are the same. `runs` are in any order.
+    /// The mark of the runs that are kept from now on, of those that `held` keeps; `None` where these are the same. `runs` are all runs, the one that was
+    /// committed last first.
+    ///
+    /// The mark does not lie beyond the newest run: what a clock that was ahead has dropped is dropped, and the runs after it are measured by their own time.
     pub(crate) fn mark(
         &self,
         runs: &[RunRecord],
-        held: &RetentionMark,
+        held: &RetentionMarks,
         now: Timestamp,
     ) -> Option<RetentionMark> {
-        let candidates: Vec<&RunRecord> = runs
-            .iter()
-            .filter(|run| run.published && held.keeps(run))
+        let kept = held.kept(runs);
+        let published = || runs.iter().filter(|run| run.published);
+        let candidates: Vec<&RunRecord> = published()
+            .filter(|run| kept.contains(run.run_id.as_str()))
             .collect();
-        let newest = candidates.iter().map(|run| run.finished_at).max()?;
+        let newest = *candidates.first()?;
         let since = |length: Option<SignedDuration>| {
             length
                 .and_then(|length| now.checked_sub(length).ok())
@@ -52,9 +56,12 @@ impl RetentionPolicy {
         };
         // Whatever the clock says, the newest run is not dropped: a mark keeps what ended after it.
         let before_newest = newest
+            .finished_at
             .checked_sub(SignedDuration::from_micros(1))
             .unwrap_or(Timestamp::MIN);
-        let after = since(self.runs).min(before_newest).max(held.after);
+        let after = since(self.runs)
+            .min(before_newest)
+            .max(held.latest_until(before_newest));
         let last_of_days = last_of_each(&candidates, |date| date);
         let last_of_months = last_of_each(&candidates, |date| date.first_of_month());
         let (daily, monthly) = (since(self.daily), since(self.monthly));
@@ -67,12 +74,21 @@ impl RetentionPolicy {
         if candidates.iter().all(|run| is_kept(run)) {
             return None;
         }
+        let dropped = published()
+            .filter(|run| run.finished_at > after && !kept.contains(run.run_id.as_str()))
+            .map(|run| run.run_id.clone())
+            .collect();
         let kept: BTreeMap<String, Timestamp> = candidates
             .iter()
             .filter(|run| run.finished_at <= after && is_kept(run))
             .map(|run| (run.run_id.clone(), run.finished_at))
             .collect();
-        Some(RetentionMark { after, kept })
+        Some(RetentionMark {
+            after,
+            kept,
+            dropped,
+            newest: Some(newest.run_id.clone()),
+        })
     }
 }
 
@@ -119,25 +135,32 @@ mod tests {
         }
     }
 
-    fn kept<'a>(runs: &'a [RunRecord], mark: &RetentionMark) -> Vec<&'a str> {
-        let kept = runs.iter().filter(|run| mark.keeps(run));
-        kept.map(|run| run.run_id.as_str()).collect()
+    /// Ids of the runs that are kept, those that were committed first before the others.
+    fn kept<'a>(runs: &'a [RunRecord], marks: &RetentionMarks) -> Vec<&'a str> {
+        let held = marks.kept(runs);
+        let ids = runs.iter().rev().map(|run| run.run_id.as_str());
+        ids.filter(|id| held.contains(id)).collect()
+    }
+
+    /// Runs of these ids and ends, in the order in which they were committed; given with the last first.
+    fn committed(ended: &[(&str, &str)]) -> Vec<RunRecord> {
+        ended.iter().rev().map(|(id, at)| run(id, at)).collect()
     }
 
     #[test]
     fn recent_runs_are_kept_all_then_one_a_day_then_one_a_month_and_the_newest_always() {
-        let runs = [
-            run("old", "2025-01-03T00:00:00Z"),
-            run("month, not last", "2026-01-15T23:00:00Z"),
-            run("month", "2026-01-31T23:00:00Z"),
-            run("day, not last", "2026-03-01T10:00:00Z"),
-            run("day", "2026-03-01T11:00:00Z"),
-            run("recent a", "2026-03-09T10:00:00Z"),
-            run("recent b", "2026-03-09T11:00:00Z"),
-        ];
+        let runs = committed(&[
+            ("old", "2025-01-03T00:00:00Z"),
+            ("month, not last", "2026-01-15T23:00:00Z"),
+            ("month", "2026-01-31T23:00:00Z"),
+            ("day, not last", "2026-03-01T10:00:00Z"),
+            ("day", "2026-03-01T11:00:00Z"),
+            ("recent a", "2026-03-09T10:00:00Z"),
+            ("recent b", "2026-03-09T11:00:00Z"),
+        ]);
         let now = t("2026-03-10T00:00:00Z");
-        let all = RetentionMark::everything();
-        let mark = policy(3, 20, 100).mark(&runs, &all, now).unwrap();
+        let all = RetentionMarks::default();
+        let mark = all.and(policy(3, 20, 100).mark(&runs, &all, now).unwrap());
         assert_eq!(kept(&runs, &mark), ["month", "day", "recent a", "recent b"]);
         assert_eq!(
             policy(3, 20, 100).mark(&runs, &mark, now),
@@ -148,7 +171,7 @@ mod tests {
         assert_eq!(policy(900, 900, 900).mark(&runs, &mark, now), None);
         // Long after the last run, that one is kept all the same.
         let later = t("2030-01-01T00:00:00Z");
-        let mark = policy(1, 1, 1).mark(&runs, &mark, later).unwrap();
+        let mark = mark.and(policy(1, 1, 1).mark(&runs, &mark, later).unwrap());
         assert_eq!(kept(&runs, &mark), ["recent b"]);
         assert_eq!(policy(1, 1, 1).mark(&runs, &mark, later), None);
     }
@@ -157,9 +180,9 @@ mod tests {
     fn for_ever_is_for_ever_and_runs_that_were_not_published_count_for_nothing() {
         let mut failed = run("failed", "2026-03-01T12:00:00Z");
         failed.published = false;
-        let runs = [run("a", "2020-01-01T00:00:00Z"), failed];
+        let runs = [failed, run("a", "2020-01-01T00:00:00Z")];
         let now = t("2026-03-10T00:00:00Z");
-        let all = RetentionMark::everything();
+        let all = RetentionMarks::default();
         let for_ever = RetentionPolicy {
             runs: None,
             ..policy(1, 1, 1)
@@ -167,5 +190,62 @@ mod tests {
         assert_eq!(for_ever.mark(&runs, &all, now), None);
         assert_eq!(policy(1, 1, 1).mark(&runs, &all, now), None, "the newest");
         assert_eq!(policy(1, 1, 1).mark(&[], &all, now), None);
+    }
+
+    #[test]
+    fn runs_after_one_whose_clock_was_ahead_are_kept_and_thinned_by_their_own_time() {
+        let mut ended = vec![
+            ("first", "2026-01-01T00:00:00Z"),
+            ("second", "2026-01-02T00:00:00Z"),
+            ("ahead", "2030-06-01T00:00:00Z"),
+        ];
+        let runs = committed(&ended);
+        let all = RetentionMarks::default();
+        let by_wrong_clock = policy(3, 3, 3).mark(&runs, &all, t("2030-06-01T00:00:00Z"));
+        let held = all.and(by_wrong_clock.unwrap());
+        assert_eq!(kept(&runs, &held), ["ahead"]);
+        // The clock is right again.
+        ended.extend([
+            ("third", "2026-01-03T00:00:00Z"),
+            ("fourth", "2026-01-04T00:00:00Z"),
+        ]);
+        let runs = committed(&ended);
+        assert_eq!(kept(&runs, &held), ["ahead", "third", "fourth"]);
+        let now = t("2026-01-04T01:00:00Z");
+        assert_eq!(policy(3, 3, 3).mark(&runs, &held, now), None);
+        ended.push(("tenth", "2026-01-10T00:00:00Z"));
+        let runs = committed(&ended);
+        let now = t("2026-01-10T01:00:00Z");
+        let mark = policy(3, 3, 3).mark(&runs, &held, now).unwrap();
+        assert_eq!(kept(&runs, &held.and(mark.clone())), ["ahead", "tenth"]);
+        // Alone it says the same, of runs that it could know: what was dropped before stays dropped.
+        assert_eq!(kept(&runs, &all.and(mark)), ["ahead", "tenth"]);
+        // When the time has come that the wrong clock showed, the newest run is kept all the same.
+        ended.push(("eleventh", "2026-01-11T00:00:00Z"));
+        let runs = committed(&ended);
+        let now = t("2030-06-05T00:00:00Z");
+        let mark = policy(2, 2, 2).mark(&runs, &held, now).unwrap();
+        assert_eq!(kept(&runs, &all.and(mark)), ["ahead", "eleventh"]);
+    }
+
+    #[test]
+    fn a_mark_that_lies_before_another_names_what_was_dropped_since() {
+        let mut ended = vec![
+            ("c", "2025-01-31T00:00:00Z"),
+            ("d", "2025-12-20T00:00:00Z"),
+            ("e", "2025-12-21T00:00:00Z"),
+            ("ahead", "2030-06-01T00:00:00Z"),
+        ];
+        let runs = committed(&ended);
+        let all = RetentionMarks::default();
+        let by_wrong_clock = policy(3, 3, 2_000).mark(&runs, &all, t("2030-06-01T00:00:00Z"));
+        let held = all.and(by_wrong_clock.unwrap());
+        assert_eq!(kept(&runs, &held), ["c", "e", "ahead"]);
+        ended.push(("now", "2026-01-04T00:00:00Z"));
+        let runs = committed(&ended);
+        let now = t("2026-01-04T01:00:00Z");
+        let mark = policy(90, 90, 100).mark(&runs, &held, now).unwrap();
+        assert!(mark.after < t("2025-12-20T00:00:00Z"), "{mark:?}");
+        assert_eq!(kept(&runs, &all.and(mark)), ["e", "ahead", "now"]);
     }
 }

@@ -224,10 +224,7 @@ impl TableListing {
         if goes.commits.is_empty() && goes.checkpoints.is_empty() && goes.wanted.is_empty() {
             return Ok(Vec::new());
         }
-        if !dry_run {
-            // Only where the checkpoint can really be read.
-            table.unchecked(base).await?;
-        }
+        let found = log.clone();
         if !goes.wanted.is_empty() {
             for version in &goes.wanted {
                 if !dry_run {
@@ -236,6 +233,11 @@ impl TableListing {
                 log.checkpoints.insert(*version);
             }
             goes = expired(&log, named, base, Some(pointed)).map_err(untold)?;
+        }
+        if !dry_run {
+            for version in standing_in(&found, &goes, base) {
+                table.prove_checkpoint(version, &found).await?;
+            }
         }
         let mut files: Vec<(u64, ObjectMeta)> = Vec::new();
         for (versions, of) in [
@@ -286,6 +288,24 @@ impl TableListing {
             log_files,
         }
     }
+}
+
+/// Checkpoints that stay and that will be all there is of commits or checkpoints that go, the oldest first; of those that were there already.
+fn standing_in(found: &LogFiles, goes: &ExpiredLog, base: u64) -> Vec<u64> {
+    let stays = found.checkpoints.range(..=base).copied();
+    let stays = stays.filter(|version| !goes.checkpoints.contains(version));
+    let mut from = 0;
+    let mut standing = Vec::new();
+    for version in stays {
+        let stretch = from..=version;
+        let is_needed = goes.commits.range(stretch.clone()).next().is_some()
+            || goes.checkpoints.range(stretch).next().is_some();
+        if is_needed {
+            standing.push(version);
+        }
+        from = version + 1;
+    }
+    standing
 }
 
 /// When a file was made, by the store's clock. What cannot be told is never old.

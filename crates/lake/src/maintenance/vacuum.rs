@@ -18,15 +18,17 @@
 use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
 use crate::maintenance::retention::RetentionPolicy;
-use crate::maintenance::table_listing::{TableListing, TableVacuum, stamp};
-use crate::ops::maintenance::{MaintenanceRow, VACUUM};
-use crate::ops::rows::RunRecord;
+use crate::maintenance::table_listing::{Garbage, TableListing, TableVacuum, stamp};
+use crate::ops::maintenance::{MaintenanceNotes, MaintenanceRow, VACUUM};
 use crate::warehouse::Warehouse;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use object_store::{ObjectMeta, ObjectStoreExt};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -34,6 +36,10 @@ use tillhouse_model::{Error, ErrorKind, Result};
 const AT_ONCE: usize = 16;
 /// File by which the store is asked for the time.
 const CLOCK_FILE: &str = "ops/.clock";
+/// Most times that the store is asked, where other vacuums delete that file meanwhile.
+const ROUNDS: u32 = 5;
+/// File that says when a vacuum ended last.
+const ENDED_FILE: &str = "ops/.vacuumed";
 
 /// Limits of what a vacuum may delete.
 #[derive(Debug, Clone, Copy)]
@@ -86,28 +92,34 @@ impl Warehouse {
     ) -> Result<VacuumSummary> {
         let ops = self.ops();
         let note = ops.newest_note().await?;
-        let runs = ops.runs().await?;
-        let held = ops.retention_mark().await?;
-        let wanted = options.retention.mark(&runs, &held, self.now());
-        let mark = match wanted {
-            Some(mark) if options.dry_run => mark,
+        let heads = ops.run_heads().await?;
+        let held = ops.retention_marks().await?;
+        let stamped = self.store_time(options.dry_run).await?;
+        let wanted = options
+            .retention
+            .mark(&heads, &held, self.retention_time(stamped));
+        let marks = match wanted {
+            Some(mark) if options.dry_run => held.and(mark),
             Some(mark) => ops.retain(mark, run_id).await?,
             None => held.clone(),
         };
-        let published = || runs.iter().filter(|run| run.published);
-        let kept: Vec<&RunRecord> = published().filter(|run| mark.keeps(run)).collect();
+        let (before, now) = (held.kept(&heads), marks.kept(&heads));
+        let published = || heads.iter().filter(|run| run.published);
+        // The versions that kept runs name; what dropped ones named is not read.
+        let kept = ops.kept_records(&heads, &marks).await?;
         let mut summary = VacuumSummary {
             kept_runs: kept.len() as u64,
             dropped_runs: published()
-                .filter(|run| held.keeps(run) && !mark.keeps(run))
-                .map(|run| run.run_id.clone())
+                .map(|run| run.run_id.as_str())
+                .filter(|id| before.contains(id) && !now.contains(id))
+                .map(str::to_owned)
                 .collect(),
             ..VacuumSummary::default()
         };
         let newest = note
             .as_ref()
             .map(|note| &note.run)
-            .or_else(|| published().next())
+            .or_else(|| kept.first())
             .map(|run| &run.tables);
         let mut named: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
         let of_kept = kept.iter().flat_map(|run| &run.tables);
@@ -116,15 +128,14 @@ impl Warehouse {
             let versions = named.entry(path).or_default();
             versions.extend(version.versions());
         }
-        let now = self.store_time(options.dry_run).await?;
-        let Ok(safe) = now.checked_sub(options.safe_age) else {
+        let Ok(safe) = stamped.checked_sub(options.safe_age) else {
             return Ok(summary);
         };
-        let mut rows = Vec::new();
+        let mut notes = MaintenanceNotes::new(ops);
         let mut tables = self.tables().await?;
         if options.until.is_some() && !tables.is_empty() {
             // Whoever is cut short every day begins with another table each day.
-            let days = now.as_second().div_euclid(86_400).unsigned_abs() as usize;
+            let days = stamped.as_second().div_euclid(86_400).unsigned_abs() as usize;
             let first = days * 7 % tables.len();
             tables.rotate_left(first);
         }
@@ -141,47 +152,109 @@ impl Warehouse {
                     .and_then(|tables| tables.get(&path))
                     .map(TableVersion::newest),
             };
-            match self
+            let (done, failed) = self
                 .vacuum_table(&path, versions, safe, options.dry_run)
-                .await
-            {
-                Ok(Some(done)) => {
-                    rows.push(self.vacuum_row(&done, run_id));
-                    summary.tables.push(done);
+                .await;
+            if let Some(done) = done {
+                if !options.dry_run {
+                    notes.add(self.vacuum_row(&done, run_id)).await?;
                 }
-                Ok(None) => {}
-                Err(error) => summary.failed.push((path, error)),
+                summary.tables.push(done);
             }
+            summary.failed.extend(failed.map(|error| (path, error)));
         }
+        notes.write().await?;
         summary.tables.sort_by(|a, b| a.table.cmp(&b.table));
         summary.unfinished_files = self.remove_unfinished(safe, options.dry_run).await?;
         if !options.dry_run {
-            ops.note_maintenance(rows).await?;
+            self.note_vacuum_ended().await?;
         }
         Ok(summary)
     }
 
-    /// True if no other run has done any maintenance on this day, UTC; for whoever has just done some and vacuums once a day.
-    pub async fn is_vacuum_due(&self, run_id: &str) -> Result<bool> {
+    /// True if no vacuum has ended on this day, UTC; for whoever vacuums once a day. A warehouse that nobody has asked before has time until the next
+    /// day. One request.
+    pub async fn is_vacuum_due(&self) -> Result<bool> {
+        let failed = |error: object_store::Error| {
+            Error::new(ErrorKind::Storage, "the warehouse cannot be read")
+                .at("file", ENDED_FILE)
+                .because(error)
+        };
+        let file = self.registry.below(ENDED_FILE);
+        let ended = match self.registry.store().get(&file).await {
+            Ok(found) => found.bytes().await.map_err(failed)?,
+            Err(object_store::Error::NotFound { .. }) => {
+                self.note_vacuum_ended().await?;
+                return Ok(false);
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let ended = std::str::from_utf8(&ended).ok();
+        let ended = ended.and_then(|text| text.trim().parse::<Timestamp>().ok());
         let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
-        let now = self.now();
-        let today = day(now);
-        let rows = self.ops().maintenance_of_month(now).await?;
-        Ok(!rows
-            .iter()
-            .any(|row| row.run_id != run_id && day(row.at) == today))
+        Ok(ended.map(day) != Some(day(self.now())))
     }
 
+    async fn note_vacuum_ended(&self) -> Result<()> {
+        let file = self.registry.below(ENDED_FILE);
+        let ended = self.now().to_string();
+        let written = self.registry.store().put(&file, ended.into()).await;
+        written.map(drop).map_err(|error| {
+            Error::new(ErrorKind::Storage, "the warehouse cannot be written")
+                .at("file", ENDED_FILE)
+                .because(error)
+        })
+    }
+
+    /// What was deleted of a table, or would be, where that is anything; and why it was not all, or nothing.
     async fn vacuum_table(
         &self,
         path: &str,
+        versions: NamedVersions,
+        safe: Timestamp,
+        dry_run: bool,
+    ) -> (Option<TableVacuum>, Option<Error>) {
+        let found = async {
+            let table = self.table(path)?;
+            let garbage = self.garbage_of(&table, versions, safe, dry_run).await?;
+            Ok::<_, Error>((table, garbage))
+        };
+        let (table, garbage) = match found.await {
+            Ok((table, Some(garbage))) if !garbage.is_empty() => (table, garbage),
+            Ok(_) => return (None, None),
+            Err(error) => return (None, Some(error)),
+        };
+        let mut done = garbage.summary();
+        if dry_run {
+            return (Some(done), None);
+        }
+        let (of_data, of_log) = (garbage.data.len(), garbage.log.len() as u64);
+        let (mut left, mut failed) = delete(&table, garbage.data).await;
+        if of_data > 0 && left.len() == of_data {
+            return (None, failed);
+        }
+        done.files_after += left.len() as u64;
+        done.bytes_after += left.iter().map(|file| file.size).sum::<u64>();
+        // Data files first: what of the log tells of them is needed until they are gone.
+        left = garbage.log;
+        if failed.is_none() {
+            (left, failed) = delete(&table, left).await;
+        }
+        done.log_files = of_log - left.len() as u64;
+        let is_any = done.files_after < done.files_before || done.log_files > 0;
+        (is_any.then_some(done), failed)
+    }
+
+    /// What of a table can go; `None` where it is no table.
+    async fn garbage_of(
+        &self,
+        table: &TableHandle,
         mut versions: NamedVersions,
         safe: Timestamp,
         dry_run: bool,
-    ) -> Result<Option<TableVacuum>> {
-        let table = self.table(path)?;
+    ) -> Result<Option<Garbage>> {
         // Listed first: what is committed later is not in it, and so not deleted.
-        let listing = TableListing::of(&table).await?;
+        let listing = TableListing::of(table).await?;
         let Some(latest) = table.latest().await? else {
             return Ok(None);
         };
@@ -190,7 +263,7 @@ impl Warehouse {
                 ErrorKind::Storage,
                 "a table has lost commits since a run named its version",
             )
-            .at("table", path)
+            .at("table", table.path())
             .at("named", lost.to_string())
             .at("newest", latest.version.to_string())
             .hint(
@@ -199,18 +272,10 @@ impl Warehouse {
         }
         // A table that was lost and made anew: versions of runs before that are in no log.
         versions.kept.retain(|version| *version <= latest.version);
-        let garbage = listing
-            .garbage(&table, versions.kept, &latest, safe, dry_run)
-            .await?;
-        let done = garbage.summary();
-        if garbage.is_empty() {
-            return Ok(None);
-        }
-        if !dry_run {
-            delete(&table, garbage.data).await?;
-            delete(&table, garbage.log).await?;
-        }
-        Ok(Some(done))
+        listing
+            .garbage(table, versions.kept, &latest, safe, dry_run)
+            .await
+            .map(Some)
     }
 
     /// The time by the clock that stamps files; by the warehouse's own where nothing may be written.
@@ -224,10 +289,32 @@ impl Warehouse {
                 .because(error)
         };
         let (store, file) = (self.registry.store(), self.registry.below(CLOCK_FILE));
-        store.put(&file, "tillhouse".into()).await.map_err(failed)?;
-        let made = store.head(&file).await.map_err(failed)?;
-        store.delete(&file).await.map_err(failed)?;
-        Ok(stamp(&made))
+        for _ in 0..ROUNDS {
+            store.put(&file, "tillhouse".into()).await.map_err(failed)?;
+            // Another vacuum that asks at the same time may have deleted it.
+            let made = match store.head(&file).await {
+                Ok(made) => made,
+                Err(object_store::Error::NotFound { .. }) => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            return match store.delete(&file).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(stamp(&made)),
+                Err(error) => Err(failed(error)),
+            };
+        }
+        Err(Error::new(
+            ErrorKind::Busy,
+            "other vacuums of the warehouse are under way",
+        )
+        .at("file", CLOCK_FILE))
+    }
+
+    /// The moment from which retention is counted back: the earlier one of this machine's clock and the store's. On a local disk they are one.
+    fn retention_time(&self, stamped: Timestamp) -> Timestamp {
+        match self.url().scheme() {
+            "file" => self.now(),
+            _ => self.now().min(stamped),
+        }
     }
 
     fn vacuum_row(&self, done: &TableVacuum, run_id: &str) -> MaintenanceRow {
@@ -250,33 +337,7 @@ impl Warehouse {
         let Ok(root) = self.url().to_file_path() else {
             return Ok(0);
         };
-        let removed = tokio::task::spawn_blocking(move || {
-            let mut removed = 0;
-            let mut folders = vec![root];
-            while let Some(folder) = folders.pop() {
-                for entry in std::fs::read_dir(&folder)? {
-                    let entry = entry?;
-                    let kind = entry.file_type()?;
-                    if kind.is_dir() {
-                        // Locks of leases are named so too.
-                        if entry.file_name() == "leases" {
-                            continue;
-                        }
-                        folders.push(entry.path());
-                    } else if kind.is_file()
-                        && is_unfinished(&entry.file_name().to_string_lossy())
-                        && Timestamp::try_from(entry.metadata()?.modified()?)
-                            .is_ok_and(|at| at <= safe)
-                    {
-                        if !dry_run {
-                            std::fs::remove_file(entry.path())?;
-                        }
-                        removed += 1;
-                    }
-                }
-            }
-            Ok::<_, std::io::Error>(removed)
-        });
+        let removed = tokio::task::spawn_blocking(move || remove_staged(root, safe, dry_run));
         removed
             .await
             .map_err(|error| Error::internal("a vacuum was interrupted").because(error))?
@@ -286,25 +347,77 @@ impl Warehouse {
     }
 }
 
-/// Deletes files; one that is gone already is fine.
-async fn delete(table: &TableHandle, files: Vec<ObjectMeta>) -> Result<()> {
-    let store = table.store();
-    let delete = |file: ObjectMeta| {
-        let store = store.clone();
-        async move {
-            match store.delete(&file.location).await {
-                Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-                Err(error) => Err(table
+/// Deletes files until one cannot be deleted; those that are left, and why. One that is gone already is fine.
+async fn delete(table: &TableHandle, files: Vec<ObjectMeta>) -> (Vec<ObjectMeta>, Option<Error>) {
+    let (store, has_failed) = (table.store(), AtomicBool::new(false));
+    let delete = async |file: ObjectMeta| {
+        if has_failed.load(Relaxed) {
+            return Some((file, None));
+        }
+        match store.delete(&file.location).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => None,
+            Err(error) => {
+                has_failed.store(true, Relaxed);
+                let error = table
                     .storage_error("a file that nothing needs cannot be deleted", error)
-                    .at("file", file.location.to_string())),
+                    .at("file", file.location.to_string());
+                Some((file, Some(error)))
             }
         }
     };
-    stream::iter(files)
-        .map(delete)
-        .buffered(AT_ONCE)
-        .try_collect::<()>()
-        .await
+    let mut deleted = stream::iter(files).map(delete).buffered(AT_ONCE);
+    let (mut left, mut failed) = (Vec::new(), None);
+    while let Some(outcome) = deleted.next().await {
+        let Some((file, error)) = outcome else {
+            continue;
+        };
+        left.push(file);
+        failed = failed.or(error);
+    }
+    (left, failed)
+}
+
+/// Removes staged files below a folder, older than an instant; how many. What its writer removes or renames meanwhile is passed over.
+fn remove_staged(root: PathBuf, safe: Timestamp, dry_run: bool) -> std::io::Result<u64> {
+    let mut removed = 0;
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        let Some(entries) = unless_gone(std::fs::read_dir(&folder))? else {
+            continue;
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Some(kind) = unless_gone(entry.file_type())? else {
+                continue;
+            };
+            // Locks of leases are named so too.
+            if kind.is_dir() && entry.file_name() != "leases" {
+                folders.push(entry.path());
+            } else if kind.is_file()
+                && is_unfinished(&entry.file_name().to_string_lossy())
+                && is_older(&entry.path(), safe)?
+            {
+                let gone = dry_run || unless_gone(std::fs::remove_file(entry.path()))?.is_some();
+                removed += u64::from(gone);
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// True for a file that is there and was last written before an instant.
+fn is_older(file: &std::path::Path, than: Timestamp) -> std::io::Result<bool> {
+    let written = unless_gone(std::fs::metadata(file).and_then(|found| found.modified()))?;
+    Ok(written.is_some_and(|at| Timestamp::try_from(at).is_ok_and(|at| at <= than)))
+}
+
+/// What was found; `None` for what is not there any more.
+fn unless_gone<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// True for the names under which the store, and this crate, write files before they get their own.

@@ -13,7 +13,7 @@ use crate::log::table::TableHandle;
 use crate::ops::published_note::NoteCache;
 use crate::ops::row_codec::BookkeepingRow;
 use crate::ops::slices::LedgerCache;
-use crate::scan;
+use crate::scan::{self, RowFilter};
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
 use deltalake::kernel::Action;
@@ -100,6 +100,17 @@ pub(crate) async fn for_each_row<R: BookkeepingRow>(
     table: &Arc<TableHandle>,
     snapshot: &Snapshot,
     places: Vec<usize>,
+    show: impl FnMut(usize, R) + Send,
+) -> Result<()> {
+    for_each_row_of(table, snapshot, places, None, show).await
+}
+
+/// As [`for_each_row`], only the rows that pass a filter.
+pub(crate) async fn for_each_row_of<R: BookkeepingRow>(
+    table: &Arc<TableHandle>,
+    snapshot: &Snapshot,
+    places: Vec<usize>,
+    only: Option<&RowFilter>,
     mut show: impl FnMut(usize, R) + Send,
 ) -> Result<()> {
     let files = places
@@ -110,7 +121,7 @@ pub(crate) async fn for_each_row<R: BookkeepingRow>(
         let table = Arc::clone(table);
         async move {
             let mut rows = Vec::new();
-            let mut batches = scan::rows(&table, &file, R::schema()).await?;
+            let mut batches = scan::projected_rows(&table, &file, R::schema(), only).await?;
             while let Some(batch) = batches.next().await {
                 rows.extend(R::decode(&batch?)?);
             }
@@ -123,7 +134,7 @@ pub(crate) async fn for_each_row<R: BookkeepingRow>(
         rows.into_iter().for_each(|row| show(place, row));
     }
     for (place, file) in large {
-        let mut batches = scan::rows(table, &file, R::schema()).await?;
+        let mut batches = scan::projected_rows(table, &file, R::schema(), only).await?;
         while let Some(batch) = batches.next().await {
             R::decode(&batch?)?
                 .into_iter()

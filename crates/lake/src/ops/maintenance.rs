@@ -13,8 +13,9 @@ use crate::ops::row_codec::{BookkeepingRow, ColumnType, RowReader, RowValue, jso
 use crate::ops::rows::{AsOf, RunRecord};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tillhouse_model::table::MONTH;
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -23,6 +24,9 @@ pub(crate) const COMPACT: &str = "compact";
 pub(crate) const VACUUM: &str = "vacuum";
 pub(crate) const RETAIN: &str = "retain";
 pub(crate) const UPGRADE: &str = "upgrade";
+
+/// Time after which rows of maintenance that is under way are written.
+const NOTED_EVERY: Duration = Duration::from_secs(60);
 
 /// One piece of maintenance that was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,43 +109,75 @@ impl BookkeepingRow for MaintenanceRow {
     }
 }
 
-/// The runs that are kept: those that ended after an instant, and some before it.
+/// The runs that are kept: those that ended after an instant, some before it, and all that were committed after the mark was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RetentionMark {
     /// Runs that ended later are kept.
     pub after: Timestamp,
     /// Earlier ones that are kept, by id, with the time each ended.
     pub kept: BTreeMap<String, Timestamp>,
+    /// Runs that ended later and are not kept, since marks before did not keep them: those of a clock that was ahead.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dropped: BTreeSet<String>,
+    /// The published run that had been committed last when the mark was made. Marks of older versions of the program name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<String>,
 }
 
 impl RetentionMark {
-    /// The mark of a warehouse that never dropped a run.
-    pub(crate) fn everything() -> Self {
-        Self {
-            after: Timestamp::MIN,
-            kept: BTreeMap::new(),
+    /// True if a run that was committed before the mark was made is kept.
+    fn keeps(&self, run: &RunRecord) -> bool {
+        match run.finished_at > self.after {
+            true => !self.dropped.contains(&run.run_id),
+            false => self.kept.contains_key(&run.run_id),
         }
     }
+}
 
-    /// True if the versions that the run names stay readable.
-    pub(crate) fn keeps(&self, run: &RunRecord) -> bool {
-        run.finished_at > self.after || self.kept.contains_key(&run.run_id)
-    }
+/// The marks that hold: a run is kept if each of them keeps it. Without any, all runs are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct RetentionMarks(Vec<RetentionMark>);
 
-    /// The mark that keeps what both keep.
-    fn and(self, other: &Self) -> Self {
-        let (earlier, later) = match self.after <= other.after {
-            true => (&self, other),
-            false => (other, &self),
+impl RetentionMarks {
+    /// Ids of the runs whose versions stay readable. `runs` are all runs, the one that was committed last first.
+    ///
+    /// A run that was committed after a mark is kept by it, whatever its clock said: a mark made by a clock that was ahead drops no run that came later.
+    pub(crate) fn kept<'a>(&self, runs: &'a [RunRecord]) -> HashSet<&'a str> {
+        let places: HashMap<&str, usize> = (0..)
+            .zip(runs)
+            .map(|(place, run)| (run.run_id.as_str(), place))
+            .collect();
+        let since = |mark: &RetentionMark| {
+            let newest = mark.newest.as_deref();
+            newest.and_then(|newest| places.get(newest)).copied()
         };
-        // A run that ended between the two is kept by the earlier one without being named.
-        let both = later.kept.iter().filter(|(id, ended)| {
-            **ended > earlier.after || earlier.kept.contains_key(id.as_str())
-        });
-        Self {
-            after: later.after,
-            kept: both.map(|(id, ended)| (id.clone(), *ended)).collect(),
-        }
+        let marks: Vec<_> = self
+            .0
+            .iter()
+            .map(|mark| (mark, since(mark).unwrap_or(0)))
+            .collect();
+        let is_kept = |place: usize, run: &RunRecord| {
+            marks
+                .iter()
+                .all(|(mark, since)| place < *since || mark.keeps(run))
+        };
+        (0..)
+            .zip(runs)
+            .filter(|(place, run)| is_kept(*place, run))
+            .map(|(_, run)| run.run_id.as_str())
+            .collect()
+    }
+
+    /// The latest instant of a mark that is not later than this one.
+    pub(crate) fn latest_until(&self, until: Timestamp) -> Timestamp {
+        let instants = self.0.iter().map(|mark| mark.after);
+        let before = instants.filter(|after| *after <= until);
+        before.max().unwrap_or(Timestamp::MIN)
+    }
+
+    /// These and another one.
+    pub(crate) fn and(&self, mark: RetentionMark) -> Self {
+        Self(self.0.iter().cloned().chain([mark]).collect())
     }
 }
 
@@ -153,40 +189,27 @@ impl OpsTables {
         Ok(rows)
     }
 
-    /// Rows of the maintenance that was done in the month of a moment.
-    pub(crate) async fn maintenance_of_month(&self, at: Timestamp) -> Result<Vec<MaintenanceRow>> {
-        let table = self.registry.table(MaintenanceRow::TABLE)?;
-        let Some(snapshot) = table.newest().await? else {
-            return Ok(Vec::new());
-        };
-        match files_by_month(&snapshot).remove(month_of(at).as_str()) {
-            Some(files) => rows_in(&table, &snapshot, files).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// The mark that decides which runs are kept.
+    /// The marks that decide which runs are kept.
     ///
     /// Read is the newest month that has a mark, and the one before: a mark keeps nothing that the marks do not keep which were there when it was
     /// made, and those that were made beside it are hardly older. Months to come, of a clock that is ahead, are read and not taken for the newest.
-    pub(crate) async fn retention_mark(&self) -> Result<RetentionMark> {
+    pub(crate) async fn retention_marks(&self) -> Result<RetentionMarks> {
         let table = self.registry.table(MaintenanceRow::TABLE)?;
-        let (mut mark, mut is_last) = (RetentionMark::everything(), false);
+        let (mut held, mut is_last) = (RetentionMarks::default(), false);
         let Some(snapshot) = table.newest().await? else {
-            return Ok(mark);
+            return Ok(held);
         };
         let this_month = month_of(self.registry.now());
         for (month, files) in files_by_month(&snapshot).into_iter().rev() {
             let rows = rows_in(&table, &snapshot, files).await?;
-            let mut marks = rows.iter().filter_map(|row| row.mark.as_ref()).peekable();
-            let has_mark = marks.peek().is_some();
-            mark = marks.fold(mark, RetentionMark::and);
+            let known = held.0.len();
+            held.0.extend(rows.into_iter().filter_map(|row| row.mark));
             if is_last {
                 break;
             }
-            is_last = has_mark && month <= this_month.as_str();
+            is_last = held.0.len() > known && month <= this_month.as_str();
         }
-        Ok(mark)
+        Ok(held)
     }
 
     /// Errors where a run was dropped, with the kept runs next to it.
@@ -201,13 +224,14 @@ impl OpsTables {
         if *at == AsOf::Latest {
             return Ok(());
         }
-        let mark = self.retention_mark().await?;
-        if mark.keeps(run) {
+        let marks = self.retention_marks().await?;
+        let held = marks.kept(runs);
+        if held.contains(run.run_id.as_str()) {
             return Ok(());
         }
         let kept = || {
             runs.iter()
-                .filter(|other| other.published && mark.keeps(other))
+                .filter(|other| other.published && held.contains(other.run_id.as_str()))
         };
         let before = kept()
             .filter(|other| other.finished_at <= run.finished_at)
@@ -229,9 +253,9 @@ impl OpsTables {
         }))
     }
 
-    /// Notes that from now on no other runs are kept than this mark keeps; the mark that holds. Whoever is noted first counts too: a run is
+    /// Notes that from now on no other runs are kept than this mark keeps; the marks that hold. Whoever is noted first counts too: a run is
     /// kept only if every mark keeps it.
-    pub(crate) async fn retain(&self, mark: RetentionMark, run_id: &str) -> Result<RetentionMark> {
+    pub(crate) async fn retain(&self, mark: RetentionMark, run_id: &str) -> Result<RetentionMarks> {
         let row = MaintenanceRow {
             run_id: run_id.to_owned(),
             at: self.registry.now(),
@@ -245,7 +269,7 @@ impl OpsTables {
             mark: Some(mark),
         };
         self.note_maintenance(vec![row]).await?;
-        self.retention_mark().await
+        self.retention_marks().await
     }
 
     /// Notes maintenance that was done. Nothing is written for nothing.
@@ -290,6 +314,39 @@ impl OpsTables {
     }
 }
 
+/// Rows of maintenance that is under way, written once a minute: whoever kills it loses the rows of a minute, and of no more.
+pub(crate) struct MaintenanceNotes {
+    ops: OpsTables,
+    rows: Vec<MaintenanceRow>,
+    written: Instant,
+}
+
+impl MaintenanceNotes {
+    pub(crate) fn new(ops: OpsTables) -> Self {
+        Self {
+            ops,
+            rows: Vec::new(),
+            written: Instant::now(),
+        }
+    }
+
+    /// Takes a row of what was just done.
+    pub(crate) async fn add(&mut self, row: MaintenanceRow) -> Result<()> {
+        self.rows.push(row);
+        match self.written.elapsed() >= NOTED_EVERY {
+            true => self.write().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the rows that are not written yet.
+    pub(crate) async fn write(&mut self) -> Result<()> {
+        self.written = Instant::now();
+        let rows = std::mem::take(&mut self.rows);
+        self.ops.note_maintenance(rows).await
+    }
+}
+
 /// Places of a table's data files by their month.
 fn files_by_month(snapshot: &Snapshot) -> BTreeMap<&str, Vec<usize>> {
     let mut months: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -322,7 +379,31 @@ mod tests {
                 .iter()
                 .map(|(id, ended)| ((*id).to_owned(), t(ended)))
                 .collect(),
+            dropped: BTreeSet::new(),
+            newest: None,
         }
+    }
+
+    fn ended(id: &str, at: &str) -> RunRecord {
+        RunRecord {
+            run_id: id.to_owned(),
+            command: "sync".to_owned(),
+            pipelines: Vec::new(),
+            started_at: t(at),
+            finished_at: t(at),
+            outcome: "done".to_owned(),
+            published: true,
+            tables: BTreeMap::new(),
+            figures: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            expected: BTreeMap::new(),
+        }
+    }
+
+    fn kept(marks: &RetentionMarks, runs: &[RunRecord]) -> Vec<String> {
+        let mut kept: Vec<String> = marks.kept(runs).into_iter().map(str::to_owned).collect();
+        kept.sort();
+        kept
     }
 
     #[test]
@@ -335,11 +416,41 @@ mod tests {
         );
         let earlier = mark(a, &[("two", jan2)]);
         let later = mark(b, &[("two", jan2), ("three", jan3), ("ten", jan10)]);
+        let runs = [
+            ended("eleven", "2026-01-11T00:00:00Z"),
+            ended("ten", jan10),
+            ended("three", jan3),
+            ended("two", jan2),
+        ];
+        assert_eq!(kept(&RetentionMarks::default(), &runs).len(), 4);
         // The third was dropped by the earlier mark, and no later one brings it back.
-        let both = mark(b, &[("two", jan2), ("ten", jan10)]);
-        assert_eq!(earlier.clone().and(&later), both);
-        assert_eq!(later.and(&earlier), both);
-        assert_eq!(RetentionMark::everything().and(&both), both);
+        for marks in [
+            vec![earlier.clone(), later.clone()],
+            vec![later.clone(), earlier.clone()],
+        ] {
+            assert_eq!(kept(&RetentionMarks(marks), &runs), ["ten", "two"]);
+        }
+        // What was committed after a mark was made is kept by it.
+        let made = RetentionMark {
+            newest: Some("ten".to_owned()),
+            ..later
+        };
+        let marks = RetentionMarks(vec![made]);
+        assert_eq!(kept(&marks, &runs), ["eleven", "ten", "three", "two"]);
+        assert_eq!(marks.latest_until(t(a)), Timestamp::MIN);
+        assert_eq!(marks.latest_until(t(b)), t(b));
+    }
+
+    #[test]
+    fn a_mark_of_an_older_version_of_the_program_is_read() {
+        let text = r#"{"after":"2026-01-05T00:00:00Z","kept":{"two":"2026-01-02T00:00:00Z"}}"#;
+        let read: RetentionMark = serde_json::from_str(text).unwrap();
+        let written = serde_json::to_string(&read).unwrap();
+        assert_eq!(
+            read,
+            mark("2026-01-05T00:00:00Z", &[("two", "2026-01-02T00:00:00Z")])
+        );
+        assert_eq!(written, text);
     }
 
     #[tokio::test]
@@ -351,11 +462,14 @@ mod tests {
             warehouse.with_clock(Arc::new(move || now)).ops()
         };
         let id = |n: u32| format!("run-{n}");
-        let ended = "2020-01-01T00:00:00Z";
+        let old = "2020-01-01T00:00:00Z";
+        let runs: Vec<RunRecord> = (0..9).rev().map(|n| ended(&id(n), old)).collect();
         // Each keeps fewer of the same runs, and knows those before it.
         let keeping = |after: &str, runs: std::ops::Range<u32>| RetentionMark {
             after: t(after),
-            kept: runs.map(|n| (id(n), t(ended))).collect(),
+            kept: runs.map(|n| (id(n), t(old))).collect(),
+            dropped: BTreeSet::new(),
+            newest: None,
         };
         let written = [
             ("2026-01-10T00:00:00Z", 0..9),
@@ -367,13 +481,12 @@ mod tests {
         for (now, kept) in written.clone() {
             at(now).retain(keeping(now, kept), &id(0)).await.unwrap();
         }
-        let kept = |mark: RetentionMark| mark.kept.into_keys().collect::<Vec<_>>();
         let all: Vec<String> = (2..7).map(id).collect();
         let mut read = Vec::new();
-        for now in ["2026-05-01T01:00:00Z", "2026-12-01T00:00:00Z", ended] {
+        for now in ["2026-05-01T01:00:00Z", "2026-12-01T00:00:00Z", old] {
             let before = warehouse.requests().data_gets;
-            let mark = at(now).retention_mark().await.unwrap();
-            assert_eq!(kept(mark), all, "{now}");
+            let marks = at(now).retention_marks().await.unwrap();
+            assert_eq!(kept(&marks, &runs), all, "{now}");
             read.push(warehouse.requests().data_gets - before);
         }
         // Two months of the four; a clock that is behind looks at all of them.
@@ -383,15 +496,11 @@ mod tests {
         let mark = keeping("2026-05-02T00:00:00Z", 2..6);
         at(ahead).retain(mark, &id(0)).await.unwrap();
         let later = "2026-06-01T00:00:00Z";
-        let mark = at(later)
+        let marks = at(later)
             .retain(keeping(later, 3..9), &id(0))
             .await
             .unwrap();
-        assert_eq!(kept(mark), (3..6).map(id).collect::<Vec<_>>());
-        let rows = at(later).maintenance_of_month(t(later)).await.unwrap();
-        assert_eq!(rows.len(), 1);
-        let rows = at(later).maintenance_of_month(t(ended)).await.unwrap();
-        assert_eq!(rows, []);
+        assert_eq!(kept(&marks, &runs), (3..6).map(id).collect::<Vec<_>>());
     }
 
     #[tokio::test]
@@ -402,7 +511,8 @@ mod tests {
         assert_eq!(ops.maintenance().await.unwrap(), Vec::new());
         assert!(!place.root().join("ops/maintenance").exists());
         let held = mark("2026-01-05T00:00:00Z", &[("two", "2026-01-02T00:00:00Z")]);
-        assert_eq!(ops.retain(held.clone(), "r1").await.unwrap(), held);
+        let marks = ops.retain(held.clone(), "r1").await.unwrap();
+        assert_eq!(marks, RetentionMarks(vec![held.clone()]));
         let rows = ops.maintenance().await.unwrap();
         assert_eq!((rows.len(), rows[0].action.as_str()), (1, RETAIN));
         assert_eq!(rows[0].mark.as_ref(), Some(&held));

@@ -69,7 +69,7 @@ pub(super) const NOTES: [OpsNote; 7] = [
             ),
             (
                 "counts",
-                "Counts of the run, a JSON object: records, requests, bytes.",
+                "Counts of the run, a JSON object: records, and requests to the store and bytes up to this record. `tillhouse -v sync` counts what comes after it too.",
             ),
             (
                 "figures",

@@ -268,12 +268,16 @@ impl OpsTables {
                 Ok(Some(note.run.clone()))
             }
             note => {
-                let runs = self.runs().await?;
+                let heads = self.run_heads().await?;
                 let noted = note.map(|note| &note.run);
                 // Of a run whose record is gone the note still tells what it published.
-                let lost = noted.filter(|noted| runs.iter().all(|run| run.run_id != noted.run_id));
-                let newest = lost.or_else(|| runs.iter().find(|run| run.published));
-                Ok(newest.cloned())
+                let is_lost =
+                    |noted: &&RunRecord| heads.iter().all(|run| run.run_id != noted.run_id);
+                if let Some(lost) = noted.filter(is_lost) {
+                    return Ok(Some(lost.clone()));
+                }
+                let newest = heads.iter().find(|run| run.published);
+                Ok(self.records_of(newest.into_iter().collect()).await?.pop())
             }
         }
     }
@@ -317,13 +321,14 @@ impl OpsTables {
                 (Some(note.run.clone()), None)
             }
             (note, at) => {
-                let runs = self.runs().await?;
-                let lost = published_note::lost(note.as_ref().map(|note| &note.run), &runs, at);
-                let run = runs.iter().find(|run| fits(run)).cloned();
-                if let Some(run) = &run {
-                    self.check_kept(at, run, &runs).await?;
+                let heads = self.run_heads().await?;
+                let lost = published_note::lost(note.as_ref().map(|note| &note.run), &heads, at);
+                let head = heads.iter().find(|run| fits(run));
+                if let Some(head) = head {
+                    self.check_kept(at, head, &heads).await?;
                 }
-                (run, lost)
+                let found = self.records_of(head.into_iter().collect()).await?.pop();
+                (found, lost)
             }
         };
         let Some(run) = run else {

@@ -22,8 +22,8 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result, UploadPart,
 };
 use std::fmt;
 use std::ops::Range;
@@ -34,6 +34,8 @@ use tokio::task::JoinHandle;
 
 /// A store that has not answered once within this time is not there, or its address is wrong. Later on it may be away for longer.
 const FIRST_ANSWER: Duration = Duration::from_secs(15);
+/// Objects of one call that are deleted side by side. S3 could be asked for a thousand at once; its answer would be one error for all of them.
+const DELETED_AT_ONCE: usize = 16;
 
 /// The store. Its root is the bucket's.
 pub(crate) struct CloudStore {
@@ -179,6 +181,16 @@ impl CloudState {
         }
     }
 
+    /// Deletes one object, so that an error names it, and refused credentials are renewed as for any other call.
+    async fn delete(&self, location: Path) -> Result<Path> {
+        let delete = |store: Arc<dyn ObjectStore>| {
+            let location = location.clone();
+            async move { store.delete(&location).await }.boxed()
+        };
+        self.call("delete", Some(&location), delete).await?;
+        Ok(location)
+    }
+
     /// A listing whose beginning is one [`CloudState::call`].
     fn list(
         self: &Arc<Self>,
@@ -271,11 +283,12 @@ impl ObjectStore for CloudStore {
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        let (state, (_, connection)) = (Arc::clone(&self.state), self.state.connection());
-        let deleted = connection.store.delete_stream(locations);
-        deleted
-            .map_err(move |error| state.explain(&connection, "delete", None, error))
-            .boxed()
+        let state = Arc::clone(&self.state);
+        let deleted = locations.map(move |location| {
+            let state = Arc::clone(&state);
+            async move { state.delete(location?).await }
+        });
+        deleted.buffered(DELETED_AT_ONCE).boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {

@@ -3,7 +3,7 @@
 //! Invariant: what the project's options say wins over a variable of the environment, and credentials are taken from one place as a whole: a key
 //! of the options never meets a token of the environment. Nothing is sent unencrypted unless `allow_http` says so.
 //!
-//! Credentials of S3, the first that is there: options; `profile` of the options; AWS_ACCESS_KEY_ID; AWS_WEB_IDENTITY_TOKEN_FILE; AWS_PROFILE or
+//! Credentials of S3, the first that is there: options, keys or an identity; `profile` of the options; AWS_ACCESS_KEY_ID; AWS_WEB_IDENTITY_TOKEN_FILE; AWS_PROFILE or
 //! the profile `default`; a container's or instance's identity.
 
 use crate::store::aws_profile::{AwsKeys, ProfileCredentials, ProfileFiles, run_process};
@@ -168,10 +168,18 @@ fn from_variables<K: FromStr>(
 }
 
 /// Settings of the options whose names are of the library's.
-fn from_options<K: FromStr>(options: &BTreeMap<String, String>) -> Vec<(K, String)> {
+fn from_options<K: FromStr>(
+    kind: CloudKind,
+    options: &BTreeMap<String, String>,
+) -> Vec<(K, String)> {
+    // The library knows a setting of the HTTP client by one of the cloud's prefixes, and not by each.
+    let key = |name: &str| -> Option<K> {
+        let plain = || kind.plain_name(name).parse().ok();
+        name.parse().ok().or_else(plain)
+    };
     options
         .iter()
-        .filter_map(|(name, value)| Some((name.parse().ok()?, value.clone())))
+        .filter_map(|(name, value)| Some((key(name)?, value.clone())))
         .collect()
 }
 
@@ -238,12 +246,16 @@ async fn s3(
         .get(PROFILE)
         .or_else(|| options.get("aws_profile"))
         .cloned();
-    let mut given: Values<Key> = Values(from_options(options).into_iter().collect());
+    let mut given: Values<Key> = Values(from_options(CloudKind::S3, options).into_iter().collect());
     if let Some(region) = given.0.remove(&Key::DefaultRegion) {
         given.0.entry(Key::Region).or_insert(region);
     }
     // Credentials are of one place.
-    let is_settled = given.has(&KEYS) || named.is_some();
+    let has_own_identity = (given.has(&[Key::WebIdentityTokenFile]) && given.has(&[Key::RoleArn]))
+        || given.has(&[Key::ContainerCredentialsRelativeUri])
+        || (given.has(&[Key::ContainerCredentialsFullUri])
+            && given.has(&[Key::ContainerAuthorizationTokenFile]));
+    let is_settled = given.has(&KEYS) || named.is_some() || has_own_identity;
     let mut values: Values<Key> = Values(HashMap::new());
     for (key, value) in from_variables::<Key>(&settings.variables, "AWS_") {
         let is_credential = KEYS.contains(&key) || IDENTITIES.contains(&key);
@@ -260,6 +272,7 @@ async fn s3(
     values.0.extend(given.0);
     // The profiles' settings, where there are no others.
     let has_identity = values.has(&KEYS)
+        || (has_own_identity && named.is_none())
         || (values.has(&[Key::WebIdentityTokenFile]) && values.has(&[Key::RoleArn]))
         || values
             .text(&Key::SkipSignature)
@@ -405,7 +418,11 @@ fn azure(
         Key::MsiEndpoint,
         Key::FabricSessionToken,
     ];
-    let given: Values<Key> = Values(from_options(options).into_iter().collect());
+    let given: Values<Key> = Values(
+        from_options(CloudKind::Azure, options)
+            .into_iter()
+            .collect(),
+    );
     let is_settled = given.has(&CREDENTIALS);
     let mut values: Values<Key> = Values(HashMap::new());
     let variable = |name: &str| {
@@ -499,7 +516,7 @@ fn gcs(
         Key::ServiceAccountKey,
         Key::ApplicationCredentials,
     ];
-    let given: Values<Key> = Values(from_options(options).into_iter().collect());
+    let given: Values<Key> = Values(from_options(CloudKind::Gcs, options).into_iter().collect());
     let is_settled = given.has(&CREDENTIALS);
     let mut found: Vec<(Key, String)> = Vec::new();
     let variable = settings

@@ -5,7 +5,6 @@
 use super::*;
 use crate::store::cloud_options::StoreOption;
 use crate::store::location::{StoreAddress, WarehouseLocation};
-use object_store::ObjectStoreExt;
 use tillhouse_model::ErrorKind;
 
 fn settings(url: &str, options: &[(&str, &str)], variables: &[(&str, &str)]) -> CloudSettings {
@@ -199,11 +198,56 @@ async fn credentials_come_from_one_place() {
         ("AWS_ROLE_ARN", "arn"),
     ];
     assert_eq!(open(&region, &web).await, (false, false));
+    // An identity of the options goes before all of these: its token is asked for, which is not there, and nothing is sent.
+    let why = async |identity: &[(&str, &str)]| {
+        let nobody = [
+            ("region", "x"),
+            ("endpoint", "http://127.0.0.1:1"),
+            ("allow_http", "true"),
+            ("max_retries", "0"),
+        ];
+        let options = [&nobody[..], identity].concat();
+        let store = CloudStore::open(settings("s3://tills/wh", &options, &keys))
+            .await
+            .unwrap();
+        let error = store.get(&Path::from("wh/x")).await.unwrap_err();
+        error.to_string()
+    };
+    assert!(why(&[]).await.contains("nobody answers"));
+    let web = [
+        ("web_identity_token_file", "/there/is/none"),
+        ("role_arn", "arn:aws:iam::1:role/tills"),
+    ];
+    let container = [
+        ("container_credentials_full_uri", "http://127.0.0.1:1/keys"),
+        ("container_authorization_token_file", "/there/is/none"),
+    ];
+    for identity in [web, container] {
+        let why = why(&identity).await;
+        assert!(!why.contains("nobody answers"), "{why}");
+    }
     let error = told("s3://tills/wh", &region, &[home, ("AWS_PROFILE", "sso")]).await;
     assert!(
         error.hint_text().unwrap().contains("export-credentials"),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn options_with_the_long_prefix_of_azure_reach_the_client() {
+    let with = [
+        ("azure_storage_account_name", "acme"),
+        ("azure_storage_account_key", "aHVudGVyMg=="),
+        ("azure_storage_endpoint", "http://127.0.0.1:1"),
+        ("AZURE_STORAGE_ALLOW_HTTP", "true"),
+        ("azure_storage_timeout", "3s"),
+    ];
+    CloudStore::open(settings("az://tills/wh", &with, &[]))
+        .await
+        .unwrap();
+    let wrong = [("account_name", "acme"), ("azure_storage_timeout", "soon")];
+    let error = told("az://tills/wh", &wrong, &[]).await;
+    assert!(error.to_string().contains("soon"), "{error:?}");
 }
 
 #[tokio::test]
@@ -245,8 +289,15 @@ async fn nobody_at_an_endpoint_is_said_with_the_call_and_the_path() {
             .unwrap()
             .expect_err(url);
         let put = store.put(&path, "x".into()).await.expect_err(url);
+        let delete = store.delete(&path).await.expect_err(url);
         let upload = store.put_multipart(&path).await.err();
-        for (call, error) in [("get", get), ("list", list), ("list", listed), ("put", put)] {
+        for (call, error) in [
+            ("get", get),
+            ("list", list),
+            ("list", listed),
+            ("put", put),
+            ("delete", delete),
+        ] {
             let text = error.to_string();
             assert!(
                 text.contains(&format!("{call} {}/ops/format/format.json", url)),

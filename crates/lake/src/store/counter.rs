@@ -1,6 +1,7 @@
 //! Number of requests that reach a store, by kind, and their bytes.
 //!
-//! Invariant: every request of this process is counted once, whatever came of it; nothing else changes.
+//! Invariant: every request of this process is counted once, whatever came of it; nothing else changes. What the store's client sends again by itself, after a
+//! failure, is not seen here.
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -8,7 +9,7 @@ use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,9 +28,9 @@ pub struct StoreRequests {
     pub gets: u64,
     /// Questions after an object's size.
     pub heads: u64,
-    /// Listings.
+    /// Pages of listings, as far as what they held tells.
     pub lists: u64,
-    /// Objects written; one in several parts counts as one.
+    /// Objects written; of one in several parts its beginning, each part, and its end.
     pub puts: u64,
     /// Objects deleted.
     pub deletes: u64,
@@ -146,15 +147,79 @@ pub(crate) struct CountedStore {
     /// Path of the warehouse.
     root: Path,
     meter: RequestMeter,
+    /// Objects of one page of a listing; `None` where there are no pages.
+    page: Option<u64>,
 }
 
 impl CountedStore {
     pub(crate) fn new(inner: Arc<dyn ObjectStore>, root: Path, meter: RequestMeter) -> Self {
-        Self { inner, root, meter }
+        Self {
+            inner,
+            root,
+            meter,
+            page: None,
+        }
+    }
+
+    /// The same of a store whose listings come in pages, by the scheme of its URL.
+    #[must_use]
+    pub(crate) fn paged(self, scheme: &str) -> Self {
+        let page = match scheme {
+            "file" => None,
+            "az" => Some(5_000),
+            _ => Some(1_000),
+        };
+        Self { page, ..self }
     }
 
     fn counters(&self) -> &Counters {
         &self.meter.0
+    }
+
+    /// A listing, of which the first page is counted, and each that follows.
+    fn counted(
+        &self,
+        listed: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.counters().lists.fetch_add(1, Relaxed);
+        let Some(page) = self.page else {
+            return listed;
+        };
+        let (meter, mut seen) = (self.meter.clone(), 0_u64);
+        let counted = listed.inspect(move |_| {
+            if seen > 0 && seen.is_multiple_of(page) {
+                meter.0.lists.fetch_add(1, Relaxed);
+            }
+            seen += 1;
+        });
+        counted.boxed()
+    }
+}
+
+/// An upload whose parts are counted.
+#[derive(Debug)]
+struct CountedUpload {
+    inner: Box<dyn MultipartUpload>,
+    meter: RequestMeter,
+}
+
+#[async_trait]
+impl MultipartUpload for CountedUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let (counters, bytes) = (&self.meter.0, data.content_length() as u64);
+        counters.puts.fetch_add(1, Relaxed);
+        counters.bytes_written.fetch_add(bytes, Relaxed);
+        self.inner.put_part(data)
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.meter.0.puts.fetch_add(1, Relaxed);
+        self.inner.complete().await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.meter.0.deletes.fetch_add(1, Relaxed);
+        self.inner.abort().await
     }
 }
 
@@ -184,7 +249,9 @@ impl ObjectStore for CountedStore {
         options: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
         self.counters().puts.fetch_add(1, Relaxed);
-        self.inner.put_multipart_opts(location, options).await
+        let inner = self.inner.put_multipart_opts(location, options).await?;
+        let meter = self.meter.clone();
+        Ok(Box::new(CountedUpload { inner, meter }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -226,8 +293,7 @@ impl ObjectStore for CountedStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.counters().lists.fetch_add(1, Relaxed);
-        self.inner.list(prefix)
+        self.counted(self.inner.list(prefix))
     }
 
     fn list_with_offset(
@@ -235,17 +301,63 @@ impl ObjectStore for CountedStore {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.counters().lists.fetch_add(1, Relaxed);
-        self.inner.list_with_offset(prefix, offset)
+        self.counted(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.counters().lists.fetch_add(1, Relaxed);
-        self.inner.list_with_delimiter(prefix).await
+        let listed = self.inner.list_with_delimiter(prefix).await;
+        let found = listed
+            .as_ref()
+            .map_or(0, |found| found.objects.len() + found.common_prefixes.len());
+        let more = self
+            .page
+            .map_or(0, |page| (found as u64).saturating_sub(1) / page);
+        self.counters().lists.fetch_add(1 + more, Relaxed);
+        listed
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.counters().puts.fetch_add(1, Relaxed);
         self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::TryStreamExt;
+    use object_store::ObjectStoreExt;
+    use object_store::memory::InMemory;
+
+    #[tokio::test]
+    async fn parts_of_uploads_and_pages_of_listings_are_counted() {
+        let meter = RequestMeter::default();
+        let memory = Arc::new(InMemory::new());
+        let store = CountedStore::new(memory, Path::default(), meter.clone()).paged("s3");
+        let mut upload = store.put_multipart(&Path::from("large")).await.unwrap();
+        for part in ["one", "three"] {
+            upload.put_part(part.into()).await.unwrap();
+        }
+        upload.complete().await.unwrap();
+        let counts = meter.read();
+        assert_eq!((counts.puts, counts.bytes_written), (4, 8));
+        let mut given_up = store.put_multipart(&Path::from("other")).await.unwrap();
+        given_up.abort().await.unwrap();
+        assert_eq!((meter.read().puts, meter.read().deletes), (5, 1));
+        for number in 0..2_000 {
+            let path = Path::from(format!("many/{number}"));
+            store.put(&path, "x".into()).await.unwrap();
+        }
+        let folder = Path::from("many");
+        let listed: Vec<_> = store.list(Some(&folder)).try_collect().await.unwrap();
+        assert_eq!((listed.len(), meter.read().lists), (2_000, 2));
+        store.list_with_delimiter(Some(&folder)).await.unwrap();
+        assert_eq!(meter.read().lists, 4);
+        let one: Vec<_> = store
+            .list(Some(&Path::from("large")))
+            .try_collect()
+            .await
+            .unwrap();
+        assert_eq!((one.len(), meter.read().lists), (0, 5));
     }
 }

@@ -43,8 +43,6 @@ const MAGIC: &[u8; 4] = b"PAR1";
 pub(crate) struct LogGuard {
     inner: Arc<dyn ObjectStore>,
     checkpoints: Arc<CheckpointCache>,
-    /// The checkpoint that was checked last.
-    checked: Mutex<Option<CheckedCheckpoint>>,
 }
 
 /// A checkpoint whose seal was looked at.
@@ -56,9 +54,14 @@ struct CheckedCheckpoint {
     whole: Option<Bytes>,
 }
 
-/// Checkpoints that have been checked, by path and size: true if they are complete, and nobody has found that they are wrong.
+/// What is known of checkpoints.
 #[derive(Default)]
-pub(crate) struct CheckpointCache(Mutex<HashMap<(Path, u64), bool>>);
+pub(crate) struct CheckpointCache {
+    /// By path and size: true if they are complete, and nobody has found that they are wrong.
+    trusted: Mutex<HashMap<(Path, u64), bool>>,
+    /// The one whose seal was looked at last.
+    checked: Mutex<Option<CheckedCheckpoint>>,
+}
 
 /// Kind of a file below a table's root.
 #[derive(Debug, PartialEq, Eq)]
@@ -112,18 +115,13 @@ impl LogGuard {
         Self {
             inner,
             checkpoints: Arc::default(),
-            checked: Mutex::default(),
         }
     }
 
     /// A checkpoint that is what was written; an error that names it where it is not. It is read whole the first time.
     async fn checked_checkpoint(&self, location: &Path) -> Result<CheckedCheckpoint> {
-        let known = self
-            .checked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-            .filter(|known| known.meta.location == *location);
+        let known = self.checkpoints.checked();
+        let known = known.filter(|known| known.meta.location == *location);
         let checked = match known {
             Some(known) => known,
             None => {
@@ -135,7 +133,7 @@ impl LogGuard {
                     is_sound: checkpoint_seal::is_sound(&whole),
                     whole: (whole.len() <= KEPT).then_some(whole),
                 };
-                self.keep_checked(Some(checked.clone()));
+                self.checkpoints.keep_checked(Some(checked.clone()));
                 checked
             }
         };
@@ -147,10 +145,6 @@ impl LogGuard {
                     .into(),
             }),
         }
-    }
-
-    fn keep_checked(&self, checked: Option<CheckedCheckpoint>) {
-        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = checked;
     }
 
     /// A part of a checkpoint.
@@ -471,16 +465,30 @@ fn result(
 impl CheckpointCache {
     /// From now on a checkpoint of that path and size is used, or is passed over as one that is cut.
     pub(crate) fn trust(&self, location: Path, size: u64, is_trusted: bool) {
-        self.0
+        self.trusted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert((location, size), is_trusted);
     }
 
+    /// The next reader of a checkpoint asks the store for it.
+    pub(crate) fn read_again(&self) {
+        self.keep_checked(None);
+    }
+
+    fn checked(&self) -> Option<CheckedCheckpoint> {
+        let checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        checked.clone()
+    }
+
+    fn keep_checked(&self, checked: Option<CheckedCheckpoint>) {
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = checked;
+    }
+
     async fn is_whole(&self, store: &dyn ObjectStore, location: &Path, size: u64) -> Result<bool> {
         let key = (location.clone(), size);
         let known = self
-            .0
+            .trusted
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&key)
@@ -523,7 +531,7 @@ impl ObjectStore for LogGuard {
         if LogFileKind::of(location) != LogFileKind::Checkpoint {
             return self.inner.put_opts(location, payload, opts).await;
         }
-        self.keep_checked(None);
+        self.checkpoints.keep_checked(None);
         let sealed = checkpoint_seal::sealed(payload);
         self.inner.put_opts(location, sealed, opts).await
     }
@@ -536,7 +544,7 @@ impl ObjectStore for LogGuard {
         if LogFileKind::of(location) != LogFileKind::Checkpoint {
             return self.inner.put_multipart_opts(location, opts).await;
         }
-        self.keep_checked(None);
+        self.checkpoints.keep_checked(None);
         Ok(Box::new(CheckpointUpload {
             inner: Arc::clone(&self.inner),
             location: location.clone(),

@@ -171,7 +171,7 @@ impl Warehouse {
     }
 
     /// Tables that are there, named by a run or not, and whose logs cannot be read from the newest checkpoint on by whoever has nothing else, with
-    /// what to do. All records of runs are read too.
+    /// what to do. Of runs the records of the newest days are read too, and of all others what they were about.
     pub async fn unreadable_tables(&self) -> Vec<Error> {
         let tables = match self.tables().await {
             Ok(tables) => tables,
@@ -183,7 +183,7 @@ impl Warehouse {
         let read = stream::iter(paths).map(|path| async move {
             self.table(&path)?.check_log().await?;
             if path == NumberedRun::TABLE {
-                self.ops().runs().await?;
+                self.ops().check_records().await?;
             }
             Ok::<_, Error>(())
         });

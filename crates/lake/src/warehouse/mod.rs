@@ -129,7 +129,8 @@ impl Warehouse {
         let prefix = Path::from_url_path(url.path())
             .or_error(ErrorKind::Config, "the warehouse's path is not possible")?;
         let meter = RequestMeter::default();
-        let counted = Arc::new(CountedStore::new(store, prefix.clone(), meter.clone()));
+        let counted = CountedStore::new(store, prefix.clone(), meter.clone());
+        let counted = Arc::new(counted.paged(url.scheme()));
         // A disk answers at once.
         let counted: Arc<dyn ObjectStore> = match url.scheme() {
             "file" => counted,

@@ -206,7 +206,7 @@ async fn payments_after(landings: &[Landing], is_each_caught_up: bool) -> Vec<St
     let run = ScriptedRun::new([]).await;
     let (context, pipeline) = (run.context(), with_payments(&run));
     for ((resource, records), hour) in landings.iter().zip(1_i8..) {
-        land_of(&run, *resource, hour, std::slice::from_ref(records)).await;
+        land_of(&run, resource, hour, std::slice::from_ref(records)).await;
         if is_each_caught_up {
             catch_up(&context, &pipeline).await.unwrap();
         }

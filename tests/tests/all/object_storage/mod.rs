@@ -191,6 +191,56 @@ async fn the_whole_way_on_azure() {
     .await;
 }
 
+/// Compaction, vacuum and inspection of a warehouse of some days.
+async fn maintained(place: &CloudPlace) {
+    let sandbox = sandbox(200).await;
+    let project = TestProject::of(&["hecone"], &sandbox, "2026-01-01").await;
+    place.settle(&project);
+    let path = project.path().join("tillhouse.yaml");
+    let lines = "maintenance: off\nretention: { runs: 3d, daily: 3d, monthly: 3d, unused: 0s }\n";
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text + lines).unwrap();
+    for day in 2..=7 {
+        let (now, to) = (
+            format!("2026-01-{}T00:00:00Z", day + 10),
+            format!("2026-01-0{day}"),
+        );
+        let ran = project.run(&["--now", &now, "sync", "--to", &to]).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    }
+    let before = answers(&project).await;
+    let now = "2026-01-17T01:00:00Z";
+    let compacted = project.json(&["--now", now, "compact"]).await;
+    assert_ne!(compacted["tables"], serde_json::json!([]), "{compacted}");
+    // Published by the next sync, the compacted files are those that commands read, and once no other run is kept the small ones go.
+    let later = ["--now", "2026-01-27T00:00:00Z"];
+    let ran = project
+        .run(&[&later[..], &["sync", "--to", "2026-01-07"]].concat())
+        .await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let vacuumed = project.json(&[&later[..], &["vacuum"]].concat()).await;
+    let dropped = vacuumed["dropped_runs"].as_array().unwrap().len();
+    assert_eq!(
+        (dropped, vacuumed["failed"].as_array().unwrap().len()),
+        (6, 0)
+    );
+    assert_ne!(vacuumed["tables"], serde_json::json!([]), "{vacuumed}");
+    let whole = project.run(&["check", "--warehouse"]).await;
+    assert_eq!(whole.code, Some(0), "{}\n{}", whole.stdout, whole.stderr);
+    assert_eq!(answers(&project).await, before);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_on_s3() {
+    maintained(&CloudPlace::s3(seaweedfs().await, "kept/wh")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintenance_on_azure() {
+    maintained(&CloudPlace::azure(azurite().await, "kept/wh")).await;
+}
+
 /// A pipeline for each writer, alike but for their names, in one project.
 fn copy_pipeline(project: &TestProject, names: &[String]) {
     let pipelines = project.path().join("pipelines");

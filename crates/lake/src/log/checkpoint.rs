@@ -1,0 +1,161 @@
+//! Checkpoints of a table's log: written, read back, and proved before the commits go that they stand for.
+//!
+//! Invariant: a checkpoint is proved by what the store has of it. Neither what this process knows of the version counts, nor the commits that a reader falls
+//! back to where a checkpoint is damaged: these are what is about to go.
+
+use crate::log::damage::{LogFiles, checkpoint_name};
+use crate::log::remedy::replace_file;
+use crate::log::snapshot::Snapshot;
+use crate::log::table::{CHECKPOINT_EVERY, TableHandle};
+use crate::store::durable::LOG_FOLDER;
+use crate::store::failure::is_store_failure;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use std::collections::BTreeSet;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+impl TableHandle {
+    /// Writes a checkpoint when the table is due for one. It is apart from the commit, which is durable already: a failure is
+    /// logged and the next one due makes up for it.
+    pub(crate) async fn checkpoint_if_due(&self, version: u64) {
+        if version == 0 || !version.is_multiple_of(CHECKPOINT_EVERY) {
+            return;
+        }
+        if let Err(error) = self.checkpoint(version).await {
+            tracing::warn!(table = %self.path(), version, %error, "no checkpoint written");
+        }
+    }
+
+    /// Writes a checkpoint of a version.
+    pub(crate) async fn checkpoint(&self, version: u64) -> Result<()> {
+        let table = self.at_version_by_library(version).await?;
+        deltalake::checkpoints::create_checkpoint(&table, None)
+            .await
+            .map_err(|error| self.storage_error("a checkpoint cannot be written", error))
+    }
+
+    /// Writes a checkpoint of an earlier version and reads it back, so that the commits before it are not needed for that version any more.
+    /// Readers of the newest version are pointed where they were.
+    pub(crate) async fn checkpoint_apart(&self, version: u64) -> Result<()> {
+        let before = self.by_library(version).await?;
+        self.checkpoint(version).await?;
+        if let Ok(after) = self.by_checkpoint(version).await?
+            && holds_same(&before, &after)
+        {
+            return Ok(());
+        }
+        let deleted = self.store().delete(&place(version)).await;
+        deleted.map_err(|error| {
+            self.storage_error("a checkpoint that is wrong cannot be deleted", error)
+        })?;
+        Err(self.checkpoint_error("a checkpoint does not hold what its commits say", version))
+    }
+
+    /// Errors unless a checkpoint can be read, and says what the commits say that it stands for, as far as these are there. One that is damaged is written anew
+    /// from them, and read back. `log` are the files that are there.
+    pub(crate) async fn prove_checkpoint(&self, version: u64, log: &LogFiles) -> Result<()> {
+        let mut others = log.clone();
+        others.checkpoints.remove(&version);
+        self.trust_checkpoint(version).await?;
+        let told = self
+            .told_without_checkpoints(Some(version), |_| true)
+            .await
+            .map(|(table, _)| self.snapshot_of(&table))
+            .transpose()?;
+        if told.is_none() && others.reach(0, version) == Some(true) {
+            return Err(self.checkpoint_error(
+                "the commits that a checkpoint stands for cannot be read",
+                version,
+            ));
+        }
+        self.trust_checkpoint(version).await?;
+        let damage = match (self.by_checkpoint(version).await?, &told) {
+            (Ok(found), Some(told)) if !holds_same(&found, told) => {
+                return Err(self
+                    .checkpoint_error("a checkpoint does not hold what its commits say", version));
+            }
+            (Ok(_), _) => return Ok(()),
+            (Err(damage), _) => damage,
+        };
+        match told {
+            Some(told) => self.write_anew(version, &told, damage).await,
+            None => Err(damage),
+        }
+    }
+
+    /// Writes a damaged checkpoint anew from its commits, and reads it back.
+    async fn write_anew(&self, version: u64, told: &Snapshot, damage: Error) -> Result<()> {
+        // Passed over, so that the library reads the commits and does not take it for written.
+        let (location, size) = self.stored_checkpoint(version).await?;
+        self.checkpoints.trust(location, size, false);
+        self.checkpoint(version).await?;
+        self.trust_checkpoint(version).await?;
+        match self.by_checkpoint(version).await? {
+            Ok(found) if holds_same(&found, told) => {
+                tracing::warn!(
+                    "{}: {} was damaged, and is written anew from the commits it stands for",
+                    self.path(),
+                    checkpoint_name(version)
+                );
+                Ok(())
+            }
+            _ => Err(damage),
+        }
+    }
+
+    /// A version by its own checkpoint, as the store has it; what is wrong with that one where it cannot be read.
+    ///
+    /// Errors where the store fails.
+    async fn by_checkpoint(&self, version: u64) -> Result<Result<Snapshot>> {
+        self.checkpoints.read_again();
+        match self.load(Some(version)).await {
+            Ok(Some(table)) => Ok(self.snapshot_of(&table)),
+            Ok(None) => Err(Error::internal("a version is no table")),
+            Err(error) if is_store_failure(&error) => Err(self.log_error(error)),
+            Err(error) => Ok(Err(self
+                .checkpoint_error("a checkpoint of a table's log is damaged", version)
+                .because(error))),
+        }
+    }
+
+    /// From now on a checkpoint is used, whoever found it wrong before.
+    async fn trust_checkpoint(&self, version: u64) -> Result<()> {
+        let (location, size) = self.stored_checkpoint(version).await?;
+        self.checkpoints.trust(location, size, true);
+        Ok(())
+    }
+
+    /// Path of a checkpoint below the store's root, and its size.
+    async fn stored_checkpoint(&self, version: u64) -> Result<(Path, u64)> {
+        let found = self.store().head(&place(version)).await;
+        let found =
+            found.map_err(|error| self.storage_error("a table's log cannot be read", error))?;
+        let root = Path::from_url_path(self.log_store().root_url().path())
+            .or_error(ErrorKind::Config, "a table's path is not possible")?;
+        let location = root.parts().chain(found.location.parts()).collect();
+        Ok((location, found.size))
+    }
+
+    fn checkpoint_error(&self, what: &str, version: u64) -> Error {
+        Error::new(ErrorKind::Storage, what)
+            .at("table", self.path())
+            .at("file", checkpoint_name(version))
+            .hint(replace_file(self.path()))
+    }
+}
+
+/// Place of a checkpoint below its table's root.
+fn place(version: u64) -> Path {
+    Path::from(LOG_FOLDER).join(checkpoint_name(version))
+}
+
+/// True if two snapshots have the same files and columns.
+fn holds_same(one: &Snapshot, other: &Snapshot) -> bool {
+    let files = |snapshot: &Snapshot| {
+        let files = snapshot.files.iter();
+        files
+            .map(|file| (file.path.clone(), file.size, file.rows))
+            .collect::<BTreeSet<_>>()
+    };
+    files(one) == files(other) && one.schema() == other.schema()
+}
