@@ -8,7 +8,7 @@ use crate::catalog::{Catalog, ContractTable};
 use crate::damaged_files::NamedFiles;
 use crate::distinct::DistinctByGroups;
 use crate::distinct_count::SpillSettings;
-use crate::exact::{ExactAverage, ExactMedian, ExactPercentile, RoundedCasts};
+use crate::exact::{DecimalTexts, ExactAverage, ExactMedian, ExactPercentile, RoundedCasts};
 use crate::failure::into_error;
 use crate::flat_choices::FlatChoices;
 use crate::functions::{self, list_arithmetic};
@@ -28,6 +28,7 @@ use crate::session::Session;
 use crate::set_lists::SetLists;
 use crate::similar_to::StandardPatterns;
 use crate::slices::SlicedConstants;
+use crate::spans::{self, ComparedSpans};
 use crate::spill::SpillSpace;
 use crate::time_texts::{self, TimeTexts};
 use crate::truth_tests::TruthTests;
@@ -283,6 +284,7 @@ fn context_with(
         .with_analyzer_rule(Arc::new(StandardPatterns::new()))
         .with_analyzer_rule(Arc::new(RoundedCasts))
         .with_analyzer_rule(Arc::new(TimeTexts))
+        .with_analyzer_rule(Arc::new(ComparedSpans))
         .with_analyzer_rule(Arc::new(TruthTests))
         .with_analyzer_rule(Arc::new(CheckedArithmetic::new()))
         .with_analyzer_rule(Arc::new(joined))
@@ -294,10 +296,10 @@ fn context_with(
             prefers_hashes: share >= ROOM_FOR_HASHES,
         }))
         .with_analyzer_rule(Arc::new(SetLists));
-    builder
-        .analyzer()
-        .get_or_insert_default()
-        .add_function_rewrite(Arc::new(FlatChoices));
+    let analyzer = builder.analyzer().get_or_insert_default();
+    analyzer.add_function_rewrite(Arc::new(FlatChoices));
+    // Before types are coerced; those above come afterwards.
+    analyzer.rules.insert(0, Arc::new(DecimalTexts));
     if let Some(rule) = rule {
         builder = builder.with_physical_optimizer_rule(rule);
     }
@@ -307,7 +309,8 @@ fn context_with(
         .into_iter()
         .chain(overflow::functions())
         .chain(operators::functions())
-        .chain([time_texts::function()])
+        .chain(spans::functions())
+        .chain(time_texts::functions())
         .chain([joined_text])
     {
         context.register_udf(function);

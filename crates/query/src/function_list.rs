@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Functions that only rewrites and plans call.
-const HIDDEN: [&str; 16] = [
+const HIDDEN: [&str; 28] = [
     "at_time_zone",
     "calendar_part",
     "checked_add",
     "checked_multiply",
     "checked_negate",
     "checked_subtract",
+    "clock_text",
     "decimal_product",
     "decimal_quotient",
     "fitting_decimal",
@@ -23,7 +24,18 @@ const HIDDEN: [&str; 16] = [
     "json_at",
     "json_text_at",
     "most_frequent",
+    "regexp_replacement",
     "rounded_number",
+    "span_days",
+    "span_epoch",
+    "span_hours",
+    "span_length",
+    "span_microseconds",
+    "span_milliseconds",
+    "span_minutes",
+    "span_months",
+    "span_seconds",
+    "span_years",
     "time_text",
     "value_at_share",
 ];

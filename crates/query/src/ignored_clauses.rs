@@ -1,11 +1,13 @@
 //! Clauses that the planner reads and does not heed.
 //!
-//! Invariant: a query that says something is answered with it, or refused. DataFusion takes no notice of a sample, a partition, a version, hints and locks, and of the number of equal rows
+//! Invariant: a query that says something is answered with it, or refused. DataFusion takes no notice of a sample, a partition, a version, hints and locks, of words that ClickHouse, Oracle and
+//! others have (PREWHERE, CONNECT BY, SETTINGS, FORMAT, FOR JSON), of FILTER, DISTINCT, ORDER BY and OVER behind a function that is no aggregate, and of the number of equal rows
 //! in EXCEPT ALL and INTERSECT ALL; a comparison with ANY or ALL of a query gives it wrong answers.
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Query, SetExpr, SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
+    Expr, Function, FunctionArg, FunctionArguments, GroupByExpr, GroupByWithModifier, Query,
+    Select, SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 use tillhouse_model::{Error, ErrorKind, Result};
@@ -59,6 +61,168 @@ fn of_set(body: &SetExpr) -> Option<FoundClause> {
     None
 }
 
+fn of_select(select: &Select) -> Option<FoundClause> {
+    if select.prewhere.is_some() {
+        return Some(("PREWHERE", "WHERE says it."));
+    }
+    if !select.connect_by.is_empty() {
+        return Some((
+            "START WITH, or CONNECT BY,",
+            "WITH RECURSIVE t AS (SELECT ... UNION ALL SELECT ... FROM t JOIN ...) goes down a tree.",
+        ));
+    }
+    let modifiers: &[GroupByWithModifier] = match &select.group_by {
+        GroupByExpr::All(modifiers) if !modifiers.is_empty() => {
+            return Some((
+                "GROUP BY ALL with words behind it",
+                "Name the columns: GROUP BY ROLLUP (a, b).",
+            ));
+        }
+        GroupByExpr::All(_) => &[],
+        GroupByExpr::Expressions(_, modifiers) => modifiers.as_slice(),
+    };
+    let is_known = |modifier: &GroupByWithModifier| {
+        matches!(
+            modifier,
+            GroupByWithModifier::Rollup | GroupByWithModifier::Cube
+        )
+    };
+    if !modifiers.iter().all(is_known) {
+        return Some((
+            "GROUP BY ... WITH TOTALS, or GROUPING SETS behind columns,",
+            "GROUP BY GROUPING SETS ((a), ()) has a row for all.",
+        ));
+    }
+    if select.exclude.is_some() {
+        return Some((
+            "EXCLUDE behind the columns",
+            "It stands behind the star: SELECT * EXCLUDE (a).",
+        ));
+    }
+    if select.value_table_mode.is_some() || select.select_modifiers.is_some() {
+        return Some(("a word between SELECT and its columns", "Leave it out."));
+    }
+    let mut joins = select.from.iter().flat_map(|from| &from.joins);
+    joins
+        .any(|join| join.global)
+        .then_some(("GLOBAL JOIN", "JOIN says it."))
+}
+
+fn of_table(table: &TableFactor) -> Option<FoundClause> {
+    let alias = match table {
+        TableFactor::Table {
+            with_ordinality: true,
+            ..
+        }
+        | TableFactor::Function {
+            with_ordinality: true,
+            ..
+        } => {
+            return Some((
+                "WITH ORDINALITY",
+                "row_number() OVER () numbers the rows of a subquery.",
+            ));
+        }
+        TableFactor::Table {
+            json_path: Some(_), ..
+        } => {
+            return Some((
+                "a path behind a table's name",
+                "Fields are read of columns: SELECT t.a['b'] FROM t.",
+            ));
+        }
+        TableFactor::Table {
+            args: Some(args), ..
+        } if args.settings.is_some() => {
+            return Some(("SETTINGS", "Leave it out."));
+        }
+        TableFactor::Function { args, .. }
+            if args
+                .iter()
+                .any(|arg| !matches!(arg, FunctionArg::Unnamed(_))) =>
+        {
+            return Some((
+                "a table function's argument by its name",
+                "Give the arguments in their order.",
+            ));
+        }
+        TableFactor::Table { alias, .. }
+        | TableFactor::Derived { alias, .. }
+        | TableFactor::Function { alias, .. }
+        | TableFactor::TableFunction { alias, .. }
+        | TableFactor::UNNEST { alias, .. }
+        | TableFactor::NestedJoin { alias, .. } => alias.as_ref(),
+        _ => None,
+    };
+    let TableAlias { columns, at, .. } = alias?;
+    if at.is_some() {
+        return Some((
+            "AT behind a table's name",
+            "row_number() OVER () numbers the rows of a subquery.",
+        ));
+    }
+    columns
+        .iter()
+        .any(|column| column.data_type.is_some())
+        .then_some((
+            "a type behind a column's new name",
+            "CAST(column AS type) gives it one.",
+        ))
+}
+
+/// Errors when a call of a function that is no aggregate has what only one heeds. `is_plain` knows such functions by their names.
+pub(crate) fn check_calls(statement: &Statement, is_plain: impl Fn(&str) -> bool) -> Result<()> {
+    struct PlainCalls<F>(F);
+    impl<F: Fn(&str) -> bool> Visitor for PlainCalls<F> {
+        type Break = (&'static str, String);
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<Self::Break> {
+            if let Expr::Function(call) = expr
+                && let Some(clause) = of_call(call)
+                && let [part] = call.name.0.as_slice()
+                && let Some(name) = part.as_ident()
+                && (self.0)(&name.value.to_lowercase())
+            {
+                return ControlFlow::Break((clause, name.value.clone()));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let inner = match statement {
+        Statement::Statement(inner) => inner,
+        Statement::Explain(explain) => return check_calls(&explain.statement, is_plain),
+        _ => return Ok(()),
+    };
+    match Visit::visit(inner.as_ref(), &mut PlainCalls(is_plain)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break((clause, name)) => Err(Error::new(
+            ErrorKind::Query,
+            format!("{name} is no aggregate and no window function: {clause} has no meaning there"),
+        )
+        .hint("Leave it out, or put it into the aggregate around.")),
+    }
+}
+
+/// What only an aggregate or a window function heeds.
+fn of_call(call: &Function) -> Option<&'static str> {
+    if call.over.is_some() {
+        return Some("OVER");
+    }
+    if call.filter.is_some() {
+        return Some("FILTER");
+    }
+    if !call.within_group.is_empty() {
+        return Some("WITHIN GROUP");
+    }
+    if call.null_treatment.is_some() {
+        return Some("IGNORE NULLS");
+    }
+    match &call.args {
+        FunctionArguments::List(list) if list.duplicate_treatment.is_some() => Some("DISTINCT"),
+        FunctionArguments::List(list) if !list.clauses.is_empty() => Some("ORDER BY"),
+        _ => None,
+    }
+}
+
 impl Visitor for IgnoredClauses {
     type Break = FoundClause;
 
@@ -66,7 +230,26 @@ impl Visitor for IgnoredClauses {
         if !query.locks.is_empty() {
             return ControlFlow::Break(("FOR UPDATE, or FOR SHARE,", LEAVE_OUT));
         }
+        if query.for_clause.is_some() {
+            return ControlFlow::Break((
+                "FOR XML, FOR JSON or FOR BROWSE",
+                "`--format json` of `tillhouse sql` writes JSON.",
+            ));
+        }
+        if query.settings.is_some() || query.format_clause.is_some() {
+            return ControlFlow::Break((
+                "SETTINGS or FORMAT",
+                "`--format` of `tillhouse sql` says how rows are written; settings stand in tillhouse.yaml.",
+            ));
+        }
         match of_set(&query.body) {
+            Some(found) => ControlFlow::Break(found),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<FoundClause> {
+        match of_select(select) {
             Some(found) => ControlFlow::Break(found),
             None => ControlFlow::Continue(()),
         }
@@ -83,11 +266,28 @@ impl Visitor for IgnoredClauses {
                     "`= ANY (SELECT ...)` is `IN (SELECT ...)`, `> ALL` compares with `(SELECT max(...))`, `> ANY` with `(SELECT min(...))`.",
                 ))
             }
+            Expr::Function(Function {
+                parameters: FunctionArguments::List(_) | FunctionArguments::Subquery(_),
+                ..
+            }) => ControlFlow::Break((
+                "a function with two pairs of brackets",
+                "Write all arguments into one: quantile_disc(x, 0.5).",
+            )),
+            Expr::Function(Function {
+                args: FunctionArguments::Subquery(_),
+                ..
+            }) => ControlFlow::Break((
+                "a query as the arguments of a function",
+                "One value stands in brackets of its own, f((SELECT ...)); a list of all is (SELECT array_agg(x) FROM ...).",
+            )),
             _ => ControlFlow::Continue(()),
         }
     }
 
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<FoundClause> {
+        if let Some(found) = of_table(table) {
+            return ControlFlow::Break(found);
+        }
         let (sample, others) = match table {
             TableFactor::Table {
                 sample,

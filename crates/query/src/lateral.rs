@@ -11,24 +11,26 @@
 //!           Join ON b.k = a.k
 //!             Window row_number() AS row: a
 //!             b
-//!   a, UNNEST(a.list) AS u(x)
+//!   a, UNNEST(a.list) AS u(x)                      of a LEFT JOIN: CASE WHEN is_there THEN x END, where is_there is cardinality(list) > 0
 //!     Unnest list: Projection a.*, a.list AS list: a
 //! ```
 //!
 //! Rejected: partitions by the columns that are compared with the outer row's. It needs no join of all rows, but `b.at <= a.at` compares with another value in every row.
 
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{
     Column, DFSchema, JoinType, NullHandling, Result, ScalarValue, TableReference, UnnestOptions,
     plan_err,
 };
+use datafusion::functions_nested::expr_fn::cardinality;
 use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Case, Expr, FetchType, Join, Limit, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery,
-    Unnest, lit,
+    Case, Expr, ExprSchemable, FetchType, Join, Limit, LogicalPlan, LogicalPlanBuilder, SkipType,
+    Subquery, Unnest, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::collections::HashMap;
@@ -385,13 +387,19 @@ fn unnested(
     alias: Option<&TableReference>,
 ) -> Result<Option<LogicalPlan>> {
     let left: Vec<Expr> = columns(join.left.schema()).map(Expr::Column).collect();
-    let Some(rows) = over_left(lateral, join, &left)? else {
+    let Some(over) = over_left(lateral, join, &left)? else {
         return Ok(None);
     };
+    let (rows, is_there) = (over.rows, over.is_there);
     let outputs = columns(lateral.schema()).map(|column| {
         let relation = alias.cloned().or_else(|| column.relation.clone());
         let name = column.name.clone();
-        Expr::Column(column).alias_qualified(relation, name)
+        let mut said = Expr::Column(column);
+        if let Some(is_there) = &is_there {
+            let when = vec![(Box::new(is_there.clone()), Box::new(said))];
+            said = Expr::Case(Case::new(None, when, None));
+        }
+        said.alias_qualified(relation, name)
     });
     let outputs: Vec<Expr> = left.iter().cloned().chain(outputs).collect();
     LogicalPlanBuilder::from(rows)
@@ -400,10 +408,41 @@ fn unnested(
         .map(Some)
 }
 
+/// Rows of a plan of UNNEST over the left side.
+struct OverLeft {
+    rows: LogicalPlan,
+    /// Of an outer join: true for an element, false for a row that has none and stays.
+    is_there: Option<Expr>,
+}
+
+impl OverLeft {
+    /// The columns that go through: those of the left side, and whether the row is there.
+    fn kept<'e>(&self, left: &'e [Expr]) -> impl Iterator<Item = Expr> + use<'e> {
+        left.iter().cloned().chain(self.is_there.clone())
+    }
+}
+
+/// True for a row that has an element in any of the lists.
+fn has_elements(lists: &[Column], rows: &LogicalPlan) -> Result<Expr> {
+    let mut has_any = lit(false);
+    for list in lists {
+        let of = Expr::Column(list.clone());
+        let has_some = match of.get_type(rows.schema())? {
+            DataType::List(_) | DataType::LargeList(_) => cardinality(of).gt(lit(0_u64)).is_true(),
+            _ => of.is_not_null(),
+        };
+        has_any = has_any.or(has_some);
+    }
+    Ok(has_any)
+}
+
 /// A plan of UNNEST with the rows of the left side below, whose columns go through; `None` for any other plan.
-fn over_left(plan: &LogicalPlan, join: &Join, left: &[Expr]) -> Result<Option<LogicalPlan>> {
+fn over_left(plan: &LogicalPlan, join: &Join, left: &[Expr]) -> Result<Option<OverLeft>> {
     Ok(match plan {
-        LogicalPlan::EmptyRelation(of) if of.produce_one_row => Some(join.left.as_ref().clone()),
+        LogicalPlan::EmptyRelation(of) if of.produce_one_row => Some(OverLeft {
+            rows: join.left.as_ref().clone(),
+            is_there: None,
+        }),
         LogicalPlan::Projection(of) => {
             let Some(input) = over_left(&of.input, join, left)? else {
                 return Ok(None);
@@ -418,8 +457,13 @@ fn over_left(plan: &LogicalPlan, join: &Join, left: &[Expr]) -> Result<Option<Lo
                     Ok(said.alias_qualified(column.relation, column.name))
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let outputs: Vec<Expr> = left.iter().cloned().chain(own).collect();
-            Some(LogicalPlanBuilder::from(input).project(outputs)?.build()?)
+            let outputs: Vec<Expr> = input.kept(left).chain(own).collect();
+            Some(OverLeft {
+                rows: LogicalPlanBuilder::from(input.rows)
+                    .project(outputs)?
+                    .build()?,
+                is_there: input.is_there,
+            })
         }
         LogicalPlan::Unnest(Unnest {
             input,
@@ -430,17 +474,37 @@ fn over_left(plan: &LogicalPlan, join: &Join, left: &[Expr]) -> Result<Option<Lo
             let Some(input) = over_left(input, join, left)? else {
                 return Ok(None);
             };
-            let null_handling = match join.join_type {
-                JoinType::Left => NullHandling::PreserveAndExpandEmpty,
-                _ => NullHandling::Drop,
+            let is_outer = join.join_type == JoinType::Left;
+            let null_handling = if is_outer {
+                NullHandling::PreserveAndExpandEmpty
+            } else {
+                NullHandling::Drop
             };
             let options = UnnestOptions {
                 null_handling,
                 ..options.clone()
             };
-            let unnested = LogicalPlanBuilder::from(input)
+            let mut rows = input.rows;
+            let mut is_there = input.is_there;
+            if is_outer {
+                // Of an element that is null, and of none at all, the same would be left.
+                let mut has_some = has_elements(exec_columns, &rows)?;
+                if let Some(before) = is_there.take() {
+                    has_some = before.and(has_some);
+                }
+                let kept = columns(rows.schema())
+                    .filter(|column| column.name != IS_THERE || column.relation.is_some())
+                    .map(Expr::Column);
+                let kept: Vec<Expr> = kept.chain([has_some.alias(IS_THERE)]).collect();
+                rows = LogicalPlanBuilder::from(rows).project(kept)?.build()?;
+                is_there = Some(Expr::Column(Column::new_unqualified(IS_THERE)));
+            }
+            let unnested = LogicalPlanBuilder::from(rows)
                 .unnest_columns_with_options(exec_columns.clone(), options)?;
-            Some(unnested.build()?)
+            Some(OverLeft {
+                rows: unnested.build()?,
+                is_there,
+            })
         }
         LogicalPlan::SubqueryAlias(of) => {
             let Some(input) = over_left(&of.input, join, left)? else {
@@ -451,8 +515,13 @@ fn over_left(plan: &LogicalPlan, join: &Join, left: &[Expr]) -> Result<Option<Lo
                 .map(|(inner, outer)| {
                     Expr::Column(inner).alias_qualified(outer.relation, outer.name)
                 });
-            let outputs: Vec<Expr> = left.iter().cloned().chain(own).collect();
-            Some(LogicalPlanBuilder::from(input).project(outputs)?.build()?)
+            let outputs: Vec<Expr> = input.kept(left).chain(own).collect();
+            Some(OverLeft {
+                rows: LogicalPlanBuilder::from(input.rows)
+                    .project(outputs)?
+                    .build()?,
+                is_there: input.is_there,
+            })
         }
         _ => None,
     })

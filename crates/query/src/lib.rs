@@ -64,6 +64,7 @@ mod session;
 mod set_lists;
 mod similar_to;
 mod slices;
+mod spans;
 mod spill;
 mod sql_type;
 mod sql_view;
@@ -78,7 +79,6 @@ mod unnest_pieces;
 mod whole_groups;
 mod window_values;
 pub mod zone;
-mod zoned;
 
 pub use carried::{CarriedColumn, carry_columns};
 pub use catalog::{ContractTable, LATEST};

@@ -518,7 +518,7 @@ fn fill(operand: &mut PlannedExpr, other: &PlannedExpr, schema: &DFSchema) {
 }
 
 /// A number as a literal: whole, or a decimal with its digits.
-fn numeral(text: &str) -> PlannedExpr {
+pub(crate) fn numeral(text: &str) -> PlannedExpr {
     if let Ok(whole) = text.parse::<i64>() {
         return lit(whole);
     }

@@ -11,6 +11,8 @@ use crate::function_list::{self, FunctionSummary};
 use crate::functions;
 use crate::guarded;
 use crate::headings::Headings;
+use crate::ignored_clauses;
+use crate::language::{self, TableColumns};
 use crate::mistakes::{KnownNames, WrittenQuery};
 use crate::notes::{DescribedTable, describe_columns};
 use crate::parameters::{self, QueryParameters};
@@ -18,7 +20,6 @@ use crate::read_only;
 use crate::same_names;
 use crate::sql_type;
 use crate::sql_view::{SqlView, ViewDefinition};
-use crate::zoned;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{SchemaProvider, TableFunctionImpl, TableProvider};
 use datafusion::common::{DataFusionError, ScalarValue, SchemaError};
@@ -80,11 +81,21 @@ impl Session {
 
     async fn planned(
         &self,
-        statement: Statement,
+        mut statement: Statement,
         are_parameters_left: bool,
     ) -> Result<DataFrame, DataFusionError> {
         let state = self.context.state();
-        self.open_named(&statement).await;
+        ignored_clauses::check_calls(&statement, |name| {
+            let is_scalar = state.scalar_functions().contains_key(name)
+                || state.higher_order_functions().contains_key(name);
+            is_scalar
+                && !state.aggregate_functions().contains_key(name)
+                && !state.window_functions().contains_key(name)
+        })
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let tables = self.open_named(&statement).await;
+        language::merge_columns(&mut statement, &tables, DEFAULT_SCHEMA)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
         let planned = state.statement_to_plan(statement.clone()).await;
         let plan = match planned {
             Err(error) => match same_names::told_apart(&statement, &error) {
@@ -98,24 +109,25 @@ impl Session {
         if are_parameters_left {
             plan = parameters::resolve(plan)?;
         }
-        zoned::check(&plan)?;
         read_only::options().verify_plan(&plan)?;
         Ok(DataFrame::new(state, sql_type::described(plan)?))
     }
 
-    /// Opens the tables that a statement names side by side: planning would open one after the other. What cannot be opened is told by
-    /// planning, where it is asked for.
-    async fn open_named(&self, statement: &Statement) {
+    /// Opens the tables that a statement names side by side, and gives their columns: planning would open one after the other. What cannot be opened is
+    /// told by planning, where it is asked for.
+    async fn open_named(&self, statement: &Statement) -> TableColumns {
         let Ok(named) = self.context.state().resolve_table_references(statement) else {
-            return;
+            return TableColumns::default();
         };
         let opened = named.into_iter().filter_map(|table| {
-            let schema = self
-                .catalog
-                .find(table.schema().unwrap_or(DEFAULT_SCHEMA))?;
-            Some(async move { schema.table(table.table()).await })
+            let name = table.schema().unwrap_or(DEFAULT_SCHEMA).to_owned();
+            let schema = self.catalog.find(&name)?;
+            Some(async move {
+                let opened = schema.table(table.table()).await.ok().flatten()?;
+                Some(((name, table.table().to_owned()), opened.schema()))
+            })
         });
-        join_all(opened).await;
+        join_all(opened).await.into_iter().flatten().collect()
     }
 
     /// Runs a query. The stream's errors are DataFusion's; [`into_error`] makes them ours.

@@ -1,8 +1,11 @@
-//! Texts that are cast to instants and say no seconds: `CAST('2026-11-01 08:00' AS TIMESTAMP)` is eight o'clock, as in PostgreSQL.
+//! Texts that are cast to instants and say no seconds, and texts with an offset that are cast to what has none: `CAST('2026-11-01 08:00' AS TIMESTAMP)` is eight o'clock, and
+//! `CAST('2026-11-01 23:30:00-05' AS DATE)` is the first of November, as in PostgreSQL.
 //!
-//! Invariant: a text that has seconds, or is no time, is cast as it is written.
+//! Invariant: a time without a zone, and a day, are what the text shows, whatever offset stands behind it; DataFusion moves it to UTC. A text that has seconds and no offset, or is no
+//! time, is cast as it is written.
 
 use crate::typed_rewrite::rewrite_expressions;
+use crate::zone::Zone;
 use arrow::array::{ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -50,14 +53,20 @@ impl AnalyzerRule for TimeTexts {
     }
 }
 
-/// The operand of a cast from a text to an instant, with seconds where it says none; `None` for any other cast, and for a text that has them.
+/// The operand of a cast from a text to an instant or a day, with seconds where it says none, and without an offset where the type has none; `None` for any other cast, and for a
+/// text that is so already.
 fn whole(of: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
-    if !matches!(to, DataType::Timestamp(..)) || !of.get_type(schema).ok()?.is_string() {
+    let reading = match to {
+        DataType::Timestamp(_, Some(_)) => Reading::Instant,
+        DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 => Reading::Clock,
+        _ => return None,
+    };
+    if !of.get_type(schema).ok()?.is_string() {
         return None;
     }
     if let Expr::Literal(value, metadata) = of {
         let text = value.try_as_str()??;
-        return match with_seconds(text) {
+        return match reading.of(text) {
             Cow::Owned(text) => Some(Expr::Literal(
                 ScalarValue::Utf8(Some(text)),
                 metadata.clone(),
@@ -65,22 +74,71 @@ fn whole(of: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
             Cow::Borrowed(_) => None,
         };
     }
-    let call = ScalarFunction::new_udf(Arc::new(function()), vec![of.clone()]);
+    let call = ScalarFunction::new_udf(Arc::new(reading.function()), vec![of.clone()]);
     Some(Expr::ScalarFunction(call))
 }
 
-/// A text in which seconds stand behind hours and minutes that have none.
-fn with_seconds(text: &str) -> Cow<'_, str> {
-    const MINUTES: usize = "2026-11-01 08:00".len();
+/// What a text is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Reading {
+    /// An instant: an offset counts.
+    Instant,
+    /// What a clock and a calendar show: an offset is left out.
+    Clock,
+}
+
+impl Reading {
+    fn of(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Self::Instant => with_seconds(text),
+            Self::Clock => match without_offset(text) {
+                None => with_seconds(text),
+                Some(clock) => Cow::Owned(with_seconds(clock).into_owned()),
+            },
+        }
+    }
+
+    fn function(self) -> ScalarUDF {
+        ScalarUDF::new_from_impl(TimeText {
+            reading: self,
+            signature: Signature::any(1, Volatility::Immutable),
+        })
+    }
+}
+
+/// A time without the offset or the zone behind it; `None` where there is none, and for what is no time.
+fn without_offset(text: &str) -> Option<&str> {
+    let text = text.trim();
+    if !begins_with_minutes(text) {
+        return None;
+    }
+    let is_of_time = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.');
+    let at = MINUTES + text.get(MINUTES..)?.find(|c| !is_of_time(c))?;
+    let (clock, zone) = text.split_at_checked(at)?;
+    let zone = zone.trim_start();
+    let is_offset = zone.strip_prefix(['+', '-']).is_some_and(|rest| {
+        !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit() || c == ':')
+    });
+    (is_offset || Zone::parse(zone).is_some()).then_some(clock)
+}
+
+/// Letters of a day and a time to the minute.
+const MINUTES: usize = "2026-11-01 08:00".len();
+
+fn begins_with_minutes(text: &str) -> bool {
     let shape = text.as_bytes().iter().take(MINUTES).enumerate();
-    let is_time = text.len() >= MINUTES
+    text.len() >= MINUTES
         && shape.into_iter().all(|(at, byte)| match at {
             4 | 7 => *byte == b'-',
             10 => matches!(byte, b'T' | b't' | b' '),
             13 => *byte == b':',
             _ => byte.is_ascii_digit(),
-        });
-    match (is_time, text.as_bytes().get(MINUTES)) {
+        })
+}
+
+/// A text in which seconds stand behind hours and minutes that have none.
+fn with_seconds(text: &str) -> Cow<'_, str> {
+    match (begins_with_minutes(text), text.as_bytes().get(MINUTES)) {
         (false, _) | (_, Some(b':' | b'.' | b'0'..=b'9')) => Cow::Borrowed(text),
         _ => {
             let (minutes, rest) = text.split_at(MINUTES);
@@ -89,21 +147,23 @@ fn with_seconds(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The function, for plans that travel by its name.
-pub(crate) fn function() -> ScalarUDF {
-    ScalarUDF::new_from_impl(TimeText {
-        signature: Signature::any(1, Volatility::Immutable),
-    })
+/// The functions, for plans that travel by their names.
+pub(crate) fn functions() -> [ScalarUDF; 2] {
+    [Reading::Instant, Reading::Clock].map(Reading::function)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TimeText {
+    reading: Reading,
     signature: Signature,
 }
 
 impl ScalarUDFImpl for TimeText {
     fn name(&self) -> &'static str {
-        "time_text"
+        match self.reading {
+            Reading::Instant => "time_text",
+            Reading::Clock => "clock_text",
+        }
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
@@ -129,7 +189,9 @@ impl ScalarUDFImpl for TimeText {
         let whole = |values: &ArrayRef| -> Result<ArrayRef> {
             let texts = cast(values, &DataType::Utf8)?;
             let texts = texts.as_string::<i32>().iter();
-            let texts: StringArray = texts.map(|text| text.map(with_seconds)).collect();
+            let texts: StringArray = texts
+                .map(|text| text.map(|text| self.reading.of(text)))
+                .collect();
             Ok(Arc::new(texts))
         };
         match args.args.as_slice() {

@@ -132,6 +132,34 @@ async fn what_would_not_be_heeded_is_refused() {
         ("SELECT * FROM transactions PARTITION (p0)", "partition"),
         ("SELECT * FROM transactions WITH (NOLOCK)", "hint"),
         ("SELECT 1 EXCEPT ALL SELECT 2", "EXCEPT"),
+        ("SELECT * FROM transactions PREWHERE amount > 1", "PREWHERE"),
+        (
+            "SELECT * FROM transactions START WITH site_key = 'p:a' CONNECT BY PRIOR site_key = tenant_id",
+            "CONNECT BY",
+        ),
+        (
+            "SELECT pipeline, count(*) FROM transactions GROUP BY pipeline WITH TOTALS",
+            "TOTALS",
+        ),
+        (
+            "SELECT * FROM transactions SETTINGS max_threads = 1",
+            "SETTINGS",
+        ),
+        ("SELECT * FROM transactions FORMAT CSV", "FORMAT"),
+        (
+            "SELECT upper(pipeline) FILTER (WHERE amount > 1) FROM transactions",
+            "FILTER",
+        ),
+        (
+            "SELECT upper(DISTINCT pipeline) FROM transactions",
+            "DISTINCT",
+        ),
+        ("SELECT abs(amount) OVER () FROM transactions", "OVER"),
+        ("SELECT sum(1)(amount) FROM transactions", "brackets"),
+        (
+            "SELECT sum(amount) OVER (w PARTITION BY pipeline) FROM transactions WINDOW w AS (ORDER BY amount)",
+            "window",
+        ),
         (
             "WITH t AS (SELECT 1 UNION ALL (SELECT 1 INTERSECT ALL SELECT 2)) SELECT * FROM t",
             "INTERSECT",

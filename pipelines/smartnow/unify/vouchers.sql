@@ -23,7 +23,7 @@ SELECT
     reset_frequency,
     last_reset_at,
     CASE WHEN regexp_like(expires_on, '(Z|[+-][0-9:]{4,6})$')
-        THEN local_date(TRY_CAST(expires_on AS TIMESTAMP(6)), time_zone)
+        THEN local_date(TRY_CAST(expires_on AS TIMESTAMP(6) WITH TIME ZONE), time_zone)
         ELSE TRY_CAST(substr(expires_on, 1, 10) AS DATE) END         AS expires_on,
     time_zone                                                        AS timezone,
     created_at,

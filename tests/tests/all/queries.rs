@@ -90,7 +90,7 @@ async fn parameters_take_the_place_of_literals_and_never_of_sql() {
         (
             vec!["z=Europe/Berlin"],
             "SELECT TIMESTAMPTZ '2026-07-01 00:00:00Z' AT TIME ZONE :z AS t",
-            json!([{"t": "2026-07-01T02:00:00+02:00"}]),
+            json!([{"t": "2026-07-01T02:00:00"}]),
         ),
     ] {
         let mut arguments = vec!["sql", sql];

@@ -15,11 +15,13 @@ mod casts;
 mod mean;
 mod percentile;
 mod rounding;
+mod texts;
 
 pub(crate) use casts::{RoundedCasts, function as rounded_cast};
 pub(crate) use mean::ExactAverage;
 pub(crate) use percentile::{ExactMedian, ExactPercentile};
 pub(crate) use rounding::{rounded_product, rounded_quotient};
+pub(crate) use texts::DecimalTexts;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 

@@ -1,14 +1,15 @@
-//! `t AT TIME ZONE zone`, where the zone is no constant: every row has its own.
+//! `t AT TIME ZONE zone`; where the zone is no constant, every row has its own.
 //!
 //! Invariant: an instant becomes what a clock in the zone shows then, and what a clock shows becomes an instant, as in PostgreSQL. A zone that is not known is an error, null
-//! gives null. A constant zone is DataFusion's: there the column has one zone, and stays an instant.
+//! gives null, and what is no time is an error. DataFusion's own keeps the instant, in a type of that zone: days, casts and comparisons went by UTC then, texts by the zone.
 
 use super::arguments::by_columns;
 use crate::zone::{Zone, ZoneClock};
-use crate::zoned::no_time;
 use arrow::array::{Array, ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use datafusion::common::{Result, exec_datafusion_err, internal_err, plan_err};
+use datafusion::common::{
+    DataFusionError, Result, exec_datafusion_err, internal_err, plan_datafusion_err, plan_err,
+};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -27,6 +28,11 @@ pub(super) fn function() -> ScalarUDF {
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct AtTimeZone {
     signature: Signature,
+}
+
+/// Error of a zone for what is no time.
+fn no_time(of: &DataType) -> DataFusionError {
+    plan_datafusion_err!("AT TIME ZONE is of a time, not of {of}")
 }
 
 fn wall() -> DataType {

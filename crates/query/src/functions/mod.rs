@@ -19,6 +19,7 @@ mod mapped;
 mod money;
 mod payment;
 pub(crate) mod pseudonym;
+mod replacement;
 mod sale_kind;
 mod similar_to;
 mod sorted_list;
@@ -59,6 +60,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
             mapped::function(),
         ])
         .chain(calendar::functions())
+        .chain([replacement::function()])
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
         .chain(json::functions())

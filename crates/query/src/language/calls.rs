@@ -4,8 +4,8 @@
 
 use super::refused;
 use super::tree::{
-    all_rows, binary, both, call, function, is_not_null, ordered, plain_name, text, values,
-    with_order,
+    all_rows, arguments, binary, both, call, function, is_not_null, ordered, plain_name, text,
+    values, whole, with_order,
 };
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
@@ -36,6 +36,9 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         "date_sub" | "datesub" => moved(of, &name, BinaryOperator::Minus)?,
         "age" => aged(of)?,
         "date_part" | "datepart" => part(of),
+        "regexp_replace" => replaced(of),
+        "encode" => padded(of),
+        "array_length" => length_or_null(of),
         "json_get_float" => {
             return Err(refused(
                 "json_get_float",
@@ -242,6 +245,43 @@ fn aged(of: &Function) -> Result<Expr> {
             "one time, or two of which the second is taken off the first",
         )),
     }
+}
+
+fn is_call_of(expr: &Expr, name: &str) -> bool {
+    matches!(expr, Expr::Function(of) if plain_name(&of.name).as_deref() == Some(name))
+}
+
+/// `encode(bytes, 'base64')` fills up with `=`, which decoders want.
+fn padded(of: &Function) -> Expr {
+    if let Some([bytes, Expr::Value(form)]) = values(&of.args).as_deref()
+        && let Value::SingleQuotedString(form) = &form.value
+        && form.eq_ignore_ascii_case("base64")
+    {
+        return call("encode", vec![bytes.clone(), text("base64pad")]);
+    }
+    Expr::Function(of.clone())
+}
+
+/// `array_length(list, 1)` of a list without elements is null, as in PostgreSQL; with one argument, which DuckDB has, it is 0.
+fn length_or_null(of: &Function) -> Expr {
+    let length = Expr::Function(of.clone());
+    match values(&of.args).as_deref() {
+        Some([_, _]) => call("nullif", vec![length, whole(0)]),
+        _ => length,
+    }
+}
+
+/// `regexp_replace(text, pattern, by)`, where `by` is written as in PostgreSQL. A statement may be read a second time from the text that it became.
+fn replaced(of: &Function) -> Expr {
+    let mut of = of.clone();
+    if let Some(mut args) = values(&of.args)
+        && let Some(by) = args.get_mut(2)
+        && !is_call_of(by, "regexp_replacement")
+    {
+        *by = call("regexp_replacement", vec![by.clone()]);
+        of.args = arguments(args);
+    }
+    Expr::Function(of)
 }
 
 /// `date_part('century', at)`, and the other parts that DataFusion does not know.

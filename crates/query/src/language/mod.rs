@@ -5,19 +5,27 @@
 //!
 //! ```text
 //!   calls           count_if, every, if, arg_max, mode, percentile_disc ...      aggregates and CASE
-//!   operands        AT TIME ZONE of a column, extract(century ...), ::json       functions of ours
+//!   operands        AT TIME ZONE, extract(century ...), ::json, ::varchar(3)     functions
 //!   selects         EXISTS in a column, HAVING without groups, ORDER BY ALL      subqueries, aggregates, positions
+//!   group_by        GROUP BY ... WITH ROLLUP, WITH CUBE                          ROLLUP (...), CUBE (...)
+//!   windows         OVER w, OVER (w ORDER BY ...)                                the window written out
 //!   pivot           PIVOT, UNPIVOT                                               filtered aggregates, unnest
+//!   merged          JOIN ... USING, NATURAL JOIN                                 ON, and the merged column written out; it needs the tables' columns
 //! ```
 
 mod calls;
+mod group_by;
 mod lambda;
+mod merged;
+mod merged_names;
 mod operands;
 mod pivot;
 mod selects;
 mod tree;
+mod windows;
 
 pub(crate) use lambda::lambda_function;
+pub(crate) use merged::{TableColumns, merge_columns};
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
@@ -51,7 +59,38 @@ fn refused(what: &str, hint: &str) -> Error {
 #[derive(Default)]
 struct Rewriter {
     /// Columns without a name of their own, of the selects that are being visited: their texts before anything changes.
-    headings: Vec<Vec<Option<String>>>,
+    headings: Vec<Vec<Option<WrittenColumn>>>,
+    /// Queries within each other.
+    queries: usize,
+}
+
+/// A column without a name of its own, as it is written.
+struct WrittenColumn {
+    text: String,
+    /// The name that it gets where it changes.
+    name: String,
+}
+
+impl WrittenColumn {
+    /// Outside of all queries nobody asks for a column by the name that it got, but for ORDER BY, which would take it for the column that it is of.
+    fn of(expr: &Expr, is_asked_for: bool) -> Self {
+        let text = expr.to_string();
+        let name = cast_column(expr).filter(|_| is_asked_for);
+        let name = name.unwrap_or_else(|| text.clone());
+        Self { text, name }
+    }
+}
+
+/// The column that a cast is of, whose name it keeps.
+fn cast_column(expr: &Expr) -> Option<String> {
+    let Expr::Cast { expr, .. } = expr else {
+        return None;
+    };
+    match expr.as_ref() {
+        Expr::Identifier(name) => Some(operands::folded(name)),
+        Expr::CompoundIdentifier(path) => path.last().map(operands::folded),
+        inner => cast_column(inner),
+    }
 }
 
 fn flow(outcome: Result<()>) -> ControlFlow<Error> {
@@ -64,12 +103,18 @@ fn flow(outcome: Result<()>) -> ControlFlow<Error> {
 impl VisitorMut for Rewriter {
     type Break = Error;
 
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        let is_within = self.queries > 1;
         let heading = |item: &SelectItem| match item {
             SelectItem::UnnamedExpr(
                 Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_),
             ) => None,
-            SelectItem::UnnamedExpr(expr) => Some(expr.to_string()),
+            SelectItem::UnnamedExpr(expr) => Some(WrittenColumn::of(expr, is_within)),
             _ => None,
         };
         self.headings
@@ -84,10 +129,10 @@ impl VisitorMut for Rewriter {
             let (SelectItem::UnnamedExpr(expr), Some(heading)) = (&item, heading) else {
                 continue;
             };
-            if expr.to_string() != heading {
+            if expr.to_string() != heading.text {
                 *item = SelectItem::ExprWithAlias {
                     expr: expr.clone(),
-                    alias: tree::quoted(&heading),
+                    alias: tree::quoted(&heading.name),
                 };
             }
         }
@@ -95,6 +140,7 @@ impl VisitorMut for Rewriter {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        self.queries -= 1;
         flow(selects::order(query))
     }
 

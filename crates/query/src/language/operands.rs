@@ -4,8 +4,10 @@
 
 use super::refused;
 use super::tree::{call, text, whole};
-use crate::zoned::OWN_ZONE;
-use datafusion::sql::sqlparser::ast::{AccessExpr, DataType, DateTimeField, Expr, Ident, Value};
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, BinaryOperator, CharacterLength, DataType, DateTimeField, Expr, Ident,
+    UnaryOperator, Value,
+};
 use tillhouse_model::Result;
 
 /// Rewrites an expression.
@@ -14,14 +16,21 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         Expr::AtTimeZone {
             timestamp,
             time_zone,
-        } if text_of(time_zone).is_none() => {
+        } => {
             *expr = call(
                 "at_time_zone",
                 vec![timestamp.as_ref().clone(), time_zone.as_ref().clone()],
             );
         }
-        Expr::AtTimeZone { time_zone, .. } if text_of(time_zone) == Some(OWN_ZONE) => {
-            **time_zone = text("UTC");
+        Expr::AnyOp {
+            left,
+            compare_op,
+            right,
+            ..
+        } => {
+            if let Some(any) = any_of(left, compare_op, right) {
+                *expr = any;
+            }
         }
         Expr::Extract {
             field, expr: of, ..
@@ -64,12 +73,94 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
                     "JSON is text here, as it was given: write ::json.",
                 ));
             }
-            _ => {}
+            DataType::Bytea => {
+                if let Some(hex) = text_of(of).and_then(|text| text.strip_prefix("\\x")) {
+                    *expr = bytes_of(hex)?;
+                }
+            }
+            other => {
+                if let Some(length) = length_of(other) {
+                    *other = DataType::Varchar(None);
+                    if let Some(length) = length {
+                        *expr = call("left", vec![expr.clone(), whole(length)]);
+                    }
+                }
+            }
         },
         Expr::CompoundFieldAccess { root, access_chain } => name_fields(root, access_chain),
         _ => {}
     }
     Ok(())
+}
+
+/// A comparison with any element of a list: `=` of a list that is written out is IN, any other says that not all are otherwise. Of the planner's own, one with a null among
+/// the elements is false where it is unknown.
+fn any_of(left: &Expr, operator: &BinaryOperator, right: &Expr) -> Option<Expr> {
+    let otherwise = match operator {
+        BinaryOperator::Eq => BinaryOperator::NotEq,
+        BinaryOperator::NotEq => BinaryOperator::Eq,
+        BinaryOperator::Lt => BinaryOperator::GtEq,
+        BinaryOperator::GtEq => BinaryOperator::Lt,
+        BinaryOperator::Gt => BinaryOperator::LtEq,
+        BinaryOperator::LtEq => BinaryOperator::Gt,
+        _ => return None,
+    };
+    match right {
+        Expr::Array(list)
+            if *operator == BinaryOperator::Eq
+                && !list.elem.is_empty()
+                && !list.elem.iter().any(|of| matches!(of, Expr::Array(_))) =>
+        {
+            Some(Expr::InList {
+                expr: Box::new(left.clone()),
+                list: list.elem.clone(),
+                negated: false,
+            })
+        }
+        // The type of a parameter is known by what it is compared with.
+        Expr::Value(_) => None,
+        _ => Some(Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(Expr::Nested(Box::new(Expr::AllOp {
+                left: Box::new(left.clone()),
+                compare_op: otherwise,
+                right: Box::new(right.clone()),
+            }))),
+        }),
+    }
+}
+
+/// Bytes that are written in hexadecimal digits.
+fn bytes_of(hex: &str) -> Result<Expr> {
+    if hex.len().is_multiple_of(2) && hex.bytes().all(|c| c.is_ascii_hexdigit()) {
+        return Ok(call("decode", vec![text(hex), text("hex")]));
+    }
+    Err(refused(
+        "bytes that begin with \\x and are not written in pairs of hexadecimal digits",
+        "'\\x4142'::bytea are two bytes.",
+    ))
+}
+
+/// The letters that a text of a type has at most, within; `None` for what is no type of texts with a length.
+#[expect(
+    clippy::option_option,
+    reason = "no such type, and one without a length"
+)]
+fn length_of(data_type: &DataType) -> Option<Option<usize>> {
+    let letters = |length: &Option<CharacterLength>| match length {
+        Some(CharacterLength::IntegerLength { length, .. }) => usize::try_from(*length).ok(),
+        _ => None,
+    };
+    match data_type {
+        DataType::Varchar(length)
+        | DataType::Nvarchar(length)
+        | DataType::CharVarying(length)
+        | DataType::CharacterVarying(length) => Some(letters(length)),
+        // Without a length it is one letter.
+        DataType::Char(None) | DataType::Character(None) => Some(Some(1)),
+        DataType::Char(length) | DataType::Character(length) => Some(letters(length)),
+        _ => None,
+    }
 }
 
 /// A list as a call: of a list that is written in brackets the planner does not know the columns of tables before.

@@ -3,7 +3,8 @@
 //! Invariant: a clause is heeded or refused. DataFusion leaves `ORDER BY ALL` of a UNION out.
 
 use super::tree::{all_rows, binary, function, ordered, plain_name, whole, with_order};
-use super::{pivot, refused};
+use super::windows::KnownWindows;
+use super::{group_by, pivot, refused};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, GroupByExpr, JoinOperator, LimitClause, OrderByKind, Query, Select,
     SelectFlavor, SelectItem, SetExpr, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
@@ -30,6 +31,10 @@ pub(super) fn rewrite(select: &mut Select) -> Result<()> {
             count_rows(expr)?;
         }
     }
+    group_by::rewrite(select)?;
+    let windows = KnownWindows::of(&select.named_window)?;
+    windows.write_out(&mut select.projection, true)?;
+    windows.write_out(&mut select.qualify, false)?;
     no_groups_by_subqueries(select)?;
     let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
     if let Some(having) = select.having.take() {
@@ -165,8 +170,12 @@ fn counted(query: &Query) -> Query {
             && select.projection.iter().any(|item| {
                 calls_of(item).is_none_or(|calls| calls.iter().any(|name| is_aggregate(name)))
             });
+        // Sets of groups may have a row for no rows, and a list has as many rows as elements.
+        let has_own_rows =
+            has_sets(&select.group_by) || select.projection.iter().any(expands_lists);
         if !is_limited
             && !is_one_row
+            && !has_own_rows
             && select.having.is_none()
             && select.qualify.is_none()
             && select.top.is_none()
@@ -186,7 +195,7 @@ fn counted(query: &Query) -> Query {
 }
 
 /// Aggregates that a query of one column may be of, by the beginning of their names.
-const AGGREGATES: [&str; 26] = [
+const AGGREGATES: [&str; 27] = [
     "any_value",
     "approx_",
     "array_agg",
@@ -195,11 +204,12 @@ const AGGREGATES: [&str; 26] = [
     "bool_",
     "corr",
     "count",
-    "covar_",
+    "covar",
     "every",
     "first_value",
     "grouping",
     "last_value",
+    "listagg",
     "max",
     "mean",
     "median",
@@ -240,6 +250,7 @@ pub(super) fn first_row(query: &mut Query) {
         || query.fetch.is_some()
         || !query.pipe_operators.is_empty()
         || select.distinct.is_some()
+        || expands_lists(&select.projection[0])
         || select.having.is_some()
         || select.qualify.is_some()
         || select.top.is_some()
@@ -273,6 +284,23 @@ pub(super) fn first_row(query: &mut Query) {
     query.limit_clause = None;
 }
 
+/// True for a column that has a row for each element of a list.
+fn expands_lists(item: &SelectItem) -> bool {
+    let is_unnest = |name: &String| matches!(name.as_str(), "unnest" | "unnest_outer");
+    calls_of(item).is_some_and(|calls| calls.iter().any(is_unnest))
+}
+
+/// True where there is a group of all rows, perhaps beside others.
+fn has_sets(group_by: &GroupByExpr) -> bool {
+    let is_set = |by: &Expr| {
+        matches!(
+            by,
+            Expr::Rollup(_) | Expr::Cube(_) | Expr::GroupingSets(_) | Expr::Tuple(_)
+        )
+    };
+    matches!(group_by, GroupByExpr::Expressions(by, _) if by.iter().any(is_set))
+}
+
 fn is_aggregate(name: &str) -> bool {
     AGGREGATES
         .iter()
@@ -302,6 +330,9 @@ fn calls_of(item: &SelectItem) -> Option<Vec<String>> {
 
 /// Rewrites `ORDER BY ALL` to the places of the columns, where these are known; the planner knows those of `*`.
 pub(super) fn order(query: &mut Query) -> Result<()> {
+    if let SetExpr::Select(select) = query.body.as_ref() {
+        KnownWindows::of(&select.named_window)?.write_out(&mut query.order_by, false)?;
+    }
     let Some(order_by) = &mut query.order_by else {
         return Ok(());
     };
