@@ -83,23 +83,37 @@ AGGREGATES = {
     "avg": ("avg(#)", "a", True, False),
     "min of texts": ("min(#)", "t", False, False),
     "max of decimals": ("max(#)", "a", False, False),
+    "any_value": ("any_value(#)", "t", False, False),
+    "arg_max": ("arg_max(#, a)", "t", False, False),
+    "arg_min": ("arg_min(#, o)", "t", False, False),
+    "mode of texts": ("mode(#)", "t", False, False),
+    "mode of numbers": ("mode(#)", "n", False, False),
+    "count_if": ("count_if(#)", "a > 1", False, False),
     "median": ("median(#)", "a", True, False),
     "percentile_cont": ("percentile_cont(#, 0.9)", "a", True, False),
+    "percentile_disc": ("percentile_disc(0.9) WITHIN GROUP (ORDER BY #)", "a", False, False),
+    "quantile_disc of texts": ("quantile_disc(#, 0.9)", "t", False, False),
     "approx_median": ("approx_median(#)", "CAST(n AS DOUBLE)", False, False),
     "approx_percentile_cont": ("approx_percentile_cont(#, 0.9)", "CAST(n AS DOUBLE)", False, False),
+    "approx_percentile_cont_with_weight": ("approx_percentile_cont_with_weight(#, CAST(a AS DOUBLE), 0.9)", "CAST(n AS DOUBLE)", False, False),
     "approx_distinct": ("approx_distinct(#)", "t", False, False),
-    "stddev": ("stddev(#)", "CAST(a AS DOUBLE)", False, False),
-    "var_pop": ("var_pop(#)", "CAST(a AS DOUBLE)", False, False),
-    "corr": ("corr(#, CAST(n AS DOUBLE))", "CAST(a AS DOUBLE)", False, False),
-    "covar_samp": ("covar_samp(#, CAST(n AS DOUBLE))", "CAST(a AS DOUBLE)", False, False),
-    "regr_slope": ("regr_slope(#, CAST(n AS DOUBLE))", "CAST(a AS DOUBLE)", False, False),
+    "bit_and": ("bit_and(#)", "n", False, False),
+    "bit_or": ("bit_or(#)", "n", False, False),
     "bit_xor": ("bit_xor(#)", "n", False, False),
+    "bool_and": ("bool_and(#)", "a > 1", False, False),
     "bool_or": ("bool_or(#)", "a > 1", False, False),
+    "every": ("every(#)", "a > 1", False, False),
     "first_value": ("first_value(#{})", "t", False, True),
     "last_value": ("last_value(#{})", "t", False, True),
     "nth_value": ("nth_value(#, 2{})", "t", False, True),
     "array_agg": ("array_agg(#{})", "t", True, True),
     "string_agg": ("string_agg(#, ','{})", "t", True, True),
+}
+# Of floats.
+AGGREGATES |= {name: (f"{name}(#)", "CAST(a AS DOUBLE)", False, False) for name in ("stddev", "stddev_pop", "var", "var_pop")}
+AGGREGATES |= {
+    name: (f"{name}(#, CAST(n AS DOUBLE))", "CAST(a AS DOUBLE)", False, False)
+    for name in ("corr", "covar_pop", "covar_samp", "regr_avgx", "regr_avgy", "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy")
 }
 
 
@@ -202,6 +216,7 @@ def lists():
         "two DISTINCT by hour": f"SELECT n, count(DISTINCT k), count(DISTINCT t), sum(a) FROM ({ROWS}) GROUP BY n",
         "two DISTINCT and sum(DISTINCT)": f"SELECT count(DISTINCT k), count(DISTINCT t), sum(DISTINCT a) FROM ({ROWS})",
         "ROLLUP of two texts": f"SELECT count(*) FROM (SELECT t, k, sum(a) FROM ({ROWS}) GROUP BY ROLLUP (t, k))",
+        "grouping of a CUBE": f"SELECT g, count(*), sum(s) FROM (SELECT grouping(t) + grouping(n) AS g, sum(a) AS s FROM ({ROWS}) GROUP BY CUBE (t, n)) GROUP BY g",
         "count(DISTINCT) FILTER": f"SELECT count(DISTINCT k) FILTER (WHERE a > 1), count(DISTINCT k) FROM ({ROWS})",
     }
 

@@ -41,7 +41,9 @@ pub use ops::bookkeeping::{RejectFate, RunBookkeeping};
 pub use ops::coverage::{CoverageRow, KnownList, RunFindings, readable_until};
 pub use ops::edit::OpsTables;
 pub use ops::fingerprints::PipelineFingerprints;
-pub use ops::lease::{LeaseOwner, LeaseRecord, StoredLease};
+pub use ops::lease::{
+    LeaseOwner, LeaseRecord, LeaseSwap, StoredLease, StoredLeases, SwappedLeases,
+};
 pub use ops::maintenance::MaintenanceRow;
 pub use ops::published_note::LostRun;
 pub use ops::reconciliation::ReconciliationRow;

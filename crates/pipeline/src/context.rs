@@ -3,7 +3,7 @@
 //! Invariant: nothing here changes while a run goes on; a step takes what it needs from here, and no step knows the run as a whole.
 
 use crate::config::{Pipeline, Project};
-use crate::lease::HeldLease;
+use crate::held_lease::HeldLease;
 use crate::observer::RunObserver;
 use crate::package_budget::PackageBudget;
 use jiff::Timestamp;

@@ -1,4 +1,4 @@
-//! Leases of a run: taken before anything is written, renewed while it goes on, given back at its end.
+//! Leases of a run: asked for before anything is written, all of them at once.
 //!
 //! ```text
 //!   released, or nobody's      taken at once
@@ -9,34 +9,27 @@
 //!   cannot be read             as one that was renewed when the store got it
 //! ```
 //!
-//! Invariant: a run commits only while it holds its pipelines' leases as far as it knows, and it knows by compare-and-swap, never longer ago
-//! than [`FRESH`]: one that was suspended finds out before it commits. Tables are right without: every commit is a compare-and-swap of its own.
+//! Invariant: a lease is taken only where it is free or abandoned by what was read, and by compare-and-swap on that. One that another run holds keeps
+//! its pipeline back, and no other. Of whoever waits, the leases come in the order of their names, so that of two runs that wait for one another's
+//! pipelines one has all.
 
+use crate::held_lease::{HeldLease, LeaseWriter, VALID, held_here};
 use crate::message::interrupted;
 use crate::process_identity::{self, OwnerFate};
-use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_lake::{LeaseRecord, OpsTables, StoredLease, Warehouse};
+use tillhouse_lake::{LeaseOwner, LeaseRecord, LeaseSwap, StoredLease, StoredLeases, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Time from a renewal until a lease has expired.
-const VALID: SignedDuration = SignedDuration::from_secs(60);
-/// Pause between two renewals.
-const RENEWED_EVERY: Duration = Duration::from_secs(15);
-/// Age of a renewal that a commit still relies on.
-const FRESH: Duration = Duration::from_secs(30);
 /// Difference of two machines' clocks that is allowed for.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
-/// Pause between two looks at a lease that is waited for.
+/// Pause between two looks at leases that are waited for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Time that a process which is being ended has to give its leases back.
-const PARTING: Duration = Duration::from_secs(2);
 
 /// Behaviour where another run holds a pipeline's lease.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -146,180 +139,51 @@ fn judge(record: &LeaseRecord, now: Timestamp, fate: OwnerFate) -> LeaseVerdict 
     }
 }
 
-/// Leases that this process holds.
-static HELD: Mutex<Vec<Weak<HeldLease>>> = Mutex::new(Vec::new());
-
-fn held_here() -> Vec<Arc<HeldLease>> {
-    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    held.retain(|lease| lease.strong_count() > 0);
-    held.iter().filter_map(Weak::upgrade).collect()
-}
-
-/// Gives back every lease that this process holds, for a process that a signal ends. It takes two seconds at most, and may be called on any
-/// thread; what is not given back by then expires.
-pub fn release_leases() {
-    part_with(held_here());
-}
-
-fn part_with(held: Vec<Arc<HeldLease>>) {
-    if held.is_empty() {
-        return;
-    }
-    // A thread of its own: whoever calls may be on one that drives tasks.
-    let parting = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        if let Ok(runtime) = runtime {
-            let all = futures::future::join_all(held.iter().map(|lease| lease.release()));
-            let _ = runtime.block_on(async { tokio::time::timeout(PARTING, all).await });
-            runtime.shutdown_background();
-        }
-    });
-    let _ = parting.join();
-}
-
-/// Holder of the lease of a pipeline; `None` where no run writes it.
-pub(crate) async fn holder(warehouse: &Warehouse, pipeline: &str) -> Result<Option<LeaseHolder>> {
-    let found = warehouse.ops().lease(pipeline).await?;
-    let holder = found.and_then(|found| {
-        let verdict = verdict_of(&found.record, warehouse.now());
-        (verdict != LeaseVerdict::Free).then(|| LeaseHolder::of(&found, verdict))
-    });
-    Ok(holder)
-}
-
 fn verdict_of(record: &LeaseRecord, now: Timestamp) -> LeaseVerdict {
     let holds = |run: &str| {
         held_here()
             .iter()
-            .any(|lease| lease.run_id == run && lease.pipeline == record.pipeline)
+            .any(|lease| lease.run_id() == run && lease.pipeline() == record.pipeline)
     };
     judge(record, now, process_identity::fate(&record.owner, holds))
 }
 
-/// Lease of a pipeline that a run holds.
-pub(crate) struct HeldLease {
-    ops: OpsTables,
-    pipeline: String,
-    run_id: String,
-    stored: tokio::sync::Mutex<StoredLease>,
-    /// The last renewal: by a clock that only goes on, and by one that goes on while the machine sleeps.
-    renewed: Mutex<(Instant, Timestamp)>,
-    /// Why it is held no more.
-    lost: OnceLock<Error>,
-    /// Stops the pipeline's work.
-    cancel: CancellationToken,
+/// Holders of all pipelines' leases at a moment.
+pub(crate) struct LeaseHolders {
+    leases: StoredLeases,
+    /// Those that runs of earlier versions of the program may hold.
+    earlier: Vec<StoredLease>,
+    now: Timestamp,
 }
 
-impl std::fmt::Debug for HeldLease {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "HeldLease({}, {})", self.pipeline, self.run_id)
-    }
-}
-
-impl HeldLease {
-    /// Errors where the lease was lost; asks the store where the last renewal is too old to rely on.
-    pub(crate) async fn check(&self) -> Result<()> {
-        let (at, when) = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        let age = self.ops.now().duration_since(when);
-        if at.elapsed() > FRESH || age.unsigned_abs() > FRESH {
-            self.renew().await
-        } else {
-            self.lost.get().map_or(Ok(()), |lost| Err(lost.clone()))
-        }
+impl LeaseHolders {
+    /// Reads all of them. Two requests.
+    pub(crate) async fn read(warehouse: &Warehouse) -> Result<Self> {
+        let ops = warehouse.ops();
+        let (leases, earlier) = tokio::try_join!(ops.leases(), ops.earlier_leases())?;
+        Ok(Self {
+            leases,
+            earlier,
+            now: warehouse.now(),
+        })
     }
 
-    /// The reason for which it was lost.
-    pub(crate) fn loss(&self) -> Option<Error> {
-        self.lost.get().cloned()
-    }
-
-    async fn renew(&self) -> Result<()> {
-        let mut stored = self.stored.lock().await;
-        if let Some(lost) = self.lost.get() {
-            return Err(lost.clone());
-        }
-        let (at, now) = (Instant::now(), self.ops.now());
-        let next = stored.record.renewed(now);
-        match self.ops.swap_lease(Some(&stored), next).await? {
-            Some(next) => {
-                *stored = next;
-                *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = (at, now);
-                Ok(())
-            }
-            None => Err(self.note_loss().await),
-        }
-    }
-
-    /// The error of a run whose lease is another's.
-    async fn note_loss(&self) -> Error {
-        let error = Error::new(
-            ErrorKind::Conflict,
-            "this run was suspended, or could not reach the warehouse, for so long that its lease has passed on",
-        )
-        .at("pipeline", &self.pipeline)
-        .hint("Nothing was committed since; the next `tillhouse sync` goes on from what was.");
-        let now = match self.ops.lease(&self.pipeline).await {
-            Ok(Some(StoredLease {
-                damage: Some(damage),
-                ..
-            })) => format!("unknown: it cannot be read ({damage})"),
-            Ok(Some(found)) => found.record.owner.to_string(),
-            Ok(None) => "nobody: the lease was removed".to_owned(),
-            Err(_) => "unknown".to_owned(),
-        };
-        let error = self.lost.get_or_init(|| error.at("holder", now)).clone();
-        self.cancel.cancel();
-        error
-    }
-
-    /// Gives it back. What cannot be given back expires.
-    async fn release(&self) {
-        let stored = self.stored.lock().await;
-        let given = || Error::internal("the lease was given back").at("pipeline", &self.pipeline);
-        if self.lost.get().is_some() || self.lost.set(given()).is_err() {
-            return;
-        }
-        let next = stored.record.released(self.ops.now());
-        if let Err(error) = self.ops.swap_lease(Some(&stored), next).await {
-            tracing::warn!(pipeline = %self.pipeline, "the lease could not be given back, and expires: {error}");
-        }
-    }
-}
-
-/// Lease that is renewed for as long as this is held.
-struct KeptLease {
-    lease: Arc<HeldLease>,
-    _keeper: AbortOnDropHandle<()>,
-}
-
-impl KeptLease {
-    fn new(lease: HeldLease) -> Self {
-        let lease = Arc::new(lease);
-        let weak = Arc::downgrade(&lease);
-        HELD.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Weak::clone(&weak));
-        let keeper = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(RENEWED_EVERY).await;
-                let Some(lease) = weak.upgrade() else { return };
-                match lease.renew().await {
-                    Ok(()) => {}
-                    Err(_) if lease.lost.get().is_some() => return,
-                    Err(error) => tracing::warn!(
-                        pipeline = %lease.pipeline,
-                        "the lease could not be renewed, which is tried again: {error}"
-                    ),
-                }
-            }
+    /// Holder of the lease of a pipeline; `None` where no run writes it.
+    pub(crate) fn of(&self, pipeline: &str) -> Option<LeaseHolder> {
+        let own = self.leases.of(pipeline);
+        let all = own.iter().chain(earlier_of(&self.earlier, pipeline));
+        let holders = all.filter_map(|found| {
+            let verdict = verdict_of(&found.record, self.now);
+            (verdict != LeaseVerdict::Free).then(|| LeaseHolder::of(found, verdict))
         });
-        Self {
-            lease,
-            _keeper: AbortOnDropHandle::new(keeper),
-        }
+        holders.min_by_key(|holder| holder.abandoned)
     }
+}
+
+fn earlier_of<'a>(earlier: &'a [StoredLease], pipeline: &str) -> Option<&'a StoredLease> {
+    earlier
+        .iter()
+        .find(|lease| lease.record.pipeline == pipeline)
 }
 
 /// Outcome of asking for a pipeline's lease.
@@ -333,70 +197,303 @@ pub(crate) enum LeaseOutcome {
 }
 
 /// Leases of the pipelines of one run.
-#[derive(Default)]
 pub(crate) struct RunLeases {
-    kept: Vec<KeptLease>,
+    writer: Arc<LeaseWriter>,
+    held: Vec<Arc<HeldLease>>,
+    /// Renews them, from the first one on.
+    keeper: Option<AbortOnDropHandle<()>>,
 }
 
 impl RunLeases {
-    /// Asks for the leases of pipelines: the outcome for each, in their order.
+    /// Asks for the leases of pipelines: the outcome for each, in their order. Those that are free are taken in one write.
     ///
-    /// Whoever waits asks for them one after the other, in the order of their names, so that of two runs that wait for one another's pipelines one
-    /// has all. Errors where the run is stopped meanwhile.
+    /// Whoever waits takes them in the order of their names, and none behind one that it waits for. Errors where the run is stopped meanwhile.
     pub(crate) async fn take(
         (warehouse, stop): (&Warehouse, &CancellationToken),
         pipelines: &[&str],
         (run_id, command): (&str, &str),
         if_running: IfRunning,
     ) -> Result<(Self, Vec<LeaseOutcome>)> {
-        let mut order: Vec<usize> = (0..pipelines.len()).collect();
-        order.sort_by_key(|at| pipelines[*at]);
-        let mut leases = Self::default();
-        let mut outcomes: Vec<(usize, LeaseOutcome)> = Vec::with_capacity(order.len());
-        let at_once = match if_running {
-            IfRunning::Wait => 1,
-            IfRunning::Fail | IfRunning::Skip => order.len().max(1),
+        let mut leases = Self {
+            writer: LeaseWriter::new(warehouse.ops()),
+            held: Vec::new(),
+            keeper: None,
         };
-        let mut asked = stream::iter(order)
-            .map(async |at| {
-                let cancel = stop.child_token();
-                let run = (run_id, command);
-                let asking = acquire(warehouse.ops(), pipelines[at], run, if_running, &cancel);
-                (at, asking.await, cancel)
-            })
-            .buffered(at_once);
-        let mut interrupted = None;
-        while let Some((at, asked, cancel)) = asked.next().await {
-            let pipeline = pipelines[at];
-            let outcome = match asked {
-                Ok(Ok(lease)) => {
-                    let kept = KeptLease::new(lease);
-                    let lease = Arc::clone(&kept.lease);
-                    leases.kept.push(kept);
-                    LeaseOutcome::Held(lease, cancel)
-                }
-                Ok(Err(holder)) if if_running == IfRunning::Skip => LeaseOutcome::Skipped(holder),
-                Ok(Err(holder)) => LeaseOutcome::Refused(running(pipeline, &holder)),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {
-                    interrupted.get_or_insert(error);
-                    continue;
-                }
-                Err(error) => LeaseOutcome::Refused(error.at("pipeline", pipeline)),
+        let run = AskingRun {
+            owner: process_identity::owner(run_id, command),
+            if_running,
+        };
+        let mut requests: Vec<LeaseRequest<'_>> = pipelines
+            .iter()
+            .enumerate()
+            .map(|(at, pipeline)| LeaseRequest::new(at, pipeline, stop.child_token()))
+            .collect();
+        requests.sort_by_key(|request| request.pipeline);
+        let mut outcomes: Vec<(usize, LeaseOutcome)> = Vec::with_capacity(requests.len());
+        while !requests.is_empty() {
+            let asked = match leases.ask(&mut requests, &run).await {
+                Ok(asked) => asked,
+                Err(error) => AskedLeases::failed(&requests, &error),
             };
-            outcomes.push((at, outcome));
-        }
-        if let Some(error) = interrupted {
-            leases.release().await;
-            return Err(error);
+            outcomes.extend(asked.settled);
+            requests.retain(|request| outcomes.iter().all(|(at, _)| *at != request.at));
+            if requests.is_empty() || asked.is_outrun {
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    leases.release().await;
+                    return Err(interrupted());
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
         }
         outcomes.sort_by_key(|(at, _)| *at);
         let outcomes = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
         Ok((leases, outcomes))
     }
 
+    /// Looks at the leases that are asked for, and takes those that may be taken.
+    async fn ask(
+        &mut self,
+        requests: &mut [LeaseRequest<'_>],
+        run: &AskingRun,
+    ) -> Result<AskedLeases> {
+        let ops = self.writer.ops();
+        let (found, earlier) = tokio::try_join!(ops.leases(), ops.earlier_leases())?;
+        let clocks = (Instant::now(), ops.now());
+        let mut asked = AskedLeases::default();
+        let mut free: Vec<FreeLease<'_>> = Vec::new();
+        for request in requests {
+            let earlier = earlier_of(&earlier, request.pipeline);
+            let (verdict, lease) = request.judge(found.of(request.pipeline), earlier, clocks);
+            match (verdict, lease) {
+                (LeaseVerdict::Free | LeaseVerdict::Abandoned, before) => {
+                    let record =
+                        LeaseRecord::new(request.pipeline, run.owner.clone(), clocks.1, VALID);
+                    let lease = self.writer.lease(record, clocks, &request.cancel);
+                    free.push(FreeLease {
+                        request,
+                        lease,
+                        before,
+                        is_abandoned: verdict == LeaseVerdict::Abandoned,
+                    });
+                }
+                (LeaseVerdict::Held, Some(lease)) if run.if_running != IfRunning::Wait => {
+                    let holder = LeaseHolder::of(&lease, verdict);
+                    let outcome = run.left_to(request.pipeline, holder);
+                    asked.settled.push((request.at, outcome));
+                }
+                (verdict, lease) => {
+                    if let Some(lease) = lease {
+                        request.tell(&LeaseHolder::of(&lease, verdict), verdict);
+                    }
+                    if run.if_running == IfRunning::Wait {
+                        break;
+                    }
+                }
+            }
+        }
+        self.take_free(found, free, &mut asked).await?;
+        Ok(asked)
+    }
+
+    /// Takes leases that are free by what was `found`, in one write.
+    async fn take_free(
+        &mut self,
+        found: StoredLeases,
+        free: Vec<FreeLease<'_>>,
+        asked: &mut AskedLeases,
+    ) -> Result<()> {
+        if free.is_empty() {
+            return Ok(());
+        }
+        let swaps: Vec<LeaseSwap> = free.iter().map(FreeLease::swap).collect();
+        let done = self.writer.take(found, &swaps).await?;
+        for (free, is_done) in free.into_iter().zip(done) {
+            if !is_done {
+                asked.is_outrun = true;
+                continue;
+            }
+            free.tell();
+            let FreeLease { request, lease, .. } = free;
+            self.keep(Arc::clone(&lease));
+            let outcome = LeaseOutcome::Held(lease, request.cancel.clone());
+            asked.settled.push((request.at, outcome));
+        }
+        Ok(())
+    }
+
+    /// Renews a lease from now on.
+    fn keep(&mut self, lease: Arc<HeldLease>) {
+        self.writer.add(&lease);
+        self.held.push(lease);
+        let writer = &self.writer;
+        self.keeper
+            .get_or_insert_with(|| LeaseWriter::keep_renewing(writer));
+    }
+
     /// Gives all of them back.
     pub(crate) async fn release(self) {
-        futures::future::join_all(self.kept.iter().map(|kept| kept.lease.release())).await;
+        self.writer.release(&self.held).await;
+    }
+}
+
+/// A run that asks for leases.
+struct AskingRun {
+    owner: LeaseOwner,
+    if_running: IfRunning,
+}
+
+impl AskingRun {
+    /// Outcome for a pipeline that another run writes, where this one does not wait.
+    fn left_to(&self, pipeline: &str, holder: LeaseHolder) -> LeaseOutcome {
+        match self.if_running {
+            IfRunning::Skip => LeaseOutcome::Skipped(holder),
+            IfRunning::Fail | IfRunning::Wait => LeaseOutcome::Refused(running(pipeline, &holder)),
+        }
+    }
+}
+
+/// Outcome of one look at the leases that are asked for.
+#[derive(Default)]
+struct AskedLeases {
+    /// Those for which it is known, by the number of the pipeline.
+    settled: Vec<(usize, LeaseOutcome)>,
+    /// True if another run was faster with one that was free.
+    is_outrun: bool,
+}
+
+impl AskedLeases {
+    /// The same where nobody knows.
+    fn failed(requests: &[LeaseRequest<'_>], error: &Error) -> Self {
+        let refused = requests.iter().map(|request| {
+            let error = error.clone().at("pipeline", request.pipeline);
+            (request.at, LeaseOutcome::Refused(error))
+        });
+        Self {
+            settled: refused.collect(),
+            is_outrun: false,
+        }
+    }
+}
+
+/// Lease of a pipeline that is asked for.
+struct LeaseRequest<'a> {
+    /// Number of the pipeline among those that are asked for.
+    at: usize,
+    pipeline: &'a str,
+    cancel: CancellationToken,
+    watch: LeaseWatch,
+    /// The same of the lease of an earlier version of the program.
+    earlier_watch: LeaseWatch,
+    was_told: bool,
+}
+
+impl<'a> LeaseRequest<'a> {
+    fn new(at: usize, pipeline: &'a str, cancel: CancellationToken) -> Self {
+        Self {
+            at,
+            pipeline,
+            cancel,
+            watch: LeaseWatch::default(),
+            earlier_watch: LeaseWatch::default(),
+            was_told: false,
+        }
+    }
+
+    /// Verdict on the pipeline's lease, and the lease that it is about: one of an earlier version of the program where that stands in the way.
+    fn judge(
+        &mut self,
+        found: Option<StoredLease>,
+        earlier: Option<&StoredLease>,
+        clocks: (Instant, Timestamp),
+    ) -> (LeaseVerdict, Option<StoredLease>) {
+        if let Some(earlier) = earlier {
+            let verdict = self.earlier_watch.judge(&earlier.record, clocks);
+            if matches!(verdict, LeaseVerdict::Held | LeaseVerdict::Doubtful) {
+                return (verdict, Some(earlier.clone()));
+            }
+        }
+        let verdict = found.as_ref().map_or(LeaseVerdict::Free, |found| {
+            self.watch.judge(&found.record, clocks)
+        });
+        (verdict, found)
+    }
+
+    /// Says once why it is not taken yet.
+    fn tell(&mut self, holder: &LeaseHolder, verdict: LeaseVerdict) {
+        if std::mem::replace(&mut self.was_told, true) {
+            return;
+        }
+        let why = match verdict {
+            LeaseVerdict::Doubtful => "is watched, since it should have been renewed",
+            _ => "is waited for",
+        };
+        tracing::warn!(pipeline = self.pipeline, "the lease of {holder} {why}");
+    }
+}
+
+/// What was seen of another run's lease while it was watched.
+#[derive(Default)]
+struct LeaseWatch {
+    /// The newest writing of it, and since when it stands.
+    newest: Option<(String, Instant)>,
+    was_renewed: bool,
+}
+
+impl LeaseWatch {
+    fn judge(&mut self, record: &LeaseRecord, (at, now): (Instant, Timestamp)) -> LeaseVerdict {
+        let id = &record.write_id;
+        let newest = self.newest.get_or_insert_with(|| (id.clone(), at));
+        if newest.0 != *id {
+            (*newest, self.was_renewed) = ((id.clone(), at), true);
+        }
+        let valid = Duration::from_secs(u64::from(record.valid_seconds));
+        match verdict_of(record, now) {
+            LeaseVerdict::Held | LeaseVerdict::Doubtful if newest.1.elapsed() > valid => {
+                LeaseVerdict::Abandoned
+            }
+            LeaseVerdict::Doubtful if self.was_renewed => LeaseVerdict::Held,
+            verdict => verdict,
+        }
+    }
+}
+
+/// Lease that may be taken.
+struct FreeLease<'a> {
+    request: &'a LeaseRequest<'a>,
+    lease: Arc<HeldLease>,
+    /// The one whose place it takes.
+    before: Option<StoredLease>,
+    is_abandoned: bool,
+}
+
+impl FreeLease<'_> {
+    fn swap(&self) -> LeaseSwap {
+        let before = self.before.as_ref().map(|before| &before.record);
+        LeaseSwap::of(before, self.lease.record().clone())
+    }
+
+    /// Says whose place it took, where that was never given back.
+    fn tell(&self) {
+        let pipeline = self.request.pipeline;
+        let Some(before) = self.before.as_ref().filter(|_| self.is_abandoned) else {
+            return;
+        };
+        match &before.damage {
+            Some(damage) => tracing::warn!(
+                pipeline,
+                "the lease cannot be read ({damage}), and is taken over: no run has renewed it"
+            ),
+            None => tracing::warn!(
+                pipeline,
+                "the lease of {} was not renewed since {:.0}, and is taken over",
+                before.record.owner,
+                before.record.renewed_at
+            ),
+        }
     }
 }
 
@@ -421,88 +518,6 @@ fn running(pipeline: &str, holder: &LeaseHolder) -> Error {
         .hint(format!(
             "Wait for it with --wait, leave it alone with --skip-if-running. Of a run that was killed the lease expires {valid} s after it was renewed last."
         ))
-}
-
-/// Takes a lease, or says whose it is.
-async fn acquire(
-    ops: OpsTables,
-    pipeline: &str,
-    (run_id, command): (&str, &str),
-    if_running: IfRunning,
-    cancel: &CancellationToken,
-) -> Result<std::result::Result<HeldLease, LeaseHolder>> {
-    let mut watched: Option<(String, Instant)> = None;
-    let (mut was_renewed, mut told) = (false, false);
-    loop {
-        let found = ops.lease(pipeline).await?;
-        let (at, now) = (Instant::now(), ops.now());
-        let verdict = match &found {
-            None => LeaseVerdict::Free,
-            Some(found) => {
-                let id = &found.record.write_id;
-                let first = watched.get_or_insert_with(|| (id.clone(), at));
-                if first.0 != *id {
-                    (*first, was_renewed) = ((id.clone(), at), true);
-                }
-                let valid = Duration::from_secs(u64::from(found.record.valid_seconds));
-                match verdict_of(&found.record, now) {
-                    LeaseVerdict::Held | LeaseVerdict::Doubtful if first.1.elapsed() > valid => {
-                        LeaseVerdict::Abandoned
-                    }
-                    LeaseVerdict::Doubtful if was_renewed => LeaseVerdict::Held,
-                    verdict => verdict,
-                }
-            }
-        };
-        if matches!(verdict, LeaseVerdict::Free | LeaseVerdict::Abandoned) {
-            let own = process_identity::owner(run_id, command);
-            let record = LeaseRecord::new(pipeline, own, now, VALID);
-            let Some(stored) = ops.swap_lease(found.as_ref(), record).await? else {
-                continue;
-            };
-            let before = found.filter(|_| verdict == LeaseVerdict::Abandoned);
-            if let Some(damage) = before.as_ref().and_then(|before| before.damage.as_ref()) {
-                tracing::warn!(
-                    pipeline,
-                    "the lease cannot be read ({damage}), and is taken over: no run has renewed it"
-                );
-            } else if let Some(before) = before {
-                tracing::warn!(
-                    pipeline,
-                    "the lease of {} was not renewed since {:.0}, and is taken over",
-                    before.record.owner,
-                    before.record.renewed_at
-                );
-            }
-            return Ok(Ok(HeldLease {
-                ops,
-                pipeline: pipeline.to_owned(),
-                run_id: run_id.to_owned(),
-                stored: tokio::sync::Mutex::new(stored),
-                renewed: Mutex::new((at, now)),
-                lost: OnceLock::new(),
-                cancel: cancel.clone(),
-            }));
-        }
-        let Some(found) = found else { continue };
-        let holder = LeaseHolder::of(&found, verdict);
-        if verdict == LeaseVerdict::Held && if_running != IfRunning::Wait {
-            return Ok(Err(holder));
-        }
-        if !told {
-            told = true;
-            let why = match verdict {
-                LeaseVerdict::Doubtful => "is watched, since it should have been renewed",
-                _ => "is waited for",
-            };
-            tracing::warn!(pipeline, "the lease of {holder} {why}");
-        }
-        tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Err(interrupted()),
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-    }
 }
 
 #[cfg(test)]

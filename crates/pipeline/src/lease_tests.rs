@@ -4,8 +4,9 @@
 
 use super::*;
 use crate::context::RunContext;
+use crate::held_lease::{FRESH, part_with};
 use crate::scripted_source::{ScriptedRun, t};
-use tillhouse_lake::LeaseOwner;
+use std::collections::BTreeMap;
 
 const NOW: &str = "2026-03-02T12:00:00Z";
 
@@ -49,6 +50,10 @@ async fn take(context: &RunContext, run: &str) -> (RunLeases, LeaseOutcome) {
     .await;
     let (leases, mut outcomes) = taken.unwrap();
     (leases, outcomes.remove(0))
+}
+
+async fn holder(warehouse: &Warehouse, pipeline: &str) -> Result<Option<LeaseHolder>> {
+    Ok(LeaseHolders::read(warehouse).await?.of(pipeline))
 }
 
 #[test]
@@ -129,14 +134,11 @@ async fn an_expired_lease_is_watched_and_taken_and_one_of_yesterday_at_once() {
 async fn a_folder_where_the_lease_belongs_is_an_error_at_once() {
     let (_run, context) = context().await;
     let folder = context.warehouse.url().to_file_path().unwrap();
-    std::fs::create_dir_all(folder.join("ops/leases/shop.json")).unwrap();
+    std::fs::create_dir_all(folder.join("ops/leases.json")).unwrap();
     let ops = context.warehouse.ops();
     let lease = elsewhere("other", before(0));
     let error = ops.swap_lease(None, lease).await.unwrap_err();
-    assert!(
-        error.to_string().contains("ops/leases/shop.json"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("ops/leases.json"), "{error}");
     assert!(error.hint_text().is_some(), "{error}");
 }
 
@@ -145,7 +147,7 @@ async fn a_lease_that_cannot_be_read_expires_as_any_other_since_it_was_written()
     for (age, watched) in [(30, None), (120, Some(60)), (600, Some(0))] {
         let (_run, context) = context().await;
         let folder = context.warehouse.url().to_file_path().unwrap();
-        let file = folder.join("ops/leases/shop.json");
+        let file = folder.join("ops/leases.json");
         let (leases, outcome) = take(&context, "first").await;
         drop(outcome);
         leases.release().await;
@@ -155,10 +157,7 @@ async fn a_lease_that_cannot_be_read_expires_as_any_other_since_it_was_written()
         written.set_modified(before(age).into()).unwrap();
         let shown = holder(&context.warehouse, "shop").await.unwrap().unwrap();
         assert_eq!(shown.abandoned, watched.is_some(), "{age}");
-        assert!(
-            shown.to_string().contains("ops/leases/shop.json"),
-            "{shown}"
-        );
+        assert!(shown.to_string().contains("ops/leases.json"), "{shown}");
         let start = Instant::now();
         let (leases, outcome) = take(&context, "own").await;
         match watched {
@@ -309,4 +308,147 @@ async fn waiting_ends_where_the_run_is_stopped() {
     assert_eq!(taken.err().unwrap().kind(), ErrorKind::Interrupted);
     let other = ops.lease("other").await.unwrap().unwrap();
     assert!(other.record.released, "what was taken before is given back");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_eight_runs_each_pipeline_has_one_and_what_another_has_keeps_nobody_back() {
+    const SHARED: [&str; 2] = ["pace", "shop"];
+    let run = ScriptedRun::new([]).await;
+    let racing = (0..8).map(|number| {
+        let (warehouse, stop) = (run.warehouse.clone(), run.cancel.clone());
+        tokio::spawn(async move {
+            let own = format!("own-{number}");
+            let pipelines = ["pace", own.as_str(), "shop"];
+            let name = format!("run-{number}");
+            let asked = (name.as_str(), "sync");
+            let taken = RunLeases::take((&warehouse, &stop), &pipelines, asked, IfRunning::Fail);
+            let (leases, outcomes) = taken.await.unwrap();
+            let held = outcomes
+                .iter()
+                .map(|outcome| matches!(outcome, LeaseOutcome::Held(..)));
+            let held: Vec<bool> = held.collect();
+            (name, own, leases, held)
+        })
+    });
+    let mut runs = Vec::new();
+    for outcome in futures::future::join_all(racing).await {
+        runs.push(outcome.unwrap());
+    }
+    let leases = run.warehouse.ops().leases().await.unwrap();
+    let owner = |pipeline: &str| {
+        let found = leases.of(pipeline).unwrap().record;
+        assert!(!found.released, "{pipeline}");
+        found.owner.run_id
+    };
+    let mut owners: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (name, own, _, held) in &runs {
+        assert!(held[1], "{own}");
+        assert_eq!(owner(own), *name);
+        for (pipeline, held) in SHARED.into_iter().zip([held[0], held[2]]) {
+            if held {
+                owners.entry(pipeline).or_default().push(name);
+            }
+        }
+    }
+    for pipeline in SHARED {
+        assert_eq!(owners[pipeline], [owner(pipeline)], "{pipeline}");
+    }
+    let released = runs.into_iter().map(|(_, _, leases, _)| leases.release());
+    futures::future::join_all(released).await;
+    let leases = run.warehouse.ops().leases().await.unwrap();
+    for pipeline in ["own-0", "own-7", "pace", "shop"] {
+        assert!(leases.of(pipeline).unwrap().record.released, "{pipeline}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn leases_of_a_run_are_taken_renewed_and_given_back_in_one_write_each() {
+    let (_run, context) = context().await;
+    let writes = || context.warehouse.requests().puts;
+    let before = writes();
+    let taken = RunLeases::take(
+        (&context.warehouse, &context.cancel),
+        &["shop", "bemo", "pace"],
+        ("own", "sync"),
+        IfRunning::Fail,
+    );
+    let (leases, outcomes) = taken.await.unwrap();
+    assert_eq!(writes() - before, 1);
+    for outcome in &outcomes {
+        let LeaseOutcome::Held(held, _) = outcome else {
+            panic!("it is held")
+        };
+        held.check().await.unwrap();
+    }
+    assert_eq!(writes() - before, 1, "what was taken lately is relied on");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(writes() - before, 2, "renewed");
+    drop(outcomes);
+    leases.release().await;
+    assert_eq!(writes() - before, 3);
+    for pipeline in ["bemo", "pace", "shop"] {
+        assert!(
+            holder(&context.warehouse, pipeline)
+                .await
+                .unwrap()
+                .is_none()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_an_earlier_version_is_respected_until_its_lease_expires() {
+    for (age, watched) in [(30, None), (120, Some(60)), (600, Some(0))] {
+        let (_run, context) = context().await;
+        let folder = context.warehouse.url().to_file_path().unwrap();
+        std::fs::create_dir_all(folder.join("ops/leases")).unwrap();
+        let file = folder.join("ops/leases/shop.json");
+        let lease = elsewhere("other", before(age));
+        std::fs::write(&file, serde_json::to_vec(&lease).unwrap()).unwrap();
+        let written = std::fs::File::options().write(true).open(&file).unwrap();
+        written.set_modified(before(age).into()).unwrap();
+        let start = Instant::now();
+        let (leases, outcome) = take(&context, "own").await;
+        match watched {
+            None => assert!(
+                matches!(outcome, LeaseOutcome::Refused(error) if error.to_string().contains("on elsewhere"))
+            ),
+            Some(seconds) => {
+                assert!(matches!(outcome, LeaseOutcome::Held(..)), "{age}");
+                let waited = start.elapsed().as_secs();
+                assert!((seconds..seconds + 5).contains(&waited), "{age}: {waited}");
+            }
+        }
+        leases.release().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_mends_leases_that_cannot_be_read_and_another_run_keeps_its_own() {
+    let (_run, context) = context().await;
+    let folder = context.warehouse.url().to_file_path().unwrap();
+    let (first, outcome) = take(&context, "first").await;
+    let second = RunLeases::take(
+        (&context.warehouse, &context.cancel),
+        &["pace"],
+        ("second", "sync"),
+        IfRunning::Fail,
+    );
+    let (second, of_second) = second.await.unwrap();
+    std::fs::write(folder.join("ops/leases.json"), "{").unwrap();
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    assert!(context.warehouse.ops().damaged_leases().await.is_empty());
+    for outcome in of_second.iter().chain([&outcome]) {
+        let LeaseOutcome::Held(held, _) = outcome else {
+            panic!("it is held")
+        };
+        held.check().await.unwrap();
+    }
+    for (pipeline, run) in [("shop", "first"), ("pace", "second")] {
+        let shown = holder(&context.warehouse, pipeline).await.unwrap().unwrap();
+        assert_eq!((shown.run.as_str(), shown.damage), (run, None));
+    }
+    drop((outcome, of_second));
+    first.release().await;
+    second.release().await;
 }

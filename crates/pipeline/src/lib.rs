@@ -17,6 +17,7 @@ mod environment;
 mod expected;
 mod extraction;
 mod follow;
+mod held_lease;
 mod key_examples;
 mod labels;
 mod land;
@@ -60,8 +61,9 @@ pub use config::{
 pub use context::{RunContext, new_run_id};
 pub use contract_tables::contract_tables;
 pub use expected::expected_of_project;
+pub use held_lease::release_leases;
 pub use labels::labels;
-pub use lease::{IfRunning, LeaseHolder, release_leases};
+pub use lease::{IfRunning, LeaseHolder};
 pub use observer::{NoopObserver, RunEvent, RunObserver};
 pub use plan::{SyncOptions, SyncRange};
 pub use rebuild::rebuild;

@@ -6,7 +6,8 @@
 
 use crate::config::Pipeline;
 use crate::context::{RunContext, new_run_id};
-use crate::lease::{HeldLease, IfRunning, LeaseOutcome, RunLeases};
+use crate::held_lease::HeldLease;
+use crate::lease::{IfRunning, LeaseOutcome, RunLeases};
 use crate::publish::{self, RunKind};
 use crate::repair::{self, RecordOrigin};
 use crate::report::{PipelineReport, RunReport, SkippedPipeline};

@@ -5,7 +5,7 @@
 
 use crate::config::{Pipeline, ResourcePlan};
 use crate::expected::configured_reads;
-use crate::lease::{self, LeaseHolder};
+use crate::lease::{LeaseHolder, LeaseHolders};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,9 +173,10 @@ async fn expected_by_now(warehouse: &Warehouse, pipeline: &Pipeline) -> Result<E
 /// The state of every resource of these pipelines.
 pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec<ResourceStatus>> {
     let runs = warehouse.ops().run_heads().await?;
+    let holders = LeaseHolders::read(warehouse).await?;
     let mut all = Vec::new();
     for pipeline in pipelines {
-        let running = lease::holder(warehouse, &pipeline.name).await?;
+        let running = holders.of(&pipeline.name);
         let ledger = warehouse.ops().coverage(&pipeline.name).await?;
         let rejects = warehouse.ops().rejects(Some(&pipeline.name), true).await?;
         let run = runs

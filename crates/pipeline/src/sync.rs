@@ -15,7 +15,8 @@
 use crate::config::{Pipeline, RequestedPipeline};
 use crate::context::{RunContext, new_run_id};
 use crate::extraction::{PipelineBefore, PipelineRun};
-use crate::lease::{HeldLease, LeaseOutcome, RunLeases};
+use crate::held_lease::HeldLease;
+use crate::lease::{LeaseOutcome, RunLeases};
 use crate::message::interrupted;
 use crate::observer::RunEvent;
 use crate::plan::SyncOptions;

@@ -6,6 +6,7 @@ use crate::program::binary;
 use crate::project::TestProject;
 use crate::python;
 use serde_json::{Value, json};
+use std::io::Read;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 /// A query that runs until it is stopped.
@@ -42,6 +43,11 @@ fn asks(line: &str, answer: &str) -> [Value; 3] {
 
 /// What a prompt shows that is opened, driven by these steps, and left by Ctrl-D; it must end well.
 async fn drive(project: &TestProject, editor: &str, steps: Vec<Value>) -> String {
+    drive_with(project, editor, "no-such-pager", steps).await
+}
+
+/// The same with a pager. The prompt is opened in the project's folder.
+async fn drive_with(project: &TestProject, editor: &str, pager: &str, steps: Vec<Value>) -> String {
     let mut all = vec![expects("tillhouse>")];
     all.extend(steps);
     all.push(types("\u{4}"));
@@ -57,11 +63,11 @@ async fn drive(project: &TestProject, editor: &str, steps: Vec<Value>) -> String
             &format!("HOME={}", folder.display()),
             &format!("PATH={}", std::env::var("PATH").unwrap()),
             &format!("EDITOR={editor}"),
-            "PAGER=no-such-pager",
+            &format!("PAGER={pager}"),
+            "sh",
+            "-c",
+            "cd \"$HOME\" && exec \"$0\" sql",
             binary.to_str().unwrap(),
-            "--project",
-            folder.to_str().unwrap(),
-            "sql",
         ],
     )
     .await;
@@ -116,6 +122,229 @@ async fn ctrl_c_stops_a_query_or_drops_a_line_and_the_prompt_stays() {
     steps.extend(asks("SELECT 50 - 7 AS still_alive;", "43"));
     let shown = drive(&project, "true", steps).await;
     assert!(!shown.contains("never"), "{shown}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_list_tables_columns_and_functions_and_set_how_results_look() {
+    let (sandbox, project) = small().await;
+    let mut steps = Vec::new();
+    for (line, answer) in [
+        ("help", "run the queries of a file"),
+        ("\\dt sit*", "┆ sites"),
+        ("\\dt+ sites", "One site"),
+        ("\\dt no_such_table", "no table fits no_such_table"),
+        ("\\d sites", "┆ varchar"),
+        ("\\d+ sites", "The site's current name"),
+        ("\\df local_date", "local_date(instant, zone)"),
+        ("\\df *set_min*", "utc_offset_minutes"),
+        ("\\df no_such_function", "no function fits no_such_function"),
+        ("\\x", "each row is shown as a record"),
+        ("SELECT 7 AS seven;", "─[ 1 ]"),
+        ("\\x off", "results are shown as tables"),
+        ("SELECT 8 AS eight;", "╞"),
+        ("\\x sideways", "is on, off or auto, not sideways"),
+        ("\\x auto", "wider than the terminal"),
+        ("\\timing", "timing is on"),
+        ("SELECT 9 AS nine;", "1 row"),
+        ("\\timing off", "timing is off"),
+        ("SELECT 10 AS ten;", "1 row"),
+        ("\\o ~/sites.txt", "names no format"),
+        ("\\o ~/sites.csv", "the next result goes into"),
+        ("SELECT site_key, name FROM sites;", "the result is in"),
+        ("SELECT 11 AS eleven;", "1 row"),
+        ("\\no", "error: "),
+    ] {
+        steps.extend(asks(line, answer));
+    }
+    let shown = drive(&project, "true", steps).await;
+    let is_time = |line: &&str| {
+        let seconds = line.trim().strip_suffix(" s");
+        seconds.is_some_and(|seconds| seconds.parse::<f64>().is_ok())
+    };
+    assert_eq!(shown.lines().filter(is_time).count(), 1, "{shown}");
+    let written = std::fs::read_to_string(project.path().join("sites.csv")).unwrap();
+    assert!(written.starts_with("site_key,name\nhecone:"), "{written}");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_results_go_through_the_pager() {
+    let (sandbox, project) = small().await;
+    let mut steps = Vec::new();
+    let rows = |n: u8| format!("SELECT value FROM generate_series(1, {n});");
+    steps.extend(asks(&rows(30), "paged:30 rows"));
+    steps.extend(asks("SELECT 40 + 2 AS short;", "1 row"));
+    steps.extend(asks("\\pager off", "the pager is off"));
+    steps.extend(asks(&rows(31), "31 rows"));
+    steps.extend(asks("\\pager", "the pager is on"));
+    steps.extend(asks(&rows(32), "paged:32 rows"));
+    let shown = drive_with(&project, "true", "sed s/^/paged:/", steps).await;
+    for whole in ["paged:31 rows", "paged:1 row"] {
+        assert!(!shown.contains(whole), "{shown}");
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tab_completes_tables_columns_functions_and_commands() {
+    let (sandbox, project) = small().await;
+    let mut steps = Vec::new();
+    // A single choice is taken at once.
+    for (begun, completed, rest, answer) in [
+        (
+            "SELECT count(*) AS n FROM counted_a",
+            "counted_articles",
+            ";\r",
+            "1 row",
+        ),
+        (
+            "SELECT utc_offset_m",
+            "utc_offset_minutes(",
+            "TIMESTAMPTZ '2026-01-02 03:04:05Z', 'UTC');\r",
+            "1 row",
+        ),
+        ("\\tim", "\\timing", "\r", "timing is on"),
+    ] {
+        steps.extend([types(&format!("{begun}\t")), expects(completed)]);
+        steps.extend([types(rest), expects(answer), expects("tillhouse>")]);
+    }
+    // Columns of a table that is named behind the cursor.
+    let behind = " FROM counted";
+    steps.extend([types(&format!("SELECT site_c{behind}")), expects(behind)]);
+    steps.push(types(&"\u{1b}[D".repeat(behind.len())));
+    steps.push(types("\t"));
+    for column in ["site_code", "site_city", "site_country_code"] {
+        steps.push(expects(column));
+    }
+    steps.extend([types("\u{3}"), expects("tillhouse>")]);
+    drive(&project, "true", steps).await;
+    sandbox.stop().await;
+}
+
+/// A line of the transcript, and what it brings.
+struct Exchange {
+    typed: String,
+    answer: Vec<&'static str>,
+}
+
+/// The transcript of docs/prompt.md, block by block.
+fn transcript() -> Vec<Vec<Exchange>> {
+    const PAGE: &str = include_str!("../../../docs/prompt.md");
+    const COLUMNS: usize = 80;
+    let (mut blocks, mut is_open) = (Vec::<Vec<Exchange>>::new(), false);
+    for line in PAGE.lines() {
+        let Some(line) = line.strip_prefix("    ") else {
+            is_open &= line.is_empty();
+            continue;
+        };
+        if let Some(typed) = line.strip_prefix("tillhouse>") {
+            if !is_open {
+                blocks.push(Vec::new());
+            }
+            is_open = true;
+            // The page leaves out a blank at the end of a line that the terminal has filled.
+            let padding = if line.ends_with(';') || typed.starts_with(" \\") {
+                0
+            } else {
+                COLUMNS.saturating_sub(line.chars().count())
+            };
+            let typed = typed.trim_start().to_owned() + &" ".repeat(padding);
+            let answer = Vec::new();
+            blocks.last_mut().unwrap().push(Exchange { typed, answer });
+            continue;
+        }
+        let open = blocks.last_mut().filter(|_| is_open);
+        let Some(exchange) = open.and_then(|block| block.last_mut()) else {
+            continue;
+        };
+        let is_whole = exchange.typed.ends_with(';') || exchange.typed.starts_with('\\');
+        match line.strip_prefix("::: ") {
+            Some(more) => exchange.typed.extend(["\n", more]),
+            None if is_whole => exchange.answer.push(line),
+            None => {
+                let padding = COLUMNS.saturating_sub(line.chars().count());
+                exchange.typed.push_str(line);
+                if !line.ends_with(';') {
+                    exchange.typed.push_str(&" ".repeat(padding));
+                }
+            }
+        }
+    }
+    blocks
+}
+
+/// What of an answer is the same over every warehouse: errors, notices, and the names of columns.
+fn stable(answer: &[&'static str]) -> Vec<&'static str> {
+    const NOTICES: [&str; 4] = [
+        "the next result",
+        "the result is",
+        "timing is",
+        "each row is",
+    ];
+    let mut found = Vec::new();
+    let mut above = "";
+    for line in answer.iter().copied() {
+        let is_notice = NOTICES.iter().any(|notice| line.starts_with(notice));
+        if line.starts_with('┌') {
+            found.push("┌");
+        } else if above.starts_with('┌') {
+            found.extend(line.trim_matches('│').split('┆').map(str::trim));
+        } else if line.starts_with("─[ ") {
+            found.push("─[ ");
+        } else if is_notice || line.starts_with("error: ") || line.starts_with("  ") {
+            found.push(line.trim());
+        } else if let Some((name, _)) = line.split_once(" │ ") {
+            found.extend((!name.starts_with('│')).then(|| name.trim()));
+        }
+        above = line;
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_transcript_of_the_page_is_what_a_prompt_shows() {
+    let (sandbox, project) = small().await;
+    let week = "SELECT source, count(*) AS sales FROM counted\nGROUP BY 1 ORDER BY 1;\nSELECT source, sum(revenue) FROM counted GROUP BY 1;\nSELECT 'never' AS a;\n";
+    std::fs::write(project.path().join("week.sql"), week).unwrap();
+    let blocks = transcript();
+    let mut tried = 0;
+    for block in &blocks {
+        let mut steps = vec![json!(["columns", "80"])];
+        let mut is_edited = false;
+        for Exchange { typed, answer } in block.iter().filter(|one| !one.typed.trim().is_empty()) {
+            tried += 1;
+            if is_edited {
+                // It stands at the prompt already.
+                std::fs::write(project.path().join("edited.sql"), typed).unwrap();
+                steps.push(expects(typed.lines().next().unwrap()));
+                steps.push(types("\r"));
+            } else {
+                steps.push(types(&format!("{typed}\r")));
+            }
+            is_edited = typed == "\\e";
+            if is_edited {
+                continue;
+            }
+            match answer.first().and_then(|line| line.strip_prefix("^C")) {
+                Some(stopped) => {
+                    steps.extend([json!(["busy", ""]), types("\u{3}"), expects(stopped)]);
+                }
+                None => {
+                    let said = stable(answer);
+                    assert!(!said.is_empty(), "{typed}: {answer:?}");
+                    steps.extend(said.into_iter().map(expects));
+                }
+            }
+            steps.push(expects("tillhouse>"));
+        }
+        drive(&project, "cp ~/edited.sql", steps).await;
+    }
+    assert!(blocks.len() >= 6 && tried >= 14, "{} {tried}", blocks.len());
+    let mut file = [0; 4];
+    let opened = std::fs::File::open(project.path().join("sites.parquet"));
+    opened.unwrap().read_exact(&mut file).unwrap();
+    assert_eq!(&file, b"PAR1");
     sandbox.stop().await;
 }
 

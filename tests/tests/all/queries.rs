@@ -316,6 +316,35 @@ async fn queries_come_from_files_and_results_go_into_files() {
     sandbox.stop().await;
 }
 
+/// The suite beside PostgreSQL rounds to ten digits and counts a day as 24 hours: here both stand as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn quotients_keep_ten_digits_more_and_spans_their_days() {
+    let (sandbox, project) = small().await;
+    for (sql, answer) in [
+        (
+            "SELECT avg(x) FROM (VALUES (1.00), (2.00), (2.00)) AS v(x)",
+            "1.666666666667",
+        ),
+        (
+            "SELECT median(x) FROM (VALUES (1.01), (2.00)) AS v(x)",
+            "1.505000000000",
+        ),
+        ("SELECT 2.00 / 3", "0.666666666667"),
+        ("SELECT INTERVAL '1 day 1 hour'", "1 day 01:00:00"),
+        ("SELECT INTERVAL '25 hours'", "25:00:00"),
+        ("SELECT INTERVAL '1 month 40 days'", "1 mon 40 days"),
+        (
+            "SELECT TIMESTAMP '2026-01-03 01:00:00' - TIMESTAMP '2026-01-01 00:00:00'",
+            "2 days 01:00:00",
+        ),
+    ] {
+        let ran = project.run(&["--format", "csv", "sql", sql]).await;
+        let last = ran.stdout.lines().last();
+        assert_eq!(last, Some(answer), "{sql}: {}", ran.stderr);
+    }
+    sandbox.stop().await;
+}
+
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_the_shell_opened_goes_on_where_it_ends() {

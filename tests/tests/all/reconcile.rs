@@ -278,6 +278,20 @@ async fn one_site_is_compared_through_a_filter_on_both_sides() {
         assert_eq!(ran.code, Some(2), "{}", ran.stderr);
         assert!(ran.stderr.contains(said), "{}", ran.stderr);
     }
+
+    // A slip in a name is told, as `stats` tells it; an answer about nobody would say that nothing was compared.
+    let typo = format!(r#"{{"field":"site_key","operator":"eq","value":"{key}x"}}"#);
+    let nobody = r#"{"field":"tenant_id","operator":"eq","value":"no such tenant"}"#;
+    for (filter, said) in [
+        (typo.as_str(), format!("Did you mean \"{key}\"")),
+        (nobody, "there is no tenant \"no such tenant\"".to_owned()),
+    ] {
+        let mut arguments = vec!["reconcile", "--filter", filter];
+        arguments.extend(WINDOW);
+        let ran = project.run(&arguments).await;
+        assert_eq!(ran.code, Some(2), "{}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+    }
     sandbox.stop().await;
 }
 
@@ -556,7 +570,7 @@ async fn what_was_not_compared_is_never_called_equal() {
     );
 
     // A filter that nothing passes compares nothing.
-    let nobody = r#"{"field":"site_name","operator":"eq","value":"no such site"}"#;
+    let nobody = r#"{"field":"site_name","operator":"contains","value":"no such site"}"#;
     let (code, report) = reconcile(&project, &["--filter", nobody]).await;
     assert_eq!(
         (code, &report["verdict"]),

@@ -294,6 +294,24 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn the_readme_lists_every_document_once() {
+    let readme = source_files::text(&source_files::root().join("README.md"));
+    let (_, list) = readme.split_once("\n## Documentation\n").unwrap();
+    let mut broken = Vec::new();
+    for path in source_files::files("docs", "md") {
+        let name = source_files::name(&path);
+        let listed = list.matches(&format!("\n- [{name}]({name})")).count();
+        if listed != 1 {
+            broken.push(format!("{name} is listed {listed} times"));
+        }
+    }
+    assert_none(
+        broken,
+        "the README's list of documents has each of docs/ once",
+    );
+}
+
+#[test]
 fn the_paths_that_documents_name_are_there() {
     let mut broken = Vec::new();
     let mut seen = 0;

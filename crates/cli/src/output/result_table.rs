@@ -17,6 +17,8 @@ use tillhouse_model::{ExactDecimal, Result};
 pub(crate) const NULL: &str = "NULL";
 /// Digits after the point of money.
 const MONEY_SCALE: i8 = 4;
+/// Digits after the point of averages and quotients of money.
+const QUOTIENT_SCALE: i8 = MONEY_SCALE + 10;
 /// A value has at least so many characters of a record's line.
 const NARROWEST_VALUE: usize = 20;
 
@@ -157,10 +159,16 @@ fn decimal(column: &dyn Array, row: usize) -> Option<ExactDecimal> {
         .map(|scale| ExactDecimal::new(units, scale))
 }
 
-/// True for a column of money: amounts have four digits here, and so have their sums.
+/// True for a column of money, as far as its type and name tell: amounts have four digits, and so have their sums; rounded ones have two or three, and averages and quotients ten more. Quantities have
+/// six, and whole numbers are counts. Where it is wrong, a number has a nought too many behind its point, and never another value.
 fn is_money(field: &Field) -> bool {
-    let is_of_scale = matches!(field.data_type(), DataType::Decimal128(_, MONEY_SCALE));
-    let others = ["percent", "quantity", "growth", "rate", "share", "ratio"];
+    let is_of_scale = matches!(
+        field.data_type(),
+        DataType::Decimal128(_, 2..=MONEY_SCALE | QUOTIENT_SCALE)
+    );
+    let others = [
+        "percent", "pct", "quantity", "growth", "rate", "share", "ratio",
+    ];
     is_of_scale && !others.iter().any(|other| field.name().contains(other))
 }
 
@@ -290,6 +298,34 @@ mod tests {
 │ EUR      ┆ 12.3456 ┆             19 ┆       -2 │
 └──────────┴─────────┴────────────────┴──────────┘
 5 rows
+"
+        );
+        // Rounded by the query, an average, a quantity and a share of it.
+        let currency = || ("currency", text(vec![Some("EUR"), Some("JPY")]));
+        let columns = vec![
+            currency(),
+            ("round", decimals(vec![Some(1_250), Some(120_000)], 2)),
+            (
+                "avg",
+                decimals(
+                    vec![Some(1_250_000_000_000_000), Some(333_333_333_333_333)],
+                    14,
+                ),
+            ),
+            ("sum", decimals(vec![Some(1_500_000), Some(2_000_000)], 6)),
+            ("share", decimals(vec![Some(1_250), Some(1_250)], 2)),
+            ("n", decimals(vec![Some(7), Some(8)], 0)),
+        ];
+        assert_eq!(
+            shown(columns, ResultLayout::Automatic, Some(80)),
+            "\
+┌──────────┬───────┬──────────────────┬─────┬───────┬───┐
+│ currency ┆ round ┆              avg ┆ sum ┆ share ┆ n │
+╞══════════╪═══════╪══════════════════╪═════╪═══════╪═══╡
+│ EUR      ┆ 12.50 ┆            12.50 ┆ 1.5 ┆  12.5 ┆ 7 │
+│ JPY      ┆  1200 ┆ 3.33333333333333 ┆   2 ┆  12.5 ┆ 8 │
+└──────────┴───────┴──────────────────┴─────┴───────┴───┘
+2 rows
 "
         );
         let alone = vec![("sum", decimals(vec![Some(123_000)], 4))];

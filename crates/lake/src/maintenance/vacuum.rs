@@ -20,6 +20,7 @@ use crate::log::table_version::TableVersion;
 use crate::maintenance::retention::RetentionPolicy;
 use crate::maintenance::table_listing::{Garbage, TableListing, TableVacuum, stamp};
 use crate::ops::maintenance::{MaintenanceNotes, MaintenanceRow, VACUUM};
+use crate::store::durable::LOCK;
 use crate::warehouse::Warehouse;
 use futures::{StreamExt, stream};
 use jiff::tz::TimeZone;
@@ -390,8 +391,7 @@ fn remove_staged(root: PathBuf, safe: Timestamp, dry_run: bool) -> std::io::Resu
             let Some(kind) = unless_gone(entry.file_type())? else {
                 continue;
             };
-            // Locks of leases are named so too.
-            if kind.is_dir() && entry.file_name() != "leases" {
+            if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file()
                 && is_unfinished(&entry.file_name().to_string_lossy())
@@ -420,12 +420,12 @@ fn unless_gone<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
     }
 }
 
-/// True for the names under which the store, and this crate, write files before they get their own.
+/// True for the names under which the store, and this crate, write files before they get their own. Locks are named so too, and stay.
 fn is_unfinished(name: &str) -> bool {
     let is_staged = name.rsplit_once('#').is_some_and(|(name, number)| {
         !name.is_empty() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     });
-    is_staged || name.starts_with(".tillhouse-probe-")
+    (is_staged && !name.ends_with(LOCK)) || name.starts_with(".tillhouse-probe-")
 }
 
 #[cfg(test)]

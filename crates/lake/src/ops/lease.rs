@@ -1,34 +1,47 @@
-//! Leases: one object a pipeline, `ops/leases/<pipeline>.json`, that says which run writes it now.
+//! Leases: one object, `ops/leases.json`, that says of every pipeline which run writes it now.
 //!
 //! ```text
-//!   none --put if absent--> held --compare-and-swap, again and again--> held (renewed)
-//!                            |  --compare-and-swap--> released --compare-and-swap--> held by the next
-//!                            +--abandoned: compare-and-swap by whoever judges so--> held by another
+//!   no entry --swap--> held --swap, again and again--> held (renewed)
+//!                       |  --swap--> released --swap--> held by the next
+//!                       +--abandoned: swap by whoever judges so--> held by another
+//!
+//!   swap of some entries   each is what was read, or its owner's own --no--> another was faster
+//!                                          | yes
+//!                          put if the object is unchanged --conflict--> read anew, after a pause
 //! ```
 //!
-//! Invariant: a lease changes hands by compare-and-swap on the version that was read, so of two who take it one gets it, and an owner
-//! that was taken over cannot renew. It is never deleted: a number that begins anew would let somebody swap what is no longer the same. A
-//! lease keeps writers from doing the same work twice; that tables are right stays the commit's matter. One that cannot be read is nobody's that can be
-//! told, and expires as any other does, by the time at which the store got it.
+//! Invariant: a lease changes hands by compare-and-swap of the whole object, on entries that are what was read: of two who take one gets it, an
+//! owner that was taken over cannot renew, and no write drops an entry of another pipeline. No entry is ever removed: one that begins anew would let
+//! somebody swap what is no longer the same. A lease keeps writers from doing the same work twice; that tables are right stays the commit's matter.
+//! Of an object that cannot be read every entry is nobody's that can be told, and expires as any other does, by the time at which the store got it.
 //!
-//! Rejected: a lock of the file system (object stores have none), and an expiry that is judged by the store's clock (no store tells it in a
-//! way that all of them share).
+//! Rejected: an object a pipeline. Each run wrote each of them twice, and writes cost most. Rejected too: a lock of the file system (object stores
+//! have none), and an expiry that is judged by the store's clock (no store tells it in a way that all of them share).
 
 use crate::ops::edit::OpsTables;
-use futures::TryStreamExt;
+use crate::store::json_seal::{self, UNKNOWN};
 use jiff::{SignedDuration, Timestamp};
-use object_store::path::Path;
 use object_store::{
     Error as StoreError, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use uuid::Uuid;
 
-const FOLDER: &str = "ops/leases";
-const SUFFIX: &str = ".json";
+/// The leases of all pipelines, below the warehouse.
+const LEASES: &str = "ops/leases.json";
 /// Seconds until a lease has expired that does not say it.
 const UNREADABLE_VALID_SECONDS: u32 = 60;
+/// Time after which it is forgotten that the object could not be read: whatever was in it has expired, also by clocks that differ.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_mins(10);
+/// Tries of a write that others are faster than.
+const ROUNDS: u32 = 16;
+/// Longest pause before the second try, in milliseconds; it doubles with each further one,
+const FIRST_PAUSE: u64 = 20;
+/// up to this.
+const LONGEST_PAUSE: u64 = 1_000;
 
 /// Owner of a lease: the process and its run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,30 +126,202 @@ impl LeaseRecord {
     }
 }
 
-/// A lease as it was read or written, with its version on the store.
+/// A lease as it was read.
 #[derive(Debug, Clone)]
 pub struct StoredLease {
     /// Its content; of one that cannot be read, a lease of nobody from the moment at which the store got it.
     pub record: LeaseRecord,
     /// Why it cannot be read, with its file.
     pub damage: Option<String>,
-    version: UpdateVersion,
+}
+
+/// Leases of all pipelines as they were read or written, with the version of their object.
+#[derive(Debug, Clone, Default)]
+pub struct StoredLeases {
+    records: BTreeMap<String, LeaseRecord>,
+    unreadable: Option<UnreadableLeases>,
+    /// `None` where there is no object.
+    version: Option<UpdateVersion>,
+}
+
+/// Leases that could not be read: of all pipelines that have no entry since.
+#[derive(Debug, Clone)]
+struct UnreadableLeases {
+    /// When they were written.
+    since: Timestamp,
+    why: String,
+    /// True if the object was written anew since.
+    is_mended: bool,
+}
+
+/// Content of the object.
+#[derive(Serialize, Deserialize)]
+struct LeaseFile {
+    #[serde(rename = "tillhouseChecksum", skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+    leases: Vec<LeaseRecord>,
+    /// When an object was written that could not be read and that this one took the place of: it may have held leases of further pipelines.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unreadable_since: Option<Timestamp>,
+}
+
+/// Change of one pipeline's lease.
+#[derive(Debug, Clone)]
+pub struct LeaseSwap {
+    record: LeaseRecord,
+    condition: SwapCondition,
+}
+
+/// Lease that a swap may take the place of.
+#[derive(Debug, Clone)]
+enum SwapCondition {
+    /// The very writing that was read; `None` where the pipeline had no lease.
+    Read(Option<String>),
+    /// The owner's own, or one that cannot be read, where that `mends` it.
+    Own { mends: bool },
+}
+
+impl LeaseSwap {
+    /// Takes the place of the lease that was read, or of none.
+    pub fn of(read: Option<&LeaseRecord>, record: LeaseRecord) -> Self {
+        Self {
+            record,
+            condition: SwapCondition::Read(read.map(|read| read.write_id.clone())),
+        }
+    }
+
+    /// Renews a lease or gives it back, by its owner. One that cannot be read it `mends` where its owner knows that nobody else may have taken it.
+    pub fn by_owner(record: LeaseRecord, mends: bool) -> Self {
+        Self {
+            record,
+            condition: SwapCondition::Own { mends },
+        }
+    }
+
+    /// The lease that it writes.
+    pub fn into_record(self) -> LeaseRecord {
+        self.record
+    }
+
+    fn may_replace(&self, found: Option<&StoredLease>) -> bool {
+        match (&self.condition, found) {
+            (SwapCondition::Read(read), found) => {
+                read.as_ref() == found.map(|found| &found.record.write_id)
+            }
+            (SwapCondition::Own { .. }, None) => false,
+            (SwapCondition::Own { mends }, Some(found)) => match found.damage {
+                Some(_) => *mends,
+                None => {
+                    let (found, own) = (&found.record, &self.record);
+                    !found.released && found.owner == own.owner && found.since == own.since
+                }
+            },
+        }
+    }
+}
+
+/// Outcome of some swaps.
+#[derive(Debug, Clone)]
+pub struct SwappedLeases {
+    /// For each, in their order, whether it was done; `false` where another writer was faster.
+    pub done: Vec<bool>,
+    /// The leases as they are since.
+    pub leases: StoredLeases,
+}
+
+impl StoredLeases {
+    /// The lease of a pipeline, held, expired or released; `None` where none was ever taken.
+    pub fn of(&self, pipeline: &str) -> Option<StoredLease> {
+        let known = self.records.get(pipeline).map(|record| StoredLease {
+            record: record.clone(),
+            damage: None,
+        });
+        let unreadable = || {
+            self.unreadable.as_ref().map(|unreadable| StoredLease {
+                record: unreadable_lease(pipeline, unreadable.since),
+                damage: Some(format!("{LEASES}: {}", unreadable.why)),
+            })
+        };
+        known.or_else(unreadable)
+    }
+
+    /// The same after those swaps that may be made, and which these are.
+    fn swapped(&self, swaps: &[LeaseSwap], now: Timestamp) -> (Self, Vec<bool>) {
+        let mut next = self.clone();
+        let mut done = Vec::with_capacity(swaps.len());
+        for swap in swaps {
+            let pipeline = &swap.record.pipeline;
+            let may_replace = swap.may_replace(next.of(pipeline).as_ref());
+            if may_replace {
+                next.records.insert(pipeline.clone(), swap.record.clone());
+            }
+            done.push(may_replace);
+        }
+        next.unreadable = next
+            .unreadable
+            .filter(|unreadable| now.duration_since(unreadable.since) <= FORGOTTEN_AFTER)
+            .map(|unreadable| UnreadableLeases::mended(unreadable.since));
+        (next, done)
+    }
+
+    /// True if a lease stands there in the very writing that is meant.
+    fn has(&self, record: &LeaseRecord) -> bool {
+        let found = self.records.get(&record.pipeline);
+        found.is_some_and(|found| found.write_id == record.write_id)
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let file = LeaseFile {
+            checksum: Some(UNKNOWN.to_owned()),
+            leases: self.records.values().cloned().collect(),
+            unreadable_since: self.unreadable.as_ref().map(|unreadable| unreadable.since),
+        };
+        let bytes =
+            serde_json::to_vec(&file).or_error(ErrorKind::Internal, "leases have no JSON")?;
+        Ok(json_seal::sealed(bytes))
+    }
+}
+
+impl LeaseFile {
+    /// Content of an object, or why it is none.
+    fn read(bytes: &[u8]) -> std::result::Result<Self, String> {
+        let file = serde_json::from_slice(bytes).map_err(|error| damage_of(bytes, &error))?;
+        match json_seal::is_sound(bytes) {
+            true => Ok(file),
+            false => Err("it is not what was written".to_owned()),
+        }
+    }
+}
+
+impl UnreadableLeases {
+    /// Leases that stood in an object that was written anew since.
+    fn mended(since: Timestamp) -> Self {
+        Self {
+            since,
+            why: "it could not be read, and was written anew since".to_owned(),
+            is_mended: true,
+        }
+    }
 }
 
 impl OpsTables {
-    /// The lease of a pipeline, held, expired or released; `None` where none was ever taken.
+    /// The leases of all pipelines. One request.
     ///
-    /// Errors with [`ErrorKind::Storage`] where the store does not give it. One that is empty, cut or something else is a lease of nobody.
-    pub async fn lease(&self, pipeline: &str) -> Result<Option<StoredLease>> {
-        let (path, name) = self.lease_path(pipeline);
+    /// Errors with [`ErrorKind::Storage`] where the store does not give them. Of an object that is empty, cut or something else, each is of nobody.
+    pub async fn leases(&self) -> Result<StoredLeases> {
         let failed = |error: StoreError| {
-            Error::new(ErrorKind::Storage, "a pipeline's lease cannot be read")
-                .at("file", name.clone())
+            Error::new(ErrorKind::Storage, "the pipelines' leases cannot be read")
+                .at("file", LEASES)
                 .because(error)
         };
-        let found = match self.registry.store().get(&path).await {
+        let found = match self
+            .registry
+            .store()
+            .get(&self.registry.below(LEASES))
+            .await
+        {
             Ok(found) => found,
-            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(StoreError::NotFound { .. }) => return Ok(StoredLeases::default()),
             Err(error) => return Err(failed(error)),
         };
         let version = UpdateVersion {
@@ -145,129 +330,171 @@ impl OpsTables {
         };
         let meta = found.meta.clone();
         let bytes = found.bytes().await.map_err(failed)?;
-        let (record, damage) = match serde_json::from_slice(&bytes) {
-            Ok(record) => (record, None),
-            Err(error) => {
-                let why = match bytes.is_empty() {
-                    true => "it is empty".to_owned(),
-                    false => error.to_string(),
-                };
-                let at = Timestamp::from_millisecond(meta.last_modified.timestamp_millis())
-                    .or_error(
-                        ErrorKind::Storage,
-                        "a lease was written at no possible time",
-                    )
-                    .map_err(|error| error.at("file", name.clone()))?;
+        let (records, unreadable) = match LeaseFile::read(&bytes) {
+            Ok(file) => {
+                let records = file.leases.into_iter();
+                let records = records.map(|record| (record.pipeline.clone(), record));
                 (
-                    unreadable(pipeline, at, &meta),
-                    Some(format!("{name}: {why}")),
+                    records.collect(),
+                    file.unreadable_since.map(UnreadableLeases::mended),
                 )
             }
+            Err(why) => {
+                let unreadable = UnreadableLeases {
+                    since: written_at(&meta, LEASES)?,
+                    why,
+                    is_mended: false,
+                };
+                (BTreeMap::new(), Some(unreadable))
+            }
         };
-        Ok(Some(StoredLease {
-            record,
-            damage,
-            version,
-        }))
+        Ok(StoredLeases {
+            records,
+            unreadable,
+            version: Some(version),
+        })
+    }
+
+    /// The lease of a pipeline, as [`OpsTables::leases`] has it.
+    pub async fn lease(&self, pipeline: &str) -> Result<Option<StoredLease>> {
+        Ok(self.leases().await?.of(pipeline))
     }
 
     /// Leases that cannot be read, each with what to do.
     pub async fn damaged_leases(&self) -> Vec<Error> {
-        let folder = self.registry.below(FOLDER);
-        let listed: std::result::Result<Vec<_>, _> = self
-            .registry
-            .store()
-            .list(Some(&folder))
-            .try_collect()
-            .await;
-        let listed = match listed {
-            Ok(listed) => listed,
-            Err(StoreError::NotFound { .. }) => Vec::new(),
-            Err(error) => {
-                return vec![
-                    Error::new(ErrorKind::Storage, "the pipelines' leases cannot be listed")
-                        .at("folder", FOLDER)
-                        .because(error),
-                ];
-            }
+        let (leases, earlier) = tokio::join!(self.leases(), self.earlier_leases());
+        let told = |since: Timestamp, file: String| {
+            Error::new(ErrorKind::Storage, "leases of pipelines are damaged")
+                .at("file", file)
+                .at("written", since.to_string())
+                .hint(
+                    "The next `tillhouse sync` of each pipeline takes over within two minutes, unless a run renews its lease. If no run is under way \
+                     anywhere, the file may be removed.",
+                )
         };
         let mut damaged = Vec::new();
-        let names = listed
-            .iter()
-            .filter_map(|found| found.location.filename()?.strip_suffix(SUFFIX));
-        for pipeline in names {
-            match self.lease(pipeline).await {
-                Ok(Some(StoredLease {
-                    record,
-                    damage: Some(damage),
-                    ..
-                })) => damaged.push(
-                    Error::new(ErrorKind::Storage, "a pipeline's lease is damaged")
-                        .at("file", damage)
-                        .at("written", record.renewed_at.to_string())
-                        .hint(
-                            "The next `tillhouse sync` of the pipeline takes it over within two minutes, unless a run renews it. If no run of it is under \
-                             way anywhere, the file may be removed.",
-                        ),
-                ),
-                Ok(_) => {}
-                Err(error) => damaged.push(error),
+        match leases {
+            Ok(leases) => {
+                let unreadable = leases.unreadable.filter(|unreadable| !unreadable.is_mended);
+                damaged.extend(unreadable.map(|unreadable| {
+                    told(unreadable.since, format!("{LEASES}: {}", unreadable.why))
+                }));
             }
+            Err(error) => damaged.push(error),
+        }
+        match earlier {
+            Ok(earlier) => damaged.extend(earlier.into_iter().filter_map(|lease| {
+                let damage = lease.damage?;
+                Some(told(lease.record.renewed_at, damage))
+            })),
+            Err(error) => damaged.push(error),
         }
         damaged
     }
 
-    /// Writes a lease in place of the one that was read, or where there was none; `None` where another writer was faster.
+    /// Writes a pipeline's lease in place of the one that was read, or where there was none; `None` where another writer was faster.
     ///
-    /// Errors with [`ErrorKind::Storage`] where it is not known to be written.
+    /// Errors as [`OpsTables::swap_leases`].
     pub async fn swap_lease(
         &self,
         read: Option<&StoredLease>,
         record: LeaseRecord,
     ) -> Result<Option<StoredLease>> {
-        let (path, name) = self.lease_path(&record.pipeline);
-        let bytes =
-            serde_json::to_vec(&record).or_error(ErrorKind::Internal, "a lease has no JSON")?;
-        let mode = read.map_or(PutMode::Create, |read| {
-            PutMode::Update(read.version.clone())
-        });
+        let swap = LeaseSwap::of(read.map(|read| &read.record), record.clone());
+        let swapped = self.swap_leases(None, &[swap]).await?;
+        let is_done = swapped.done.first().is_some_and(|done| *done);
+        Ok(is_done.then_some(StoredLease {
+            record,
+            damage: None,
+        }))
+    }
+
+    /// Makes those of some swaps that may be made, in one write; nothing is written where there is none. Leases that are `known` already need not be
+    /// read, as long as nobody has changed any since.
+    ///
+    /// Errors with [`ErrorKind::Storage`] where they are not known to be written, and with [`ErrorKind::Busy`] where other runs' writes were faster
+    /// each time.
+    pub async fn swap_leases(
+        &self,
+        mut known: Option<StoredLeases>,
+        swaps: &[LeaseSwap],
+    ) -> Result<SwappedLeases> {
+        for round in 0..ROUNDS {
+            // What was known may be outdated: nobody loses but by what is there now.
+            let known = known
+                .take()
+                .filter(|known| !known.swapped(swaps, self.now()).1.contains(&false));
+            let read = match known {
+                Some(known) => known,
+                None => self.leases().await?,
+            };
+            let (next, done) = read.swapped(swaps, self.now());
+            if !done.contains(&true) {
+                return Ok(SwappedLeases { done, leases: read });
+            }
+            let written: Vec<&LeaseRecord> = swaps
+                .iter()
+                .zip(&done)
+                .filter_map(|(swap, is_done)| is_done.then_some(&swap.record))
+                .collect();
+            if let Some(leases) = self.put_leases(&read, next, &written).await? {
+                return Ok(SwappedLeases { done, leases });
+            }
+            tokio::time::sleep(pause(round)).await;
+        }
+        Err(Error::new(
+            ErrorKind::Busy,
+            "other runs change the leases of their pipelines all the time",
+        )
+        .at("file", LEASES)
+        .at("tries", ROUNDS.to_string())
+        .hint(
+            "Run the command again. If that does not help, start syncs of so many projects or pipelines one after the other, or sync all pipelines of a \
+             project by one command.",
+        ))
+    }
+
+    /// Writes leases in place of those that were read; `None` where another writer was faster. What was `written` is what differs.
+    async fn put_leases(
+        &self,
+        read: &StoredLeases,
+        next: StoredLeases,
+        written: &[&LeaseRecord],
+    ) -> Result<Option<StoredLeases>> {
         let options = PutOptions {
-            mode,
+            mode: read
+                .version
+                .clone()
+                .map_or(PutMode::Create, PutMode::Update),
             ..PutOptions::default()
         };
-        let put = self
-            .registry
-            .store()
-            .put_opts(&path, bytes.into(), options)
-            .await;
+        let (store, path) = (self.registry.store(), self.registry.below(LEASES));
+        let put = store.put_opts(&path, next.bytes()?.into(), options).await;
         if let Ok(PutResult {
             e_tag: Some(e_tag),
             version,
         }) = put
         {
-            let version = UpdateVersion {
+            let version = Some(UpdateVersion {
                 e_tag: Some(e_tag),
                 version,
-            };
-            return Ok(Some(StoredLease {
-                record,
-                damage: None,
-                version,
-            }));
+            });
+            return Ok(Some(StoredLeases { version, ..next }));
         }
         // Every error means "unknown": a request that was tried again underneath meets its own success.
-        let found = self.lease(&record.pipeline).await?;
-        let is_there = found.is_some();
-        let ours = found.filter(|found| found.record.write_id == record.write_id);
+        let found = self.leases().await?;
+        let is_ours = written.iter().all(|record| found.has(record));
         match put {
-            _ if ours.is_some() => Ok(ours),
-            // No run removes a lease: what is there and is none was put there by something else.
-            Err(StoreError::AlreadyExists { .. }) if read.is_none() && !is_there => {
+            _ if is_ours => Ok(Some(found)),
+            // No run removes the leases: what is there and is none was put there by something else.
+            Err(StoreError::AlreadyExists { .. })
+                if read.version.is_none() && found.version.is_none() =>
+            {
                 Err(Error::new(
                     ErrorKind::Storage,
-                    "what lies where a pipeline's lease belongs is no file",
+                    "what lies where the pipelines' leases belong is no file",
                 )
-                .at("file", name)
+                .at("file", LEASES)
                 .hint("Look at what it is, a folder perhaps, and move it away."))
             }
             Ok(_)
@@ -278,21 +505,43 @@ impl OpsTables {
             ) => Ok(None),
             Err(error) => Err(Error::new(
                 ErrorKind::Storage,
-                "a pipeline's lease cannot be written",
+                "the pipelines' leases cannot be written",
             )
-            .at("file", name)
+            .at("file", LEASES)
             .because(error)),
         }
     }
+}
 
-    fn lease_path(&self, pipeline: &str) -> (Path, String) {
-        let name = format!("{FOLDER}/{pipeline}{SUFFIX}");
-        (self.registry.below(&name), name)
+/// Pause before the next try, by chance, so that two writers do not meet again.
+fn pause(round: u32) -> Duration {
+    let longest = FIRST_PAUSE
+        .saturating_mul(1 << round.min(16))
+        .min(LONGEST_PAUSE);
+    let (_, chance) = Uuid::new_v4().as_u64_pair();
+    Duration::from_millis(1 + chance % longest)
+}
+
+/// When the store got an object.
+pub(super) fn written_at(meta: &ObjectMeta, name: &str) -> Result<Timestamp> {
+    Timestamp::from_millisecond(meta.last_modified.timestamp_millis())
+        .or_error(
+            ErrorKind::Storage,
+            "a lease was written at no possible time",
+        )
+        .map_err(|error| error.at("file", name))
+}
+
+/// Why an object is none of leases.
+pub(super) fn damage_of(bytes: &[u8], error: &serde_json::Error) -> String {
+    match bytes.is_empty() {
+        true => "it is empty".to_owned(),
+        false => error.to_string(),
     }
 }
 
 /// The lease of nobody that stands for one that cannot be read.
-fn unreadable(pipeline: &str, at: Timestamp, meta: &ObjectMeta) -> LeaseRecord {
+pub(super) fn unreadable_lease(pipeline: &str, since: Timestamp) -> LeaseRecord {
     let unknown = || "unknown".to_owned();
     LeaseRecord {
         pipeline: pipeline.to_owned(),
@@ -303,11 +552,11 @@ fn unreadable(pipeline: &str, at: Timestamp, meta: &ObjectMeta) -> LeaseRecord {
             run_id: unknown(),
             command: "a run".to_owned(),
         },
-        since: at,
-        renewed_at: at,
+        since,
+        renewed_at: since,
         valid_seconds: UNREADABLE_VALID_SECONDS,
         released: false,
-        write_id: format!("{:?} {at} {}", meta.e_tag, meta.size),
+        write_id: format!("unreadable {since}"),
     }
 }
 

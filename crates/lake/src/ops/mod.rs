@@ -4,6 +4,7 @@
 
 pub(crate) mod bookkeeping;
 pub(crate) mod coverage;
+mod earlier_leases;
 pub(crate) mod edit;
 pub(crate) mod fingerprints;
 pub(crate) mod lease;

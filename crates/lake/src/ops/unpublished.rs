@@ -5,6 +5,7 @@
 //! A run whose record was lost together with its note leaves no other trace that whoever answers from the run before would meet.
 
 use crate::ops::edit::{OpsTables, for_each_row, largest};
+use crate::ops::lease::LeaseRecord;
 use crate::ops::row_codec::{BookkeepingRow, LEDGER_VERSION, LedgerRow};
 use crate::ops::rows::{RunRecord, SliceRow};
 use jiff::{SignedDuration, Timestamp};
@@ -96,28 +97,26 @@ impl OpsTables {
         if noted.is_some_and(|note| note.run.run_id != newest.run_id) {
             return Ok(Vec::new());
         }
-        let mut left = Vec::new();
-        for reads in found.into_values() {
-            if !self.is_under_way(&reads).await? {
-                left.push(reads);
-            }
-        }
-        Ok(left)
+        let (leases, earlier) = tokio::try_join!(self.leases(), self.earlier_leases())?;
+        let now = self.now();
+        let is_under_way = |reads: &UnpublishedReads| {
+            let own = reads.pipelines.iter().filter_map(|name| leases.of(name));
+            let earlier = earlier.iter().cloned();
+            let mut held = own.chain(earlier).map(|lease| lease.record);
+            held.any(|lease| reads.is_by_holder(&lease, now))
+        };
+        let left = found.into_values().filter(|reads| !is_under_way(reads));
+        Ok(left.collect())
     }
+}
 
-    /// True if a run holds the lease of one of its pipelines.
-    async fn is_under_way(&self, reads: &UnpublishedReads) -> Result<bool> {
-        for pipeline in &reads.pipelines {
-            let Some(lease) = self.lease(pipeline).await? else {
-                continue;
-            };
-            let lease = lease.record;
-            let valid = SignedDuration::from_secs(i64::from(lease.valid_seconds));
-            let age = self.now().duration_since(lease.renewed_at);
-            if !lease.released && lease.owner.run_id == reads.run_id && age <= valid {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+impl UnpublishedReads {
+    /// True if their run holds this lease, of one of its pipelines.
+    fn is_by_holder(&self, lease: &LeaseRecord, now: Timestamp) -> bool {
+        let valid = SignedDuration::from_secs(i64::from(lease.valid_seconds));
+        self.pipelines.contains(&lease.pipeline)
+            && !lease.released
+            && lease.owner.run_id == self.run_id
+            && now.duration_since(lease.renewed_at) <= valid
     }
 }

@@ -35,6 +35,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const AT_ONCE: usize = 8;
 /// The folder of a table's log.
 pub(crate) const LOG_FOLDER: &str = "_delta_log";
+/// End of the name of a file's lock. Names that end so are passed over by listings; what is staged has a larger number.
+pub(crate) const LOCK: &str = "#0";
 const STORE: &str = "LocalDisk";
 
 /// A step that changed the disk, told after it was taken.
@@ -473,9 +475,8 @@ impl LocalDisk {
         payload: PutPayload,
         read: &UpdateVersion,
     ) -> Result<PutResult> {
-        // Names that end so are passed over by listings.
         let mut lock = path.clone().into_os_string();
-        lock.push("#0");
+        lock.push(LOCK);
         let _held = blocking(move || {
             let lock = std::fs::File::options()
                 .create(true)

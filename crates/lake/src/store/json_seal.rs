@@ -1,4 +1,4 @@
-//! The checksum of a file of JSON, which stands in the file itself: of a commit in its own description, of the folded coverage beside its rows.
+//! The checksum of a file of JSON, which stands in the file itself: of a commit in its own description, of the folded coverage and of leases beside their rows.
 //!
 //! Invariant: a file that says its checksum is read only if it has it. JSON in which one bit has flipped is most often JSON: another version, path or
 //! amount, and nobody would notice.

@@ -484,7 +484,7 @@ async fn what_was_read_behind_the_newest_run_is_told_unless_its_run_is_under_way
     let lease = LeaseRecord::new("hecone", owner, ops.now(), valid);
     ops.swap_lease(None, lease).await.unwrap().unwrap();
     assert_eq!(told().await.1, 0);
-    std::fs::remove_file(folder(&place, "ops/leases").join("hecone.json")).unwrap();
+    std::fs::remove_file(folder(&place, "ops").join("leases.json")).unwrap();
     assert_eq!(told().await.1, 1);
     publish(&place.open().await, "c", 3, "r3").await;
     assert_eq!(told().await.1, 0);

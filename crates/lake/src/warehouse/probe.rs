@@ -18,7 +18,7 @@ const AT_ONCE: usize = 4;
 /// Most files or folders that are named; the rest is counted.
 const NAMED: usize = 3;
 /// Folders of bookkeeping that is in no table.
-const OF_OPS: [&str; 4] = ["ops", "ops/leases", "ops/published", "ops/fingerprints"];
+const OF_OPS: [&str; 3] = ["ops", "ops/published", "ops/fingerprints"];
 
 impl Warehouse {
     /// Finds out whether a run could write: into the warehouse's folder, or the one that it would be made in, into every folder of the tables that a
@@ -326,13 +326,13 @@ mod tests {
         warehouse.probe_writing(Some(&run)).await.unwrap();
         // Files in the places of two folders, which are both told.
         std::fs::remove_dir_all(root.join("ops/published")).unwrap();
-        for folder in ["ops/published", "ops/leases"] {
+        for folder in ["ops/published", "ops/fingerprints"] {
             std::fs::write(root.join(folder), "").unwrap();
         }
         let error = warehouse.probe_writing(Some(&run)).await.unwrap_err();
         let text = error.to_string();
         assert!(
-            text.contains("ops/published") && text.contains("ops/leases"),
+            text.contains("ops/published") && text.contains("ops/fingerprints"),
             "{text}"
         );
     }

@@ -33,7 +33,7 @@ use tillhouse_statistics::reconcile::{
     self as side_by_side, ControlTotal, DefinitionFinding, FigureDifference, find_suspects,
 };
 use tillhouse_statistics::report::{ReportedGap, StatisticsMeta};
-use tillhouse_statistics::{CheckedFilter, StatisticsRequest, statistics};
+use tillhouse_statistics::{CheckedFilter, RequestedNames, StatisticsRequest, statistics};
 
 /// Most differences that are looked into; the rest is listed without transactions.
 const LOOKED_INTO: usize = 40;
@@ -387,7 +387,7 @@ fn gap_words(gap: &ReportedGap) -> String {
 /// from being compared.
 ///
 /// Errors with [`ErrorKind::Query`] when nothing is published, and with [`ErrorKind::Config`] when a source does not have what is to be
-/// compared.
+/// compared, or the filter asks for a tenant or a site that nothing here has ever had.
 pub async fn reconcile(
     context: &RunContext,
     pipelines: &[Pipeline],
@@ -406,6 +406,11 @@ pub async fn reconcile(
         .open(&context.warehouse, &AsOf::Latest)
         .await?
         .expecting(configured.collect());
+    let names = RequestedNames {
+        filter: asked.filter.as_ref().map(|filter| &filter.selection),
+        ..RequestedNames::default()
+    };
+    names.check(&session).await?;
     let run = session
         .run()
         .map(|run| run.run_id.clone())

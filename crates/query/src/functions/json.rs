@@ -101,6 +101,8 @@ pub(super) fn functions() -> impl Iterator<Item = ScalarUDF> {
 /// The function that an operator becomes: `->` and `->>`, or with `by_path` `#>` and `#>>`, whose path is a text like `{list,0,name}`.
 pub(crate) fn function(answer: JsonAnswer, by_path: bool) -> ScalarUDF {
     let (name, aliases) = answer.names();
+    // The operators' own forms take a path as one text: the other names are those of the functions.
+    let aliases: &[&str] = if by_path { &[] } else { aliases };
     ScalarUDF::new_from_impl(JsonFunction {
         answer,
         name: match (by_path, answer) {
