@@ -7,23 +7,22 @@
 //! be asked for again. So beside an empty list everything counts that is not known to be good: what is known to be bad is an error, and a text
 //! of which neither is known is asked about again, and then believed only where the envelope says itself that all is well.
 //!
-//! The words themselves are data: `envelope_error/words.txt`. What they leave open a connection can say ([`EmptyMessages`]).
+//! The words themselves are data: `vocabulary/words.txt`. What they leave open a connection can say ([`EmptyMessages`]).
 //!
 //! Rejected: a list of whole bodies, which has no end; and the end of a listing by any text at all, to which an API that greets every caller
 //! would never come.
 
 mod beside_records;
-pub(crate) mod vocabulary;
 
 use crate::empty_messages::EmptyMessages;
-use crate::{envelope, refusal_cause};
+use crate::vocabulary::{self, WORDS};
+use crate::{envelope, plain_text};
 use reqwest::StatusCode;
 use serde_json::Value;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 use tillhouse_model::Error;
 use tillhouse_model::json::{BYTE_ORDER_MARK, JsonScanResult, JsonScanner};
-use vocabulary::WORDS;
 
 pub(crate) use beside_records::PageRemark;
 
@@ -356,7 +355,7 @@ fn has_text(value: &Value) -> bool {
 /// True if a body says one of the texts that mean that there is nothing, and nothing else that would be about a failure.
 pub(crate) fn says_only(messages: &EmptyMessages, body: &[u8]) -> bool {
     let is_known = |text: &str| messages.has(text);
-    !messages.is_empty() && refusal_cause::any_text(body, &is_known) && !says_more(body, &is_known)
+    !messages.is_empty() && plain_text::any_text(body, &is_known) && !says_more(body, &is_known)
 }
 
 /// True if a page says, beside a text that is known, another one that is about a failure, or about which nothing is known. What stands with a
@@ -575,7 +574,7 @@ fn warned(value: &Value, judged: &mut EnvelopeFindings) {
 
 /// True if a text is about credentials that are not accepted.
 pub(crate) fn names_credentials(text: &str) -> bool {
-    let words = refusal_cause::words(text);
+    let words = plain_text::words(text);
     WORDS.credentials.is_in(&words) && (fails(text) || WORDS.unknown.is_in(&words))
 }
 
@@ -584,7 +583,7 @@ fn words_of(text: &str) -> String {
     WORDS
         .no_failure
         .iter()
-        .fold(refusal_cause::words(text), |words, none| {
+        .fold(plain_text::words(text), |words, none| {
             words.replace(&format!(" {none} "), " ")
         })
 }
@@ -690,7 +689,7 @@ fn counts_nothing(text: &str) -> bool {
         .map(
             |word| match word.trim_matches(|c: char| !c.is_alphanumeric()) {
                 "0" => "0".to_owned(),
-                word => refusal_cause::words(word).trim().to_owned(),
+                word => plain_text::words(word).trim().to_owned(),
             },
         )
         .collect();

@@ -39,6 +39,7 @@ pub mod oauth2;
 mod origin;
 pub mod paging;
 mod path_template;
+mod plain_text;
 mod proxy;
 mod redact;
 mod refusal_cause;
@@ -50,6 +51,7 @@ mod source;
 pub mod testing;
 mod throttle;
 mod token;
+mod vocabulary;
 
 pub use auth::{AuthorizedClient, Login, TokenCache, TokenGrant};
 pub use by_id::{RecordEndpoint, RecordLookup, record_pages};

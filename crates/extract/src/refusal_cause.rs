@@ -4,14 +4,12 @@
 //!
 //! Not every expired token is a 401: gateways say 403, 400 or 422, some servers 419 or 498, some fall over it with 500 or write 401 into a success,
 //! and OAuth's resource servers say it in `WWW-Authenticate` (RFC 6750, section 3.1). A new token is cheap where it was not the token after all, and nothing else helps where it was.
-//! The words for it, in several languages, are those of [`vocabulary`](crate::envelope_error::vocabulary).
+//! The words for it, in several languages, are those of [`vocabulary`](crate::vocabulary).
 
-use crate::envelope_error::vocabulary::{WORDS, WordList};
+use crate::plain_text::{any_text, letters, words};
+use crate::vocabulary::{WORDS, WordList};
 use serde_json::Value;
-use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 
-/// Texts longer than this tell a story, not a reason.
-const LONGEST: usize = 500;
 /// Most letters between what is blamed and what is wrong with it.
 const APART: usize = 40;
 
@@ -130,67 +128,6 @@ pub(crate) fn is_about_the_address(text: &str) -> bool {
     ) || addresses.iter().any(|address| words.contains(address))
 }
 
-/// A text's letters alone, in lower case and without accents: `TokenExpired`, `token_expired` and `Token expired` are one.
-pub(crate) fn letters(text: &str) -> String {
-    without_accents(text)
-        .chars()
-        .filter(char::is_ascii_alphabetic)
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
-}
-
-/// A text's words in lower case and without accents, with one blank before and after each: `pageSize`, `page[size]` and `Page size` are one.
-pub(crate) fn words(text: &str) -> String {
-    let mut words = String::from(" ");
-    let mut small = false;
-    for c in without_accents(text).chars() {
-        if !c.is_ascii_alphabetic() || (small && c.is_ascii_uppercase()) {
-            words.push(' ');
-        }
-        if c.is_ascii_alphabetic() {
-            words.push(c.to_ascii_lowercase());
-        }
-        small = c.is_ascii_lowercase();
-    }
-    words.push(' ');
-    words
-        .split_whitespace()
-        .fold(String::from(" "), |all, word| all + word + " ")
-}
-
-/// A text whose letters have lost their accents.
-fn without_accents(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\u{df}' => plain.push_str("ss"),
-            c if c.is_ascii() => plain.push(c),
-            c => decompose_compatible(c, |part| {
-                plain.extend(Some(part).filter(|part| !is_combining_mark(*part)))
-            }),
-        }
-    }
-    plain
-}
-
-/// True if `is_so` holds for a text of a body: each of a JSON document, keys left out, or the
-/// whole of any other that is short.
-pub(crate) fn any_text(body: &[u8], is_so: &dyn Fn(&str) -> bool) -> bool {
-    match serde_json::from_slice::<Value>(body) {
-        Ok(value) => any_of(&value, is_so),
-        Err(_) => std::str::from_utf8(body).is_ok_and(|text| text.len() <= LONGEST && is_so(text)),
-    }
-}
-
-fn any_of(value: &Value, is_so: &dyn Fn(&str) -> bool) -> bool {
-    match value {
-        Value::String(text) => text.len() <= LONGEST && is_so(text),
-        Value::Array(items) => items.iter().any(|item| any_of(item, is_so)),
-        Value::Object(fields) => fields.values().any(|field| any_of(field, is_so)),
-        _ => false,
-    }
-}
-
 /// Words of a challenge: its `error_description`, else its `error`.
 pub(crate) fn words_of(challenge: &str) -> Option<String> {
     let parameter = |name: &str| {
@@ -207,6 +144,7 @@ pub(crate) fn words_of(challenge: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plain_text::LONGEST;
 
     #[test]
     fn a_dead_token_is_known_by_the_servers_words() {

@@ -1,13 +1,16 @@
 //! Tables that are made from unified tables and replaced by ranges of a named column, as roll-ups are.
 //!
-//! Invariant: the rows of a range are replaced as a whole, and the commit that does it records which versions of the unified tables
-//! they were made from. Those versions only ever rise.
+//! Invariant: the rows of a level's range are replaced as a whole, and the commit that does it records which versions of the unified
+//! tables they were made from. Those versions only ever rise.
 //!
 //! ```text
-//!   ranges    --> files of their (pipeline, month) --> of those, the named column --> files with hits, streamed anew without
+//!   ranges    --> files of their (pipeline, level, period) --> of those, the named column --> files with hits, streamed anew without
 //!   new rows  --> the same files, and small neighbours with them, so that files do not pile up
-//!   one commit: remove + add + txn
+//!   one commit for all levels: remove + add + txn
 //! ```
+//!
+//! A level is a part of the table that has ranges of its own; how long a stretch of time a folder of it holds is the level's too. A
+//! table for each level was rejected: every log costs requests of every run.
 //!
 //! The versions stand in one `txn` mark a unified table. An edition is part of the mark's name: a table whose columns mean something else
 //! now has no marks, and is made anew.
@@ -33,7 +36,8 @@ use deltalake::protocol::DeltaOperation;
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tillhouse_model::table::{MONTH, PIPELINE};
+use tillhouse_model::calendar::year_of;
+use tillhouse_model::table::{LEVEL, PERIOD, PIPELINE};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// A data file below this size is written together with new rows of its month.
@@ -41,6 +45,36 @@ const SMALL_BYTES: u64 = 1 << 20;
 
 /// Versions of the unified tables that a table was made from, by table name.
 pub type SourceWatermarks = BTreeMap<String, u64>;
+
+/// Ranges whose rows are replaced, by level.
+pub type ChangedLevels = BTreeMap<String, ChangedRanges>;
+
+/// Stretch of time that a folder of a level holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeriodWidth {
+    /// A UTC month, `2026-01`.
+    Month,
+    /// A UTC year, `2026`.
+    Year,
+}
+
+impl PeriodWidth {
+    /// Name of the period that a month's rows are in.
+    ///
+    /// ```
+    /// use tillhouse_lake::PeriodWidth;
+    ///
+    /// assert_eq!(PeriodWidth::Year.of_month("2026-01"), "2026");
+    /// assert_eq!(PeriodWidth::Month.of_month("2026-01"), "2026-01");
+    /// assert_eq!(PeriodWidth::Year.of_month("none"), "none");
+    /// ```
+    pub fn of_month(self, month: &str) -> &str {
+        match self {
+            Self::Month => month,
+            Self::Year => year_of(month),
+        }
+    }
+}
 
 /// One table that is replaced by ranges of a column. A cheap handle. What is damaged in it nobody mends: it begins anew.
 #[derive(Clone)]
@@ -50,11 +84,49 @@ pub struct RangeTable {
     pub(crate) schema: SchemaRef,
     /// The column that holds the start of a row's range.
     pub(crate) by: String,
+    /// Columns beside it whose bounds the log keeps of every file.
+    pub(crate) bounded: Vec<String>,
+    /// Stretch of time that a folder holds, by level.
+    pub(crate) levels: BTreeMap<String, PeriodWidth>,
     pub(crate) sources: Vec<String>,
     pub(crate) edition: u32,
 }
 
 impl RangeTable {
+    /// The same table with another level.
+    #[must_use]
+    pub fn with_level(mut self, level: &str, width: PeriodWidth) -> Self {
+        self.levels.insert(level.to_owned(), width);
+        self
+    }
+
+    /// The same table with the bounds of a text column in its log, so that files without a value are not opened.
+    #[must_use]
+    pub fn with_bounds_of(mut self, column: &str) -> Self {
+        self.bounded.push(column.to_owned());
+        self
+    }
+
+    /// The newest version, where it was made from exactly these versions of the unified tables and nobody has found it damaged. Of a
+    /// table that the run has looked at it asks the store nothing.
+    pub async fn version_made_from(&self, counted: &SourceWatermarks) -> Result<Option<u64>> {
+        let table = self.table()?;
+        if table.forsaken().is_some() {
+            return Ok(None);
+        }
+        // What cannot be read is told by `damage`.
+        let Ok(Some(snapshot)) = table.latest().await else {
+            return Ok(None);
+        };
+        // Another table's log may have been put in its place.
+        if !schema_evolution::fits(&snapshot.schema(), &self.schema) {
+            return Ok(None);
+        }
+        let made_from = self.watermarks_at(&table, &snapshot).await;
+        let is_made_from = made_from.is_ok_and(|found| found == *counted);
+        Ok(is_made_from.then_some(snapshot.version))
+    }
+
     /// The newest version, and the versions its rows were made from: none at first, and in a new edition.
     pub async fn watermarks(&self) -> Result<(Option<u64>, SourceWatermarks)> {
         let table = self.table()?;
@@ -105,28 +177,32 @@ impl RangeTable {
         Err(commit::too_many_conflicts(&table))
     }
 
-    /// The pipelines that have rows.
-    pub async fn pipelines(&self) -> Result<BTreeSet<String>> {
+    /// The pipelines that have rows, by level; those of levels that there are no more are among them.
+    pub async fn pipelines(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let Some(snapshot) = self.table()?.latest().await? else {
-            return Ok(BTreeSet::new());
+            return Ok(found);
         };
-        Ok(snapshot
-            .files
-            .iter()
-            .filter_map(|file| file.partition_value(PIPELINE))
-            .map(str::to_owned)
-            .collect())
+        for file in snapshot.files.iter() {
+            if let (Some(level), Some(pipeline)) =
+                (file.partition_value(LEVEL), file.partition_value(PIPELINE))
+            {
+                let pipelines = found.entry(level.to_owned()).or_default();
+                pipelines.insert(pipeline.to_owned());
+            }
+        }
+        Ok(found)
     }
 
     /// Replaces the rows of the touched ranges and records the versions they were made from, in one commit. The rows are all there are
-    /// of these ranges, and none of others.
+    /// of these ranges, and none of others. Ranges of a level that the table was not given are taken for months'.
     ///
     /// `None`: the table was not, or no longer, made from `was`, or what is to stay of it is damaged. Nothing is written then; look again.
     pub async fn replace(
         &self,
         was: &SourceWatermarks,
         counted: &SourceWatermarks,
-        touched: &ChangedRanges,
+        touched: &ChangedLevels,
         mut rows: UnifiedRowStream,
         run_id: &str,
     ) -> Result<Option<ReplaceSummary>> {
@@ -147,22 +223,25 @@ impl RangeTable {
             ..ReplaceSummary::default()
         };
         let mut removed = Vec::new();
-        let months = months(touched);
+        let partitions = self.partitions(touched);
         for file in snapshot.files.iter() {
-            let Some(pipeline) = file.partition_value(PIPELINE) else {
+            let (Some(pipeline), Some(level)) =
+                (file.partition_value(PIPELINE), file.partition_value(LEVEL))
+            else {
                 continue;
             };
-            match touched.0.get(pipeline) {
+            let of_level = touched.get(level);
+            match of_level.and_then(|touched| touched.0.get(pipeline)) {
                 None => {}
                 Some(RangeSet::All) => {
                     replaced.rows_removed += file.rows.unwrap_or(0);
                     removed.push(commit::remove(file));
                 }
                 Some(RangeSet::Only(ranges)) => {
-                    let of_month = file
-                        .partition_value(MONTH)
-                        .is_some_and(|m| months.contains(&(pipeline, m.into())));
-                    if !of_month {
+                    let may_hold = file.partition_value(PERIOD).is_some_and(|period| {
+                        partitions.contains(&(level, pipeline, period.to_owned()))
+                    });
+                    if !may_hold {
                         continue;
                     }
                     match self
@@ -250,9 +329,12 @@ impl RangeTable {
     }
 
     fn layout(&self) -> Result<Arc<TableLayout>> {
-        let partition_by = vec![PIPELINE.to_owned(), MONTH.to_owned()];
-        let by = std::slice::from_ref(&self.by);
-        TableLayout::new(self.schema.clone(), by, partition_by).map(Arc::new)
+        let partition_by = [LEVEL, PIPELINE, PERIOD].map(str::to_owned).to_vec();
+        let bounded: Vec<String> = std::iter::once(&self.by)
+            .chain(&self.bounded)
+            .cloned()
+            .collect();
+        TableLayout::new(self.schema.clone(), &bounded, partition_by).map(Arc::new)
     }
 
     /// The path below the warehouse.
@@ -282,6 +364,25 @@ impl RangeTable {
                 .at("column", &self.by)
             })?;
         Ok(starts.iter())
+    }
+
+    /// The partitions the touched ranges are in, as (level, pipeline, period).
+    fn partitions<'t>(&self, touched: &'t ChangedLevels) -> BTreeSet<(&'t str, &'t str, String)> {
+        let mut found = BTreeSet::new();
+        let mut months = MonthNamer::default();
+        for (level, touched) in touched {
+            let width = self.levels.get(level).copied();
+            let width = width.unwrap_or(PeriodWidth::Month);
+            for (pipeline, ranges) in &touched.0 {
+                if let RangeSet::Only(ranges) = ranges {
+                    found.extend(ranges.iter().map(|start| {
+                        let period = width.of_month(months.of(*start)).to_owned();
+                        (level.as_str(), pipeline.as_str(), period)
+                    }));
+                }
+            }
+        }
+        found
     }
 
     fn table(&self) -> Result<Arc<TableHandle>> {
@@ -315,22 +416,6 @@ impl RangeTable {
 
 fn mark(version: u64) -> Result<i64> {
     i64::try_from(version).or_error(ErrorKind::Internal, "a table has too many versions")
-}
-
-/// The partitions the touched ranges are in.
-fn months(touched: &ChangedRanges) -> BTreeSet<(&str, String)> {
-    let mut found = BTreeSet::new();
-    let mut months = MonthNamer::default();
-    for (pipeline, ranges) in &touched.0 {
-        if let RangeSet::Only(ranges) = ranges {
-            found.extend(
-                ranges
-                    .iter()
-                    .map(|start| (pipeline.as_str(), months.of(*start).to_owned())),
-            );
-        }
-    }
-    found
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use arrow::datatypes::{DataType, Field, Schema};
 use futures::FutureExt;
 use tillhouse_model::table::timestamp;
 
-const ROWS: &str = "SELECT pipeline, month, hour, n FROM t ORDER BY pipeline, hour, n";
+const ROWS: &str = "SELECT pipeline, period, hour, n FROM t ORDER BY pipeline, hour, n";
 const HOUR: &str = "hour";
+const HOURLY: &str = "hourly";
 const NINE: Option<&str> = Some("2026-01-10T09:00:00Z");
 const TEN: Option<&str> = Some("2026-01-10T10:00:00Z");
 const MARCH: Option<&str> = Some("2026-03-01T00:00:00Z");
@@ -20,30 +21,41 @@ fn schema() -> SchemaRef {
         Field::new(HOUR, timestamp(), true),
         Field::new("pipeline", DataType::Utf8, false),
         Field::new("n", DataType::Int64, true),
-        Field::new(MONTH, DataType::Utf8, false),
+        Field::new(LEVEL, DataType::Utf8, false),
+        Field::new(PERIOD, DataType::Utf8, false),
     ]))
 }
 
 fn rows(rows: &[(&str, Option<&str>, i64)]) -> UnifiedRowStream {
+    rows_of(HOURLY, 7, rows)
+}
+
+/// Rows of a level whose periods are the first letters of the ranges' starts.
+fn rows_of(level: &str, letters: usize, rows: &[(&str, Option<&str>, i64)]) -> UnifiedRowStream {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(times(rows.iter().map(|r| r.1.map(us)))),
         Arc::new(StringArray::from_iter_values(rows.iter().map(|r| r.0))),
         Arc::new(Int64Array::from_iter_values(rows.iter().map(|r| r.2))),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|_| level))),
         Arc::new(StringArray::from_iter_values(
-            rows.iter().map(|r| r.1.map_or("none", |hour| &hour[..7])),
+            rows.iter()
+                .map(|r| r.1.map_or("none", |hour| &hour[..letters])),
         )),
     ];
     futures::stream::iter([Ok(RecordBatch::try_new(schema(), columns).unwrap())]).boxed()
 }
 
 async fn table(place: &TempWarehouse, edition: u32) -> RangeTable {
-    place.open().await.range_table(
-        "hourly",
-        schema(),
-        HOUR,
-        &["transactions", "articles"],
-        edition,
-    )
+    let sources = ["transactions", "articles"];
+    let warehouse = place.open().await;
+    let table = warehouse.range_table("hourly", schema(), HOUR, &sources, edition);
+    table
+        .with_level(HOURLY, PeriodWidth::Month)
+        .with_level("yearly", PeriodWidth::Year)
+}
+
+fn of_hours(changed: ChangedRanges) -> ChangedLevels {
+    ChangedLevels::from([(HOURLY.to_owned(), changed)])
 }
 
 fn counted(transactions: u64, articles: u64) -> SourceWatermarks {
@@ -53,18 +65,21 @@ fn counted(transactions: u64, articles: u64) -> SourceWatermarks {
     ])
 }
 
-fn hours(pipeline: &str, hours: &[Option<&str>]) -> ChangedRanges {
-    let hours = RangeSet::Only(hours.iter().map(|hour| hour.map(us)).collect());
-    ChangedRanges(BTreeMap::from([(pipeline.to_owned(), hours)]))
+fn ranges(pipeline: &str, starts: &[Option<&str>]) -> ChangedRanges {
+    let starts = RangeSet::Only(starts.iter().map(|start| start.map(us)).collect());
+    ChangedRanges(BTreeMap::from([(pipeline.to_owned(), starts)]))
 }
 
-fn every(pipelines: &[&str]) -> ChangedRanges {
-    ChangedRanges(
-        pipelines
-            .iter()
-            .map(|pipeline| ((*pipeline).to_owned(), RangeSet::All))
+fn hours(pipeline: &str, hours: &[Option<&str>]) -> ChangedLevels {
+    of_hours(ranges(pipeline, hours))
+}
+
+fn every(pipelines: &[&str]) -> ChangedLevels {
+    let all = pipelines.iter();
+    of_hours(ChangedRanges(
+        all.map(|pipeline| ((*pipeline).to_owned(), RangeSet::All))
             .collect(),
-    )
+    ))
 }
 
 async fn seen(table: &RangeTable) -> SourceWatermarks {
@@ -80,7 +95,7 @@ async fn replace(
     table: &RangeTable,
     before: (u64, u64),
     now: (u64, u64),
-    ranges: &ChangedRanges,
+    ranges: &ChangedLevels,
     lines: &[(&str, Option<&str>, i64)],
 ) -> Result<Option<ReplaceSummary>> {
     let (before, now) = (counted(before.0, before.1), counted(now.0, now.1));
@@ -167,7 +182,7 @@ async fn every_hour_of_a_pipeline_is_replaced_without_reading_any() {
         ]
     );
     assert_eq!(
-        table.pipelines().await.unwrap(),
+        table.pipelines().await.unwrap()[HOURLY],
         BTreeSet::from(["a".to_owned(), "b".to_owned()])
     );
 }
@@ -203,11 +218,89 @@ async fn small_files_of_a_touched_month_do_not_pile_up() {
 }
 
 #[tokio::test]
+async fn a_level_of_years_has_a_file_a_year_and_levels_leave_one_another_alone() {
+    let place = TempWarehouse::new();
+    let table = filled(&place).await;
+    let (january, april) = (Some("2026-01-01T00:00:00Z"), Some("2026-04-01T00:00:00Z"));
+    let earlier = Some("2025-12-01T00:00:00Z");
+    let all = [
+        ("a", earlier, 11),
+        ("a", january, 12),
+        ("a", april, 13),
+        ("a", None, 14),
+    ];
+    let years = |changed: ChangedRanges| ChangedLevels::from([("yearly".to_owned(), changed)]);
+    let all_years = ChangedRanges(BTreeMap::from([("a".to_owned(), RangeSet::All)]));
+    let filled = table
+        .replace(
+            &counted(3, 4),
+            &counted(4, 4),
+            &years(all_years),
+            rows_of("yearly", 4, &all),
+            "run",
+        )
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((filled.rows_added, filled.rows_removed), (4, 0));
+    place.store.data_files_read();
+    // Both levels in one commit: an hour of one, and what begins at the same instant of the other stays.
+    let mut touched = years(ranges("a", &[april]));
+    touched.extend(hours("a", &[NINE, january]));
+    let both = rows_of("yearly", 4, &[("a", april, 30)])
+        .chain(rows(&[("a", NINE, 10)]))
+        .boxed();
+    let second = table
+        .replace(&counted(4, 4), &counted(5, 4), &touched, both, "run")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((second.rows_removed, second.files_read), (2, 2));
+    assert_eq!(
+        lines(&table).await,
+        [
+            "a 2025 2025-12-01T00:00:00Z 11",
+            "a 2026 2026-01-01T00:00:00Z 12",
+            "a 2026-01 2026-01-10T09:00:00Z 10",
+            "a 2026-01 2026-01-10T10:00:00Z 2",
+            "a 2026-01 2026-01-10T10:00:00Z 3",
+            "a 2026-03 2026-03-01T00:00:00Z 4",
+            "a 2026 2026-04-01T00:00:00Z 30",
+            "a none - 5",
+            "a none - 14",
+            "b 2026-01 2026-01-10T10:00:00Z 6",
+        ]
+    );
+    let warehouse = warehouse_of(&table.registry);
+    let of_years = "SELECT DISTINCT level, period FROM t WHERE level = 'yearly' ORDER BY period";
+    assert_eq!(
+        sql(&warehouse, &table.path, None, of_years).await,
+        ["yearly 2025", "yearly 2026", "yearly none"]
+    );
+}
+
+#[tokio::test]
+async fn what_was_counted_from_these_very_versions_is_told_without_a_request() {
+    let place = TempWarehouse::new();
+    let table = filled(&place).await;
+    let made = version(&table).await;
+    assert_eq!(table.version_made_from(&counted(3, 4)).await.unwrap(), made);
+    for other in [counted(3, 5), counted(2, 4), SourceWatermarks::new()] {
+        assert_eq!(table.version_made_from(&other).await.unwrap(), None);
+    }
+    let next = self::table(&place, 2).await;
+    assert_eq!(next.version_made_from(&counted(3, 4)).await.unwrap(), None);
+    let why = "it has other content".to_owned();
+    table.table().unwrap().forsake(why, 1);
+    assert_eq!(table.version_made_from(&counted(3, 4)).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn counting_without_a_touched_hour_only_moves_the_marks() {
     let place = TempWarehouse::new();
     let table = filled(&place).await;
     let before = lines(&table).await;
-    let done = replace(&table, (3, 4), (9, 9), &ChangedRanges::default(), &[])
+    let done = replace(&table, (3, 4), (9, 9), &ChangedLevels::default(), &[])
         .await
         .unwrap();
     assert_eq!(

@@ -123,6 +123,53 @@ pub fn midnight(date: Date) -> Option<i64> {
         .map(|zoned| zoned.timestamp().as_microsecond())
 }
 
+/// The start of the UTC month that an instant is in, both in microseconds.
+pub fn month_start(micros: i64) -> i64 {
+    let (year, month) = civil_month(micros.div_euclid(DAY));
+    start_of_month(year, month)
+}
+
+/// The start of the UTC month after the one that an instant is in, both in microseconds.
+pub fn next_month_start(micros: i64) -> i64 {
+    match civil_month(micros.div_euclid(DAY)) {
+        (year, 12) => start_of_month(year + 1, 1),
+        (year, month) => start_of_month(year, month + 1),
+    }
+}
+
+/// The start of the UTC year that an instant is in, both in microseconds.
+pub fn year_start(micros: i64) -> i64 {
+    let (year, _) = civil_month(micros.div_euclid(DAY));
+    start_of_month(year, 1)
+}
+
+/// The start of the UTC year after the one that an instant is in, both in microseconds.
+pub fn next_year_start(micros: i64) -> i64 {
+    let (year, _) = civil_month(micros.div_euclid(DAY));
+    start_of_month(year + 1, 1)
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "microseconds reach years of six digits, and months are 1 to 12"
+)]
+fn start_of_month(year: i64, month: i64) -> i64 {
+    let year = i32::try_from(year).expect("a year of six digits");
+    let month = u32::try_from(month).expect("a month");
+    days_from_civil(year, month, 1).saturating_mul(DAY)
+}
+
+/// The year of a month that [`MonthNamer`] named: `2026` of `2026-01`, [`NO_MONTH`] of itself.
+///
+/// ```
+/// use tillhouse_model::calendar::year_of;
+/// assert_eq!(year_of("2026-01"), "2026");
+/// assert_eq!(year_of("none"), "none");
+/// ```
+pub fn year_of(month: &str) -> &str {
+    month.rsplit_once('-').map_or(month, |(year, _)| year)
+}
+
 /// The start of the UTC hour that an instant is in, both in microseconds.
 pub fn hour_start(micros: i64) -> i64 {
     micros.saturating_sub(micros.rem_euclid(HOUR))
@@ -134,6 +181,32 @@ mod tests {
 
     fn t(text: &str) -> i64 {
         text.parse::<Timestamp>().unwrap().as_microsecond()
+    }
+
+    #[test]
+    fn years_begin_on_the_first_of_january() {
+        for (at, start, next) in [
+            (
+                "2026-12-31T23:59:59Z",
+                "2026-01-01T00:00:00Z",
+                "2027-01-01T00:00:00Z",
+            ),
+            (
+                "2024-01-01T00:00:00Z",
+                "2024-01-01T00:00:00Z",
+                "2025-01-01T00:00:00Z",
+            ),
+            (
+                "1969-05-01T00:00:00Z",
+                "1969-01-01T00:00:00Z",
+                "1970-01-01T00:00:00Z",
+            ),
+        ] {
+            assert_eq!(
+                (year_start(t(at)), next_year_start(t(at))),
+                (t(start), t(next))
+            );
+        }
     }
 
     #[test]
@@ -174,6 +247,37 @@ mod tests {
         }
         assert_eq!(date_of(i64::MAX), None);
         assert_eq!(date_of(3_000_000), None);
+    }
+
+    #[test]
+    fn months_start_on_their_first_day_whatever_the_year() {
+        for (at, start, next) in [
+            (
+                "2026-02-28T23:59:59.999999Z",
+                "2026-02-01T00:00:00Z",
+                "2026-03-01T00:00:00Z",
+            ),
+            (
+                "2026-12-01T00:00:00Z",
+                "2026-12-01T00:00:00Z",
+                "2027-01-01T00:00:00Z",
+            ),
+            (
+                "1969-12-31T23:00:00Z",
+                "1969-12-01T00:00:00Z",
+                "1970-01-01T00:00:00Z",
+            ),
+            (
+                "-000003-02-27T12:00:00Z",
+                "-000003-02-01T00:00:00Z",
+                "-000003-03-01T00:00:00Z",
+            ),
+        ] {
+            assert_eq!(month_start(t(at)), t(start), "{at}");
+            assert_eq!(next_month_start(t(at)), t(next), "{at}");
+        }
+        let _ = (month_start(i64::MIN), next_month_start(i64::MAX));
+        assert_eq!(year_of("-0003-02"), "-0003");
     }
 
     #[test]

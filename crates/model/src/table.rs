@@ -33,6 +33,10 @@ pub const SCOPE: &str = "$scope";
 pub const DELETED_AT: &str = "_deleted_at";
 /// The UTC month of the record time, `YYYY-MM`, or `none`.
 pub const MONTH: &str = "month";
+/// The level of a row of a roll-up: the length of its period, and whether sites are told apart.
+pub const LEVEL: &str = "level";
+/// The UTC month (`YYYY-MM`) or year (`YYYY`) that a row of a roll-up lies in, or `none`: a partition whose width is its level's.
+pub const PERIOD: &str = "period";
 /// The pipeline a row belongs to: one configured connection to one source.
 pub const PIPELINE: &str = "pipeline";
 /// The instant at which a fact happened, UTC.

@@ -34,6 +34,7 @@ mod read;
 mod read_resource;
 mod rebuild;
 mod reconcile;
+mod record_origin;
 mod repair;
 mod report;
 mod restore;

@@ -4,7 +4,7 @@
 //! nobody, and a command that makes everything anew goes on with what is left of it: there is always one that helps.
 
 use crate::config::Pipeline;
-use crate::repair::RecordOrigin;
+use crate::record_origin::RecordOrigin;
 use std::collections::BTreeSet;
 use tillhouse_lake::{LostKind, LostTable, RunRecord, lost_commits};
 use tillhouse_model::Error;

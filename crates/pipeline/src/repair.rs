@@ -7,21 +7,11 @@
 use crate::config::Pipeline;
 use crate::context::RunContext;
 use crate::loss::{LossOutcome, RunScope, refusal, tell};
+use crate::record_origin::RecordOrigin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tillhouse_lake::{LostKind, LostRun, LostTable, RunRecord, SliceRow, TableDamage, Warehouse};
 use tillhouse_model::{Error, Result};
-
-/// Origin of a run's records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RecordOrigin {
-    /// The provider, of whose records it reads some.
-    ProviderIncremental,
-    /// The provider, of whose records it reads all.
-    ProviderFull,
-    /// The source tables.
-    SourceTables,
-}
 
 /// Errors where a table is not what the newest published run says of it, or that run's record is gone, with what helps. All that is found.
 pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {

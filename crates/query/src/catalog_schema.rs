@@ -70,7 +70,7 @@ pub(crate) struct CatalogSchema {
     opened: RwLock<HashMap<String, Arc<OnceCell<TableLookup>>>>,
     /// Registered tables; each hides a table of the same name.
     registered: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
-    /// Views of this schema that are defined as SQL: `sales`, and those that somebody registered.
+    /// Views of this schema that are defined as SQL: `sales` of the default one, and those that somebody registered.
     views: RwLock<Vec<SqlView>>,
     /// The views of `latest`, and whose newest records they show.
     pub(crate) newest: BTreeMap<String, Option<(Arc<CatalogSchema>, String)>>,
@@ -99,7 +99,10 @@ impl CatalogSchema {
             unwritten: BTreeMap::new(),
             opened,
             registered,
-            views: RwLock::new(vec![SALES_VIEW]),
+            views: RwLock::new(match name {
+                DEFAULT_SCHEMA => vec![SALES_VIEW],
+                _ => Vec::new(),
+            }),
             newest: BTreeMap::new(),
         }
     }
@@ -112,21 +115,21 @@ impl CatalogSchema {
             .cloned()
     }
 
-    /// True if there is such a view: this is the schema of the facts, and the table it needs is
-    /// there.
+    /// True if there is such a view: it is one of this schema's, and the table it needs is there.
     fn has_view(&self, name: &str) -> bool {
-        self.name == DEFAULT_SCHEMA
-            && self
-                .views()
-                .iter()
-                .any(|(view, table)| *view == name && self.has_table(table))
+        self.views()
+            .iter()
+            .any(|(view, table)| *view == name && self.has_table(table))
     }
 
-    /// The views that this schema may have, and the table that each needs.
+    /// The views that this schema may have, and the table that each needs. Those of groups are the default schema's.
     fn views(&self) -> Vec<(&'static str, &'static str)> {
         let views = self.views.read().unwrap_or_else(PoisonError::into_inner);
         let views = views.iter().map(|view| (view.name, view.over));
-        GROUP_VIEWS.into_iter().chain(views).collect()
+        match self.name == DEFAULT_SCHEMA {
+            true => GROUP_VIEWS.into_iter().chain(views).collect(),
+            false => views.collect(),
+        }
     }
 
     /// Makes a view known; one of the same name is replaced.
@@ -196,7 +199,7 @@ impl CatalogSchema {
     pub(crate) fn is_made(&self, name: &str) -> bool {
         let is_over = |(view, table): (&str, &str)| view == name && self.is_table_made(table);
         self.is_table_made(name)
-            || self.name == DEFAULT_SCHEMA && self.views().into_iter().any(is_over)
+            || self.views().into_iter().any(is_over)
             || matches!(self.newest.get(name), Some(Some((of, table))) if of.is_table_made(table))
     }
 
@@ -234,9 +237,9 @@ impl CatalogSchema {
 
     /// The view of that name over tables of this schema.
     async fn view(&self, name: &str) -> Result<TableLookup> {
-        if let Some(of) = [&DEVICE_GROUPS, &SITE_GROUPS]
-            .into_iter()
-            .find(|of| of.view == name)
+        let mut of_groups = [&DEVICE_GROUPS, &SITE_GROUPS].into_iter();
+        if self.name == DEFAULT_SCHEMA
+            && let Some(of) = of_groups.find(|of| of.view == name)
         {
             return self.members(of).await;
         }
@@ -330,15 +333,13 @@ impl SchemaProvider for CatalogSchema {
             .chain(self.versions.keys().map(String::as_str))
             .chain(self.unwritten.keys().map(String::as_str))
             .collect();
-        if self.name == DEFAULT_SCHEMA {
-            let views: Vec<&str> = self
-                .views()
-                .into_iter()
-                .filter(|(_, table)| names.contains(table))
-                .map(|(view, _)| view)
-                .collect();
-            names.extend(views);
-        }
+        let views: Vec<&str> = self
+            .views()
+            .into_iter()
+            .filter(|(_, table)| names.contains(table))
+            .map(|(view, _)| view)
+            .collect();
+        names.extend(views);
         names.extend(
             self.newest
                 .iter()

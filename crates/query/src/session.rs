@@ -336,6 +336,13 @@ impl Session {
             .register_view(view);
     }
 
+    /// Makes a view of another schema known, if there is such a schema.
+    pub fn register_view_of(&self, schema: &str, view: SqlView) {
+        if let Some(schema) = self.catalog.find(schema) {
+            schema.register_view(view);
+        }
+    }
+
     /// The views of the default schema that are defined as SQL, each with the query that defines it, for whoever makes them elsewhere.
     pub async fn view_definitions(&self) -> Result<Vec<ViewDefinition>> {
         match self.catalog.find(DEFAULT_SCHEMA) {

@@ -27,21 +27,38 @@ const ATTEMPTS: usize = 100;
 /// A folder without a lock is being made, unless it is older than this.
 const BEING_MADE: Duration = Duration::from_mins(10);
 
-/// The folders of this process.
-static LIVE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// The folders of this process. Each is in the list from the moment it is made until it is gone: whoever ends the process meanwhile waits for the making and the removal.
+static LIVE: Mutex<LiveFolders> = Mutex::new(LiveFolders {
+    paths: Vec::new(),
+    is_over: false,
+});
 
-fn live<T>(with: impl FnOnce(&mut Vec<PathBuf>) -> T) -> T {
+struct LiveFolders {
+    paths: Vec<PathBuf>,
+    /// The process ends, and makes no folder any more.
+    is_over: bool,
+}
+
+fn live<T>(with: impl FnOnce(&mut LiveFolders) -> T) -> T {
     with(&mut LIVE.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Removes what this process has spilled; for its end, when queries may still run.
+/// Removes what this process has spilled; for its end, when queries may still run. From then on none can spill.
 pub fn remove_spilled() {
-    for folder in live(std::mem::take) {
-        // A query may put a file into the folder while it is being emptied; once its own folder there is gone, none can any more. A folder that cannot be removed now, the next process removes.
-        for _ in 0..ATTEMPTS {
-            if fs::remove_dir_all(&folder).is_ok() || !folder.exists() {
-                break;
-            }
+    live(|live| {
+        live.is_over = true;
+        for folder in live.paths.drain(..) {
+            remove(&folder);
+        }
+    });
+}
+
+/// Removes a folder. A query may put a file into it while it is being emptied; once its own folder there is gone, none can any more. What cannot be removed now, the next
+/// process removes.
+fn remove(folder: &Path) {
+    for _ in 0..ATTEMPTS {
+        if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+            break;
         }
     }
 }
@@ -71,7 +88,11 @@ impl SpillSpace {
         }
     }
 
-    fn make(&self) -> Result<SpillFolder, DataFusionError> {
+    fn make(&self, live: &mut LiveFolders) -> Result<SpillFolder, DataFusionError> {
+        if live.is_over {
+            let error = Error::new(ErrorKind::Interrupted, "the process ends");
+            return Err(DataFusionError::External(Box::new(error)));
+        }
         let (folder, lock) = locked_folder(&self.parent).map_err(|error| {
             let error = Error::new(
                 ErrorKind::Storage,
@@ -82,7 +103,7 @@ impl SpillSpace {
             .hint(ROOM);
             DataFusionError::External(Box::new(error))
         })?;
-        live(|live| live.push(folder.path().to_owned()));
+        live.paths.push(folder.path().to_owned());
         let mode = DiskManagerMode::Directories(vec![folder.path().to_owned()]);
         Ok(SpillFolder {
             manager: Arc::new(DiskManager::builder().with_mode(mode).build()?),
@@ -99,7 +120,7 @@ impl TempFileFactory for SpillSpace {
     fn create_temp_file(&self, description: &str) -> Result<Arc<dyn SpillFile>, DataFusionError> {
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if made.is_none() {
-            *made = Some(self.make()?);
+            *made = Some(live(|live| self.make(live))?);
         }
         match made.as_ref() {
             Some(made) => made.manager.create_tmp_file(description).map_err(|error| {
@@ -127,7 +148,12 @@ impl Drop for SpillSpace {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(made) = made {
-            live(|live| live.retain(|folder| folder != made.folder.path()));
+            drop(made.manager);
+            let folder = made.folder.path();
+            live(|live| {
+                remove(folder);
+                live.paths.retain(|path| path != folder || path.exists());
+            });
         }
     }
 }

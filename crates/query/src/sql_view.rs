@@ -1,4 +1,4 @@
-//! Views of the default schema that are defined as SQL, by this crate or one above it.
+//! Views that are defined as SQL over the tables of one schema, by this crate or one above it.
 //!
 //! Invariant: a definition is one query over the tables it names, in words that every engine understands which reads them: what it gives
 //! here it gives in DuckDB, over the same versions. Lineage columns (those that start with `_`) are in no view.
@@ -14,7 +14,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// View of the default schema over its tables. It is there where the table it is built on is.
+/// View of a schema over its tables. It is there where the table it is built on is.
 ///
 /// ```
 /// use tillhouse_query::SqlView;

@@ -3,7 +3,7 @@
 //! Invariant: quantities of different units are never added up.
 
 use crate::children::{self, ChildFact, PassingKeys};
-use crate::columns::{add, decimals, each_batch, texts};
+use crate::columns::{add, each_batch, texts};
 use crate::definitions::SOLD_SQL;
 use crate::facts::UNKNOWN;
 use crate::request::CheckedRequest;
@@ -48,20 +48,10 @@ pub(crate) struct ArticleTotals {
     pub(crate) scale: u8,
 }
 
-/// One group of articles: currency, unit, product, name, and the sum of their quantities.
-struct ArticleGroup {
-    currency: Option<String>,
-    unit: Option<String>,
-    product: Option<String>,
-    name: Option<String>,
-    quantity: i128,
-}
-
 const ARTICLES: ChildFact = ChildFact {
     table: "articles",
     condition: SOLD_SQL,
     of_counted: true,
-    untimed: false,
     labels: &["unit_measure", "product_key", "name"],
     sum: "quantity",
     counts_missing: false,
@@ -73,44 +63,31 @@ pub(crate) async fn articles(
     question: &CheckedRequest<'_>,
     passing: &PassingKeys,
 ) -> Result<ArticleTotals> {
-    let mut found = ArticleTotals::default();
-    let mut lines = Vec::new();
-    children::groups(session, question, passing, &ARTICLES, |batch| {
-        let quantities = decimals(batch, "total")?;
-        let (currencies, units) = (texts(batch, "currency")?, texts(batch, "unit_measure")?);
-        let (products, names) = (texts(batch, "product_key")?, texts(batch, "name")?);
-        found.scale = quantities.scale;
-        let own = |text: Option<&str>| text.map(str::to_owned);
-        for row in 0..batch.num_rows() {
-            lines.push(ArticleGroup {
-                currency: own(currencies.get(row)),
-                unit: own(units.get(row)),
-                product: own(products.get(row)),
-                name: own(names.get(row)),
-                quantity: quantities.get(row),
-            });
-        }
-        Ok(())
-    })
-    .await?;
-    let names = names(session, "products", "product_key").await?;
-    for line in lines {
-        let current = line
-            .product
-            .as_ref()
-            .and_then(|key| names.get(key))
-            .cloned();
-        let label = current.or(line.name).unwrap_or_else(|| UNKNOWN.to_owned());
+    let (groups, names) = futures::try_join!(
+        children::groups(session, question, passing, &ARTICLES),
+        names(session, "products", "product_key"),
+    )?;
+    let mut found = ArticleTotals {
+        scale: groups.scale,
+        ..ArticleTotals::default()
+    };
+    let unknown = || UNKNOWN.to_owned();
+    for group in groups.groups {
+        let mut labels = group.labels.into_iter();
+        let mut label = || labels.next().flatten();
+        // In the order of the fact's labels.
+        let (unit, product, name) = (label(), label(), label());
+        let current = product.as_ref().and_then(|key| names.get(key)).cloned();
         let units = found
             .currencies
-            .entry(line.currency.unwrap_or_else(|| UNKNOWN.to_owned()))
+            .entry(group.currency.unwrap_or_else(unknown))
             .or_default();
-        let unit = units
-            .entry(line.unit.unwrap_or_else(|| UNKNOWN.to_owned()))
+        let unit = units.entry(unit.unwrap_or_else(unknown)).or_default();
+        let sold = unit
+            .entry(current.or(name).unwrap_or_else(unknown))
             .or_default();
-        let sold = unit.entry(label).or_default();
-        add(&mut sold.quantity, line.quantity)?;
-        sold.products.insert(line.product);
+        add(&mut sold.quantity, group.total)?;
+        sold.products.insert(product);
     }
     Ok(found)
 }

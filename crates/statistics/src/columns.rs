@@ -5,6 +5,7 @@
 use arrow::array::{
     Array, ArrayRef, AsArray, Decimal128Array, Int64Array, RecordBatch, StringArray,
 };
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use futures::TryStreamExt;
 use tillhouse_model::{Error, Result};
@@ -25,6 +26,14 @@ pub(crate) struct IntegerColumn(Int64Array);
 impl IntegerColumn {
     pub(crate) fn get(&self, row: usize) -> Option<i64> {
         self.0.is_valid(row).then(|| self.0.value(row))
+    }
+
+    /// The numbers; null reads as zero.
+    pub(crate) fn or_zero(self) -> ScalarBuffer<i64> {
+        match self.0.null_count() {
+            0 => self.0.values().clone(),
+            _ => self.0.iter().map(Option::unwrap_or_default).collect(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! through a float on its way from the table to the JSON text.
 //!
 //! ```text
-//!   StatisticsRequest ─> CheckedRequest (filter, growth_baseline) ─┬─ rollup::route  from the facts, or from their hourly sums?
+//!   StatisticsRequest ─> CheckedRequest (filter, growth_baseline) ─┬─ rollup::route  from which sums, and what from the facts?
 //!                                                                  ├─ facts         transactions of both windows: hours, sites, totals
 //!                                                                  ├─ articles  ┐   children: what hangs on a transaction
 //!                                                                  ├─ payments  ┘     └─ bridge: collected + open = total
@@ -12,7 +12,7 @@
 //!   facts, articles, payments ─ranking─> StatisticsFigures, and with completeness ─> report::StatisticsReport
 //! ```
 //!
-//! `rollup` adds the facts up hour by hour and keeps the sums; `restatement` tells what changed between two runs, `reconcile` what
+//! `rollup` adds the facts up by day, month and year and keeps the sums; `restatement` tells what changed between two runs, `reconcile` what
 //! differs from somebody else's figures, `reports` holds SmartNow's reports over all sources.
 //!
 //! docs/statistics.md defines each figure for its readers; `definitions` is its code half.
@@ -30,6 +30,7 @@ pub mod definitions;
 mod facts;
 mod filter;
 mod growth_baseline;
+mod hour_counts;
 mod names;
 mod payments;
 mod ranking;
@@ -50,7 +51,7 @@ pub use growth_baseline::GrowthBaseline;
 pub use names::RequestedNames;
 pub use request::{HourGrouping, StatisticsRequest};
 pub use restatement::find_restatements;
-pub use rollup::{AnswerSource, roll_up};
+pub use rollup::roll_up;
 
 use crate::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport};
 use arrow::datatypes::SchemaRef;
@@ -61,7 +62,8 @@ use tillhouse_model::{DataDictionary, Error, ErrorKind, PseudonymKey, Result};
 use tillhouse_query::Session;
 
 /// Makes the statistics known to the SQL of a session: the table functions (`hourly_transactions(...)`), and the views `counted`,
-/// `counted_articles`, `counted_payments` and `uncounted_payments` where their tables are. They read what the session reads: the same run, within
+/// `counted_articles`, `counted_payments` and `uncounted_payments` where their tables are, and those of the roll-ups' levels in the schema
+/// `statistics`. They read what the session reads: the same run, within
 /// the same memory. `key` is the project's, for filters that name personal values and for `pseudonym(kind, value)`.
 pub fn register_sql(session: &Session, key: Option<&PseudonymKey>) {
     table_functions::register(session, key);
@@ -76,6 +78,9 @@ pub fn register_sql(session: &Session, key: Option<&PseudonymKey>) {
     ] {
         session.register_view(view);
     }
+    for view in rollup::level_views() {
+        session.register_view_of(rollup::SCHEMA, view);
+    }
 }
 
 /// Adds notes on the roll-ups to a dictionary that has those on the facts they add up.
@@ -85,9 +90,9 @@ pub fn add_rollup_notes(dictionary: &mut DataDictionary) {
 
 /// The roll-ups, as (table, columns): those of the schema `statistics`.
 pub fn rollup_schemas() -> impl Iterator<Item = (&'static str, SchemaRef)> {
-    rollup::ROLLUPS
+    rollup::FACTS
         .into_iter()
-        .map(|rollup| (rollup.name, rollup.schema()))
+        .map(|fact| (fact.table, fact.schema()))
 }
 
 /// Figures of a request, without the assessment of their completeness.
@@ -143,7 +148,7 @@ pub async fn statistics(
     request: &StatisticsRequest,
 ) -> Result<StatisticsReport> {
     let mut question = CheckedRequest::new(request)?;
-    question.answer_source = rollup::route(session, &question).await?;
+    question.plan = rollup::route(session, &question).await?;
     assess_statistics(session, warehouse, question).await
 }
 
@@ -190,7 +195,7 @@ async fn assess_statistics(
         compared_transactions: figures.compared_transactions,
         definitions_version: DEFINITIONS_VERSION,
         run: run.run_id.clone(),
-        answered_from: question.answer_source.as_str().to_owned(),
+        answered_from: question.plan.sources(),
         data_through: trust.data_through,
         rejects: trust.rejects,
         gaps: trust.gaps,
@@ -217,7 +222,7 @@ async fn assess_statistics(
 /// Errors with [`ErrorKind::Config`] when the request names something unknown.
 pub async fn figures(session: &Session, request: &StatisticsRequest) -> Result<StatisticsFigures> {
     let mut question = CheckedRequest::new(request)?;
-    question.answer_source = rollup::route(session, &question).await?;
+    question.plan = rollup::route(session, &question).await?;
     answer(session, &question).await
 }
 

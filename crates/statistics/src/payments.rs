@@ -3,12 +3,11 @@
 //! Invariant: each ranking of a currency adds up to the same total, the collected payments of its counted transactions. Every collected
 //! payment of the window is either there or among those collected elsewhere, never in both.
 
-use crate::children::{self, ChildFact, PassingKeys};
-use crate::columns::{add, decimals, integers, texts};
+use crate::children::{self, ChildFact, ChildGroup, PassingKeys};
+use crate::columns::add;
 use crate::definitions::{COLLECTED_OR_WITHOUT_SALE_SQL, WITHOUT_SALE, is_collected};
 use crate::facts::{AmountTally, UNKNOWN};
 use crate::request::CheckedRequest;
-use crate::rollup::WITHOUT_AMOUNT;
 use std::collections::{BTreeMap, HashMap};
 use tillhouse_model::Result;
 use tillhouse_query::Session;
@@ -69,7 +68,6 @@ const PAYMENTS: ChildFact = ChildFact {
     table: "payments",
     condition: COLLECTED_OR_WITHOUT_SALE_SQL,
     of_counted: false,
-    untimed: true,
     labels: &GROUPS,
     sum: "amount",
     counts_missing: true,
@@ -82,66 +80,60 @@ pub(crate) async fn payments(
     question: &CheckedRequest<'_>,
     passing: &PassingKeys,
 ) -> Result<PaymentTotals> {
-    let mut found = PaymentTotals::default();
-    children::groups(session, question, passing, &PAYMENTS, |batch| {
-        let (amounts, currencies) = (decimals(batch, "total")?, texts(batch, "currency")?);
-        found.scale = amounts.scale;
-        let labels = LABELS
-            .iter()
-            .map(|label| texts(batch, label))
-            .collect::<Result<Vec<_>>>()?;
-        let (excluded, rows) = (integers(batch, "excluded")?, integers(batch, "rows")?);
-        let without_amount = integers(batch, WITHOUT_AMOUNT)?;
-        let (states, kinds) = (texts(batch, "state")?, texts(batch, "kind")?);
-        let (sale_states, timeless) = (
-            texts(batch, "transaction_state")?,
-            integers(batch, "timeless")?,
-        );
-        for row in 0..batch.num_rows() {
-            let (kind, sale_state) = (kinds.get(row), sale_states.get(row));
-            let count = rows.get(row).unwrap_or(0);
-            let is_without_sale = kind.is_none() && sale_state.is_none();
-            if timeless.get(row) == Some(1) {
-                // Those of a transaction are counted with it.
-                found.without_time += if is_without_sale { count } else { 0 };
-                continue;
-            }
-            if is_without_sale {
-                found.without_sale += count;
-            }
-            if !is_collected(states.get(row)) {
-                continue;
-            }
-            found.without_amount += without_amount.get(row).unwrap_or(0);
-            let currency = currencies.get(row).unwrap_or(UNKNOWN).to_owned();
-            if !question.counts(kind, sale_state) {
-                let state = if is_without_sale {
-                    WITHOUT_SALE
-                } else {
-                    sale_state.unwrap_or(UNKNOWN)
-                };
-                let uncounted = (state.to_owned(), kind.map(str::to_owned));
-                let of_currency = found.elsewhere.entry(currency).or_default();
-                of_currency.entry(uncounted).or_default().add(AmountTally {
-                    count,
-                    amount: amounts.get(row),
-                })?;
-                continue;
-            }
-            if excluded.get(row) == Some(1) {
-                add(
-                    found.excluded.entry(currency.clone()).or_default(),
-                    amounts.get(row),
-                )?;
-            }
-            let rankings = found.currencies.entry(currency).or_default();
-            for (ranking, labels) in rankings.iter_mut().zip(&labels) {
-                let label = labels.get(row).unwrap_or(UNKNOWN).to_owned();
-                add(ranking.entry(label).or_default(), amounts.get(row))?;
-            }
+    let groups = children::groups(session, question, passing, &PAYMENTS).await?;
+    let mut found = PaymentTotals {
+        scale: groups.scale,
+        ..PaymentTotals::default()
+    };
+    for group in groups.groups {
+        found.add(question, group)?;
+    }
+    Ok(found)
+}
+
+impl PaymentTotals {
+    fn add(&mut self, question: &CheckedRequest<'_>, group: ChildGroup) -> Result<()> {
+        let (amount, count) = (group.total, group.rows);
+        let label = |name: &str| {
+            let at = GROUPS.iter().position(|group| *group == name);
+            at.and_then(|at| group.labels.get(at)?.as_deref())
+        };
+        let is_true = |name: &str| label(name) == Some("true");
+        let (kind, sale_state) = (label("kind"), label("transaction_state"));
+        let is_without_sale = kind.is_none() && sale_state.is_none();
+        if is_true("timeless") {
+            // Those of a transaction are counted with it.
+            self.without_time += if is_without_sale { count } else { 0 };
+            return Ok(());
+        }
+        if is_without_sale {
+            self.without_sale += count;
+        }
+        if !is_collected(label("state")) {
+            return Ok(());
+        }
+        self.without_amount += group.missing;
+        let currency = group.currency.as_deref().unwrap_or(UNKNOWN).to_owned();
+        if !question.counts(kind, sale_state) {
+            let state = if is_without_sale {
+                WITHOUT_SALE
+            } else {
+                sale_state.unwrap_or(UNKNOWN)
+            };
+            let uncounted = (state.to_owned(), kind.map(str::to_owned));
+            let of_currency = self.elsewhere.entry(currency).or_default();
+            let tally = of_currency.entry(uncounted).or_default();
+            return tally.add(AmountTally { count, amount });
+        }
+        if is_true("excluded") {
+            let excluded = self.excluded.entry(currency.clone()).or_default();
+            add(excluded, amount)?;
+        }
+        let rankings = self.currencies.entry(currency).or_default();
+        for (ranking, name) in rankings.iter_mut().zip(LABELS) {
+            let label = label(name).unwrap_or(UNKNOWN).to_owned();
+            add(ranking.entry(label).or_default(), amount)?;
         }
         Ok(())
-    })
-    .await?;
-    Ok(found)
+    }
 }

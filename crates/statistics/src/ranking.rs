@@ -4,6 +4,7 @@
 
 use crate::articles::{ArticleTotals, NamesByKey, ProductTotals, UnitTotals};
 use crate::facts::{AmountTally, CurrencyTotals, TransactionTotals, UNKNOWN};
+use crate::hour_counts::HourCounts;
 use crate::payments::PaymentTotals;
 use crate::report::{
     ArticleQuantities, ArticleQuantity, CurrencyStatistics, GrowthFigure, HourlyTransactions,
@@ -12,9 +13,9 @@ use crate::report::{
 };
 use crate::request::{CheckedRequest, HourGrouping};
 use std::collections::{BTreeSet, HashMap};
-use tillhouse_model::calendar::HOUR;
-use tillhouse_model::{Error, ExactDecimal, FastMap, Result};
-use tillhouse_query::zone::Zone;
+use tillhouse_model::calendar::{DAY, HOUR};
+use tillhouse_model::{Error, ExactDecimal, Result};
+use tillhouse_query::zone::{Zone, ZoneClock};
 
 /// One entry a currency, ordered by currency.
 pub(crate) fn entries(
@@ -32,7 +33,7 @@ pub(crate) fn entries(
         .cloned()
         .collect();
     let mut entries = Vec::with_capacity(names.len());
-    let mut labels = FastMap::default();
+    let mut labels = HourLabels::new(question.zone);
     for name in names {
         let sales = transactions.currencies.remove(&name).unwrap_or_default();
         let [types, mediums, schemes, entry_modes, functions, methods] =
@@ -182,27 +183,73 @@ fn sites(
     (amounts, counts)
 }
 
-/// The hours in order. `labels` are those that other currencies have had: writing one takes longer than counting its hour.
+/// The hours in order.
 fn hours(
     question: &CheckedRequest<'_>,
-    hours: &FastMap<i64, i64>,
-    labels: &mut FastMap<i64, String>,
+    hours: &HourCounts,
+    labels: &mut HourLabels,
 ) -> Result<Vec<HourlyTransactions>> {
-    let mut hours: Vec<(i64, i64)> = hours.iter().map(|(hour, count)| (*hour, *count)).collect();
-    hours.sort_unstable();
     let row = |(start, transactions): (i64, i64)| -> Result<HourlyTransactions> {
-        if let Some(hour) = labels.get(&start).cloned() {
-            return Ok(HourlyTransactions { hour, transactions });
-        }
         let hour = match question.request.hours {
-            HourGrouping::Timeline => hour_label(start, question.zone)?,
+            HourGrouping::Timeline => labels.of(start)?,
             HourGrouping::OfDay => format!("{start:02}"),
         };
-        labels.insert(start, hour.clone());
         Ok(HourlyTransactions { hour, transactions })
     };
-    hours.into_iter().map(row).collect()
+    hours.in_order().into_iter().map(row).collect()
 }
+
+/// Labels of hours. Of a day all but the hour is written once: ten years have half a million labels.
+struct HourLabels {
+    zone: Zone,
+    clock: ZoneClock,
+    /// The zone's day and offset that the texts are of.
+    day: Option<(i64, i64)>,
+    /// What stands before the hour, and behind its minutes and seconds.
+    around: (String, String),
+}
+
+impl HourLabels {
+    fn new(zone: Zone) -> Self {
+        Self {
+            zone,
+            clock: ZoneClock::new(zone),
+            day: None,
+            around: (String::new(), String::new()),
+        }
+    }
+
+    /// As [`hour_label`] writes it.
+    fn of(&mut self, start: i64) -> Result<String> {
+        let offset = self.clock.offset(start);
+        let wall = start.saturating_add(offset);
+        if wall.rem_euclid(HOUR) != 0 {
+            return hour_label(start, self.zone);
+        }
+        let day = Some((wall.div_euclid(DAY), offset));
+        if self.day != day {
+            let label = hour_label(start, self.zone)?;
+            let Some((date, time)) = label.split_once('T') else {
+                return Ok(label);
+            };
+            let behind = time.get(MINUTES.len() + 2..).unwrap_or_default();
+            self.around = (format!("{date}T"), behind.to_owned());
+            self.day = day;
+        }
+        let (before, behind) = &self.around;
+        let hour = u8::try_from(wall.rem_euclid(DAY) / HOUR).unwrap_or_default();
+        let mut label = String::with_capacity(before.len() + 2 + MINUTES.len() + behind.len());
+        label.push_str(before);
+        label.push(char::from(b'0' + hour / 10));
+        label.push(char::from(b'0' + hour % 10));
+        label.push_str(MINUTES);
+        label.push_str(behind);
+        Ok(label)
+    }
+}
+
+/// Minutes and seconds of the start of an hour.
+const MINUTES: &str = ":00:00";
 
 /// An hour's start as ISO 8601 with the offset of that hour; `Z` where the zone is UTC.
 ///
@@ -272,6 +319,19 @@ mod tests {
             zone,
         )
         .unwrap()
+    }
+
+    #[test]
+    fn labels_of_a_day_are_those_of_its_hours() {
+        for zone in ["UTC", "Europe/Berlin", "+05:30", "Australia/Lord_Howe"] {
+            let zone = Zone::parse(zone).unwrap();
+            let mut labels = HourLabels::new(zone);
+            let from: jiff::Timestamp = "2026-03-27T00:00:00Z".parse().unwrap();
+            for half in 0..2_000 {
+                let start = from.as_microsecond() + half * (HOUR / 2);
+                assert_eq!(labels.of(start).unwrap(), hour_label(start, zone).unwrap());
+            }
+        }
     }
 
     #[test]

@@ -255,7 +255,7 @@ pub struct StatisticsMeta {
     pub definitions_version: u32,
     /// The published run the figures come from.
     pub run: String,
-    /// `facts` or `rollups`.
+    /// Tables that it was counted from: `facts` (transactions, articles and payments), levels of the roll-ups, or levels and `facts`.
     pub answered_from: String,
     /// End of what every pipeline has read without a gap, from the window's beginning on; null
     /// where that was not read.

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::definitions::{self, COUNTED_STATES, SALE, STATES};
 use crate::filter::CheckedFilter;
 use crate::growth_baseline::GrowthBaseline;
-use crate::rollup::AnswerSource;
+use crate::rollup::AnswerPlan;
 use std::fmt;
 use std::str::FromStr;
 use tillhouse_model::{Error, Result, Window};
@@ -107,8 +107,8 @@ pub(crate) struct CheckedRequest<'a> {
     pub(crate) compared: Option<Window>,
     /// The same in microseconds.
     pub(crate) before: Option<(i64, i64)>,
-    /// The tables that are read; both sources give the same figures.
-    pub(crate) answer_source: AnswerSource,
+    /// The scans that answer it; whatever they read, the figures are the same.
+    pub(crate) plan: AnswerPlan,
 }
 
 impl<'a> CheckedRequest<'a> {
@@ -143,7 +143,7 @@ impl<'a> CheckedRequest<'a> {
             now,
             compared,
             before,
-            answer_source: AnswerSource::Facts,
+            plan: AnswerPlan::of_facts(now, before),
         })
     }
 

@@ -3,6 +3,7 @@
 //! Invariant: what they give is compared with `stats` of the same window, to the last digit, and what is run is what is printed.
 
 use crate::project::TestProject;
+use crate::rollups::origin;
 use crate::{exact_json, python, source_files};
 use serde_json::Value;
 use std::sync::Arc;
@@ -174,7 +175,7 @@ async fn what_another_process_has_half_done_is_not_shown() {
     let of_run = project.sql(pinned).await[0]["pinned"].to_string();
     assert!(of_run.contains("hecone"), "{of_run}");
     let report = project.json(&[&["stats"], &WINDOW[..]].concat()).await;
-    assert_eq!(report["meta"]["answered_from"], "rollups");
+    assert_eq!(origin(&report), "levels");
     let names = ["currency", "transactions", "amount"];
     for is_whole in [false, true] {
         if is_whole {

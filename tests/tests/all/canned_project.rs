@@ -254,10 +254,10 @@ impl CannedProject {
             .unwrap();
         assert!(
             session
-                .has_table("statistics", "hourly_transactions")
+                .has_table("statistics", "transaction_rollups")
                 .await
                 .unwrap(),
-            "the hours are added up"
+            "the sales are added up"
         );
         let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
         let window = Window::new(at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z")).unwrap();

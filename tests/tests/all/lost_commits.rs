@@ -279,9 +279,9 @@ async fn bookkeeping_and_roll_ups_that_lost_something_are_told_and_the_next_sync
                 ["ops/slices", "reads again what is not noted as read"],
             ),
             (
-                "statistics/hourly_transactions",
+                "statistics/transaction_rollups",
                 noticed,
-                ["statistics/hourly_transactions", "`tillhouse sync`"],
+                ["statistics/transaction_rollups", "`tillhouse sync`"],
             ),
         ] {
             lose(&project, table, is_whole);
@@ -330,7 +330,7 @@ async fn check_tells_of_every_table_that_is_torn_and_of_commits_in_between() {
         UNIFIED,
         "unified/payments",
         "ops/slices",
-        "statistics/hourly_transactions",
+        "statistics/transaction_rollups",
     ];
     for table in torn {
         std::fs::write(commits(&project, table).pop().unwrap(), "").unwrap();

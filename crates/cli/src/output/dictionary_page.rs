@@ -39,7 +39,6 @@ lineage: which run brought the row, and when. Fields of objects, and of the obje
 fn session() -> Session {
     let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
     let session = engine.empty_session().unwrap();
-    register_sql(&session, None);
     let mut dictionary = DataDictionary::default();
     let register = |schema: &str, table: &str, provider| {
         let provider: std::sync::Arc<dyn TableProvider> = provider;
@@ -63,6 +62,8 @@ fn session() -> Session {
     for table in OpsTables::NAMES {
         register("ops", table, empty_table(OpsTables::schema(table).unwrap()));
     }
+    // Views are made over schemas that are there.
+    register_sql(&session, None);
     add_rollup_notes(&mut dictionary);
     session.register_notes(move || dictionary);
     session

@@ -12,7 +12,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescPtr};
 use std::sync::Arc;
-use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, RECORD_KEY};
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LEVEL, RECORD_KEY};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableNote};
 use tillhouse_parquet_columns::{self as parquet_columns, ColumnEncoder, DefaultEncoder};
 
@@ -76,24 +76,24 @@ impl TableLayout {
             properties = properties
                 .set_column_statistics_enabled(ColumnPath::new(path), EnabledStatistics::None);
         }
-        // Nearly every value is different: a dictionary would only be built to be thrown away.
-        let mut distinct: Vec<Vec<String>> = key
-            .iter()
-            .map(String::as_str)
-            .chain([RECORD_KEY, CONTENT_HASH])
-            .map(|name| vec![name.to_owned()])
-            .collect();
-        for field in file_schema
-            .fields()
-            .iter()
-            .filter(|field| field.name() != EXTRACTED_AT)
-        {
-            leaves_in(
-                field,
-                Vec::new(),
-                &|kind| matches!(kind, DataType::Timestamp(_, _)),
-                &mut distinct,
-            );
+        // Nearly every value is different: a dictionary would only be built to be thrown away. Of sums everything but these repeats.
+        let mut distinct: Vec<Vec<String>> = Vec::new();
+        if !partition_by.iter().any(|column| column == LEVEL) {
+            let keys = key.iter().map(String::as_str);
+            let keys = keys.chain([RECORD_KEY, CONTENT_HASH]);
+            distinct.extend(keys.map(|name| vec![name.to_owned()]));
+            for field in file_schema
+                .fields()
+                .iter()
+                .filter(|field| field.name() != EXTRACTED_AT)
+            {
+                leaves_in(
+                    field,
+                    Vec::new(),
+                    &|kind| matches!(kind, DataType::Timestamp(_, _)),
+                    &mut distinct,
+                );
+            }
         }
         for path in distinct {
             properties = properties.set_column_dictionary_enabled(ColumnPath::new(path), false);

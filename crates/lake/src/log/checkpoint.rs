@@ -132,7 +132,8 @@ impl TableHandle {
             found.map_err(|error| self.storage_error("a table's log cannot be read", error))?;
         let root = Path::from_url_path(self.log_store().root_url().path())
             .or_error(ErrorKind::Config, "a table's path is not possible")?;
-        let location = root.parts().chain(found.location.parts()).collect();
+        // What a store below the table's root says of a file's place is not the same for one file as in a listing.
+        let location = root.parts().chain(place(version).parts()).collect();
         Ok((location, found.size))
     }
 

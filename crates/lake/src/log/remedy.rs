@@ -2,8 +2,10 @@
 //!
 //! Invariant: every hint names a command that brings back what the table held, or says that only a copy does.
 
-/// The way out where roll-ups are damaged, whatever is.
+/// The way out where roll-ups are not what was published.
 const COUNTED_ANEW: &str = "Run `tillhouse sync`: it counts the roll-ups anew.";
+/// The way out where one of their files is damaged: a sync that finds nothing new does not look at data files.
+const FILE_COUNTED_ANEW: &str = "Run `tillhouse sync`, or where that finds nothing new `tillhouse rebuild`: it counts the roll-ups anew.";
 
 /// The way out where a source table is of no pipeline of the project, which nobody can read again.
 const OF_NOBODY: &str = "If the project does not have that pipeline or resource any more, `tillhouse rebuild` goes on with what is left.";
@@ -53,7 +55,7 @@ pub(crate) fn replace_file(path: &str) -> String {
         Some(("ops", "runs")) => "`tillhouse sync` publishes the tables as they are.".to_owned(),
         Some(("ops", _)) => "`tillhouse sync` goes on without it.".to_owned(),
         Some(("statistics", _)) => {
-            return COUNTED_ANEW.to_owned();
+            return FILE_COUNTED_ANEW.to_owned();
         }
         Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
         Some((pipeline, _)) => {

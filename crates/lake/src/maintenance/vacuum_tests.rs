@@ -220,7 +220,9 @@ async fn a_vacuum_reads_only_the_commits_since_the_one_before() {
     let gets = async |day: u32, options: VacuumOptions| {
         let warehouse = on_day(&place, day).await;
         vacuum(&warehouse, options).await;
-        warehouse.requests().gets
+        let requests = warehouse.requests();
+        // The rows of runs are data: each vacuum reads those that are kept.
+        requests.gets - requests.data_gets
     };
     let first = gets(24, options(90)).await;
     let again = gets(24, options(90)).await;

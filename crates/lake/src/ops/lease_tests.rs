@@ -175,7 +175,11 @@ async fn of_eight_who_take_the_same_pipelines_each_lease_has_one_owner() {
             let mut given = Vec::new();
             for (pipeline, runs) in owners {
                 let found = leases.of(&pipeline).unwrap().record;
-                assert_eq!(runs, [found.owner.run_id.clone()], "{pipeline}");
+                assert_eq!(
+                    runs,
+                    std::slice::from_ref(&found.owner.run_id),
+                    "{pipeline}"
+                );
                 let at = t("2026-03-02T00:01:00Z");
                 given.push(LeaseSwap::by_owner(found.released(at), false));
             }
@@ -193,7 +197,10 @@ async fn eight_who_take_a_pipeline_each_and_renew_it_lose_none() {
         let working = all.iter().cloned().enumerate().map(|(number, ops)| {
             tokio::spawn(async move {
                 let name = format!("pipeline-{number}");
-                assert_eq!(take(&ops, &[name.as_str()], &name).await, [name.clone()]);
+                assert_eq!(
+                    take(&ops, &[name.as_str()], &name).await,
+                    std::slice::from_ref(&name)
+                );
                 let mut known = ops.leases().await.unwrap();
                 for second in 1..=RENEWALS {
                     let own = known.of(&name).unwrap().record;

@@ -11,7 +11,7 @@ use crate::maintenance::compact::CompactionOptions;
 use crate::maintenance::retention::RetentionPolicy;
 use crate::maintenance::vacuum::VacuumOptions;
 use crate::ops::rows::AsOf;
-use crate::range_table::SourceWatermarks;
+use crate::range_table::{ChangedLevels, SourceWatermarks};
 use crate::ranges::{ChangedRanges, RangeSet};
 use crate::unified::step::SupersededRecords;
 use crate::warehouse::Warehouse;
@@ -21,7 +21,7 @@ use arrow::record_batch::RecordBatch;
 use futures::StreamExt;
 use jiff::SignedDuration;
 use std::sync::Arc;
-use tillhouse_model::table::{MONTH, timestamp};
+use tillhouse_model::table::{LEVEL, PERIOD, timestamp};
 
 const FACT: &str = "unified/articles";
 const SITES: &str = "unified/sites";
@@ -63,7 +63,8 @@ fn count_schema() -> SchemaRef {
         Field::new("hour", timestamp(), true),
         Field::new("pipeline", DataType::Utf8, false),
         Field::new("n", DataType::Int64, true),
-        Field::new(MONTH, DataType::Utf8, false),
+        Field::new(LEVEL, DataType::Utf8, false),
+        Field::new(PERIOD, DataType::Utf8, false),
     ]))
 }
 
@@ -82,6 +83,7 @@ async fn roll_up(warehouse: &Warehouse, facts: u64) -> u64 {
         Arc::new(times(sums.iter().map(|_| Some(us(HOUR))))),
         Arc::new(StringArray::from_iter_values(sums.iter().map(|sum| sum.0))),
         Arc::new(Int64Array::from_iter_values(sums.iter().map(|sum| sum.1))),
+        Arc::new(StringArray::from_iter_values(sums.iter().map(|_| "hourly"))),
         Arc::new(StringArray::from_iter_values(
             sums.iter().map(|_| "2026-01"),
         )),
@@ -94,7 +96,7 @@ async fn roll_up(warehouse: &Warehouse, facts: u64) -> u64 {
         .replace(
             &was,
             &counted,
-            &ChangedRanges(touched.collect()),
+            &ChangedLevels::from([("hourly".to_owned(), ChangedRanges(touched.collect()))]),
             rows,
             "run",
         )

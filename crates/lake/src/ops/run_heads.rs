@@ -18,7 +18,7 @@ use tillhouse_model::table::MONTH;
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Age of runs, beside the newest, whose records `check` reads whole.
-const READ_WHOLE: SignedDuration = SignedDuration::from_hours(7 * 24);
+const READ_WHOLE: SignedDuration = SignedDuration::from_secs(7 * 86_400);
 
 /// Columns of a run's record that tell of no table.
 #[derive(Clone)]

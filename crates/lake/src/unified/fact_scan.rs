@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::Result;
+use tillhouse_model::table::{LEVEL, PERIOD};
 
 /// A fact table at one version. A cheap handle.
 #[derive(Clone)]
@@ -69,7 +70,24 @@ impl FactSnapshot {
     pub fn rows(&self, pipeline: &str, month: &str, asked: ScanRequest) -> UnifiedRowStream {
         let files = self.snapshot.files.iter();
         let files = files.filter(|file| file.is_of(pipeline) && file.month() == month);
-        let files: Vec<DataFile> = files.cloned().collect();
+        self.rows_of(files.cloned().collect(), asked)
+    }
+
+    /// Streams the rows of a table of levels in one partition: a level's of a pipeline and period.
+    pub fn rows_of_level(
+        &self,
+        (level, pipeline, period): (&str, &str, &str),
+        asked: ScanRequest,
+    ) -> UnifiedRowStream {
+        let files = self.snapshot.files.iter().filter(|file| {
+            file.is_of(pipeline)
+                && file.partition_value(LEVEL) == Some(level)
+                && file.partition_value(PERIOD) == Some(period)
+        });
+        self.rows_of(files.cloned().collect(), asked)
+    }
+
+    fn rows_of(&self, files: Vec<DataFile>, asked: ScanRequest) -> UnifiedRowStream {
         let table = self.table.clone();
         let opened = stream::iter(files).then(move |file| {
             let (table, asked) = (table.clone(), asked.clone());

@@ -39,6 +39,7 @@ use jiff::Timestamp;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -449,8 +450,8 @@ impl Warehouse {
     }
 
     /// A table below `statistics` that is made from some unified tables (`sources`, by name) in some edition of its definition, and
-    /// replaced by ranges. The schema has `pipeline`, `month`, and the column `by` that holds the start of a row's range. No I/O; the
-    /// table is made by the first replacement.
+    /// replaced by ranges. The schema has `level`, `pipeline`, `period`, and the column `by` that holds the start of a row's range;
+    /// [`RangeTable::with_level`] names the levels. No I/O; the table is made by the first replacement.
     pub fn range_table(
         &self,
         name: &str,
@@ -464,6 +465,8 @@ impl Warehouse {
             path: format!("statistics/{name}"),
             schema,
             by: by.to_owned(),
+            bounded: Vec::new(),
+            levels: BTreeMap::new(),
             sources: sources.iter().map(|source| (*source).to_owned()).collect(),
             edition,
         }

@@ -10,7 +10,7 @@ use crate::warehouse::Warehouse;
 use futures::{StreamExt, stream};
 use std::io::{self, ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
-use tillhouse_model::table::MONTH;
+use tillhouse_model::table::{MONTH, PERIOD};
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Tables looked at together.
@@ -131,24 +131,25 @@ fn folders_of(root: &Path, tables: &[String]) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Folders of partitions below a table's: of months the one that was written last, of others all. The next package goes there, or into a new one.
+/// Folders of partitions below a table's: of months or periods the one that was written last, of others all. The next package goes there, or into a new one.
 fn newest_partitions(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let partitions = entries
         .filter(|entry| entry.file_name().to_string_lossy().contains('='))
         .map(|entry| entry.path())
         .filter(|partition| partition.is_dir());
-    let month = format!("{MONTH}=");
-    let is_month = |partition: &PathBuf| {
+    let of_time = [MONTH, PERIOD].map(|column| format!("{column}="));
+    let is_of_time = |partition: &PathBuf| {
         let name = partition.file_name().unwrap_or_default();
-        name.to_string_lossy().starts_with(&month)
+        let name = name.to_string_lossy();
+        of_time.iter().any(|prefix| name.starts_with(prefix))
     };
-    let (months, others): (Vec<PathBuf>, Vec<PathBuf>) = partitions.partition(is_month);
+    let (times, others): (Vec<PathBuf>, Vec<PathBuf>) = partitions.partition(is_of_time);
     let written_at = |partition: &Path| {
         let found = std::fs::metadata(partition).and_then(|found| found.modified());
         found.ok()
     };
-    let newest = months
+    let newest = times
         .into_iter()
         .max_by_key(|partition| (written_at(partition), partition.clone()));
     let others = others.into_iter().flat_map(|partition| {
@@ -282,7 +283,8 @@ mod tests {
         let record = RunRecord {
             run_id: "r".to_owned(),
             command: "sync".to_owned(),
-            pipelines: vec!["hecone".to_owned()],
+            // What pipelines have written that a run does not name is not shown by it.
+            pipelines: vec!["bemo".to_owned(), "hecone".to_owned()],
             started_at: "2026-03-01T00:00:00Z".parse().unwrap(),
             finished_at: "2026-03-01T00:00:00Z".parse().unwrap(),
             outcome: "done".to_owned(),
@@ -323,6 +325,15 @@ mod tests {
             name.to_string_lossy().starts_with("month=")
         });
         assert_eq!(months.count(), 3, "one a pipeline: {folders:?}");
+        let levels = root.join("statistics/sums");
+        for period in [
+            "level=yearly/pipeline=bemo/period=2025",
+            "level=yearly/pipeline=bemo/period=2026",
+        ] {
+            std::fs::create_dir_all(levels.join(period)).unwrap();
+        }
+        let below = newest_partitions(&levels);
+        assert_eq!(below.len(), 3, "a level, a pipeline, a period: {below:?}");
         warehouse.probe_writing(Some(&run)).await.unwrap();
         // Files in the places of two folders, which are both told.
         std::fs::remove_dir_all(root.join("ops/published")).unwrap();

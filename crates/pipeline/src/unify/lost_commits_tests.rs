@@ -6,7 +6,7 @@ use super::other_process_tests::{options, pipeline_of, publish, shown};
 use super::scripted_statements::{ARTICLES, TRANSACTIONS, pipeline};
 use crate::lease::IfRunning;
 use crate::loss::{LossOutcome, RunScope, refusal};
-use crate::repair::RecordOrigin;
+use crate::record_origin::RecordOrigin;
 use crate::report::RunReport;
 use crate::scripted_source::{ScriptedRun, window};
 use crate::{check_all_tables, rebuild, sync};

@@ -87,7 +87,7 @@ impl VisitorMut for Merger<'_> {
 
 /// What a key of one side is.
 enum SideKey {
-    Known(Expr),
+    Known(Box<Expr>),
     /// The planner knows what to say.
     Missing,
     Unknown,
@@ -98,7 +98,7 @@ fn key_of(side: &[Output], name: &str) -> SideKey {
     let (mut found, mut unknown) = (Vec::new(), Vec::new());
     for output in side {
         match output {
-            Output::Merged(merged, expr) if merged == name => found.push(expr.clone()),
+            Output::Merged(merged, expr) if merged == name => found.push(expr.as_ref().clone()),
             Output::Table(table) if table.hidden.iter().any(|hidden| hidden == name) => {}
             Output::Table(table) if table.has(name) => found.push(table.column(name)),
             Output::Table(table) if table.columns.is_none() => unknown.push(table.column(name)),
@@ -106,7 +106,7 @@ fn key_of(side: &[Output], name: &str) -> SideKey {
         }
     }
     match (found.as_slice(), unknown.as_slice()) {
-        ([one], _) | ([], [one]) => SideKey::Known(one.clone()),
+        ([one], _) | ([], [one]) => SideKey::Known(Box::new(one.clone())),
         ([], [_, _, ..]) => SideKey::Unknown,
         _ => SideKey::Missing,
     }
@@ -526,7 +526,7 @@ fn merge(
     for name in names {
         let (one, other) = match (key_of(left, name), key_of(right, name)) {
             (SideKey::Missing, _) | (_, SideKey::Missing) => return Ok(None),
-            (SideKey::Known(one), SideKey::Known(other)) => (one, other),
+            (SideKey::Known(one), SideKey::Known(other)) => (*one, *other),
             _ => {
                 return Err(refused(
                     &format!("USING ({name}) after tables whose columns are not known before"),
@@ -544,7 +544,7 @@ fn merge(
             Some(before) => binary(before, BinaryOperator::And, equal),
             None => equal,
         });
-        outputs.push(Output::Merged(name.clone(), value));
+        outputs.push(Output::Merged(name.clone(), Box::new(value)));
     }
     for name in names {
         hide(left, name);

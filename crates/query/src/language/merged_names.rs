@@ -16,7 +16,7 @@ use tillhouse_model::Result;
 /// A column of all tables of a FROM together.
 pub(super) enum Output {
     /// One that was merged, and what it is.
-    Merged(String, Expr),
+    Merged(String, Box<Expr>),
     /// Those of a table, but for some.
     Table(JoinedTable),
 }
@@ -94,7 +94,7 @@ pub(super) fn all_columns(
     for output in outputs {
         match output {
             Output::Merged(name, _) if left_out.contains(name) => {}
-            Output::Merged(name, expr) => items.push(named_column(expr.clone(), name)),
+            Output::Merged(name, expr) => items.push(named_column(expr.as_ref().clone(), name)),
             Output::Table(table) => {
                 let mut hidden = table.hidden.clone();
                 for name in &left_out {
@@ -190,7 +190,7 @@ pub(super) struct MergedNames {
 impl MergedNames {
     pub(super) fn of<'o>(outputs: impl IntoIterator<Item = &'o Output>) -> Self {
         let merged = outputs.into_iter().filter_map(|output| match output {
-            Output::Merged(name, expr) => Some((name.clone(), expr.clone())),
+            Output::Merged(name, expr) => Some((name.clone(), expr.as_ref().clone())),
             Output::Table(_) => None,
         });
         Self {

@@ -89,14 +89,14 @@ impl FilterField {
         !matches!(self.table, FieldTable::Transaction | FieldTable::Point)
     }
 
-    /// True if the roll-ups can be asked as well: they keep the column, or the key of the
-    /// dimension.
-    pub(crate) fn is_on_rollups(&self) -> bool {
+    /// The fact's column that it takes: its own, or the key of its dimension.
+    pub(crate) fn fact_column(&self) -> &'static str {
         match self.table {
-            FieldTable::Site | FieldTable::Tenant => true,
-            // An hour is not the instant, and devices are not told apart.
-            FieldTable::EveryFact => !matches!(self.column, "occurred_at" | "device_key"),
-            FieldTable::Transaction | FieldTable::Device | FieldTable::Point => false,
+            FieldTable::Site => "site_key",
+            FieldTable::Device => "device_key",
+            FieldTable::Point => "point_key",
+            FieldTable::Tenant => "tenant_id",
+            FieldTable::Transaction | FieldTable::EveryFact => self.column,
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) use keys::TransactionKeys;
 pub(crate) use select::{FilteredFact, select};
 
 use check::FilterNode;
+use fields::FilterField;
+use std::collections::BTreeSet;
 use tillhouse_model::{Filter, PseudonymKey, Result};
 
 /// A filter that has been checked against the fields there are.
@@ -75,8 +77,9 @@ impl CheckedFilter {
             .all(|field| field.is_on_every_fact())
     }
 
-    /// True if the roll-ups can answer it as well.
-    pub(crate) fn is_on_rollups(&self) -> bool {
-        self.root.fields().iter().all(|field| field.is_on_rollups())
+    /// The columns of a fact by which it is told: the named ones, and the keys of dimensions.
+    pub(crate) fn fact_columns(&self) -> BTreeSet<&'static str> {
+        let fields = self.root.fields().into_iter();
+        fields.map(FilterField::fact_column).collect()
     }
 }

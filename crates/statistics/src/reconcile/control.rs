@@ -5,7 +5,7 @@
 use crate::columns::{decimals, each_batch, integers, texts};
 use crate::facts::{FactConditions, UNKNOWN};
 use crate::request::{CheckedRequest, StatisticsRequest};
-use crate::rollup::route;
+use crate::rollup::{AnswerSource, source_of_days};
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};
@@ -166,20 +166,23 @@ pub async fn own_totals(
     request: &StatisticsRequest,
     zone: Option<&str>,
 ) -> Result<BTreeMap<Date, Vec<ProviderFigure>>> {
-    let mut question = CheckedRequest::new(request)?;
-    if zone.is_none() {
-        question.answer_source = route(session, &question).await?;
-    }
-    let (schema, table) = question.answer_source.table("transactions");
+    let question = CheckedRequest::new(request)?;
+    let source = match zone {
+        None => source_of_days(session).await?,
+        Some(_) => AnswerSource::Facts,
+    };
+    let (schema, table) = source.table("transactions");
     let mut totals = BTreeMap::new();
     if !session.has_table(schema, table).await? {
         return Ok(totals);
     }
-    // A site's day begins and ends within a day of UTC's.
+    // A site's day begins and ends within a day of UTC's. Whole days, since sums may be those of days; what is beside the window is left
+    // out below.
     let day = tillhouse_model::calendar::DAY;
+    let first_of_day = |micros: i64| micros.saturating_sub(micros.rem_euclid(day));
     let around = (
-        question.now.0.saturating_sub(day),
-        question.now.1.saturating_add(day),
+        first_of_day(question.now.0.saturating_sub(day)),
+        first_of_day(question.now.1.saturating_add(2 * day)),
     );
     let mut conditions = FactConditions::between(&question, around);
     let date = match zone {
@@ -197,8 +200,8 @@ pub async fn own_totals(
          FROM (SELECT {date} AS date, currency, {} AS weight, amount FROM {}
                WHERE {} AND {}) AS asked
          GROUP BY date, currency ORDER BY date, currency",
-        question.answer_source.weight("transactions"),
-        question.answer_source.relation("transactions"),
+        source.weight(),
+        source.relation("transactions"),
         conditions.sql,
         question.counted_sql("state")
     );

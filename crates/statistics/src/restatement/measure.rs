@@ -1,4 +1,4 @@
-//! The figures that are compared: what is added up of which roll-up, then and now, in one query.
+//! The figures that are compared: what is added up of which fact, then and now, in one query.
 //!
 //! Invariant: both runs' rows pass the same condition. A difference is looked for more finely than it is shown: two sites that swap a
 //! sale within an hour changed it.
@@ -61,8 +61,8 @@ impl RestatedSums {
     }
 }
 
-/// Columns of a roll-up that are summed, and the conditions on its rows.
-pub(super) struct RollupMeasure {
+/// Columns of a fact that are summed, and the conditions on its rows.
+pub(super) struct FactMeasure {
     table: &'static str,
     /// The column with the transaction's state.
     pub(super) state: &'static str,
@@ -77,7 +77,7 @@ pub(super) struct RollupMeasure {
     sum: SummedColumn,
 }
 
-/// Figure that a column of a roll-up adds up to.
+/// Figure that a column of a fact adds up to.
 #[derive(Clone, Copy)]
 struct SummedColumn {
     figure: RestatedMeasure,
@@ -96,9 +96,9 @@ impl SummedColumn {
     }
 }
 
-pub(super) const MEASURES: [RollupMeasure; 3] = [
-    RollupMeasure {
-        table: "hourly_transactions",
+pub(super) const MEASURES: [FactMeasure; 3] = [
+    FactMeasure {
+        table: "transactions_hourly",
         state: "state",
         condition: "TRUE",
         unit: "CAST(NULL AS VARCHAR)",
@@ -110,8 +110,8 @@ pub(super) const MEASURES: [RollupMeasure; 3] = [
         )),
         sum: SummedColumn::new(RestatedMeasure::Amount, "amount", 4),
     },
-    RollupMeasure {
-        table: "hourly_payments",
+    FactMeasure {
+        table: "payments_hourly",
         state: "transaction_state",
         condition: COLLECTED_SQL,
         unit: "CAST(NULL AS VARCHAR)",
@@ -119,8 +119,8 @@ pub(super) const MEASURES: [RollupMeasure; 3] = [
         rows: None,
         sum: SummedColumn::new(RestatedMeasure::Collected, "amount", 4),
     },
-    RollupMeasure {
-        table: "hourly_articles",
+    FactMeasure {
+        table: "articles_hourly",
         state: "transaction_state",
         condition: SOLD_SQL,
         unit: "coalesce(unit_measure, 'unknown')",
@@ -130,7 +130,7 @@ pub(super) const MEASURES: [RollupMeasure; 3] = [
     },
 ];
 
-impl RollupMeasure {
+impl FactMeasure {
     /// Both runs' sums. With `differing` only groups that are not what they were, told apart in detail.
     pub(super) fn sql(&self, condition: &str, differing: bool) -> String {
         let Self {
@@ -182,7 +182,7 @@ impl RollupMeasure {
 /// Runs a measure's query and hands over its figures one by one.
 pub(super) async fn figures(
     sides: &RunPairSession,
-    measure: &RollupMeasure,
+    measure: &FactMeasure,
     sql: &str,
     asked: &RestatementConditions,
     mut take: impl FnMut(RestatedHourFigure, RestatedSums) -> Result<()>,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   two runs ─(lake: what differs)─> touched hours ─ of which had been read then ─> past hours
-//!     └─ both runs' roll-ups, or their facts added up alike ─> sums that differ ─> hours, days, months
+//!     └─ both runs' facts of these hours, added up ─> sums that differ ─> hours, days, months
 //!     └─ both runs' facts ─> transactions counted differently
 //! ```
 //!
@@ -20,9 +20,9 @@ use crate::definitions;
 use crate::facts::{FactConditions, instant};
 use crate::request::{CheckedRequest, StatisticsRequest};
 use crate::restated::{RestatedMeta, RestatedReport};
-use crate::rollup::ROLLUPS;
+use crate::rollup::FACTS;
 use jiff::Timestamp;
-use measure::{MEASURES, RestatedHourFigure, RollupMeasure, figures};
+use measure::{FactMeasure, MEASURES, RestatedHourFigure, figures};
 use periods::PeriodSums;
 use run_pair::RunPairSession;
 use std::collections::{BTreeMap, BTreeSet};
@@ -161,13 +161,13 @@ async fn changed_hours(
     now: &RunRecord,
 ) -> Result<ChangedRanges> {
     let mut touched = ChangedRanges::default();
-    for rollup in ROLLUPS {
-        let path = format!("unified/{}", rollup.fact);
+    for fact in FACTS {
+        let path = format!("unified/{}", fact.name);
         let Some(later) = now.tables.get(&path) else {
             continue;
         };
         let earlier = since.tables.get(&path);
-        let found = rollup.changed_hours(warehouse, earlier, later).await;
+        let found = fact.changed_hours(warehouse, earlier, later).await;
         touched.merge(found.map_err(|e| {
             e.at("run", &since.run_id).hint(
                 "The tables of that run may have been vacuumed: name a later run with --since.",
@@ -288,8 +288,8 @@ impl RestatementConditions {
         &self.whose.params
     }
 
-    /// The rows of a roll-up that count, in the touched hours.
-    fn of_hours(&self, measure: &RollupMeasure) -> String {
+    /// The rows of a fact that count, in the touched hours.
+    fn of_hours(&self, measure: &FactMeasure) -> String {
         format!(
             "{} AND {}",
             self.counted(measure),
@@ -297,13 +297,13 @@ impl RestatementConditions {
         )
     }
 
-    /// The rows of a roll-up that count, in some UTC months.
-    fn of_months(&self, measure: &RollupMeasure, months: &BTreeSet<String>) -> String {
+    /// The rows of a fact that count, in some UTC months.
+    fn of_months(&self, measure: &FactMeasure, months: &BTreeSet<String>) -> String {
         format!("{} AND month IN ({})", self.counted(measure), list(months))
     }
 
-    fn counted(&self, measure: &RollupMeasure) -> String {
-        let RollupMeasure {
+    fn counted(&self, measure: &FactMeasure) -> String {
+        let FactMeasure {
             state, condition, ..
         } = measure;
         let counted = definitions::counted_sql(state, &self.states);

@@ -1,8 +1,11 @@
-//! Both runs' tables in one session: `then_...` and `now_...`, the facts and what they add up to.
+//! Both runs' tables in one session: `then_...` and `now_...`, the facts, and as `..._hourly` their rows with what is added up of them by hour.
 //!
-//! Invariant: what a run does not have is there all the same, empty or added up from its facts, so that the queries need not ask.
+//! Invariant: what a run does not have is there all the same, empty, so that the queries need not ask.
+//!
+//! Rejected: the roll-ups. They have no hours with amounts, and runs of earlier versions have others; what changed lies in few hours, whose facts are soon
+//! read.
 
-use crate::rollup::{ROLLUPS, RollupSpec};
+use crate::rollup::{FACTS, RolledFact};
 use tillhouse_lake::{RunRecord, Warehouse};
 use tillhouse_model::Result;
 use tillhouse_query::{QueryEngine, Session};
@@ -22,30 +25,18 @@ impl RunPairSession {
         let session = engine.empty_session()?;
         // The later run first: what the earlier one lacks looks like the later one's.
         for (prefix, run) in [("now_", now), ("then_", since)] {
-            for rollup in ROLLUPS {
-                let name = format!("{prefix}{}", rollup.fact);
-                if !register(
-                    &session,
-                    &name,
-                    warehouse,
-                    run,
-                    &format!("unified/{}", rollup.fact),
-                )
-                .await?
-                {
-                    session
-                        .create_view(&name, &stand_in(rollup, prefix))
-                        .await?;
+            for fact in FACTS {
+                let (name, path) = (
+                    format!("{prefix}{}", fact.name),
+                    format!("unified/{}", fact.name),
+                );
+                if !register(&session, &name, warehouse, run, &path).await? {
+                    session.create_view(&name, &stand_in(fact, prefix)).await?;
                 }
             }
-            let has_all = ROLLUPS
-                .iter()
-                .all(|rollup| run.tables.contains_key(&rollup.path()));
-            for rollup in ROLLUPS {
-                let name = format!("{prefix}{}", rollup.name);
-                if !has_all || !register(&session, &name, warehouse, run, &rollup.path()).await? {
-                    session.create_view(&name, &rollup.sql(prefix)).await?;
-                }
+            for fact in FACTS {
+                let name = format!("{prefix}{}_hourly", fact.name);
+                session.create_view(&name, &fact.rows_sql(prefix)).await?;
             }
         }
         Ok(Self { session })
@@ -70,41 +61,32 @@ async fn register(
 }
 
 /// A fact without rows.
-fn stand_in(rollup: &RollupSpec, prefix: &str) -> String {
+fn stand_in(fact: &RolledFact, prefix: &str) -> String {
     if prefix == "then_" {
-        return format!("SELECT * FROM now_{} WHERE FALSE", rollup.fact);
+        return format!("SELECT * FROM now_{} WHERE FALSE", fact.name);
     }
     // Every fact has its transaction's columns; the others need a type, and no value.
-    let schema = rollup.schema();
-    let own = |name: &&str| {
-        schema
-            .field_with_name(name)
-            .is_ok_and(|_| !SHARED.contains(name))
-    };
-    let columns: Vec<String> = rollup
-        .columns()
-        .into_iter()
-        .filter(own)
+    let own = fact.columns().into_iter();
+    let columns: Vec<String> = own
+        .filter(|name| !SHARED.contains(name))
         .map(|name| {
-            let kind = match schema
-                .field_with_name(name)
-                .map(|field| field.data_type().is_numeric())
-            {
-                Ok(true) => "DECIMAL(18, 4)",
-                _ => "VARCHAR",
+            let kind = match fact.is_sum(name) {
+                true => "DECIMAL(18, 4)",
+                false => "VARCHAR",
             };
             format!("CAST(NULL AS {kind}) AS {name}")
         })
         .collect();
     format!(
-        "SELECT transaction_key, pipeline, month, occurred_at, {}, {} FROM now_transactions WHERE FALSE",
+        "SELECT pipeline, month, occurred_at, {}, {} FROM now_transactions WHERE FALSE",
         SHARED.join(", "),
         columns.join(", ")
     )
 }
 
 /// Columns that a transaction shares with everything that hangs on it.
-const SHARED: [&str; 7] = [
+const SHARED: [&str; 8] = [
+    "transaction_key",
     "business_date",
     "local_hour",
     "source",

@@ -1,119 +1,541 @@
-//! Sources of an answer: the roll-ups if they can give it, else the facts.
+//! Sources of an answer: the levels that cover a request with the fewest rows, and the facts for what is left of it.
 //!
-//! Invariant: both give the same figures. A request that a roll-up cannot answer to the last digit goes to the facts: windows that do
-//! not begin and end on a UTC hour, hours of a zone that is not whole hours off UTC, filters by what the roll-ups do not keep.
+//! Invariant: every instant of a window is counted once, added by one source or added by one and taken off again by another, so that
+//! whatever sources there are, the figures are the same to the last digit. What a level does not tell apart is never asked of it: sites of a
+//! level without sites, what a filter names.
+//!
+//! ```text
+//!   a window      |------------- whole years -------------|-- year --|
+//!   months                                                |++++++++|       whole months of the rest
+//!   or                                                    |+ + + + + |---| the year, and off it the months behind the window
+//!   their edges   the same with days, and what is left of these from the facts
+//! ```
+//!
+//! At each end of a window that is taken which has less to read: so a year in a zone an hour off UTC is ten years' rows and two hours of facts.
+//!
+//! Transactions are asked three things, each of the levels that are best for it: the window's sums by site, its hours, and the sums of the window before.
 
-use super::{ARTICLES, PAYMENTS, ROLLUPS, RollupSpec, TRANSACTIONS};
+use super::fact::{ARTICLES, BUSINESS_DATE, PAYMENTS, RolledFact, SITE, TRANSACTIONS};
+use super::level::{LEVELS, Level};
+use super::{SCHEMA, START};
+use crate::columns::{each_batch_of, texts};
+use crate::filter::{CheckedFilter, FilteredFact, select};
 use crate::request::{CheckedRequest, HourGrouping};
+use arrow::datatypes::DataType;
+use std::collections::BTreeSet;
+use tillhouse_lake::PeriodWidth;
 use tillhouse_model::Result;
 use tillhouse_model::calendar::{DAY, HOUR};
+use tillhouse_model::table::{LEVEL, PERIOD};
 use tillhouse_query::Session;
 use tillhouse_query::zone::Zone;
 
 /// Longer windows are not examined day by day for odd offsets: some 270 years.
 const MOST_DAYS: i64 = 100_000;
+/// Windows from which on the sites that a filter means are looked up first, so that files without them are not opened.
+const LONG: i64 = 100 * DAY;
+/// More sites than these are not looked for in files.
+const MOST_SITES: usize = 50;
 
-/// Tables that an answer is computed from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum AnswerSource {
-    /// The transactions, articles and payments themselves.
-    #[default]
+/// A stretch of time in microseconds, [from, to).
+pub(crate) type Span = (i64, i64);
+
+/// Part of a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) span: Span,
+    /// True if its sums are taken off: another part has it though the window has not.
+    pub(crate) is_taken_off: bool,
+}
+
+impl Part {
+    /// 1 or -1 for an instant that lies in one of these parts, else 0. Parts of one source do not overlap.
+    pub(crate) fn sign_at(parts: &[Self], at: i64) -> i64 {
+        let found = parts
+            .iter()
+            .find(|part| part.span.0 <= at && at < part.span.1);
+        found.map_or(0, |part| if part.is_taken_off { -1 } else { 1 })
+    }
+}
+
+/// Table that rows of a fact are read from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum AnswerSource {
+    /// The fact itself.
     Facts,
-    /// Roll-ups: the facts aggregated hour by hour.
-    Rollups,
+    /// Sums of it.
+    Level(&'static Level),
 }
 
 impl AnswerSource {
     /// As `meta.answered_from` says it.
-    pub fn as_str(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::Facts => "facts",
-            Self::Rollups => "rollups",
+            Self::Level(level) => level.name,
         }
+    }
+
+    /// True if a row stands for as many of the fact's as it counts.
+    pub(crate) fn is_counted(self) -> bool {
+        matches!(self, Self::Level(_))
     }
 
     /// A fact's table, as (schema, name).
     pub(crate) fn table(self, fact: &'static str) -> (&'static str, &'static str) {
-        match (self, rollup(fact)) {
-            (Self::Rollups, Some(rollup)) => ("statistics", rollup.name),
-            _ => ("unified", fact),
+        match self {
+            Self::Facts => ("unified", fact),
+            Self::Level(level) => (SCHEMA, level.fact.table),
         }
     }
 
-    /// The same to stand after FROM, with the columns of the fact that statistics read, under the fact's names. A roll-up's hour
-    /// passes for the instant: whatever is asked of it, an hour does not straddle.
+    /// The same to stand after FROM, with the columns of the fact that statistics read, under the fact's names. The start of a level's
+    /// period passes for the instant: whatever is asked of it, a period does not straddle.
     pub(crate) fn relation(self, fact: &'static str) -> String {
-        match (self, rollup(fact)) {
-            (Self::Rollups, Some(rollup)) => {
-                format!(
-                    "(SELECT *, hour AS occurred_at FROM statistics.{}) AS {fact}",
-                    rollup.name
-                )
-            }
-            _ => format!("unified.{fact}"),
+        match self {
+            Self::Facts => format!("unified.{fact}"),
+            Self::Level(level) => format!(
+                "(SELECT *, {START} AS occurred_at, month_of({START}) AS month FROM {SCHEMA}.{} WHERE {LEVEL} = '{}') AS {fact}",
+                level.fact.table, level.value
+            ),
         }
     }
 
     /// Number of the fact's rows that one row stands for.
-    pub(crate) fn weight(self, fact: &'static str) -> &'static str {
-        match (self, rollup(fact)) {
-            (Self::Rollups, Some(rollup)) => rollup.count,
-            _ => "1",
+    pub(crate) fn weight(self) -> &'static str {
+        match self {
+            Self::Facts => "1",
+            Self::Level(level) => level.fact.count,
+        }
+    }
+
+    /// The column that names the folders of a table by time, and the stretch of time that each holds.
+    pub(crate) fn folders(self) -> (&'static str, PeriodWidth) {
+        match self {
+            Self::Facts => ("month", PeriodWidth::Month),
+            Self::Level(level) => (PERIOD, level.width),
+        }
+    }
+
+    /// Columns that count by UTC's hours, and by the sites' own; none of the facts.
+    pub(crate) fn hours(self, grouping: HourGrouping) -> &'static [&'static str] {
+        match (self, grouping) {
+            (Self::Facts, _) => &[],
+            (Self::Level(level), HourGrouping::Timeline) => level.utc_hours(),
+            (Self::Level(level), HourGrouping::OfDay) => level.local_hours(),
         }
     }
 }
 
-fn rollup(fact: &str) -> Option<&'static RollupSpec> {
-    [&TRANSACTIONS, &ARTICLES, &PAYMENTS]
-        .into_iter()
-        .find(|rollup| rollup.fact == fact)
+/// One pass over a source of a fact, and what is taken from it.
+#[derive(Debug, Clone)]
+pub(crate) struct FactScan {
+    pub(crate) source: AnswerSource,
+    /// Parts of the window asked for, whose sums are taken, sites apart.
+    pub(crate) now: Vec<Part>,
+    /// Parts of it whose hours are taken: whole hours, also where a level's rows are days.
+    pub(crate) hours: Vec<Part>,
+    /// Parts of the window before.
+    pub(crate) before: Vec<Part>,
+    /// True for the one scan of a fact that takes the rows without a time.
+    pub(crate) untimed: bool,
 }
 
-/// Best source of an answer to a request.
-pub(crate) async fn route(
+impl FactScan {
+    fn of(source: AnswerSource) -> Self {
+        Self {
+            source,
+            now: Vec::new(),
+            hours: Vec::new(),
+            before: Vec::new(),
+            untimed: false,
+        }
+    }
+
+    /// All parts together, as far as whole periods of a level have them: those that touch are one, so that a year between two is not read.
+    pub(crate) fn spans(&self) -> Vec<Span> {
+        let all = self.now.iter().chain(&self.hours).chain(&self.before);
+        merged(all.map(|part| self.whole(part.span)).collect())
+    }
+
+    /// The stretches of the window whose sums are taken off.
+    pub(crate) fn taken_off(&self) -> Vec<Span> {
+        let off = self.now.iter().filter(|part| part.is_taken_off);
+        merged(off.map(|part| part.span).collect())
+    }
+
+    /// The periods that a stretch lies in.
+    fn whole(&self, (from, to): Span) -> Span {
+        match self.source {
+            AnswerSource::Facts => (from, to),
+            AnswerSource::Level(level) => {
+                let last = level.grain.start_of(to.saturating_sub(1));
+                (level.grain.start_of(from), level.grain.end_of(last))
+            }
+        }
+    }
+}
+
+/// Stretches of time in order; those that touch are one.
+fn merged(mut spans: Vec<Span>) -> Vec<Span> {
+    spans.sort_unstable();
+    let mut merged: Vec<Span> = Vec::new();
+    for (from, to) in spans {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
+}
+
+/// The scans that an answer takes, by fact.
+#[derive(Debug, Clone)]
+pub(crate) struct AnswerPlan {
+    pub(crate) transactions: Vec<FactScan>,
+    pub(crate) articles: Vec<FactScan>,
+    pub(crate) payments: Vec<FactScan>,
+    /// Keys of the sites whose transactions pass the filter, where these were looked up.
+    pub(crate) sites: Option<Vec<String>>,
+}
+
+impl AnswerPlan {
+    /// Everything from the facts, each of them scanned once.
+    pub(crate) fn of_facts(now: Span, before: Option<Span>) -> Self {
+        let windows = PlannedWindows {
+            now,
+            before,
+            hours: HourGrouping::Timeline,
+            has_hours: false,
+        };
+        Self {
+            transactions: windows.scans(&TRANSACTIONS, &[]),
+            articles: windows.scans(&ARTICLES, &[]),
+            payments: windows.scans(&PAYMENTS, &[]),
+            sites: None,
+        }
+    }
+
+    /// Names of all sources, the levels in their order and the facts last.
+    pub(crate) fn sources(&self) -> String {
+        let scans = || {
+            let all = self.transactions.iter().chain(&self.articles);
+            all.chain(&self.payments).map(|scan| scan.source.name())
+        };
+        let names = LEVELS.iter().map(|level| level.name).chain(["facts"]);
+        let read: Vec<&str> = names
+            .filter(|name| scans().any(|source| source == *name))
+            .collect();
+        read.join(", ")
+    }
+}
+
+/// Windows of a request, and whether UTC's hours are those of its zone.
+struct PlannedWindows {
+    now: Span,
+    before: Option<Span>,
+    hours: HourGrouping,
+    has_hours: bool,
+}
+
+impl PlannedWindows {
+    fn of(question: &CheckedRequest<'_>) -> Self {
+        Self {
+            now: question.now,
+            before: question.before,
+            hours: question.request.hours,
+            has_hours: has_whole_hours(question.zone, question.now.0, question.now.1),
+        }
+    }
+
+    /// The scans of a fact. Of the levels an earlier one has fewer rows.
+    fn scans(&self, fact: &RolledFact, levels: &[&'static Level]) -> Vec<FactScan> {
+        let scans = match fact.name == TRANSACTIONS.name {
+            true => self.transactions(levels),
+            false => self.children(levels),
+        };
+        // An article without a time is told by its transaction; a payment may have none.
+        match fact.name == ARTICLES.name {
+            true => scans.0,
+            false => scans.with_untimed(levels),
+        }
+    }
+
+    fn transactions(&self, levels: &[&'static Level]) -> PlannedScans {
+        let mut scans = PlannedScans::default();
+        let by_site: Vec<&'static Level> = fitting(levels, |level| level.keeps(SITE));
+        for (source, part) in cover(self.now, &by_site) {
+            scans.of(source).now.push(part);
+        }
+        for (source, part) in self.hours(levels) {
+            scans.of(source).hours.push(part);
+        }
+        let before = self.before.into_iter();
+        for (source, part) in before.flat_map(|before| cover(before, levels)) {
+            scans.of(source).before.push(part);
+        }
+        scans
+    }
+
+    /// Sources of the hours.
+    fn hours(&self, levels: &[&'static Level]) -> Vec<(AnswerSource, Part)> {
+        if self.hours == HourGrouping::OfDay {
+            let of_sites = fitting(levels, |level| !level.local_hours().is_empty());
+            return cover(self.now, &of_sites);
+        }
+        let mut all = levels.iter().copied();
+        let days = all.find(|level| !level.utc_hours().is_empty());
+        let Some(days) = days.filter(|_| self.has_hours) else {
+            return cover(self.now, &[]);
+        };
+        // A day's row has its hours: those of the window are picked from it.
+        let hour = |at: i64| at.saturating_sub(at.rem_euclid(HOUR));
+        let from = hour(self.now.0.saturating_add(HOUR - 1));
+        let whole = (from, hour(self.now.1).max(from));
+        if whole.0 >= whole.1 {
+            return cover(self.now, &[]);
+        }
+        let mut found = vec![(AnswerSource::Level(days), added(whole))];
+        for edge in [(self.now.0, whole.0), (whole.1, self.now.1)] {
+            found.extend(cover(edge, &[]));
+        }
+        found
+    }
+
+    /// Articles or payments.
+    fn children(&self, levels: &[&'static Level]) -> PlannedScans {
+        let mut scans = PlannedScans::default();
+        for (source, part) in cover(self.now, levels) {
+            scans.of(source).now.push(part);
+        }
+        scans
+    }
+}
+
+fn fitting(levels: &[&'static Level], is_fit: impl Fn(&Level) -> bool) -> Vec<&'static Level> {
+    let levels = levels.iter().copied();
+    levels.filter(|level| is_fit(level)).collect()
+}
+
+fn added(span: Span) -> Part {
+    Part {
+        span,
+        is_taken_off: false,
+    }
+}
+
+/// Scans of a fact, one a source.
+#[derive(Default)]
+struct PlannedScans(Vec<FactScan>);
+
+impl PlannedScans {
+    /// The scan of a source, made if it is not there.
+    fn of(&mut self, source: AnswerSource) -> &mut FactScan {
+        let known = self
+            .0
+            .iter()
+            .position(|scan| scan.source.name() == source.name());
+        let at = known.unwrap_or(self.0.len());
+        if at == self.0.len() {
+            self.0.push(FactScan::of(source));
+        }
+        &mut self.0[at]
+    }
+
+    /// The scans, of which the first takes the rows without a time; there is one for them at least.
+    fn with_untimed(mut self, levels: &[&'static Level]) -> Vec<FactScan> {
+        if self.0.is_empty() {
+            let least = levels.first().copied();
+            self.of(least.map_or(AnswerSource::Facts, AnswerSource::Level));
+        }
+        if let Some(first) = self.0.first_mut() {
+            first.untimed = true;
+        }
+        self.0
+    }
+}
+
+/// Covers a window by periods of levels, of which longer ones come before shorter ones, and by facts where no level fits.
+fn cover(window: Span, levels: &[&'static Level]) -> Vec<(AnswerSource, Part)> {
+    // Of levels with periods of one length, the first has the fewest rows.
+    let mut lengths: Vec<&'static Level> = Vec::new();
+    for &level in levels {
+        if lengths.last().is_none_or(|last| last.grain != level.grain) {
+            lengths.push(level);
+        }
+    }
+    let mut found = Vec::new();
+    fill(added(window), &lengths, &mut found);
+    found
+}
+
+/// Covers a stretch by whole periods of the first level, and its ends by what comes after that.
+fn fill(part: Part, levels: &[&'static Level], found: &mut Vec<(AnswerSource, Part)>) {
+    let (from, to) = part.span;
+    if from >= to {
+        return;
+    }
+    let Some((&level, finer)) = levels.split_first() else {
+        found.push((AnswerSource::Facts, part));
+        return;
+    };
+    let of = |span: Span| Part { span, ..part };
+    let ends = match level.grain.whole(part.span) {
+        Some(whole) => {
+            found.push((AnswerSource::Level(level), of(whole)));
+            [(from, whole.0), (whole.1, to)]
+        }
+        None => {
+            let end = level.grain.end_of(level.grain.start_of(from)).min(to);
+            [(from, end), (end, to)]
+        }
+    };
+    for end in ends {
+        fill_end(of(end), level, finer, found);
+    }
+}
+
+/// Covers a part of one period: by what is finer, or by the period, off which the rest of it is taken where that is shorter.
+fn fill_end(
+    part: Part,
+    level: &'static Level,
+    finer: &[&'static Level],
+    found: &mut Vec<(AnswerSource, Part)>,
+) {
+    let (from, to) = part.span;
+    if from >= to {
+        return;
+    }
+    let start = level.grain.start_of(from);
+    let end = level.grain.end_of(start);
+    let rest = (from - start).saturating_add(end.saturating_sub(to));
+    if rest >= to - from {
+        fill(part, finer, found);
+        return;
+    }
+    let of = |span: Span| Part { span, ..part };
+    found.push((AnswerSource::Level(level), of((start, end))));
+    for rest in [(start, from), (to, end)] {
+        let off = Part {
+            is_taken_off: !part.is_taken_off,
+            ..of(rest)
+        };
+        fill(off, finer, found);
+    }
+}
+
+/// The scans that answer a request with the least reading.
+pub(crate) async fn route(session: &Session, question: &CheckedRequest<'_>) -> Result<AnswerPlan> {
+    // Filters by what only transactions have are told by their keys, which no level keeps.
+    if question.needs_keys() {
+        return Ok(AnswerPlan::of_facts(question.now, question.before));
+    }
+    let filter = question.request.filter.as_ref();
+    let filtered = filter.map(CheckedFilter::fact_columns).unwrap_or_default();
+    let windows = PlannedWindows::of(question);
+    let (transactions, articles, payments, sites) = futures::try_join!(
+        scans_of(session, &TRANSACTIONS, &windows, &filtered),
+        scans_of(session, &ARTICLES, &windows, &filtered),
+        scans_of(session, &PAYMENTS, &windows, &filtered),
+        sites_of(session, question, &filtered),
+    )?;
+    Ok(AnswerPlan {
+        transactions,
+        articles,
+        payments,
+        sites,
+    })
+}
+
+/// The cheapest source of transactions by the sites' own days, whole days being asked for.
+pub(crate) async fn source_of_days(session: &Session) -> Result<AnswerSource> {
+    let mut levels = published(session, &TRANSACTIONS).await?.into_iter();
+    let days = levels.find(|level| level.keeps(BUSINESS_DATE));
+    Ok(days.map_or(AnswerSource::Facts, AnswerSource::Level))
+}
+
+/// The levels of a fact that the run of the session has, in their order; none where it has roll-ups of an earlier edition.
+async fn published(session: &Session, fact: &RolledFact) -> Result<Vec<&'static Level>> {
+    if !session.has_table(SCHEMA, fact.table).await? {
+        return Ok(Vec::new());
+    }
+    let present = session.columns(SCHEMA, fact.table).await?;
+    let schema = fact.schema();
+    let mut fields = schema.fields().iter();
+    let is_whole = fields.all(|field| present.field_with_name(field.name()).is_ok());
+    Ok(match is_whole {
+        true => Level::of(fact).collect(),
+        false => Vec::new(),
+    })
+}
+
+/// The scans of a fact for a request that filters by some columns. A level that does not tell these apart is left out.
+async fn scans_of(
+    session: &Session,
+    fact: &RolledFact,
+    windows: &PlannedWindows,
+    filtered: &BTreeSet<&'static str>,
+) -> Result<Vec<FactScan>> {
+    let mut levels = published(session, fact).await?;
+    levels.retain(|level| filtered.iter().all(|column| level.keeps(column)));
+    let scans = windows.scans(fact, &levels);
+    let of_levels = scans.iter().filter(|scan| scan.source.is_counted()).count();
+    let is_mixed = of_levels > 0 && of_levels < scans.len();
+    if is_mixed && !has_scales(session, fact).await? {
+        return Ok(windows.scans(fact, &[]));
+    }
+    Ok(scans)
+}
+
+/// True if the fact's sums have as many digits after the point as those of its levels, so that the two add up.
+async fn has_scales(session: &Session, fact: &RolledFact) -> Result<bool> {
+    let present = session.columns("unified", fact.name).await?;
+    Ok(fact.sums.iter().all(|(name, scale)| {
+        let field = present.field_with_name(name);
+        field.is_ok_and(
+            |field| matches!(field.data_type(), DataType::Decimal128(_, own) if own == scale),
+        )
+    }))
+}
+
+/// The keys of the sites that a filter by nothing but sites means, of those that have transactions; `None` where it is no such filter, the window is
+/// short, or they are many.
+async fn sites_of(
     session: &Session,
     question: &CheckedRequest<'_>,
-) -> Result<AnswerSource> {
-    let is_filtered_apart = question
-        .request
-        .filter
-        .as_ref()
-        .is_some_and(|filter| !filter.is_on_rollups());
-    if is_filtered_apart || !is_on_the_hour(question) {
-        return Ok(AnswerSource::Facts);
-    }
-    for rollup in ROLLUPS {
-        let is_needed = session.has_table("unified", rollup.fact).await?;
-        if is_needed && !has_every_column(session, rollup).await? {
-            return Ok(AnswerSource::Facts);
+    filtered: &BTreeSet<&'static str>,
+) -> Result<Option<Vec<String>>> {
+    let is_long = question.now.1.saturating_sub(question.now.0) >= LONG;
+    let is_of_sites = filtered.contains(SITE)
+        && filtered
+            .iter()
+            .all(|column| [SITE, "pipeline"].contains(column));
+    let (Some(filter), true) = (&question.request.filter, is_long && is_of_sites) else {
+        return Ok(None);
+    };
+    let levels = published(session, &TRANSACTIONS).await?;
+    let Some(level) = levels.iter().find(|level| level.keeps(SITE)) else {
+        return Ok(None);
+    };
+    let sql = format!(
+        "SELECT DISTINCT pipeline, site_key FROM {SCHEMA}.{} WHERE {LEVEL} = '{}'",
+        level.fact.table, level.value
+    );
+    let rows = session.frame(&sql, &[]).await?;
+    let rows = select(session, rows, filter, FilteredFact::Transaction).await?;
+    let (mut found, mut has_none) = (Vec::new(), false);
+    each_batch_of(rows, |batch| {
+        let keys = texts(batch, SITE)?;
+        for row in 0..batch.num_rows() {
+            match keys.get(row) {
+                Some(key) => found.push(key.to_owned()),
+                None => has_none = true,
+            }
         }
-    }
-    Ok(AnswerSource::Rollups)
-}
-
-/// True if the run has the roll-up, with all of its columns: one of an earlier edition lacks what
-/// was added since.
-async fn has_every_column(session: &Session, rollup: &RollupSpec) -> Result<bool> {
-    if !session.has_table("statistics", rollup.name).await? {
-        return Ok(false);
-    }
-    let present = session.columns("statistics", rollup.name).await?;
-    Ok(rollup
-        .schema()
-        .fields()
-        .iter()
-        .all(|field| present.field_with_name(field.name()).is_ok()))
-}
-
-/// True if no row of a roll-up is cut by what is asked.
-fn is_on_the_hour(question: &CheckedRequest<'_>) -> bool {
-    let (from, to) = question.now;
-    let before = question.before.unwrap_or(question.now);
-    let cuts_hours = question.request.hours == HourGrouping::Timeline;
-    [from, to, before.0, before.1]
-        .into_iter()
-        .all(|instant| instant.rem_euclid(HOUR) == 0)
-        && (!cuts_hours || has_whole_hours(question.zone, from, to))
+        Ok(())
+    })
+    .await?;
+    Ok(Some(found).filter(|found| !has_none && found.len() <= MOST_SITES))
 }
 
 /// True if a zone's hours are UTC's at every instant of a window, by whatever other name.
@@ -135,31 +557,198 @@ fn has_whole_hours(zone: Zone, from: i64, to: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::StatisticsRequest;
-    use tillhouse_model::Window;
 
-    fn fits(from: &str, to: &str, zone: &str, hours: HourGrouping) -> bool {
-        let window = Window::new(from.parse().unwrap(), to.parse().unwrap()).unwrap();
-        let request = StatisticsRequest {
-            timezone: zone.into(),
-            hours,
-            ..StatisticsRequest::new(window)
-        };
-        is_on_the_hour(&CheckedRequest::new(&request).unwrap())
+    fn t(text: &str) -> i64 {
+        text.parse::<jiff::Timestamp>().unwrap().as_microsecond()
+    }
+
+    fn levels(fact: &RolledFact) -> Vec<&'static Level> {
+        Level::of(fact).collect()
+    }
+
+    /// What is read of a source, as hours of 2026, with a minus where it is taken off: `monthly_articles -0..744`.
+    fn read(scans: &[FactScan], of: fn(&FactScan) -> &Vec<Part>) -> Vec<String> {
+        let hour = |at: i64| (at - t("2026-01-01T00:00:00Z")) / HOUR;
+        let lines = scans.iter().flat_map(|scan| {
+            let parts = of(scan).iter();
+            parts.map(|part| {
+                let (name, (from, to)) = (scan.source.name(), part.span);
+                let off = if part.is_taken_off { "off " } else { "" };
+                format!("{off}{name} {}..{}", hour(from), hour(to))
+            })
+        });
+        lines.collect()
+    }
+
+    fn windows(now: (&str, &str), before: Option<(&str, &str)>, has_hours: bool) -> PlannedWindows {
+        let span = |(from, to)| (t(from), t(to));
+        PlannedWindows {
+            now: span(now),
+            before: before.map(span),
+            hours: HourGrouping::Timeline,
+            has_hours,
+        }
+    }
+
+    /// Signs of all sources at an instant, together.
+    fn sign(parts: &[(AnswerSource, Part)], at: i64) -> i64 {
+        parts
+            .iter()
+            .map(|(_, part)| Part::sign_at(&[*part], at))
+            .sum()
     }
 
     #[test]
-    fn windows_of_whole_hours_fit_and_others_do_not() {
-        let fits = |from, to| fits(from, to, "UTC", HourGrouping::Timeline);
-        assert!(fits("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"));
-        assert!(fits("2026-01-01T05:00:00Z", "2026-01-01T06:00:00Z"));
-        assert!(!fits("2026-01-01T00:30:00Z", "2026-01-02T00:30:00Z"));
-        assert!(!fits("2026-01-01T00:00:00Z", "2026-01-02T00:00:00.000001Z"));
+    fn ends_are_added_or_taken_off_whichever_is_less() {
+        // Berlin's first quarter but for half an hour, and three hours before it.
+        let asked = windows(
+            ("2025-12-31T23:00:00Z", "2026-03-31T21:30:00Z"),
+            Some(("2025-12-31T20:00:00Z", "2025-12-31T23:00:00Z")),
+            true,
+        );
+        let scans = asked.scans(&TRANSACTIONS, &levels(&TRANSACTIONS));
+        assert_eq!(
+            read(&scans, |scan| &scan.now),
+            [
+                "facts -1..0",
+                "off facts 2157..2160",
+                "monthly_transactions 0..1416",
+                "monthly_transactions 1416..2160",
+            ]
+        );
+        assert_eq!(
+            read(&scans, |scan| &scan.hours),
+            ["facts 2157..2157", "daily_transaction_totals -1..2157",]
+        );
+        assert_eq!(read(&scans, |scan| &scan.before), ["facts -4..-1"]);
+        let untimed: Vec<bool> = scans.iter().map(|scan| scan.untimed).collect();
+        assert_eq!(untimed, [true, false, false]);
+        let days = scans
+            .iter()
+            .find(|scan| scan.source.name() == "daily_transaction_totals");
+        let whole_days = (t("2025-12-31T00:00:00Z"), t("2026-04-01T00:00:00Z"));
+        assert_eq!(days.unwrap().spans(), [whole_days]);
+        let scans = asked.scans(&ARTICLES, &levels(&ARTICLES));
+        assert!(scans.iter().all(|scan| !scan.untimed));
+        assert_eq!(
+            read(&scans, |scan| &scan.now),
+            [
+                "facts -1..0",
+                "off facts 2157..2160",
+                "monthly_article_totals 0..1416",
+                "monthly_article_totals 1416..2160",
+            ]
+        );
+        assert_eq!(
+            scans[0].taken_off(),
+            [(t("2026-03-31T21:30:00Z"), t("2026-04-01T00:00:00Z"))]
+        );
+    }
+
+    #[test]
+    fn years_an_hour_off_are_years_and_two_hours() {
+        let asked = windows(("2015-12-31T23:00:00Z", "2025-12-31T23:00:00Z"), None, true);
+        let year = t("2025-01-01T00:00:00Z");
+        let parts = cover(asked.now, &levels(&PAYMENTS));
+        let names: Vec<&str> = parts.iter().map(|(source, _)| source.name()).collect();
+        assert_eq!(
+            names,
+            [
+                "yearly_payment_totals",
+                "facts",
+                "yearly_payment_totals",
+                "facts"
+            ]
+        );
+        assert_eq!(parts[0].1.span, (t("2016-01-01T00:00:00Z"), year));
+        assert!(parts[3].1.is_taken_off && !parts[2].1.is_taken_off);
+    }
+
+    #[test]
+    fn every_instant_of_a_window_counts_once_and_no_other() {
+        let begin = t("2024-11-20T00:00:00Z");
+        let mut state = 7_u64;
+        let mut random = |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            i64::try_from((state >> 33) % below).unwrap()
+        };
+        for fact in [&TRANSACTIONS, &ARTICLES] {
+            for _ in 0..300 {
+                let from = begin + random(14_000) * HOUR / 2;
+                let window = (from, from + (1 + random(14_000)) * HOUR / 2);
+                let parts = cover(window, &levels(fact));
+                for _ in 0..60 {
+                    let at = begin - 40 * DAY + random(60_000) * HOUR / 2 + HOUR / 4;
+                    let expected = i64::from(window.0 <= at && at < window.1);
+                    assert_eq!(sign(&parts, at), expected, "{window:?} at {at}: {parts:?}");
+                }
+                for edge in [window.0, window.1] {
+                    assert_eq!(sign(&parts, edge - 1), i64::from(edge == window.1));
+                    assert_eq!(sign(&parts, edge), i64::from(edge == window.0));
+                }
+                // A scan names six stretches at most.
+                let asked = PlannedWindows {
+                    now: window,
+                    before: Some((window.0 - (window.1 - window.0), window.0)),
+                    hours: HourGrouping::OfDay,
+                    has_hours: true,
+                };
+                for scan in asked.scans(fact, &levels(fact)) {
+                    assert!(scan.spans().len() <= 6, "{scan:?}");
+                    assert!(scan.taken_off().len() <= 4, "{scan:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_fits_no_level_comes_from_the_facts_in_one_scan() {
+        let asked = windows(
+            ("2026-01-01T00:10:00Z", "2026-01-01T00:50:00Z"),
+            Some(("2025-12-31T23:30:00Z", "2026-01-01T00:10:00Z")),
+            true,
+        );
+        let scans = asked.scans(&TRANSACTIONS, &levels(&TRANSACTIONS));
+        assert_eq!(scans.len(), 1);
+        let merged = (t("2025-12-31T23:30:00Z"), t("2026-01-01T00:50:00Z"));
+        assert_eq!(scans[0].spans(), [merged]);
+        // Hours of a zone that is half an hour off, with all else from levels.
+        let asked = windows(
+            ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"),
+            None,
+            false,
+        );
+        let scans = asked.scans(&TRANSACTIONS, &levels(&TRANSACTIONS));
+        assert_eq!(read(&scans, |scan| &scan.now), ["daily_transactions 0..24"]);
+        assert_eq!(read(&scans, |scan| &scan.hours), ["facts 0..24"]);
+        // Nothing at all still asks for what has no time.
+        let nothing = windows(("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"), None, true);
+        let scans = nothing.scans(&PAYMENTS, &levels(&PAYMENTS));
+        assert_eq!((scans.len(), scans[0].untimed), (1, true));
+        assert!(scans[0].spans().is_empty());
+        assert!(nothing.scans(&ARTICLES, &levels(&ARTICLES)).is_empty());
+    }
+
+    #[test]
+    fn parts_that_do_not_touch_stay_apart() {
+        let parts = |spans: &[Span]| spans.iter().copied().map(added).collect();
+        let scan = FactScan {
+            now: parts(&[(10, 20), (40, 50)]),
+            hours: parts(&[(15, 25)]),
+            before: parts(&[(0, 10)]),
+            ..FactScan::of(AnswerSource::Facts)
+        };
+        assert_eq!(scan.spans(), [(0, 25), (40, 50)]);
+        assert!(scan.taken_off().is_empty());
     }
 
     #[test]
     fn hours_of_a_zone_fit_while_it_is_whole_hours_off_utc() {
-        let fits = |from, to, zone| fits(from, to, zone, HourGrouping::Timeline);
+        let fits = |from: &str, to: &str, zone| {
+            has_whole_hours(Zone::parse(zone).unwrap(), t(from), t(to))
+        };
         let (from, to) = ("2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z");
         for zone in [
             "UTC",
@@ -198,22 +787,6 @@ mod tests {
             "1600-01-01T00:00:00Z",
             "2026-01-01T00:00:00Z",
             "America/New_York"
-        ));
-    }
-
-    #[test]
-    fn hours_of_the_day_are_every_sites_own_whatever_zone_is_named() {
-        assert!(fits(
-            "2026-03-01T00:00:00Z",
-            "2026-04-01T00:00:00Z",
-            "Asia/Kolkata",
-            HourGrouping::OfDay
-        ));
-        assert!(!fits(
-            "2026-03-01T00:30:00Z",
-            "2026-04-01T00:00:00Z",
-            "UTC",
-            HourGrouping::OfDay
         ));
     }
 }

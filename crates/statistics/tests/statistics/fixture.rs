@@ -101,10 +101,15 @@ impl FixtureSale {
 }
 
 impl FixtureSale {
-    /// The UTC day, as of a site whose clock is not known.
+    /// The day on the site's clock, which is less than half a day beside UTC's; the UTC day where the clock is not known.
     pub(crate) fn business_date(&self) -> Option<i32> {
-        let day = |at: Timestamp| i32::try_from(at.as_second().div_euclid(86_400)).unwrap();
-        self.at.map(day)
+        let second = self.at?.as_second();
+        let utc_hour = second.rem_euclid(86_400) / 3_600;
+        let ahead = self
+            .local_hour
+            .map_or(0, |local| (local - utc_hour + 12).rem_euclid(24) - 12);
+        let day = (second + ahead * 3_600).div_euclid(86_400);
+        Some(i32::try_from(day).unwrap())
     }
 }
 

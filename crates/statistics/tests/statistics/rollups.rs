@@ -9,24 +9,27 @@ use crate::published::{
 };
 use arrow::array::{RecordBatch, new_null_array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::Schema;
 use futures::{StreamExt, TryStreamExt};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ToSpan};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tillhouse_lake::{
-    ChangedRanges, LostTable, RangeSet, RunRecord, SupersededRecords, UnifyStep, Warehouse,
-    WarehouseLocation,
+    ChangedLevels, ChangedRanges, LostTable, PeriodWidth, RangeSet, RunRecord, SupersededRecords,
+    UnifyStep, Warehouse, WarehouseLocation,
 };
-use tillhouse_model::table::timestamp;
-use tillhouse_model::{Filter, contract};
+use tillhouse_model::{Filter, Window, contract};
 use tillhouse_query::Session;
-use tillhouse_statistics::roll_up;
 use tillhouse_statistics::{
-    CheckedFilter, GrowthBaseline, HourGrouping, StatisticsRequest, statistics, statistics_of_facts,
+    CheckedFilter, GrowthBaseline, HourGrouping, StatisticsRequest, register_sql, roll_up,
+    rollup_schemas, statistics, statistics_of_facts,
 };
 
+/// Number of tables.
+const TABLES: usize = 3;
 const PRODUCTS: &str = include_str!("../../../../schemas/unified/products.yaml");
 const FACTS: [(&str, &str); 3] = [
     ("transactions", TRANSACTIONS),
@@ -169,7 +172,7 @@ impl FixtureWarehouse {
         let rolled = self
             .publish_rolled(self.versions().await, run_id, &[])
             .await;
-        assert_eq!(rolled.len(), 3, "{rolled:?}");
+        assert_eq!(rolled.len(), TABLES, "{rolled:?}");
     }
 }
 
@@ -188,121 +191,170 @@ fn all(house: &FixtureTables) -> Vec<usize> {
     (0..house.sales.len() + house.orphans.len()).collect()
 }
 
-/// Asks both ways and wants the same; where the answer came from.
-async fn both(place: &FixtureWarehouse, session: &Session, request: &StatisticsRequest) -> String {
-    let answer = statistics(session, &place.warehouse, request)
+/// What an answer came from: `levels`, `facts`, or `both`.
+fn origin(answered_from: &str) -> &'static str {
+    let names: Vec<&str> = answered_from.split(", ").collect();
+    match (names.contains(&"facts"), names.len()) {
+        (false, _) => "levels",
+        (true, 1) => "facts",
+        (true, _) => "both",
+    }
+}
+
+/// Asks both ways and wants the same; what the answer came from.
+async fn both(
+    place: &FixtureWarehouse,
+    session: &Session,
+    request: &StatisticsRequest,
+) -> &'static str {
+    let mut answer = statistics(session, &place.warehouse, request)
         .await
         .unwrap();
     let facts = statistics_of_facts(session, &place.warehouse, request)
         .await
         .unwrap();
     assert_eq!(facts.meta.answered_from, "facts");
-    let text = |answer: &tillhouse_statistics::report::StatisticsReport| {
-        serde_json::to_string(answer)
-            .unwrap()
-            .replace(r#""answered_from":"rollups""#, r#""answered_from":"facts""#)
-    };
-    assert_eq!(text(&answer), text(&facts), "{request:?}");
-    answer.meta.answered_from
+    let from = std::mem::replace(&mut answer.meta.answered_from, "facts".to_owned());
+    let text = |answer| serde_json::to_string(answer).unwrap();
+    assert_eq!(text(&answer), text(&facts), "from {from}: {request:?}");
+    origin(&from)
 }
 
-/// Every kind of request over the days of the random houses.
+/// Every kind of request over the days of the random houses, and where it is answered from. Articles and payments have levels of months and
+/// years; what is less is counted from the facts.
 fn requests() -> Vec<(StatisticsRequest, &'static str)> {
     let days = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00Z"));
+    let month = StatisticsRequest::new(window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"));
     let with = |change: &dyn Fn(&mut StatisticsRequest)| {
         let mut request = days.clone();
         change(&mut request);
         request
     };
-    vec![
-        (days.clone(), "rollups"),
-        (with(&|r| r.timezone = "Europe/Berlin".into()), "rollups"),
-        (with(&|r| r.timezone = "Asia/Kolkata".into()), "facts"),
-        (with(&|r| r.timezone = "+05:45".into()), "facts"),
+    let in_month = |change: &dyn Fn(&mut StatisticsRequest)| {
+        let mut request = month.clone();
+        change(&mut request);
+        request
+    };
+    let an_hour_off = |r: &mut StatisticsRequest| {
+        r.window = window("2026-09-30T23:00:00Z", "2026-10-31T23:00:00Z");
+        r.timezone = "+01:00".into();
+    };
+    let mut asked = vec![
+        (month.clone(), "levels"),
+        (in_month(&|r| r.timezone = "Europe/Berlin".into()), "levels"),
+        // Its hours alone are no level's.
+        (in_month(&|r| r.timezone = "Asia/Kolkata".into()), "both"),
+        (in_month(&|r| r.timezone = "+05:45".into()), "both"),
         (
-            with(&|r| (r.timezone, r.hours) = ("Asia/Kolkata".into(), HourGrouping::OfDay)),
-            "rollups",
+            in_month(&|r| (r.timezone, r.hours) = ("Asia/Kolkata".into(), HourGrouping::OfDay)),
+            "levels",
         ),
-        (with(&|r| r.hours = HourGrouping::OfDay), "rollups"),
-        (with(&|r| r.tenant = some("a")), "rollups"),
-        (with(&|r| r.source = some("pace")), "rollups"),
-        (with(&|r| r.pipeline = some("p")), "rollups"),
-        (with(&|r| r.pipeline = some("another")), "rollups"),
+        (in_month(&|r| r.hours = HourGrouping::OfDay), "levels"),
+        (in_month(&an_hour_off), "both"),
         (
-            with(&|r| r.filter = filter("site_name", "contains", json!("entr"))),
-            "rollups",
-        ),
-        (
-            with(&|r| r.filter = filter("mandator_id", "neq", json!("a"))),
-            "rollups",
-        ),
-        (
-            with(&|r| r.filter = filter("local_hour", "gte", json!(12))),
-            "rollups",
-        ),
-        (
-            with(&|r| r.filter = filter("state", "eq", json!("consumed"))),
-            "rollups",
-        ),
-        (
-            with(&|r| r.filter = filter("occurred_at", "gte", json!("2026-10-25T00:10:00Z"))),
-            "facts",
-        ),
-        (
-            with(&|r| r.filter = filter("amount", "gt", json!(20))),
-            "facts",
-        ),
-        (
-            with(&|r| r.filter = filter("device_name", "isnull", json!(null))),
-            "facts",
-        ),
-        (with(&|r| r.compare = GrowthBaseline::Calendar), "rollups"),
-        (
-            with(&|r| {
-                (r.compare, r.timezone) = (GrowthBaseline::LastYear, "America/New_York".into())
+            in_month(&|r| {
+                an_hour_off(r);
+                r.hours = HourGrouping::OfDay;
             }),
-            "rollups",
+            "both",
         ),
         (
-            with(&|r| {
-                r.compare =
-                    GrowthBaseline::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:00:00Z"))
+            in_month(&|r| {
+                an_hour_off(r);
+                r.filter = filter("site_id", "eq", json!("1"));
             }),
-            "rollups",
+            "both",
+        ),
+        (in_month(&|r| r.tenant = some("a")), "levels"),
+        (in_month(&|r| r.source = some("pace")), "levels"),
+        (in_month(&|r| r.pipeline = some("p")), "levels"),
+        (in_month(&|r| r.pipeline = some("another")), "levels"),
+        (
+            in_month(&|r| r.compare = GrowthBaseline::Calendar),
+            "levels",
+        ),
+        (in_month(&|r| r.perspective = "purchase".into()), "levels"),
+        (
+            in_month(&|r| r.states = vec!["created".into(), "pending".into(), "error".into()]),
+            "levels",
         ),
         (
-            with(&|r| {
-                r.compare =
-                    GrowthBaseline::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:10:00Z"))
+            in_month(&|r| r.window = window("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z")),
+            "levels",
+        ),
+        (
+            in_month(&|r| r.window = window("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")),
+            "levels",
+        ),
+        // A year but for a part of its end, and all of two months but for three days of each.
+        (
+            in_month(&|r| r.window = window("2026-01-01T00:00:00Z", "2026-12-30T22:30:00Z")),
+            "both",
+        ),
+        (
+            in_month(&|r| r.window = window("2026-09-04T00:00:00Z", "2026-10-29T00:00:00Z")),
+            "both",
+        ),
+        // Sites are looked up for long windows.
+        (
+            in_month(&|r| {
+                r.window = window("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z");
+                r.filter = filter("site_id", "eq", json!("1"));
             }),
+            "levels",
+        ),
+        (
+            in_month(&|r| {
+                r.window = window("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z");
+                r.filter = filter("site_name", "isnull", json!(null));
+            }),
+            "levels",
+        ),
+    ];
+    for (field, operator, value, of_days, of_month) in [
+        ("site_name", "contains", json!("entr"), "both", "levels"),
+        ("mandator_id", "neq", json!("a"), "both", "levels"),
+        ("site_id", "eq", json!("1"), "both", "levels"),
+        ("state", "eq", json!("consumed"), "both", "levels"),
+        ("month", "eq", json!("2026-10"), "both", "levels"),
+        // Of transactions alone, by day.
+        ("business_date", "gte", json!("2026-10-25"), "both", "both"),
+        ("local_hour", "gte", json!(12), "facts", "facts"),
+        (
+            "occurred_at",
+            "gte",
+            json!("2026-10-25T00:10:00Z"),
+            "facts",
             "facts",
         ),
-        (with(&|r| r.perspective = "purchase".into()), "rollups"),
-        (
-            with(&|r| r.states = vec!["created".into(), "pending".into(), "error".into()]),
-            "rollups",
-        ),
-        (
-            with(&|r| r.window = window("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z")),
-            "rollups",
-        ),
-        (
-            with(&|r| r.window = window("2026-10-24T18:30:00Z", "2026-10-25T18:30:00Z")),
-            "facts",
-        ),
-        (
-            with(&|r| r.window = window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00.000001Z")),
-            "facts",
-        ),
-        (
-            with(&|r| r.window = window("2020-01-01T00:00:00Z", "2030-01-01T00:00:00Z")),
-            "rollups",
-        ),
-        (
-            with(&|r| r.window = window("2020-01-01T00:00:00Z", "2021-01-01T00:00:00Z")),
-            "rollups",
-        ),
-    ]
+        ("amount", "gt", json!(20), "facts", "facts"),
+        ("device_name", "isnull", json!(null), "facts", "facts"),
+    ] {
+        let filter = filter(field, operator, value);
+        asked.push((with(&|r| r.filter = filter.clone()), of_days));
+        asked.push((in_month(&|r| r.filter = filter.clone()), of_month));
+    }
+    let of_transactions = [
+        days.clone(),
+        with(&|r| r.timezone = "Asia/Kolkata".into()),
+        with(&|r| r.hours = HourGrouping::OfDay),
+        with(&|r| {
+            (r.compare, r.timezone) = (GrowthBaseline::LastYear, "America/New_York".into());
+        }),
+        with(&|r| {
+            r.compare =
+                GrowthBaseline::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:10:00Z"));
+        }),
+        with(&|r| r.window = window("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z")),
+        with(&|r| r.window = window("2026-10-24T18:30:00Z", "2026-10-25T18:30:00Z")),
+        with(&|r| r.window = window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00.000001Z")),
+    ];
+    asked.extend(of_transactions.map(|request| (request, "both")));
+    asked.push((
+        with(&|r| r.window = window("2026-10-24T18:10:00Z", "2026-10-24T18:30:00Z")),
+        "facts",
+    ));
+    asked
 }
 
 fn filter(field: &str, operator: &str, value: serde_json::Value) -> Option<CheckedFilter> {
@@ -350,10 +402,117 @@ proptest! {
             // And back again, through a rebuild's eyes.
             place.replace(&first, &changed, Some(&second), 3).await;
             let rolled = place.publish_rolled(place.versions().await, "20261112T000000Z-cccccc", &["p".into()]).await;
-            assert_eq!(rolled.len(), 3);
+            assert_eq!(rolled.len(), TABLES);
             every_request(&place).await;
         });
     }
+
+    /// A house spread over fifteen months, of which a random part changes once, asked whatever there is to be asked.
+    #[test]
+    fn whatever_is_drawn_is_answered_alike_both_ways(
+        first in house(),
+        second in house(),
+        which in prop::collection::vec(any::<bool>(), 64),
+        asked in prop::collection::vec(drawn(), 24),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (first, second) = (spread(first), spread(second));
+            let place = FixtureWarehouse::new().await;
+            place.name(&first).await;
+            place.replace(&first, &all(&first), None, 1).await;
+            place.roll(RUN).await;
+            let changed: Vec<usize> =
+                (0..all(&first).len().min(all(&second).len())).filter(|i| which[*i]).collect();
+            place.replace(&second, &changed, Some(&first), 2).await;
+            place.roll(LATER).await;
+            let session = place.session().await;
+            for request in &asked {
+                both(&place, &session, request).await;
+            }
+        });
+    }
+}
+
+/// A house whose hours lie 200 times as far apart.
+fn spread(mut house: FixtureTables) -> FixtureTables {
+    let first = t("2026-10-23T20:00:00Z");
+    for sale in house.sales.iter_mut().chain(&mut house.orphans) {
+        sale.at = sale.at.map(|at| first + at.duration_since(first) * 200);
+    }
+    house
+}
+
+/// A window of months, of days or of hours in UTC, or one that lies some minutes beside them.
+fn drawn_window() -> impl Strategy<Value = Window> {
+    let minutes = proptest::sample::select(&[0_i64, 0, 0, 0, -60, -120, 330, 7][..]);
+    (0_u8..3, -1_i64..16, 1_i64..18, minutes).prop_map(|(grain, start, length, minutes)| {
+        let month = jiff::civil::date(2026, 10, 1);
+        let midnight = |date: jiff::civil::Date| date.to_zoned(TimeZone::UTC).unwrap().timestamp();
+        let day = month + (start * 27).days();
+        let (from, to) = match grain {
+            0 => (
+                midnight(month + start.months()),
+                midnight(month + (start + length).months()),
+            ),
+            1 => (midnight(day), midnight(day + (length * 3).days())),
+            _ => {
+                let from = midnight(day) + SignedDuration::from_hours(length % 7);
+                (from, from + SignedDuration::from_hours(length * 2))
+            }
+        };
+        let beside = SignedDuration::from_mins(minutes);
+        Window::new(from + beside, to + beside).unwrap()
+    })
+}
+
+/// A request over the months of a house that is spread.
+fn drawn() -> impl Strategy<Value = StatisticsRequest> {
+    let filters = (0_u8..12).prop_map(|which| match which {
+        0 => filter("site_name", "contains", json!("entr")),
+        1 => filter("site_id", "neq", json!("2")),
+        2 => filter("business_date", "gte", json!("2027-03-01")),
+        3 => filter("local_hour", "lt", json!(9)),
+        4 => filter("month", "eq", json!("2027-01")),
+        5 => filter("kind", "eq", json!("refund")),
+        6 => filter("occurred_at", "gte", json!("2027-02-01T00:30:00Z")),
+        7 => filter("amount", "gt", json!(100)),
+        _ => None,
+    });
+    let compare = prop_oneof![
+        3 => Just(GrowthBaseline::Previous),
+        2 => Just(GrowthBaseline::Calendar),
+        2 => Just(GrowthBaseline::LastYear),
+        2 => drawn_window().prop_map(GrowthBaseline::Window),
+    ];
+    let zones = [
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "+01:00",
+        "Asia/Kolkata",
+    ];
+    (
+        (drawn_window(), compare, filters),
+        proptest::sample::select(zones.to_vec()),
+        (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
+    )
+        .prop_map(
+            |((window, compare, filter), zone, (of_day, of_tenant, of_source, others))| {
+                let mut request = StatisticsRequest::new(window);
+                (request.compare, request.filter) = (compare, filter);
+                request.timezone = zone.to_owned();
+                if of_day {
+                    request.hours = HourGrouping::OfDay;
+                }
+                request.tenant = of_tenant.then(|| "a".to_owned());
+                request.source = of_source.then(|| "hecone".to_owned());
+                if others {
+                    request.states = vec!["completed".into(), "created".into(), "error".into()];
+                }
+                request
+            },
+        )
 }
 
 /// One sale in each of two hours of a site in Kathmandu, a quarter off everybody's hours.
@@ -396,23 +555,91 @@ async fn lines(session: &Session, sql: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_hour_of_a_site_off_the_hour_is_two_rows_and_what_has_no_currency_has_its_transactions()
-{
+async fn hours_are_columns_and_what_has_no_currency_has_its_transactions() {
     let place = FixtureWarehouse::new().await;
     let house = kathmandu();
     place.replace(&house, &all(&house), None, 1).await;
     place.roll(RUN).await;
     let session = place.session().await;
-    let sql = "SELECT CAST(hour AS BIGINT) / 3600000000 % 24 AS h, local_hour, transactions, amount
-               FROM statistics.hourly_transactions ORDER BY hour, local_hour";
+    register_sql(&session, None);
+    let sql = "SELECT CAST(day AS BIGINT) / 86400000000 % 7 AS d, business_date, transactions, amount, utc_10, utc_11, local_15, local_16
+               FROM statistics.daily_transactions";
     assert_eq!(
         lines(&session, sql).await,
-        ["|10|15|1|1.0000|", "|10|16|1|2.0000|", "|11|16|1|4.0000|"]
+        ["|2|2026-10-24|3|7.0000|2|1|1|2|"]
     );
-    let sql = "SELECT currency, articles, quantity FROM statistics.hourly_articles";
+    let sql = "SELECT level, period, site_key, business_date, transactions, amount FROM statistics.transaction_rollups ORDER BY level";
+    assert_eq!(
+        lines(&session, sql).await,
+        [
+            "|daily|2026-10|p:k|2026-10-24|3|7.0000|",
+            "|daily_totals|2026|||3|7.0000|",
+            "|monthly|2026|p:k||3|7.0000|",
+            "|yearly|2026|p:k||3|7.0000|",
+        ]
+    );
+    let sql = "SELECT site_key, transactions, local_16 FROM statistics.yearly_transactions";
+    assert_eq!(lines(&session, sql).await, ["|p:k|3|2|"]);
+    let sql = "SELECT name, articles, quantity FROM statistics.yearly_article_totals";
+    assert_eq!(lines(&session, sql).await, ["|Tea|1|1.000000|"]);
+    let sql = "SELECT currency, articles, quantity FROM statistics.monthly_articles";
     assert_eq!(lines(&session, sql).await, ["|EUR|1|1.000000|"]);
-    let sql = "SELECT currency, payments, amount, method FROM statistics.hourly_payments";
+    let sql = "SELECT currency, payments, amount, method FROM statistics.monthly_payment_totals";
     assert_eq!(lines(&session, sql).await, ["|EUR|1|4.0000|cash|"]);
+    let described = session
+        .columns("statistics", "monthly_articles")
+        .await
+        .unwrap();
+    let names: Vec<&str> = described
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
+    assert_eq!(names.first(), Some(&"month_start"));
+    assert!(
+        !names.contains(&"level") && names.contains(&"site_key"),
+        "{names:?}"
+    );
+    every_request(&place).await;
+}
+
+#[tokio::test]
+async fn payments_without_an_amount_are_counted_by_levels_and_taken_off_by_facts() {
+    let place = FixtureWarehouse::new().await;
+    let mut house = kathmandu();
+    // Sold in the hour that Berlin has in November.
+    house
+        .sales
+        .push(FixtureSale::new("2026-10-31T23:30:00Z", 70_000));
+    let unknown = |sale, state| FixturePayment {
+        amount: None,
+        state: some(state),
+        ..FixturePayment::new(sale, ["Cash"; 5], 0)
+    };
+    house.payments.extend([
+        unknown(0, "collected"),
+        unknown(1, "reserved"),
+        unknown(3, "collected"),
+    ]);
+    place.replace(&house, &all(&house), None, 1).await;
+    place.roll(RUN).await;
+    let session = place.session().await;
+    let month = window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z");
+    let of_berlin = window("2026-09-30T22:00:00Z", "2026-10-31T23:00:00Z");
+    for (asked, without, from) in [(month, 2, "levels"), (of_berlin, 1, "both")] {
+        let asked = StatisticsRequest::new(asked);
+        assert_eq!(both(&place, &session, &asked).await, from);
+        let answer = statistics(&session, &place.warehouse, &asked)
+            .await
+            .unwrap();
+        assert_eq!(answer.meta.payments_without_amount, without);
+    }
+    let sql = "SELECT state, payments, without_amount, amount FROM statistics.payment_rollups
+               WHERE level = 'yearly_totals' ORDER BY state";
+    assert_eq!(
+        lines(&session, sql).await,
+        ["|collected|3|2|4.0000|", "|reserved|1|1||"]
+    );
     every_request(&place).await;
 }
 
@@ -433,11 +660,12 @@ async fn a_run_that_died_before_the_roll_ups_is_made_up_for() {
     let rolled = roll_up(&place.warehouse, &without_payments, &[], "died")
         .await
         .unwrap();
-    assert_eq!(rolled.len(), 2);
+    assert_eq!(rolled.len(), 2, "of transactions and of articles");
     place.roll(LATER).await;
     every_request(&place).await;
     let session = place.session().await;
-    let sql = "SELECT currency, amount FROM statistics.hourly_payments";
+    let sql =
+        "SELECT currency, amount FROM statistics.payment_rollups WHERE level = 'yearly_totals'";
     assert_eq!(
         lines(&session, sql).await,
         ["|CHF|4.0000|"],
@@ -460,7 +688,7 @@ async fn a_run_that_is_published_late_takes_nothing_back() {
     // Figures that another run published meanwhile count, with the roll-ups that belong to it.
     let session = place.session().await;
     let asked = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
-    assert_eq!(both(&place, &session, &asked).await, "rollups");
+    assert_eq!(both(&place, &session, &asked).await, "both");
     let answer = statistics(&session, &place.warehouse, &asked)
         .await
         .unwrap();
@@ -493,7 +721,7 @@ async fn where_earlier_files_are_gone_every_hour_is_counted_anew() {
 
 #[tokio::test]
 async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
-    const TABLE: &str = "statistics/hourly_transactions";
+    const TABLE: &str = "statistics/transaction_rollups";
     for what in [
         "its newest commits are swapped",
         "its newest commit is cut",
@@ -530,7 +758,11 @@ async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
             }
             "its newest commit is cut" => std::fs::write(commit(named), "").unwrap(),
             "a data file is missing" => {
-                let mut folders = vec![root.join("pipeline=p")];
+                let levels = ["daily", "daily_totals", "monthly", "yearly"];
+                let mut folders: Vec<_> = levels
+                    .iter()
+                    .map(|level| root.join(format!("level={level}")))
+                    .collect();
                 while let Some(folder) = folders.pop() {
                     for entry in std::fs::read_dir(folder).unwrap() {
                         let path = entry.unwrap().path();
@@ -546,7 +778,7 @@ async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
                 let other = place
                     .folder
                     .path()
-                    .join("statistics/hourly_articles/_delta_log");
+                    .join("statistics/article_rollups/_delta_log");
                 std::fs::create_dir(&log).unwrap();
                 for entry in std::fs::read_dir(other).unwrap() {
                     let entry = entry.unwrap();
@@ -565,21 +797,23 @@ async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
             };
             place.warehouse.go_on_with(&lost, "run").await.unwrap();
         }
+        if what == "a data file is missing" {
+            // Data files are looked at where there is something to count.
+            let old = house.clone();
+            house.sales[1].amount = Some(5);
+            place.replace(&house, &[1], Some(&old), 3).await;
+        }
         let rolled = place
             .publish_rolled(place.versions().await, "20261115T000000Z-ffffff", &[])
             .await;
         assert!(rolled[TABLE] > named, "{what}: {rolled:?}");
         every_request(&place).await;
         let session = place.session().await;
-        let count = |table: &str| {
-            format!("SELECT sum({table}), count(*) FROM statistics.hourly_transactions")
-        };
-        let counted = lines(&session, &count("transactions")).await;
-        let facts = "SELECT count(*), count(DISTINCT transaction_key) FROM transactions";
+        let counted = "SELECT level, sum(transactions) FROM statistics.transaction_rollups GROUP BY level ORDER BY level";
         assert_eq!(
-            counted,
-            lines(&session, facts).await,
-            "{what}: an hour each"
+            lines(&session, counted).await,
+            ["|daily|3|", "|daily_totals|3|", "|monthly|3|", "|yearly|3|"],
+            "{what}: every sale once"
         );
     }
 }
@@ -606,27 +840,6 @@ async fn nothing_changed_writes_nothing() {
     every_request(&place).await;
 }
 
-/// The schema of the first edition's roll-up of transactions.
-fn first_edition() -> Schema {
-    let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    Schema::new(vec![
-        Field::new("hour", timestamp(), true),
-        Field::new("business_date", DataType::Date32, true),
-        Field::new("local_hour", DataType::Int64, true),
-        Field::new("pipeline", DataType::Utf8, false),
-        text("source"),
-        text("tenant_id"),
-        text("perspective"),
-        text("kind"),
-        text("site_key"),
-        text("state"),
-        text("currency"),
-        Field::new("transactions", DataType::Int64, false),
-        Field::new("amount", DataType::Decimal128(28, 4), true),
-        Field::new("month", DataType::Utf8, false),
-    ])
-}
-
 #[tokio::test]
 async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
     let place = FixtureWarehouse::new().await;
@@ -634,10 +847,17 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
     house.sales[2].amount = None;
     place.replace(&house, &all(&house), None, 1).await;
     let versions = place.versions().await;
-    // A roll-up of an earlier program, without the column that was added since; and wrong, so that it shows if it is asked.
-    let schema = Arc::new(first_edition());
-    let sql = "SELECT to_timestamp_micros(1792836000000000) AS hour, 'p' AS pipeline, 'hecone' AS source, 'sale' AS perspective,
-                      'sale' AS kind, 'completed' AS state, 'EUR' AS currency, 99 AS transactions, 99 AS amount, '2026-10' AS month";
+    // A table of an earlier program, without a column that was added since; and wrong, so that it shows if it is asked.
+    let (_, schema) = rollup_schemas()
+        .find(|(table, _)| *table == "transaction_rollups")
+        .unwrap();
+    let fields: Vec<_> = schema.fields().iter().cloned().collect();
+    let fields = fields.into_iter();
+    let fields = fields.filter(|field| field.name() != "without_amount");
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let sql = "SELECT to_timestamp_micros(1790812800000000) AS period_start, 'p' AS pipeline, 'hecone' AS source, 'sale' AS perspective,
+                      'sale' AS kind, 'completed' AS state, 'EUR' AS currency, 99 AS transactions, 99 AS amount,
+                      'monthly' AS level, '2026' AS period";
     let session = place.engine.empty_session().unwrap();
     let rows = session.query(sql).await.unwrap().map_ok(|batch| {
         let columns =
@@ -651,16 +871,19 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
         RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
     });
     let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+    let sources = ["transactions"];
     let old = place.warehouse.range_table(
-        "hourly_transactions",
+        "transaction_rollups",
         schema.clone(),
-        "hour",
-        &["transactions"],
+        "period_start",
+        &sources,
         1,
     );
+    let old = old.with_level("monthly", PeriodWidth::Year);
     let counted = BTreeMap::from([("transactions".to_owned(), versions["unified/transactions"])]);
     let mut touched = ChangedRanges::default();
     touched.add("p", RangeSet::All);
+    let touched = ChangedLevels::from([("monthly".to_owned(), touched)]);
     let rows = futures::stream::iter(rows.into_iter().map(Ok)).boxed();
     let done = old
         .replace(&BTreeMap::new(), &counted, &touched, rows, RUN)
@@ -668,23 +891,21 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
         .unwrap()
         .unwrap();
     let mut tables = versions.clone();
-    let others: BTreeMap<String, u64> = versions
-        .iter()
-        .filter(|(path, _)| *path != "unified/transactions")
-        .map(|(p, v)| (p.clone(), *v))
-        .collect();
-    tables.extend(roll_up(&place.warehouse, &others, &[], RUN).await.unwrap());
-    tables.insert("statistics/hourly_transactions".to_owned(), done.version);
+    tables.insert("statistics/transaction_rollups".to_owned(), done.version);
     place.publish_tables(tables, RUN).await;
 
-    let asked = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
+    let asked = StatisticsRequest::new(window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"));
     assert_eq!(both(&place, &place.session().await, &asked).await, "facts");
     place.roll(LATER).await;
     let session = place.session().await;
-    assert_eq!(both(&place, &session, &asked).await, "rollups");
+    assert_eq!(both(&place, &session, &asked).await, "levels");
     let answer = statistics(&session, &place.warehouse, &asked)
         .await
         .unwrap();
+    assert_eq!(
+        answer.meta.answered_from,
+        "monthly_transactions, daily_transaction_totals, monthly_article_totals, monthly_payment_totals"
+    );
     assert_eq!(
         (
             answer.data[0].transactions_count.value,

@@ -386,6 +386,8 @@ struct SmartNowPaymentJson {
 struct SmartNowLocationJson {
     id: i64,
     name: String,
+    #[serde(rename = "timeZone")]
+    timezone: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -445,7 +447,9 @@ impl ExpectedFacts {
     fn read_smartnow(&mut self, sandbox: &Sandbox) {
         let list = |resource| served(sandbox, "smartnow", resource, None);
         // Master data is read whole: what is listed is how it is.
+        let mut zones: HashMap<i64, TimeZone> = HashMap::new();
         for place in records::<SmartNowLocationJson>(&list("locations")) {
+            zones.extend(clock(place.timezone.as_deref()).map(|zone| (place.id, zone)));
             call(
                 &mut self.sites,
                 &format!("smartnow:{}", place.id),
@@ -480,7 +484,8 @@ impl ExpectedFacts {
                 "completed"
             };
             let amount = from_minor(sale.price, own.as_deref());
-            let zone = clock(sale.timezone.as_deref());
+            let zone =
+                clock(sale.timezone.as_deref()).or_else(|| zones.get(&sale.location).cloned());
             let paid = payments.into_iter().map(SmartNowPaymentJson::read);
             let product = format!("smartnow:{}/{}", sale.machine, sale.product);
             let derived_tax = amount
@@ -524,7 +529,8 @@ impl ExpectedFacts {
         }
         // Payments of sales that nobody serves have their own time and place.
         for payment in paid.into_values().flatten() {
-            let zone = clock(payment.timezone.as_deref());
+            let zone = clock(payment.timezone.as_deref())
+                .or_else(|| zones.get(&payment.location).cloned());
             let orphan = OracleSale {
                 kind: None,
                 at: Some(payment.occurred_at),

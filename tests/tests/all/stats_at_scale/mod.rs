@@ -8,6 +8,7 @@ mod rarities;
 
 use crate::exact_json;
 use crate::project::TestProject;
+use crate::rollups::origin;
 use facts::{ExpectedFact, ExpectedFacts};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -39,6 +40,7 @@ struct StatsCase<'a> {
     /// and last day. The window of equal length just before unless told.
     compare: Option<(&'a str, &'a str, [&'a str; 2])>,
     filter: Option<FilterCase>,
+    /// What it is answered from, as [`origin`] calls it.
     answered_from: &'a str,
 }
 
@@ -55,7 +57,7 @@ impl<'a> StatsCase<'a> {
             of_day: false,
             compare: None,
             filter: None,
-            answered_from: "rollups",
+            answered_from: "levels",
         }
     }
 
@@ -249,10 +251,10 @@ fn assert_answer_is(found: &Value, wanted: &StatsAnswer, meta: &Value, what: &st
     assert!(ours.is_empty(), "{what}: {ours:?} is not compared");
 }
 
-/// Filters that the roll-ups can tell, and such as only the facts can.
+/// Filters that levels of the roll-ups can tell, and such as only the facts can, over a month whose ends lie within a UTC day.
 const FILTERS: [(&str, FilterCase); 4] = [
     (
-        "rollups",
+        "both",
         (
             r#"{"field": "site_name", "operator": "contains", "value": "HA"}"#,
             |fact| {
@@ -264,7 +266,7 @@ const FILTERS: [(&str, FilterCase); 4] = [
         ),
     ),
     (
-        "rollups",
+        "facts",
         (
             r#"{"logic": "and", "filters": [{"field": "local_hour", "operator": "lt", "value": 6},
                 {"field": "business_date", "operator": "gte", "value": "2025-10-26"}]}"#,
@@ -277,7 +279,7 @@ const FILTERS: [(&str, FilterCase); 4] = [
         ),
     ),
     (
-        "rollups",
+        "both",
         (
             r#"{"field": "kind", "operator": "eq", "value": "refund"}"#,
             |fact| fact.sale.kind.as_deref() == Some("refund"),
@@ -326,6 +328,7 @@ async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops(
     );
     let october = StatsCase {
         zone: "Europe/Zurich",
+        answered_from: "both",
         ..StatsCase::of("2025-10-01", "2025-11-01")
     };
     let calendar = Some(("calendar", "calendar", ["2025-10-01", "2025-11-01"]));
@@ -343,6 +346,7 @@ async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops(
         StatsCase {
             zone: "Europe/Zurich",
             compare: calendar,
+            answered_from: "both",
             ..november
         },
         // SmartNow's archive has sales of May.
@@ -356,28 +360,30 @@ async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops(
         },
         StatsCase {
             zone: "America/New_York",
+            answered_from: "both",
             ..StatsCase::of("2025-10-27", "2025-11-10")
         },
         // A clock that is half an hour off.
         StatsCase {
             zone: "Asia/Kolkata",
-            answered_from: "facts",
+            answered_from: "both",
             ..october
         },
         StatsCase {
             zone: "Asia/Kolkata",
-            answered_from: "facts",
+            answered_from: "both",
             of_day: true,
             ..october
         },
         // The hour that comes twice, and half of the next.
         StatsCase {
             zone: "Europe/Berlin",
-            answered_from: "facts",
+            answered_from: "both",
             ..StatsCase::of("2025-10-26T02:00:00+02:00", "2025-10-26T03:30:00+01:00")
         },
         StatsCase {
             zone: "Europe/London",
+            answered_from: "both",
             ..StatsCase::of("2025-10-26", "2025-10-27")
         },
         StatsCase {
@@ -401,11 +407,12 @@ async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops(
             zone: "Europe/Zurich",
             purchases: true,
             compare: calendar,
+            answered_from: "both",
             ..november
         },
         StatsCase {
             zone: "Asia/Kathmandu",
-            answered_from: "facts",
+            answered_from: "both",
             ..purchases
         },
     ];
@@ -441,7 +448,8 @@ async fn statistics_of_a_hundred_thousand_transactions_are_those_of_plain_loops(
         let what = arguments.join(" ");
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let from_facts: Vec<&str> = arguments.iter().copied().chain(["--from-facts"]).collect();
-        let (found, again) = tokio::join!(project.json(&arguments), project.json(&from_facts));
+        let (mut found, again) = tokio::join!(project.json(&arguments), project.json(&from_facts));
+        found["meta"]["answered_from"] = origin(&found).into();
         let (wanted, mut meta) = ask.expected(&facts);
         assert!(wanted.seen.transactions > 0, "{what}: nothing is compared");
         assert_answer_is(&found, &wanted, &meta, &what);

@@ -1,4 +1,4 @@
-//! The words and keys that an envelope and a refusal are judged by, as `words.txt` lists them.
+//! The words and keys that an envelope and a refusal are judged by, as `vocabulary/words.txt` lists them.
 //!
 //! Invariant: a list is named once in the file and once here; a test tells where the two differ.
 
@@ -6,38 +6,38 @@ use std::sync::LazyLock;
 
 /// The lists, read once.
 pub(crate) static WORDS: LazyLock<MessageVocabulary> =
-    LazyLock::new(|| MessageVocabulary::read(include_str!("words.txt")));
+    LazyLock::new(|| MessageVocabulary::read(include_str!("vocabulary/words.txt")));
 
 /// The lists of `words.txt`, which says what each is.
 #[derive(Debug)]
 pub(crate) struct MessageVocabulary {
-    pub(super) wrappers: WordList,
-    pub(super) states: WordList,
-    pub(super) successes: WordList,
-    pub(super) failures: WordList,
-    pub(super) cuts: WordList,
-    pub(super) settings: WordList,
-    pub(super) parts: WordList,
-    pub(super) errors: WordList,
-    pub(super) no_error: WordList,
-    pub(super) texts: WordList,
-    pub(super) warnings: WordList,
-    pub(super) levels: WordList,
-    pub(super) totals: WordList,
-    pub(super) credentials: WordList,
-    pub(super) unknown: WordList,
-    pub(super) no_failure: WordList,
-    pub(super) bad: WordList,
-    pub(super) good: WordList,
-    pub(super) negations: WordList,
-    pub(super) nothing: WordList,
-    pub(super) nothing_phrases: WordList,
-    pub(super) denials: WordList,
-    pub(super) not_there: WordList,
-    pub(super) fillers: WordList,
-    pub(super) things: WordList,
-    pub(super) doubts: WordList,
-    pub(super) harmless: WordList,
+    pub(crate) wrappers: WordList,
+    pub(crate) states: WordList,
+    pub(crate) successes: WordList,
+    pub(crate) failures: WordList,
+    pub(crate) cuts: WordList,
+    pub(crate) settings: WordList,
+    pub(crate) parts: WordList,
+    pub(crate) errors: WordList,
+    pub(crate) no_error: WordList,
+    pub(crate) texts: WordList,
+    pub(crate) warnings: WordList,
+    pub(crate) levels: WordList,
+    pub(crate) totals: WordList,
+    pub(crate) credentials: WordList,
+    pub(crate) unknown: WordList,
+    pub(crate) no_failure: WordList,
+    pub(crate) bad: WordList,
+    pub(crate) good: WordList,
+    pub(crate) negations: WordList,
+    pub(crate) nothing: WordList,
+    pub(crate) nothing_phrases: WordList,
+    pub(crate) denials: WordList,
+    pub(crate) not_there: WordList,
+    pub(crate) fillers: WordList,
+    pub(crate) things: WordList,
+    pub(crate) doubts: WordList,
+    pub(crate) harmless: WordList,
     pub(crate) tokens: WordList,
     pub(crate) logins: WordList,
     pub(crate) expiries: WordList,
@@ -116,25 +116,25 @@ impl WordList {
     }
 
     /// True if it has this entry.
-    pub(super) fn has(&self, entry: &str) -> bool {
+    pub(crate) fn has(&self, entry: &str) -> bool {
         self.0.contains(&entry)
     }
 
     /// True if one of its entries stands in some words, which have a blank before and after.
-    pub(super) fn is_in(&self, words: &str) -> bool {
+    pub(crate) fn is_in(&self, words: &str) -> bool {
         self.iter()
             .any(|entry| places(words, entry).next().is_some())
     }
 
     /// True if a word is one of its entries, or a longer word that ends in one of five letters or more.
-    pub(super) fn ends(&self, word: &str) -> bool {
+    pub(crate) fn ends(&self, word: &str) -> bool {
         self.iter()
             .any(|entry| word == entry || (entry.len() >= 5 && word.ends_with(entry)))
     }
 }
 
 /// Texts behind an entry in some words, a blank first, one for each of its places.
-pub(super) fn places<'w>(words: &'w str, entry: &'static str) -> impl Iterator<Item = &'w str> {
+pub(crate) fn places<'w>(words: &'w str, entry: &'static str) -> impl Iterator<Item = &'w str> {
     words.match_indices(entry).filter_map(move |(at, _)| {
         let rest = &words[at + entry.len()..];
         (words[..at].ends_with(' ') && rest.starts_with(' ')).then_some(rest)
@@ -144,11 +144,11 @@ pub(super) fn places<'w>(words: &'w str, entry: &'static str) -> impl Iterator<I
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::refusal_cause;
+    use crate::plain_text;
 
     #[test]
     fn every_list_of_the_file_is_read_and_none_is_empty() {
-        let text = include_str!("words.txt");
+        let text = include_str!("vocabulary/words.txt");
         let debug = format!("{:?}", MessageVocabulary::read(text));
         let heads: Vec<&str> = text.lines().filter(|line| line.starts_with('[')).collect();
         assert_eq!(heads.len(), debug.matches("List(").count());
@@ -176,7 +176,7 @@ mod tests {
             &WORDS.harmless,
         ] {
             for entry in list.iter() {
-                assert_eq!(refusal_cause::words(entry).trim(), entry);
+                assert_eq!(plain_text::words(entry).trim(), entry);
             }
         }
         for list in [
@@ -187,7 +187,7 @@ mod tests {
             &WORDS.other_tokens,
         ] {
             for entry in list.iter() {
-                assert_eq!(refusal_cause::letters(entry), entry);
+                assert_eq!(plain_text::letters(entry), entry);
             }
         }
     }

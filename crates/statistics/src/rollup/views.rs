@@ -1,0 +1,177 @@
+//! The views of the levels, `statistics.daily_transactions` and the like, and the notes on the roll-ups.
+//!
+//! Invariant: a view has the rows of one level and the columns it tells apart or adds up, so that nobody adds up two levels, which are
+//! sums of the same sales.
+
+use super::fact::{RolledFact, SITE};
+use super::level::{LEVELS, LOCAL_HOURS, Level, UTC_HOURS};
+use super::{FACTS, SCHEMA, START};
+use std::collections::BTreeMap;
+use tillhouse_model::table::{LEVEL, PERIOD};
+use tillhouse_model::{ColumnNote, DataDictionary, TableNote};
+use tillhouse_query::{SqlView, ViewTables};
+
+/// The views, one a level.
+pub(crate) fn level_views() -> Vec<SqlView> {
+    vec![
+        view::<0>(),
+        view::<1>(),
+        view::<2>(),
+        view::<3>(),
+        view::<4>(),
+        view::<5>(),
+        view::<6>(),
+        view::<7>(),
+        view::<8>(),
+        view::<9>(),
+        view::<10>(),
+        view::<11>(),
+    ]
+}
+
+/// The view of the level at a place. A view's query is a function without a state: this one has its level by its type.
+fn view<const AT: usize>() -> SqlView {
+    let level = &LEVELS[AT];
+    SqlView {
+        name: level.name,
+        description: "Sums of sales from which statistics answer.",
+        notes: &[],
+        over: level.fact.table,
+        beside: &[],
+        definition: definition::<AT>,
+    }
+}
+
+fn definition<const AT: usize>(tables: &ViewTables) -> Option<String> {
+    let level = &LEVELS[AT];
+    let table = level.fact.table;
+    let columns = level.view_columns();
+    let is_there = |(name, _): &(String, String)| tables.has_column(table, name);
+    if !columns.iter().all(is_there) {
+        return None;
+    }
+    let shown: Vec<String> = columns
+        .into_iter()
+        .map(|(name, shown)| match name == shown {
+            true => name,
+            false => format!("{name} AS {shown}"),
+        })
+        .collect();
+    Some(format!(
+        "SELECT {}\nFROM {table}\nWHERE {LEVEL} = '{}'",
+        shown.join(", "),
+        level.value
+    ))
+}
+
+/// Meaning of a column that files are apart by.
+const OF_PERIOD: &str = "UTC month or year that the row lies in, YYYY-MM or YYYY, or none. The table is partitioned by it.";
+
+/// Adds notes on the roll-ups: their labels mean what they do in the facts.
+pub(crate) fn add_notes(dictionary: &mut DataDictionary) {
+    for fact in FACTS {
+        let of_fact = dictionary.table(tillhouse_query::DEFAULT_SCHEMA, fact.name);
+        let of_fact = of_fact.map(|note| note.columns.clone()).unwrap_or_default();
+        let values: Vec<&str> = Level::of(fact).map(|level| level.value).collect();
+        let (and_year, or_year) = match fact.has_hours {
+            true => ("day, month and year", "day, month or year"),
+            false => ("month and year", "month or year"),
+        };
+        let of_level = format!(
+            "Level of the row: {}. Each level adds up the same {}.",
+            values.join(", "),
+            fact.name
+        );
+        let of_table = |name: &str| match name {
+            START => Some(format!("Start of the {or_year}, UTC.")),
+            LEVEL => Some(of_level.clone()),
+            PERIOD => Some(OF_PERIOD.to_owned()),
+            _ => None,
+        };
+        let schema = fact.schema();
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let columns = names.filter_map(|name| {
+            let own = of_table(name).map(ColumnNote::of);
+            Some((
+                name.to_owned(),
+                own.or_else(|| noted(fact, &of_fact, name))?,
+            ))
+        });
+        let note = TableNote {
+            description: format!(
+                "Sums of unified.{} by {and_year}, from which statistics answer. Its levels are sums of the same {0}: read one of them, \
+                 by the column `level` or as the view of it, and never add up two.",
+                fact.name
+            ),
+            columns: columns.collect(),
+        };
+        dictionary.add(SCHEMA, fact.table, note);
+        for level in Level::of(fact) {
+            dictionary.add(SCHEMA, level.name, view_note(level, &of_fact));
+        }
+    }
+}
+
+fn view_note(level: &Level, of_fact: &BTreeMap<String, ColumnNote>) -> TableNote {
+    let (fact, period) = (level.fact, level.grain.name());
+    let columns = level
+        .view_columns()
+        .into_iter()
+        .filter_map(|(name, shown)| {
+            let own =
+                (name == START).then(|| ColumnNote::of(format!("Start of the {period}, UTC.")));
+            let note = own.or_else(|| noted(fact, of_fact, &name))?;
+            Some((shown, note))
+        });
+    let sites = match level.keeps(SITE) {
+        true => ", site and label",
+        false => " and label, all sites together",
+    };
+    TableNote {
+        description: format!("Sums of unified.{} by {period}{sites}.", fact.name),
+        columns: columns.collect(),
+    }
+}
+
+/// The note on a column that a fact's roll-ups have of it.
+fn noted(
+    fact: &RolledFact,
+    of_fact: &BTreeMap<String, ColumnNote>,
+    name: &str,
+) -> Option<ColumnNote> {
+    let hour = |names: &[&str]| names.iter().position(|hour| *hour == name);
+    let own = if name == fact.count {
+        format!("Number of {}.", fact.name)
+    } else if fact.missing.is_some_and(|(count, _)| count == name) {
+        format!("Number of {} without an amount.", fact.name)
+    } else if fact.is_sum(name) {
+        let unit = of_fact.get(name).and_then(|note| note.unit.clone());
+        return Some(ColumnNote {
+            unit,
+            ..ColumnNote::of(format!("Sum of {name} of these {}.", fact.name))
+        });
+    } else if let Some(hour) = hour(&UTC_HOURS) {
+        format!("Number of {} in the hour from {hour:02}:00 UTC.", fact.name)
+    } else if let Some(hour) = hour(&LOCAL_HOURS) {
+        format!(
+            "Number of {} in the hour from {hour:02}:00 on the site's own clock.",
+            fact.name
+        )
+    } else {
+        return of_fact.get(name).cloned();
+    };
+    Some(ColumnNote::of(own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_level_has_a_view_of_its_own() {
+        let views = level_views();
+        let named: Vec<&str> = views.iter().map(|view| view.name).collect();
+        let levels: Vec<&str> = LEVELS.iter().map(|level| level.name).collect();
+        assert_eq!(named, levels);
+    }
+}
