@@ -61,23 +61,55 @@ impl AnalyzerRule for LateralRows {
     }
 }
 
+/// The lateral query of a join.
+struct Lateral {
+    subquery: Subquery,
+    alias: Option<TableReference>,
+    /// False where the planner takes only the UNNEST within it for lateral.
+    is_whole: bool,
+}
+
 /// The lateral query of a join, and its name.
-fn lateral(join: &Join) -> Option<(&Subquery, Option<&TableReference>)> {
-    match join.right.as_ref() {
-        LogicalPlan::Subquery(of) => Some((of, None)),
-        LogicalPlan::SubqueryAlias(named) => match named.input.as_ref() {
-            LogicalPlan::Subquery(of) => Some((of, Some(&named.alias))),
-            _ => None,
-        },
+fn lateral(join: &Join) -> Option<Lateral> {
+    let (plan, alias) = match join.right.as_ref() {
+        LogicalPlan::SubqueryAlias(named) => (&named.input, Some(named.alias.clone())),
+        _ => (&join.right, None),
+    };
+    if let LogicalPlan::Subquery(of) = plan.as_ref() {
+        return Some(Lateral {
+            subquery: of.clone(),
+            alias,
+            is_whole: true,
+        });
+    }
+    let mut subquery = lateral_within(plan)?.clone();
+    subquery.subquery = Arc::clone(plan);
+    Some(Lateral {
+        subquery,
+        alias,
+        is_whole: false,
+    })
+}
+
+/// The lateral query below columns that are computed from it.
+fn lateral_within(plan: &LogicalPlan) -> Option<&Subquery> {
+    match plan {
+        LogicalPlan::Projection(of) => lateral_within(&of.input),
+        LogicalPlan::SubqueryAlias(of) => lateral_within(&of.input),
+        LogicalPlan::Subquery(of) if !of.outer_ref_columns.is_empty() => Some(of),
         _ => None,
     }
 }
 
 fn rewritten(join: Join) -> Result<Transformed<LogicalPlan>> {
-    let Some((subquery, alias)) = lateral(&join) else {
+    let Some(Lateral {
+        subquery,
+        alias,
+        is_whole,
+    }) = lateral(&join)
+    else {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
     };
-    let (subquery, alias) = (subquery.clone(), alias.cloned());
     if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
     }
@@ -88,6 +120,9 @@ fn rewritten(join: Join) -> Result<Transformed<LogicalPlan>> {
             .chain(join.filter.clone()),
     );
     let is_always = condition.as_ref().is_none_or(is_true);
+    if !is_whole && join.join_type == JoinType::Left && !is_always {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
     if join.join_type == JoinType::Left && !is_always {
         return match steps_of(&subquery.subquery) {
             Some((steps, _)) if steps.is_empty() => Ok(Transformed::no(LogicalPlan::Join(join))),
@@ -98,6 +133,8 @@ fn rewritten(join: Join) -> Result<Transformed<LogicalPlan>> {
     }
     let rows = if let Some(unnested) = unnested(&join, &subquery.subquery, alias.as_ref())? {
         unnested
+    } else if !is_whole {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
     } else {
         let Some((steps, base)) = steps_of(&subquery.subquery) else {
             return plan_err!(
@@ -506,6 +543,7 @@ fn over_left(plan: &LogicalPlan, join: &Join, left: &[Expr]) -> Result<Option<Ov
                 is_there,
             })
         }
+        LogicalPlan::Subquery(of) => over_left(&of.subquery, join, left)?,
         LogicalPlan::SubqueryAlias(of) => {
             let Some(input) = over_left(&of.input, join, left)? else {
                 return Ok(None);

@@ -105,24 +105,42 @@ fn selects_of<'q>(body: &'q mut SetExpr, found: &mut Vec<&'q mut Select>) {
 
 /// A column that a SELECT names: what it is, the name it is known by, and the one it gets where it is not alone.
 fn named(item: &SelectItem) -> Option<(&Expr, Option<&str>, String)> {
-    Some(match item {
-        SelectItem::ExprWithAlias { expr, alias } => {
-            (expr, Some(&alias.value), alias.value.clone())
-        }
-        SelectItem::UnnamedExpr(expr @ Expr::Identifier(column)) => {
-            (expr, Some(&column.value), column.value.clone())
-        }
-        SelectItem::UnnamedExpr(expr @ Expr::CompoundIdentifier(path)) => {
+    let (expr, alias) = match item {
+        SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias)),
+        SelectItem::UnnamedExpr(expr) => (expr, None),
+        _ => return None,
+    };
+    if let Some(alias) = alias {
+        return Some((expr, Some(&alias.value), alias.value.clone()));
+    }
+    Some(match uncast(expr) {
+        Expr::Identifier(column) => (expr, Some(&column.value), column.value.clone()),
+        Expr::CompoundIdentifier(path) => {
             let column = &path.last()?.value;
             (expr, Some(column), column.clone())
         }
-        SelectItem::UnnamedExpr(expr @ Expr::Function(function)) => match function.name.0.last()? {
+        Expr::Function(function) => match function.name.0.last()? {
             ObjectNamePart::Identifier(name) => (expr, None, name.value.to_lowercase()),
             ObjectNamePart::Function(_) => (expr, None, expr.to_string()),
         },
-        SelectItem::UnnamedExpr(expr) => (expr, None, expr.to_string()),
-        _ => return None,
+        _ => (expr, None, unnamed(expr)),
     })
+}
+
+/// The name of a column that has none: a cast is called as its type.
+fn unnamed(expr: &Expr) -> String {
+    match expr {
+        Expr::Cast { data_type, .. } => data_type.to_string().to_lowercase(),
+        _ => expr.to_string(),
+    }
+}
+
+/// An expression without the casts around it, which are no part of its name for the planner.
+fn uncast(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => uncast(expr),
+        _ => expr,
+    }
 }
 
 /// Gives columns of one name names of their own, if it `allows` it for a name, and whether all of that name are the same; whether any got one.
@@ -142,7 +160,7 @@ fn name_apart(
         taken.extend(known.map(str::to_owned));
         let key = match known {
             Some(name) => (true, name.to_owned()),
-            None => (false, expr.to_string()),
+            None => (false, uncast(expr).to_string()),
         };
         alike.entry(key).or_default().push(at);
     }
@@ -171,6 +189,7 @@ fn name_apart(
             };
             let mut number = number + 1 + usize::from(by_wildcard);
             let mut alias = match number {
+                _ if !has_name && !taken.contains(&base) => base.clone(),
                 1 => base.clone(),
                 number => format!("{base}_{number}"),
             };
