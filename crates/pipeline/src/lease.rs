@@ -435,7 +435,7 @@ impl<'a> LeaseRequest<'a> {
     }
 }
 
-/// What was seen of another run's lease while it was watched.
+/// Observation of another run's lease while it is watched.
 #[derive(Default)]
 struct LeaseWatch {
     /// The newest writing of it, and since when it stands.

@@ -28,7 +28,7 @@ mod unix {
     /// The bits of a descriptor's flags that say what it is open for, and reading alone among them, as Linux has them.
     const ACCESS: u32 = 0o3;
     const READ_ONLY: u32 = 0o0;
-    /// What is written goes to the end.
+    /// Appending: each write goes to the end.
     const APPEND: u32 = 0o2000;
 
     /// The open file that a path names by its number; `None` for any other path.

@@ -207,7 +207,7 @@ impl Warehouse {
         })
     }
 
-    /// What was deleted of a table, or would be, where that is anything; and why it was not all, or nothing.
+    /// Files deleted of a table, or to be deleted, if any; and the reason why some or all of them stayed.
     async fn vacuum_table(
         &self,
         path: &str,
@@ -246,7 +246,7 @@ impl Warehouse {
         (is_any.then_some(done), failed)
     }
 
-    /// What of a table can go; `None` where it is no table.
+    /// Files of a table that can go; `None` where it is no table.
     async fn garbage_of(
         &self,
         table: &TableHandle,
@@ -411,7 +411,7 @@ fn is_older(file: &std::path::Path, than: Timestamp) -> std::io::Result<bool> {
     Ok(written.is_some_and(|at| Timestamp::try_from(at).is_ok_and(|at| at <= than)))
 }
 
-/// What was found; `None` for what is not there any more.
+/// The value that was found; `None` for a file that is not there any more.
 fn unless_gone<T>(found: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),

@@ -54,7 +54,7 @@ struct CheckedCheckpoint {
     whole: Option<Bytes>,
 }
 
-/// What is known of checkpoints.
+/// Checkpoints that this process has looked at.
 #[derive(Default)]
 pub(crate) struct CheckpointCache {
     /// By path and size: true if they are complete, and nobody has found that they are wrong.
