@@ -75,6 +75,20 @@ Operators: eq neq isnull isnotnull lt lte gt gte startswith doesnotstartwith end
 doesnotcontain isempty isnotempty isnullorempty isnotnullorempty. Upper and lower case are one unless
 \"ignoreCase\": false. A field that does not exist is answered with those that do. docs/statistics.md has it all.";
 
+#[cfg(feature = "serve")]
+const SERVE_HELP: &str = "\
+Examples:
+  tillhouse serve                                   until Ctrl-C or SIGTERM; running requests are answered first
+  tillhouse serve --check                           what it would listen on, and who may come in
+  curl 'http://127.0.0.1:8373/api/v1/statistics?from=2026-01-01&to=2026-02-01'
+  curl -H 'Accept: text/csv' 'http://127.0.0.1:8373/api/v1/reports/summary'
+  curl 'http://127.0.0.1:8373/api/v1/sql' --json '{\"query\": \"SELECT currency, sum(amount) FROM counted GROUP BY 1\"}'
+
+http://127.0.0.1:8373/docs/ shows every path and its parameters; /openapi.json is the document, /metrics is for Prometheus.
+A client that was written against HecOne works with this address as its base URL: POST /auth/login takes what
+`serve.hecone_login` in tillhouse.yaml says, GET /transactions/statistics answers in HecOne's shape.
+It reads the warehouse and writes nothing. A new run is seen within seconds. docs/serve.md has it all.";
+
 /// The sales of tills that nobody stands behind, in one warehouse.
 #[derive(Debug, Parser)]
 #[command(name = "tillhouse", version, about, after_help = AFTER_HELP, max_term_width = 110)]
@@ -231,6 +245,10 @@ pub(crate) enum CliCommand {
         after_help = "Examples:\n  tillhouse attach duckdb > tillhouse.sql; duckdb -init tillhouse.sql\n  tillhouse attach duckdb --as-of 2026-01-31\n\nIn DuckDB then: SELECT currency, count(*), sum(amount) FROM counted GROUP BY ALL;\nEvery table is a view of the version that the run names, and counted, counted_articles, counted_payments, sales are there as here."
     )]
     Attach(AttachArgs),
+    #[cfg(feature = "serve")]
+    /// Answer tools over HTTP, of the newest published run: statistics, reports, lists, tables, SQL
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
     #[cfg(feature = "sandbox")]
     /// HecOne 360, SmartNow, be-mo and PACE emulated on loopback, to try things out
     #[command(
@@ -259,7 +277,20 @@ impl CliCommand {
         match self {
             #[cfg(feature = "sandbox")]
             Self::Sandbox(_) | Self::Demo(_) => true,
+            #[cfg(feature = "serve")]
+            Self::Serve(arguments) => !arguments.check,
             Self::Sync(_) | Self::Rebuild(_) | Self::Reconcile(_) => true,
+            _ => false,
+        }
+    }
+}
+
+impl CliCommand {
+    /// True if the command answers SIGTERM itself: what it is being asked has to be brought to an end.
+    pub(crate) fn handles_terminations(&self) -> bool {
+        match self {
+            #[cfg(feature = "serve")]
+            Self::Serve(arguments) => !arguments.check,
             _ => false,
         }
     }
@@ -649,6 +680,17 @@ pub(crate) struct AttachArgs {
 pub(crate) enum AttachedEngine {
     /// DuckDB 1.5 or newer.
     Duckdb,
+}
+
+#[cfg(feature = "serve")]
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Address to listen on, of this machine alone; port 0 takes any that is free [default: serve.listen, else 127.0.0.1:8373]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// Say what it would listen on and who may come in, and end
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 #[cfg(feature = "sandbox")]

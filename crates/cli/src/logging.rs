@@ -44,8 +44,7 @@ pub(crate) fn start(cli: &Cli) {
 /// Filter of log lines for a number of `-v`, where RUST_LOG says nothing.
 fn default_filter(verbose: u8) -> String {
     // Libraries' own words stand in the error that follows, in better ones.
-    const QUIET: &str =
-        "warn,rustls_platform_verifier=off,buoyant_kernel=off,buoyant_kernel_engine=off";
+    const QUIET: &str = "warn,rustls_platform_verifier=off,buoyant_kernel=off,buoyant_kernel_engine=off,tillhouse_serve=info";
     const OURS: [&str; 4] = [
         "tillhouse",
         "tillhouse_pipeline",

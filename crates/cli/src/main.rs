@@ -33,7 +33,11 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cli = args::Cli::try_parse().unwrap_or_else(|error| refuse(&error));
     logging::start(&cli);
-    if let Err(error) = watchdog::start(!cli.command.handles_interrupts()) {
+    let answered = watchdog::GuardedSignals {
+        interrupts: !cli.command.handles_interrupts(),
+        terminations: !cli.command.handles_terminations(),
+    };
+    if let Err(error) = watchdog::start(answered) {
         return failure::report(&Error::internal("cannot start threads").because(error));
     }
     // Queries are nested as deep as people write them: everything that plans or runs one has a stack for it.

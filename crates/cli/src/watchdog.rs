@@ -100,14 +100,23 @@ fn state<T>(with: impl FnOnce(&mut WatchdogState) -> T) -> T {
     )
 }
 
-/// Starts the guard. It leaves Ctrl-C to commands that answer it themselves.
-pub(crate) fn start(answers_interrupts: bool) -> std::io::Result<()> {
+/// Signals that the guard answers; a command answers the others itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GuardedSignals {
+    /// Ctrl-C.
+    pub(crate) interrupts: bool,
+    /// SIGTERM.
+    pub(crate) terminations: bool,
+}
+
+/// Starts the guard. It leaves to commands the signals that they answer themselves.
+pub(crate) fn start(answered: GuardedSignals) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("guard".to_owned());
     thread.spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build();
-        match runtime.and_then(|runtime| runtime.block_on(guard(answers_interrupts))) {
+        match runtime.and_then(|runtime| runtime.block_on(guard(answered))) {
             Ok(()) => {}
             Err(error) => {
                 tracing::warn!("signals are not answered and memory is not watched: {error}")
@@ -118,13 +127,14 @@ pub(crate) fn start(answers_interrupts: bool) -> std::io::Result<()> {
 }
 
 #[cfg(unix)]
-async fn guard(answers_interrupts: bool) -> std::io::Result<()> {
+async fn guard(answered: GuardedSignals) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = match answers_interrupts {
-        true => Some(signal(SignalKind::interrupt())?),
-        false => None,
+    let where_answered = |is_answered: bool, kind: SignalKind| match is_answered {
+        true => signal(kind).map(Some),
+        false => Ok(None),
     };
+    let mut terminate = where_answered(answered.terminations, SignalKind::terminate())?;
+    let mut interrupt = where_answered(answered.interrupts, SignalKind::interrupt())?;
     // Whoever started it with `nohup`, or behind a script's `&`, wants it to go on.
     let unless_ignored = |kind: SignalKind| match is_ignored(kind) {
         true => Ok(None),
@@ -137,7 +147,7 @@ async fn guard(answers_interrupts: bool) -> std::io::Result<()> {
     let mut quit = unless_ignored(SignalKind::quit())?;
     loop {
         tokio::select! {
-            _ = terminate.recv() => exit_process(TERMINATED),
+            () = received(&mut terminate) => exit_process(TERMINATED),
             () = received(&mut hang_up) => exit_process(HUNG_UP),
             () = received(&mut quit) => exit_process(QUIT),
             () = received(&mut interrupt) => on_interrupt(),
@@ -168,10 +178,10 @@ fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
 }
 
 #[cfg(not(unix))]
-async fn guard(answers_interrupts: bool) -> std::io::Result<()> {
+async fn guard(answered: GuardedSignals) -> std::io::Result<()> {
     loop {
         let interrupted = async {
-            if answers_interrupts {
+            if answered.interrupts {
                 tokio::signal::ctrl_c().await
             } else {
                 std::future::pending().await

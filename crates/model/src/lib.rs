@@ -33,6 +33,7 @@ pub mod reconcile;
 mod secret;
 mod slice;
 pub mod table;
+pub mod terminal_escape;
 pub mod time;
 pub mod time_zone;
 mod window;

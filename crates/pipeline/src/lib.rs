@@ -56,8 +56,8 @@ mod yaml;
 pub use assets::{TextAsset, built_in_contracts};
 pub use config::{
     ChildLink, ChildResource, ExaminedPipeline, OwnColumn, PROJECT_FILE, Pipeline, Project,
-    ProjectExamination, RequestedPipeline, ResourcePlan, RetentionSettings, SourceEntry,
-    SyncSettings, parse_bytes,
+    ProjectExamination, RequestedPipeline, ResourcePlan, RetentionSettings, ServeSettings,
+    ServedLogin, SourceEntry, SyncSettings, parse_bytes,
 };
 pub use context::{RunContext, new_run_id};
 pub use contract_tables::contract_tables;

@@ -28,6 +28,7 @@ mod derived_columns;
 mod dialect;
 mod distinct;
 mod distinct_count;
+pub mod encode;
 mod engine;
 mod exact;
 mod failure;

@@ -33,6 +33,7 @@ use futures::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_lake::RunRecord;
+use tillhouse_model::did_you_mean::nearest;
 use tillhouse_model::{DataDictionary, Error, ErrorKind, ExpectedReads, PseudonymKey, Result};
 
 /// A table of no rows.
@@ -390,6 +391,29 @@ impl Session {
                 .map(|note| note.into_owned().description)
                 .unwrap_or_default(),
         })
+    }
+
+    /// The table of a name with or without its schema, as [`Session::describe`] tells it.
+    ///
+    /// Errors with [`ErrorKind::Query`] for one that is not there, with those of like names.
+    pub async fn describe_named(&self, name: &str) -> Result<DescribedTable> {
+        let (schema, table) = name.split_once('.').unwrap_or((DEFAULT_SCHEMA, name));
+        if self.has_table(schema, table).await? {
+            return self.describe(schema, table).await;
+        }
+        let full = |(schema, table): (String, String)| match schema.as_str() {
+            DEFAULT_SCHEMA => table,
+            _ => format!("{schema}.{table}"),
+        };
+        let known: Vec<String> = self.tables().await?.into_iter().map(full).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let guess = nearest(name, &known).map(|guess| format!("Did you mean {guess}? "));
+        Err(
+            Error::new(ErrorKind::Query, format!("there is no table {name}")).hint(format!(
+                "{}`tillhouse describe`, or \\dt at the prompt, lists what there is.",
+                guess.unwrap_or_default()
+            )),
+        )
     }
 
     /// The columns of a table or view. Errors with [`ErrorKind::Query`] when there is none of that name.

@@ -26,6 +26,7 @@ mod clock;
 mod columns;
 mod completeness;
 mod counted;
+pub mod csv;
 pub mod definitions;
 mod facts;
 mod filter;
@@ -43,6 +44,7 @@ mod restatement;
 mod rollup;
 pub mod sales_report;
 mod table_functions;
+mod transaction_list;
 mod uncounted_payments;
 
 pub use clock::parse_instant;
@@ -52,6 +54,9 @@ pub use names::RequestedNames;
 pub use request::{HourGrouping, StatisticsRequest};
 pub use restatement::find_restatements;
 pub use rollup::roll_up;
+pub use transaction_list::{
+    TransactionListRequest, TransactionOrder, TransactionPage, TransactionPlace, list_transactions,
+};
 
 use crate::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport};
 use arrow::datatypes::SchemaRef;

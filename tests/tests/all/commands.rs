@@ -616,6 +616,7 @@ async fn help_teaches_and_completions_complete() {
         "stats",
         "report",
         "sql",
+        "serve",
         "sandbox",
         "demo",
         "completions",

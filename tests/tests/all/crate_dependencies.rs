@@ -18,7 +18,7 @@ const PLAN: [(&str, &[&str]); 11] = [
     ("sandbox", &["emulator", "model"]),
     ("query", &["lake", "model"]),
     ("statistics", &["query", "lake", "model"]),
-    ("serve", &["statistics", "query", "model"]),
+    ("serve", &["statistics", "query", "lake", "model"]),
     (
         "pipeline",
         &["extract", "decode", "lake", "query", "statistics", "model"],
@@ -142,12 +142,26 @@ fn the_sandbox_is_a_feature_of_the_binary() {
         .find(|d| d.name == "tillhouse-sandbox")
         .expect("it has a sandbox");
     assert_eq!(turned_on_by(binary, sandbox), Some("sandbox"));
-    assert_eq!(binary.features["default"], ["cloud", "sandbox"]);
+    assert_eq!(binary.features["default"], ["cloud", "sandbox", "serve"]);
     let else_used = binary
         .dependencies
         .iter()
         .any(|d| d.name == "tillhouse-emulator");
     assert!(!else_used, "the emulator comes with the sandbox alone");
+}
+
+#[test]
+fn the_server_is_a_feature_of_the_binary() {
+    let metadata = metadata();
+    let members = members(&metadata);
+    let binary = members.iter().find(|p| p.name.as_str() == "tillhouse");
+    let binary = binary.expect("the binary");
+    let server = binary
+        .dependencies
+        .iter()
+        .find(|d| d.name == "tillhouse-serve")
+        .expect("it has a server");
+    assert_eq!(turned_on_by(binary, server), Some("serve"));
 }
 
 /// Cargo compiles a dependency once for every set of features. What a crate needs only for its tests is a plain dependency of another

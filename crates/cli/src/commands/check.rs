@@ -262,6 +262,28 @@ fn never_synced(rows: &[ResourceStatus]) -> BTreeMap<&str, usize> {
     never
 }
 
+/// How far every resource has been read, as CSV.
+pub(crate) fn status_csv(rows: &[ResourceStatus]) -> String {
+    let mut text = String::from(
+        "pipeline,resource,data_through,last_read,versions,gaps,open_rejects,last_run,outcome\n",
+    );
+    for r in rows {
+        text.push_str(&format!(
+            "{},{},{},{},{},{},{},{},{}\n",
+            r.pipeline,
+            r.resource,
+            r.data_through.map_or_else(String::new, |t| t.to_string()),
+            r.last_read.map_or_else(String::new, |t| t.to_string()),
+            r.versions,
+            r.gaps.len(),
+            r.open_rejects,
+            r.last_run.as_deref().unwrap_or_default(),
+            r.outcome.as_deref().unwrap_or_default()
+        ));
+    }
+    text
+}
+
 pub(crate) async fn status(
     cli: &Cli,
     arguments: &StatusArgs,
@@ -294,24 +316,7 @@ pub(crate) async fn status(
     match format {
         DataFormat::Json => print_json(&rows)?,
         DataFormat::Csv(_) => {
-            let mut text = String::from(
-                "pipeline,resource,data_through,last_read,versions,gaps,open_rejects,last_run,outcome\n",
-            );
-            for r in &rows {
-                text.push_str(&format!(
-                    "{},{},{},{},{},{},{},{},{}\n",
-                    r.pipeline,
-                    r.resource,
-                    r.data_through.map_or_else(String::new, |t| t.to_string()),
-                    r.last_read.map_or_else(String::new, |t| t.to_string()),
-                    r.versions,
-                    r.gaps.len(),
-                    r.open_rejects,
-                    r.last_run.as_deref().unwrap_or_default(),
-                    r.outcome.as_deref().unwrap_or_default()
-                ));
-            }
-            print(&text)?;
+            print(&status_csv(&rows))?;
         }
         DataFormat::Table => {
             let mut table = TextTable::new();

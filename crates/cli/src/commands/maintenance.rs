@@ -535,15 +535,9 @@ pub(crate) async fn check_age(
     max_age: SignedDuration,
 ) -> Result<()> {
     let now = warehouse.now();
-    let ops = warehouse.ops();
-    let runs = ops.run_heads().await?;
     let mut late = Vec::new();
-    for pipeline in std::iter::once(None).chain(pipelines.iter().map(Some)) {
-        let what = pipeline.map_or("the warehouse", String::as_str);
-        let newest = match pipeline {
-            None => runs.iter().find(|run| run.published),
-            Some(name) => ops.newest_without_failure(&runs, name).await?,
-        };
+    for (pipeline, newest) in warehouse.ops().last_published(pipelines).await? {
+        let what = pipeline.as_deref().unwrap_or("the warehouse");
         let Some(ended) = newest.map(|run| run.finished_at) else {
             late.push(format!("nothing of {what} was ever published"));
             continue;

@@ -6,7 +6,7 @@ mod attach;
 mod check;
 #[cfg(feature = "sandbox")]
 mod demo;
-pub(crate) mod describe;
+mod describe;
 mod maintenance;
 mod project;
 pub(crate) mod query;
@@ -15,6 +15,8 @@ mod report;
 mod restated;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "serve")]
+mod serve;
 mod stats;
 mod sync;
 
@@ -87,6 +89,8 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         CliCommand::Sql(arguments) => query::run(cli, arguments, format).await,
         CliCommand::Describe(arguments) => describe::run(cli, arguments, format).await,
         CliCommand::Attach(arguments) => attach::run(cli, arguments).await,
+        #[cfg(feature = "serve")]
+        CliCommand::Serve(arguments) => serve::run(cli, arguments, format).await,
         #[cfg(feature = "sandbox")]
         CliCommand::Sandbox(arguments) => sandbox::run(arguments, format).await,
         #[cfg(feature = "sandbox")]

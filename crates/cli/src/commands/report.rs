@@ -5,16 +5,16 @@
 use crate::args::{Cli, DataFormat, ReportArgs};
 use crate::commands::{as_of, find_project, now, open_session, reading};
 use crate::output::{print, print_json, print_text, report as shown};
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 use std::path::Path;
 use std::process::ExitCode;
-use tillhouse_model::json;
-use tillhouse_model::{CivilPeriod, Error, ErrorKind, Result, ResultExt};
-use tillhouse_model::{PeriodRequest, parse_day};
+use tillhouse_model::{CivilPeriod, Error, ErrorKind, Result, ResultExt, parse_day};
 use tillhouse_statistics::RequestedNames;
-use tillhouse_statistics::reports::{ReportName, ReportRequest, ReportTime, report};
+use tillhouse_statistics::csv::report_csv;
+use tillhouse_statistics::reports::{
+    ReportName, ReportRequest, ReportTime, read_period, refuse_the_future, report,
+};
 use tillhouse_statistics::sales_report::{ReportEntityId, ReportRequestBody};
 
 pub(crate) async fn run(cli: &Cli, arguments: &ReportArgs, format: DataFormat) -> Result<ExitCode> {
@@ -36,7 +36,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &ReportArgs, format: DataFormat) -
     match format {
         DataFormat::Json => print_json(&report)?,
         DataFormat::Table => print_text(&shown::text(&report))?,
-        DataFormat::Csv(style) => print(&shown::csv(&report, style))?,
+        DataFormat::Csv(style) => print(&report_csv(&report, style))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -79,30 +79,6 @@ fn request(arguments: &ReportArgs) -> Result<ReportRequest> {
     })
 }
 
-/// Errors where a period begins when no site's clock has come to yet.
-fn refuse_the_future(when: &ReportTime, now: Timestamp) -> Result<()> {
-    let latest = TimeZone::fixed(Offset::constant(14)).to_datetime(now);
-    let (begins, flag) = match when {
-        ReportTime::On(date) => (vec![date.at(0, 0, 0, 0)], "--reference"),
-        ReportTime::Periods(one, two) => (
-            [Some(one), two.as_ref()]
-                .into_iter()
-                .flatten()
-                .map(CivilPeriod::from)
-                .collect(),
-            "the period from",
-        ),
-    };
-    match begins.into_iter().find(|begin| *begin > latest) {
-        None => Ok(()),
-        Some(begin) => Err(Error::config(format!(
-            "{flag} {begin} lies in the future: now it is {}",
-            now.strftime("%Y-%m-%dT%H:%M:%SZ")
-        ))
-        .hint("Ask for days that have begun; what has not happened yet cannot be counted.")),
-    }
-}
-
 /// The sites, devices, groups of sites and groups of devices that a request names.
 fn places(body: &ReportRequestBody) -> [Vec<String>; 4] {
     [
@@ -134,7 +110,7 @@ fn periods(
         return Ok(ReportTime::Periods(body.period1.resolve(today)?, second));
     }
     let first = match (&arguments.period1, &arguments.from, &arguments.to) {
-        (Some(text), _, _) => period(text, today)?,
+        (Some(text), _, _) => read_period(text, today)?,
         (None, Some(from), Some(to)) => CivilPeriod::parse(&format!("{from}..{to}"))?,
         _ => {
             return Err(Error::config(format!("the report {name} needs a period"))
@@ -144,22 +120,9 @@ fn periods(
     let second = arguments
         .period2
         .as_deref()
-        .map(|text| period(text, today))
+        .map(|text| read_period(text, today))
         .transpose()?;
     Ok(ReportTime::Periods(first, second))
-}
-
-/// A period as it is typed: two dates, or a request's JSON.
-fn period(text: &str, today: Date) -> Result<CivilPeriod> {
-    if !text.trim_start().starts_with('{') {
-        return CivilPeriod::parse(text);
-    }
-    let request: PeriodRequest = serde_json::from_str(text).map_err(|e| {
-        Error::config("the period cannot be read")
-            .because(json::fault(&e))
-            .hint("docs/reports.md shows how periods are written.")
-    })?;
-    request.resolve(today)
 }
 
 fn body(path: &Path) -> Result<ReportRequestBody> {

@@ -12,6 +12,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::RunContext;
+use tillhouse_statistics::csv::statistics_csv;
 use tillhouse_statistics::reports::heat_map;
 use tillhouse_statistics::{
     CheckedFilter, GrowthBaseline, HourGrouping as StatisticsHours, RequestedNames,
@@ -119,7 +120,7 @@ async fn answer(
         Some(DataFormat::Csv(style)) => {
             // A file is no terminal.
             let is_shown = style.escapes_controls && arguments.output.is_none();
-            shown::csv(
+            statistics_csv(
                 &report,
                 CsvStyle {
                     escapes_controls: is_shown,

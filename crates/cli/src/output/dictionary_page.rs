@@ -5,7 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use crate::output::describe::data_type;
 use crate::registry::NAMES;
 use std::fmt::Write;
 use std::path::Path;
@@ -13,6 +12,7 @@ use tillhouse_lake::OpsTables;
 use tillhouse_model::DataDictionary;
 use tillhouse_model::contract::UNIFIED;
 use tillhouse_pipeline::built_in_contracts;
+use tillhouse_query::encode::described::type_name;
 use tillhouse_query::{
     DescribedTable, QueryEngine, QueryEngineOptions, Session, TableProvider, empty_table,
 };
@@ -88,7 +88,7 @@ fn section(page: &mut String, table: &DescribedTable) {
             page,
             "| `{}` | {} | {} |",
             column.path,
-            data_type(column),
+            type_name(column),
             escaped(&meaning)
         );
     }

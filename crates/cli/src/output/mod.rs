@@ -5,7 +5,6 @@
 //! Invariant: amounts are printed with every digit they have and no exponent, in every format; JSON keeps column names and order. Tables and
 //! pages of our own figures show amounts by [`tillhouse_model::money::format_amount`] alone.
 
-mod cell;
 pub(crate) mod completeness;
 pub(crate) mod describe;
 mod descriptor;
@@ -13,8 +12,6 @@ mod descriptor;
 mod dictionary_page;
 pub(crate) mod duckdb_script;
 pub(crate) mod instant;
-mod interval;
-pub(crate) mod json;
 mod output_file;
 pub(crate) mod page;
 pub(crate) mod reconciliation;
@@ -25,20 +22,22 @@ pub(crate) mod results;
 #[cfg(test)]
 pub(crate) mod sample_report;
 pub(crate) mod statistics;
-pub(crate) mod terminal_escape;
 mod text_table;
+#[cfg(test)]
+mod value_forms;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use std::io::Write;
 use std::path::Path;
-use terminal_escape::{escape_controls_in_json, escape_controls_in_lines};
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use terminal_escape::escape_controls_in_lines;
+use tillhouse_model::{ErrorKind, Result, ResultExt};
 
 pub(crate) use output_file::OutputFile;
 pub(crate) use result_table::{NULL, ResultLayout, result_text};
-pub(crate) use terminal_escape::CsvStyle;
 pub(crate) use text_table::TextTable;
+pub(crate) use tillhouse_model::terminal_escape::{self, CsvStyle};
+pub(crate) use tillhouse_query::encode::json_text;
 
 /// Writes one text to standard output.
 ///
@@ -85,13 +84,6 @@ pub(crate) fn write_output(file: Option<&Path>, text: &str) -> Result<()> {
     })
 }
 
-/// A value as JSON.
-pub(crate) fn json_text(value: &impl serde::Serialize) -> Result<String> {
-    let text =
-        serde_json::to_string_pretty(value).or_error(ErrorKind::Internal, "cannot write JSON")?;
-    Ok(escape_controls_in_json(&text).into_owned() + "\n")
-}
-
 /// Writes a value as JSON.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> Result<()> {
     print(&json_text(value)?)
@@ -106,44 +98,4 @@ pub(crate) fn table(schema: &SchemaRef, batches: &[RecordBatch], null: &str) -> 
         ResultLayout::Automatic,
         TextTable::terminal_width(),
     )
-}
-
-/// A result that cannot be written out. The query's words for a time zone are read only here.
-fn cannot_show(error: arrow::error::ArrowError) -> Error {
-    let text = error.to_string();
-    if let Some(error) = tillhouse_query::out_of_calendar(&text) {
-        return error;
-    }
-    match text.split_once("Invalid timezone ") {
-        Some((_, zone)) => {
-            let zone = zone.split(':').next().unwrap_or(zone).trim_matches('"');
-            Error::new(
-                ErrorKind::Query,
-                format!("the time zone {zone:?} is not known"),
-            )
-            .hint("Write it as IANA does, like 'Europe/Berlin', or as an offset, like '+02:00'.")
-        }
-        None if text.contains("Failed to convert") || text.contains("out of range") => Error::new(
-            ErrorKind::Query,
-            "a day or an instant in the result lies beyond the years that can be shown",
-        )
-        .hint("Leave it out, or show it as a number: arrow_cast(x, 'Int64')."),
-        None => Error::internal("cannot show a result").because(error),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::error::ArrowError;
-
-    #[test]
-    fn a_day_beyond_the_years_that_can_be_shown_is_no_fault_of_ours() {
-        let refused = "Failed to convert -2147483648 to temporal for Date32";
-        let error = cannot_show(ArrowError::CastError(refused.to_owned()));
-        assert_eq!(error.kind(), ErrorKind::Query);
-        assert!(error.hint_text().is_some());
-        let other = cannot_show(ArrowError::ComputeError("anything else".to_owned()));
-        assert_eq!(other.kind(), ErrorKind::Internal);
-    }
 }

@@ -2,19 +2,18 @@
 //!
 //! Invariant: everything shown is in the report; only how far one period is from the other is worked out here.
 
+use crate::output::TextTable;
 use crate::output::completeness::CompletenessSummary;
 use crate::output::instant::instant;
 use crate::output::statistics::gaps;
-use crate::output::{CsvStyle, TextTable};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
-use tillhouse_statistics::sales_report::{
-    PeriodReport, PeriodSummaries, PeriodTotals, ReportData, SalesReport,
-};
+use tillhouse_statistics::csv::{ReportRows, report_rows};
+use tillhouse_statistics::sales_report::{PeriodReport, ReportData, SalesReport};
 
 const WEEKDAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
@@ -24,76 +23,39 @@ const CURRENCY: &str = "currency";
 /// The figure to the left of it, of the period before.
 const BEFORE: &str = "before";
 
-/// Rows under a header. Columns from `numbers` on are numbers, written exactly; only a table shows amounts as people read them.
-struct ReportTable {
-    header: Vec<String>,
-    numbers: usize,
-    rows: Vec<Vec<String>>,
+/// Rows as a table, amounts as people read them.
+fn drawn(listing: &ReportRows) -> TextTable {
+    let mut table = TextTable::new();
+    table.set_header(&listing.header);
+    listing
+        .rows
+        .iter()
+        .for_each(|row| table.add_row(shown(listing, row)));
+    table.align_numbers(listing.numbers..listing.header.len());
+    table
 }
 
-impl ReportTable {
-    fn new<const N: usize>(header: [&str; N], numbers: usize) -> Self {
-        Self {
-            header: header.map(str::to_owned).to_vec(),
-            numbers,
-            rows: Vec::new(),
-        }
-    }
-
-    fn table(&self) -> TextTable {
-        let mut table = TextTable::new();
-        table.set_header(&self.header);
-        self.rows
-            .iter()
-            .for_each(|row| table.add_row(self.shown(row)));
-        table.align_numbers(self.numbers..self.header.len());
-        table
-    }
-
-    /// A row's cells, amounts with their currency's digits.
-    fn shown(&self, row: &[String]) -> Vec<String> {
-        let Some(at) = self.header.iter().position(|name| name == CURRENCY) else {
-            return row.to_vec();
+/// A row's cells, amounts with their currency's digits.
+fn shown(listing: &ReportRows, row: &[String]) -> Vec<String> {
+    let Some(at) = listing.header.iter().position(|name| name == CURRENCY) else {
+        return row.to_vec();
+    };
+    let currency = row.get(at).map_or("", String::as_str);
+    let cell =
+        |(index, text): (usize, &String)| match exact(text).filter(|_| is_amount(listing, index)) {
+            Some(amount) => format_amount(amount, currency),
+            None => text.clone(),
         };
-        let currency = row.get(at).map_or("", String::as_str);
-        let cell =
-            |(index, text): (usize, &String)| match exact(text).filter(|_| self.is_amount(index)) {
-                Some(amount) => format_amount(amount, currency),
-                None => text.clone(),
-            };
-        row.iter().enumerate().map(cell).collect()
-    }
-
-    fn is_amount(&self, column: usize) -> bool {
-        let name = |column: usize| self.header.get(column).map_or("", String::as_str);
-        AMOUNTS.contains(&name(column))
-            || (name(column) == BEFORE
-                && column
-                    .checked_sub(1)
-                    .is_some_and(|now| AMOUNTS.contains(&name(now))))
-    }
-
-    fn csv(&self, style: CsvStyle) -> String {
-        let mut out = String::new();
-        for row in std::iter::once(&self.header).chain(&self.rows) {
-            // A number may begin with a minus.
-            let cell = |(at, cell): (usize, &String)| {
-                if at < self.numbers {
-                    style.cell(cell)
-                } else {
-                    cell.clone()
-                }
-            };
-            let cells: Vec<String> = row.iter().enumerate().map(cell).collect();
-            out.push_str(&cells.join(","));
-            out.push('\n');
-        }
-        out
-    }
+    row.iter().enumerate().map(cell).collect()
 }
 
-fn number(exact: ExactDecimal) -> String {
-    exact.trimmed().to_string()
+fn is_amount(listing: &ReportRows, column: usize) -> bool {
+    let name = |column: usize| listing.header.get(column).map_or("", String::as_str);
+    AMOUNTS.contains(&name(column))
+        || (name(column) == BEFORE
+            && column
+                .checked_sub(1)
+                .is_some_and(|now| AMOUNTS.contains(&name(now))))
 }
 
 /// The whole report as text.
@@ -123,7 +85,7 @@ pub(crate) fn text(report: &SalesReport) -> String {
         if !title.is_empty() {
             let _ = writeln!(out, "\n{title}");
         }
-        let _ = writeln!(out, "{}", listing.table());
+        let _ = writeln!(out, "{}", drawn(listing));
     }
     let _ = writeln!(out);
     for period in &report.meta.periods {
@@ -166,238 +128,8 @@ fn day(civil: &str) -> &str {
     civil.strip_suffix("T00:00:00").unwrap_or(civil)
 }
 
-/// Every figure on a line of its own.
-pub(crate) fn csv(report: &SalesReport, style: CsvStyle) -> String {
-    flat(&report.data).csv(style)
-}
-
-fn flat(data: &ReportData) -> ReportTable {
-    match data {
-        ReportData::RevenueSummary(currencies) => {
-            let mut listing = ReportTable::new(["currency", "date", "value"], 2);
-            for row in currencies.values().flatten() {
-                listing.rows.push(vec![
-                    row.currency.clone(),
-                    row.date.to_string(),
-                    number(row.value),
-                ]);
-            }
-            listing
-        }
-        ReportData::BestSellingProducts(products) => {
-            let mut listing = ReportTable::new(["name", "date", "value"], 2);
-            for product in products {
-                for day in &product.values {
-                    listing.rows.push(vec![
-                        product.name.clone(),
-                        day.date.to_string(),
-                        number(day.value),
-                    ]);
-                }
-            }
-            listing
-        }
-        ReportData::Summary(currencies) => {
-            let mut listing = ReportTable::new(["currency", "period", "products", "revenue"], 2);
-            for row in currencies.values().flatten() {
-                for (part, sold) in parts(row) {
-                    listing.rows.push(vec![
-                        sold.currency.clone(),
-                        part.to_owned(),
-                        number(sold.products),
-                        number(sold.revenue),
-                    ]);
-                }
-            }
-            listing
-        }
-        ReportData::HeatMap(cells) => {
-            let mut listing = ReportTable::new(["currency", "day", "hour", "count", "total"], 1);
-            for cell in cells {
-                listing.rows.push(vec![
-                    cell.currency.clone(),
-                    cell.day.to_string(),
-                    cell.hour.to_string(),
-                    cell.count.to_string(),
-                    number(cell.total),
-                ]);
-            }
-            listing
-        }
-        ReportData::EventCounts(rows) => {
-            let mut listing = ReportTable::new(["code", "error", "summary", "duration"], 2);
-            for row in rows {
-                listing.rows.push(vec![
-                    row.code.clone(),
-                    row.error.clone(),
-                    row.summary.to_string(),
-                    row.duration.to_string(),
-                ]);
-            }
-            listing
-        }
-        ReportData::Products(report) => {
-            let header = [
-                "period",
-                "product_id",
-                "name",
-                "internal_ref",
-                "unit",
-                "currency",
-                "quantity",
-                "revenue",
-            ];
-            let mut listing = ReportTable::new(header, 6);
-            each(report, |period, row| {
-                let optional = |text: &Option<String>| text.clone().unwrap_or_default();
-                listing.rows.push(vec![
-                    period.to_owned(),
-                    optional(&row.product_id),
-                    row.name.clone(),
-                    optional(&row.internal_ref),
-                    row.unit.clone(),
-                    row.currency.clone(),
-                    number(row.quantity),
-                    number(row.revenue),
-                ]);
-            });
-            listing
-        }
-        ReportData::PaymentTypes(report) => {
-            let mut listing = ReportTable::new(
-                [
-                    "period",
-                    "type",
-                    "report_group",
-                    "currency",
-                    "quantity",
-                    "revenue",
-                ],
-                4,
-            );
-            each(report, |period, row| {
-                listing.rows.push(vec![
-                    period.to_owned(),
-                    row.payment_type.clone(),
-                    row.report_group.clone().unwrap_or_default(),
-                    row.currency.clone(),
-                    row.quantity.to_string(),
-                    number(row.revenue),
-                ]);
-            });
-            listing
-        }
-        ReportData::Events(report) => {
-            let mut listing = ReportTable::new(
-                [
-                    "period",
-                    "code",
-                    "erroridentity",
-                    "error",
-                    "quantity",
-                    "duration",
-                ],
-                4,
-            );
-            each(report, |period, row| {
-                listing.rows.push(vec![
-                    period.to_owned(),
-                    row.code.clone(),
-                    row.erroridentity
-                        .map_or_else(String::new, |identity| identity.to_string()),
-                    row.error.clone(),
-                    row.quantity.to_string(),
-                    row.duration.to_string(),
-                ]);
-            });
-            listing
-        }
-        ReportData::ShiftPayments(report) => {
-            let header = [
-                "period",
-                "shift",
-                "location",
-                "payment",
-                "type",
-                "report_group",
-                "currency",
-                "quantity",
-                "revenue",
-            ];
-            let mut listing = ReportTable::new(header, 7);
-            each(report, |period, row| {
-                listing.rows.push(vec![
-                    period.to_owned(),
-                    row.shift.clone().unwrap_or_default(),
-                    row.location.clone(),
-                    row.payment.clone(),
-                    row.payment_type.clone(),
-                    row.report_group.clone().unwrap_or_default(),
-                    row.currency.clone(),
-                    row.quantity.to_string(),
-                    number(row.revenue),
-                ]);
-            });
-            listing
-        }
-        ReportData::ShiftProducts(report) => {
-            let header = [
-                "period",
-                "shift",
-                "product_id",
-                "name",
-                "barcode",
-                "report_name",
-                "unit",
-                "currency",
-                "quantity",
-                "revenue",
-            ];
-            let mut listing = ReportTable::new(header, 8);
-            each(report, |period, row| {
-                let optional = |text: &Option<String>| text.clone().unwrap_or_default();
-                listing.rows.push(vec![
-                    period.to_owned(),
-                    optional(&row.shift),
-                    optional(&row.product_id),
-                    row.name.clone(),
-                    optional(&row.barcode),
-                    optional(&row.report_name),
-                    row.unit.clone(),
-                    row.currency.clone(),
-                    number(row.quantity),
-                    number(row.revenue),
-                ]);
-            });
-            listing
-        }
-    }
-}
-
-fn each<R>(report: &PeriodReport<R>, mut take: impl FnMut(&str, &R)) {
-    report
-        .period1
-        .data
-        .iter()
-        .for_each(|row| take("period1", row));
-    report
-        .period2
-        .iter()
-        .flat_map(|period| &period.data)
-        .for_each(|row| take("period2", row));
-}
-
-fn parts(row: &PeriodSummaries) -> [(&'static str, &PeriodTotals); 4] {
-    [
-        ("day", &row.day),
-        ("week", &row.week),
-        ("month", &row.month),
-        ("year", &row.year),
-    ]
-}
-
 /// Tables with their titles: as people read them.
-fn tables(data: &ReportData) -> Vec<(String, ReportTable)> {
+fn tables(data: &ReportData) -> Vec<(String, ReportRows)> {
     match data {
         ReportData::HeatMap(_) => grids(data),
         ReportData::Products(PeriodReport {
@@ -421,18 +153,18 @@ fn tables(data: &ReportData) -> Vec<(String, ReportTable)> {
         | ReportData::ShiftPayments(_)
         | ReportData::ShiftProducts(_) => {
             // One period: its name says nothing.
-            let mut listing = flat(data);
+            let mut listing = report_rows(data);
             listing.header.remove(0);
             listing.numbers -= 1;
             listing.rows.iter_mut().for_each(|row| drop(row.remove(0)));
             vec![(String::new(), listing)]
         }
-        _ => vec![(String::new(), flat(data))],
+        _ => vec![(String::new(), report_rows(data))],
     }
 }
 
 /// A week a currency, its days from top to bottom, its hours from left to right.
-fn grids(data: &ReportData) -> Vec<(String, ReportTable)> {
+fn grids(data: &ReportData) -> Vec<(String, ReportRows)> {
     let ReportData::HeatMap(cells) = data else {
         return Vec::new();
     };
@@ -444,7 +176,7 @@ fn grids(data: &ReportData) -> Vec<(String, ReportTable)> {
             .insert((cell.day, cell.hour), cell.count);
     }
     let grid = |counts: BTreeMap<(i8, i8), i64>| {
-        let mut listing = ReportTable::new([""], 1);
+        let mut listing = ReportRows::new([""], 1);
         listing
             .header
             .extend((0..24).map(|hour| format!("{hour:02}")));
@@ -475,10 +207,10 @@ fn grids(data: &ReportData) -> Vec<(String, ReportTable)> {
 }
 
 /// Labels, then each figure of both periods with what became of it.
-fn side_by_side(data: &ReportData) -> ReportTable {
-    let flat = flat(data);
+fn side_by_side(data: &ReportData) -> ReportRows {
+    let flat = report_rows(data);
     let (labels, figures) = (flat.numbers - 1, flat.header.len() - flat.numbers);
-    let mut listing = ReportTable {
+    let mut listing = ReportRows {
         header: flat.header[1..flat.numbers].to_vec(),
         numbers: labels,
         rows: Vec::new(),
@@ -521,7 +253,7 @@ fn change(now: &str, before: &str) -> String {
     growth.map_or_else(String::new, |growth| growth.to_string())
 }
 
-/// A number as it was written by [`number`].
+/// A number as it is written in the rows of a report.
 fn exact(text: &str) -> Option<ExactDecimal> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let units = format!("{whole}{fraction}").parse().ok()?;
@@ -531,6 +263,7 @@ fn exact(text: &str) -> Option<ExactDecimal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::CsvStyle;
     use tillhouse_model::CivilPeriod;
     use tillhouse_statistics::sales_report::{PaymentTypeSales, PeriodData};
 
@@ -567,14 +300,14 @@ mod tests {
         assert_eq!(rows, expected);
         // As people read them; the numbers of sales and the growth stay as they are.
         assert_eq!(
-            listing.shown(&listing.rows[0]).join("|"),
+            shown(&listing, &listing.rows[0]).join("|"),
             "card||EUR|3|2|50.00|12.50|25.00|-50.00"
         );
         assert_eq!(
-            listing.shown(&listing.rows[1]).join("|"),
+            shown(&listing, &listing.rows[1]).join("|"),
             "cash, coins||EUR|1|0||0.0001|0.00|"
         );
-        let csv = flat(&data).csv(CsvStyle::default());
+        let csv = report_rows(&data).csv(CsvStyle::default());
         assert!(
             csv.starts_with(
                 "period,type,report_group,currency,quantity,revenue\nperiod1,card,,EUR,3,12.5\n"
@@ -587,7 +320,10 @@ mod tests {
     #[test]
     fn numbers_are_read_back_as_they_were() {
         for text in ["0", "-0.0001", "12.5", "-3", "123456789012345678.9"] {
-            assert_eq!(exact(text).map(number).as_deref(), Some(text));
+            assert_eq!(
+                exact(text).map(|n| n.trimmed().to_string()).as_deref(),
+                Some(text)
+            );
         }
     }
 }

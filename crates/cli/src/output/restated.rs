@@ -8,6 +8,7 @@ use crate::output::{CsvStyle, TextTable};
 use jiff::Timestamp;
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
+use tillhouse_statistics::csv::restated_csv;
 use tillhouse_statistics::restated::{
     ChangedTransaction, RestatedFigure, RestatedReport, TransactionVersion,
 };
@@ -152,18 +153,5 @@ pub(crate) fn csv(report: &RestatedReport, period: PeriodArg, style: CsvStyle) -
         PeriodArg::Day => &report.days,
         PeriodArg::Month => &report.months,
     };
-    let mut text = String::from("period,currency,figure,unit,then,now,difference\n");
-    for change in changes {
-        text.push_str(&format!(
-            "{},{},{},{},{},{},{}\n",
-            change.period,
-            style.cell(&change.currency),
-            change.figure,
-            style.cell(change.unit.as_deref().unwrap_or_default()),
-            short(change.then),
-            short(change.now),
-            short(change.difference)
-        ));
-    }
-    text
+    restated_csv(changes, style)
 }

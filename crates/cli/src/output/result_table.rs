@@ -4,7 +4,7 @@
 //! does not; null is not a text of nothing.
 
 use super::TextTable;
-use super::cell::CellFormatter;
+
 use super::terminal_escape::escape_controls;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -12,6 +12,7 @@ use arrow::datatypes::{DataType, Decimal128Type, Field, Schema};
 use std::fmt::Write;
 use tillhouse_model::money::format_amount;
 use tillhouse_model::{ExactDecimal, Result};
+use tillhouse_query::encode::cell::CellFormatter;
 
 /// Null, in a result for people.
 pub(crate) const NULL: &str = "NULL";

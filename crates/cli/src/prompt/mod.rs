@@ -7,7 +7,6 @@ mod commands;
 mod completer;
 
 use crate::args::DataFormat;
-use crate::commands::describe::describe;
 use crate::commands::query::{QueryRunner, read_file};
 use crate::environment;
 use crate::output::results::{ResultFile, ResultStyle, collect_rows, write_results};
@@ -180,7 +179,7 @@ impl PromptState<'_> {
                 self.show(&guarded(self.runner.memory_limit_bytes, listed).await?)?;
             }
             PromptCommand::Describe { table, is_full } => {
-                let described = describe(session, &table);
+                let described = session.describe_named(&table);
                 let table = guarded(self.runner.memory_limit_bytes, described).await?;
                 self.show(&match is_full {
                     true => shown::text(&table),

@@ -83,11 +83,29 @@ impl OpsTables {
         Ok(newest_first(heads.into_iter().map(|head| head.0).collect()))
     }
 
+    /// The published run that was committed last, of all pipelines (`None`), then of each of these one in which it did not fail; none where nothing
+    /// of it was ever published.
+    pub async fn last_published(
+        &self,
+        pipelines: &[String],
+    ) -> Result<Vec<(Option<String>, Option<RunRecord>)>> {
+        let runs = self.run_heads().await?;
+        let mut found = Vec::new();
+        for pipeline in std::iter::once(None).chain(pipelines.iter().map(Some)) {
+            let newest = match pipeline {
+                None => runs.iter().find(|run| run.published),
+                Some(name) => self.newest_without_failure(&runs, name).await?,
+            };
+            found.push((pipeline.cloned(), newest.cloned()));
+        }
+        Ok(found)
+    }
+
     /// The newest of these heads that is of a run in which the pipeline did not fail; `None` where there is none. `heads` are as
     /// [`OpsTables::run_heads`] gives them.
     ///
     /// A run names a pipeline that failed in it too: its record says which run shows what is read of it.
-    pub async fn newest_without_failure<'a>(
+    async fn newest_without_failure<'a>(
         &self,
         heads: &'a [RunRecord],
         pipeline: &str,

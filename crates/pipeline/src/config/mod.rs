@@ -3,6 +3,7 @@
 //! ```text
 //!   project.rs          tillhouse.yaml                      -> Project
 //!   retention.rs        its `retention` and `maintenance`
+//!   serve.rs            its `serve`
 //!   project_folder.rs   pipelines/NAME/pipeline.yaml, and the contracts, labels and SQL beside it -> Pipeline
 //!   source_entry.rs     its `connection`                    -> Source
 //!   shared_connections.rs  connections that several pipelines name
@@ -16,6 +17,7 @@ mod pipeline;
 mod project;
 mod project_folder;
 mod retention;
+mod serve;
 mod shared_connections;
 mod source_entry;
 mod store_option;
@@ -25,4 +27,5 @@ pub use children::{ChildLink, ChildResource, OwnColumn};
 pub use pipeline::{Pipeline, RequestedPipeline, ResourcePlan};
 pub use project::{ExaminedPipeline, PROJECT_FILE, Project, ProjectExamination, parse_bytes};
 pub use retention::RetentionSettings;
+pub use serve::{ServeSettings, ServedLogin};
 pub use source_entry::SourceEntry;

@@ -4,6 +4,7 @@
 
 use super::project_folder::ProjectFolder;
 use super::retention::{self, RetentionSection, RetentionSettings};
+use super::serve::{ServeSection, ServeSettings};
 use super::shared_connections::SharedConnections;
 use super::store_option::OptionValue;
 use super::{Pipeline, RequestedPipeline, SourceEntry};
@@ -40,6 +41,8 @@ pub struct Project {
     pub retention: RetentionSettings,
     /// True if a sync does a share of the warehouse's maintenance by itself.
     pub maintenance: bool,
+    /// Settings of the server.
+    pub serve: ServeSettings,
     environment: Environment,
 }
 
@@ -61,6 +64,8 @@ struct ProjectFile {
     retention: RetentionSection,
     #[serde(default)]
     maintenance: Option<Spanned<String>>,
+    #[serde(default)]
+    serve: ServeSection,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +164,9 @@ impl Project {
         let mut problems = ProblemList(problems);
         let blank = file.blank_keys(root.get("retention"), "retention", |_| true);
         problems.0.extend(blank);
+        let is_section = |key: &str| key == "hecone_login";
+        let blank = file.blank_keys(root.get("serve"), "serve", |key| !is_section(key));
+        problems.0.extend(blank);
         let is_value = |key: &str| ["memory_limit", "maintenance"].contains(&key);
         problems
             .0
@@ -171,6 +179,7 @@ impl Project {
             privacy_key,
             retention,
             maintenance,
+            serve,
         }) = value
         else {
             return problems.or(None);
@@ -200,6 +209,10 @@ impl Project {
             ),
         };
         let (retention, faults) = retention.settings(file);
+        problems
+            .0
+            .extend(faults.into_iter().map(|error| file.annotate_error(error)));
+        let (serve, faults) = serve.settings(file, dir);
         problems
             .0
             .extend(faults.into_iter().map(|error| file.annotate_error(error)));
@@ -255,6 +268,7 @@ impl Project {
             privacy_key,
             retention,
             maintenance,
+            serve,
             environment,
         })
     }
@@ -415,6 +429,11 @@ fn without_parents(path: &Path) -> PathBuf {
 
 /// Reads an amount of memory: a whole number and KiB, MiB, GiB (or KB, MB, GB), not below 64 MiB. `None` for anything else.
 pub fn parse_bytes(text: &str) -> Option<u64> {
+    read_bytes(text).filter(|bytes| *bytes >= 64 << 20)
+}
+
+/// Reads a number of bytes: a whole number and KiB, MiB, GiB (or KB, MB, GB). `None` for anything else.
+pub(super) fn read_bytes(text: &str) -> Option<u64> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at(split);
@@ -427,11 +446,7 @@ pub fn parse_bytes(text: &str) -> Option<u64> {
         "GB" => 1_000_000_000,
         _ => return None,
     };
-    digits
-        .parse::<u64>()
-        .ok()?
-        .checked_mul(factor)
-        .filter(|bytes| *bytes >= 64 << 20)
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]

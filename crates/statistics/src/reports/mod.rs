@@ -20,12 +20,14 @@ mod children;
 mod events;
 mod groups;
 mod payments;
+mod periods;
 mod products;
 mod revenue;
 mod scope;
 mod shifts;
 mod zones;
 
+pub use periods::{read_period, refuse_the_future};
 pub use revenue::heat_map;
 
 use crate::completeness;

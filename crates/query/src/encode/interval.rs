@@ -3,7 +3,7 @@
 //! Invariant: months, days and the time within a day stay what they are, since a month has no fixed number of days and a day no fixed number of hours; a text is
 //! one that `INTERVAL '...'` reads as the same span.
 
-use crate::output::cannot_show;
+use crate::encode::cannot_show;
 use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -96,7 +96,6 @@ fn of_parts(months: i32, days: i64, nanoseconds: i64) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use arrow::array::{DurationMicrosecondArray, Int64Array, IntervalMonthDayNanoArray};

@@ -5,8 +5,8 @@
 //! through [`escape_controls_in_lines`], JSON through [`escape_controls_in_json`], CSV through [`CsvStyle`]. Providers choose the names of sites and articles, and an
 //! escape sequence in one is an order to a terminal. JSON stays the same value; CSV that no terminal shows stays the same bytes.
 
+use crate::blank;
 use std::borrow::Cow;
-use tillhouse_model::blank;
 
 /// Characters that are shown as escapes wherever they stand: controls (C0, DEL, C1); separators of lines and paragraphs; and what nobody sees, though it makes
 /// one name differ from another or turns the order of letters around: soft hyphens, blanks and joiners of no width, the marks, embeddings, overrides and
@@ -76,18 +76,18 @@ fn escaped(text: &str, keeps: impl Fn(char) -> bool) -> Cow<'_, str> {
 }
 
 /// A value on one line: `\n`, `\r`, `\t` and `\u{1b}` for what they name.
-pub(crate) fn escape_controls(text: &str) -> Cow<'_, str> {
+pub fn escape_controls(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
 /// A text of ours, which has lines, with values of others in it.
-pub(crate) fn escape_controls_in_lines(text: &str) -> Cow<'_, str> {
+pub fn escape_controls_in_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\n')
 }
 
 /// Lines of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogStyle {
+pub enum LogStyle {
     /// Text without colours.
     Plain,
     /// Text whose colours are escape sequences: these stay. The log's own writer has made those in values visible.
@@ -98,7 +98,7 @@ pub(crate) enum LogStyle {
 
 impl LogStyle {
     /// The values that may be written.
-    pub(crate) fn escape_controls(self, text: &str) -> Cow<'_, str> {
+    pub fn escape_controls(self, text: &str) -> Cow<'_, str> {
         match self {
             Self::Plain => escape_controls_in_lines(text),
             Self::Coloured => escaped(text, |c| matches!(c, '\n' | '\u{1b}')),
@@ -108,7 +108,7 @@ impl LogStyle {
 }
 
 /// JSON with the same meaning, in which the same characters are JSON's own escapes. Between strings there are none but line ends.
-pub(crate) fn escape_controls_in_json(text: &str) -> Cow<'_, str> {
+pub fn escape_controls_in_json(text: &str) -> Cow<'_, str> {
     rewritten(
         text,
         |c| c == '\n',
@@ -123,21 +123,21 @@ pub(crate) fn escape_controls_in_json(text: &str) -> Cow<'_, str> {
 
 /// The form of text cells in CSV.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct CsvStyle {
+pub struct CsvStyle {
     /// A quote before what a spreadsheet would take for a formula.
-    pub(crate) guards_formulas: bool,
+    pub guards_formulas: bool,
     /// For a terminal: hazards are escapes.
-    pub(crate) escapes_controls: bool,
+    pub escapes_controls: bool,
 }
 
 impl CsvStyle {
     /// True if cells are written as they are.
-    pub(crate) fn is_plain(self) -> bool {
+    pub fn is_plain(self) -> bool {
         self == Self::default()
     }
 
     /// A text as it is meant to be read, without the quotes that CSV may need.
-    pub(crate) fn text(self, text: &str) -> Cow<'_, str> {
+    pub fn text(self, text: &str) -> Cow<'_, str> {
         // Full-width signs are formulas too, to some spreadsheets.
         let starts_formula = |c: char| {
             matches!(
@@ -165,7 +165,7 @@ impl CsvStyle {
     }
 
     /// A cell; in quotes where it has to be.
-    pub(crate) fn cell(self, text: &str) -> String {
+    pub fn cell(self, text: &str) -> String {
         let text = self.text(text);
         if text.contains([',', '"', '\n', '\r']) {
             format!("\"{}\"", text.replace('"', "\"\""))
@@ -176,7 +176,6 @@ impl CsvStyle {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

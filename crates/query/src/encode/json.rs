@@ -3,8 +3,8 @@
 //! Invariant: decimals and whole numbers are JSON numbers with every digit; instants are RFC 3339 text with their offset; binary is
 //! hexadecimal text; columns keep their order, and each has a name of its own: of several `sum`, the second is `sum_2`.
 
-use crate::output::cannot_show;
-use crate::output::cell::CellFormatter;
+use crate::encode::cannot_show;
+use crate::encode::cell::CellFormatter;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Decimal128Type, Schema};
@@ -14,7 +14,7 @@ use tillhouse_model::{ExactDecimal, Result};
 
 /// Encoder of record batches as one JSON array of objects, batch by batch.
 #[derive(Default)]
-pub(crate) struct JsonRowEncoder {
+pub struct JsonRowEncoder {
     is_begun: bool,
     /// The columns' names as JSON text; known from the first batch on.
     names: Vec<String>,
@@ -22,7 +22,7 @@ pub(crate) struct JsonRowEncoder {
 
 impl JsonRowEncoder {
     /// The text of more rows.
-    pub(crate) fn encode(&mut self, batch: &RecordBatch) -> Result<String> {
+    pub fn encode(&mut self, batch: &RecordBatch) -> Result<String> {
         let mut text = String::new();
         if self.names.is_empty() {
             self.names = keys(&batch.schema());
@@ -49,7 +49,7 @@ impl JsonRowEncoder {
     }
 
     /// The text that ends the array.
-    pub(crate) fn finish(self) -> &'static str {
+    pub fn finish(self) -> &'static str {
         if self.is_begun { "\n]\n" } else { "[]\n" }
     }
 }
@@ -65,8 +65,8 @@ fn keys(schema: &Schema) -> Vec<String> {
 }
 
 /// The names of the columns, each once.
-pub(crate) fn unique_names(schema: &Schema) -> Vec<String> {
-    tillhouse_query::unique_names(schema.fields().iter().map(|field| field.name().as_str()))
+pub fn unique_names(schema: &Schema) -> Vec<String> {
+    crate::unique_names(schema.fields().iter().map(|field| field.name().as_str()))
 }
 
 /// A column without the packing of its values: what a dictionary holds once is there for every row.
@@ -79,7 +79,7 @@ fn plain(column: &ArrayRef) -> Result<ArrayRef> {
 }
 
 /// One value.
-pub(crate) fn value(array: &dyn Array, row: usize) -> Result<String> {
+pub fn value(array: &dyn Array, row: usize) -> Result<String> {
     let mut text = String::new();
     write_value(&mut text, array, row)?;
     Ok(text)
@@ -183,7 +183,6 @@ fn hexadecimal(text: &mut String, bytes: &[u8]) {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use arrow::array::{

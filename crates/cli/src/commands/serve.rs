@@ -1,0 +1,263 @@
+//! `serve`: the HTTP API over the newest published run, until Ctrl-C or SIGTERM.
+//!
+//! Invariant: it listens on loopback alone, and writes nothing but its audit log. Asked to stop, it ends with exit code 0 once what ran by then has been answered.
+
+use crate::args::{Cli, DataFormat, ServeArgs};
+use crate::commands::check::status_csv;
+use crate::commands::{engine, find_project, open_warehouse};
+use crate::output::{TextTable, json_text, print, print_json, print_notice, print_text};
+use crate::registry::SOURCES;
+use crate::watchdog::{INTERRUPTED, exit_process};
+use futures::future::LocalBoxFuture;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_model::{DataDictionary, ExpectedReads, Result};
+use tillhouse_pipeline::{Project, RequestedPipeline, expected_of_project, status};
+use tillhouse_serve::{
+    BoundServer, CoverageAnswer, LoginCredentials, ServeOptions, ServedProject, ServedWarehouse,
+};
+use tokio_util::sync::CancellationToken;
+
+/// Time that running requests have to finish once the server is to stop: less than a service manager waits before it kills.
+const STOP_WITHIN: Duration = Duration::from_secs(20);
+/// Pause between two looks for a new run.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Key of the login's secret, as errors name it.
+const SECRET: &str = "serve.hecone_login.client_secret";
+
+pub(crate) async fn run(cli: &Cli, arguments: &ServeArgs, format: DataFormat) -> Result<ExitCode> {
+    let project = find_project(cli)?;
+    let options = options(&project, arguments).await?;
+    options.check_address()?;
+    let warehouse = open_warehouse(&project).await?;
+    if arguments.check {
+        return check(&options, &warehouse, format).await;
+    }
+    let served = ServedWarehouse {
+        warehouse: warehouse.clone(),
+        engine: engine(&project)?,
+        privacy_key: project.privacy_key.clone(),
+        project: Arc::new(OpenProject { project, warehouse }),
+    };
+    let server = BoundServer::bind(served, options).await?;
+    tell(&server, format)?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    server.answer(stop).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The settings of a project, and what the arguments say beside them.
+async fn options(project: &Project, arguments: &ServeArgs) -> Result<ServeOptions> {
+    let settings = &project.serve;
+    let hecone_login = match &settings.hecone_login {
+        None => None,
+        Some(login) => Some(LoginCredentials {
+            client_id: login.client_id.clone(),
+            client_secret: login.client_secret.read(SECRET).await?,
+        }),
+    };
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Ok(ServeOptions {
+        listen: arguments.listen.unwrap_or(settings.listen),
+        hecone_login,
+        hecone_currency: settings.hecone_currency.clone(),
+        audit: settings.audit.clone(),
+        concurrency: settings.concurrency,
+        queue: settings.queue,
+        timeout: settings.timeout,
+        rows: settings.rows,
+        body_bytes: size(settings.body_bytes),
+        cache_bytes: size(settings.cache_bytes),
+        look_every: LOOK_EVERY,
+        stop_within: STOP_WITHIN,
+    })
+}
+
+/// The server as it would be, for `--check`.
+#[derive(Serialize)]
+struct ServeCheck {
+    url: String,
+    /// Who may ask.
+    who: &'static str,
+    /// The client that may log in at HecOne's endpoints.
+    hecone_login: Option<String>,
+    hecone_currency: Option<String>,
+    audit: Option<PathBuf>,
+    concurrency: usize,
+    queue: usize,
+    timeout_seconds: u64,
+    rows: u64,
+    /// The run that would be answered from.
+    run: Option<String>,
+}
+
+async fn check(
+    options: &ServeOptions,
+    warehouse: &Warehouse,
+    format: DataFormat,
+) -> Result<ExitCode> {
+    let run = warehouse.ops().published(&AsOf::Latest).await?;
+    let told = ServeCheck {
+        url: format!("http://{}", options.listen),
+        who: "whoever is on this machine; nobody from another",
+        hecone_login: options
+            .hecone_login
+            .as_ref()
+            .map(|login| login.client_id.clone()),
+        hecone_currency: options.hecone_currency.clone(),
+        audit: options.audit.clone(),
+        concurrency: options.concurrency,
+        queue: options.queue,
+        timeout_seconds: options.timeout.as_secs(),
+        rows: options.rows,
+        run: run.map(|run| run.run_id),
+    };
+    if format == DataFormat::Json {
+        print_json(&told)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = TextTable::new();
+    table.set_header(["what", "is"]);
+    let none = |text: &str| text.to_owned();
+    let rows = [
+        ("listens on", told.url),
+        ("who may ask", told.who.to_owned()),
+        (
+            "HecOne login",
+            told.hecone_login
+                .unwrap_or_else(|| none("nobody: serve.hecone_login is not set")),
+        ),
+        (
+            "HecOne currency",
+            told.hecone_currency
+                .unwrap_or_else(|| none("the only one there is, else 409 with the list")),
+        ),
+        (
+            "audit log",
+            told.audit.map_or_else(
+                || none("lines of the log on standard error"),
+                |path| path.display().to_string(),
+            ),
+        ),
+        (
+            "at once",
+            format!(
+                "{} questions, {} wait, the others are sent away",
+                told.concurrency, told.queue
+            ),
+        ),
+        (
+            "an answer",
+            format!(
+                "takes {} s and has {} rows at most",
+                told.timeout_seconds, told.rows
+            ),
+        ),
+        (
+            "answers from",
+            told.run.map_or_else(
+                || none("nothing: no run is published yet"),
+                |run| format!("run {run}"),
+            ),
+        ),
+    ];
+    for (what, is) in rows {
+        table.add_row([what.to_owned(), is]);
+    }
+    print_text(&format!("{table}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says where the server listens: the address on standard output, the rest on standard error.
+fn tell(server: &BoundServer, format: DataFormat) -> Result<()> {
+    let url = format!("http://{}", server.address());
+    match format {
+        DataFormat::Json => {
+            let line = serde_json::json!({ "url": url, "run": server.run() });
+            print(&format!("{line}\n"))?;
+        }
+        DataFormat::Table | DataFormat::Csv(_) => print(&format!("{url}\n"))?,
+    }
+    let run = match server.run() {
+        Some(run) => format!("answers are of run {run} until a newer one is published"),
+        None => {
+            "nothing is published yet; answers begin with the first `tillhouse sync`".to_owned()
+        }
+    };
+    print_notice(&format!(
+        "{run}; {url}/docs/ shows what may be asked. Ctrl-C stops."
+    ));
+    Ok(())
+}
+
+/// Cancels `stop` at Ctrl-C or SIGTERM; at the second, ends the process.
+async fn stop_on_signal(stop: CancellationToken) {
+    for is_first in [true, false] {
+        if let Err(error) = signalled().await {
+            tracing::warn!("signals are not answered: {error}");
+            return;
+        }
+        if is_first {
+            print_notice("stopping once what is being asked is answered; once more stops at once");
+            stop.cancel();
+        }
+    }
+    exit_process(INTERRUPTED);
+}
+
+/// Waits for Ctrl-C, or for the signal a service manager sends.
+async fn signalled() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            outcome = tokio::signal::ctrl_c() => outcome,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
+/// A project that is served.
+struct OpenProject {
+    project: Arc<Project>,
+    warehouse: Warehouse,
+}
+
+impl ServedProject for OpenProject {
+    fn expected(&self) -> BTreeMap<String, ExpectedReads> {
+        expected_of_project(&self.project, SOURCES)
+    }
+
+    fn dictionary(&self) -> DataDictionary {
+        self.project.dictionary()
+    }
+
+    fn pipelines(&self) -> Vec<String> {
+        self.project.pipeline_names().unwrap_or_default()
+    }
+
+    fn coverage(&self) -> LocalBoxFuture<'_, Result<CoverageAnswer>> {
+        Box::pin(async {
+            let requested = self.project.requested_pipelines(&[], SOURCES)?;
+            let pipelines: Vec<_> = requested
+                .into_iter()
+                .filter_map(|RequestedPipeline { pipeline, .. }| pipeline.ok())
+                .collect();
+            let rows = status(&self.warehouse, &pipelines).await?;
+            Ok(CoverageAnswer {
+                json: json_text(&rows)?,
+                csv: status_csv(&rows),
+                rows: u64::try_from(rows.len()).unwrap_or(u64::MAX),
+            })
+        })
+    }
+}

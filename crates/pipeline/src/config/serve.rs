@@ -1,0 +1,318 @@
+//! The key `serve` of tillhouse.yaml: where the server listens, who logs in, and how much it gives at once.
+//!
+//! Invariant: what comes out can be carried out; every value that is wrong is told, each with its place. Whether an address may be listened on is for the server to say.
+
+use crate::config::project::read_bytes;
+use crate::yaml::{YamlFile, error_at};
+use serde::Deserialize;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tillhouse_extract::Credential;
+use tillhouse_model::money::{canonical_currency, is_currency};
+use tillhouse_model::time::parse_duration;
+use tillhouse_model::yaml::Spanned;
+use tillhouse_model::{Error, Result};
+
+/// Port that is listened on where nothing is said.
+const PORT: u16 = 8373;
+/// Questions that wait for their turn, at most, where nothing is said.
+const QUEUE: usize = 64;
+/// Time that an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Rows of one answer.
+const ROWS: u64 = 1_000_000;
+/// Bytes of the body of a request.
+const BODY_BYTES: u64 = 1 << 20;
+/// Bytes of answers that are kept.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Login of clients that speak HecOne's API.
+#[derive(Debug, Clone)]
+pub struct ServedLogin {
+    /// Its name.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: Credential,
+}
+
+/// Settings of the server.
+#[derive(Debug, Clone)]
+pub struct ServeSettings {
+    /// Address it listens on.
+    pub listen: SocketAddr,
+    /// Login of HecOne's endpoints; without one they let nobody in.
+    pub hecone_login: Option<ServedLogin>,
+    /// Currency of HecOne's statistics, which have one; the only one there is where nothing is said.
+    pub hecone_currency: Option<String>,
+    /// File of the audit log; the process's own log where there is none.
+    pub audit: Option<PathBuf>,
+    /// Questions that are worked on at once.
+    pub concurrency: usize,
+    /// Questions that wait for their turn, at most.
+    pub queue: usize,
+    /// Time that an answer may take.
+    pub timeout: Duration,
+    /// Rows of one answer, at most.
+    pub rows: u64,
+    /// Bytes of the body of a request, at most.
+    pub body_bytes: u64,
+    /// Bytes of answers that are kept to be given again.
+    pub cache_bytes: u64,
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            hecone_login: None,
+            hecone_currency: None,
+            audit: None,
+            concurrency: std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
+            queue: QUEUE,
+            timeout: TIMEOUT,
+            rows: ROWS,
+            body_bytes: BODY_BYTES,
+            cache_bytes: CACHE_BYTES,
+        }
+    }
+}
+
+/// Section `serve` as it is written.
+#[derive(Debug, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ServeSection {
+    listen: Option<Spanned<String>>,
+    hecone_login: Option<LoginSection>,
+    hecone_currency: Option<Spanned<String>>,
+    audit: Option<Spanned<String>>,
+    concurrency: Option<Spanned<u64>>,
+    queue: Option<Spanned<u64>>,
+    timeout: Option<Spanned<String>>,
+    rows: Option<Spanned<u64>>,
+    body: Option<Spanned<String>>,
+    cache: Option<Spanned<String>>,
+}
+
+/// Section `serve.hecone_login` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginSection {
+    client_id: Spanned<String>,
+    client_secret: Credential,
+}
+
+impl ServeSection {
+    /// The settings, and what is wrong with the section. Relative paths are below `dir`.
+    pub(super) fn settings(self, file: &YamlFile, dir: &Path) -> (ServeSettings, Vec<Error>) {
+        let mut settings = ServeSettings::default();
+        let mut problems = Vec::new();
+        let mut keep = |outcome: Result<()>| problems.extend(outcome.err());
+        if let Some(text) = &self.listen {
+            keep(address(file, text).map(|listen| settings.listen = listen));
+        }
+        if let Some(login) = self.hecone_login {
+            keep(
+                login
+                    .checked(file)
+                    .map(|login| settings.hecone_login = Some(login)),
+            );
+        }
+        if let Some(text) = &self.hecone_currency {
+            keep(currency(file, text).map(|code| settings.hecone_currency = Some(code)));
+        }
+        if let Some(text) = &self.audit {
+            keep(path(file, text, dir).map(|path| settings.audit = Some(path)));
+        }
+        for (key, written, number) in [
+            ("concurrency", &self.concurrency, &mut settings.concurrency),
+            ("queue", &self.queue, &mut settings.queue),
+        ] {
+            if let Some(text) = written {
+                let count = usize::try_from(text.value).unwrap_or(usize::MAX);
+                keep(positive(file, key, text).map(|()| *number = count));
+            }
+        }
+        if let Some(text) = &self.rows {
+            keep(positive(file, "rows", text).map(|()| settings.rows = text.value));
+        }
+        if let Some(text) = &self.timeout {
+            keep(timeout(file, text).map(|length| settings.timeout = length));
+        }
+        for (key, written, number) in [
+            ("body", &self.body, &mut settings.body_bytes),
+            ("cache", &self.cache, &mut settings.cache_bytes),
+        ] {
+            if let Some(text) = written {
+                keep(bytes(file, key, text).map(|bytes| *number = bytes));
+            }
+        }
+        (settings, problems)
+    }
+}
+
+impl LoginSection {
+    fn checked(self, file: &YamlFile) -> Result<ServedLogin> {
+        self.client_secret
+            .check("serve.hecone_login.client_secret")?;
+        if self.client_id.value.trim().is_empty() {
+            let what = "`serve.hecone_login.client_id` is empty";
+            return Err(error_at(file, self.client_id.referenced, what)
+                .hint("Write the name that clients log in with, like `client_id: reporting`."));
+        }
+        Ok(ServedLogin {
+            client_id: self.client_id.value,
+            client_secret: self.client_secret,
+        })
+    }
+}
+
+fn address(file: &YamlFile, text: &Spanned<String>) -> Result<SocketAddr> {
+    let written = text.value.trim();
+    let local = written.strip_prefix("localhost:").map(|port| {
+        let port: Option<u16> = port.parse().ok();
+        port.map(|port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port))
+    });
+    let read = local.unwrap_or_else(|| written.parse().ok());
+    read.ok_or_else(|| {
+        let what = format!(
+            "`serve.listen` is {:?}, and must be an address and a port",
+            text.value
+        );
+        error_at(file, text.referenced, what)
+            .hint("Write it like `listen: 127.0.0.1:8373`; an IPv6 address stands in brackets: `\"[::1]:8373\"`.")
+    })
+}
+
+fn currency(file: &YamlFile, text: &Spanned<String>) -> Result<String> {
+    match is_currency(&text.value) {
+        true => Ok(canonical_currency(&text.value)),
+        false => {
+            let what = format!(
+                "`serve.hecone_currency` is {:?}, which is no currency",
+                text.value
+            );
+            Err(error_at(file, text.referenced, what)
+                .hint("Write a code of ISO 4217: `hecone_currency: EUR`."))
+        }
+    }
+}
+
+fn path(file: &YamlFile, text: &Spanned<String>, dir: &Path) -> Result<PathBuf> {
+    match text.value.trim() {
+        "" => Err(error_at(file, text.referenced, "`serve.audit` is empty")
+            .hint("Name a file, like `audit: audit.jsonl`, or leave the key out.")),
+        written => Ok(dir.join(written)),
+    }
+}
+
+fn positive(file: &YamlFile, key: &str, text: &Spanned<u64>) -> Result<()> {
+    match text.value {
+        0 => {
+            let what = format!("`serve.{key}` is 0, and must be 1 or more");
+            Err(error_at(file, text.referenced, what).hint(format!("Write it like `{key}: 8`.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn timeout(file: &YamlFile, text: &Spanned<String>) -> Result<Duration> {
+    let length = parse_duration(&text.value).ok();
+    let length = length.and_then(|length| Duration::try_from(length).ok());
+    length.filter(|length| !length.is_zero()).ok_or_else(|| {
+        let what = format!(
+            "`serve.timeout` is {:?}, and must be a length of time",
+            text.value
+        );
+        error_at(file, text.referenced, what)
+            .hint("Write a whole number and a unit: `timeout: 60s`.")
+    })
+}
+
+fn bytes(file: &YamlFile, key: &str, text: &Spanned<String>) -> Result<u64> {
+    read_bytes(&text.value)
+        .filter(|bytes| *bytes > 0)
+        .ok_or_else(|| {
+            let what = format!(
+                "`serve.{key}` is {:?}, and must be a whole number and a unit",
+                text.value
+            );
+            error_at(file, text.referenced, what).hint(format!(
+                "Write it like `{key}: 64MiB`; units are KiB, MiB, GiB, KB, MB and GB."
+            ))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Deserialize)]
+    struct Written {
+        #[serde(default)]
+        serve: ServeSection,
+    }
+
+    fn settings(text: &str) -> (ServeSettings, Vec<String>) {
+        let file = YamlFile::of("tillhouse.yaml".into(), text.to_owned());
+        let written: Written = file.parse().unwrap();
+        let (settings, problems) = written.serve.settings(&file, Path::new("/project"));
+        (settings, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn it_listens_on_loopback_where_nothing_is_said() {
+        let (said, problems) = settings("other: 1");
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(said.listen.ip().is_loopback());
+        assert!(said.hecone_login.is_none() && said.audit.is_none());
+        assert!(said.concurrency >= 2);
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "serve:\n  listen: localhost:9000\n  hecone_login: { client_id: till, client_secret: s3cret }\n  \
+                    hecone_currency: eur\n  audit: logs/audit.jsonl\n  concurrency: 3\n  queue: 5\n  timeout: 90s\n  \
+                    rows: 10\n  body: 4KiB\n  cache: 1MiB\n";
+        let (said, problems) = settings(text);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(said.listen.to_string(), "127.0.0.1:9000");
+        assert_eq!(
+            said.hecone_login.map(|login| login.client_id).as_deref(),
+            Some("till")
+        );
+        assert_eq!(said.hecone_currency.as_deref(), Some("EUR"));
+        assert_eq!(
+            said.audit.as_deref(),
+            Some(Path::new("/project/logs/audit.jsonl"))
+        );
+        assert_eq!((said.concurrency, said.queue), (3, 5));
+        assert_eq!(said.timeout, Duration::from_secs(90));
+        assert_eq!(
+            (said.rows, said.body_bytes, said.cache_bytes),
+            (10, 4 << 10, 1 << 20)
+        );
+    }
+
+    #[test]
+    fn each_wrong_value_is_told_with_its_place() {
+        let text = "serve:\n  listen: here\n  hecone_currency: gold\n  concurrency: 0\n  timeout: soon\n  body: much\n  rows: 0\n";
+        let (_, told) = settings(text);
+        assert_eq!(told.len(), 6, "{told:?}");
+        for (line, key) in [
+            (2, "listen"),
+            (3, "hecone_currency"),
+            (4, "concurrency"),
+            (5, "timeout"),
+            (6, "body"),
+            (7, "rows"),
+        ] {
+            assert!(
+                told.iter()
+                    .any(|told| told.contains(&format!("tillhouse.yaml:{line}:"))
+                        && told.contains(&format!("`serve.{key}`"))),
+                "{key}: {told:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Runs, rejects, drift, coverage and freshness: what changes also without a new run.
+//!
+//! Invariant: these are read anew for each request, and no answer is kept: a run that failed publishes nothing, and shows here all the same.
+
+use super::Knock;
+use crate::answer::{AnswerNote, live};
+use crate::doors::{DoorId, LISTED};
+use crate::media::AnswerFormat;
+use crate::problem::Problem;
+use crate::rows::{write_figures, write_stream};
+use crate::state::ServerState;
+use crate::work::AnswerSink;
+use axum::body::Body;
+use axum::http::Response;
+use jiff::Timestamp;
+use serde::Serialize;
+use std::sync::{Arc, OnceLock};
+use tillhouse_lake::AsOf;
+use tillhouse_model::terminal_escape::CsvStyle;
+use tillhouse_model::{Error, ErrorKind};
+use tillhouse_query::ScalarValue;
+use tillhouse_query::encode::json_text;
+
+/// Query of so many rows of a bookkeeping table; of `$pipeline` where one is named.
+fn query_of(door: DoorId, is_of_pipeline: bool, limit: usize) -> String {
+    let (columns, table, condition, order) = match door {
+        DoorId::Runs => (
+            "run_id, command, pipelines, started_at, finished_at, outcome, published, counts",
+            "ops.runs",
+            "true",
+            "finished_at DESC, run_id DESC",
+        ),
+        DoorId::Rejects => (
+            "*",
+            "ops.rejects",
+            "resolved_at IS NULL",
+            "last_seen DESC, pipeline, resource, record_key, field, nth",
+        ),
+        _ => (
+            "*",
+            "ops.drift",
+            "true",
+            "last_seen DESC, pipeline, resource, field",
+        ),
+    };
+    let of_pipeline = match is_of_pipeline {
+        true => " AND pipeline = $pipeline",
+        false => "",
+    };
+    format!(
+        "SELECT {columns} FROM {table} WHERE {condition}{of_pipeline} ORDER BY {order} LIMIT {limit}"
+    )
+}
+
+/// Rows of a bookkeeping table.
+pub(crate) async fn rows(
+    state: &Arc<ServerState>,
+    door: DoorId,
+    knock: &Knock,
+    format: AnswerFormat,
+    note: &mut AnswerNote,
+) -> Result<Response<Body>, Problem> {
+    let limit = knock.values.whole("limit", LISTED);
+    let pipeline = knock.values.text("pipeline");
+    let asked = format!("{} {}", door.as_str(), knock.values.canonical());
+    let _ = note.asked.set(asked);
+    live(
+        state,
+        format,
+        note,
+        async move |state: &ServerState, run: &OnceLock<String>, sink: &mut AnswerSink| {
+            let opened = state.runs.open(&AsOf::Latest).await?;
+            let _ = run.set(opened.run.clone());
+            let sql = query_of(door, pipeline.is_some(), limit);
+            let params: Vec<(&str, ScalarValue)> = pipeline
+                .iter()
+                .map(|pipeline| ("pipeline", ScalarValue::from(pipeline.as_str())))
+                .collect();
+            let stream = opened.session.query_with(&sql, &params).await?;
+            write_stream(stream, format, sink).await
+        },
+    )
+    .await
+}
+
+/// Coverage of every pipeline: the windows that were read, and those that were not.
+pub(crate) async fn coverage(
+    state: &Arc<ServerState>,
+    format: AnswerFormat,
+    note: &mut AnswerNote,
+) -> Result<Response<Body>, Problem> {
+    let _ = note.asked.set("coverage".to_owned());
+    live(
+        state,
+        format,
+        note,
+        async move |state: &ServerState, _: &OnceLock<String>, sink: &mut AnswerSink| {
+            let coverage = state.served.project.coverage().await.map_err(of_ours)?;
+            sink.count(usize::try_from(coverage.rows).unwrap_or(usize::MAX))?;
+            write_figures(format, sink, || Ok(coverage.json), || coverage.csv).await
+        },
+    )
+    .await
+}
+
+/// An error that nobody's question made: a configuration that cannot be read is no fault of whoever asks.
+fn of_ours(error: Error) -> Problem {
+    match error.kind() {
+        ErrorKind::Config => Problem::internal(error.to_string()),
+        _ => error.into(),
+    }
+}
+
+/// The newest published run of the warehouse, or of a pipeline.
+#[derive(Debug, Serialize)]
+struct PublishedRun {
+    /// Null for the warehouse.
+    pipeline: Option<String>,
+    /// Null where nothing was ever published.
+    run: Option<String>,
+    finished_at: Option<Timestamp>,
+    /// Seconds since then, by the server's clock.
+    age_seconds: Option<i64>,
+}
+
+/// When the newest published run ended, of the warehouse and of every pipeline.
+pub(crate) async fn freshness(
+    state: &Arc<ServerState>,
+    format: AnswerFormat,
+    note: &mut AnswerNote,
+) -> Result<Response<Body>, Problem> {
+    let _ = note.asked.set("freshness".to_owned());
+    live(
+        state,
+        format,
+        note,
+        async move |state: &ServerState, _: &OnceLock<String>, sink: &mut AnswerSink| {
+            let pipelines = state.served.project.pipelines();
+            let warehouse = &state.served.warehouse;
+            let now = warehouse.now();
+            let newest = warehouse.ops().last_published(&pipelines).await?;
+            let newest: Vec<PublishedRun> = newest
+                .into_iter()
+                .map(|(pipeline, run)| PublishedRun {
+                    pipeline,
+                    finished_at: run.as_ref().map(|run| run.finished_at),
+                    age_seconds: run
+                        .as_ref()
+                        .map(|run| now.duration_since(run.finished_at).as_secs()),
+                    run: run.map(|run| run.run_id),
+                })
+                .collect();
+            sink.count(newest.len())?;
+            let json = || json_text(&newest);
+            write_figures(format, sink, json, || freshness_csv(&newest)).await
+        },
+    )
+    .await
+}
+
+/// The runs as CSV, a line each.
+fn freshness_csv(runs: &[PublishedRun]) -> String {
+    let style = CsvStyle::default();
+    let mut text = String::from("pipeline,run,finished_at,age_seconds\n");
+    for PublishedRun {
+        pipeline,
+        run,
+        finished_at,
+        age_seconds,
+    } in runs
+    {
+        let cells = [
+            style.cell(pipeline.as_deref().unwrap_or_default()),
+            style.cell(run.as_deref().unwrap_or_default()),
+            finished_at.map_or_else(String::new, |at| at.to_string()),
+            age_seconds.map_or_else(String::new, |age| age.to_string()),
+        ];
+        text.push_str(&format!("{}\n", cells.join(",")));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+
+    #[test]
+    fn a_broken_configuration_is_no_fault_of_the_question() {
+        let problem = of_ours(Error::config("there is no key x"));
+        assert_eq!(problem.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(problem.is_ours());
+    }
+
+    #[test]
+    fn a_pipeline_that_never_published_has_a_line_all_the_same() {
+        let never = PublishedRun {
+            pipeline: Some("a,b".to_owned()),
+            run: None,
+            finished_at: None,
+            age_seconds: None,
+        };
+        assert_eq!(
+            freshness_csv(&[never]),
+            "pipeline,run,finished_at,age_seconds\n\"a,b\",,,\n"
+        );
+    }
+
+    #[test]
+    fn a_query_names_what_it_is_given() {
+        let rejects = query_of(DoorId::Rejects, true, 7);
+        assert!(rejects.contains("ops.rejects WHERE resolved_at IS NULL AND pipeline = $pipeline"));
+        assert!(rejects.ends_with("LIMIT 7"));
+        let runs = query_of(DoorId::Runs, false, 1);
+        assert!(runs.contains("ops.runs") && !runs.contains("$pipeline"));
+    }
+}

@@ -1,0 +1,172 @@
+//! The answers behind each door: a request becomes a question, and a question is answered by what the commands are answered by.
+//!
+//! Invariant: what is asked wrong is refused before a place is taken or the warehouse is asked. Nothing is counted here.
+
+pub(crate) mod bookkeeping;
+pub(crate) mod hecone;
+pub(crate) mod report;
+pub(crate) mod sql;
+pub(crate) mod statistics;
+pub(crate) mod tables;
+pub(crate) mod transactions;
+
+use crate::answer::AnswerNote;
+use crate::doors::{Door, DoorId};
+use crate::media::preferred;
+use crate::parameters::ParameterValues;
+use crate::problem::Problem;
+use crate::state::ServerState;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tillhouse_model::{Filter, Result, Window};
+use tillhouse_statistics::{CheckedFilter, parse_instant};
+
+/// Time that the body of a request may take to arrive.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A request at a door, as far as all doors read it alike.
+pub(crate) struct Knock {
+    pub(crate) headers: HeaderMap,
+    pub(crate) values: ParameterValues,
+    /// The value of the parameter that is part of the path.
+    pub(crate) in_path: String,
+}
+
+/// Answers a request at a door.
+pub(crate) async fn answer(
+    state: &Arc<ServerState>,
+    door: &'static Door,
+    knock: Knock,
+    body: Body,
+    note: &mut AnswerNote,
+) -> Result<Response<Body>, Problem> {
+    let format = preferred(&knock.headers, door.formats)?;
+    match door.id {
+        DoorId::Login => hecone::log_in(state, &knock, body, note).await,
+        DoorId::HecOneStatistics => hecone::statistics(state, &knock, note).await,
+        DoorId::Statistics => statistics::answer(state, &knock, format, note).await,
+        DoorId::Report => report::answer(state, &knock, format, note).await,
+        DoorId::Transactions => transactions::answer(state, &knock, format, note).await,
+        DoorId::Runs | DoorId::Rejects | DoorId::Drift => {
+            bookkeeping::rows(state, door.id, &knock, format, note).await
+        }
+        DoorId::Coverage => bookkeeping::coverage(state, format, note).await,
+        DoorId::Freshness => bookkeeping::freshness(state, format, note).await,
+        DoorId::Tables => tables::all(state, &knock, format, note).await,
+        DoorId::Table => tables::one(state, &knock, format, note).await,
+        DoorId::Sql => sql::answer(state, &knock, body, format, note).await,
+    }
+}
+
+/// Lets in whoever has a token that is good.
+pub(crate) fn check_token(
+    state: &ServerState,
+    headers: &HeaderMap,
+    note: &mut AnswerNote,
+) -> Result<(), Problem> {
+    let header = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    if state.tokens.admits(header, Instant::now()) {
+        if let Some(login) = &state.options.hecone_login {
+            let _ = note.who.set(login.client_id.clone());
+        }
+        return Ok(());
+    }
+    let said = match header {
+        None => "a token is missing",
+        Some(_) => "the token is not known, or has expired",
+    };
+    Err(Problem::new(StatusCode::UNAUTHORIZED, said)
+        .hint("POST /auth/login gives one; send it as `Authorization: Bearer TOKEN`.")
+        .header(header::WWW_AUTHENTICATE, "Bearer"))
+}
+
+/// The body of a request, which has to be JSON.
+pub(crate) async fn json_body(
+    state: &ServerState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<serde_json::Value, Problem> {
+    let media = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("application/json");
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/json") {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "the body has to be JSON",
+        )
+        .hint("Send it with `Content-Type: application/json`."));
+    }
+    let most = state.options.body_bytes;
+    let too_large = || {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body has more than the {most} bytes that one may have"),
+        )
+        .hint("serve.body in tillhouse.yaml is the limit.")
+    };
+    let declared: Option<usize> = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse().ok());
+    if declared.is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    let bytes = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, most)).await {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) if is_of_length(&error) => return Err(too_large()),
+        Ok(Err(_)) => return Err(Problem::bad_request("the body did not arrive whole")),
+        Err(_) => {
+            return Err(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                format!("the body took more than {} s", BODY_WITHIN.as_secs()),
+            ));
+        }
+    };
+    // serde's own words quote what they stumble over, which may be somebody's.
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::bad_request(format!(
+            "the body is no JSON: line {}, column {}",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+/// True where a body was cut off at its limit.
+fn is_of_length(error: &axum::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("length limit") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// The window of two parameters, on the clock of a zone.
+pub(crate) fn window(from: &str, to: &str, timezone: &str) -> Result<Window> {
+    Window::new(parse_instant(from, timezone)?, parse_instant(to, timezone)?)
+}
+
+/// The filter that a request names, checked, and the request as it may be shown: with pseudonyms for what is personal in it.
+pub(crate) fn filter(
+    state: &ServerState,
+    values: &ParameterValues,
+    timezone: &str,
+) -> Result<(Option<CheckedFilter>, ParameterValues), Problem> {
+    let Some(text) = values.get("filter") else {
+        return Ok((None, values.clone()));
+    };
+    let key = &state.served.privacy_key;
+    let filter = CheckedFilter::new(&Filter::parse(text)?, timezone, Some(key))?;
+    let shown = serde_json::to_string(filter.descriptor())
+        .map_err(|error| Problem::internal(format!("a filter cannot be written: {error}")))?;
+    Ok((Some(filter), values.with("filter", Some(shown))))
+}

@@ -1,0 +1,85 @@
+//! `/api/v1/statistics`: what `tillhouse stats` prints.
+//!
+//! Invariant: the answer is that of the command, to the byte.
+
+use super::{Knock, filter, window};
+use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
+use crate::media::AnswerFormat;
+use crate::problem::Problem;
+use crate::rows::write_figures;
+use crate::runs::RunSession;
+use crate::state::ServerState;
+use crate::work::AnswerSink;
+use axum::body::Body;
+use axum::http::Response;
+use std::sync::Arc;
+use tillhouse_model::terminal_escape::CsvStyle;
+use tillhouse_query::encode::json_text;
+use tillhouse_statistics::csv::statistics_csv;
+use tillhouse_statistics::report::StatisticsReport;
+use tillhouse_statistics::{GrowthBaseline, RequestedNames, StatisticsRequest, statistics};
+
+pub(crate) async fn answer(
+    state: &Arc<ServerState>,
+    knock: &Knock,
+    format: AnswerFormat,
+    note: &mut AnswerNote,
+) -> Result<Response<Body>, Problem> {
+    let values = &knock.values;
+    let timezone = values.or("timezone", "UTC");
+    let window = window(values.or("from", ""), values.or("to", ""), timezone)?;
+    window.until(state.served.warehouse.now())?;
+    let (filter, shown) = filter(state, values, timezone)?;
+    let mut request = StatisticsRequest {
+        tenant: values.text("tenant"),
+        source: values.text("source"),
+        timezone: timezone.to_owned(),
+        hours: values.or("hours", "timeline").parse()?,
+        compare: GrowthBaseline::parse(values.or("compare", "previous"), timezone)?,
+        filter,
+        ..StatisticsRequest::new(window)
+    };
+    if let Some(perspective) = values.text("perspective") {
+        request.perspective = perspective;
+    }
+    if values.get("states").is_some() {
+        request.states = values.list("states");
+    }
+    let question = FixedQuestion {
+        asked: format!("statistics {}", shown.canonical()),
+        spelling: 0,
+        wanted: WantedRun::of(state, values.get("as_of"))?,
+        format,
+        pages: None,
+    };
+    fixed(
+        state,
+        question,
+        &knock.headers,
+        note,
+        async move |state: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
+            let report = counted(state, run, &request).await?;
+            sink.count(report.data.len())?;
+            let json = || json_text(&report);
+            let csv = || statistics_csv(&report, CsvStyle::default());
+            write_figures(format, sink, json, csv).await
+        },
+    )
+    .await
+}
+
+/// The statistics of a request, once the names in it are known.
+pub(crate) async fn counted(
+    state: &ServerState,
+    run: &RunSession,
+    request: &StatisticsRequest,
+) -> Result<StatisticsReport, Problem> {
+    let names = RequestedNames {
+        tenant: request.tenant.as_deref(),
+        source: request.source.as_deref(),
+        filter: request.filter.as_ref(),
+        ..RequestedNames::default()
+    };
+    names.check(&run.session).await?;
+    Ok(statistics(&run.session, &state.served.warehouse, request).await?)
+}

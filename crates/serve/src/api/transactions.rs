@@ -1,0 +1,196 @@
+//! `/api/v1/transactions`: a list, filtered and sorted, a page at a time.
+//!
+//! Invariant: the pages of one list read one run, the one that the first page read; a cursor that was made for another list is refused.
+
+use super::{Knock, filter, window};
+use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
+use crate::doors::LISTED;
+use crate::media::AnswerFormat;
+use crate::parameters::ParameterValues;
+use crate::problem::Problem;
+use crate::rows::write_batch;
+use crate::runs::RunSession;
+use crate::state::ServerState;
+use crate::work::AnswerSink;
+use axum::body::Body;
+use axum::http::Response;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tillhouse_statistics::{
+    RequestedNames, TransactionListRequest, TransactionPlace, list_transactions,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Path of the list.
+const PATH: &str = "/api/v1/transactions";
+
+/// Where the next page begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cursor {
+    run: String,
+    /// Digest of the list that it belongs to.
+    list: u64,
+    /// Value of the last row as text, since JSON's numbers are too short for some readers.
+    value: Option<String>,
+    key: String,
+}
+
+pub(crate) async fn answer(
+    state: &Arc<ServerState>,
+    knock: &Knock,
+    format: AnswerFormat,
+    note: &mut AnswerNote,
+) -> Result<Response<Body>, Problem> {
+    let values = &knock.values;
+    let timezone = values.or("timezone", "UTC");
+    let (filter, shown) = filter(state, values, timezone)?;
+    let list = list_of(&shown);
+    let cursor = values
+        .get("cursor")
+        .map(|text| cursor_of(text, list))
+        .transpose()?;
+    let mut request = TransactionListRequest::new(values.whole("limit", LISTED));
+    request.window = match (values.get("from"), values.get("to")) {
+        (Some(from), Some(to)) => Some(window(from, to, timezone)?),
+        (None, None) => None,
+        _ => {
+            return Err(
+                Problem::bad_request("a window has two ends").hint("Give from and to, or neither.")
+            );
+        }
+    };
+    request.tenant = values.text("tenant");
+    request.source = values.text("source");
+    request.filter = filter;
+    let sort = values.or("sort", "-occurred_at");
+    request.is_descending = sort.starts_with('-');
+    request.order = sort.strip_prefix('-').unwrap_or(sort).parse()?;
+    request.after = cursor.as_ref().map(place_of).transpose()?;
+    let wanted = match cursor {
+        Some(cursor) => WantedRun::Named(cursor.run),
+        None => WantedRun::of(state, values.get("as_of"))?,
+    };
+    let question = FixedQuestion {
+        asked: format!("transactions {}", shown.canonical()),
+        spelling: 0,
+        wanted,
+        format,
+        pages: Some(pages_of(values)),
+    };
+    fixed(
+        state,
+        question,
+        &knock.headers,
+        note,
+        async move |_: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
+            let names = RequestedNames {
+                tenant: request.tenant.as_deref(),
+                source: request.source.as_deref(),
+                filter: request.filter.as_ref(),
+                ..RequestedNames::default()
+            };
+            names.check(&run.session).await?;
+            let page = list_transactions(&run.session, &request).await?;
+            let next = page.next.map(|place| Cursor {
+                run: run.run.clone(),
+                list,
+                value: place.number.map(|number| number.to_string()),
+                key: place.key,
+            });
+            sink.continue_at(next.map(|next| next.text()).transpose()?);
+            write_batch(&page.rows, format, sink).await
+        },
+    )
+    .await
+}
+
+/// Digest of a list: all that it is asked by, but for its pages.
+fn list_of(shown: &ParameterValues) -> u64 {
+    let list = shown.with("cursor", None).with("limit", None);
+    xxh3_64(list.canonical().as_bytes())
+}
+
+/// Address of the list's pages, but for the cursor behind it.
+fn pages_of(values: &ParameterValues) -> String {
+    format!("{PATH}?{}cursor=", values.with("cursor", None).canonical())
+}
+
+impl Cursor {
+    /// The cursor in an address: its JSON in hexadecimal digits.
+    fn text(&self) -> Result<String, Problem> {
+        let json = serde_json::to_vec(self)
+            .map_err(|error| Problem::internal(format!("a cursor cannot be written: {error}")))?;
+        Ok(json.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// The cursor of a text, where it belongs to the list.
+fn cursor_of(text: &str, list: u64) -> Result<Cursor, Problem> {
+    let wrong = || {
+        Problem::bad_request("the cursor cannot be read")
+            .hint("Take it as the Link header of the page before has it.")
+    };
+    if text.len() % 2 != 0 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let digits: Vec<char> = text.chars().collect();
+    let bytes: Option<Vec<u8>> = digits
+        .chunks(2)
+        .map(|pair| {
+            let pair: String = pair.iter().collect();
+            u8::from_str_radix(&pair, 16).ok()
+        })
+        .collect();
+    let cursor: Cursor = bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or_else(wrong)?;
+    match cursor.list == list {
+        true => Ok(cursor),
+        false => Err(Problem::bad_request(
+            "the cursor belongs to a list that was asked for in another way",
+        )
+        .hint("Ask for the next page with the same parameters; only limit may change.")),
+    }
+}
+
+fn place_of(cursor: &Cursor) -> Result<TransactionPlace, Problem> {
+    let number = cursor.value.as_deref().map(str::parse::<i128>).transpose();
+    let number = number.map_err(|_| Problem::bad_request("the cursor cannot be read"))?;
+    Ok(TransactionPlace {
+        number,
+        key: cursor.key.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was_and_only_to_its_list() {
+        let cursor = Cursor {
+            run: "20260131T060000Z-1f2e3d".to_owned(),
+            list: u64::MAX,
+            value: Some(i64::MIN.to_string()),
+            key: "hecone:\u{e9}\"1".to_owned(),
+        };
+        let text = cursor.text().unwrap();
+        assert_eq!(cursor_of(&text, u64::MAX).unwrap(), cursor);
+        assert_eq!(
+            place_of(&cursor).unwrap().number,
+            Some(i128::from(i64::MIN))
+        );
+        assert!(cursor_of(&text, 1).is_err());
+        for wrong in [
+            "",
+            "7",
+            "zz",
+            "7b7d",
+            &text[..text.len() - 2],
+            "\u{e9}\u{e9}",
+        ] {
+            assert!(cursor_of(wrong, u64::MAX).is_err(), "{wrong}");
+        }
+    }
+}

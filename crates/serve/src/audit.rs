@@ -1,0 +1,235 @@
+//! The audit log: who asked what of which run, how many rows and bytes went out, and how long it took.
+//!
+//! Invariant: a line a request, written when its answer has ended, whether or not the client read it to its end. A line holds no secret, no token and no personal value:
+//! filters stand there with pseudonyms, queries without their texts.
+
+use serde::Serialize;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use tillhouse_model::{ErrorKind, Result, ResultExt};
+
+/// A request that has been answered.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct AuditLine {
+    /// When it came, RFC 3339.
+    pub(crate) at: String,
+    /// Its id, as a problem names it.
+    pub(crate) id: String,
+    /// Client that asked: the name of its login, else nobody.
+    pub(crate) who: Option<String>,
+    /// Address that it came from.
+    pub(crate) from: String,
+    pub(crate) method: String,
+    /// Door, or `none` for a path that no door has.
+    pub(crate) door: String,
+    /// Question, without values that may be personal.
+    pub(crate) asked: Option<String>,
+    pub(crate) run: Option<String>,
+    pub(crate) status: u16,
+    pub(crate) rows: u64,
+    /// Bytes of the answer, before they are compressed.
+    pub(crate) bytes: u64,
+    pub(crate) milliseconds: u64,
+    /// True if the answer was read to its end.
+    pub(crate) is_whole: bool,
+}
+
+/// Place of the lines.
+#[derive(Debug)]
+pub(crate) enum AuditLog {
+    /// The process's own log.
+    Tracing,
+    /// A file, to which lines are appended.
+    File(Mutex<File>),
+}
+
+impl AuditLog {
+    /// Opens the log. A file is made if it is not there, readable by its owner alone.
+    pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else {
+            return Ok(Self::Tracing);
+        };
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        let file = options
+            .open(path)
+            .or_error(ErrorKind::Config, "the audit log cannot be written")
+            .map_err(|error| {
+                error
+                    .at("file", path.display().to_string())
+                    .hint("`serve.audit` in tillhouse.yaml names it: check that its folder exists and can be written to.")
+            })?;
+        Ok(Self::File(Mutex::new(file)))
+    }
+
+    /// Writes a line.
+    pub(crate) fn write(&self, line: &AuditLine) {
+        match self {
+            Self::Tracing => tracing::info!(
+                target: "tillhouse_serve::audit",
+                id = %line.id,
+                who = line.who.as_deref().unwrap_or("-"),
+                from = %line.from,
+                method = %line.method,
+                door = %line.door,
+                asked = line.asked.as_deref().unwrap_or("-"),
+                run = line.run.as_deref().unwrap_or("-"),
+                status = line.status,
+                rows = line.rows,
+                bytes = line.bytes,
+                milliseconds = line.milliseconds,
+                is_whole = line.is_whole,
+                "answered"
+            ),
+            Self::File(file) => {
+                let Ok(mut text) = serde_json::to_vec(line) else {
+                    return;
+                };
+                text.push(b'\n');
+                // One write a line: lines of several processes do not mix.
+                let written = file
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .write_all(&text);
+                if let Err(error) = written {
+                    tracing::error!("the audit log cannot be written: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// A query without its texts: what stands in quotes may be somebody's.
+pub(crate) fn without_texts(sql: &str) -> String {
+    let mut out = String::with_capacity(sql.len());
+    let mut chars = sql.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\'' => {
+                skip_text(&mut chars, has_escapes(&out));
+                out.push_str("'?'");
+            }
+            '-' if chars.peek() == Some(&'-') => {
+                while chars.next_if(|c| *c != '\n').is_some() {}
+                space(&mut out);
+            }
+            '/' if chars.peek() == Some(&'*') => {
+                skip_comment(&mut chars);
+                space(&mut out);
+            }
+            // A text between dollars, `$$...$$` or `$tag$...$tag$`: what follows is left out, since it may hold anything.
+            '$' if begins_text(chars.clone()) => {
+                out.push_str("$$?");
+                break;
+            }
+            c if c.is_whitespace() => space(&mut out),
+            c => out.push(c),
+        }
+    }
+    out.trim().to_owned()
+}
+
+/// One blank, however many there were.
+fn space(out: &mut String) {
+    if !out.ends_with(' ') {
+        out.push(' ');
+    }
+}
+
+type Characters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// True if a text whose quote follows has escapes in it: `E'...'`.
+fn has_escapes(before: &str) -> bool {
+    let mut last = before.chars().rev();
+    let is_marked = matches!(last.next(), Some('e' | 'E'));
+    is_marked && !last.next().is_some_and(|c| c.is_alphanumeric() || c == '_')
+}
+
+/// True if a dollar begins a text: `$$`, or a dollar behind a name.
+fn begins_text(mut rest: Characters<'_>) -> bool {
+    while rest.next_if(|c| c.is_alphanumeric() || *c == '_').is_some() {}
+    rest.next() == Some('$')
+}
+
+/// Skips a text up to its closing quote; a doubled quote is part of it.
+fn skip_text(chars: &mut Characters<'_>, has_escapes: bool) {
+    while let Some(c) = chars.next() {
+        if c == '\\' && has_escapes {
+            chars.next();
+        } else if c == '\'' && chars.next_if_eq(&'\'').is_none() {
+            return;
+        }
+    }
+}
+
+fn skip_comment(chars: &mut Characters<'_>) {
+    chars.next();
+    let mut before = ' ';
+    for c in chars.by_ref() {
+        if before == '*' && c == '/' {
+            return;
+        }
+        before = c;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_stands_in_the_log_without_its_texts() {
+        for (sql, shown) in [
+            ("SELECT 1", "SELECT 1"),
+            (
+                "SELECT *\n  FROM t -- KA-XY 1\n WHERE plate = 'KA-XY 1' AND x > 5",
+                "SELECT * FROM t WHERE plate = '?' AND x > 5",
+            ),
+            ("SELECT 'it''s', '', 'a'", "SELECT '?', '?', '?'"),
+            ("SELECT /* KA */ 'x", "SELECT '?'"),
+            ("SELECT $1, $$KA-XY$$", "SELECT $1, $$?"),
+            ("SELECT $a$KA-XY$a$ x", "SELECT $$?"),
+            ("SELECT E'it\\'s KA', 'C:\\', 'b'", "SELECT E'?', '?', '?'"),
+            ("SELECT \"KA\" FROM t", "SELECT \"KA\" FROM t"),
+        ] {
+            assert_eq!(without_texts(sql), shown);
+        }
+    }
+
+    #[test]
+    fn lines_are_appended_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let line = AuditLine {
+            at: "2026-01-01T00:00:00Z".to_owned(),
+            id: "7".to_owned(),
+            who: None,
+            from: "127.0.0.1".to_owned(),
+            method: "GET".to_owned(),
+            door: "statistics".to_owned(),
+            asked: Some("from=2026-01-01&".to_owned()),
+            run: None,
+            status: 200,
+            rows: 1,
+            bytes: 2,
+            milliseconds: 3,
+            is_whole: true,
+        };
+        for _ in 0..2 {
+            AuditLog::open(Some(&path)).unwrap().write(&line);
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        let read: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!(read["door"], "statistics");
+        let nowhere = AuditLog::open(Some(&folder.path().join("no/such/file")));
+        assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::Config);
+    }
+}

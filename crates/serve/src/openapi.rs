@@ -1,0 +1,280 @@
+//! The OpenAPI document, made from the list of doors.
+//!
+//! Invariant: what the document says is what the server checks: paths, parameters and their forms, media types, and that every refusal is a problem document.
+
+use crate::doors::{BodyForm, DOORS, Door, DoorId};
+use crate::media::AnswerFormat;
+use crate::options::ServeOptions;
+use crate::parameters::{Parameter, ParameterForm};
+use crate::problem::PROBLEM;
+use serde_json::{Map, Value, json};
+
+/// The document, OpenAPI 3.1.
+pub(crate) fn document(options: &ServeOptions) -> Value {
+    let mut paths = Map::new();
+    for door in &DOORS {
+        let method = door.method.as_str().to_ascii_lowercase();
+        paths.insert(
+            door.path.to_owned(),
+            json!({ method: operation(door, options) }),
+        );
+    }
+    for (path, summary, media) in [
+        ("/healthz", "The process is alive", "application/json"),
+        (
+            "/metrics",
+            "Metrics, as Prometheus reads them",
+            "text/plain",
+        ),
+    ] {
+        let ok = json!({ "description": "Yes.", "content": { media: { "schema": {} } } });
+        let operation = json!({
+            "operationId": path.trim_start_matches('/'),
+            "summary": summary,
+            "tags": ["operation"],
+            "responses": { "200": ok, "default": problem() },
+        });
+        paths.insert(path.to_owned(), json!({ "get": operation }));
+    }
+    let ready = json!({ "description": "A run is there to be read.", "content": { "application/json": { "schema": {} } } });
+    paths.insert(
+        "/readyz".to_owned(),
+        json!({ "get": {
+            "operationId": "readyz",
+            "summary": "A run is there to be read",
+            "tags": ["operation"],
+            "responses": { "200": ready, "503": problem(), "default": problem() },
+        } }),
+    );
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tillhouse",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The sales of every till, of the newest published run. What is answered is what the commands of `tillhouse` print.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "tags": [
+            { "name": "api", "description": "Statistics, reports, lists, tables and SQL" },
+            { "name": "hecone", "description": "HecOne's own endpoints, for clients that were written against HecOne" },
+            { "name": "operation", "description": "Health and metrics" },
+        ],
+        "paths": paths,
+        "components": {
+            "schemas": { "Problem": problem_schema() },
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+        },
+    })
+}
+
+fn operation(door: &Door, options: &ServeOptions) -> Value {
+    let in_path = door
+        .in_path
+        .iter()
+        .map(|parameter| shown(parameter, "path"));
+    let in_query = door
+        .parameters
+        .iter()
+        .map(|parameter| shown(parameter, "query"));
+    let parameters: Vec<Value> = in_path.chain(in_query).collect();
+    let tag = match door.id {
+        DoorId::Login | DoorId::HecOneStatistics => "hecone",
+        _ => "api",
+    };
+    let mut operation = json!({
+        "operationId": door.id.as_str(),
+        "summary": door.summary,
+        "description": door.description,
+        "tags": [tag],
+        "parameters": parameters,
+        "responses": responses(door),
+    });
+    if let Some(body) = door.body {
+        operation["requestBody"] = request_body(body, options);
+    }
+    if door.is_guarded {
+        operation["security"] = json!([{ "bearer": [] }]);
+    }
+    operation
+}
+
+fn responses(door: &Door) -> Value {
+    let mut content = Map::new();
+    for format in door.formats {
+        let schema = match format {
+            AnswerFormat::Json => answer_schema(door.id),
+            AnswerFormat::Csv => json!({ "type": "string" }),
+            AnswerFormat::Arrow | AnswerFormat::Parquet => json!({}),
+        };
+        content.insert(format.essence().to_owned(), json!({ "schema": schema }));
+    }
+    let mut responses = json!({
+        "200": { "description": "The answer.", "content": content },
+        "304": { "description": "The client has the answer already: If-None-Match names its tag." },
+        "default": problem(),
+    });
+    for status in refusals(door) {
+        responses[*status] = problem();
+    }
+    responses
+}
+
+/// Statuses with which a door refuses, beside those of any door.
+fn refusals(door: &Door) -> &'static [&'static str] {
+    match door.id {
+        DoorId::Login => &["400", "401", "403", "406", "413", "415", "421"],
+        DoorId::HecOneStatistics => &["400", "401", "406", "409", "421", "503", "504"],
+        DoorId::Sql => &["400", "406", "413", "415", "421", "422", "503", "504"],
+        DoorId::Table => &["400", "404", "406", "421", "503", "504"],
+        _ => &["400", "406", "421", "422", "503", "504"],
+    }
+}
+
+/// Shape of a JSON answer, as far as it is the same for every question.
+fn answer_schema(door: DoorId) -> Value {
+    let number = || json!({ "type": "number" });
+    match door {
+        DoorId::Login => json!({
+            "type": "object",
+            "required": ["access_token", "expires_in", "token_type", "refresh_token"],
+            "properties": {
+                "access_token": { "type": "string" },
+                "expires_in": { "type": "integer" },
+                "token_type": { "type": "string" },
+                "refresh_token": { "type": "string" },
+            },
+        }),
+        DoorId::HecOneStatistics => json!({
+            "type": "object",
+            "required": ["_links", "meta", "data"],
+            "properties": {
+                "_links": { "type": "object" },
+                "meta": {
+                    "type": "object",
+                    "properties": { "limit": number(), "start": number(), "size": number(), "total": number() },
+                },
+                "data": { "type": "array", "items": { "type": "object" } },
+            },
+        }),
+        DoorId::Statistics | DoorId::Report => json!({
+            "type": "object",
+            "required": ["data", "meta"],
+            "properties": { "meta": { "type": "object" } },
+        }),
+        DoorId::Table => json!({
+            "type": "object",
+            "required": ["schema", "table", "description", "columns"],
+        }),
+        DoorId::Transactions
+        | DoorId::Runs
+        | DoorId::Rejects
+        | DoorId::Drift
+        | DoorId::Coverage
+        | DoorId::Freshness
+        | DoorId::Tables
+        | DoorId::Sql => json!({ "type": "array", "items": { "type": "object" } }),
+    }
+}
+
+fn shown(parameter: &Parameter, place: &str) -> Value {
+    let text = || json!({ "type": "string", "minLength": 1 });
+    let schema = match parameter.form {
+        ParameterForm::Text | ParameterForm::List => text(),
+        ParameterForm::Whole { least, most } => {
+            json!({ "type": "integer", "minimum": least, "maximum": most })
+        }
+        ParameterForm::Word(words) => json!({ "type": "string", "enum": words }),
+        ParameterForm::Json => {
+            json!({ "type": "string", "minLength": 1, "contentMediaType": "application/json" })
+        }
+    };
+    let example = match parameter.form {
+        ParameterForm::Whole { .. } => parameter
+            .example
+            .parse::<u64>()
+            .map_or(Value::Null, Value::from),
+        _ => json!(parameter.example),
+    };
+    json!({
+        "name": parameter.name,
+        "in": place,
+        "required": parameter.is_required,
+        "description": parameter.description,
+        "schema": schema,
+        "example": example,
+    })
+}
+
+fn request_body(body: BodyForm, options: &ServeOptions) -> Value {
+    let schema = match body {
+        BodyForm::Login => json!({
+            "type": "object",
+            "required": ["client_id", "client_secret"],
+            "properties": {
+                "client_id": { "type": "string" },
+                "client_secret": { "type": "string" },
+            },
+        }),
+        BodyForm::Query => json!({
+            "type": "object",
+            "required": ["query"],
+            "additionalProperties": false,
+            "properties": {
+                "query": { "type": "string", "examples": ["SELECT currency, count(*), sum(amount) FROM counted GROUP BY 1"] },
+                "parameters": {
+                    "type": ["object", "null"],
+                    "additionalProperties": { "type": ["string", "number", "boolean"] },
+                },
+            },
+        }),
+    };
+    json!({
+        "required": true,
+        "description": format!("At most {} bytes.", options.body_bytes),
+        "content": { "application/json": { "schema": schema } },
+    })
+}
+
+fn problem() -> Value {
+    json!({
+        "description": "What is wrong, and under which id the log has more.",
+        "content": { PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    })
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "id"],
+        "properties": {
+            "type": { "type": "string" },
+            "title": { "type": "string" },
+            "status": { "type": "integer" },
+            "detail": { "type": "string" },
+            "hint": { "type": "string" },
+            "id": { "type": "string" },
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_door_is_in_the_document_with_its_parameters() {
+        let document = document(&ServeOptions::default());
+        assert_eq!(document["openapi"], "3.1.0");
+        for door in &DOORS {
+            let method = door.method.as_str().to_ascii_lowercase();
+            let operation = &document["paths"][door.path][&method];
+            assert_eq!(operation["operationId"], door.id.as_str());
+            let parameters = operation["parameters"].as_array().unwrap();
+            let in_path = usize::from(door.in_path.is_some());
+            assert_eq!(parameters.len(), door.parameters.len() + in_path);
+            assert!(parameters.iter().all(|p| !p["example"].is_null()));
+            assert_eq!(operation["requestBody"].is_object(), door.body.is_some());
+        }
+    }
+}

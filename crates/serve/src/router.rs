@@ -1,0 +1,181 @@
+//! The router: every door, health, metrics, the document and its page.
+//!
+//! Invariant: whatever is asked, the answer is that of a door or a problem document; what no door knows is 404, and a method that it does not take 405.
+
+use crate::answer::{AnswerNote, document};
+use crate::api::{self, Knock, check_token};
+use crate::doors::{DOORS, Door, DoorMethod};
+use crate::observe::observe;
+use crate::parameters::ParameterValues;
+use crate::problem::Problem;
+use crate::state::ServerState;
+use axum::Router;
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use std::sync::Arc;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use utoipa_swagger_ui::SwaggerUi;
+
+/// Answers that are smaller are sent as they are.
+const COMPRESSED_FROM: u16 = 512;
+/// Path of the OpenAPI document.
+pub(crate) const DOCUMENT: &str = "/openapi.json";
+/// Path of the page that shows it.
+pub(crate) const PAGE: &str = "/docs";
+
+/// The router of a server.
+pub(crate) fn router(state: &Arc<ServerState>) -> Router {
+    let mut router: Router<Arc<ServerState>> = Router::new();
+    for door in &DOORS {
+        router = router.route(door.path, route_of(door));
+    }
+    // Parquet and Arrow are compressed in themselves, or read as they are by what maps them.
+    let compressed = SizeAbove::new(COMPRESSED_FROM)
+        .and(NotForContentType::const_new("application/vnd.apache"))
+        .and(NotForContentType::IMAGES);
+    let page = SwaggerUi::new(PAGE).external_url_unchecked(DOCUMENT, state.document.clone());
+    router
+        .route("/healthz", service("healthz", healthz))
+        .route("/readyz", service("readyz", readyz))
+        .route("/metrics", service("metrics", metrics))
+        .merge(page)
+        .fallback(unknown_path)
+        .layer(middleware::from_fn_with_state(Arc::clone(state), observe))
+        .layer(CompressionLayer::new().compress_when(compressed))
+        .with_state(Arc::clone(state))
+}
+
+/// Route of a door.
+fn route_of(door: &'static Door) -> MethodRouter<Arc<ServerState>> {
+    let filter = match door.method {
+        DoorMethod::Get => MethodFilter::GET,
+        DoorMethod::Post => MethodFilter::POST,
+    };
+    let allowed = match door.method {
+        DoorMethod::Get => "GET, HEAD",
+        DoorMethod::Post => "POST",
+    };
+    let handler = move |State(state): State<Arc<ServerState>>,
+                        in_path: Result<RawPathParams, RawPathParamsRejection>,
+                        request: Request| async move {
+        let in_path = in_path.ok().and_then(|values| {
+            let first = values.iter().next();
+            first.map(|(_, value)| value.to_owned())
+        });
+        open(&state, door, in_path, request).await
+    };
+    on(filter, handler)
+        .fallback(move |request: Request| async move { wrong_method(&request, allowed) })
+}
+
+/// Route of what tells of the server itself.
+fn service(
+    door: &'static str,
+    answer: fn(&ServerState) -> Result<Response, Problem>,
+) -> MethodRouter<Arc<ServerState>> {
+    let handler = move |State(state): State<Arc<ServerState>>, request: Request| async move {
+        let note = note_of(&request);
+        let _ = note.door.set(door);
+        answer(&state).unwrap_or_else(|problem| problem.response(&note.id))
+    };
+    on(MethodFilter::GET, handler)
+        .fallback(|request: Request| async move { wrong_method(&request, "GET, HEAD") })
+}
+
+/// Answers a request at a door.
+async fn open(
+    state: &Arc<ServerState>,
+    door: &'static Door,
+    in_path: Option<String>,
+    request: Request,
+) -> Response {
+    let mut note = note_of(&request);
+    let _ = note.door.set(door.id.as_str());
+    let (parts, body) = request.into_parts();
+    let outcome = match read(state, door, in_path, parts, &mut note) {
+        Ok(knock) => api::answer(state, door, knock, body, &mut note).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(problem) => {
+            let (status, text) = (problem.status.as_u16(), problem.for_log());
+            let id = note.id.as_str();
+            match problem.is_ours() {
+                true => tracing::error!(%id, door = door.id.as_str(), status, "{text}"),
+                false => tracing::debug!(%id, door = door.id.as_str(), status, "{text}"),
+            }
+            problem.response(id)
+        }
+    };
+    response.extensions_mut().insert(note);
+    response
+}
+
+/// A request as every door reads it.
+fn read(
+    state: &ServerState,
+    door: &'static Door,
+    in_path: Option<String>,
+    parts: Parts,
+    note: &mut AnswerNote,
+) -> Result<Knock, Problem> {
+    if door.is_guarded {
+        check_token(state, &parts.headers, note)?;
+    }
+    let values = ParameterValues::read(parts.uri.query(), door.parameters)?;
+    let in_path = match door.in_path {
+        None => String::new(),
+        Some(parameter) => parameter.checked_in_path(in_path)?,
+    };
+    Ok(Knock {
+        headers: parts.headers,
+        values,
+        in_path,
+    })
+}
+
+fn note_of(request: &Request) -> AnswerNote {
+    let note = request.extensions().get::<AnswerNote>();
+    note.cloned().unwrap_or_default()
+}
+
+fn wrong_method(request: &Request, allowed: &str) -> Response {
+    let method: String = request.method().as_str().chars().take(16).collect();
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("{method} is no method of this path"),
+    )
+    .hint(format!("It takes {allowed}."))
+    .header(header::ALLOW, allowed)
+    .response(&note_of(request).id)
+}
+
+async fn unknown_path(request: Request) -> Response {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path")
+        .hint(format!("{DOCUMENT} lists the paths, {PAGE}/ shows them."))
+        .response(&note_of(&request).id)
+}
+
+fn healthz(_: &ServerState) -> Result<Response, Problem> {
+    Ok(document("{\"status\":\"ok\"}\n", "application/json"))
+}
+
+fn readyz(state: &ServerState) -> Result<Response, Problem> {
+    let newest = state.runs.readable()?;
+    let text = serde_json::json!({ "status": "ready", "run": newest.run });
+    Ok(document(format!("{text}\n"), "application/json"))
+}
+
+fn metrics(state: &ServerState) -> Result<Response, Problem> {
+    Ok(document(
+        state.metrics.text(&state.gauges()),
+        "text/plain; version=0.0.4; charset=utf-8",
+    ))
+}

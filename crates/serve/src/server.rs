@@ -1,0 +1,240 @@
+//! Listening, answering, stopping.
+//!
+//! Invariant: the server listens on loopback alone. Asked to stop, it takes no new connection and no new request, gives running ones their time, and ends well whether or
+//! not they used it. Connections are bounded in number, and one that says nothing or takes nothing is closed.
+
+use crate::observe::{Peer, new_id};
+use crate::options::{ServeOptions, ServedWarehouse};
+use crate::patient_stream::PatientStream;
+use crate::router::router;
+use crate::state::ServerState;
+use axum::Router;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tillhouse_model::{ErrorKind, Result, ResultExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+/// Connections that are open at once; further ones wait to be accepted.
+const CONNECTIONS: usize = 1_024;
+/// Time in which a request's head has to arrive, also the first on a connection.
+const HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// Time in which a client has to take something of what it is sent.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+/// Bytes of a request's head, at most.
+const HEAD_BYTES: usize = 128 << 10;
+/// Pause after a connection could not be accepted, as where no file may be opened any more.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Time that a last answer has to be sent, once all are made.
+const LAST_BYTES: Duration = Duration::from_millis(500);
+/// Pause between two looks at what still runs.
+const TICK: Duration = Duration::from_millis(50);
+
+/// A server that listens, and does not answer yet.
+pub struct BoundServer {
+    listener: TcpListener,
+    address: SocketAddr,
+    state: Arc<ServerState>,
+}
+
+impl BoundServer {
+    /// Listens, and looks for the newest run.
+    ///
+    /// Errors with [`ErrorKind::Config`] for an address that others reach or that cannot be listened on, and for an audit log that cannot be written. A warehouse that
+    /// cannot be read is no error: it may be readable later, and `/readyz` says so.
+    pub async fn bind(served: ServedWarehouse, options: ServeOptions) -> Result<Self> {
+        options.check_address()?;
+        let state = ServerState::new(served, options)?;
+        let wanted = state.options.listen;
+        let hint = "Name another with --listen or `serve.listen`, or find out who listens there.";
+        let refused =
+            |error: tillhouse_model::Error| error.at("address", wanted.to_string()).hint(hint);
+        let listener = TcpListener::bind(wanted)
+            .await
+            .or_error(ErrorKind::Config, "cannot listen")
+            .map_err(refused)?;
+        let address = listener
+            .local_addr()
+            .or_error(ErrorKind::Config, "cannot listen")
+            .map_err(refused)?;
+        let looking = Arc::clone(&state);
+        on_thread("runs", move || async move {
+            if let Err(error) = looking.runs.look().await {
+                tracing::debug!("the first look failed: {error}");
+            }
+        })
+        .await;
+        Ok(Self {
+            listener,
+            address,
+            state,
+        })
+    }
+
+    /// Address it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Id of the run that is answered from; none where there is none yet.
+    pub fn run(&self) -> Option<String> {
+        self.state.runs.known_newest().map(|run| run.run.clone())
+    }
+
+    /// Answers until `stop` is cancelled and what ran by then has ended, or had its time.
+    pub async fn answer(self, stop: CancellationToken) {
+        let Self {
+            listener, state, ..
+        } = self;
+        look_for_runs(Arc::clone(&state), stop.clone());
+        let router = router(&state);
+        let mut connections = JoinSet::new();
+        let room = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            while connections.try_join_next().is_some() {}
+            let permit = tokio::select! {
+                () = stop.cancelled() => break,
+                permit = Arc::clone(&room).acquire_owned() => permit,
+            };
+            let Ok(permit) = permit else { break };
+            let (stream, peer) = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok(accepted) => accepted,
+                    Err(error) => {
+                        tracing::warn!("a connection cannot be accepted: {error}");
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            let (router, stop, state) = (router.clone(), stop.clone(), Arc::clone(&state));
+            connections.spawn(async move {
+                let _permit = permit;
+                state.connections.fetch_add(1, Ordering::Relaxed);
+                converse(stream, peer, router, stop).await;
+                state.connections.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        drop(listener);
+        let within = state.options.stop_within;
+        if tokio::time::timeout(within, ended(&state, &mut connections))
+            .await
+            .is_err()
+        {
+            let left = state.in_flight.load(Ordering::Relaxed);
+            tracing::warn!(
+                "{left} requests have not ended within {} s and are dropped",
+                within.as_secs()
+            );
+        }
+        state.stop.cancel();
+        connections.shutdown().await;
+    }
+}
+
+/// Waits until every connection is closed, or no answer is under way any more and the last had its time to be sent.
+async fn ended(state: &ServerState, connections: &mut JoinSet<()>) {
+    loop {
+        if connections.is_empty() {
+            return;
+        }
+        if state.in_flight.load(Ordering::Relaxed) == 0 {
+            let all = async { while connections.join_next().await.is_some() {} };
+            if tokio::time::timeout(LAST_BYTES, all).await.is_ok()
+                || state.in_flight.load(Ordering::Relaxed) == 0
+            {
+                return;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// One connection, until it is closed or the server stops and its request has been answered.
+async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+    // Answers are sent whole: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
+        let request: Request = request.map(axum::body::Body::new);
+        router.clone().call(request)
+    });
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(HEAD_BYTES);
+    let stream = PatientStream::new(stream, TAKEN_WITHIN);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let mut is_stopping = false;
+    let outcome = loop {
+        tokio::select! {
+            outcome = connection.as_mut() => break outcome,
+            () = stop.cancelled(), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    };
+    match outcome {
+        // No request came of it that could have a line in the audit log.
+        Err(error) if error.is_parse() => {
+            tracing::info!(id = %new_id(), %peer, "a request cannot be read: {error}");
+        }
+        Err(error) => tracing::debug!(%peer, "a connection ended: {error}"),
+        Ok(()) => {}
+    }
+}
+
+/// Looks for new runs until the server stops.
+fn look_for_runs(state: Arc<ServerState>, stop: CancellationToken) {
+    let every = state.options.look_every;
+    let work = move || async move {
+        let looking = async {
+            loop {
+                tokio::time::sleep(every).await;
+                // What went wrong has been logged, and is tried again.
+                let _ = state.runs.look().await;
+            }
+        };
+        stop.run_until_cancelled(looking).await;
+    };
+    drop(tokio::spawn(on_thread("runs", work)));
+}
+
+/// Runs work on a thread of its own, which the worker threads need not wait for.
+async fn on_thread<W, F>(name: &str, work: W)
+where
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = ()>,
+{
+    let (runtime, (done, outcome)) = (Handle::current(), tokio::sync::oneshot::channel());
+    let thread = std::thread::Builder::new()
+        .name(name.to_owned())
+        .stack_size(tillhouse_query::WORKER_STACK);
+    let spawned = thread.spawn(move || {
+        runtime.block_on(work());
+        // Nobody waits where the server has ended.
+        let _ = done.send(());
+    });
+    match spawned {
+        Ok(_) => {
+            let _ = outcome.await;
+        }
+        Err(error) => tracing::error!("a thread cannot be started: {error}"),
+    }
+}

@@ -1,0 +1,82 @@
+//! State of the server, which every request sees.
+//!
+//! Invariant: a request changes nothing here but counters, tokens, and the answers that are kept.
+
+use crate::audit::AuditLog;
+use crate::kept_answers::KeptAnswers;
+use crate::metrics::{Gauges, Metrics};
+use crate::openapi;
+use crate::options::{ServeOptions, ServedWarehouse};
+use crate::places::Places;
+use crate::runs::{PublishedRuns, RunSession};
+use crate::tokens::ClientTokens;
+use crate::work::WorkLimits;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tillhouse_model::Result;
+use tokio_util::sync::CancellationToken;
+
+/// State of the server.
+pub(crate) struct ServerState {
+    pub(crate) options: ServeOptions,
+    pub(crate) served: ServedWarehouse,
+    pub(crate) runs: PublishedRuns,
+    pub(crate) kept: KeptAnswers,
+    pub(crate) places: Places,
+    pub(crate) tokens: ClientTokens,
+    pub(crate) metrics: Metrics,
+    pub(crate) audit: AuditLog,
+    /// The OpenAPI document.
+    pub(crate) document: serde_json::Value,
+    /// Cancelled when nothing is waited for any more.
+    pub(crate) stop: CancellationToken,
+    /// Requests whose answers have not ended.
+    pub(crate) in_flight: AtomicUsize,
+    pub(crate) connections: AtomicUsize,
+}
+
+impl ServerState {
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] where the audit log cannot be written.
+    pub(crate) fn new(served: ServedWarehouse, options: ServeOptions) -> Result<Arc<Self>> {
+        let audit = AuditLog::open(options.audit.as_deref())?;
+        Ok(Arc::new(Self {
+            runs: PublishedRuns::new(served.clone()),
+            kept: KeptAnswers::new(options.cache_bytes),
+            places: Places::new(options.concurrency, options.queue, options.timeout),
+            tokens: ClientTokens::default(),
+            metrics: Metrics::default(),
+            audit,
+            document: openapi::document(&options),
+            stop: CancellationToken::new(),
+            in_flight: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            options,
+            served,
+        }))
+    }
+
+    /// Limits of the work on the question of a request.
+    pub(crate) fn limits(&self, id: &str) -> WorkLimits {
+        WorkLimits {
+            id: id.to_owned(),
+            timeout: self.options.timeout,
+            rows: self.options.rows,
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Measures that are read where they stand.
+    pub(crate) fn gauges(&self) -> Gauges {
+        let (kept_answers, kept_bytes) = self.kept.size();
+        let newest: Option<Arc<RunSession>> = self.runs.known_newest();
+        Gauges {
+            taken: self.places.taken(),
+            waiting: self.places.waiting(),
+            connections: self.connections.load(Ordering::Relaxed),
+            kept_answers,
+            kept_bytes,
+            newest_run: newest.map(|newest| newest.finished_at.as_second()),
+            is_ready: self.runs.readable().is_ok(),
+        }
+    }
+}

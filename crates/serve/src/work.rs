@@ -1,0 +1,380 @@
+//! Work on a question: on a thread of its own, until it is done, takes too long, or nobody waits for it any more.
+//!
+//! Invariant: a question is planned and run with the stack that deep queries need, and nobody else waits with it. Whoever drops the future that waits for the work, or the
+//! stream of its chunks, cancels the work, and DataFusion drops the query with it; its place is free when it has ended.
+
+use crate::places::TakenPlace;
+use crate::problem::Problem;
+use bytes::Bytes;
+use futures::stream::{self, Stream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tillhouse_model::{Error, ErrorKind};
+use tillhouse_query::DEEP_STACK;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Bytes of an answer that are gathered before the first of them is sent: what is whole by then has a length, and an error a status.
+const GATHERED: usize = 4 << 20;
+/// Chunks that wait for a reader.
+const CHUNKS: usize = 4;
+
+/// Outcome of work, as far as it is known when the first byte is due.
+pub(crate) enum Delivered {
+    /// All of it.
+    Whole(WholeAnswer),
+    /// It is larger than what is gathered: the rest follows.
+    Stream(AnswerStream),
+}
+
+/// An answer that is complete.
+#[derive(Debug, Clone)]
+pub(crate) struct WholeAnswer {
+    pub(crate) bytes: Bytes,
+    pub(crate) rows: u64,
+    /// Cursor of the next page, where there is one.
+    pub(crate) next: Option<String>,
+}
+
+/// Chunks of an answer that is being made.
+pub(crate) struct AnswerStream {
+    chunks: mpsc::Receiver<Bytes>,
+    _guard: DropGuard,
+    rows: Arc<AtomicU64>,
+    is_whole: Arc<AtomicBool>,
+    /// Cursor of the next page, where there is one.
+    pub(crate) next: Option<String>,
+}
+
+impl AnswerStream {
+    /// Rows so far.
+    pub(crate) fn rows(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.rows)
+    }
+
+    /// The chunks. Dropping them cancels the work. The last is an error where the answer was not made to its end: the status was sent long ago, and the connection
+    /// is broken off, so that nobody takes a part for the whole.
+    pub(crate) fn into_chunks(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
+        stream::unfold(Some(self), |state| async move {
+            let mut state = state?;
+            if let Some(chunk) = state.chunks.recv().await {
+                return Some((Ok(chunk), Some(state)));
+            }
+            if state.is_whole.load(Ordering::Acquire) {
+                return None;
+            }
+            let broken = Error::new(ErrorKind::Interrupted, "the answer was broken off");
+            Some((Err(broken), None))
+        })
+    }
+}
+
+/// Where the bytes of an answer go: gathered first, then sent chunk by chunk.
+pub(crate) struct AnswerSink {
+    gathered: Vec<u8>,
+    first: Option<oneshot::Sender<Result<Delivered, Problem>>>,
+    chunks: Option<mpsc::Sender<Bytes>>,
+    rows: Arc<AtomicU64>,
+    is_whole: Arc<AtomicBool>,
+    next: Option<String>,
+    most_rows: u64,
+    /// Id of the request, for the log.
+    id: String,
+    /// Cancelled when nobody waits any more; handed to the stream.
+    stop: CancellationToken,
+}
+
+impl AnswerSink {
+    /// Counts rows of the answer. Errors where there are more than one may have.
+    pub(crate) fn count(&self, rows: usize) -> Result<(), Error> {
+        let rows = u64::try_from(rows).unwrap_or(u64::MAX);
+        let before = self.rows.fetch_add(rows, Ordering::Relaxed);
+        match before.saturating_add(rows) > self.most_rows {
+            false => Ok(()),
+            true => Err(Error::config(format!(
+                "the answer has more than the {} rows that one may have",
+                self.most_rows
+            ))
+            .hint("Ask for less at a time, with LIMIT or a shorter period. serve.rows in tillhouse.yaml is the limit.")),
+        }
+    }
+
+    /// Says where the next page begins; before the first byte of this one is written.
+    pub(crate) fn continue_at(&mut self, next: Option<String>) {
+        self.next = next;
+    }
+
+    /// Writes bytes; false when nobody reads on.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> bool {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() < GATHERED {
+            return true;
+        }
+        self.send().await
+    }
+
+    /// Sends what was gathered.
+    async fn send(&mut self) -> bool {
+        let chunk = Bytes::from(std::mem::take(&mut self.gathered));
+        if let Some(first) = self.first.take() {
+            let (sender, chunks) = mpsc::channel(CHUNKS);
+            self.chunks = Some(sender);
+            let stream = AnswerStream {
+                chunks,
+                _guard: self.stop.clone().drop_guard(),
+                rows: Arc::clone(&self.rows),
+                is_whole: Arc::clone(&self.is_whole),
+                next: self.next.clone(),
+            };
+            if first.send(Ok(Delivered::Stream(stream))).is_err() {
+                return false;
+            }
+        }
+        match &self.chunks {
+            Some(chunks) => chunks.send(chunk).await.is_ok(),
+            None => false,
+        }
+    }
+
+    /// Sends what is left of an answer of which a part was sent.
+    async fn flush(&mut self) {
+        if self.first.is_none() && !self.gathered.is_empty() {
+            self.send().await;
+        }
+    }
+
+    /// Ends the answer.
+    fn finish(mut self, outcome: Result<(), Problem>) {
+        let Some(first) = self.first.take() else {
+            match outcome {
+                Ok(()) => self.is_whole.store(true, Ordering::Release),
+                Err(problem) => {
+                    let why = problem.for_log();
+                    tracing::warn!(id = %self.id, "an answer was broken off: {why}");
+                }
+            }
+            return;
+        };
+        let rows = self.rows.load(Ordering::Relaxed);
+        let whole = WholeAnswer {
+            bytes: Bytes::from(std::mem::take(&mut self.gathered)),
+            rows,
+            next: self.next.take(),
+        };
+        let delivered = outcome.map(|()| Delivered::Whole(whole));
+        // Nobody waits any more where the client has left.
+        let _ = first.send(delivered);
+    }
+}
+
+/// Limits of one piece of work.
+#[derive(Debug, Clone)]
+pub(crate) struct WorkLimits {
+    /// Id of the request, for the log.
+    pub(crate) id: String,
+    pub(crate) timeout: Duration,
+    pub(crate) rows: u64,
+    /// Cancelled when the server stops and waits no longer.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Runs work that writes an answer.
+///
+/// Errors with 504 where it takes too long.
+pub(crate) async fn run<F>(
+    place: TakenPlace,
+    limits: WorkLimits,
+    work: F,
+) -> Result<Delivered, Problem>
+where
+    F: AsyncFnOnce(&mut AnswerSink) -> Result<(), Problem> + Send + 'static,
+{
+    let stop = limits.stop.child_token();
+    let guard = stop.clone().drop_guard();
+    let (first, outcome) = oneshot::channel();
+    let sink = AnswerSink {
+        gathered: Vec::new(),
+        first: Some(first),
+        chunks: None,
+        rows: Arc::default(),
+        is_whole: Arc::default(),
+        next: None,
+        most_rows: limits.rows,
+        id: limits.id,
+        stop: stop.clone(),
+    };
+    let runtime = Handle::current();
+    let job = move || {
+        let _place = place;
+        runtime.block_on(until_done(sink, work, limits.timeout, stop));
+    };
+    let thread = std::thread::Builder::new()
+        .name("question".to_owned())
+        .stack_size(DEEP_STACK);
+    thread
+        .spawn(job)
+        .map_err(|error| Problem::internal(format!("cannot start a thread: {error}")))?;
+    let delivered = match outcome.await {
+        Ok(delivered) => delivered,
+        Err(_) => Err(Problem::internal("the query engine failed")),
+    };
+    // A stream has a guard of its own.
+    drop(guard.disarm());
+    delivered
+}
+
+async fn until_done<F>(mut sink: AnswerSink, work: F, timeout: Duration, stop: CancellationToken)
+where
+    F: AsyncFnOnce(&mut AnswerSink) -> Result<(), Problem>,
+{
+    let limited = tokio::time::timeout(timeout, async {
+        work(&mut sink).await?;
+        sink.flush().await;
+        Ok::<_, Problem>(())
+    });
+    let outcome = match stop.run_until_cancelled(limited).await {
+        Some(Ok(outcome)) => outcome,
+        Some(Err(_)) => Err(Problem::too_slow(timeout.as_secs())),
+        None => Err(Error::new(ErrorKind::Interrupted, "nobody waits for the answer").into()),
+    };
+    sink.finish(outcome);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::places::Places;
+    use axum::http::StatusCode;
+    use futures::StreamExt;
+
+    fn limits(timeout: Duration) -> WorkLimits {
+        WorkLimits {
+            id: "1".to_owned(),
+            timeout,
+            rows: 10,
+            stop: CancellationToken::new(),
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn until_free(places: &Places) {
+        for _ in 0..500 {
+            if places.taken() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the place is still taken");
+    }
+
+    #[tokio::test]
+    async fn a_small_answer_is_whole_and_a_large_one_is_streamed() {
+        let places = Places::new(1, 1, LONG);
+        let place = places.take().await.unwrap();
+        let delivered = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+            sink.count(3)?;
+            sink.continue_at(Some("next".to_owned()));
+            sink.write(b"abc").await;
+            Ok(())
+        })
+        .await;
+        let Ok(Delivered::Whole(whole)) = delivered else {
+            panic!("it is whole");
+        };
+        assert_eq!((&whole.bytes[..], whole.rows), (&b"abc"[..], 3));
+        assert_eq!(whole.next.as_deref(), Some("next"));
+
+        until_free(&places).await;
+        let place = places.take().await.unwrap();
+        let delivered = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+            for _ in 0..10 {
+                sink.write(&vec![7; 1 << 20]).await;
+            }
+            Ok(())
+        })
+        .await;
+        let Ok(Delivered::Stream(stream)) = delivered else {
+            panic!("it is a stream");
+        };
+        let chunks: Vec<_> = stream.into_chunks().collect().await;
+        let bytes: usize = chunks
+            .iter()
+            .map(|chunk| chunk.as_ref().unwrap().len())
+            .sum();
+        assert_eq!(bytes, 10 << 20);
+        until_free(&places).await;
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_or_has_too_many_rows_is_refused() {
+        let places = Places::new(1, 1, LONG);
+        let place = places.take().await.unwrap();
+        let slow = run(
+            place,
+            limits(Duration::from_millis(20)),
+            async |_: &mut AnswerSink| {
+                std::future::pending::<()>().await;
+                Ok(())
+            },
+        )
+        .await;
+        assert_eq!(slow.err().unwrap().status, StatusCode::GATEWAY_TIMEOUT);
+        until_free(&places).await;
+        let place = places.take().await.unwrap();
+        let many = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+            sink.count(11)?;
+            Ok(())
+        })
+        .await;
+        assert_eq!(many.err().unwrap().status, StatusCode::BAD_REQUEST);
+        until_free(&places).await;
+    }
+
+    #[tokio::test]
+    async fn who_leaves_frees_the_place() {
+        let places = Places::new(1, 1, LONG);
+        let place = places.take().await.unwrap();
+        let waiting = run(place, limits(LONG), async |_: &mut AnswerSink| {
+            std::future::pending::<()>().await;
+            Ok(())
+        });
+        let left = tokio::time::timeout(Duration::from_millis(20), waiting).await;
+        assert!(left.is_err());
+        until_free(&places).await;
+
+        let place = places.take().await.unwrap();
+        let delivered = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+            while sink.write(&vec![7; 1 << 20]).await {}
+            Ok(())
+        })
+        .await;
+        let Ok(Delivered::Stream(stream)) = delivered else {
+            panic!("it is a stream");
+        };
+        drop(stream);
+        until_free(&places).await;
+    }
+
+    #[tokio::test]
+    async fn a_part_is_never_taken_for_the_whole() {
+        let places = Places::new(1, 1, LONG);
+        let place = places.take().await.unwrap();
+        let delivered = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+            for rows in 0..10 {
+                sink.count(rows)?;
+                sink.write(&vec![7; 1 << 20]).await;
+            }
+            Ok(())
+        })
+        .await;
+        let Ok(Delivered::Stream(stream)) = delivered else {
+            panic!("it is a stream");
+        };
+        let chunks: Vec<_> = stream.into_chunks().collect().await;
+        assert!(chunks.last().unwrap().is_err());
+        until_free(&places).await;
+    }
+}
