@@ -633,13 +633,13 @@ pub(crate) struct SqlArgs {
     /// The value of a parameter that the query names :day, $day or $1; may be repeated. It takes the place of a literal, never of SQL
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub(crate) params: Vec<String>,
-    /// Write the result to this file, as its ending says: .csv, .json or .parquet. A file is replaced as a whole, once the query is done
+    /// Write the result to this file, as its ending says: .csv, .json, .parquet or .xlsx. A file is replaced as a whole, once the query is done
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
     /// Separator of the cells of CSV: a character like ; or |, or `tab` [default: a comma]
     #[arg(long, value_name = "CHARACTER", value_parser = separator)]
     pub(crate) csv_separator: Option<u8>,
-    /// Text for null in tables and CSV [default: NULL in tables, nothing in CSV]
+    /// Text for null in tables, CSV and workbooks [default: NULL in tables, nothing in the others]
     #[arg(long, value_name = "TEXT")]
     pub(crate) null: Option<String>,
     /// As the warehouse was after this run, or at this time

@@ -281,6 +281,14 @@ pub(crate) async fn guarded<T>(
     outcome.unwrap_or_else(|| Err(guarded.reason()))
 }
 
+/// True once the query that runs was asked to stop: for work of it that awaits nothing.
+pub(crate) fn is_stopping() -> bool {
+    state(|state| {
+        let running = state.running.as_ref();
+        running.is_some_and(|running| running.stopping.is_some())
+    })
+}
+
 /// Registration of a running query with the watchdog, until dropped.
 pub(crate) struct QueryGuard {
     stop: CancellationToken,

@@ -2,15 +2,19 @@
 //!
 //! Invariant: a value is never read as SQL; a file has a whole result or stays what it was.
 
-use crate::project::TestProject;
+use crate::project::{TestProject, run_to_end};
+use crate::python;
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Decimal128Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::json;
 use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
 use std::process::Stdio;
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
 
 async fn small() -> (Sandbox, TestProject) {
     let sandbox = Sandbox::start(SandboxOptions {
@@ -247,8 +251,8 @@ async fn queries_come_from_files_and_results_go_into_files() {
     let missing = name("missing.sql");
     for (arguments, said) in [
         (
-            vec!["SELECT 1", "--output", "x.xlsx"],
-            "workbooks (.xlsx) are not written",
+            vec!["SELECT 1", "--output", "x.xlsx", "--format", "csv"],
+            "the format and the ending of the file differ",
         ),
         (vec!["SELECT 1", "--output", "x.txt"], "names no format"),
         (
@@ -261,7 +265,7 @@ async fn queries_come_from_files_and_results_go_into_files() {
         ),
         (
             vec!["SELECT 1", "--output", "x.parquet", "--null", "-"],
-            "--null is for tables and CSV",
+            "--null is for tables, CSV and workbooks",
         ),
         (
             vec!["SELECT 1", "--csv-separator", "a"],
@@ -313,6 +317,162 @@ async fn queries_come_from_files_and_results_go_into_files() {
         ])
         .await;
     assert_eq!(plate, json!([{"same": true, "mark": "hmac1:"}]));
+    sandbox.stop().await;
+}
+
+/// A part of a workbook.
+fn part(book: &Path, name: &str) -> String {
+    let mut archive = zip::ZipArchive::new(File::open(book).unwrap()).unwrap();
+    let mut text = String::new();
+    let mut part = archive.by_name(name).unwrap();
+    part.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workbook_has_the_whole_result_or_stays_what_it_was() {
+    let (sandbox, project) = small().await;
+    let folder = tempfile::tempdir().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let book = folder.path().join("book.xlsx");
+    let place = book.to_str().expect("a path in UTF-8");
+    let command = |sql: &str| {
+        let mut command = project.command(&["sql", sql, "--output", place]);
+        command.env("TMPDIR", temporary.path());
+        command
+    };
+    let rows = "SELECT value AS n, 'row ' || CAST(value AS VARCHAR) AS text, NULL AS nothing FROM generate_series(1, 20000) ORDER BY 1";
+    let mut written = Vec::new();
+    for _ in ["once", "again"] {
+        let ran = run_to_end(command(rows)).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        written.push(fs::read(&book).unwrap());
+    }
+    assert!(written[0] == written[1], "the same rows are the same bytes");
+    let sheet = part(&book, "xl/worksheets/sheet1.xml");
+    for has in [
+        "<t>n</t>",
+        "<v>20000</v>",
+        "<t>row 20000</t>",
+        "state=\"frozen\"",
+        "<autoFilter ref=\"A1:C20001\"/>",
+    ] {
+        assert!(sheet.contains(has), "{has}");
+    }
+    assert!(!sheet.contains("r=\"C2\""), "null is an empty cell");
+
+    for (sql, said) in [
+        ("SELECT repeat('x', 32768) AS long", "32,767 characters"),
+        (
+            "SELECT value FROM generate_series(1, 1048576)",
+            "1,048,575 rows",
+        ),
+        ("SELECT 1 / (value - 90000) FROM range(0, 100000)", "zero"),
+    ] {
+        let ran = run_to_end(command(sql)).await;
+        assert_eq!(ran.code, Some(1), "{sql}: {}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{sql}: {}", ran.stderr);
+    }
+    let stats = [
+        "stats",
+        "--from",
+        "2026-01-01",
+        "--to",
+        "2026-01-03",
+        "--output",
+        place,
+    ];
+    let ran = project.run(&stats).await;
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no workbook"), "{}", ran.stderr);
+    let mut nowhere = command(rows);
+    nowhere.env("TMPDIR", temporary.path().join("nowhere"));
+    let ran = run_to_end(nowhere).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("TMPDIR"), "{}", ran.stderr);
+
+    // The temporary file takes no more than 32 KiB.
+    let plain = command(rows);
+    let plain = plain.as_std();
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -f 64; exec \"$0\" \"$@\""])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env_clear()
+        .envs(
+            plain
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+    if let Some(folder) = plain.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    let ran = run_to_end(limited).await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    let said = ["folder for temporary files", "File too large", "ulimit -f"];
+    assert!(
+        said.iter().all(|said| ran.stderr.contains(said)),
+        "{}",
+        ran.stderr
+    );
+    assert!(fs::read(&book).unwrap() == written[0], "it is what it was");
+    for (folder, files) in [(&folder, 1), (&temporary, 0)] {
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), files);
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_reads_the_values_of_a_workbook_and_their_types() {
+    let (sandbox, project) = small().await;
+    let book = project.path().join("book.xlsx");
+    let place = book.to_str().expect("a path in UTF-8");
+    let sql = "SELECT CAST(12.5 AS DECIMAL(18, 4)) AS amount, CAST(123456789012345.6789 AS DECIMAL(19, 4)) AS large, 7 AS n, CAST(0.1 AS DOUBLE) AS ratio, \
+               DATE '2026-02-01' AS on_day, TIMESTAMP '2026-02-01 12:00:00.250' AS clock, TIMESTAMPTZ '2026-01-02 03:04:05Z' AS at, \
+               '=1+1' AS text, true AS yes, [1, 2] AS list, CAST(NULL AS INT) AS nothing";
+    for (null, shown) in [(None, json!(["n", null])), (Some("-"), json!(["s", "-"]))] {
+        let mut arguments = vec!["sql", sql, "--output", place];
+        arguments.extend(null.into_iter().flat_map(|null| ["--null", null]));
+        let ran = project.run(&arguments).await;
+        assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+        let read = python::json("read_workbook.py", [place]).await;
+        let values = json!([
+            ["n", "12.5"],
+            ["s", "123456789012345.6789"],
+            ["n", "7"],
+            ["n", "0.1"],
+            ["d", "2026-02-01T00:00:00"],
+            ["d", "2026-02-01T12:00:00.250000"],
+            ["s", "2026-01-02T03:04:05Z"],
+            ["s", "=1+1"],
+            ["b", "True"],
+            ["s", "[1, 2]"],
+            shown
+        ]);
+        let names = [
+            "amount", "large", "n", "ratio", "on_day", "clock", "at", "text", "yes", "list",
+            "nothing",
+        ];
+        let formats = json!([
+            "0.00##",
+            "0.00##",
+            "0",
+            "General",
+            "yyyy-mm-dd",
+            "yyyy-mm-dd hh:mm:ss.000",
+            "General",
+            "General",
+            "General",
+            "General"
+        ]);
+        assert_eq!(read["names"], json!(names));
+        assert_eq!(read["rows"], json!([values]));
+        let read_formats = read["formats"].as_array().unwrap();
+        assert_eq!(json!(read_formats[..10]), formats);
+        let look = json!({"frozen": "A2", "filter": "A1:K2", "bold": true});
+        assert_eq!(read["look"], look);
+    }
     sandbox.stop().await;
 }
 

@@ -107,9 +107,12 @@ fn check(runner: &QueryRunner, statements: &[LocatedStatement], format: DataForm
         return Err(Error::config("--csv-separator is for CSV")
             .hint("Add --format csv, or --output FILE.csv."));
     }
-    let is_table = style.file.is_none() && format == DataFormat::Table;
-    if style.null.is_some() && !is_csv && !is_table {
-        return Err(Error::config("--null is for tables and CSV")
+    let has_text_for_null = style
+        .file
+        .as_ref()
+        .map_or(format != DataFormat::Json, ResultFile::has_text_for_null);
+    if style.null.is_some() && !has_text_for_null {
+        return Err(Error::config("--null is for tables, CSV and workbooks")
             .hint("JSON and Parquet have a null of their own."));
     }
     runner

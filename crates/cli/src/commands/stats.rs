@@ -9,6 +9,7 @@ use crate::output::terminal_escape::escape_controls_in_lines;
 use crate::output::{CsvStyle, json_text, page, statistics as shown, write_output};
 use crate::registry::{NAMES, SOURCES};
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::RunContext;
@@ -24,6 +25,7 @@ pub(crate) async fn run(
     arguments: &StatsArgs,
     format: Option<DataFormat>,
 ) -> Result<ExitCode> {
+    check_ending(arguments.output.as_deref())?;
     let instant = |text: &str| parse_instant(text, &arguments.timezone);
     let window = Window::new(instant(&arguments.from)?, instant(&arguments.to)?)?;
     window.until(now())?;
@@ -59,6 +61,22 @@ pub(crate) async fn run(
     .await?;
     write_output(arguments.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Errors where the file's ending promises what `--format` does not write.
+fn check_ending(file: Option<&Path>) -> Result<()> {
+    let Some(file) = file else {
+        return Ok(());
+    };
+    let ending = file.extension().unwrap_or_default().to_ascii_lowercase();
+    if ending != "xlsx" && ending != "parquet" {
+        return Ok(());
+    }
+    Err(
+        Error::config("statistics are written as --format says, which is no workbook and no Parquet")
+            .at("file", file.display().to_string())
+            .hint("--format csv is for spreadsheets. `tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\" --output x.xlsx` writes a workbook."),
+    )
 }
 
 /// Request, checked as far as it can be without a warehouse.

@@ -1,4 +1,4 @@
-//! Output of data: tables for people, JSON for programs, CSV for spreadsheets.
+//! Output of data: tables for people, JSON for programs, CSV and workbooks for spreadsheets.
 //!
 //! Invariant: nothing that a terminal would obey leaves this folder raw, see [`terminal_escape`].
 //!
@@ -21,10 +21,12 @@ mod result_table;
 pub(crate) mod results;
 #[cfg(test)]
 pub(crate) mod sample_report;
+mod sheet_cell;
 pub(crate) mod statistics;
 mod text_table;
 #[cfg(test)]
 mod value_forms;
+mod workbook;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;

@@ -1,12 +1,14 @@
 //! Results of queries, in every format, on standard output or in a file.
 //!
-//! Invariant: a result in CSV, JSON or Parquet is written as it comes, however large it is; a file has the whole of it, or stays what it was. A value is the same in every
+//! Invariant: a result that goes into a file is written as it comes, however large it is; a file has the whole of it, or stays what it was. A value is the same in every
 //! format: decimals keep their digits, and of columns of one name the second is `x_2` where a format needs names.
 
+use super::workbook::WorkbookEncoder;
 use super::{NULL, OutputFile, print_notice, print_text, table, write};
 use crate::args::DataFormat;
 use crate::output::CsvStyle;
 use crate::output::terminal_escape::escape_controls_in_json;
+use crate::watchdog;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
@@ -28,6 +30,7 @@ enum FileFormat {
     Csv,
     Json,
     Parquet,
+    Workbook,
 }
 
 /// File that a result goes into.
@@ -47,11 +50,7 @@ impl ResultFile {
             Some("csv") => Some(FileFormat::Csv),
             Some("json") => Some(FileFormat::Json),
             Some("parquet") => Some(FileFormat::Parquet),
-            Some("xlsx") => {
-                return Err(Error::config("workbooks (.xlsx) are not written").hint(
-                    "A spreadsheet opens CSV: --output x.csv, with --csv-safe for texts that it would take for formulas and --csv-separator for its separator.",
-                ));
-            }
+            Some("xlsx") => Some(FileFormat::Workbook),
             _ => None,
         };
         let named = match named {
@@ -72,7 +71,7 @@ impl ResultFile {
         let format = format.ok_or_else(|| {
             Error::config("the ending of the file names no format")
                 .at("file", path.display().to_string())
-                .hint("Write .csv, .json or .parquet, or say --format csv or json.")
+                .hint("Write .csv, .json, .parquet or .xlsx, or say --format csv or json.")
         })?;
         Ok(Self {
             path: path.to_owned(),
@@ -89,6 +88,11 @@ impl ResultFile {
     pub(crate) fn is_csv(&self) -> bool {
         self.format == FileFormat::Csv
     }
+
+    /// True if null is a text there, which can be another.
+    pub(crate) fn has_text_for_null(&self) -> bool {
+        matches!(self.format, FileFormat::Csv | FileFormat::Workbook)
+    }
 }
 
 /// Form of results beside their format.
@@ -96,7 +100,7 @@ impl ResultFile {
 pub(crate) struct ResultStyle {
     /// The file they go into; standard output where there is none.
     pub(crate) file: Option<ResultFile>,
-    /// Text for null in tables and CSV; `NULL` and nothing unless said otherwise.
+    /// Text for null in tables, CSV and workbooks; `NULL`, nothing and an empty cell unless said otherwise.
     pub(crate) null: Option<String>,
     /// Separator of the cells of CSV; a comma unless said otherwise.
     pub(crate) separator: Option<u8>,
@@ -136,6 +140,9 @@ pub(crate) async fn write_results(
         .map_err(failed)?;
     let finished = match file.format {
         FileFormat::Parquet => write_parquet(stream, opened).await?,
+        FileFormat::Workbook => {
+            write_workbook(stream, style.null.as_deref(), opened, failed).await?
+        }
         FileFormat::Csv | FileFormat::Json => {
             let csv = CsvStyle {
                 escapes_controls: opened.is_terminal(),
@@ -258,4 +265,24 @@ async fn write_parquet(
         rows.write(&batch)?;
     }
     rows.finish()
+}
+
+async fn write_workbook(
+    mut stream: SendableRecordBatchStream,
+    null: Option<&str>,
+    file: OutputFile,
+    failed: impl Fn(Error) -> Error,
+) -> Result<OutputFile> {
+    let mut rows = WorkbookEncoder::new(&stream.schema(), null)?;
+    while let Some(batch) = next(&mut stream).await? {
+        for piece in pieces(&batch) {
+            rows.write(&piece)?;
+        }
+    }
+    let written = rows.finish(file, watchdog::is_stopping, |error| {
+        failed(Error::new(ErrorKind::Storage, "cannot write the output").because(error))
+    });
+    // A query that was asked to stop meanwhile ends here, and its file stays what it was.
+    tokio::task::yield_now().await;
+    written
 }

@@ -51,7 +51,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
     command(
         &["\\o"],
         "[FILE]",
-        "the next result goes into x.csv, x.json, x.parquet",
+        "the next result goes into x.csv, x.json, x.parquet, x.xlsx",
     ),
     command(&["\\i"], "FILE", "run the queries of a file"),
     command(

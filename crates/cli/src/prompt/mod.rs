@@ -230,7 +230,7 @@ impl PromptState<'_> {
                 // What it says of flags is nothing for a prompt.
                 self.output = named.transpose().map_err(|error| {
                     Error::config(error.message())
-                        .hint("A result is written as CSV, JSON or Parquet: \\o x.csv, \\o x.json, \\o x.parquet.")
+                        .hint("A result is written as CSV, JSON, Parquet or a workbook: \\o x.csv, \\o x.json, \\o x.parquet, \\o x.xlsx.")
                 })?;
                 print_notice(&match &self.output {
                     Some(file) => format!("the next result goes into {}", file.path().display()),
