@@ -8,7 +8,7 @@ use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan as _};
 use std::fmt::Write as _;
 use tillhouse_model::ExactDecimal;
-use tillhouse_model::blank::is_blank;
+use tillhouse_model::blank::{self, is_blank};
 
 /// Appends the key of a row: its columns' values as text, joined by ':'. Where a key has several columns, a ':' or '\' inside a text is
 /// preceded by '\', so that no two keys meet.
@@ -34,6 +34,20 @@ pub(crate) fn is_missing(column: &ColumnBuilder, row: usize) -> bool {
     }
     match &column.values {
         ColumnValues::Text(texts) => std::str::from_utf8(texts.get(row)).is_ok_and(is_blank),
+        _ => false,
+    }
+}
+
+/// True if a part of a key names nothing: it is missing, or what serializers write in the place of a value. Records of such a key would replace each
+/// other.
+pub(crate) fn names_nothing(column: &ColumnBuilder, row: usize) -> bool {
+    if is_missing(column, row) {
+        return true;
+    }
+    match &column.values {
+        ColumnValues::Text(texts) => {
+            std::str::from_utf8(texts.get(row)).is_ok_and(blank::names_nothing)
+        }
         _ => false,
     }
 }

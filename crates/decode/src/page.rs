@@ -244,7 +244,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         if let Some(empty) = plan
             .key
             .iter()
-            .find(|at| identity::is_missing(&columns[**at], row))
+            .find(|at| identity::names_nothing(&columns[**at], row))
         {
             return self
                 .walker
@@ -396,7 +396,7 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         }
         let mut out = Vec::new();
         for (nth, (at, part)) in plan.key.iter().zip(&parts).enumerate() {
-            if identity::is_missing(part, 0) {
+            if identity::names_nothing(part, 0) {
                 return None;
             }
             if nth > 0 {

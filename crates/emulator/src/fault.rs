@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,10 @@ pub enum FaultKind {
     Missing,
     /// A page of a listing that is not there (`status`, default 404), and stays so: the first one that meets this fault, as it was asked for.
     Lost,
+    /// A listing in an order of the server's own, whatever is asked for: the other way round.
+    Unsorted,
+    /// A listing in another order with every request, as one without an order may come.
+    Shuffled,
     /// A listing that does not end: in place of what was asked for, a full page of new, made-up records, and always one more to
     /// come. With a `times` without end, it never does.
     Endless,
@@ -198,6 +203,21 @@ impl EmulatedFault {
         self
     }
 
+    /// The rows of a whole listing, in the order that [`FaultKind::Unsorted`] and [`FaultKind::Shuffled`] give them.
+    pub fn reorder<T: Clone>(&self, rows: Arc<Vec<T>>) -> Arc<Vec<T>> {
+        match self.kind {
+            FaultKind::Unsorted => Arc::new(rows.iter().rev().cloned().collect()),
+            FaultKind::Shuffled if !rows.is_empty() => {
+                // `times` is another one for every request that is hit.
+                let length = rows.len() as u64;
+                let start = usize::try_from(self.times.wrapping_mul(3) % length).unwrap_or(0);
+                let (before, behind) = rows.split_at(start);
+                Arc::new(behind.iter().chain(before).cloned().collect())
+            }
+            _ => rows,
+        }
+    }
+
     fn matches(&self, path: &str, target: FaultTarget) -> bool {
         let can_hit = match self.kind {
             _ if target == FaultTarget::EmptyPage && !self.kind.hits_what_is_empty() => false,
@@ -209,6 +229,8 @@ impl EmulatedFault {
             | FaultKind::Repeat
             | FaultKind::Hole
             | FaultKind::Lost
+            | FaultKind::Unsorted
+            | FaultKind::Shuffled
             | FaultKind::Endless => matches!(target, FaultTarget::List | FaultTarget::LaterPage),
             FaultKind::NullPage | FaultKind::NoContent | FaultKind::Missing => {
                 target == FaultTarget::EmptyPage
@@ -316,6 +338,22 @@ mod tests {
         assert_eq!(lost, [true, false, true]);
         faults.clear();
         assert!(faults.is_lost("/a?4"));
+    }
+
+    #[test]
+    fn a_list_without_its_order_keeps_its_rows() {
+        let rows = Arc::new(vec![1, 2, 3, 4, 5]);
+        let order = |kind, times| {
+            let fault = EmulatedFault::new(kind).times(times);
+            fault.reorder(Arc::clone(&rows)).to_vec()
+        };
+        assert_eq!(order(FaultKind::Unsorted, 1), [5, 4, 3, 2, 1]);
+        assert_eq!(order(FaultKind::Shuffled, 7), [2, 3, 4, 5, 1]);
+        assert_eq!(order(FaultKind::Shuffled, 6), [4, 5, 1, 2, 3]);
+        assert_eq!(order(FaultKind::Hole, 6), *rows);
+        let nothing: Arc<Vec<u8>> = Arc::default();
+        let fault = EmulatedFault::new(FaultKind::Shuffled);
+        assert!(fault.reorder(nothing).is_empty());
     }
 
     #[test]

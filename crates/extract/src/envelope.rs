@@ -101,13 +101,13 @@ pub fn count(page: &[u8], path: &[&str]) -> Result<u64> {
 }
 
 /// Identities of the records in the array at a path of keys: a hash of each one's value at `key`,
-/// or of the whole record where it has none. Enough to tell whether a page brings anything new.
+/// or of the whole record where it has none that names anything. Enough to tell whether a page brings anything new.
 /// Hashes are good within this process and program only.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Protocol`] when the page is not JSON as far as it was read, or there is no such array.
 pub fn identities(page: &[u8], path: &[&str], key: &str) -> Result<Vec<u64>> {
     let mut identities = Vec::new();
-    let identity = &mut |record| identities.push(hash(value_at(record, key).unwrap_or(record)));
+    let identity = &mut |record| identities.push(hash(known_by(record, key)));
     found_at(path, elements(page, path, identity))?;
     Ok(identities)
 }
@@ -151,6 +151,21 @@ pub fn has(record: &[u8], key: &str, text: &str) -> bool {
     meant.map_or(value == text.as_bytes(), |meant| {
         meant.trim() == text.trim()
     })
+}
+
+/// What a record is known by: its value at a key, or the whole of it where that is none or names nothing. Records without an id are no repeats of
+/// each other.
+pub(crate) fn known_by<'p>(record: &'p [u8], key: &str) -> &'p [u8] {
+    let names_nothing = |value: &[u8]| {
+        let text = value
+            .strip_prefix(b"\"")
+            .and_then(|text| text.strip_suffix(b"\""));
+        text.and_then(|text| std::str::from_utf8(text).ok())
+            .is_some_and(blank::names_nothing)
+    };
+    value_at(record, key)
+        .filter(|value| !names_nothing(value))
+        .unwrap_or(record)
 }
 
 /// Raw value of a record at a key; `None` where it has none or null, or is no object. Of a damaged
@@ -655,6 +670,11 @@ mod tests {
         let without = of(r#"{"data":[{"x":1},{"id":null,"x":1},{"x":1},3]}"#);
         assert_eq!(without[0], without[2], "as a whole, where there is no key");
         assert_ne!(without[0], without[1]);
+        for blank in ["", " ", "null", "00000000-0000-0000-0000-000000000000"] {
+            let page = format!(r#"{{"data":[{{"id":"{blank}","x":1}},{{"id":"{blank}","x":2}}]}}"#);
+            let [a, b] = of(&page)[..] else { panic!() };
+            assert_ne!(a, b, "{blank:?} is no id");
+        }
         assert!(of(r#"{"data":[]}"#).is_empty());
         for none in [&br#"{"data":null}"#[..], br#"{"items":[]}"#] {
             assert!(

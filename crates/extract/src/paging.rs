@@ -225,7 +225,13 @@ where
     Found: Into<FetchOutcome<P>>,
 {
     let answer = |at: At| (*fetch.lock().unwrap_or_else(PoisonError::into_inner))(at);
-    let explained = |error: Error| ledger.explain(error);
+    let explained = |error: Error| {
+        let error = ledger.explain(error);
+        match ledger.has_begun() {
+            true => refused_behind_others(error),
+            false => error,
+        }
+    };
     let found = answer(at.clone()).await.map_err(explained)?.into();
     let doubtful = twice && ledger.may_be_a_hole(listing);
     match found {
@@ -235,6 +241,24 @@ where
         }
         found => Ok(found),
     }
+}
+
+/// The error of a page behind others, with the way out where the server refuses (400, 422) whatever is behind the last one. By itself that is no sign of
+/// the end: a server that gives its first 10,000 records alone refuses what is behind them in the same way.
+fn refused_behind_others(error: Error) -> Error {
+    let is_refused = error.context().iter().any(|(key, value)| {
+        *key == "status" && (value.starts_with("400") || value.starts_with("422"))
+    });
+    if !is_refused {
+        return error;
+    }
+    let hint = error.hint_text().map(|hint| format!("{hint} "));
+    let hint = format!(
+        "{}If the server says so of any page behind the last one, write its words into empty_messages of the pipeline's connection: they mean that there is \
+         nothing. Else it gives no more records of one list: choose shorter slices.",
+        hint.unwrap_or_default()
+    );
+    error.hint(hint)
 }
 
 /// The rule of the remark about a listing whose end nothing proves.

@@ -7,6 +7,7 @@
 
 mod encodings;
 mod fragments;
+mod html_names;
 mod layers;
 mod words;
 
@@ -293,6 +294,9 @@ mod tests {
             r"p\u002540ss\u002520w\u002522rd",
             "p&#37;40ss%20w&#37;22rd",
             "p&amp;#64;ss%20w&amp;quot;rd",
+            "p&commat;ss&nbsp;w&quot;rd",
+            r"p\u{40}ss\u{20}w\u{22}rd",
+            r"p\U00000040ss w\U00000022rd",
             "p%26%2364%3Bss%20w%26quot%3Brd",
             "p%25255Cu0040ss%252520w%25255C%252522rd",
             // Base64 of the form, of the JSON, of Base64; and in hexadecimal digits.

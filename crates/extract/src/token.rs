@@ -26,12 +26,12 @@ pub struct Token {
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: Secret,
-    refresh_token: Option<Secret>,
+    refresh_token: Option<serde_json::Value>,
     expires_in: Option<serde_json::Value>,
 }
 
 impl Token {
-    /// Reads `access_token`, `refresh_token` and `expires_in`, seconds as a number or a text; only the first has to be there.
+    /// Reads `access_token`, `refresh_token` and `expires_in`, seconds as a number or a text; only the first has to be there, and has to be a text.
     ///
     /// Errors with [`tillhouse_model::ErrorKind::Protocol`], or [`tillhouse_model::ErrorKind::Unauthorized`] where the answer is an error, which
     /// some servers send as a success; `whose` answer it is stands in the message, and the server's words as the redactor lets them through.
@@ -63,7 +63,14 @@ impl Token {
         Ok(Self {
             // A file with a line's end behind it becomes a header's value.
             access: Secret::new(access),
-            refresh: granted.refresh_token,
+            // Whatever else stands there (`false`, `""`) is none.
+            refresh: granted
+                .refresh_token
+                .as_ref()
+                .and_then(Value::as_str)
+                .map(str::trim)
+                .filter(|token| !token.is_empty())
+                .map(Secret::new),
             lifetime,
         })
     }
@@ -111,10 +118,15 @@ impl TokenPrefix {
         Self("Bearer".into())
     }
 
-    /// The header's value for a token.
+    /// The header's value for a token, which some servers give out with the prefix before it.
     pub fn before(&self, token: &Secret) -> Secret {
+        let has = |prefix: &str| {
+            let first = token.expose().split_once(' ').map(|(first, _)| first);
+            first.is_some_and(|first| first.eq_ignore_ascii_case(prefix))
+        };
         match self.0.trim() {
             "" => token.clone(),
+            word if has(word) => token.clone(),
             word => Secret::new(format!("{word} {}", token.expose())),
         }
     }
@@ -184,6 +196,21 @@ mod tests {
             r#","expires_in":"soon""#,
         ] {
             assert_eq!(lifetime(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_refresh_token_is_none() {
+        let refresh = |written: &str| {
+            let body = format!(r#"{{"access_token":"t","refresh_token":{written}}}"#);
+            Token::read(body.as_bytes(), "the login", &Redactor::default())
+                .unwrap()
+                .refresh
+                .map(|token| token.expose().to_owned())
+        };
+        assert_eq!(refresh(r#"" again\n""#).as_deref(), Some("again"));
+        for none in ["null", "false", "0", r#""""#, r#"" ""#, "[]", "{}"] {
+            assert_eq!(refresh(none), None, "{none}");
         }
     }
 
@@ -331,6 +358,19 @@ mod tests {
         assert_eq!(
             [header("Token"), header(" Token "), header(""), header(" ")],
             ["Token t", "Token t", "t", "t"]
+        );
+        let told = |token: &str| {
+            let header = TokenPrefix::bearer().before(&Secret::new(token));
+            header.expose().to_owned()
+        };
+        assert_eq!(
+            [
+                told("Bearer t"),
+                told("bearer t"),
+                told("bearert"),
+                told("a b")
+            ],
+            ["Bearer t", "bearer t", "Bearer bearert", "Bearer a b"]
         );
     }
 }

@@ -35,6 +35,27 @@ pub fn is_blank(text: &str) -> bool {
     text.chars().all(is_blank_char)
 }
 
+/// True if a text that should name something names nothing: it is blank, a word that serializers write in the place of a value (`null`, `undefined`,
+/// `None`, `NaN`, in any case), or a UUID of zeros.
+///
+/// ```
+/// use tillhouse_model::blank::names_nothing;
+///
+/// assert!(names_nothing("null") && names_nothing("00000000-0000-0000-0000-000000000000"));
+/// assert!(!names_nothing("0") && !names_nothing("nullable"));
+/// ```
+pub fn names_nothing(text: &str) -> bool {
+    const WORDS: [&str; 5] = ["null", "(null)", "undefined", "none", "nan"];
+    let text = trim(text);
+    let digits = text
+        .trim_matches(['{', '}'])
+        .bytes()
+        .filter(|byte| *byte != b'-');
+    text.is_empty()
+        || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
+        || ((32..=38).contains(&text.len()) && digits.eq([b'0'; 32]))
+}
+
 /// The text without what is not seen at its ends.
 pub fn trim(text: &str) -> &str {
     text.trim_matches(is_blank_char)

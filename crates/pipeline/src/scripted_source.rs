@@ -49,6 +49,13 @@ pub(crate) const PAYMENTS: &Resource = &Resource {
     follows_changes: false,
     ..WINDOWED
 };
+/// A resource that is read window by window, and whose records sales look up.
+pub(crate) const CLOCKS: &Resource = &Resource {
+    name: "clocks",
+    by_id: false,
+    follows_changes: false,
+    ..WINDOWED
+};
 /// A resource that is read window by window.
 pub(crate) const SALES: &Resource = &WINDOWED;
 /// One whose records leave something out when they are asked for by id.

@@ -4,7 +4,7 @@
 //! Invariant: seven requests at most, the longest for one page; nothing is asked that a sync of all resources would not ask.
 //!
 //! A server that does not know an operator may refuse it, which says itself, or ignore it, and then every window would hold
-//! everything. So each operator is asked a question whose answer is known.
+//! everything. So each operator is asked a question whose answer is known, and the newest sales show whether `sort` is heeded.
 //!
 //! The document's samples are in minor units where they are in euros (a small coffee costs 10) and contradict it elsewhere (49
 //! card sales of 81,000 Armenian drams). So the connection says which it is, and here it is noticed where that cannot be, as far as
@@ -101,6 +101,7 @@ pub(crate) async fn check(source: &SmartNowSource) -> Result<()> {
     });
     let newest = newest.await?;
     let newest = sales(&newest)?;
+    order(&newest, source.page_size(SALES)?)?;
     prices(source, &newest)?;
     let column = SALES.time.unwrap_or_default();
     for (key, operator, bound) in [
@@ -212,6 +213,19 @@ fn ignored(key: &str, operator: &str) -> Error {
     Error::config(format!("the server does not heed {:?}", comparison_parameter("column", operator)))
         .at("key", format!("connection.operators.{key}"))
         .hint("Ask the provider how comparisons are spelt, and set connection.operators; without them a sync would miss records or read all of them every day.")
+}
+
+/// Errors where the newest sales, asked for first, come in another order: lists are paged in the order of their ids. A page that is longer than
+/// asked for is the whole list, in whichever order.
+fn order(newest: &[SaleExcerpt<'_>], page_size: u32) -> Result<()> {
+    let ids: Vec<i64> = newest.iter().filter_map(SaleExcerpt::number).collect();
+    let is_whole = u32::try_from(newest.len()).is_ok_and(|records| records > page_size);
+    if is_whole || ids.is_sorted_by(|one, next| one >= next) {
+        return Ok(());
+    }
+    Err(Error::config("the server does not heed `sort`")
+        .at("asked", "sort=id desc")
+        .hint("Ask the provider how a list is sorted by id: a sync pages lists in that order, and would miss records or end with an error."))
 }
 
 fn prices(source: &SmartNowSource, sales: &[SaleExcerpt<'_>]) -> Result<()> {

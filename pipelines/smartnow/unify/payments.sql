@@ -64,7 +64,9 @@ FROM (
         GROUP BY r.id
     ) a ON a.id = s.id
     LEFT JOIN (
-        SELECT id, time_zone, row_number() OVER (PARTITION BY id ORDER BY _load_id DESC) AS nth
+        -- The last one that can be read.
+        SELECT id, time_zone, row_number() OVER (
+            PARTITION BY id ORDER BY CASE WHEN utc_offset_minutes(_extracted_at, time_zone) IS NULL THEN 1 ELSE 0 END, _load_id DESC) AS nth
         FROM locations
         WHERE _deleted_at IS NULL AND time_zone IS NOT NULL
     ) z ON z.id = CASE WHEN s.id IS NULL THEN p.location ELSE s.location END AND z.nth = 1

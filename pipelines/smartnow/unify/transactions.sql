@@ -8,7 +8,7 @@
 -- payments are collected: it is completed where they cover the price, and consumed where they do not, or have not come yet.
 -- An original price of 0 means that there was no reduction. Tax is derived from the product's rate of that time, which vat_rate explains.
 -- A sale that does not say when it happened happened at its timestamp, else when it was made (createdAt): that is the contract's record time.
--- A sale that names no time zone, or one that nobody can read, has its location's, as that named it last. Where there is none either, day and hour are
+-- A sale that names no time zone, or one that nobody can read, has its location's, as that last named one that can be read. Where there is none either, day and hour are
 -- those of UTC, the offset is null, and ops.warnings names the sale.
 SELECT
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
@@ -71,7 +71,9 @@ FROM (
     ) r ON r.machine = s.machine AND r.plu = s.product
         AND (r.nth = 1 OR r.since <= s._record_time) AND (r.until IS NULL OR r.until > s._record_time)
     LEFT JOIN (
-        SELECT id, time_zone, row_number() OVER (PARTITION BY id ORDER BY _load_id DESC) AS nth
+        -- The last one that can be read.
+        SELECT id, time_zone, row_number() OVER (
+            PARTITION BY id ORDER BY CASE WHEN utc_offset_minutes(_extracted_at, time_zone) IS NULL THEN 1 ELSE 0 END, _load_id DESC) AS nth
         FROM locations
         WHERE _deleted_at IS NULL AND time_zone IS NOT NULL
     ) z ON z.id = s.location AND z.nth = 1

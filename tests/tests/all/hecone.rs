@@ -224,6 +224,19 @@ fn amounts_that_no_coin_has_and_payments_without_one_are_told() {
     );
 }
 
+#[test]
+fn a_payment_without_a_state_is_told() {
+    let payment = |state: Value| json!({"state": state, "amount": 1.7, "currency": "EUR"});
+    for none in [Value::Null, json!(""), json!("\u{a0}")] {
+        let told = told(&json!({"payments": [payment(json!("open")), payment(none.clone())]}));
+        assert_eq!(
+            told,
+            ["payment_state_given: payments[1].state is missing: it does not count as collected"],
+            "{none}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn how_was_paid_is_told_in_the_common_words() {
     let payments = json!([

@@ -834,14 +834,21 @@ async fn a_sale_is_taxed_by_the_rate_its_product_had_then() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sale_without_a_time_zone_follows_its_location() {
+async fn what_names_no_time_zone_follows_its_location() {
     let house = SmartNowProject::new(SandboxOptions {
         transactions: 10,
         smartnow_sales: Some(100),
         ..SandboxOptions::default()
     })
     .await;
-    let (mut sale, _) = sale_and_payment(&house, 9, 901, 119);
+    let (mut sale, mut payment) = sale_and_payment(&house, 9, 901, 119);
+    // Of a sale that never comes.
+    payment["revenuetransaction"] = 77.into();
+    payment["timeZone"] = serde_json::Value::Null;
+    payment["location"] = 9001.into();
+    payment["occurredAt"] = "2026-01-10T23:30:00Z".into();
+    house.put("payment_transactions", &payment);
+    let waiting = "SELECT business_date, local_hour FROM unified.payments WHERE payment_id = '901'";
     sale["timeZone"] = serde_json::Value::Null;
     sale["location"] = 9001.into();
     sale["numPaymentTransactions"] = 0.into();
@@ -869,6 +876,10 @@ async fn a_sale_without_a_time_zone_follows_its_location() {
             row(["-", "2026-01-10", "23"]),
         )
         .await;
+    let waits = |texts: [&str; 2]| vec![texts.map(str::to_owned).to_vec()];
+    house
+        .assert_same("no such location", waiting, waits(["2026-01-10", "23"]))
+        .await;
     house
         .assert_same(
             "told once",
@@ -891,9 +902,20 @@ async fn a_sale_without_a_time_zone_follows_its_location() {
                 .assert_same(zone, &clock(key), row([zone, day, hour]))
                 .await;
         }
+        house.assert_same(zone, waiting, waits([day, hour])).await;
         let own = row(["Asia/Tokyo", "2026-01-11", "8"]);
         house.assert_same("its own", &clock(10), own).await;
     }
+    // A zone that nobody can read says nothing of the clock.
+    location["timeZone"] = "CEST".into();
+    house.put("locations", &location);
+    house.sync().await;
+    for key in [9, 11] {
+        let known = row(["Asia/Dubai", "2026-01-11", "3"]);
+        house.assert_same("unreadable", &clock(key), known).await;
+    }
+    let known = waits(["2026-01-11", "3"]);
+    house.assert_same("unreadable", waiting, known).await;
     house.assert_rebuilt("two zones").await;
     house.sandbox.stop().await;
 }

@@ -590,6 +590,42 @@ async fn a_page_that_is_missing_behind_others_is_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_behind_pages_is_an_error_that_names_the_way_out() {
+    for (status, from, is_named) in [
+        ("400", 4, true),
+        ("422", 4, true),
+        ("403", 4, false),
+        ("400", 0, false),
+    ] {
+        let stream = by_offset(2, listing(), move |at| async move {
+            if at.offset >= from {
+                let refused = Error::protocol("offset is out of range").at("status", status);
+                return Err(refused.hint("Look there."));
+            }
+            let page = page(
+                format!(r#"{{"data":[{},{}]}}"#, at.offset, at.offset + 1),
+                None,
+            );
+            Ok(OffsetPage {
+                page,
+                records: 2,
+                limit: None,
+                linked: false,
+                leads_to: None,
+            })
+        });
+        let error = outcome(stream).await.0.unwrap();
+        let hint = error.hint_text().unwrap();
+        assert!(hint.starts_with("Look there."), "{hint}");
+        assert_eq!(
+            hint.contains("empty_messages"),
+            is_named,
+            "{status} from {from}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_that_repeats_once_by_a_slip_is_read_again() {
     // The second request gets what the first got, in whichever order; with a total, without one, with one that counts pages.
     let straight: [OffsetAnswers; 4] = [

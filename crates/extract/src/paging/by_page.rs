@@ -461,6 +461,10 @@ impl NumberedReading {
             self.ledger
                 .brings(records, again as u64, || format!("page {index}"))
         });
+        if print.is_none() && is_new_place && new > 0 {
+            // Behind links as well; of a page that brings nothing new `untold` knows what it means.
+            self.ledger.note_doubled(again as u64);
+        }
         match repeat {
             None => {}
             Some(RepeatedPage::OfTheEnd) => return Ok((page, self.finish())),

@@ -216,6 +216,29 @@ async fn an_empty_page_that_names_a_next_one_leads_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn links_through_a_list_without_an_order_are_told() {
+    for (second, is_told) in [(vec![1, 2, 3], true), (vec![2, 3, 4], false)] {
+        let (ids, remarks) = ids_and_remarks(3, move |at| {
+            let link = NextPage::Link(url(100));
+            match at.index {
+                0 => (vec![0, 1, 2], None, link),
+                1 => (second.clone(), None, NextPage::Unknown),
+                _ => (vec![], None, NextPage::Unknown),
+            }
+        })
+        .await;
+        assert_eq!(ids.len(), if is_told { 4 } else { 5 });
+        let words = "2 of them at least came on a second page";
+        assert_eq!(
+            matches!(&remarks[..], [one] if one.contains(words)),
+            is_told,
+            "{remarks:?}"
+        );
+        assert_eq!(remarks.is_empty(), !is_told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_page_that_is_missing_once_is_asked_for_again() {
     for slip in 1..5 {
         for total in [None, Some(7), Some(2)] {

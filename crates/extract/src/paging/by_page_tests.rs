@@ -126,6 +126,20 @@ async fn without_a_total_one_page_more_proves_the_end() {
     }
 }
 
+/// So every listing ends whose last page is full; only a total could tell the difference.
+#[tokio::test]
+async fn two_empty_pages_in_a_row_are_the_end_where_no_total_tells() {
+    let hole: NumberedAnswers = |at, _| {
+        let rows = match at.index {
+            1 | 2 => vec![],
+            _ => cut(at, 0, 2, 10),
+        };
+        (rows, None, NextPage::Unknown)
+    };
+    let pages = read(hole).await;
+    assert_eq!(pages, ["0:[0, 1]", "1:[]", "2:[]", "1:[]"]);
+}
+
 #[tokio::test]
 async fn an_empty_or_a_short_page_in_the_middle_is_found_out() {
     let slip: NumberedAnswers = |at, number| {

@@ -27,6 +27,7 @@
 use crate::envelope;
 use std::collections::HashSet;
 use std::fmt;
+use tillhouse_model::blank::names_nothing;
 use tillhouse_model::{Error, ExactDecimal, Result};
 
 /// Id of a record: a whole number, or a text.
@@ -39,12 +40,12 @@ pub enum RecordId {
 }
 
 impl RecordId {
-    /// Reads a JSON value as it is written; `None` where it is neither, or a blank text.
+    /// Reads a JSON value as it is written; `None` where it is neither, or a text that names nothing.
     pub fn read(raw: &[u8]) -> Option<Self> {
         if raw.starts_with(b"\"") {
             let text: String = serde_json::from_slice(raw).ok()?;
             return Some(text)
-                .filter(|text| !text.trim().is_empty())
+                .filter(|text| !names_nothing(text))
                 .map(Self::Text);
         }
         std::str::from_utf8(raw)

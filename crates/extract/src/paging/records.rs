@@ -163,7 +163,7 @@ pub(super) fn identities(page: &[u8], records_at: &[&str], id: &str, whole: bool
     let mut ids = Vec::new();
     each(looked_at, |record| {
         let mut hasher = DefaultHasher::new();
-        hasher.write(envelope::value_at(record, id).unwrap_or(record));
+        hasher.write(envelope::known_by(record, id));
         ids.push(hasher.finish());
     });
     if looked_at.len() < list.len() && ids.len() > 1 {

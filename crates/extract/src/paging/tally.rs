@@ -317,6 +317,11 @@ impl ListingTally {
         }))
     }
 
+    /// Notes that so many records of a page were on an earlier one, and others were not.
+    pub(super) fn note_doubled(&mut self, again: u64) {
+        self.doubled = self.doubled.saturating_add(again);
+    }
+
     /// True if pages in a row bring nothing new: the next one is asked for after a pause.
     pub(super) fn is_stale(&self) -> bool {
         self.stale > 1

@@ -17,6 +17,7 @@
 //! the text is compared letter by letter, each of which may be written in any way. Base64 alone mixes letters, and has a list.
 
 use super::fragments::SecretFragments;
+use super::html_names;
 use tillhouse_model::Secret;
 
 /// A secret shorter than this is only looked for between other things than letters and digits.
@@ -279,19 +280,8 @@ fn in_html(text: &str, letter: char) -> Option<usize> {
                 Some(digits) => numbered_in_html(digits, 16, letter),
                 None => numbered_in_html(digits, 10, letter),
             });
-    let names: &[&str] = match letter {
-        '"' => &["quot;"],
-        '\'' => &["apos;"],
-        '<' => &["lt;"],
-        '>' => &["gt;"],
-        ' ' => &["nbsp;"],
-        '/' => &["sol;"],
-        '+' => &["plus;"],
-        '=' => &["equals;"],
-        '@' => &["commat;"],
-        _ => &[],
-    };
-    let named = names.iter().find_map(|name| rest.strip_prefix(name));
+    let named =
+        html_names::names_of(letter).find_map(|name| rest.strip_prefix(name)?.strip_prefix(';'));
     let end = numbered.or(named).map(|rest| text.len() - rest.len());
     end.or(ampersands.filter(|_| letter == '&'))
 }
@@ -377,6 +367,7 @@ mod tests {
             "p&#64;ss w&#x2F;&#246;&quot;rd&amp;&#43;1",
             "p&amp;#64;ss w/ö&amp;quot;rd&amp;amp;+1",
             "p&commat;ss w&sol;&#xF6;&#34;rd&#38;&plus;1",
+            "p&commat;ss&nbsp;w&sol;&ouml;&quot;rd&amp;&plus;1",
         ] {
             assert_eq!(
                 hidden(secret, &format!("secret={coat}, so")),
@@ -384,6 +375,14 @@ mod tests {
                 "{coat}"
             );
         }
+    }
+
+    #[test]
+    fn names_of_signs_are_found_however_few_letters_stand_between_them() {
+        assert_eq!(
+            hidden("a!b#c$d(e)", "no a&excl;b&num;c&dollar;d&lpar;e&rpar; here"),
+            "no *** here"
+        );
     }
 
     #[test]

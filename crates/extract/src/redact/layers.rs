@@ -5,6 +5,7 @@
 //! `encodings` knows each letter in any way of writing it. What was encoded as a whole and then once more (JSON inside of a form, a form inside of
 //! Base64) no longer has a letter's encoding at one place, so whole layers are taken off here, and every reading is looked through.
 
+use super::html_names;
 use std::collections::HashSet;
 
 /// Most layers to take off, and most readings of a text.
@@ -12,6 +13,8 @@ const DEEPEST: usize = 4;
 const MOST: usize = 48;
 /// A run of Base64 or hexadecimal digits shorter than this may be any word.
 const SHORTEST_RUN: usize = 8;
+/// The longest name of a character in HTML that is looked up.
+const LONGEST_NAME: usize = 16;
 
 /// Text with layers of encoding taken off.
 pub(crate) struct DecodedText {
@@ -143,13 +146,17 @@ fn percent(text: &str) -> Option<(usize, Vec<u8>)> {
     Some((3, vec![byte(digits)?]))
 }
 
-/// `\u0040`, `\x40`, `\/`.
+/// `\u0040`, `\u{40}`, `\U00000040`, `\x40`, `\/`.
 fn backslashes(text: &str) -> Option<(usize, Vec<u8>)> {
     let rest = text.strip_prefix('\\')?;
     let unit = |text: &str| {
         u16::from_str_radix(text.strip_prefix('u')?.get(..4).filter(|d| is_hex(d))?, 16).ok()
     };
     let first = rest.chars().next()?;
+    if let Some((digits, length)) = wide_escape(rest) {
+        let letter = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+        return Some((length, letter.to_string().into_bytes()));
+    }
     if let Some(high) = unit(rest) {
         let low = rest
             .get(5..)
@@ -185,6 +192,17 @@ fn backslashes(text: &str) -> Option<(usize, Vec<u8>)> {
         _ => return None,
     };
     Some((2, vec![meaning]))
+}
+
+/// The digits of `u{40}` and `U00000040`, and how long the escape is with its backslash.
+fn wide_escape(text: &str) -> Option<(&str, usize)> {
+    if let Some(digits) = text.strip_prefix('U') {
+        let digits = digits.get(..8).filter(|digits| is_hex(digits))?;
+        return Some((digits, 10));
+    }
+    let (digits, _) = text.strip_prefix("u{")?.split_once('}')?;
+    let is_number = (1..=6).contains(&digits.len()) && is_hex(digits);
+    is_number.then_some((digits, digits.len() + 4))
 }
 
 /// `=40`, and a line's end that is none.
@@ -236,25 +254,12 @@ fn single_byte(letter: char) -> Option<u8> {
     }
 }
 
-/// `&#64;`, `&amp;`.
+/// `&#64;`, `&amp;`, `&commat;`.
 fn html(text: &str) -> Option<(usize, Vec<u8>)> {
-    const NAMES: [(&str, char); 11] = [
-        ("amp", '&'),
-        ("quot", '"'),
-        ("apos", '\''),
-        ("lt", '<'),
-        ("gt", '>'),
-        ("nbsp", ' '),
-        ("sol", '/'),
-        ("plus", '+'),
-        ("equals", '='),
-        ("commat", '@'),
-        ("percnt", '%'),
-    ];
     let (name, _) = text
         .strip_prefix('&')?
         .split_once(';')
-        .filter(|(name, _)| name.len() <= 8)?;
+        .filter(|(name, _)| name.len() <= LONGEST_NAME)?;
     let letter = match name.strip_prefix('#') {
         Some(number) => {
             let code = match number.strip_prefix(['x', 'X']) {
@@ -263,7 +268,7 @@ fn html(text: &str) -> Option<(usize, Vec<u8>)> {
             };
             char::from_u32(code.ok()?)?
         }
-        None => NAMES.iter().find(|(known, _)| *known == name)?.1,
+        None => html_names::letter_of(name)?,
     };
     Some((name.len() + 2, letter.to_string().into_bytes()))
 }
@@ -335,6 +340,9 @@ mod tests {
             "x p@ss y",
             "x p%40ss y",
             r"x p\u0040ss y",
+            r"x p\u{40}ss y",
+            r"x p\U00000040ss y",
+            "x p&commat;ss&excl; y",
             "x p%5Cu0040ss y",
             r"x p\u0026#64;ss y",
             "x p%26%2364%3Bss y",

@@ -93,6 +93,7 @@ macro_rules! conformance {
             an_error_beside_records_is_no_whole_page
             an_empty_page_in_the_middle_is_found_out
             nothing_is_understood_however_it_is_said
+            records_in_another_order_are_read_or_told
             records_that_arrive_while_paging_hide_none
             records_that_change_while_paging_hide_none
             records_that_vanish_while_paging_hide_none

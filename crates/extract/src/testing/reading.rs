@@ -25,6 +25,8 @@ pub(crate) struct ReadPage {
     pub(crate) declared_total: Option<u64>,
     pub(crate) requested_at: Timestamp,
     pub(crate) anew: bool,
+    /// True if it says of the listing what nobody could prove.
+    pub(crate) has_remarks: bool,
 }
 
 /// Slice, read to its end or to the error that ended it.
@@ -90,6 +92,7 @@ impl ResourceUnderTest {
             declared_total: page.declared_total,
             requested_at: page.requested_at,
             anew: page.restarts_listing,
+            has_remarks: !page.remarks.is_empty(),
         })
     }
 
@@ -141,6 +144,11 @@ impl SliceReading {
     pub(crate) fn last_leaves(&self) -> &[ReadPage] {
         let from = self.pages.iter().rposition(|leaf| leaf.anew).unwrap_or(0);
         self.pages.get(from..).unwrap_or_default()
+    }
+
+    /// True if a remark says what nobody could prove of the listing.
+    pub(crate) fn has_remarks(&self) -> bool {
+        self.pages.iter().any(|leaf| leaf.has_remarks)
     }
 
     /// Number of different records.

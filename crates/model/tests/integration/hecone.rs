@@ -239,6 +239,10 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
         when: None,
         otherwise: Some("the state that follows from its articles and payments counts".into()),
     });
+    let payment_state_given = RuleCheck::Present(PresenceRule {
+        when: None,
+        otherwise: Some("it does not count as collected".into()),
+    });
     let amount = |currency: &str| {
         RuleCheck::Amount(AmountRule {
             currency: path(currency),
@@ -329,6 +333,11 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
                 "payment_amount_known",
                 "payments.amount".to_owned(),
                 &present
+            ),
+            (
+                "payment_state_given",
+                "payments.state".to_owned(),
+                &payment_state_given
             ),
             ("state_given", "state".to_owned(), &state_given),
             (

@@ -34,7 +34,7 @@ pub enum ChildLink {
         /// The parent's column that says how many children it has.
         counted: Option<String>,
     },
-    /// Parents look it up.
+    /// Parents look it up, and so do parts of theirs that stand by themselves, by columns of the same names.
     Lookup {
         /// The child's columns, and the parent's that hold the same.
         on: Vec<(String, String)>,

@@ -7,7 +7,7 @@ use super::super::scripted_statements::{
 };
 use super::*;
 use crate::config::{ChildLink, ChildResource};
-use crate::scripted_source::{PAYMENTS, SALES, ScriptedRun, sale};
+use crate::scripted_source::{CLOCKS, PAYMENTS, SALES, ScriptedRun, sale};
 use tillhouse_model::Resource;
 
 fn changed(id: &str, hour: u8) -> String {
@@ -280,4 +280,89 @@ async fn a_child_without_a_time_leaves_its_first_parent_too() {
     ];
     assert_payments(&landings[..3], &["shop:p1 shop:b sold"]).await;
     assert_payments(&landings, &["shop:p1 shop:a sold"]).await;
+}
+
+/// As [`with_payments`]; sales look up the clock of their id, and so do payments that stand alone.
+fn with_clocks(run: &ScriptedRun) -> Pipeline {
+    let mut pipeline = with_payments(run);
+    let all = run.pipeline_of(&[SALES, PAYMENTS, CLOCKS]);
+    (pipeline.resources, pipeline.offered) = (all.resources, all.offered);
+    pipeline.children.push(ChildResource {
+        resource: CLOCKS.name,
+        of: SALES.name,
+        link: ChildLink::Lookup {
+            on: vec![("id".to_owned(), "id".to_owned())],
+            uses: vec!["at".to_owned()],
+            unless: None,
+        },
+    });
+    for statement in &mut pipeline.unify {
+        let text = statement.text.replace(
+            " FROM payments p",
+            ", CAST(local_hour(z.at, 'UTC') AS VARCHAR) AS type FROM payments p",
+        );
+        statement.text = format!(
+            "{text} LEFT JOIN (SELECT id, last_value(at ORDER BY _load_id) AS at FROM clocks GROUP BY id) z \
+             ON z.id = CASE WHEN s.id IS NULL THEN p.id ELSE s.id END"
+        );
+    }
+    pipeline
+}
+
+#[tokio::test]
+async fn a_child_that_stands_alone_looks_up_what_its_parent_would() {
+    let clock = |id: &str, hour: u8| {
+        format!(
+            r#"{{"id":"{id}","at":"2026-01-01T{hour}:00:00Z","changed":"2026-01-02T{hour}:00:00Z"}}"#
+        )
+    };
+    let steps: [(Landing, [&str; 2], u64); 6] = [
+        (
+            (PAYMENTS, vec![payment("p1", "a"), payment("p2", "b")]),
+            ["shop:p1 alone", "shop:p2 alone"],
+            2,
+        ),
+        (
+            (CLOCKS, vec![clock("p1", 11)]),
+            ["shop:p1 alone 11", "shop:p2 alone"],
+            1,
+        ),
+        (
+            (CLOCKS, vec![clock("p1", 12), clock("p2", 20)]),
+            ["shop:p1 alone 12", "shop:p2 alone 20"],
+            2,
+        ),
+        (
+            (SALES, vec![sale("a")]),
+            ["shop:p1 sold", "shop:p2 alone 20"],
+            1,
+        ),
+        (
+            (CLOCKS, vec![clock("p1", 13)]),
+            ["shop:p1 sold", "shop:p2 alone 20"],
+            0,
+        ),
+        (
+            (CLOCKS, vec![clock("a", 14)]),
+            ["shop:p1 sold 14", "shop:p2 alone 20"],
+            1,
+        ),
+    ];
+    let columns = ["payment_key", "state", "type"];
+    let (run, rebuilt) = (ScriptedRun::new([]).await, ScriptedRun::new([]).await);
+    let (context, pipeline) = (run.context(), with_clocks(&run));
+    for (((resource, records), wanted, added), hour) in steps.iter().zip(1_i8..) {
+        land_of(&run, resource, hour, std::slice::from_ref(records)).await;
+        land_of(&rebuilt, resource, hour, std::slice::from_ref(records)).await;
+        let totals = catch_up(&context, &pipeline).await.unwrap();
+        let found = totals.tables.get("payments").map_or(0, |rows| rows.added);
+        assert_eq!(rows(&context, "payments", &columns).await, wanted);
+        assert_eq!(found, *added, "{wanted:?}: no more than what looks it up");
+        let warned = if hour == 1 { 2 } else { 0 };
+        assert_eq!(totals.warnings, warned, "{wanted:?}: told once");
+    }
+    let (context, pipeline) = (rebuilt.context(), with_clocks(&rebuilt));
+    catch_up(&context, &pipeline).await.unwrap();
+    let (_, last, _) = &steps[5];
+    assert_eq!(rows(&context, "payments", &columns).await, last);
 }

@@ -3,7 +3,11 @@
 //! ```text
 //!   payment of sale 7, no sale 7 yet  -->  unified.payments: _record_key payment_transactions/16
 //!   sale 7 comes                      -->  that row goes, and the sale's step brings the payment as its own
+//!   what it looks up changes          -->  that row is made anew
 //! ```
+//!
+//! What parents look up, a child that stands by itself looks up too, by its own columns of the names that the parents' have: a payment
+//! without a sale is on its location's clock, as a sale is.
 //!
 //! Invariant: such a row's `_record_key` is `<resource>/<the child's key>` and its `_record_time` the child's, so that whichever of
 //! the two changes next, exactly that row is superseded. One key a child and not one a parent: a row that is removed is one that
@@ -11,16 +15,17 @@
 
 use super::changes::has_untimed;
 use super::children::{ChildHistory, StepChild};
-use super::rows::{cast, collect, text, text_at};
-use super::versions::HistoryVersion;
-use crate::config::Pipeline;
+use super::lookup;
+use super::rows::{cast, collect, key_batch, text, text_at};
+use super::versions::{HistoryVersion, LatestVersions};
+use crate::config::{ChildLink, Pipeline};
 use crate::context::RunContext;
 use arrow::array::{Array, AsArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Int64Type, TimestampMicrosecondType};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use tillhouse_lake::{SupersededRecords, WarningRow};
+use tillhouse_lake::{SupersededRecords, TableProvider, WarningRow};
 use tillhouse_model::Result;
 use tillhouse_model::table::timestamp;
 
@@ -133,4 +138,71 @@ pub(super) async fn find(
         (!is_gone && !has_parent).then_some(orphan)
     };
     Ok(newest.into_values().filter_map(stands_alone).collect())
+}
+
+/// The children that stood by themselves before a step, did not change in it, and look up what did, by one of these other children of
+/// their `parents`. What they had is superseded.
+pub(super) async fn find_looking_up(
+    context: &RunContext,
+    child: &StepChild<'_>,
+    by: &str,
+    (others, parents): (&[StepChild<'_>], &Arc<dyn TableProvider>),
+    superseded: &mut SupersededRecords,
+) -> Result<Vec<HistoryVersion>> {
+    let (history, after) = (child.history, child.watermark.after_load_id);
+    let mut looking_up = BTreeSet::new();
+    for other in others {
+        looking_up.extend(looking_up_changes(context, history, other).await?);
+    }
+    if looking_up.is_empty() {
+        return Ok(Vec::new());
+    }
+    let session = context.engine.empty_session()?;
+    session.register("history", Arc::clone(&history.versions))?;
+    session.register("parents", Arc::clone(parents))?;
+    let keys = key_batch(looking_up.iter().map(String::as_str))?;
+    session.register_batches("looking_up", keys.schema(), vec![keys])?;
+    // One that changed in the step is taken for that already.
+    let sql = format!(
+        "SELECT v._record_key, v._load_id, v._record_time FROM ( \
+             SELECT _record_key, _load_id, _record_time, parent FROM ( \
+                 SELECT h._record_key, h._load_id, h._record_time, h._deleted_at, CAST(h.\"{by}\" AS VARCHAR) AS parent, \
+                        row_number() OVER (PARTITION BY h._record_key ORDER BY h._load_id DESC) AS nth \
+                 FROM history h JOIN looking_up l ON h._record_key = l._record_key \
+             ) WHERE nth = 1 AND _deleted_at IS NULL AND _load_id <= {after} \
+         ) v LEFT ANTI JOIN parents p ON v.parent = p._record_key"
+    );
+    let found = LatestVersions::of(&collect(&session, &sql).await?)?;
+    let found: Vec<HistoryVersion> = found.into_iter().collect();
+    for version in &found {
+        superseded.add(key_of(history, &version.key), version.time);
+    }
+    Ok(found)
+}
+
+/// The keys of a resource's records that look up what changed of another in a step, as their parents do.
+async fn looking_up_changes(
+    context: &RunContext,
+    history: &ChildHistory,
+    other: &StepChild<'_>,
+) -> Result<Vec<String>> {
+    let ChildLink::Lookup { on, uses, unless } = &other.history.child.link else {
+        return Ok(Vec::new());
+    };
+    let schema = history.versions.schema();
+    let has = |column: &str| schema.field_with_name(column).is_ok();
+    let is_unchanged = other.watermark.to_load_id <= other.watermark.after_load_id;
+    if is_unchanged || !on.iter().all(|(_, own)| has(own)) {
+        return Ok(Vec::new());
+    }
+    let unless = unless.as_ref().filter(|own| has(&own.name));
+    let link = (on.as_slice(), uses.as_slice(), unless);
+    lookup::parents(
+        context,
+        &history.versions,
+        other.history,
+        link,
+        other.watermark,
+    )
+    .await
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   parents: changed since the last step   +   parents of children that changed since then, as they are now
 //!   children: of all these parents, the newest version of each, without the deleted;
-//!             and changed ones whose parent is not there, see `orphans`
+//!             and changed ones whose parent is not there, or that look up what changed, see `orphans`
 //!   looked up: every version, see `lookup`
 //! ```
 //!
@@ -151,18 +151,24 @@ impl<'a> StepParents<'a> {
                 .iter()
                 .map(|version| (version.key.as_str(), version.load_id))
                 .collect();
-            let orphans = if child.history.child.has_orphans_in(&statement.table.name) {
+            let (mut orphans, mut looking_up) = (Vec::new(), Vec::new());
+            if child.history.child.has_orphans_in(&statement.table.name) {
                 let superseded = records.superseded.to_mut();
-                orphans::find(context, child, by, &self.present, superseded).await?
-            } else {
-                Vec::new()
-            };
+                orphans = orphans::find(context, child, by, &self.present, superseded).await?;
+                if child.watermark.after_load_id > 0 {
+                    let beside = (self.children.as_slice(), self.history);
+                    looking_up =
+                        orphans::find_looking_up(context, child, by, beside, superseded).await?;
+                }
+            }
             for orphan in &orphans {
                 versions.insert((orphan.version.key.as_str(), orphan.version.load_id));
                 records
                     .warnings
                     .push(orphan.warning(pipeline, child, by, run_id));
             }
+            let looking_up = looking_up.iter();
+            versions.extend(looking_up.map(|version| (version.key.as_str(), version.load_id)));
             let versions = version_batch(versions)?;
             create_version_view(session, resource, &child.history.versions, versions).await?;
         }

@@ -232,6 +232,10 @@ impl EmulatedBemo {
             let shelf = &data.shelf;
             let find = || shelf.select(&self.order(), |row| question.matches(row));
             let rows = data.listings.rows(&question, shelf.generation, find);
+            let rows = match fault {
+                Some(fault) => fault.reorder(rows),
+                None => rows,
+            };
             let start = cut.page.saturating_mul(cut.limit).min(rows.len());
             let end = rows.len().min(start.saturating_add(cut.limit));
             let mut body = b"{\"status\":\"Success\",\"errors\":null,\"data\":[".to_vec();

@@ -161,6 +161,10 @@ impl EmulatedHecOne {
             Ok(rows) => rows,
             Err(message) => return Ok(EmulatedResponse::bad_request(&message)),
         };
+        let rows = match fault {
+            Some(fault) => fault.reorder(rows),
+            None => rows,
+        };
         if fault.is_some_and(|f| f.kind == FaultKind::Endless) {
             let page = records.make_up_page(&question, cut)?;
             let total = cut.offset.saturating_add(cut.limit * 2);

@@ -204,6 +204,10 @@ impl EmulatedPace {
             let shelf = &data.shelf;
             let find = || shelf.select(&question.order, |row| question.matches(row));
             let rows = data.listings.rows(question, shelf.generation, find);
+            let rows = match fault {
+                Some(fault) => fault.reorder(rows),
+                None => rows,
+            };
             let page = match cut {
                 None => &rows[..],
                 Some(PacePageRange { number, size }) => {

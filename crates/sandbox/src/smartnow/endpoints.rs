@@ -236,6 +236,9 @@ impl EmulatedSmartNow {
     ) -> Result<EmulatedResponse> {
         let kind = &RESOURCES[number];
         let question = match SmartNowListQuery::parse(kind, pairs) {
+            Ok(question) if fault.is_some_and(|f| f.kind == FaultKind::Unsorted) => {
+                question.reversed()
+            }
             Ok(question) => question,
             Err(message) => {
                 return Ok(error(

@@ -213,6 +213,14 @@ impl SmartNowListQuery {
         Ok(question)
     }
 
+    /// The same question about a list that comes the other way round.
+    pub(crate) fn reversed(self) -> Self {
+        Self {
+            descending: !self.descending,
+            ..self
+        }
+    }
+
     fn sort_by(&mut self, kind: &SmartNowResource, text: &str) -> Result<(), String> {
         let mut words = text.split_ascii_whitespace();
         let name = words.next().unwrap_or_default();

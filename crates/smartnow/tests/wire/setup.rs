@@ -84,6 +84,21 @@ async fn an_operator_that_the_server_ignores_is_named() {
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_sort_is_told() {
+    let sales = |ids: &[i64]| json!(ids.iter().map(|id| json!({"id": id})).collect::<Vec<_>>());
+    // Sorted on every page, and yet not by id: those that changed last come last.
+    for ids in [&[3, 4, 5, 1, 2][..], &[1, 2], &[5, 4, 6]] {
+        let error = check(sales(ids), KNOWN, json!({})).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.message().contains("does not heed `sort`"), "{error}");
+    }
+    check(sales(&[5, 4, 4, 1]), KNOWN, json!({})).await.unwrap();
+    // The whole list, whatever is asked.
+    let all: Vec<i64> = (1..=101).collect();
+    check(sales(&all), KNOWN, json!({})).await.unwrap();
+}
+
+#[tokio::test]
 async fn prices_that_do_not_fit_their_unit_are_told() {
     let dram = json!([sale(json!(1653), "AMD"), sale(json!(1653.06), "AMD")]);
     let error = check(dram.clone(), KNOWN, json!({})).await.unwrap_err();

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use tillhouse_model::{ErrorKind, Window};
 
 /// Times a fault hits: every request there can be.
-const ALWAYS: u64 = 100_000;
+pub(super) const ALWAYS: u64 = 100_000;
 /// Most readings of a listing.
-const READINGS: usize = 1 + crate::paging::REREADS;
+pub(super) const READINGS: usize = 1 + crate::paging::REREADS;
 
 /// A slice read while a fault was in force, and the number of requests that took.
-async fn faulty(
+pub(super) async fn faulty(
     bench: &ConformanceRun<'_>,
     asked: &TenantResource<'_>,
     window: Window,

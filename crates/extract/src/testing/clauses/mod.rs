@@ -8,6 +8,7 @@ mod complete;
 mod concurrent_changes;
 mod ends;
 mod links;
+mod order;
 mod secrets;
 mod start;
 mod tokens;
@@ -43,6 +44,7 @@ pub use ends::{
 pub use links::{
     a_link_to_another_host_is_not_followed, a_link_to_itself_ends, a_listing_without_end_ends,
 };
+pub use order::records_in_another_order_are_read_or_told;
 pub use secrets::no_error_or_log_tells_a_secret;
 pub use start::{
     a_refused_login_is_told_and_not_tried_again, checking_works_and_asks_little,

@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tillhouse_emulator::{
     EmulatedApi, EmulatedFault, EmulatedRequest, EmulatedResponse, FaultKind, FaultTarget,
     RecordMutation, RecordMutationKind, RecordSelection, StatusCode,
@@ -203,6 +203,10 @@ impl State {
             .iter()
             .filter(|(id, sale)| *id > &after && wanted(sale))
             .collect();
+        let rows = match fault {
+            Some(fault) => fault.reorder(Arc::new(rows)),
+            None => Arc::new(rows),
+        };
         let offset = number("offset").unwrap_or_default();
         let page: Vec<_> = rows.iter().skip(offset).take(limit).collect();
         let texts: Vec<String> = page.iter().map(|(_, sale)| sale.text.clone()).collect();
@@ -257,7 +261,10 @@ impl EmulatedApi for KioskProvider {
     fn is_open_to(&self, call: &EmulatedRequest<'_>, kind: FaultKind) -> bool {
         match kind {
             FaultKind::Endless => ["/sales", "/feed"].contains(&call.path),
-            FaultKind::LieTotal | FaultKind::PageTotal => call.path == "/sales",
+            FaultKind::LieTotal
+            | FaultKind::PageTotal
+            | FaultKind::Unsorted
+            | FaultKind::Shuffled => call.path == "/sales",
             FaultKind::ForeignLink | FaultKind::SelfLink => call.path == "/feed",
             _ => true,
         }

@@ -140,6 +140,12 @@ fn ends() {
     breaks(
         offset,
         believes,
+        records_in_another_order_are_read_or_told,
+        "shuffled: ",
+    );
+    breaks(
+        offset,
+        believes,
         a_total_that_is_wrong_for_a_while_is_outwaited,
         "waited for 0 times",
     );
