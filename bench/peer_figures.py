@@ -105,19 +105,18 @@ def timed(connection, query, runs):
 
 
 def compared(answers):
-    """What can be compared, by currency."""
-    found = {}
+    """What can be compared, by currency. One that only the window before has is there with nothing."""
+    currencies = {row[0] for rows in answers.values() for row in rows}
+    found = {currency: {"transactions": 0, "amount": "0", "paid": []} for currency in currencies}
     for currency, now, _ in answers["transactions_count"]:
-        if now:
-            found[currency] = {"transactions": now, "paid": []}
+        found[currency]["transactions"] = now
     for currency, now, _ in answers["transactions_total_amount"]:
-        if currency in found:
-            found[currency]["amount"] = str(now)
+        found[currency]["amount"] = str(now or 0)
     for figure, name in [("hourly_transactions", "hours"), ("sites_amount_ranking", "sites"), ("article_quantities_ranking", "articles")]:
         for currency in found:
             found[currency][name] = sum(row[0] == currency for row in answers[figure])
     for currency, _, total in answers["payment_type_ranking"]:
-        found.setdefault(currency, {"paid": []})["paid"].append(str(total))
+        found[currency]["paid"].append(str(total))
     return found
 
 

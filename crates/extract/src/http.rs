@@ -34,7 +34,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, LOCATION, WWW_AUTHEN
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 use tillhouse_model::json::JsonScanner;
 use tillhouse_model::{Error, ErrorKind, Resource, Result};
@@ -78,7 +78,7 @@ struct HttpClientInner {
     base: BaseUrl,
     /// The environment variable that names the proxy which requests go through.
     proxy: Option<&'static str>,
-    http: reqwest::Client,
+    http: Arc<LazyConnections>,
     limits: SourceLimits,
     shared: Arc<SharedCounters>,
     answers: AtomicU64,
@@ -115,7 +115,7 @@ impl HttpClient {
                 Error::config("page_size is zero").hint("Ask for at least one record a page.")
             );
         }
-        let http = connections(&base, &limits)?;
+        let http = Arc::new(LazyConnections::new(&base, &limits));
         let shared = SharedCounters {
             throttle: Throttle::new(&limits)?,
             redactor: Arc::default(),
@@ -144,9 +144,9 @@ impl HttpClient {
         // Connections are kept by server anyway; only whether a proxy is asked is settled for all of them.
         let alike = server.is_loopback() == base.is_loopback();
         let http = if alike {
-            http.clone()
+            Arc::clone(http)
         } else {
-            connections(&server, limits)?
+            Arc::new(LazyConnections::new(&server, limits))
         };
         Self::to(
             source,
@@ -162,7 +162,7 @@ impl HttpClient {
         source: &'static str,
         key: &'static str,
         base: BaseUrl,
-        http: reqwest::Client,
+        http: Arc<LazyConnections>,
         limits: SourceLimits,
         shared: Arc<SharedCounters>,
     ) -> Result<Self> {
@@ -305,22 +305,45 @@ impl HttpClient {
     }
 }
 
-/// The connections to a server like this one.
-fn connections(base: &BaseUrl, limits: &SourceLimits) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
-        // Both are done here: what becomes of a POST, and what of a body in an encoding that was not asked for.
-        .redirect(reqwest::redirect::Policy::none())
-        .no_gzip()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_max_idle_per_host(limits.concurrency)
-        .tcp_nodelay(true);
-    if base.is_loopback() {
-        builder = builder.no_proxy();
+/// Connections to servers of one kind, on this machine or elsewhere. They are set up by the first request: the machine's certificates are read for
+/// them, and who only wants to know what a source is configured for sends none.
+struct LazyConnections {
+    is_loopback: bool,
+    most_idle: usize,
+    opened: OnceLock<reqwest::Client>,
+}
+
+impl LazyConnections {
+    /// Those to a server like this one.
+    fn new(base: &BaseUrl, limits: &SourceLimits) -> Self {
+        Self {
+            is_loopback: base.is_loopback(),
+            most_idle: limits.concurrency,
+            opened: OnceLock::new(),
+        }
     }
-    builder
-        .build()
-        .map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))
+
+    fn client(&self) -> Result<&reqwest::Client> {
+        if let Some(client) = self.opened.get() {
+            return Ok(client);
+        }
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
+            // Both are done here: what becomes of a POST, and what of a body in an encoding that was not asked for.
+            .redirect(reqwest::redirect::Policy::none())
+            .no_gzip()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .pool_max_idle_per_host(self.most_idle)
+            .tcp_nodelay(true);
+        if self.is_loopback {
+            builder = builder.no_proxy();
+        }
+        let client = builder
+            .build()
+            .map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))?;
+        // Of two requests that come first at once, one's connections stay.
+        Ok(self.opened.get_or_init(|| client))
+    }
 }
 
 /// The success that a response is, with its body.
@@ -600,7 +623,8 @@ impl HttpClientInner {
     async fn ask(&self, request: &HttpRequest) -> Result<reqwest::Response, AttemptFailure> {
         let mut url = request.url.clone();
         for _ in 0..=REDIRECTS {
-            let mut builder = self.http.request(request.method.clone(), url);
+            let client = self.http.client().map_err(AttemptFailure::permanent)?;
+            let mut builder = client.request(request.method.clone(), url);
             if !request.headers.contains_key(ACCEPT) {
                 builder = builder.header(ACCEPT, HeaderValue::from_static("application/json"));
             }

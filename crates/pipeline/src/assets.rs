@@ -5,12 +5,19 @@
 use crate::text_file;
 use crate::yaml::YamlFile;
 use include_dir::{Dir, include_dir};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use tillhouse_model::{DataDictionary, Error, Result, TableSpec};
 
 static PIPELINES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../pipelines");
 static SCHEMAS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../schemas");
+
+/// Contracts that were read before, by their origin, each with the text that it was read from. The unified ones belong to every pipeline, and are asked for
+/// by whatever knows tables: reading them is most of what a short command has to do before it can open the warehouse.
+static PARSED: Mutex<BTreeMap<String, (String, Arc<TableSpec>)>> = Mutex::new(BTreeMap::new());
 
 /// The name of the file that holds a pipeline's words, without extension.
 const LABELS: &str = "labels";
@@ -39,6 +46,7 @@ pub(crate) fn contracts(
         project.map(|p| p.join("schemas").join(source)),
         "yaml",
     )?;
+    parse_built_in(&assets);
     let (mut specs, mut errors) = (Vec::new(), Vec::new());
     for asset in assets {
         // Contracts are read with none: what looks like a variable would be taken as it is written.
@@ -46,8 +54,8 @@ pub(crate) fn contracts(
             let file = YamlFile::of(asset.origin.clone().into(), asset.text.clone());
             errors.extend(file.tree().map(|tree| tree.problems).unwrap_or_default());
         }
-        match tillhouse_model::contract::parse(&asset.text, &asset.origin) {
-            Ok(spec) => specs.push((asset, Arc::new(spec))),
+        match parsed(&asset) {
+            Ok(spec) => specs.push((asset, spec)),
             Err(error) => errors.push(error),
         }
     }
@@ -56,6 +64,53 @@ pub(crate) fn contracts(
     } else {
         Err(Error::combine(errors))
     }
+}
+
+/// A contract, read once: as it was read before, where its text is the same.
+fn parsed(asset: &TextAsset) -> Result<Arc<TableSpec>> {
+    if let Some(spec) = known(asset) {
+        return Ok(spec);
+    }
+    let spec = tillhouse_model::contract::parse(&asset.text, &asset.origin)?;
+    let spec = Arc::new(spec);
+    let mut parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let entry = (asset.text.clone(), Arc::clone(&spec));
+    parsed.insert(asset.origin.clone(), entry);
+    Ok(spec)
+}
+
+/// What was read of the same text before.
+fn known(asset: &TextAsset) -> Option<Arc<TableSpec>> {
+    let parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (text, spec) = parsed.get(&asset.origin)?;
+    (*text == asset.text).then(|| Arc::clone(spec))
+}
+
+/// Reads the contracts that come with the binary and were not read yet, side by side. What is wrong with one is told by who asks for it. Those of a
+/// project may be anything, and are read on the stack of who asks.
+fn parse_built_in(assets: &[TextAsset]) {
+    let unread: Vec<&TextAsset> = assets
+        .iter()
+        .filter(|asset| !asset.overridden && known(asset).is_none())
+        .collect();
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let share = unread.len().div_ceil(threads).max(1);
+    thread::scope(|scope| {
+        // The first share is for this thread, which reads what is left.
+        let shares = unread.chunks(share).skip(1);
+        let started: Vec<_> = shares
+            .map(|share| {
+                let read = move || share.iter().for_each(|asset| drop(parsed(asset)));
+                thread::Builder::new().spawn_scoped(scope, read)
+            })
+            .collect();
+        for asset in unread.iter().take(share) {
+            drop(parsed(asset));
+        }
+        for thread in started.into_iter().flatten() {
+            drop(thread.join());
+        }
+    });
 }
 
 /// Adds the tables of a source's contracts, or of the unified ones, to the notes on a schema.
@@ -252,4 +307,46 @@ fn stem(path: &Path) -> String {
     path.file_stem()
         .map(|s| s.to_string_lossy().into_owned())
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contract_is_read_once_and_again_where_its_text_changes() {
+        let specs = |project: Option<&Path>| contracts(project, "unified").unwrap();
+        let (first, again) = (specs(None), specs(None));
+        assert!(first.len() > 5);
+        for ((_, one), (_, other)) in first.iter().zip(&again) {
+            assert!(Arc::ptr_eq(one, other), "{}", one.name);
+        }
+
+        let project = tempfile::tempdir().unwrap();
+        let folder = project.path().join("schemas/unified");
+        std::fs::create_dir_all(&folder).unwrap();
+        let (sites, built_in) = first
+            .iter()
+            .find(|(asset, _)| asset.name == "sites")
+            .unwrap();
+        let mut texts = vec![sites.text.clone()];
+        for comment in ["# Ours.\n", "# Ours still.\n"] {
+            texts.push(format!("{comment}{}", sites.text));
+        }
+        let mut read = Vec::new();
+        for text in &texts {
+            std::fs::write(folder.join("sites.yaml"), text).unwrap();
+            let own = specs(Some(project.path()));
+            let (asset, spec) = own
+                .into_iter()
+                .find(|(asset, _)| asset.name == "sites")
+                .unwrap();
+            assert_eq!(asset.text, *text);
+            assert_eq!(*spec, **built_in, "comments mean nothing");
+            read.push(spec);
+        }
+        assert!(!Arc::ptr_eq(&read[0], &read[1]) && !Arc::ptr_eq(&read[1], &read[2]));
+        std::fs::write(folder.join("sites.yaml"), "nothing").unwrap();
+        assert!(contracts(Some(project.path()), "unified").is_err());
+    }
 }

@@ -23,11 +23,11 @@ pub(crate) fn origin(report: &Value) -> &'static str {
     }
 }
 
-/// Requests, and where each answer comes from: ends within a month are counted from the facts where articles and payments are asked for.
+/// Requests, and where each answer comes from: ends within a day are counted from the facts.
 const REQUESTS: [(&[&str], &str); 10] = [
     (&["--from", "2026-01-01", "--to", "2026-02-01"], "levels"),
     (&["--from", "2026-01-01", "--to", "2027-01-01"], "levels"),
-    (&["--from", "2026-01-01", "--to", "2026-01-06"], "both"),
+    (&["--from", "2026-01-01", "--to", "2026-01-06"], "levels"),
     // A month but for its last hour, and one before it.
     (
         &[
@@ -71,7 +71,7 @@ const REQUESTS: [(&[&str], &str); 10] = [
             "--hours",
             "of_day",
         ],
-        "both",
+        "levels",
     ),
     (
         &[
@@ -102,7 +102,7 @@ const REQUESTS: [(&[&str], &str); 10] = [
             "--source",
             "hecone",
         ],
-        "both",
+        "levels",
     ),
 ];
 

@@ -133,10 +133,30 @@ async fn reading<T>(
     project: Arc<Project>,
     work: impl AsyncFnOnce(RunContext) -> Result<T>,
 ) -> Result<T> {
+    reading_by(project, engine, work).await
+}
+
+/// As [`reading`], for the statistics: they ask only for tables that somebody has written, so that those of contracts need not be known before the
+/// warehouse is opened.
+async fn reading_statistics<T>(
+    project: Arc<Project>,
+    work: impl AsyncFnOnce(RunContext) -> Result<T>,
+) -> Result<T> {
+    let engine = |project: &Project| engine_without_contracts(project.memory_limit);
+    reading_by(project, engine, work).await
+}
+
+async fn reading_by<T>(
+    project: Arc<Project>,
+    engine: impl FnOnce(&Project) -> Result<QueryEngine>,
+    work: impl AsyncFnOnce(RunContext) -> Result<T>,
+) -> Result<T> {
     let memory_limit = project.memory_limit;
     guarded(memory_limit, async move {
-        let context = context(project, Arc::new(NoopObserver)).await?;
-        let warehouse = context.warehouse.clone();
+        let warehouse = open_warehouse(&project).await?;
+        let engine = engine(&project)?;
+        let observer = Arc::new(NoopObserver);
+        let context = RunContext::new(project, warehouse.clone(), engine, observer);
         let done = work(context).await?;
         tracing::info!("{}", warehouse.requests());
         Ok(done)
@@ -146,11 +166,19 @@ async fn reading<T>(
 
 /// Opens a session over a published run. What the project's pipelines are configured to read by now counts where that is the newest one.
 async fn open_session(context: &RunContext, at: &AsOf) -> Result<Session> {
+    // The configuration is read while the run is looked up.
+    let expected = (*at == AsOf::Latest).then(|| {
+        let project = Arc::clone(&context.project);
+        tokio::task::spawn_blocking(move || expected_of_project(&project, SOURCES))
+    });
     let session = context.engine.open(&context.warehouse, at).await?;
-    Ok(match at {
-        AsOf::Latest => session.expecting(expected_of_project(&context.project, SOURCES)),
-        AsOf::Run(_) | AsOf::Time(_) => session,
-    })
+    let Some(expected) = expected else {
+        return Ok(session);
+    };
+    let expected = expected
+        .await
+        .map_err(|e| Error::internal("reading the configuration was interrupted").because(e))?;
+    Ok(session.expecting(expected))
 }
 
 /// Makes the contracts' notes on tables and columns known to a session.
@@ -169,11 +197,15 @@ fn engine(project: &Project) -> Result<QueryEngine> {
 
 /// An engine with so much memory that knows the project's contracts.
 fn engine_of(project: &Project, memory_limit_bytes: u64) -> Result<QueryEngine> {
-    let engine = QueryEngine::new(QueryEngineOptions {
+    let engine = engine_without_contracts(memory_limit_bytes)?;
+    Ok(engine.knowing(contract_tables(project)))
+}
+
+fn engine_without_contracts(memory_limit_bytes: u64) -> Result<QueryEngine> {
+    QueryEngine::new(QueryEngineOptions {
         memory_limit_bytes,
         ..QueryEngineOptions::default()
-    })?;
-    Ok(engine.knowing(contract_tables(project)))
+    })
 }
 
 /// Stops a run when the user presses Ctrl-C; the second time, at once.

@@ -3,7 +3,7 @@
 //! Invariant: dates are read in the zone the answer is cut in; what is asked wrong is refused before the warehouse is opened.
 
 use crate::args::{Cli, DataFormat, HoursArg, StatsArgs};
-use crate::commands::{as_of, find_project, now, open_session, reading};
+use crate::commands::{as_of, find_project, now, open_session, reading, reading_statistics};
 use crate::output::statistics::StatisticsDetail;
 use crate::output::terminal_escape::escape_controls_in_lines;
 use crate::output::{CsvStyle, json_text, page, statistics as shown, write_output};
@@ -55,10 +55,13 @@ pub(crate) async fn run(
         compare,
         filter,
     };
-    let text = reading(project, async |context| {
-        answer(arguments, format, asked, &context).await
-    })
-    .await?;
+    let is_page = format.is_none();
+    let work = async |context: RunContext| answer(arguments, format, asked, &context).await;
+    let text = match is_page {
+        // Its heat map is a report.
+        true => reading(project, work).await?,
+        false => reading_statistics(project, work).await?,
+    };
     write_output(arguments.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 //! Invariant: every column that decides what a roll-up holds is named here, and is what two versions of the fact are compared by.
 
 use super::level::{LOCAL_HOURS, Level, UTC_HOURS};
-use super::{CURRENCY, EDITION, HOURS, SCHEMA, START, TRANSACTION_KEY};
+use super::{CURRENCY, HOURS, SCHEMA, START, TRANSACTION_KEY};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 use tillhouse_lake::{ChangedRanges, ComparedColumns, RangeTable, TableVersion, Warehouse};
@@ -26,6 +26,11 @@ pub(crate) struct RolledFact {
     pub(crate) name: &'static str,
     /// The table of its roll-ups, below `statistics`.
     pub(crate) table: &'static str,
+    /// Raised when its levels mean something else than before, or there are others; all of them are then counted anew. A new level goes with a new
+    /// column, so that nobody asks it of a table that has none of its rows yet.
+    ///
+    /// 3: a table a fact, with years and hours; 4: `without_amount` of payments; 5: days of articles and payments, with `business_date`.
+    pub(super) edition: u32,
     /// True if its roll-ups count by the hours of the day.
     pub(super) has_hours: bool,
     /// The fact's own columns by which its rows are told apart, beyond those every fact has.
@@ -50,6 +55,7 @@ pub(crate) const WITHOUT_AMOUNT: &str = "without_amount";
 pub(crate) const TRANSACTIONS: RolledFact = RolledFact {
     name: "transactions",
     table: "transaction_rollups",
+    edition: 4,
     has_hours: true,
     labels: &[("state", Text)],
     count: "transactions",
@@ -62,6 +68,7 @@ pub(crate) const TRANSACTIONS: RolledFact = RolledFact {
 pub(crate) const ARTICLES: RolledFact = RolledFact {
     name: "articles",
     table: "article_rollups",
+    edition: 5,
     has_hours: false,
     labels: &[
         ("transaction_state", Text),
@@ -80,6 +87,7 @@ pub(crate) const ARTICLES: RolledFact = RolledFact {
 pub(crate) const PAYMENTS: RolledFact = RolledFact {
     name: "payments",
     table: "payment_rollups",
+    edition: 5,
     has_hours: false,
     labels: &[
         ("transaction_state", Text),
@@ -138,7 +146,7 @@ impl RolledFact {
     /// The table of its roll-ups.
     pub(super) fn range_table(&self, warehouse: &Warehouse) -> RangeTable {
         let schema = self.schema();
-        let table = warehouse.range_table(self.table, schema, START, self.sources, EDITION);
+        let table = warehouse.range_table(self.table, schema, START, self.sources, self.edition);
         Level::of(self).fold(table.with_bounds_of(SITE), |table, level| {
             table.with_level(level.value, level.width)
         })
@@ -148,11 +156,11 @@ impl RolledFact {
     pub(crate) fn schema(&self) -> SchemaRef {
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let number = |name: &str| Field::new(name, DataType::Int64, true);
-        let mut fields = vec![Field::new(START, timestamp(), true)];
-        if self.has_hours {
-            fields.push(Field::new(BUSINESS_DATE, DataType::Date32, true));
-        }
-        fields.push(Field::new(PIPELINE, DataType::Utf8, false));
+        let mut fields = vec![
+            Field::new(START, timestamp(), true),
+            Field::new(BUSINESS_DATE, DataType::Date32, true),
+            Field::new(PIPELINE, DataType::Utf8, false),
+        ];
         fields.extend(SHARED.iter().map(|name| text(name)));
         fields.push(text(SITE));
         fields.extend(self.labels.iter().map(|(name, sort)| match sort {
@@ -263,8 +271,8 @@ mod tests {
             let schema = fact.schema();
             for column in fact.columns() {
                 assert!(spec.column(column).is_some(), "{}: {column}", fact.name);
-                // The key is only joined by; hours are columns, and articles and payments have neither them nor days.
-                let is_left_out = column == TRANSACTION_KEY || LOCAL.contains(&column);
+                // The key is only joined by; hours are columns, which articles and payments have none of.
+                let is_left_out = [TRANSACTION_KEY, LOCAL_HOUR].contains(&column);
                 let is_kept = schema.field_with_name(column).is_ok();
                 assert!(is_kept || is_left_out, "{}: {column}", fact.name);
             }

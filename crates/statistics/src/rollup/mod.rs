@@ -10,7 +10,7 @@
 //! - `routing` picks the levels that cover a request with the fewest rows, and the facts for what is left of it;
 //! - `views` has a view a level, and the notes on all of it.
 //!
-//! Rejected: a table a level, whose twelve logs cost requests of every run; one table for all three facts, in which every
+//! Rejected: a table a level, whose fourteen logs cost requests of every run; one table for all three facts, in which every
 //! transaction would have to be either counted once a payment or kept in rows of its own; and an own cut of hours a zone, since a request
 //! may name any zone: the hourly curve of those that are not whole hours off UTC is counted from the facts.
 
@@ -31,10 +31,6 @@ pub(crate) use views::{add_notes, level_views};
 use tillhouse_lake::RangeColumn;
 use tillhouse_model::calendar::HOUR;
 use tillhouse_model::table::OCCURRED_AT;
-
-/// Raised when the levels mean something else than before; they are then counted anew. 3: a table a fact, with years and hours; 4:
-/// `without_amount` of payments.
-const EDITION: u32 = 4;
 
 /// The hours by which two versions of a fact are compared.
 const HOURS: RangeColumn = RangeColumn::new(OCCURRED_AT, HOUR);

@@ -665,6 +665,31 @@ mod tests {
     }
 
     #[test]
+    fn days_of_articles_and_payments_are_levels_of_all_sites_together() {
+        let fact = &PAYMENTS;
+        let scans = |to, levels: &[&'static Level]| {
+            let asked = windows(("2026-01-01T00:00:00Z", to), None, true);
+            read(&asked.scans(fact, levels), |scan| &scan.now)
+        };
+        let week = scans("2026-01-08T00:00:00Z", &levels(fact));
+        assert_eq!(week, ["daily_payment_totals 0..168"]);
+        let but_for_four_days = scans("2026-01-28T00:00:00Z", &levels(fact));
+        assert_eq!(
+            but_for_four_days,
+            [
+                "monthly_payment_totals 0..744",
+                "off daily_payment_totals 648..744"
+            ]
+        );
+        // Of one site.
+        let by_site = fitting(&levels(fact), |level| level.keeps(SITE));
+        assert_eq!(scans("2026-01-08T00:00:00Z", &by_site), ["facts 0..168"]);
+        let of_own_days = fitting(&levels(fact), |level| level.keeps(BUSINESS_DATE));
+        let month = scans("2026-02-01T00:00:00Z", &of_own_days);
+        assert_eq!(month, ["daily_payment_totals 0..744"]);
+    }
+
+    #[test]
     fn every_instant_of_a_window_counts_once_and_no_other() {
         let begin = t("2024-11-20T00:00:00Z");
         let mut state = 7_u64;

@@ -10,14 +10,16 @@
 //!                                    months that stay, of the table ────────┘
 //! ```
 //!
-//! Of articles and payments, which have no days, the facts of touched months are read.
+//! Of articles and payments, whose months tell sites apart and whose days do not, the facts of touched months are read: they are added up into the
+//! months and, as far as they lie in touched days, into the days.
 
 use super::aggregate::{AggregatedRows, MissingCurrency, PeriodAggregator, TransactionCurrencies};
 use super::fact::LOCAL_HOUR;
 use super::level::{Grain, Level, is_hour};
 use super::{CURRENCY, RolledFact, START, TRANSACTION_KEY};
 use crate::columns::texts;
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -28,7 +30,7 @@ use tillhouse_lake::{
 };
 use tillhouse_model::calendar::{MonthNamer, midnight, year_of};
 use tillhouse_model::table::OCCURRED_AT;
-use tillhouse_model::{Error, ErrorKind, Result};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -103,7 +105,7 @@ impl RollupRows {
 
     fn steps(&self) -> Result<Vec<RollupStep>> {
         let mut steps = Vec::new();
-        let base = Level::first_of(self.fact);
+        let base = Level::from_facts(self.fact).next();
         let touched = base.and_then(|base| Some((base, self.touched.get(base.value)?)));
         let Some((base, touched)) = touched else {
             return Ok(steps);
@@ -146,9 +148,8 @@ impl RollupRows {
         let mut made = Vec::new();
         match &step.work {
             RollupWork::Facts(periods) => {
-                if let Some(base) = Level::first_of(self.fact) {
-                    let sums = self.of_facts(base, step, periods).await?;
-                    self.complete(base, sums, step, &mut made)?;
+                for (level, sums) in self.of_facts(step, periods).await? {
+                    self.complete(level, sums, step, &mut made)?;
                 }
             }
             RollupWork::End(grain) => {
@@ -229,27 +230,29 @@ impl RollupRows {
         Ok(())
     }
 
-    /// Adds up facts of some periods. Those that have their transaction's currency are read again, with the keys of these: they are
-    /// few as a rule, and the keys of all would be half of what there is to read.
+    /// Adds up facts of some periods, into each level that is made from them. Those that have their transaction's currency are read again, with the
+    /// keys of these: they are few as a rule, and the keys of all would be half of what there is to read.
     async fn of_facts(
         &self,
-        base: &'static Level,
         step: &RollupStep,
         periods: &PeriodSpan,
-    ) -> Result<PeriodAggregator> {
-        let mut sums = step.aggregator(base, AggregatedRows::Facts)?;
-        let asked = facts_of(base, periods);
+    ) -> Result<Vec<(&'static Level, PeriodAggregator)>> {
+        let mut sums = self.fact_sums(step)?;
+        let asked = facts_of(self.fact, periods);
         let inherits = self.fact.inherits();
         let mut without = HashSet::new();
         let rows = self.own.rows(&step.pipeline, &step.month, asked.clone());
         let (mut rows, reading) = read_ahead(rows);
         while let Some(batch) = rows.recv().await {
-            let currency = if inherits {
-                MissingCurrency::Defer(&mut without)
-            } else {
-                MissingCurrency::Keep
-            };
-            sums.add(&batch?, currency)?;
+            let batch = batch?;
+            for of_level in &mut sums {
+                let currency = if inherits {
+                    MissingCurrency::Defer(&mut without)
+                } else {
+                    MissingCurrency::Keep
+                };
+                of_level.add(&batch, currency)?;
+            }
         }
         reading
             .await
@@ -259,13 +262,70 @@ impl RollupRows {
                 Some(parents) => currencies(parents, step, without).await?,
                 None => TransactionCurrencies::new(),
             };
-            let asked = without_currency(base, periods, asked);
+            let asked = without_currency(self.fact, periods, asked);
             let mut rows = self.own.rows(&step.pipeline, &step.month, asked);
             while let Some(batch) = rows.next().await {
-                sums.add(&batch?, MissingCurrency::FromTransaction(&parents))?;
+                let batch = batch?;
+                for of_level in &mut sums {
+                    of_level.add(&batch, MissingCurrency::FromTransaction(&parents))?;
+                }
             }
         }
-        Ok(sums)
+        let sums = sums.into_iter();
+        Ok(sums.map(|sums| (sums.level, sums.aggregator)).collect())
+    }
+
+    /// Empty sums of the levels that are made from the facts.
+    fn fact_sums(&self, step: &RollupStep) -> Result<Vec<FactSums>> {
+        let of_level = |(place, level): (usize, &'static Level)| {
+            let touched = self.touched.get(level.value);
+            let touched = touched.and_then(|touched| touched.0.get(&step.pipeline));
+            // What is read is made of whole touched periods of the first.
+            let only = (place > 0)
+                .then_some(touched)
+                .and_then(|touched| match touched {
+                    Some(RangeSet::All) => None,
+                    Some(RangeSet::Only(starts)) => Some(starts.clone()),
+                    None => Some(BTreeSet::new()),
+                });
+            Ok::<_, Error>(FactSums {
+                level,
+                only,
+                aggregator: step.aggregator(level, AggregatedRows::Facts)?,
+            })
+        };
+        Level::from_facts(self.fact)
+            .enumerate()
+            .map(of_level)
+            .collect()
+    }
+}
+
+/// Sums of facts by the periods of one level.
+struct FactSums {
+    level: &'static Level,
+    /// The periods whose facts are added up; all where there is no list.
+    only: Option<BTreeSet<Option<i64>>>,
+    aggregator: PeriodAggregator,
+}
+
+impl FactSums {
+    /// Adds the facts that lie in the periods.
+    fn add(&mut self, batch: &RecordBatch, currency: MissingCurrency<'_>) -> Result<()> {
+        let Some(only) = &self.only else {
+            return self.aggregator.add(batch, currency);
+        };
+        let grain = self.level.grain;
+        let is_in: BooleanArray = times(batch, OCCURRED_AT)?
+            .iter()
+            .map(|at| Some(only.contains(&at.map(|at| grain.start_of(at)))))
+            .collect();
+        if is_in.true_count() == 0 {
+            return Ok(());
+        }
+        let facts = filter_record_batch(batch, &is_in)
+            .or_error(ErrorKind::Internal, "facts cannot be filtered")?;
+        self.aggregator.add(&facts, currency)
     }
 }
 
@@ -310,20 +370,37 @@ fn rows_that_stay(level: &Level, touched: &BTreeSet<Option<i64>>) -> ScanRequest
     }
 }
 
-/// The facts of some periods, with what a level keeps and adds up of them.
-fn facts_of(base: &Level, periods: &PeriodSpan) -> ScanRequest {
-    let fact = base.fact;
-    let (labels, mut columns) = base.columns();
+/// The length of the periods by which facts are read: the longest that a level is made of from them.
+fn grain_of(fact: &RolledFact) -> Grain {
+    Level::from_facts(fact)
+        .next()
+        .map_or(Grain::Day, |level| level.grain)
+}
+
+/// The facts of some periods, with what the levels that are made from them keep and add up.
+fn facts_of(fact: &RolledFact, periods: &PeriodSpan) -> ScanRequest {
+    let (mut labels, mut columns, mut has_local_hours) = (Vec::new(), Vec::new(), false);
+    for level in Level::from_facts(fact) {
+        let (texts, others) = level.columns();
+        for (all, own) in [(&mut labels, texts), (&mut columns, others)] {
+            for name in own {
+                if !all.contains(&name) {
+                    all.push(name);
+                }
+            }
+        }
+        has_local_hours |= !level.local_hours().is_empty();
+    }
     // A fact does not count its rows.
     let is_count = |name: &str| {
         name == fact.count || fact.missing.is_some_and(|(count, _)| name == count) || is_hour(name)
     };
     columns.retain(|name| !is_count(name));
     columns.push(OCCURRED_AT.to_owned());
-    if !base.local_hours().is_empty() {
+    if has_local_hours {
         columns.push(LOCAL_HOUR.to_owned());
     }
-    let row_filter = periods.test(base.grain).map(|is_in| RowFilter {
+    let row_filter = periods.test(grain_of(fact)).map(|is_in| RowFilter {
         columns: vec![OCCURRED_AT.to_owned()],
         predicate: Arc::new(move |batch| {
             times(batch, OCCURRED_AT)?
@@ -340,9 +417,13 @@ fn facts_of(base: &Level, periods: &PeriodSpan) -> ScanRequest {
 }
 
 /// The facts without a currency among those asked for, with their transactions' keys.
-fn without_currency(base: &Level, periods: &PeriodSpan, mut asked: ScanRequest) -> ScanRequest {
+fn without_currency(
+    fact: &RolledFact,
+    periods: &PeriodSpan,
+    mut asked: ScanRequest,
+) -> ScanRequest {
     asked.columns.push(TRANSACTION_KEY.to_owned());
-    let is_in = periods.test(base.grain);
+    let is_in = periods.test(grain_of(fact));
     asked.row_filter = Some(RowFilter {
         columns: vec![OCCURRED_AT.to_owned(), CURRENCY.to_owned()],
         predicate: Arc::new(move |batch| {

@@ -26,6 +26,8 @@ pub(crate) fn level_views() -> Vec<SqlView> {
         view::<9>(),
         view::<10>(),
         view::<11>(),
+        view::<12>(),
+        view::<13>(),
     ]
 }
 
@@ -73,17 +75,13 @@ pub(crate) fn add_notes(dictionary: &mut DataDictionary) {
         let of_fact = dictionary.table(tillhouse_query::DEFAULT_SCHEMA, fact.name);
         let of_fact = of_fact.map(|note| note.columns.clone()).unwrap_or_default();
         let values: Vec<&str> = Level::of(fact).map(|level| level.value).collect();
-        let (and_year, or_year) = match fact.has_hours {
-            true => ("day, month and year", "day, month or year"),
-            false => ("month and year", "month or year"),
-        };
         let of_level = format!(
             "Level of the row: {}. Each level adds up the same {}.",
             values.join(", "),
             fact.name
         );
         let of_table = |name: &str| match name {
-            START => Some(format!("Start of the {or_year}, UTC.")),
+            START => Some("Start of the day, month or year, UTC.".to_owned()),
             LEVEL => Some(of_level.clone()),
             PERIOD => Some(OF_PERIOD.to_owned()),
             _ => None,
@@ -99,7 +97,7 @@ pub(crate) fn add_notes(dictionary: &mut DataDictionary) {
         });
         let note = TableNote {
             description: format!(
-                "Sums of unified.{} by {and_year}, from which statistics answer. Its levels are sums of the same {0}: read one of them, \
+                "Sums of unified.{} by day, month and year, from which statistics answer. Its levels are sums of the same {0}: read one of them, \
                  by the column `level` or as the view of it, and never add up two.",
                 fact.name
             ),

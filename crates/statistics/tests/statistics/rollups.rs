@@ -220,8 +220,8 @@ async fn both(
     origin(&from)
 }
 
-/// Every kind of request over the days of the random houses, and where it is answered from. Articles and payments have levels of months and
-/// years; what is less is counted from the facts.
+/// Every kind of request over the days of the random houses, and where it is answered from. Articles and payments have days of all sites together;
+/// what is less, and a site's days, are counted from the facts.
 fn requests() -> Vec<(StatisticsRequest, &'static str)> {
     let days = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00Z"));
     let month = StatisticsRequest::new(window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"));
@@ -293,7 +293,7 @@ fn requests() -> Vec<(StatisticsRequest, &'static str)> {
         ),
         (
             in_month(&|r| r.window = window("2026-09-04T00:00:00Z", "2026-10-29T00:00:00Z")),
-            "both",
+            "levels",
         ),
         // Sites are looked up for long windows.
         (
@@ -313,12 +313,18 @@ fn requests() -> Vec<(StatisticsRequest, &'static str)> {
     ];
     for (field, operator, value, of_days, of_month) in [
         ("site_name", "contains", json!("entr"), "both", "levels"),
-        ("mandator_id", "neq", json!("a"), "both", "levels"),
+        ("mandator_id", "neq", json!("a"), "levels", "levels"),
         ("site_id", "eq", json!("1"), "both", "levels"),
-        ("state", "eq", json!("consumed"), "both", "levels"),
-        ("month", "eq", json!("2026-10"), "both", "levels"),
-        // Of transactions alone, by day.
-        ("business_date", "gte", json!("2026-10-25"), "both", "both"),
+        ("state", "eq", json!("consumed"), "levels", "levels"),
+        ("month", "eq", json!("2026-10"), "levels", "levels"),
+        // By day alone.
+        (
+            "business_date",
+            "gte",
+            json!("2026-10-25"),
+            "levels",
+            "levels",
+        ),
         ("local_hour", "gte", json!(12), "facts", "facts"),
         (
             "occurred_at",
@@ -334,22 +340,36 @@ fn requests() -> Vec<(StatisticsRequest, &'static str)> {
         asked.push((with(&|r| r.filter = filter.clone()), of_days));
         asked.push((in_month(&|r| r.filter = filter.clone()), of_month));
     }
-    let of_transactions = [
-        days.clone(),
-        with(&|r| r.timezone = "Asia/Kolkata".into()),
-        with(&|r| r.hours = HourGrouping::OfDay),
-        with(&|r| {
-            (r.compare, r.timezone) = (GrowthBaseline::LastYear, "America/New_York".into());
-        }),
-        with(&|r| {
-            r.compare =
-                GrowthBaseline::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:10:00Z"));
-        }),
-        with(&|r| r.window = window("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z")),
-        with(&|r| r.window = window("2026-10-24T18:30:00Z", "2026-10-25T18:30:00Z")),
-        with(&|r| r.window = window("2026-10-24T00:00:00Z", "2026-10-26T00:00:00.000001Z")),
+    asked.extend([
+        (days.clone(), "levels"),
+        (with(&|r| r.tenant = some("a")), "levels"),
+        (with(&|r| r.source = some("pace")), "levels"),
+        // Its hours alone are no level's.
+        (with(&|r| r.timezone = "Asia/Kolkata".into()), "both"),
+        (with(&|r| r.hours = HourGrouping::OfDay), "levels"),
+        (
+            with(&|r| {
+                (r.compare, r.timezone) = (GrowthBaseline::LastYear, "America/New_York".into());
+            }),
+            "levels",
+        ),
+        (
+            with(&|r| {
+                r.compare =
+                    GrowthBaseline::Window(window("2026-10-23T21:00:00Z", "2026-10-23T23:10:00Z"));
+            }),
+            "both",
+        ),
+    ]);
+    // Less than a day at an end.
+    let beside = [
+        ("2026-10-25T00:00:00Z", "2026-10-25T01:00:00Z"),
+        ("2026-10-24T18:30:00Z", "2026-10-25T18:30:00Z"),
+        ("2026-10-24T00:00:00Z", "2026-10-26T00:00:00.000001Z"),
+        ("2026-10-23T23:00:00Z", "2026-10-25T23:00:00Z"),
     ];
-    asked.extend(of_transactions.map(|request| (request, "both")));
+    let beside = beside.map(|(from, to)| (with(&|r| r.window = window(from, to)), "both"));
+    asked.extend(beside);
     asked.push((
         with(&|r| r.window = window("2026-10-24T18:10:00Z", "2026-10-24T18:30:00Z")),
         "facts",
@@ -586,6 +606,11 @@ async fn hours_are_columns_and_what_has_no_currency_has_its_transactions() {
     assert_eq!(lines(&session, sql).await, ["|EUR|1|1.000000|"]);
     let sql = "SELECT currency, payments, amount, method FROM statistics.monthly_payment_totals";
     assert_eq!(lines(&session, sql).await, ["|EUR|1|4.0000|cash|"]);
+    let sql =
+        "SELECT business_date, currency, payments, amount FROM statistics.daily_payment_totals";
+    assert_eq!(lines(&session, sql).await, ["|2026-10-24|EUR|1|4.0000|"]);
+    let sql = "SELECT business_date, currency, name, articles FROM statistics.daily_article_totals";
+    assert_eq!(lines(&session, sql).await, ["|2026-10-24|EUR|Tea|1|"]);
     let described = session
         .columns("statistics", "monthly_articles")
         .await
@@ -688,7 +713,7 @@ async fn a_run_that_is_published_late_takes_nothing_back() {
     // Figures that another run published meanwhile count, with the roll-ups that belong to it.
     let session = place.session().await;
     let asked = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
-    assert_eq!(both(&place, &session, &asked).await, "both");
+    assert_eq!(both(&place, &session, &asked).await, "levels");
     let answer = statistics(&session, &place.warehouse, &asked)
         .await
         .unwrap();
@@ -840,24 +865,20 @@ async fn nothing_changed_writes_nothing() {
     every_request(&place).await;
 }
 
-#[tokio::test]
-async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
-    let place = FixtureWarehouse::new().await;
-    let mut house = kathmandu();
-    house.sales[2].amount = None;
-    place.replace(&house, &all(&house), None, 1).await;
-    let versions = place.versions().await;
-    // A table of an earlier program, without a column that was added since; and wrong, so that it shows if it is asked.
-    let (_, schema) = rollup_schemas()
-        .find(|(table, _)| *table == "transaction_rollups")
-        .unwrap();
-    let fields: Vec<_> = schema.fields().iter().cloned().collect();
-    let fields = fields.into_iter();
-    let fields = fields.filter(|field| field.name() != "without_amount");
+/// Table of roll-ups as an earlier program left it: of an earlier edition, without a column that was added since, and counted from what there is. It has
+/// one row, which is wrong, so that it shows if it is asked. Its version.
+async fn earlier_roll_ups(
+    place: &FixtureWarehouse,
+    (table, edition, without): (&str, u32, &str),
+    counted: BTreeMap<String, u64>,
+) -> u64 {
+    let (_, schema) = rollup_schemas().find(|(name, _)| *name == table).unwrap();
+    let fields = schema.fields().iter().cloned();
+    let fields = fields.filter(|field| field.name() != without);
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let sql = "SELECT to_timestamp_micros(1790812800000000) AS period_start, 'p' AS pipeline, 'hecone' AS source, 'sale' AS perspective,
-                      'sale' AS kind, 'completed' AS state, 'EUR' AS currency, 99 AS transactions, 99 AS amount,
-                      'monthly' AS level, '2026' AS period";
+                      'sale' AS kind, 'completed' AS state, 'completed' AS transaction_state, 'EUR' AS currency, 99 AS transactions,
+                      99 AS articles, 99 AS amount, 99 AS quantity, 'monthly' AS level, '2026' AS period";
     let session = place.engine.empty_session().unwrap();
     let rows = session.query(sql).await.unwrap().map_ok(|batch| {
         let columns =
@@ -871,16 +892,11 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
         RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
     });
     let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
-    let sources = ["transactions"];
-    let old = place.warehouse.range_table(
-        "transaction_rollups",
-        schema.clone(),
-        "period_start",
-        &sources,
-        1,
-    );
+    let sources: Vec<&str> = counted.keys().map(String::as_str).collect();
+    let old = place
+        .warehouse
+        .range_table(table, schema.clone(), "period_start", &sources, edition);
     let old = old.with_level("monthly", PeriodWidth::Year);
-    let counted = BTreeMap::from([("transactions".to_owned(), versions["unified/transactions"])]);
     let mut touched = ChangedRanges::default();
     touched.add("p", RangeSet::All);
     let touched = ChangedLevels::from([("monthly".to_owned(), touched)]);
@@ -890,14 +906,53 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
         .await
         .unwrap()
         .unwrap();
+    done.version
+}
+
+#[tokio::test]
+async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
+    let place = FixtureWarehouse::new().await;
+    let mut house = kathmandu();
+    house.sales[2].amount = None;
+    place.replace(&house, &all(&house), None, 1).await;
+    let versions = place.versions().await;
+    let counted = |names: &[&str]| -> BTreeMap<String, u64> {
+        let version = |name: &str| versions[&format!("unified/{name}")];
+        let names = names.iter();
+        names
+            .map(|name| ((*name).to_owned(), version(name)))
+            .collect()
+    };
     let mut tables = versions.clone();
-    tables.insert("statistics/transaction_rollups".to_owned(), done.version);
+    // Articles had no days then.
+    for (table, edition, without, sources) in [
+        (
+            "transaction_rollups",
+            3,
+            "without_amount",
+            &["transactions"][..],
+        ),
+        (
+            "article_rollups",
+            4,
+            "business_date",
+            &["articles", "transactions"][..],
+        ),
+    ] {
+        let version = earlier_roll_ups(&place, (table, edition, without), counted(sources)).await;
+        tables.insert(format!("statistics/{table}"), version);
+    }
     place.publish_tables(tables, RUN).await;
 
     let asked = StatisticsRequest::new(window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"));
-    assert_eq!(both(&place, &place.session().await, &asked).await, "facts");
+    let day = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
+    for request in [&asked, &day] {
+        let session = place.session().await;
+        assert_eq!(both(&place, &session, request).await, "facts");
+    }
     place.roll(LATER).await;
     let session = place.session().await;
+    assert_eq!(both(&place, &session, &day).await, "levels");
     assert_eq!(both(&place, &session, &asked).await, "levels");
     let answer = statistics(&session, &place.warehouse, &asked)
         .await
