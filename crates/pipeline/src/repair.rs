@@ -6,12 +6,16 @@
 
 use crate::config::Pipeline;
 use crate::context::RunContext;
+use crate::lease::LeaseHolders;
 use crate::loss::{LossOutcome, RunScope, refusal, tell};
 use crate::record_origin::RecordOrigin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tillhouse_lake::{LostKind, LostRun, LostTable, RunRecord, SliceRow, TableDamage, Warehouse};
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ErrorKind, Result};
+
+/// Tables of which nobody knows a run.
+const WITHOUT_A_RUN: &str = "the warehouse has tables and no published run: its first sync did not end, or ops/runs was lost";
 
 /// Errors where a table is not what the newest published run says of it, or that run's record is gone, with what helps. All that is found.
 pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {
@@ -20,7 +24,8 @@ pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {
     several(found.problems())
 }
 
-/// As [`check_tables`]; and every table that is there can be read from its log alone, the records of the newest days' runs, and every lease.
+/// As [`check_tables`]; and every table that is there can be read from its log alone, the records of the newest days' runs, and every lease; and no record of a run
+/// is missing, as far as tables and the ledger tell.
 pub async fn check_all_tables(warehouse: &Warehouse) -> Result<()> {
     check_with(warehouse, warehouse.unreadable_tables()).await
 }
@@ -36,9 +41,9 @@ async fn check_with(
 ) -> Result<()> {
     let mut problems = match PublishedState::of(warehouse).await {
         Ok(found) => {
-            let untold = found.tell_of_what_is_not_published(warehouse).await;
+            let missing = found.missing_records(warehouse).await;
             let mut problems = found.problems();
-            problems.extend(untold.err());
+            problems.extend(missing.unwrap_or_else(|error| vec![error]));
             problems
         }
         Err(error) => vec![error],
@@ -100,16 +105,43 @@ impl PublishedState {
     /// A first sync that was cut short leaves tables and no run, and so does somebody who removes `ops/runs` of a warehouse in which no
     /// run was noted: nobody can tell the two apart, and a sync is right for both.
     async fn tell_of_tables_without_a_run(&self, warehouse: &Warehouse) -> Result<()> {
-        if self.run.is_none()
-            && self.lost_run.is_none()
-            && !warehouse.source_tables().await?.is_empty()
-        {
-            tracing::warn!(
-                "the warehouse has tables and no published run: its first sync did not end, or ops/runs was lost. `tillhouse sync` goes on \
-                 from what is there"
-            );
+        if !self.tables_without_a_run(warehouse).await?.is_empty() {
+            tracing::warn!("{WITHOUT_A_RUN}. `tillhouse sync` goes on from what is there");
         }
         Ok(())
+    }
+
+    /// Pipeline and resource of each source table, where no run was ever published as far as anything tells; nothing where one was.
+    async fn tables_without_a_run(&self, warehouse: &Warehouse) -> Result<Vec<(String, String)>> {
+        match (&self.run, &self.lost_run) {
+            (None, None) => warehouse.source_tables().await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Errors for tables without a run, and for reads that no run has: a record is missing, unless a run is under way that will write it.
+    async fn missing_records(&self, warehouse: &Warehouse) -> Result<Vec<Error>> {
+        let tables = self.tables_without_a_run(warehouse).await?;
+        if !tables.is_empty() {
+            let holders = LeaseHolders::read(warehouse).await?;
+            let is_under_way = |(pipeline, _): &(String, String)| {
+                let holder = holders.of(pipeline);
+                holder.is_some_and(|holder| !holder.abandoned)
+            };
+            if tables.iter().any(is_under_way) {
+                return Ok(Vec::new());
+            }
+            let error = Error::new(ErrorKind::Storage, WITHOUT_A_RUN).hint(
+                "Put the folders ops/runs and ops/published back from a copy, or run `tillhouse sync`: it goes on from what is there.",
+            );
+            return Ok(vec![error]);
+        }
+        match &self.run {
+            Some(run) if self.lost_run.is_none() && self.damage.is_none() => {
+                warehouse.ops().missing_records(run).await
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn problems(self) -> Vec<Error> {
@@ -174,8 +206,12 @@ pub(crate) async fn prepare(
         return Ok(PreparedRun::default());
     };
     let mut scope = RunScope::new(context.project.pipeline_names()?, pipelines, origin);
-    let (unreadable, mut refused) = set_apart(found.damage.unreadable, &mut scope, origin);
-    let (lost, absent) = (found.damage.lost, scope.absent(&run));
+    let mut damage = found.damage;
+    if set_aside(context, &run, &damage, &scope, run_id).await? {
+        damage = context.warehouse.damage(&run).await;
+    }
+    let (unreadable, mut refused) = set_apart(damage.unreadable, &mut scope, origin);
+    let (lost, absent) = (damage.lost, scope.absent(&run));
     let outcomes: Vec<(&LostTable, LossOutcome)> = lost
         .iter()
         .map(|table| (table, scope.outcome(table, &absent)))
@@ -206,6 +242,61 @@ pub(crate) async fn prepare(
         published: Some(run),
         refused,
     })
+}
+
+/// Sets tables aside whose logs are damaged, where the run makes all of them anew and nothing else stops it: then they are gone, as if somebody had moved their
+/// folders away. True if there were any.
+///
+/// Not where a unified table may hold rows of a pipeline that is not in the project any more: nobody could make these anew.
+async fn set_aside(
+    context: &RunContext,
+    run: &RunRecord,
+    damage: &TableDamage,
+    scope: &RunScope<'_>,
+    run_id: &str,
+) -> Result<bool> {
+    let absent = scope.absent(run);
+    let is_refused = |table: &LostTable| {
+        let outcome = scope.outcome(table, &absent);
+        matches!(
+            outcome,
+            LossOutcome::RunRefused | LossOutcome::PipelineRefused
+        )
+    };
+    if damage.lost.iter().any(is_refused) {
+        return Ok(false);
+    }
+    let mut damaged = Vec::new();
+    for (path, error) in &damage.unreadable {
+        let gone = LostTable {
+            path: path.clone(),
+            named: 0,
+            found: None,
+        };
+        match (gone.kind(), scope.outcome(&gone, &absent)) {
+            // Whoever counts it anew says so.
+            (LostKind::RollUp, _) => {}
+            (LostKind::Source, LossOutcome::Beside | LossOutcome::Abandoned) => {}
+            (LostKind::Source, LossOutcome::MadeGood) => damaged.push((path, error)),
+            (LostKind::Unified, LossOutcome::MadeGood) if scope.strangers(run).is_empty() => {
+                damaged.push((path, error));
+            }
+            _ => return Ok(false),
+        }
+    }
+    for (path, _) in &damaged {
+        if !context.warehouse.may_be_set_aside(path).await? {
+            return Ok(false);
+        }
+    }
+    for (path, error) in &damaged {
+        let place = context.warehouse.set_aside(path, run_id).await?;
+        tracing::warn!(
+            "{error}: {path} is set aside in {}, which may be removed once nobody needs it, and is made anew",
+            place.display()
+        );
+    }
+    Ok(!damaged.is_empty())
 }
 
 /// Of tables whose logs cannot be read, the errors that stop the run, and the pipelines that are refused alone. Shared tables are everybody's; a

@@ -228,6 +228,38 @@ async fn a_commit_that_is_empty_or_cut_stops_every_command_and_names_the_file() 
     sandbox.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_log_lacks_a_commit_is_set_aside_by_the_command_that_makes_it_anew() {
+    let (sandbox, project) = synced().await;
+    for (table, command) in [
+        (UNIFIED, &["rebuild"][..]),
+        (SOURCE, &["sync", "hecone", "--full"][..]),
+    ] {
+        let needed = commits(&project, table).into_iter().rev().nth(1).unwrap();
+        std::fs::remove_file(&needed).unwrap();
+        let name = needed.file_name().unwrap().to_str().unwrap().to_owned();
+        assert_refused(
+            &project,
+            &[&["sync"], &["check"]],
+            &[&name, "sets the table aside"],
+        )
+        .await;
+        let ran = project.run(command).await;
+        assert_eq!(ran.code, Some(0), "{table}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(".set-aside") && ran.stderr.contains(table),
+            "{}",
+            ran.stderr
+        );
+        assert_unified_equals(&project, &sandbox, table).await;
+        for check in [&["check"][..], &["check", "--warehouse"]] {
+            let ran = project.run(check).await;
+            assert_eq!(ran.code, Some(0), "{table}, {check:?}: {}", ran.stderr);
+        }
+    }
+    sandbox.stop().await;
+}
+
 /// The newest commit of a table, or its folder, is moved away.
 fn lose(project: &TestProject, table: &str, is_whole: bool) {
     let lost = match is_whole {

@@ -292,6 +292,47 @@ async fn lost_and_cut_files_are_found_with_what_helps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_beside_the_tables_that_are_damaged_are_named_until_a_sync_has_written_them_anew() {
+    let sandbox = sandbox(200).await;
+    let project = TestProject::new(&sandbox.hecone_url()).await;
+    project.sync(&["--to", "2026-01-05"]).await;
+    project.sync(&["--to", "2026-01-06"]).await;
+    let ops = project.warehouse().join("ops");
+    let notes = std::fs::read_dir(ops.join("published")).unwrap();
+    let notes = notes.map(|note| note.unwrap().file_name().into_string().unwrap());
+    let earlier = format!("published/{}", notes.min().unwrap());
+    let files = ["coverage.json", "fingerprints/hecone", earlier.as_str()];
+    for file in files {
+        let whole = std::fs::read(ops.join(file)).unwrap();
+        std::fs::write(ops.join(file), &whole[..whole.len() / 2]).unwrap();
+    }
+    let ran = project
+        .run(&["--format", "json", "check", "--warehouse"])
+        .await;
+    assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("Nothing is damaged"), "{}", ran.stderr);
+    let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let damaged = report["damaged"].as_array().unwrap();
+    let told: Vec<&str> = damaged
+        .iter()
+        .map(|d| d["file"].as_str().unwrap())
+        .collect();
+    assert_eq!(told, files, "{report}");
+    for found in damaged {
+        assert_eq!(found["table"], "ops");
+        assert_eq!(found["what"], "is damaged");
+        assert_eq!(found["can_be_rebuilt"], true);
+        let hint = found["hint"].as_str().unwrap();
+        assert!(hint.contains("`tillhouse sync`"), "{hint}");
+    }
+    project.sync(&["--to", "2026-01-07"]).await;
+    let ran = project.run(&["check", "--warehouse"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Nothing is damaged"), "{}", ran.stderr);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_roll_up_that_was_counted_anew_is_whole_though_earlier_runs_lack_it() {
     let sandbox = sandbox(200).await;
     let project = TestProject::new(&sandbox.hecone_url()).await;

@@ -1,17 +1,23 @@
 //! The power is cut: the steps by which a sync changes the disk are recorded, and the warehouse is opened as it would be found after each.
 //!
 //! Invariant: whatever of the last steps the disk kept, the last published run is there as a whole, and the next sync goes on.
+//!
+//! Every step of a sync that makes all tables, and of one that writes checkpoints, is one behind which the power is cut, with each amount of what was not
+//! flushed. A folder is brought from one of these warehouses to the next by the files that differ, and only the logs and the lengths of data files are read. Behind
+//! the first step of each kind, by what was done to which kind of file, every table is read to its end, and the next sync goes on.
 
 use crate::project::TestProject;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use tempfile::TempDir;
 use tillhouse_hecone::HecOneConnection;
-use tillhouse_lake::{AsOf, DiskEvent, DiskObserver, Warehouse};
+use tillhouse_lake::{AsOf, DiskEvent, DiskObserver, Warehouse, WarehouseLocation};
 use tillhouse_pipeline::{NoopObserver, RunContext, SourceEntry, SyncOptions, SyncRange, sync};
 use tillhouse_query::{QueryEngine, QueryEngineOptions};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tokio::runtime::Handle;
 
 const SOURCES: &[SourceEntry] = &[SourceEntry::of::<HecOneConnection>()];
 
@@ -40,7 +46,23 @@ enum UnflushedData {
     All,
 }
 
+impl UnflushedData {
+    const EACH: [Self; 4] = [Self::Nothing, Self::Names, Self::Halves, Self::All];
+}
+
+/// Part of a file that is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum FilePart {
+    Whole,
+    Half,
+    Nothing,
+}
+
 type FileContents = BTreeMap<PathBuf, Arc<Vec<u8>>>;
+/// Files by the number of their content, and what of it is there.
+type FilesLeft = BTreeMap<PathBuf, (usize, FilePart)>;
+/// Rows by table.
+type TableRows = BTreeMap<String, usize>;
 
 /// The files below a folder.
 fn files(root: &Path) -> FileContents {
@@ -59,59 +81,127 @@ fn files(root: &Path) -> FileContents {
     found
 }
 
-/// The files that are found after the power was cut behind these steps.
-fn after(base: &FileContents, steps: &[DiskStep], kept: UnflushedData) -> FileContents {
-    let mut content: Vec<(Arc<Vec<u8>>, bool)> = Vec::new();
-    let mut names: BTreeMap<PathBuf, usize> = BTreeMap::new();
-    for (path, bytes) in base {
-        names.insert(path.clone(), content.len());
-        content.push((Arc::clone(bytes), true));
+/// A disk on which steps are taken.
+struct SteppedDisk {
+    /// Contents, and whether each is flushed.
+    contents: Vec<(Arc<Vec<u8>>, bool)>,
+    /// The names that a program sees.
+    names: BTreeMap<PathBuf, usize>,
+    /// The names on disk of every folder, of those that were flushed or there before.
+    on_disk: BTreeMap<PathBuf, usize>,
+}
+
+impl SteppedDisk {
+    fn new(base: &FileContents) -> Self {
+        let names: BTreeMap<PathBuf, usize> = base.keys().cloned().zip(0..).collect();
+        Self {
+            contents: base.values().cloned().map(|bytes| (bytes, true)).collect(),
+            on_disk: names.clone(),
+            names,
+        }
     }
-    // The names on disk of every folder, of those that were flushed or there before.
-    let mut on_disk = names.clone();
-    for step in steps {
+
+    fn take(&mut self, step: &DiskStep) {
         match step {
             DiskStep::Wrote(path, bytes) => {
-                names.insert(path.clone(), content.len());
-                content.push((Arc::clone(bytes), false));
+                self.names.insert(path.clone(), self.contents.len());
+                self.contents.push((Arc::clone(bytes), false));
             }
             DiskStep::FlushedFile(path) => {
-                if let Some(file) = names.get(path) {
-                    content[*file].1 = true;
+                if let Some(file) = self.names.get(path) {
+                    self.contents[*file].1 = true;
                 }
             }
             DiskStep::Renamed(from, to) => {
-                if let Some(file) = names.remove(from) {
-                    names.insert(to.clone(), file);
+                if let Some(file) = self.names.remove(from) {
+                    self.names.insert(to.clone(), file);
                 }
             }
             DiskStep::Removed(path) => {
-                names.remove(path);
+                self.names.remove(path);
             }
             DiskStep::FlushedFolder(folder) => {
-                on_disk.retain(|path, _| path.parent() != Some(folder));
-                let inside = names
+                self.on_disk.retain(|path, _| path.parent() != Some(folder));
+                let inside = self
+                    .names
                     .iter()
                     .filter(|(path, _)| path.parent() == Some(folder));
-                on_disk.extend(inside.map(|(path, file)| (path.clone(), *file)));
+                self.on_disk
+                    .extend(inside.map(|(path, file)| (path.clone(), *file)));
             }
             DiskStep::Published(_) => {}
         }
     }
-    let names = if kept == UnflushedData::Nothing {
-        on_disk
-    } else {
-        names
-    };
-    let left = |file: usize| match (&content[file], kept) {
-        ((bytes, true), _) | ((bytes, false), UnflushedData::All) => Arc::clone(bytes),
-        ((bytes, false), UnflushedData::Halves) => Arc::new(bytes[..bytes.len() / 2].to_vec()),
-        ((_, false), UnflushedData::Nothing | UnflushedData::Names) => Arc::default(),
-    };
-    names
-        .into_iter()
-        .map(|(path, file)| (path, left(file)))
-        .collect()
+
+    /// The files that are found after the power was cut.
+    fn left(&self, kept: UnflushedData) -> FilesLeft {
+        let names = match kept {
+            UnflushedData::Nothing => &self.on_disk,
+            _ => &self.names,
+        };
+        let part = |file: usize| match (self.contents[file].1, kept) {
+            (true, _) | (false, UnflushedData::All) => FilePart::Whole,
+            (false, UnflushedData::Halves) => FilePart::Half,
+            (false, UnflushedData::Nothing | UnflushedData::Names) => FilePart::Nothing,
+        };
+        let left = names
+            .iter()
+            .map(|(path, file)| (path.clone(), (*file, part(*file))));
+        left.collect()
+    }
+
+    fn bytes(&self, (file, part): (usize, FilePart)) -> &[u8] {
+        let bytes = self.contents[file].0.as_slice();
+        match part {
+            FilePart::Whole => bytes,
+            FilePart::Half => &bytes[..bytes.len() / 2],
+            FilePart::Nothing => &[],
+        }
+    }
+}
+
+/// A folder with the files of a disk.
+struct DiskImage {
+    folder: TempDir,
+    held: FilesLeft,
+}
+
+impl DiskImage {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            held: FilesLeft::new(),
+        }
+    }
+
+    fn warehouse(&self) -> PathBuf {
+        self.folder.path().join("warehouse")
+    }
+
+    /// Writes the files that differ from those that are held; `root` is the place of the warehouse in their names.
+    fn bring_to(&mut self, disk: &SteppedDisk, found: FilesLeft, root: &Path) {
+        let warehouse = self.warehouse();
+        let place = |path: &Path| warehouse.join(path.strip_prefix(root).unwrap());
+        for path in self.held.keys().filter(|path| !found.contains_key(*path)) {
+            let place = place(path);
+            std::fs::remove_file(&place).unwrap();
+            // A folder without files is none that was written.
+            let above = place.ancestors().skip(1);
+            for folder in above.take_while(|folder| folder.starts_with(&warehouse)) {
+                if std::fs::remove_dir(folder).is_err() {
+                    break;
+                }
+            }
+        }
+        for (path, file) in &found {
+            if self.held.get(path) != Some(file) {
+                let place = place(path);
+                std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+                std::fs::write(place, disk.bytes(*file)).unwrap();
+            }
+        }
+        self.held = found;
+    }
 }
 
 /// Every new folder below the root whose names were flushed has its own name flushed, when a run is said to be published.
@@ -183,20 +273,12 @@ async fn sync_hours(context: &RunContext, from: i64, to: i64) -> String {
     report.run
 }
 
-/// A cut behind each of the last steps, by which the run is published, and behind every so many of those before.
-const PUBLISHING: usize = 12;
-const STRIDE: usize = 40;
-/// Of so many warehouses one is read by SQL, row by row; of the others the logs, and the length of
-/// every data file.
-const READ: usize = 12;
-
 /// The newest run, and how many rows each of its tables has, by their logs. Its data files are there, and as long as they were.
-async fn noted(warehouse: &Warehouse) -> Option<(String, BTreeMap<String, usize>)> {
-    let run = warehouse.ops().published(&AsOf::Latest).await.unwrap()?;
-    warehouse
-        .probe_files(&run)
-        .await
-        .unwrap_or_else(|error| panic!("{error:?}"));
+async fn noted(warehouse: &Warehouse, what: &str) -> Option<(String, TableRows)> {
+    let run = warehouse.ops().published(&AsOf::Latest).await;
+    let run = run.unwrap_or_else(|error| panic!("{what}: {error:?}"))?;
+    let probed = warehouse.probe_files(&run).await;
+    probed.unwrap_or_else(|error| panic!("{what}: {error:?}"));
     let mut rows = BTreeMap::new();
     for (path, version) in run
         .tables
@@ -206,7 +288,7 @@ async fn noted(warehouse: &Warehouse) -> Option<(String, BTreeMap<String, usize>
         let open = warehouse
             .open_at(path, Some(version))
             .await
-            .unwrap_or_else(|error| panic!("{path}: {error:?}"));
+            .unwrap_or_else(|error| panic!("{what}: {path}: {error:?}"));
         rows.insert(
             path.clone(),
             usize::try_from(open.unwrap().figures.rows.unwrap()).unwrap(),
@@ -216,7 +298,7 @@ async fn noted(warehouse: &Warehouse) -> Option<(String, BTreeMap<String, usize>
 }
 
 /// Published run and rows by table, each table read to its end.
-async fn shown(context: &RunContext) -> Option<(String, BTreeMap<String, usize>)> {
+async fn shown(context: &RunContext) -> Option<(String, TableRows)> {
     let run = context
         .warehouse
         .ops()
@@ -240,6 +322,171 @@ async fn shown(context: &RunContext) -> Option<(String, BTreeMap<String, usize>)
         );
     }
     Some((run.run_id, rows))
+}
+
+/// A step in words, without what was written.
+fn told(step: &DiskStep) -> String {
+    let (what, path) = match step {
+        DiskStep::Wrote(path, _) => ("wrote", path),
+        DiskStep::FlushedFile(path) => ("flushed", path),
+        DiskStep::Renamed(_, to) => ("named", to),
+        DiskStep::FlushedFolder(path) => ("flushed the folder", path),
+        DiskStep::Removed(path) => ("removed", path),
+        DiskStep::Published(run) => return format!("published {run}"),
+    };
+    format!("{what} {}", path.display())
+}
+
+/// What was done to which kind of file of which kind of table.
+fn kind_of(step: &DiskStep, root: &Path) -> (&'static str, String) {
+    let (what, path) = match step {
+        DiskStep::Wrote(path, _) => ("wrote", path),
+        DiskStep::FlushedFile(path) => ("flushed", path),
+        DiskStep::Renamed(_, to) => ("named", to),
+        DiskStep::FlushedFolder(path) => ("folder", path),
+        DiskStep::Removed(path) => ("removed", path),
+        DiskStep::Published(_) => return ("published", String::new()),
+    };
+    let below = path.strip_prefix(root).unwrap_or(Path::new(""));
+    let mut parts = below.iter().map(|part| part.to_string_lossy().into_owned());
+    let schema = parts.next().unwrap_or_default();
+    let name = parts.next_back().unwrap_or_default();
+    let is_log = below.iter().any(|part| part == "_delta_log");
+    // What is staged has a number behind its name.
+    let name = name.split('#').next().unwrap_or_default();
+    let file = match name.split_once('.') {
+        Some((version, ending)) if is_log || version.parse::<u64>().is_ok() => ending,
+        Some((_, "parquet")) => "parquet",
+        _ if name.ends_with(".parquet") => "parquet",
+        _ => name,
+    };
+    match what {
+        // A staged file is nothing to a reader, whatever it becomes; data has its name from the beginning.
+        "wrote" | "flushed" if file != "parquet" => (what, String::new()),
+        "wrote" | "flushed" => (what, file.to_owned()),
+        "folder" => (what, format!("{schema} {is_log}")),
+        _ => (what, format!("{schema} {file}")),
+    }
+}
+
+/// A sync whose steps were recorded.
+struct RecordedSync {
+    number: i64,
+    /// The run that was published before it.
+    before: Option<String>,
+    /// The files of the warehouse before it.
+    base: FileContents,
+    steps: Vec<DiskStep>,
+}
+
+/// Runs that were published, and what is needed to open warehouses that hold some of what they wrote.
+struct PowerCuts {
+    /// The warehouse that was written.
+    root: PathBuf,
+    /// Files of its project, below the folder.
+    settings: FileContents,
+    project: PathBuf,
+    runs: BTreeMap<String, TableRows>,
+    /// Ids of the same second are not in order.
+    order: Vec<String>,
+}
+
+impl PowerCuts {
+    /// Cuts the power behind every step of a sync, with so much of what was not flushed. The same files are the same warehouse, where the same run is to be
+    /// in it. The numbers of warehouses that were opened, and of those with which a sync went on.
+    async fn cut(
+        &self,
+        sync: &RecordedSync,
+        kept: UnflushedData,
+        seen: &Mutex<HashSet<u64>>,
+    ) -> (usize, usize) {
+        let (mut disk, mut image) = (SteppedDisk::new(&sync.base), DiskImage::new());
+        let (mut opened, mut went_on) = (0, 0);
+        let (mut least, mut kinds) = (sync.before.as_ref(), BTreeSet::new());
+        for (at, step) in sync.steps.iter().enumerate() {
+            disk.take(step);
+            if let DiskStep::Published(run) = step {
+                least = Some(run);
+            }
+            let what = format!(
+                "sync {}, step {at} of {} ({}), kept {kept:?}",
+                sync.number,
+                sync.steps.len(),
+                told(step)
+            );
+            let found = disk.left(kept);
+            // Of each kind one amount is taken, in turn.
+            let turn = kinds.len() % UnflushedData::EACH.len();
+            if kinds.insert(kind_of(step, &self.root)) && turn == kept as usize {
+                self.go_on(sync, (&disk, found.clone()), &what, least).await;
+                went_on += 1;
+            }
+            let mut hasher = DefaultHasher::new();
+            (&found, least).hash(&mut hasher);
+            if seen.lock().unwrap().insert(hasher.finish()) {
+                image.bring_to(&disk, found, &self.root);
+                let place = image.warehouse().display().to_string();
+                let warehouse = Warehouse::open(&WarehouseLocation::new(place)).await;
+                let warehouse = warehouse.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                self.assert_whole(&what, noted(&warehouse, &what).await.as_ref(), least);
+                opened += 1;
+            }
+        }
+        (opened, went_on)
+    }
+
+    /// Reads all of a warehouse, and syncs into it.
+    async fn go_on(
+        &self,
+        sync: &RecordedSync,
+        (disk, found): (&SteppedDisk, FilesLeft),
+        what: &str,
+        least: Option<&String>,
+    ) {
+        let mut image = DiskImage::new();
+        image.bring_to(disk, found, &self.root);
+        for (path, bytes) in &self.settings {
+            let below = path.strip_prefix(&self.project).unwrap();
+            let path = image.folder.path().join(below);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, &**bytes).unwrap();
+        }
+        let reader = context(image.folder.path(), None).await;
+        self.assert_whole(what, shown(&reader).await.as_ref(), least);
+        sync_hours(&reader, 0, sync.number * 10 + 10).await;
+        let (_, rows) = noted(&reader.warehouse, what).await.unwrap();
+        let wanted = &self.runs[&self.order[usize::try_from(sync.number).unwrap()]];
+        assert_eq!(
+            rows.get("unified/transactions"),
+            wanted.get("unified/transactions"),
+            "{what}: the next sync"
+        );
+    }
+
+    /// The run that is found is `least` or a later one, and has all rows that it was published with.
+    fn assert_whole(
+        &self,
+        what: &str,
+        found: Option<&(String, TableRows)>,
+        least: Option<&String>,
+    ) {
+        let Some((run, rows)) = found else {
+            assert_eq!(least, None, "{what}: the run is gone");
+            return;
+        };
+        let place = |run: &String| self.order.iter().position(|known| known == run);
+        assert!(
+            least.is_none_or(|least| place(least) <= place(run)),
+            "{what}: {run}, not {least:?}"
+        );
+        let whole = self
+            .runs
+            .get(run)
+            .unwrap_or_else(|| panic!("{what}: nobody published run {run}"));
+        for (table, rows) in rows {
+            assert_eq!(whole.get(table), Some(rows), "{what}: {table} of run {run}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,128 +523,76 @@ async fn whatever_of_a_sync_the_disk_kept_the_last_published_run_is_whole_and_th
         Some(witness),
     )
     .await;
-    let mut runs: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-    // Ids of the same second are not in order.
+    let mut runs: BTreeMap<String, TableRows> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
-    let mut cuts = Vec::new();
+    let mut syncs = Vec::new();
     let mut base = FileContents::new();
-    for sync in 0..10 {
+    for number in 0..10 {
         // The first sync makes every table; the tenth writes the checkpoints of the tables that every sync writes into.
-        let is_looked_at = sync == 0 || sync == 9;
+        let is_looked_at = number == 0 || number == 9;
         if is_looked_at {
             base = files(&warehouse);
             recorded.lock().unwrap().clear();
         }
-        let run = sync_hours(&writer, sync * 10, sync * 10 + 10).await;
+        let run = sync_hours(&writer, number * 10, number * 10 + 10).await;
         let (newest, rows) = shown(&writer).await.unwrap();
         assert_eq!(newest, run);
         runs.insert(run.clone(), rows);
         let before = order.last().cloned();
         order.push(run.clone());
         if is_looked_at {
-            recorded
-                .lock()
-                .unwrap()
-                .push(DiskStep::Published(run.clone()));
-            cuts.push((sync, before, base.clone(), recorded.lock().unwrap().clone()));
+            let mut steps = std::mem::take(&mut *recorded.lock().unwrap());
+            steps.push(DiskStep::Published(run));
+            let base = std::mem::take(&mut base);
+            syncs.push(RecordedSync {
+                number,
+                before,
+                base,
+                steps,
+            });
         }
     }
     let is_checkpoint = |step: &DiskStep| matches!(step, DiskStep::Renamed(_, to) if to.to_string_lossy().ends_with(".checkpoint.parquet"));
     assert!(
-        cuts.iter()
-            .any(|(.., steps)| steps.iter().any(is_checkpoint)),
+        syncs
+            .iter()
+            .any(|sync| sync.steps.iter().any(is_checkpoint)),
         "some sync writes a checkpoint"
     );
-    let (mut opened, mut went_on) = (0, 0);
-    for (sync, before, base, steps) in &cuts {
-        folders_are_on_disk(base, steps, warehouse.parent().unwrap());
-        let mut seen: HashSet<u64> = HashSet::new();
-        for (at, step) in steps.iter().enumerate() {
-            if at + PUBLISHING < steps.len() && at % STRIDE > 0 {
-                continue;
-            }
-            let done = &steps[..=at];
-            let said = done.iter().rev().find_map(|step| {
-                if let DiskStep::Published(run) = step {
-                    Some(run)
-                } else {
-                    None
-                }
-            });
-            for kept in [
-                UnflushedData::Nothing,
-                UnflushedData::Names,
-                UnflushedData::Halves,
-                UnflushedData::All,
-            ] {
-                let found = after(base, done, kept);
-                // The same files are the same warehouse.
-                let mut hasher = DefaultHasher::new();
-                found.hash(&mut hasher);
-                if !seen.insert(hasher.finish()) {
-                    continue;
-                }
-                let folder = tempfile::tempdir().unwrap();
-                for (root, files) in [(project.path(), &settings), (warehouse.clone(), &found)] {
-                    let below = if root == warehouse {
-                        folder.path().join("warehouse")
-                    } else {
-                        folder.path().to_owned()
-                    };
-                    for (path, bytes) in files {
-                        let path = below.join(path.strip_prefix(&root).unwrap());
-                        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                        std::fs::write(path, &**bytes).unwrap();
-                    }
-                }
-                let reader = context(folder.path(), None).await;
-                let now = match opened % READ {
-                    0 => shown(&reader).await,
-                    _ => noted(&reader.warehouse).await,
-                };
-                let what = format!(
-                    "sync {sync}, step {at} of {} ({step:?}), kept {kept:?}",
-                    steps.len()
-                );
-                match (&now, said.or(before.as_ref())) {
-                    (None, None) => {}
-                    (None, Some(run)) => panic!("{what}: run {run} is gone"),
-                    (Some((run, rows)), least) => {
-                        let place = |run: &String| order.iter().position(|known| known == run);
-                        assert!(
-                            least.is_none_or(|least| place(least) <= place(run)),
-                            "{what}: {run}, not {least:?}"
-                        );
-                        let whole = runs
-                            .get(run)
-                            .unwrap_or_else(|| panic!("{what}: nobody published run {run}"));
-                        for (table, rows) in rows {
-                            assert_eq!(
-                                whole.get(table),
-                                Some(rows),
-                                "{what}: {table} of run {run}"
-                            );
-                        }
-                    }
-                }
-                opened += 1;
-                if opened % 40 == 0 {
-                    sync_hours(&reader, 0, sync * 10 + 10).await;
-                    let (_, rows) = shown(&reader).await.unwrap();
-                    let wanted = &runs[&order[usize::try_from(*sync).unwrap()]];
-                    assert_eq!(
-                        rows.get("unified/transactions"),
-                        wanted.get("unified/transactions"),
-                        "{what}: the next sync"
-                    );
-                    went_on += 1;
-                }
-            }
-        }
+    for sync in &syncs {
+        folders_are_on_disk(&sync.base, &sync.steps, warehouse.parent().unwrap());
     }
+    let cuts = PowerCuts {
+        root: warehouse,
+        settings,
+        project: project.path(),
+        runs,
+        order,
+    };
+    let seen: Vec<Mutex<HashSet<u64>>> = syncs.iter().map(|_| Mutex::default()).collect();
+    let runtime = Handle::current();
+    // A thread each: what a sync does need not be moved between threads.
+    let counts: Vec<(usize, usize)> = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let mut running = Vec::new();
+            for (sync, seen) in syncs.iter().zip(&seen) {
+                for kept in UnflushedData::EACH {
+                    let (cuts, runtime) = (&cuts, &runtime);
+                    running.push(scope.spawn(move || runtime.block_on(cuts.cut(sync, kept, seen))));
+                }
+            }
+            let ended = running.into_iter().map(|thread| thread.join());
+            ended
+                .map(|ended| ended.expect("a thread without a failure"))
+                .collect()
+        })
+    });
+    let opened: usize = counts.iter().map(|(opened, _)| opened).sum();
+    let went_on: usize = counts.iter().map(|(_, went_on)| went_on).sum();
+    let steps: usize = syncs.iter().map(|sync| sync.steps.len()).sum();
     assert!(
-        opened > 40 && went_on > 0,
-        "{opened} warehouses opened, {went_on} synced"
+        opened > steps / 2 && went_on > 20,
+        "{opened} warehouses opened behind {steps} steps, {went_on} synced"
     );
     sandbox.stop().await;
 }

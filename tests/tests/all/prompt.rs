@@ -151,6 +151,10 @@ async fn the_commands_list_tables_columns_and_functions_and_set_how_results_look
         ("SELECT 10 AS ten;", "1 row"),
         ("\\o ~/sites.txt", "names no format"),
         ("\\o ~/sites.xlsx", "the next result goes into"),
+        (
+            "\\o ~/warehouse/sites.csv",
+            "would be written into the warehouse",
+        ),
         ("\\o ~/sites.csv", "the next result goes into"),
         ("SELECT site_key, name FROM sites;", "the result is in"),
         ("SELECT 11 AS eleven;", "1 row"),

@@ -154,6 +154,58 @@ async fn parameters_take_the_place_of_literals_and_never_of_sql() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_output_is_written_over_the_warehouse_or_the_configuration() {
+    let (sandbox, project) = small().await;
+    let run = project.json(&["sql", "SELECT max(number) AS newest FROM ops.runs"]);
+    let run = run.await[0]["newest"].as_u64().unwrap();
+    let name = |file: &str| project.path().join(file).display().to_string();
+    let commit = format!("warehouse/ops/runs/_delta_log/{run:020}.json");
+    std::os::unix::fs::symlink(name("warehouse/ops"), name("link")).unwrap();
+    let before = fs::read(name(&commit)).unwrap();
+    let stats = ["stats", "--from", "2026-01-01", "--to", "2026-02-01"];
+    // A query that fails shows that none is run.
+    let query = ["sql", "SELECT no_such_column FROM sites"];
+    for (command, file, why) in [
+        (&query[..], commit.as_str(), "into the warehouse"),
+        (&query[..], "link/x.csv", "into the warehouse"),
+        (
+            &query[..],
+            "pipelines/../warehouse/x.json",
+            "into the warehouse",
+        ),
+        (
+            &query[..],
+            "pipelines/hecone/x.csv",
+            "over the project's configuration",
+        ),
+        (&stats[..], commit.as_str(), "into the warehouse"),
+        (
+            &stats[..],
+            "tillhouse.yaml",
+            "over the project's configuration",
+        ),
+        (
+            &stats[..],
+            "pipelines/hecone/pipeline.yaml",
+            "over the project's configuration",
+        ),
+    ] {
+        let file = name(file);
+        let ran = project.run(&[command, &["--output", &file]].concat()).await;
+        assert_eq!(ran.code, Some(2), "{file}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(why) && ran.stderr.contains(&file),
+            "{file}: {}",
+            ran.stderr
+        );
+    }
+    assert_eq!(fs::read(name(&commit)).unwrap(), before);
+    let ran = project.run(&["check"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn queries_come_from_files_and_results_go_into_files() {
     let (sandbox, project) = small().await;
     let at = |name: &str| project.path().join(name);

@@ -21,6 +21,7 @@ mod stats;
 mod sync;
 
 use crate::args::{Cli, CliCommand};
+use crate::output::ProtectedFiles;
 use crate::registry::SOURCES;
 use crate::watchdog::guarded;
 use clap::CommandFactory;
@@ -119,6 +120,11 @@ fn start_dir(cli: &Cli) -> PathBuf {
 
 fn find_project(cli: &Cli) -> Result<Arc<Project>> {
     Ok(Arc::new(Project::find(&start_dir(cli))?))
+}
+
+/// The files of a project that no output is written over.
+fn protected_files(project: &Project) -> ProtectedFiles {
+    ProtectedFiles::new(project.dir.clone(), project.warehouse.folder())
 }
 
 /// Everything a run needs, from a project.

@@ -3,9 +3,9 @@
 //! Invariant: a query can read and nothing else; all queries of one prompt see the same published run.
 
 use crate::args::{Cli, DataFormat, SqlArgs};
-use crate::commands::{as_of, engine_of, find_project, register_notes};
-use crate::output::CsvStyle;
+use crate::commands::{as_of, engine_of, find_project, protected_files, register_notes};
 use crate::output::results::{ResultFile, ResultStyle, write_results};
+use crate::output::{CsvStyle, ProtectedFiles};
 use crate::prompt;
 use crate::watchdog::QueryGuard;
 use std::io::{IsTerminal, Read};
@@ -39,6 +39,10 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
         },
     };
     let project = find_project(cli)?;
+    let protected = protected_files(&project);
+    if let Some(file) = &style.file {
+        protected.check("the output", file.path())?;
+    }
     let memory_limit_bytes = match &arguments.memory_limit {
         None => project.memory_limit,
         Some(text) => parse_bytes(text).ok_or_else(|| {
@@ -58,6 +62,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
         memory_limit_bytes,
         parameters,
         style,
+        protected,
     };
     let text = match (&arguments.query, &arguments.file) {
         (Some(query), _) => Some(query.clone()),
@@ -148,6 +153,8 @@ pub(crate) struct QueryRunner {
     pub(crate) memory_limit_bytes: u64,
     pub(crate) parameters: QueryParameters,
     pub(crate) style: ResultStyle,
+    /// Files that no result is written over.
+    pub(crate) protected: ProtectedFiles,
 }
 
 impl QueryRunner {

@@ -4,7 +4,7 @@
 
 use crate::args::{Cli, DataFormat, ServeArgs};
 use crate::commands::check::status_csv;
-use crate::commands::{engine, find_project, open_warehouse};
+use crate::commands::{engine, find_project, open_warehouse, protected_files};
 use crate::output::{TextTable, json_text, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
 use crate::watchdog::{INTERRUPTED, exit_process};
@@ -55,6 +55,9 @@ pub(crate) async fn run(cli: &Cli, arguments: &ServeArgs, format: DataFormat) ->
 /// The settings of a project, and what the arguments say beside them.
 async fn options(project: &Project, arguments: &ServeArgs) -> Result<ServeOptions> {
     let settings = &project.serve;
+    if let Some(audit) = &settings.audit {
+        protected_files(project).check("the audit log (`serve.audit` in tillhouse.yaml)", audit)?;
+    }
     let hecone_login = match &settings.hecone_login {
         None => None,
         Some(login) => Some(LoginCredentials {

@@ -3,7 +3,9 @@
 //! Invariant: dates are read in the zone the answer is cut in; what is asked wrong is refused before the warehouse is opened.
 
 use crate::args::{Cli, DataFormat, HoursArg, StatsArgs};
-use crate::commands::{as_of, find_project, now, open_session, reading, reading_statistics};
+use crate::commands::{
+    as_of, find_project, now, open_session, protected_files, reading, reading_statistics,
+};
 use crate::output::statistics::StatisticsDetail;
 use crate::output::terminal_escape::escape_controls_in_lines;
 use crate::output::{CsvStyle, json_text, page, statistics as shown, write_output};
@@ -39,6 +41,9 @@ pub(crate) async fn run(
     let compare = GrowthBaseline::parse(&arguments.compare, &arguments.timezone)?;
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
     let project = find_project(cli)?;
+    if let Some(file) = &arguments.output {
+        protected_files(&project).check("the output", file)?;
+    }
     let filter = filter
         .map(|filter| CheckedFilter::new(&filter, &arguments.timezone, Some(&project.privacy_key)))
         .transpose()?;

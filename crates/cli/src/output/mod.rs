@@ -14,6 +14,7 @@ pub(crate) mod duckdb_script;
 pub(crate) mod instant;
 mod output_file;
 pub(crate) mod page;
+mod protected_files;
 pub(crate) mod reconciliation;
 pub(crate) mod report;
 pub(crate) mod restated;
@@ -36,6 +37,7 @@ use terminal_escape::escape_controls_in_lines;
 use tillhouse_model::{ErrorKind, Result, ResultExt};
 
 pub(crate) use output_file::OutputFile;
+pub(crate) use protected_files::ProtectedFiles;
 pub(crate) use result_table::{NULL, ResultLayout, result_text};
 pub(crate) use text_table::TextTable;
 pub(crate) use tillhouse_model::terminal_escape::{self, CsvStyle};

@@ -128,7 +128,7 @@ impl Write for OutputFile {
     }
 }
 
-fn folder_of(file: &Path) -> &Path {
+pub(super) fn folder_of(file: &Path) -> &Path {
     file.parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."))
@@ -184,7 +184,7 @@ fn keep_owner_and_mode(file: &File, old: &fs::Metadata) -> io::Result<()> {
 }
 
 /// The target of a link, though nothing is there yet; a path that is no link leads to itself.
-fn end_of_links(file: &Path) -> io::Result<PathBuf> {
+pub(super) fn end_of_links(file: &Path) -> io::Result<PathBuf> {
     let mut at = file.to_path_buf();
     for _ in 0..MOST_LINKS {
         match fs::read_link(&at) {

@@ -228,10 +228,14 @@ impl PromptState<'_> {
             PromptCommand::Output(file) => {
                 let named = file.map(|file| ResultFile::of(&environment::from_home(&file), None));
                 // What it says of flags is nothing for a prompt.
-                self.output = named.transpose().map_err(|error| {
+                let named = named.transpose().map_err(|error| {
                     Error::config(error.message())
                         .hint("A result is written as CSV, JSON, Parquet or a workbook: \\o x.csv, \\o x.json, \\o x.parquet, \\o x.xlsx.")
                 })?;
+                if let Some(file) = &named {
+                    self.runner.protected.check("the output", file.path())?;
+                }
+                self.output = named;
                 print_notice(&match &self.output {
                     Some(file) => format!("the next result goes into {}", file.path().display()),
                     None => "results are shown here".to_owned(),
@@ -267,6 +271,8 @@ impl PromptState<'_> {
 
     async fn run(&mut self, statement: &LocatedStatement) -> Result<()> {
         if let Some(file) = &self.output {
+            // It may have become a link since it was named.
+            self.runner.protected.check("the output", file.path())?;
             let style = ResultStyle {
                 file: Some(file.clone()),
                 ..self.runner.style.clone()

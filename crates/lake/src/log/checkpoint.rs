@@ -7,8 +7,12 @@ use crate::log::damage::{LogFiles, checkpoint_name};
 use crate::log::remedy::replace_file;
 use crate::log::snapshot::Snapshot;
 use crate::log::table::{CHECKPOINT_EVERY, TableHandle};
+use crate::store::checkpoint_seal;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
+use crate::store::log_guard::LAST_CHECKPOINT;
+use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::collections::BTreeSet;
@@ -83,6 +87,53 @@ impl TableHandle {
         }
     }
 
+    /// Checkpoints that readers pass over, by their files below the table, each with what is wrong with it: those that are cut or not what was written, and the
+    /// log's note of the last one, where that is no note or what it names is missing. All are read whole.
+    pub(crate) async fn damaged_checkpoints(&self) -> Result<Vec<(String, String)>> {
+        let failed = |error: object_store::Error| {
+            self.storage_error("a checkpoint of a table's log cannot be read", error)
+        };
+        let log = Path::from_url_path(self.log_store().root_url().path())
+            .or_error(ErrorKind::Config, "a table's path is not possible")?
+            .join(LOG_FOLDER);
+        // Read before the checkpoints are listed: one that it names was there by then.
+        let note = self.found_at(&log.clone().join(LAST_CHECKPOINT)).await;
+        let note = note.map_err(failed)?;
+        let listed: Vec<_> = self
+            .unguarded
+            .list(Some(&log))
+            .try_collect()
+            .await
+            .map_err(failed)?;
+        let (mut there, mut damaged) = (BTreeSet::new(), Vec::new());
+        for found in listed {
+            let name = found.location.filename().unwrap_or_default();
+            let checkpoints = LogFiles::of(std::iter::once(name)).checkpoints;
+            if checkpoints.is_empty() {
+                continue;
+            }
+            there.extend(checkpoints);
+            // Where another process has removed it since, there is nothing to say.
+            if let Some(bytes) = self.found_at(&found.location).await.map_err(failed)?
+                && let Some(what) = checkpoint_seal::damage_of(&bytes)
+            {
+                damaged.push((in_log(name), what.to_owned()));
+            }
+        }
+        let what = note.and_then(|note| damage_of_note(&note, &there));
+        damaged.extend(what.map(|what| (in_log(LAST_CHECKPOINT), what)));
+        Ok(damaged)
+    }
+
+    /// Content of a file of the store, as it is; `None` where there is none.
+    pub(super) async fn found_at(&self, location: &Path) -> object_store::Result<Option<Bytes>> {
+        match self.unguarded.get(location).await {
+            Ok(file) => file.bytes().await.map(Some),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes a damaged checkpoint anew from its commits, and reads it back.
     async fn write_anew(&self, version: u64, told: &Snapshot, damage: Error) -> Result<()> {
         // Passed over, so that the library reads the commits and does not take it for written.
@@ -142,6 +193,24 @@ impl TableHandle {
             .at("table", self.path())
             .at("file", checkpoint_name(version))
             .hint(replace_file(self.path()))
+    }
+}
+
+/// Path of a log's file below the table.
+fn in_log(name: &str) -> String {
+    format!("{LOG_FOLDER}/{name}")
+}
+
+/// What is wrong with the note of the last checkpoint, where these checkpoints are there. Those of other forms are other programs'.
+fn damage_of_note(note: &[u8], there: &BTreeSet<u64>) -> Option<String> {
+    let said: serde_json::Value = serde_json::from_slice(note).unwrap_or_default();
+    match said["version"].as_u64() {
+        None => Some("is cut, or no note of a checkpoint".to_owned()),
+        Some(version) => {
+            let is_plain = said["parts"].is_null() && said["v2Checkpoint"].is_null();
+            (is_plain && !there.contains(&version))
+                .then(|| format!("names the checkpoint of version {version}, which is missing"))
+        }
     }
 }
 

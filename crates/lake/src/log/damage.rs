@@ -2,7 +2,7 @@
 //!
 //! Invariant: the diagnosis runs only after the library has failed, so that a log that is sound costs nothing more; [`LogFiles`] asks the store nothing.
 
-use crate::log::remedy::replace_file;
+use crate::log::remedy::replace_log_file;
 use crate::log::table::{TableHandle, commit_name};
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
@@ -272,6 +272,38 @@ impl TableHandle {
         )
     }
 
+    /// True if the log lacks commits, or one of those that a reader of the newest version needs is not what was written. Where the store does not give all of them,
+    /// nothing is known.
+    pub(crate) async fn has_damaged_log(&self) -> bool {
+        let log = Path::from(LOG_FOLDER);
+        let listed: Result<Vec<_>, _> = self.store().list(Some(&log)).try_collect().await;
+        let (Ok(listed), Ok(root)) = (
+            listed,
+            Path::from_url_path(self.log_store().root_url().path()),
+        ) else {
+            return false;
+        };
+        let files = LogFiles::of(listed.iter().filter_map(|found| found.location.filename()));
+        let Some(newest) = files.commits.last().copied() else {
+            return false;
+        };
+        let until = newest.max(files.checkpoints.last().copied().unwrap_or_default());
+        if !files.gaps(until).is_empty() {
+            return true;
+        }
+        let base = files.base(until);
+        let needed = |version: &&u64| base.is_none_or(|base| base < **version);
+        for version in files.commits.iter().filter(needed) {
+            let location = root.clone().join(LOG_FOLDER).join(commit_name(*version));
+            match self.found_at(&location).await {
+                Ok(Some(commit)) if check_lines(*version, &commit).is_err() => return true,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return false,
+            }
+        }
+        false
+    }
+
     /// The checkpoint that the log's note of the last one names, where it is missing or cut.
     async fn lost_checkpoint(&self) -> Option<LostCheckpoint> {
         let note = Path::from(LOG_FOLDER).join(LAST_CHECKPOINT);
@@ -304,7 +336,7 @@ impl TableHandle {
     }
 
     fn replace_commit(&self, more: &str) -> String {
-        format!("{}{more}", replace_file(self.path()))
+        format!("{}{more}", replace_log_file(self.path()))
     }
 }
 

@@ -43,6 +43,22 @@ pub(crate) fn remedy(path: &str) -> String {
 pub const REPLACE_FILES: &str = "Put the files back from a copy. Where there is none, move the table's folder out of the warehouse; then \
      `tillhouse sync` counts roll-ups anew and goes on with bookkeeping, `tillhouse rebuild` makes unified tables anew, and `tillhouse sync PIPELINE --full` reads a pipeline's source tables from the provider again.";
 
+/// The way out where a file of a table's log is missing or damaged: the command that makes the table anew sets it aside by itself.
+pub(crate) fn replace_log_file(path: &str) -> String {
+    const BY_HAND: &str =
+        "where it does not, and in a bucket, move the table's folder out of the warehouse before.";
+    const COPY: &str = "Put the file back from a copy. Where there is none,";
+    match path.split_once('/') {
+        Some(("unified", _)) => format!(
+            "{COPY} run `tillhouse rebuild`, of all pipelines: it sets the table aside and makes it anew; {BY_HAND}"
+        ),
+        Some(("ops" | "statistics", _)) | None => replace_file(path),
+        Some((pipeline, _)) => format!(
+            "{COPY} run `tillhouse sync {pipeline} --full`: it sets the table aside and reads everything from the provider again; {BY_HAND} {OF_NOBODY}"
+        ),
+    }
+}
+
 /// The way out where a file of one table is missing or damaged.
 pub(crate) fn replace_file(path: &str) -> String {
     let then = match path.split_once('/') {

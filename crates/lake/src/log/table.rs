@@ -55,7 +55,7 @@ pub(crate) struct TableHandle {
     path: String,
     log_store: LogStoreRef,
     /// The store as it is, rooted where the URL's path begins: it lists checkpoints that are cut too, and asks nothing about them.
-    unguarded: Arc<dyn ObjectStore>,
+    pub(super) unguarded: Arc<dyn ObjectStore>,
     /// The newest version that this process has seen.
     newest: Mutex<Option<Snapshot>>,
     /// A version as a published run keeps it, until the table is opened.

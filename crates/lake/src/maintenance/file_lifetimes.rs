@@ -17,6 +17,7 @@ use crate::log::data_file::decoded;
 use crate::log::snapshot::{CommitStamp, Snapshot};
 use crate::log::table::{TableHandle, commit_name};
 use crate::store::durable::LOG_FOLDER;
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -291,14 +292,29 @@ fn compressed(stored: &StoredLifetimes) -> std::io::Result<Vec<u8>> {
 
 /// Lifetimes that are kept beside the table; `None` where there is nothing, or it is damaged.
 async fn kept(table: &TableHandle) -> Result<Option<StoredLifetimes>> {
+    let bytes = kept_bytes(table).await?;
+    Ok(bytes.and_then(|bytes| decompressed(&bytes)))
+}
+
+async fn kept_bytes(table: &TableHandle) -> Result<Option<Bytes>> {
     let failed = |error| table.storage_error("lifetimes of files cannot be read", error);
-    let bytes = match table.store().get(&place()).await {
-        Ok(found) => found.bytes().await.map_err(failed)?,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let json = zstd::stream::decode_all(&bytes[..]).ok();
-    Ok(json.and_then(|json| serde_json::from_slice(&json).ok()))
+    match table.store().get(&place()).await {
+        Ok(found) => found.bytes().await.map(Some).map_err(failed),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn decompressed(bytes: &[u8]) -> Option<StoredLifetimes> {
+    let json = zstd::stream::decode_all(bytes).ok()?;
+    serde_json::from_slice(&json).ok()
+}
+
+/// The file of what is kept beside a table, below that, where it is damaged.
+pub(crate) async fn damaged_file(table: &TableHandle) -> Result<Option<String>> {
+    let bytes = kept_bytes(table).await?;
+    let damaged = bytes.filter(|bytes| decompressed(bytes).is_none());
+    Ok(damaged.map(|_| place().to_string()))
 }
 
 async fn opened(table: &TableHandle, version: u64) -> Result<Snapshot> {

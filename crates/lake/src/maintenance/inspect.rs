@@ -1,4 +1,4 @@
-//! Inspection of a whole warehouse: every log, and the footer of every data file that a kept run needs.
+//! Inspection of a whole warehouse: every log with its checkpoints, the footer of every data file that a kept run needs, and the files that stand beside tables.
 //!
 //! Invariant: changes nothing, and stops at nothing: what cannot be read is a finding.
 
@@ -6,7 +6,7 @@ use crate::log::damage::LogFiles;
 use crate::log::remedy::{remedy, replace_file};
 use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
-use crate::maintenance::file_lifetimes::FileLifetimes;
+use crate::maintenance::file_lifetimes::{self, FileLifetimes};
 use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::AsOf;
 use crate::scan;
@@ -19,15 +19,17 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use tillhouse_model::{Error, Result};
 
+/// Folder of bookkeeping.
+const OPS: &str = "ops";
 /// Footers read at once.
 const AT_ONCE: usize = 16;
 
 /// Something that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Damage {
-    /// The table's path below the warehouse.
+    /// The table's path below the warehouse; `ops` of a file of bookkeeping that is in no table.
     pub table: String,
-    /// The data file below the table; `None` where it is the log.
+    /// The file below the table; `None` where it is the log.
     pub file: Option<String>,
     /// The damage, in a sentence.
     pub what: String,
@@ -55,6 +57,13 @@ pub struct Inspection {
 /// Advice where the newest run has all of a table that was begun anew.
 const MADE_ANEW: &str = "The table was lost and made anew, and the newest run goes on with it. Runs before that cannot be asked for, unless the table's files are put back \
      from a copy; they go with `retention`.";
+
+/// Advice where a checkpoint is damaged.
+const PASSED_OVER: &str = "Readers go by the commits that it stands for, where these are there: then it may be deleted, with _last_checkpoint beside it. `tillhouse vacuum` \
+     writes it anew before it removes commits.";
+/// Advice where what vacuum has learnt of a table is damaged.
+const LEARNT_ANEW: &str =
+    "`tillhouse vacuum` reads the log instead, and writes it anew. It may be deleted.";
 
 impl Warehouse {
     /// Reads every log, every record of a run that is kept, and the footer of every data file of the newest versions and of those that kept runs name. `watch` is told
@@ -109,6 +118,14 @@ impl Warehouse {
         {
             inspection.damaged.push(of_log(NumberedRun::TABLE, error));
         }
+        let beside = ops.damaged_files().await.into_iter().map(|found| Damage {
+            table: OPS.to_owned(),
+            file: Some(found.file),
+            what: found.what,
+            can_be_rebuilt: true,
+            hint: found.hint.to_owned(),
+        });
+        inspection.damaged.extend(beside);
         inspection.damaged.sort();
         inspection.of_earlier_runs.sort();
         Ok(inspection)
@@ -116,6 +133,26 @@ impl Warehouse {
 }
 
 impl Inspection {
+    /// Looks at what spares readers of a table and vacuum work. Without it everything is there all the same.
+    async fn look_beside(&mut self, table: &TableHandle) -> Result<()> {
+        let mut found = |file: String, what: String, hint: &str| {
+            self.damaged.push(Damage {
+                table: table.path().to_owned(),
+                file: Some(file),
+                what,
+                can_be_rebuilt: true,
+                hint: hint.to_owned(),
+            });
+        };
+        for (file, what) in table.damaged_checkpoints().await? {
+            found(file, what, PASSED_OVER);
+        }
+        if let Some(file) = file_lifetimes::damaged_file(table).await? {
+            found(file, "is damaged".to_owned(), LEARNT_ANEW);
+        }
+        Ok(())
+    }
+
     async fn look_at(
         &mut self,
         table: &TableHandle,
@@ -142,6 +179,7 @@ impl Inspection {
             }
         }
         table.check_log().await?;
+        self.look_beside(table).await?;
         let Some(latest) = table.latest().await? else {
             // A folder that some stores leave of a table that is gone, and that nobody names.
             if versions.is_empty() {

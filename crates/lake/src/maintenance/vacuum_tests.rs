@@ -541,6 +541,48 @@ async fn a_checkpoint_in_which_a_bit_has_flipped_is_written_anew_before_its_comm
 }
 
 #[tokio::test]
+async fn an_inspection_names_what_readers_pass_over_with_the_way_out() {
+    let place = TempWarehouse::new();
+    for day in 1..=12 {
+        sync(&on_day(&place, day).await, day).await;
+    }
+    let damaged = async || place.open().await.inspect(&|_| {}).await.unwrap().damaged;
+    assert_eq!(damaged().await, []);
+    let log = place.root().join(FACT).join("_delta_log");
+    let name = "00000000000000000010.checkpoint.parquet";
+    let whole = std::fs::read(log.join(name)).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for (wrong, file, what) in [
+        (Some(&flipped[..]), name, "is not what was written"),
+        (Some(&whole[..20]), name, "is cut, or no checkpoint"),
+        (None, "_last_checkpoint", "of version 10, which is missing"),
+    ] {
+        match wrong {
+            Some(wrong) => std::fs::write(log.join(name), wrong).unwrap(),
+            None => std::fs::remove_file(log.join(name)).unwrap(),
+        }
+        let found = damaged().await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].table, FACT);
+        let named = format!("_delta_log/{file}");
+        assert_eq!(found[0].file.as_deref(), Some(named.as_str()));
+        assert!(found[0].what.contains(what), "{found:?}");
+        assert!(found[0].hint.contains("may be deleted"), "{found:?}");
+    }
+    std::fs::write(log.join(name), &whole).unwrap();
+    let learnt = place.root().join(FACT).join("_tillhouse");
+    std::fs::create_dir_all(&learnt).unwrap();
+    std::fs::write(learnt.join("lifetimes.json.zst"), "{").unwrap();
+    let found = damaged().await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        found[0].file.as_deref(),
+        Some("_tillhouse/lifetimes.json.zst")
+    );
+}
+
+#[tokio::test]
 async fn a_table_that_has_lost_its_end_is_left_alone_by_both() {
     let place = TempWarehouse::new();
     for day in 1..=8 {

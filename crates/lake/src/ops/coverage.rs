@@ -17,6 +17,7 @@
 
 use crate::ops::rows::SliceRow;
 use crate::ops::tables::CLOCKS_DIFFER;
+use crate::store::json_seal;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -298,6 +299,13 @@ impl FoldedCoverage {
     pub(crate) fn with_rows(self, rows: &[CoverageRow]) -> Self {
         let stored = rows.iter().map(StoredCoverage::of).collect();
         Self { stored, ..self }
+    }
+
+    /// Content of the file; `None` where it is not what was written.
+    pub(crate) fn read(file: &[u8]) -> Option<Self> {
+        json_seal::is_sound(file)
+            .then(|| serde_json::from_slice(file).ok())
+            .flatten()
     }
 
     /// Its rows; `None` where one cannot be read.

@@ -19,7 +19,7 @@ use tillhouse_model::{Error, ErrorKind};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The folder below the warehouse.
-const FOLDER: &str = "ops/fingerprints";
+pub(super) const FOLDER: &str = "ops/fingerprints";
 /// Edition of the form on storage.
 const EDITION: u32 = 1;
 
@@ -103,7 +103,7 @@ impl PipelineFingerprints {
     }
 
     /// Content of an object; `None` where it is damaged, or of another edition.
-    fn read(bytes: &[u8]) -> Option<BTreeMap<String, (u128, Vec<u8>)>> {
+    pub(super) fn read(bytes: &[u8]) -> Option<BTreeMap<String, (u128, Vec<u8>)>> {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (header, mut body) = (bytes.get(..end)?, bytes.get(end + 1..)?);
         let header: FileHeader = serde_json::from_slice(header).ok()?;

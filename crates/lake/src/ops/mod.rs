@@ -17,6 +17,7 @@ mod rejects;
 pub(crate) mod row_codec;
 pub(crate) mod rows;
 pub(crate) mod run_heads;
+mod side_files;
 pub(crate) mod slices;
 pub(crate) mod tables;
 mod touching;

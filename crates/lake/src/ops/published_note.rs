@@ -22,7 +22,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
-const FOLDER: &str = "ops/published";
+pub(super) const FOLDER: &str = "ops/published";
 const SUFFIX: &str = ".json.zst";
 /// Notes that stay: a reader may have listed the last but one just now.
 const KEPT: usize = 2;
@@ -50,6 +50,12 @@ pub(crate) struct PublishedNote {
 }
 
 impl PublishedNote {
+    /// Content of a note's file; `None` where it is not what was written.
+    pub(super) fn read(file: &[u8]) -> Option<Self> {
+        let json = zstd::stream::decode_all(file).ok()?;
+        serde_json::from_slice(&json).ok()
+    }
+
     /// True if `ops/runs` is, in the note's version, what it was when the note was written, as far as that tells.
     pub(crate) fn is_of(&self, runs: &Snapshot) -> bool {
         let noted = self.snapshots.get(NumberedRun::TABLE);
@@ -313,10 +319,7 @@ impl OpsTables {
                     .map_err(|e| e.at("file", file));
             }
         };
-        let note = zstd::stream::decode_all(&bytes[..])
-            .ok()
-            .and_then(|json| serde_json::from_slice(&json).ok());
-        Ok(match note {
+        Ok(match PublishedNote::read(&bytes) {
             Some(note) => Found::Note(Box::new(note)),
             None => Found::Damaged,
         })

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// The folded coverage, below the warehouse.
-const FOLDED: &str = "ops/coverage.json";
+pub(super) const FOLDED: &str = "ops/coverage.json";
 
 /// The ledger of all pipelines as a run finds it, read once.
 #[derive(Debug, Clone, Default)]
@@ -434,9 +434,7 @@ impl OpsTables {
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
-        let sound = json_seal::is_sound(&bytes)
-            .then(|| serde_json::from_slice::<FoldedCoverage>(&bytes).ok());
-        match sound.flatten() {
+        match FoldedCoverage::read(&bytes) {
             Some(folded) => Ok(Some(folded).filter(|folded| {
                 folded.table == id_of(snapshot) && folded.version <= snapshot.version
             })),

@@ -10,7 +10,7 @@ use crate::ops::row_codec::{BookkeepingRow, LEDGER_VERSION, LedgerRow};
 use crate::ops::rows::{RunRecord, SliceRow};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_model::Result;
+use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Reads of a run that is not published.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,24 +27,31 @@ impl OpsTables {
     /// Warns of what was read behind the newest published run, where no run under way is about to publish it: the answers of that run do not hold it.
     /// One request as a rule.
     ///
-    /// Errors with [`ErrorKind::Storage`](tillhouse_model::ErrorKind::Storage) where the ledger cannot be read.
+    /// Errors with [`ErrorKind::Storage`] where the ledger cannot be read.
     pub async fn warn_of_unpublished_reads(&self, newest: &RunRecord) -> Result<()> {
         for reads in self.unpublished_reads(newest).await? {
-            let UnpublishedReads {
-                run_id,
-                pipelines,
-                read_at,
-            } = reads;
-            let pipelines: Vec<String> = pipelines.into_iter().collect();
             tracing::warn!(
-                "run {run_id} read {} until {read_at:.0}, and no published run has that: it did not end, or its record is lost. What is answered is of \
-                 run {}, which ended at {:.0}; `tillhouse sync` publishes what was read",
-                pipelines.join(", "),
+                "{reads}. What is answered is of run {}, which ended at {:.0}; `tillhouse sync` publishes what was read",
                 newest.run_id,
                 newest.finished_at
             );
         }
         Ok(())
+    }
+
+    /// As [`OpsTables::warn_of_unpublished_reads`], each as an error, for whoever is to find out whether a record of a run is missing.
+    ///
+    /// Errors with [`ErrorKind::Storage`] where the ledger cannot be read.
+    pub async fn missing_records(&self, newest: &RunRecord) -> Result<Vec<Error>> {
+        let of = |reads: UnpublishedReads| {
+            let error = Error::new(ErrorKind::Storage, reads.to_string());
+            error.hint(format!(
+                "Run `tillhouse sync`: it publishes what was read. Until then answers are of run {}, which ended at {:.0}.",
+                newest.run_id, newest.finished_at
+            ))
+        };
+        let reads = self.unpublished_reads(newest).await?;
+        Ok(reads.into_iter().map(of).collect())
     }
 
     /// Readings behind the newest published run, by runs that are not under way.
@@ -107,6 +114,22 @@ impl OpsTables {
         };
         let left = found.into_values().filter(|reads| !is_under_way(reads));
         Ok(left.collect())
+    }
+}
+
+impl std::fmt::Display for UnpublishedReads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            run_id,
+            pipelines,
+            read_at,
+        } = self;
+        let pipelines: Vec<&str> = pipelines.iter().map(String::as_str).collect();
+        let pipelines = pipelines.join(", ");
+        write!(
+            f,
+            "run {run_id} read {pipelines} until {read_at:.0}, and no published run has that: it did not end, or its record is lost"
+        )
     }
 }
 

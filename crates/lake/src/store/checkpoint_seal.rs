@@ -6,6 +6,7 @@
 //! Readers of Parquet find pages by their places, which are counted from the file's beginning, and the footer by its length, which is counted from the
 //! end: what stands between is nobody's, and passed over by all.
 
+use crate::store::damaged_key::is_damaged;
 use crate::store::footer::TRAILER;
 use bytes::Bytes;
 use object_store::PutPayload;
@@ -13,6 +14,8 @@ use xxhash_rust::xxh3::Xxh3;
 
 /// First bytes of a seal; its checksum follows.
 const MARK: [u8; 8] = *b"TillSeal";
+/// The letters that a Parquet file begins and ends with.
+const LETTERS: &[u8] = b"PAR1";
 /// Bytes of a seal.
 const SEAL: usize = 16;
 
@@ -47,19 +50,38 @@ pub(crate) fn sealed(parts: impl IntoIterator<Item = Bytes>) -> PutPayload {
 pub(crate) fn is_sound(file: &[u8]) -> bool {
     let Some((before, after)) = footer_start(file).and_then(|start| file.split_at_checked(start))
     else {
-        return true;
+        return !is_marked(file);
     };
     let Some((before, seal)) = before
         .len()
         .checked_sub(SEAL)
         .and_then(|at| before.split_at_checked(at))
     else {
-        return true;
+        return !is_marked(file);
     };
     match seal.strip_prefix(&MARK) {
         Some(sum) => *sum == checksum(before, after),
-        None => true,
+        None => {
+            let mark = seal.get(..MARK.len());
+            !mark.is_some_and(|mark| is_damaged(mark, &MARK)) && !is_marked(file)
+        }
     }
+}
+
+/// What is wrong with a whole checkpoint; `None` where nothing is, as far as the file itself tells.
+pub(crate) fn damage_of(file: &[u8]) -> Option<&'static str> {
+    if file.len() < LETTERS.len() + TRAILER
+        || !file.starts_with(LETTERS)
+        || !file.ends_with(LETTERS)
+    {
+        return Some("is cut, or no checkpoint");
+    }
+    (!is_sound(file)).then_some("is not what was written")
+}
+
+/// True if a seal stands somewhere in a file. It has none where it should be: then the length of its footer, by which the place is told, is another one.
+fn is_marked(file: &[u8]) -> bool {
+    file.windows(MARK.len()).any(|part| *part == MARK)
 }
 
 #[cfg(test)]
@@ -100,20 +122,41 @@ mod tests {
     }
 
     #[test]
-    fn whatever_byte_changes_is_noticed_but_in_the_mark_and_the_length() {
+    fn whatever_bit_flips_is_noticed() {
         let whole = sealed_bytes(&file());
         assert!(is_sound(&whole));
-        let start = footer_start(&whole).unwrap();
-        let spared = [
-            start - SEAL..start - SEAL + MARK.len(),
-            whole.len() - TRAILER..whole.len() - 4,
-        ];
         for at in 0..whole.len() {
             let mut wrong = whole.clone();
             wrong[at] ^= 1 << (at % 8);
-            let is_spared = spared.iter().any(|range| range.contains(&at));
-            assert!(is_spared || !is_sound(&wrong), "{at}");
+            assert!(!is_sound(&wrong), "{at}");
         }
+        let start = footer_start(&whole).unwrap();
+        let mark = start - SEAL..start - SEAL + MARK.len();
+        let length = whole.len() - TRAILER..whole.len() - 4;
+        for at in mark.chain(length) {
+            for bit in 0..8 {
+                let mut wrong = whole.clone();
+                wrong[at] ^= 1 << bit;
+                assert!(!is_sound(&wrong), "bit {bit} of {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_cut_is_damaged_and_so_is_one_that_is_not_what_was_written() {
+        let whole = sealed_bytes(&file());
+        assert_eq!(damage_of(&whole), None);
+        assert_eq!(damage_of(&file()), None, "it says nothing of itself");
+        for cut in [0, 3, whole.len() / 2, whole.len() - 1] {
+            assert_eq!(
+                damage_of(&whole[..cut]),
+                Some("is cut, or no checkpoint"),
+                "{cut}"
+            );
+        }
+        let mut wrong = whole;
+        wrong[100] ^= 1;
+        assert_eq!(damage_of(&wrong), Some("is not what was written"));
     }
 
     #[test]

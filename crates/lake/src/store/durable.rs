@@ -354,7 +354,7 @@ impl DiskState {
 }
 
 /// A file system that cannot flush or lock at all promises nothing, and nothing fails.
-fn supported(outcome: io::Result<()>) -> io::Result<()> {
+pub(crate) fn supported(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error)
             if matches!(

@@ -6,6 +6,7 @@
 //! The checksum is a key of the file's own metadata, which other readers pass over: eight digits of the footer's length, and eight of its
 //! hash, which is taken with sixteen zeros in their place. By the length it is found in whatever part of a file ends where the footer does.
 
+use crate::store::damaged_key::stands_in;
 use parquet::file::metadata::KeyValue;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -78,10 +79,21 @@ pub(crate) fn seal(end: &mut [u8]) {
 pub(crate) fn is_sound(end: &[u8]) -> bool {
     footer_of(end)
         .and_then(|range| end.get(range))
-        .is_none_or(is_sound_footer)
+        .is_none_or(|footer| match place(footer) {
+            Some(at) => {
+                let value = footer.get(at..at + ZEROS.len());
+                value.is_some_and(|value| value == checksum(footer, at))
+            }
+            None => !hides_checksum(footer),
+        })
 }
 
-/// The same of a part of a file that ends where its footer does.
+/// True if a part of a file says a checksum under a key in which something has changed: it is none of a file without.
+pub(crate) fn hides_checksum(part: &[u8]) -> bool {
+    place(part).is_none() && stands_in(part, KEY.as_bytes())
+}
+
+/// As [`is_sound`], of a part of a file that ends where its footer does. A damaged key is [`hides_checksum`]'s to find, where the part is known to be of a footer.
 pub(crate) fn is_sound_footer(part: &[u8]) -> bool {
     let Some(at) = place(part) else { return true };
     let Some(value) = part.get(at..at + ZEROS.len()) else {

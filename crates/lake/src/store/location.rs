@@ -7,6 +7,7 @@ use crate::store::cloud_options::{self, CloudKind, StoreOption};
 use object_store::path::Path;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use tillhouse_model::{Error, Result};
 use url::Url;
 
@@ -83,6 +84,14 @@ impl WarehouseLocation {
     /// Checks what can be checked without touching the place. Errors with [`tillhouse_model::ErrorKind::Config`], naming the key.
     pub fn check(&self) -> Result<()> {
         self.address().map(drop)
+    }
+
+    /// The folder on this machine's disks; `None` for a bucket, and for a location that is none.
+    pub fn folder(&self) -> Option<PathBuf> {
+        match self.address().ok()? {
+            StoreAddress::Folder(url) => url.to_file_path().ok(),
+            StoreAddress::Cloud(_) => None,
+        }
     }
 
     /// The place that is meant. Errors where its options are not those of such a place.

@@ -390,7 +390,7 @@ async fn checked_footer(location: &Path, found: GetResult) -> Result<GetResult> 
     let is_sound = if is_end {
         footer::is_sound(&bytes)
     } else {
-        footer::is_sound_footer(&bytes)
+        footer::is_sound_footer(&bytes) && !footer::hides_checksum(&bytes)
     };
     if !is_sound {
         return Err(damaged_footer(location));

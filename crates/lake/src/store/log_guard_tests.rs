@@ -510,6 +510,32 @@ fn a_commit_of_another_writer_needs_no_count() {
     }
 }
 
+#[tokio::test]
+async fn a_commit_whose_checksum_has_a_damaged_key_is_not_one_without() {
+    let place = TempWarehouse::new();
+    landed(&place, 1).await;
+    let name = format!("{:020}.json", 1);
+    let whole = std::fs::read(log(&place, &name)).unwrap();
+    check_commit(Some(1), &whole).unwrap();
+    let key = json_seal::CHECKSUM.as_bytes();
+    let start = whole
+        .windows(key.len())
+        .position(|part| part == key)
+        .unwrap();
+    // With the quotation marks around it, the colon and the mark behind.
+    for at in start - 1..start + key.len() + 3 {
+        for bit in 0..8 {
+            let mut wrong = whole.clone();
+            wrong[at] ^= 1 << bit;
+            assert!(check_commit(Some(1), &wrong).is_err(), "bit {bit} of {at}");
+        }
+    }
+    let mut wrong = whole;
+    wrong[start] ^= 1;
+    std::fs::write(log(&place, &name), wrong).unwrap();
+    assert_told(&place, &["damaged", &name]).await;
+}
+
 #[test]
 fn files_of_a_log_are_told_by_their_names() {
     let of = |path: &str| LogFileKind::of(&Path::from(path));

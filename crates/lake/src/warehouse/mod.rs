@@ -5,6 +5,7 @@
 
 pub(crate) mod integrity;
 mod probe;
+mod set_aside;
 
 pub use crate::log::registry::WarehouseClock;
 

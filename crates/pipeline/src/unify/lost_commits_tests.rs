@@ -119,6 +119,74 @@ async fn a_unified_table_that_holds_rows_of_nobody_is_made_anew_but_for_these() 
 }
 
 #[tokio::test]
+async fn a_record_of_a_run_that_is_missing_with_its_note_is_told_until_a_sync_publishes() {
+    for (is_all, what) in [
+        (false, "no published run has that"),
+        (true, "tables and no published run"),
+    ] {
+        let run = published().await;
+        let notes = folder(&run, "ops/published");
+        if is_all {
+            std::fs::remove_dir_all(folder(&run, "ops/runs")).unwrap();
+            std::fs::remove_dir_all(notes).unwrap();
+        } else {
+            lose(&run, "ops/runs");
+            let notes = std::fs::read_dir(notes).unwrap();
+            let newest = notes.map(|note| note.unwrap().path()).max();
+            std::fs::remove_file(newest.unwrap()).unwrap();
+        }
+        let missing = told(&run).await;
+        assert!(
+            missing.contains(what) && missing.contains("`tillhouse sync`"),
+            "{missing}"
+        );
+        let report = sync_of(&run, &["shop", "kiosk"]).await.unwrap();
+        assert!(report.published, "{report:?}");
+        assert_eq!(told(&run).await, "");
+    }
+}
+
+#[tokio::test]
+async fn a_unified_table_whose_log_lacks_a_commit_is_set_aside_by_a_rebuild_that_fills_it() {
+    let run = published().await;
+    let before = shown(&run).await;
+    let table = folder(&run, "unified/articles");
+    let first = table.join("_delta_log").join(format!("{:020}.json", 0));
+    std::fs::remove_file(&first).unwrap();
+    // Neither a run that does not make it anew, nor one that cannot fill it, nor one that is refused for another reason.
+    let source = folder(&run, "shop/sales").join("_delta_log");
+    let source = source.join(format!("{:020}.json", 0));
+    let commit = std::fs::read(&source).unwrap();
+    for is_other in [false, true] {
+        if is_other {
+            std::fs::remove_file(&source).unwrap();
+        }
+        for outcome in [
+            sync_of(&run, &["shop", "kiosk"]).await,
+            rebuild_of(&run, &["shop"]).await,
+        ] {
+            let error = outcome.unwrap_err();
+            assert!(error.to_string().contains("unified/articles"), "{error:?}");
+        }
+        if is_other {
+            assert!(rebuild_of(&run, &["shop", "kiosk"]).await.is_err());
+        }
+        assert!(table.exists());
+    }
+    std::fs::write(&source, commit).unwrap();
+    let report = rebuild_of(&run, &["shop", "kiosk"]).await.unwrap();
+    assert!(report.published, "{report:?}");
+    assert_eq!(told(&run).await, "");
+    assert_eq!(shown(&run).await, before);
+    let aside = std::fs::read_dir(folder(&run, ".set-aside")).unwrap();
+    let aside: Vec<_> = aside.map(|run| run.unwrap().path()).collect();
+    assert_eq!(aside.len(), 1, "{aside:?}");
+    assert!(aside[0].join("unified/articles/_delta_log").exists());
+    let report = sync_of(&run, &["shop", "kiosk"]).await.unwrap();
+    assert!(report.published && !report.is_partial(), "{report:?}");
+}
+
+#[tokio::test]
 async fn a_source_table_that_has_lost_a_commit_stops_its_pipeline_alone() {
     let run = published().await;
     configure(&run, "shop");

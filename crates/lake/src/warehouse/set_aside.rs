@@ -1,0 +1,132 @@
+//! Tables that are set aside: a folder is moved out of every reader's sight, so that a run can make the table anew, and nothing is deleted.
+//!
+//! Invariant: a table is moved in one step or not at all, and only where its log has lost something for certain. From then on it is a table that is gone: a run that
+//! is cut short leaves the newest run saying so. In a bucket nothing moves in one step, and no table is set aside.
+//!
+//! Rejected: to begin the table anew behind its damaged log, as roll-ups do. Versions that kept runs name before the damage could not be told for as long as these are
+//! kept, and vacuum would leave the table alone.
+
+use crate::store::durable::supported;
+use crate::warehouse::Warehouse;
+use std::io;
+use std::path::{Path, PathBuf};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// Folder below the warehouse's. Whatever begins with a dot is in no listing of tables.
+const FOLDER: &str = ".set-aside";
+
+impl Warehouse {
+    /// True if a table can be set aside, and its log lacks commits or holds one that is not what was written. A log that could not be read for another reason is
+    /// not known to be damaged.
+    pub async fn may_be_set_aside(&self, path: &str) -> Result<bool> {
+        if self.folder().is_none() {
+            return Ok(false);
+        }
+        let table = self.table(path)?;
+        // Twice, since a vacuum may have been at the log while it was listed.
+        Ok(table.has_damaged_log().await && table.has_damaged_log().await)
+    }
+
+    /// Moves a table's folder into one of the run's, below `.set-aside` in the warehouse; its place there. To be called by whoever holds the leases of all that
+    /// write the table, before anything else is asked of it.
+    ///
+    /// Errors with [`ErrorKind::Storage`] where it cannot be moved: it is where it was then.
+    pub async fn set_aside(&self, path: &str, run_id: &str) -> Result<PathBuf> {
+        let Some(root) = self.folder() else {
+            return Err(Error::internal("a table in a bucket is not set aside"));
+        };
+        let place = root.join(FOLDER).join(run_id).join(path);
+        let (from, to) = (root.join(path), place.clone());
+        let moved = tokio::task::spawn_blocking(move || move_folder(&root, &from, &to));
+        let moved = moved
+            .await
+            .or_error(ErrorKind::Internal, "the move of a table failed")?;
+        moved
+            .or_error(
+                ErrorKind::Storage,
+                "a table that is damaged cannot be set aside",
+            )
+            .map_err(|error| {
+                error.at("table", path).at("to", place.display().to_string()).hint(
+                    "Let the user who runs Tillhouse write the warehouse's folder, or move the table's folder out of the warehouse by hand, and run the same command again.",
+                )
+            })?;
+        Ok(place)
+    }
+}
+
+/// Moves a folder below the root; the names of what was moved are on disk when it is over.
+fn move_folder(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
+    let (Some(source), Some(target)) = (from.parent(), to.parent()) else {
+        return Err(io::Error::other("it is in no folder"));
+    };
+    std::fs::create_dir_all(target)?;
+    std::fs::rename(from, to)?;
+    let above = target
+        .ancestors()
+        .take_while(|folder| folder.starts_with(root));
+    above.chain([source]).try_for_each(flush)
+}
+
+#[cfg(unix)]
+fn flush(folder: &Path) -> io::Result<()> {
+    supported(std::fs::File::open(folder)?.sync_all())
+}
+
+#[cfg(not(unix))]
+fn flush(_: &Path) -> io::Result<()> {
+    supported(Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::faulty_store::{FixtureRecord, TempWarehouse, page, run, source_spec};
+    use std::sync::Arc;
+
+    const SOURCE: &str = "hecone/transactions";
+
+    #[tokio::test]
+    async fn only_a_table_whose_log_has_lost_something_is_set_aside_and_it_is_gone_then() {
+        let place = TempWarehouse::new();
+        let warehouse = place.open().await;
+        let table = warehouse.source_table("hecone", Arc::new(source_spec()));
+        for key in ["a", "b", "c"] {
+            let page = page("2026-03-01T00:00:00Z", &[FixtureRecord(key, None, 1, None)]);
+            table.land(vec![page], &run("r")).await.unwrap();
+        }
+        let may_be = async || place.open().await.may_be_set_aside(SOURCE).await.unwrap();
+        assert!(!may_be().await, "it is whole");
+        assert!(
+            !place
+                .open()
+                .await
+                .may_be_set_aside("hecone/none")
+                .await
+                .unwrap()
+        );
+        let folder = place.root().join(SOURCE);
+        let commit = folder.join("_delta_log").join(format!("{:020}.json", 2));
+        let whole = std::fs::read(&commit).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        for wrong in [&flipped[..], b"", &whole[..whole.len() / 2]] {
+            std::fs::write(&commit, wrong).unwrap();
+            assert!(may_be().await);
+        }
+        std::fs::write(&commit, &whole).unwrap();
+        assert!(!may_be().await, "it was put back");
+        std::fs::remove_file(&commit).unwrap();
+        assert!(may_be().await);
+        let warehouse = place.open().await;
+        let aside = warehouse.set_aside(SOURCE, "run-1").await.unwrap();
+        assert_eq!(aside, place.root().join(".set-aside/run-1").join(SOURCE));
+        assert!(aside.join("_delta_log").exists() && !folder.exists());
+        let again = place.open().await;
+        assert!(again.open_at(SOURCE, None).await.unwrap().is_none());
+        assert_eq!(again.tables().await.unwrap(), []);
+        // What is not there cannot be moved, and nothing else is.
+        let error = again.set_aside(SOURCE, "run-2").await.unwrap_err();
+        assert!(error.hint_text().is_some(), "{error:?}");
+        assert!(aside.exists());
+    }
+}
