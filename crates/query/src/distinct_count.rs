@@ -172,12 +172,13 @@ impl GroupCounts {
     }
 
     fn spill_if_large(&mut self) -> Result<()> {
-        if self.seen.bytes() <= self.spill.bytes {
+        let room = self.spill.room();
+        if self.seen.bytes() <= room {
             return Ok(());
         }
         // Half of it may have been seen before.
         self.seen.shrink();
-        if self.seen.bytes() > self.spill.bytes / 2 {
+        if self.seen.bytes() > room / 2 {
             self.spill()?;
         }
         Ok(())
@@ -406,6 +407,7 @@ impl Accumulator for WholeCount {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::SharedMemory;
     use datafusion::execution::disk_manager::DiskManager;
 
     fn hashes(values: &[Option<i128>]) -> ArrayRef {
@@ -419,7 +421,28 @@ mod tests {
 
     fn new(bytes: usize) -> GroupCounts {
         let disk = Arc::new(DiskManager::builder().build().unwrap());
-        GroupCounts::new(&SpillSettings { disk, bytes })
+        GroupCounts::new(&SpillSettings {
+            disk,
+            bytes,
+            memory: None,
+            counts: 1,
+        })
+    }
+
+    #[test]
+    fn a_count_spills_before_its_grouping_is_refused_memory() {
+        let memory = Arc::new(SharedMemory::new(400_000));
+        let mut some = new(usize::MAX);
+        some.spill.memory = Some(Arc::clone(&memory));
+        some.spill = some.spill.shared_by(2);
+        let values: Vec<_> = (0..20_000_i128).map(Some).collect();
+        for values in values.chunks(1_000) {
+            some.update_batch(&[hashes(values)], &vec![0; values.len()], None, 1)
+                .unwrap();
+            assert!(2 * some.size() < memory.share(), "{}", some.size());
+        }
+        assert!(some.spilled.is_some());
+        assert_eq!(counts(some.evaluate(EmitTo::All).unwrap()), [20_000]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ use crate::spans::{self, ComparedSpans};
 use crate::spill::SpillSpace;
 use crate::time_texts::{self, TimeTexts};
 use crate::truth_tests::TruthTests;
+use crate::value_files::ValueSpill;
 use crate::whole_groups::WholeGroups;
 use crate::window_values::HeldWindowValues;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
@@ -112,10 +113,8 @@ impl QueryEngine {
         guarded::hush();
         let limit = usize::try_from(options.memory_limit_bytes).unwrap_or(usize::MAX);
         // Tracked: an error names who held the memory.
-        let pool = TrackConsumersPool::new(
-            SharedMemory::new(limit),
-            NonZeroUsize::MIN.saturating_add(2),
-        );
+        let memory = SharedMemory::new(limit);
+        let pool = TrackConsumersPool::new(memory.clone(), NonZeroUsize::MIN.saturating_add(2));
         let spill = Arc::new(SpillSpace::below(options.spill_dir));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(pool))
@@ -129,7 +128,7 @@ impl QueryEngine {
         let threads = options.threads.clamp(1, (limit / BYTES_A_THREAD).max(1));
         Ok(Self {
             runtime,
-            config: config(threads, limit),
+            config: config(threads, limit).with_extension(Arc::new(memory)),
             contracts: Arc::default(),
         })
     }
@@ -263,6 +262,15 @@ fn context_with(
     let spill = SpillSettings {
         disk: Arc::clone(&runtime.disk_manager),
         bytes: share / 4,
+        memory: config.get_extension(),
+        counts: 1,
+    };
+    let values = ValueSpill {
+        disk: Arc::clone(&runtime.disk_manager),
+        pool: Arc::clone(&pool),
+    };
+    let whole_groups = WholeGroups {
+        spill: values.clone(),
     };
     let joined = JoinedTexts::new(&pool);
     let joined_text = joined.function();
@@ -271,7 +279,7 @@ fn context_with(
         .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(vec![Arc::new(ExactOperators::new())])
-        .with_physical_optimizer_rule(Arc::new(WholeGroups))
+        .with_physical_optimizer_rule(Arc::new(whole_groups))
         .with_physical_optimizer_rule(Arc::new(SpillingSorts { budget }))
         .with_physical_optimizer_rule(Arc::new(SlicedConstants {
             bytes: share / CONSTANTS_PART,
@@ -337,8 +345,8 @@ fn context_with(
     }
     context.register_udaf(AggregateUDF::new_from_impl(CheckedSum::default()));
     context.register_udaf(AggregateUDF::new_from_impl(ExactAverage::default()));
-    context.register_udaf(AggregateUDF::new_from_impl(ExactPercentile::default()));
-    context.register_udaf(AggregateUDF::new_from_impl(ExactMedian::default()));
+    context.register_udaf(AggregateUDF::new_from_impl(ExactPercentile::new(&values)));
+    context.register_udaf(AggregateUDF::new_from_impl(ExactMedian::new(&values)));
     for aggregate in ordered::aggregates() {
         context.register_udaf(aggregate);
     }

@@ -77,6 +77,7 @@ mod truth_tests;
 mod typed_rewrite;
 mod unfit;
 mod unnest_pieces;
+mod value_files;
 mod whole_groups;
 mod window_values;
 pub mod zone;

@@ -9,16 +9,16 @@ use datafusion::execution::memory_pool::{
     MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, human_readable_size,
 };
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The part that is kept for what cannot spill.
 const KEPT: usize = 4;
 
-/// The pool.
-#[derive(Debug)]
+/// The pool. A clone is the same pool.
+#[derive(Debug, Clone)]
 pub(crate) struct SharedMemory {
     bytes: usize,
-    held: Mutex<PoolReservation>,
+    held: Arc<Mutex<PoolReservation>>,
 }
 
 /// Memory taken from the pool.
@@ -34,8 +34,13 @@ impl SharedMemory {
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
             bytes,
-            held: Mutex::default(),
+            held: Arc::default(),
         }
+    }
+
+    /// Bytes that each operator that can spill may have now.
+    pub(crate) fn share(&self) -> usize {
+        self.held(|held| held.share(self.bytes))
     }
 
     fn held<T>(&self, with: impl FnOnce(&mut PoolReservation) -> T) -> T {
@@ -44,6 +49,12 @@ impl SharedMemory {
 }
 
 impl PoolReservation {
+    /// The share of an operator that can spill, of so many bytes.
+    fn share(&self, bytes: usize) -> usize {
+        let shared = (bytes - bytes / KEPT).saturating_sub(self.unspillable);
+        shared / self.spillers.max(1)
+    }
+
     fn part(&mut self, can_spill: bool) -> &mut usize {
         if can_spill {
             &mut self.spillable
@@ -85,11 +96,8 @@ impl MemoryPool for SharedMemory {
         let can_spill = reservation.consumer().can_spill();
         self.held(|held| {
             let (wanted, available) = if can_spill {
-                let shared = (self.bytes - self.bytes / KEPT).saturating_sub(held.unspillable);
-                (
-                    reservation.size().saturating_add(additional),
-                    shared / held.spillers.max(1),
-                )
+                let wanted = reservation.size().saturating_add(additional);
+                (wanted, held.share(self.bytes))
             } else {
                 (
                     additional,
@@ -123,5 +131,31 @@ impl MemoryPool for SharedMemory {
 impl fmt::Display for SharedMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of memory", human_readable_size(self.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_is_what_an_operator_may_have() {
+        let memory = SharedMemory::new(4000);
+        let pool: Arc<dyn MemoryPool> = Arc::new(memory.clone());
+        assert_eq!(memory.share(), 3000);
+        let spiller = |name: &str| {
+            MemoryConsumer::new(name)
+                .with_can_spill(true)
+                .register(&pool)
+        };
+        let (one, _other) = (spiller("one"), spiller("other"));
+        let held = MemoryConsumer::new("held").register(&pool);
+        held.try_grow(1000).unwrap();
+        assert_eq!(memory.share(), 1000);
+        one.try_grow(1000).unwrap();
+        assert!(one.try_grow(1).is_err());
+        drop(held);
+        assert_eq!(memory.share(), 1500);
+        one.try_grow(500).unwrap();
     }
 }

@@ -1,9 +1,11 @@
 //! Groupings whose aggregates hold what they have seen, in one step instead of two.
 //!
 //! Invariant: the same groups with the same values. DataFusion groups the rows of each thread, hands what each has seen to the others, and groups it again: for a set of all different values
-//! that is everything, twice. Here the rows themselves are spread by their groups, and each group is worked out where it belongs.
+//! that is everything, twice. Here the rows themselves are spread by their groups, and each group is worked out where it belongs. Aggregates that hold all values of a group
+//! get files for what of large groups does not fit.
 
-use crate::{distinct_count, ordered};
+use crate::value_files::ValueSpill;
+use crate::{distinct_count, exact, ordered};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -16,7 +18,10 @@ use std::sync::Arc;
 
 /// The rule; it comes when rows are spread as they are going to be.
 #[derive(Debug)]
-pub(crate) struct WholeGroups;
+pub(crate) struct WholeGroups {
+    /// Place of the values of large groups.
+    pub(crate) spill: ValueSpill,
+}
 
 impl PhysicalOptimizerRule for WholeGroups {
     fn optimize(
@@ -24,9 +29,15 @@ impl PhysicalOptimizerRule for WholeGroups {
         plan: Arc<dyn ExecutionPlan>,
         _: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let done = plan.transform_up(|node| match in_one_step(&node)? {
-            Some(whole) => Ok(Transformed::yes(whole)),
-            None => Ok(Transformed::no(node)),
+        let done = plan.transform_up(|node| {
+            let whole = match in_one_step(&node)? {
+                Some(whole) => Transformed::yes(whole),
+                None => Transformed::no(node),
+            };
+            Ok(match with_files(&whole.data, &self.spill)? {
+                Some(with_files) => Transformed::yes(with_files),
+                None => whole,
+            })
         });
         Ok(done?.data)
     }
@@ -53,6 +64,7 @@ fn in_one_step(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Execution
         let mut calls = first.aggr_expr().iter();
         calls.any(|call| match call.fun().name() {
             distinct_count::NAME => true,
+            name if exact::holds_values(name) => true,
             name => ordered::holds_in_order(name) && !call.order_bys().is_empty(),
         })
     };
@@ -93,4 +105,39 @@ fn in_one_step(node: &Arc<dyn ExecutionPlan>) -> Result<Option<Arc<dyn Execution
     Ok(Some(Arc::new(
         whole.with_limit_options(last.limit_options()),
     )))
+}
+
+/// A grouping in one step whose calls have files for large groups; `None` for one that stays as it is.
+fn with_files(
+    node: &Arc<dyn ExecutionPlan>,
+    spill: &ValueSpill,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let whole = match node.downcast_ref::<AggregateExec>() {
+        Some(whole)
+            if matches!(
+                whole.mode(),
+                AggregateMode::Single | AggregateMode::SinglePartitioned
+            ) =>
+        {
+            whole
+        }
+        _ => return Ok(None),
+    };
+    let input = whole.input().schema();
+    let mut has_files = false;
+    let mut calls = Vec::with_capacity(whole.aggr_expr().len());
+    for call in whole.aggr_expr() {
+        let with_files = match exact::with_files(call)? {
+            None => ordered::with_files(call, &input, spill)?,
+            with_files => with_files,
+        };
+        calls.push(match with_files {
+            Some(with_files) => {
+                has_files = true;
+                Arc::new(with_files)
+            }
+            None => Arc::clone(call),
+        });
+    }
+    Ok(has_files.then(|| Arc::new(whole.with_new_aggr_exprs(calls)) as Arc<dyn ExecutionPlan>))
 }

@@ -531,3 +531,18 @@ async fn a_long_list_beside_long_texts_is_unnested_in_pieces() {
         "{sql}"
     );
 }
+
+#[tokio::test]
+async fn medians_of_a_few_large_groups_are_worked_out_from_disk() {
+    let sql = "SELECT g, median(a), percentile_cont(0.9) WITHIN GROUP (ORDER BY a DESC), median(DISTINCT f), count(*) FROM
+        (SELECT value % 3 AS g, CAST(value * 7919 % 1000003 AS DECIMAL(18, 2)) AS a, CAST(value % 1000 AS DOUBLE) AS f FROM range(0, 1500000))
+        GROUP BY g ORDER BY g";
+    let with_little = answer(&session(64 * MIB, 1), sql).await;
+    assert_eq!(with_little, answer(&session(2048 * MIB, 2), sql).await);
+    // Every third number from 0, 1 and 2 on.
+    let thirds = "SELECT g, median(a) FROM (SELECT value % 3 AS g, CAST(value AS DECIMAL(18, 2)) AS a FROM range(0, 1500000)) GROUP BY g ORDER BY g";
+    assert_eq!(
+        answer(&session(64 * MIB, 1), thirds).await,
+        "0 749998.500000000000; 1 749999.500000000000; 2 750000.500000000000"
+    );
+}

@@ -4,6 +4,7 @@
 
 use super::GroupHash;
 use super::partitions::{PARTITIONS, make_different};
+use crate::pool::SharedMemory;
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::execution::disk_manager::DiskManager;
 use datafusion::execution::spill_file::{SpillFile, SpillWriter};
@@ -22,17 +23,27 @@ const ENTRY: usize = 20;
 pub(crate) struct SpillSettings {
     /// Manager of the files.
     pub(crate) disk: Arc<DiskManager>,
-    /// Bytes that are held in memory.
+    /// Bytes that all counts beside each other hold in memory, at most.
     pub(crate) bytes: usize,
+    /// Memory of all queries; `None` where there is no limit.
+    pub(crate) memory: Option<Arc<SharedMemory>>,
+    /// Counts beside each other.
+    pub(crate) counts: usize,
 }
 
 impl SpillSettings {
     /// The settings of each of so many counts beside each other.
     pub(crate) fn shared_by(&self, counts: usize) -> Self {
         Self {
-            disk: Arc::clone(&self.disk),
-            bytes: self.bytes / counts.max(1),
+            counts: self.counts * counts.max(1),
+            ..self.clone()
         }
+    }
+
+    /// Bytes that one count may hold now: half of what its grouping has at most. A grouping that is refused more asks for all hashes at once, those on disk too.
+    pub(super) fn room(&self) -> usize {
+        let share = self.memory.as_ref().map(|memory| memory.share() / 2);
+        self.bytes.min(share.unwrap_or(usize::MAX)) / self.counts.max(1)
     }
 }
 

@@ -19,7 +19,7 @@ mod texts;
 
 pub(crate) use casts::{RoundedCasts, function as rounded_cast};
 pub(crate) use mean::ExactAverage;
-pub(crate) use percentile::{ExactMedian, ExactPercentile};
+pub(crate) use percentile::{ExactMedian, ExactPercentile, holds_values, with_files};
 pub(crate) use rounding::{rounded_product, rounded_quotient};
 pub(crate) use texts::DecimalTexts;
 

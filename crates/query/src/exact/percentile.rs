@@ -1,44 +1,105 @@
 //! `percentile_cont` and `median`: the value at a place among sorted values, between two of them in proportion.
 //!
 //! Invariant: the place is worked out in whole numbers, so that no weight is cut, and between decimals the value is exact, rounded once to ten digits more than they have.
-//! Floats and whole numbers give a float, by PostgreSQL's formula. What is held are the values of all groups in one list, each with its group.
+//! Floats and whole numbers give a float, by PostgreSQL's formula. What is held are the values of all groups in one list, each with its group, in [`held`].
 
+mod held;
+
+use self::held::{HeldValues, WholeValues};
 use super::{average_type, rounded_quotient};
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, ListArray, PrimitiveArray,
-};
-use arrow::buffer::OffsetBuffer;
-use arrow::compute::cast;
+use crate::value_files::{ValueFiles, ValueSpill};
+use arrow::array::ArrowPrimitiveType;
 use arrow::datatypes::{
     DataType, Decimal128Type, DecimalType, Field, FieldRef, Float64Type, Schema,
 };
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::{
-    Result, ScalarValue, internal_datafusion_err, internal_err, plan_datafusion_err, plan_err,
-};
+use datafusion::common::{Result, ScalarValue, internal_err, plan_datafusion_err, plan_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, ColumnarValue, EmitTo, GroupsAccumulator, Signature, Volatility,
+    Accumulator, AggregateUDFImpl, ColumnarValue, GroupsAccumulator, Signature, Volatility,
 };
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use std::cmp::Ordering;
-use std::fmt::Debug;
-use std::mem::{size_of, size_of_val};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+const PERCENTILE: &str = "percentile_cont";
+const MEDIAN: &str = "median";
+
+/// True for the name of an aggregate that holds all values of its groups.
+pub(crate) fn holds_values(name: &str) -> bool {
+    [PERCENTILE, MEDIAN].contains(&name)
+}
+
+/// A call whose large groups spill to files that live for as long as its plan; `None` for another aggregate. It has to be the only step of its grouping: partial results that name files are
+/// of no use to another call.
+pub(crate) fn with_files(
+    call: &Arc<AggregateFunctionExpr>,
+) -> Result<Option<AggregateFunctionExpr>> {
+    if !holds_values(call.fun().name()) {
+        return Ok(None);
+    }
+    // The call's own order is out of reach but for this way, which DataFusion takes for aggregates that depend on one.
+    Arc::clone(call).with_beneficial_ordering(true)
+}
+
+/// Place of the values of large groups; with files, those of one call.
+#[derive(Debug, Clone)]
+struct SpilledValues {
+    spill: ValueSpill,
+    files: Option<Arc<ValueFiles>>,
+}
+
+impl SpilledValues {
+    fn new(spill: &ValueSpill) -> Self {
+        Self {
+            spill: spill.clone(),
+            files: None,
+        }
+    }
+
+    fn with_files(&self) -> Self {
+        Self {
+            spill: self.spill.clone(),
+            files: Some(Arc::new(ValueFiles::new(self.spill.clone()))),
+        }
+    }
+}
+
+/// All of them are the same to a plan.
+impl PartialEq for SpilledValues {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for SpilledValues {}
+
+impl Hash for SpilledValues {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
 
 /// `percentile_cont(share) WITHIN GROUP (ORDER BY value)`, or `percentile_cont(value, share)`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ExactPercentile {
     signature: Signature,
     aliases: Vec<String>,
+    spilled: SpilledValues,
 }
 
-impl Default for ExactPercentile {
-    fn default() -> Self {
+impl ExactPercentile {
+    /// The aggregate, with the place of large groups.
+    pub(crate) fn new(spill: &ValueSpill) -> Self {
+        Self::of(SpilledValues::new(spill))
+    }
+
+    fn of(spilled: SpilledValues) -> Self {
         Self {
             signature: Signature::user_defined(Volatility::Immutable),
             aliases: vec!["quantile_cont".to_owned()],
+            spilled,
         }
     }
 }
@@ -47,12 +108,19 @@ impl Default for ExactPercentile {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ExactMedian {
     signature: Signature,
+    spilled: SpilledValues,
 }
 
-impl Default for ExactMedian {
-    fn default() -> Self {
+impl ExactMedian {
+    /// The aggregate, with the place of large groups.
+    pub(crate) fn new(spill: &ValueSpill) -> Self {
+        Self::of(SpilledValues::new(spill))
+    }
+
+    fn of(spilled: SpilledValues) -> Self {
         Self {
             signature: Signature::user_defined(Volatility::Immutable),
+            spilled,
         }
     }
 }
@@ -82,17 +150,19 @@ fn state_of(args: &StateFieldsArgs<'_>, function: &str) -> Result<Vec<FieldRef>>
         return internal_err!("{function} has an argument");
     };
     let values = Field::new_list_field(held_in(field.data_type(), function)?, true);
-    let name = format_state_name(args.name, function);
-    Ok(vec![Arc::new(Field::new(
-        name,
-        DataType::List(Arc::new(values)),
-        true,
-    ))])
+    let field = |name: &str, data_type| {
+        let name = format_state_name(args.name, name);
+        Arc::new(Field::new(name, data_type, true))
+    };
+    Ok(vec![
+        field(function, DataType::List(Arc::new(values))),
+        field("pieces", DataType::LargeBinary),
+    ])
 }
 
 impl AggregateUDFImpl for ExactPercentile {
     fn name(&self) -> &'static str {
-        "percentile_cont"
+        PERCENTILE
     }
 
     fn aliases(&self) -> &[String] {
@@ -135,7 +205,7 @@ impl AggregateUDFImpl for ExactPercentile {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        by_group(&args, Share::of(&args)?)
+        by_group(&args, Share::of(&args)?, &self.spilled)
     }
 
     fn supports_within_group_clause(&self) -> bool {
@@ -146,11 +216,18 @@ impl AggregateUDFImpl for ExactPercentile {
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Insensitive
     }
+
+    fn with_beneficial_ordering(
+        self: Arc<Self>,
+        _: bool,
+    ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
+        Ok(Some(Arc::new(Self::of(self.spilled.with_files()))))
+    }
 }
 
 impl AggregateUDFImpl for ExactMedian {
     fn name(&self) -> &'static str {
-        "median"
+        MEDIAN
     }
 
     fn signature(&self) -> &Signature {
@@ -187,11 +264,18 @@ impl AggregateUDFImpl for ExactMedian {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn GroupsAccumulator>> {
-        by_group(&args, Share::HALF)
+        by_group(&args, Share::HALF, &self.spilled)
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         AggregateOrderSensitivity::Insensitive
+    }
+
+    fn with_beneficial_ordering(
+        self: Arc<Self>,
+        _: bool,
+    ) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
+        Ok(Some(Arc::new(Self::of(self.spilled.with_files()))))
     }
 }
 
@@ -289,12 +373,28 @@ impl Share {
 
 /// Numbers that can be put in order and have something between them.
 trait Ordered: ArrowPrimitiveType {
+    /// The bytes of a value on disk.
+    type Bytes: AsRef<[u8]>;
+
+    fn to_bytes(value: Self::Native) -> Self::Bytes;
+    /// The value of its bytes; `None` for too few.
+    fn from_bytes(bytes: &[u8]) -> Option<Self::Native>;
     fn order(one: &Self::Native, other: &Self::Native) -> Ordering;
     /// The value at a place among sorted values.
     fn at(sorted: &[Self::Native], share: &Share, held: &DataType) -> Result<Option<Self::Native>>;
 }
 
 impl Ordered for Float64Type {
+    type Bytes = [u8; size_of::<f64>()];
+
+    fn to_bytes(value: f64) -> Self::Bytes {
+        value.to_le_bytes()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<f64> {
+        bytes.first_chunk().copied().map(f64::from_le_bytes)
+    }
+
     fn order(one: &f64, other: &f64) -> Ordering {
         one.total_cmp(other)
     }
@@ -319,6 +419,16 @@ impl Ordered for Float64Type {
 }
 
 impl Ordered for Decimal128Type {
+    type Bytes = [u8; size_of::<i128>()];
+
+    fn to_bytes(value: i128) -> Self::Bytes {
+        value.to_le_bytes()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<i128> {
+        bytes.first_chunk().copied().map(i128::from_le_bytes)
+    }
+
     fn order(one: &i128, other: &i128) -> Ordering {
         one.cmp(other)
     }
@@ -367,37 +477,44 @@ fn rounded_share(difference: i128, part: i128, of: i128, more: i16) -> Option<i1
     }
 }
 
-/// The values of all groups, each with its group.
-#[derive(Debug)]
-struct HeldValues<T: Ordered> {
-    values: Vec<(u32, T::Native)>,
-    groups: usize,
-    share: Share,
-    held: DataType,
-    is_distinct: bool,
-}
-
-fn group_number(group: usize) -> Result<u32> {
-    u32::try_from(group).map_err(|_| internal_datafusion_err!("more groups than can be numbered"))
-}
-
 fn whole(args: &AccumulatorArgs<'_>, share: Share) -> Result<Box<dyn Accumulator>> {
-    let held = held_type(args)?;
+    let (held, is_distinct) = (held_type(args)?, args.is_distinct);
     Ok(match held {
         DataType::Decimal128(..) => Box::new(WholeValues(HeldValues::<Decimal128Type>::new(
-            share, held, args,
+            share,
+            held,
+            is_distinct,
+            None,
         ))),
         _ => Box::new(WholeValues(HeldValues::<Float64Type>::new(
-            share, held, args,
+            share,
+            held,
+            is_distinct,
+            None,
         ))),
     })
 }
 
-fn by_group(args: &AccumulatorArgs<'_>, share: Share) -> Result<Box<dyn GroupsAccumulator>> {
-    let held = held_type(args)?;
+fn by_group(
+    args: &AccumulatorArgs<'_>,
+    share: Share,
+    spilled: &SpilledValues,
+) -> Result<Box<dyn GroupsAccumulator>> {
+    let (held, is_distinct) = (held_type(args)?, args.is_distinct);
+    let files = spilled.files.clone();
     Ok(match held {
-        DataType::Decimal128(..) => Box::new(HeldValues::<Decimal128Type>::new(share, held, args)),
-        _ => Box::new(HeldValues::<Float64Type>::new(share, held, args)),
+        DataType::Decimal128(..) => Box::new(HeldValues::<Decimal128Type>::new(
+            share,
+            held,
+            is_distinct,
+            files,
+        )),
+        _ => Box::new(HeldValues::<Float64Type>::new(
+            share,
+            held,
+            is_distinct,
+            files,
+        )),
     })
 }
 
@@ -405,236 +522,6 @@ fn held_type(args: &AccumulatorArgs<'_>) -> Result<DataType> {
     match args.expr_fields.first() {
         Some(field) => held_in(field.data_type(), args.name),
         None => internal_err!("a percentile has an argument"),
-    }
-}
-
-impl<T: Ordered> HeldValues<T> {
-    fn new(share: Share, held: DataType, args: &AccumulatorArgs<'_>) -> Self {
-        Self {
-            values: Vec::new(),
-            groups: 0,
-            share,
-            held,
-            is_distinct: args.is_distinct,
-        }
-    }
-
-    fn array(&self, values: &ArrayRef) -> Result<PrimitiveArray<T>> {
-        if let Some(numbers) = values.as_primitive_opt::<T>() {
-            return Ok(numbers.clone());
-        }
-        let cast = cast(values, &self.held)?;
-        match cast.as_primitive_opt::<T>() {
-            Some(numbers) => Ok(numbers.clone()),
-            None => internal_err!("the values of a percentile are {}", values.data_type()),
-        }
-    }
-
-    fn add(&mut self, group: usize, values: &ArrayRef) -> Result<()> {
-        let group = group_number(group)?;
-        let numbers = self.array(values)?;
-        self.values
-            .extend(numbers.iter().flatten().map(|value| (group, value)));
-        Ok(())
-    }
-
-    fn sort(&mut self) {
-        self.values
-            .sort_unstable_by(|(group, value), (other_group, other)| {
-                group.cmp(other_group).then_with(|| T::order(value, other))
-            });
-        if self.is_distinct {
-            self.values
-                .dedup_by(|(group, value), (other_group, other)| {
-                    group == other_group && T::order(value, other).is_eq()
-                });
-        }
-    }
-
-    /// The sorted values of the first groups, with the number of values in each; the others stay, with new numbers.
-    fn take(&mut self, emit_to: EmitTo) -> Result<(Vec<T::Native>, Vec<usize>)> {
-        let groups = match emit_to {
-            EmitTo::All => self.groups,
-            EmitTo::First(first) => first,
-        };
-        self.sort();
-        let first = group_number(groups)?;
-        let end = self.values.partition_point(|(group, _)| *group < first);
-        let mut lengths = vec![0; groups];
-        let mut taken = Vec::with_capacity(end);
-        for (group, value) in &self.values[..end] {
-            if let Some(length) = usize::try_from(*group)
-                .ok()
-                .and_then(|group| lengths.get_mut(group))
-            {
-                *length += 1;
-            }
-            taken.push(*value);
-        }
-        if end == self.values.len() {
-            self.values = Vec::new();
-        } else {
-            self.values.drain(..end);
-            for (group, _) in &mut self.values {
-                *group -= first;
-            }
-        }
-        self.groups = self.groups.saturating_sub(groups);
-        Ok((taken, lengths))
-    }
-
-    fn lists(&self, values: Vec<T::Native>, lengths: Vec<usize>) -> ArrayRef {
-        let values =
-            PrimitiveArray::<T>::new(values.into(), None).with_data_type(self.held.clone());
-        let field = Arc::new(Field::new_list_field(self.held.clone(), true));
-        let offsets = OffsetBuffer::<i32>::from_lengths(lengths);
-        Arc::new(ListArray::new(field, offsets, Arc::new(values), None))
-    }
-}
-
-fn lists_of(states: &[ArrayRef]) -> Result<&ListArray> {
-    match states.first().and_then(|state| state.as_list_opt::<i32>()) {
-        Some(lists) => Ok(lists),
-        None => internal_err!("a state of a percentile is a list"),
-    }
-}
-
-impl<T: Ordered + Debug + Send> GroupsAccumulator for HeldValues<T> {
-    fn update_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
-        opt_filter: Option<&BooleanArray>,
-        total_num_groups: usize,
-    ) -> Result<()> {
-        self.groups = total_num_groups;
-        let numbers = self.array(&values[0])?;
-        for (row, (value, group)) in numbers.iter().zip(group_indices).enumerate() {
-            let is_counted =
-                opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if let Some(value) = value.filter(|_| is_counted) {
-                self.values.push((group_number(*group)?, value));
-            }
-        }
-        Ok(())
-    }
-
-    fn merge_batch(
-        &mut self,
-        values: &[ArrayRef],
-        group_indices: &[usize],
-        total_num_groups: usize,
-    ) -> Result<()> {
-        self.groups = total_num_groups;
-        for (values, group) in lists_of(values)?.iter().zip(group_indices) {
-            if let Some(values) = values {
-                self.add(*group, &values)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        let (values, lengths) = self.take(emit_to)?;
-        let mut rest = values.as_slice();
-        let mut results = Vec::with_capacity(lengths.len());
-        for length in lengths {
-            let (of_group, others) = rest.split_at(length.min(rest.len()));
-            rest = others;
-            results.push(T::at(of_group, &self.share, &self.held)?);
-        }
-        let results: PrimitiveArray<T> = results.into_iter().collect();
-        Ok(Arc::new(results.with_data_type(value_type(&self.held))))
-    }
-
-    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        let (values, lengths) = self.take(emit_to)?;
-        Ok(vec![self.lists(values, lengths)])
-    }
-
-    fn convert_to_state(
-        &self,
-        values: &[ArrayRef],
-        opt_filter: Option<&BooleanArray>,
-    ) -> Result<Vec<ArrayRef>> {
-        let numbers = self.array(&values[0])?;
-        let is_kept = |row: usize| {
-            numbers.is_valid(row)
-                && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
-        };
-        let lengths = (0..numbers.len())
-            .map(|row| usize::from(is_kept(row)))
-            .collect();
-        let kept = (0..numbers.len())
-            .filter(|row| is_kept(*row))
-            .map(|row| numbers.value(row))
-            .collect();
-        Ok(vec![self.lists(kept, lengths)])
-    }
-
-    fn size(&self) -> usize {
-        self.values.capacity() * size_of::<(u32, T::Native)>()
-    }
-}
-
-/// The values of one group. They are sorted whenever a value is asked for, and kept: a window goes on with them.
-#[derive(Debug)]
-struct WholeValues<T: Ordered>(HeldValues<T>);
-
-impl<T: Ordered + Debug + Send> Accumulator for WholeValues<T> {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        self.0.add(0, &values[0])
-    }
-
-    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let gone = self.0.array(&values[0])?;
-        for gone in gone.iter().flatten() {
-            let held = &mut self.0.values;
-            match held
-                .iter()
-                .position(|(_, value)| T::order(value, &gone).is_eq())
-            {
-                Some(place) => {
-                    held.swap_remove(place);
-                }
-                None => return internal_err!("a value leaves a window that it is not in"),
-            }
-        }
-        Ok(())
-    }
-
-    fn supports_retract_batch(&self) -> bool {
-        true
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        for values in lists_of(states)?.iter().flatten() {
-            self.0.add(0, &values)?;
-        }
-        Ok(())
-    }
-
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        let held = &mut self.0;
-        let mut sorted: Vec<T::Native> = held.values.iter().map(|(_, value)| *value).collect();
-        sorted.sort_unstable_by(T::order);
-        if held.is_distinct {
-            sorted.dedup_by(|one, other| T::order(one, other).is_eq());
-        }
-        let value = T::at(&sorted, &held.share, &held.held)?;
-        let value: PrimitiveArray<T> = std::iter::once(value).collect();
-        ScalarValue::try_from_array(&value.with_data_type(value_type(&held.held)), 0)
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        self.0.groups = 1;
-        let (values, lengths) = self.0.take(EmitTo::All)?;
-        let lists = self.0.lists(values, lengths);
-        Ok(vec![ScalarValue::try_from_array(&lists, 0)?])
-    }
-
-    fn size(&self) -> usize {
-        size_of_val(self) + self.0.values.capacity() * size_of::<(u32, T::Native)>()
     }
 }
 

@@ -2,10 +2,9 @@
 //!
 //! Invariant: a value comes back as it was given, letter by letter and digit by digit; a null is no part of a text, and an element of a list unless the call leaves nulls out.
 
-use super::held::{HeldRow, value_of};
-use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, LargeStringBuilder, ListArray};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::compute::cast;
+use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray, ListArray, new_empty_array};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::compute::{cast, concat};
 use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::{Result, exec_datafusion_err, internal_datafusion_err};
@@ -73,6 +72,24 @@ impl GatheredInto {
         })
     }
 
+    /// True if values that are null are held.
+    pub(super) fn holds_nulls(&self) -> bool {
+        match self {
+            Self::Text { .. } => false,
+            Self::List {
+                leaves_nulls_out, ..
+            } => !leaves_nulls_out,
+        }
+    }
+
+    /// Bytes that a result takes beside those of its values.
+    pub(super) fn bytes_between(&self, values: usize) -> usize {
+        match self {
+            Self::Text { delimiter } => values.saturating_mul(delimiter.len()),
+            Self::List { .. } => 0,
+        }
+    }
+
     pub(super) fn bytes_of(&self, values: &ArrayRef) -> Result<ValueBytes> {
         Ok(match self {
             Self::Text { .. } => {
@@ -89,73 +106,125 @@ impl GatheredInto {
             },
         })
     }
-
-    /// The result of each group, of rows sorted by groups; null for a group without rows.
-    pub(super) fn of(&self, bytes: &[u8], sorted: &[HeldRow], groups: usize) -> Result<ArrayRef> {
-        match self {
-            Self::Text { delimiter } => texts(bytes, sorted, groups, delimiter),
-            Self::List {
-                element, elements, ..
-            } => lists(bytes, sorted, groups, element, elements),
-        }
-    }
 }
 
-fn texts(bytes: &[u8], sorted: &[HeldRow], groups: usize, delimiter: &str) -> Result<ArrayRef> {
-    let mut builder = LargeStringBuilder::with_capacity(groups, 0);
-    let mut rest = sorted;
-    for group in 0..groups {
-        let end = rest.partition_point(|row| row.group() <= group);
-        let (of_group, others) = rest.split_at(end);
-        rest = others;
-        if of_group.is_empty() {
-            builder.append_null();
-            continue;
+/// The results of groups, one after the other; null for a group without values.
+pub(super) struct ResultBuilder<'a> {
+    into: &'a GatheredInto,
+    /// Values of each group.
+    lengths: Vec<usize>,
+    /// Texts, and the end of each.
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    /// Elements, how many they are, the bytes that they were held in, and those that they take.
+    elements: Vec<ArrayRef>,
+    count: usize,
+    held_bytes: usize,
+    element_bytes: usize,
+}
+
+impl<'a> ResultBuilder<'a> {
+    /// Results with room for so many bytes.
+    pub(super) fn new(into: &'a GatheredInto, groups: usize, bytes: usize) -> Self {
+        let bytes = match into {
+            GatheredInto::Text { .. } => bytes,
+            GatheredInto::List { .. } => 0,
+        };
+        Self {
+            into,
+            lengths: Vec::with_capacity(groups),
+            bytes: Vec::with_capacity(bytes),
+            ends: Vec::new(),
+            elements: Vec::new(),
+            count: 0,
+            held_bytes: 0,
+            element_bytes: 0,
         }
-        let length: usize = of_group.iter().map(HeldRow::value_length).sum();
-        let mut joined = String::with_capacity(length + (of_group.len() - 1) * delimiter.len());
-        for (at, row) in of_group.iter().enumerate() {
-            if at > 0 {
-                joined.push_str(delimiter);
+    }
+
+    /// Adds groups: so many of the values each, which come by groups.
+    pub(super) fn add<'v>(
+        &mut self,
+        lengths: &[usize],
+        mut values: impl Iterator<Item = &'v [u8]>,
+    ) -> Result<()> {
+        self.lengths.extend_from_slice(lengths);
+        match self.into {
+            GatheredInto::Text { delimiter } => {
+                for length in lengths {
+                    for (at, value) in values.by_ref().take(*length).enumerate() {
+                        if at > 0 {
+                            self.bytes.extend_from_slice(delimiter.as_bytes());
+                        }
+                        self.bytes.extend_from_slice(value);
+                    }
+                    self.ends.push(self.bytes.len());
+                }
             }
-            let text = std::str::from_utf8(value_of(bytes, row));
-            joined.push_str(
-                text.map_err(|_| internal_datafusion_err!("a text is no text any more"))?,
-            );
+            GatheredInto::List { elements, .. } => {
+                let parser = elements.parser();
+                let rows: Vec<&[u8]> = values.collect();
+                self.held_bytes += rows.iter().map(|row| row.len()).sum::<usize>();
+                self.count += rows.len();
+                // Texts and lists count their bytes and elements in 32 bits.
+                if i32::try_from(self.held_bytes.max(self.count)).is_err() {
+                    return Err(exec_datafusion_err!(
+                        "the lists of array_agg take more than 2 GiB at a time; gather fewer values, or group them by more"
+                    ));
+                }
+                let rows = rows.into_iter().map(|row| parser.parse(row));
+                for column in elements.convert_rows(rows)? {
+                    self.element_bytes += column.get_array_memory_size();
+                    self.elements.push(column);
+                }
+            }
         }
-        builder.append_value(&joined);
+        Ok(())
     }
-    Ok(Arc::new(builder.finish()))
-}
 
-fn lists(
-    bytes: &[u8],
-    sorted: &[HeldRow],
-    groups: usize,
-    element: &DataType,
-    elements: &RowConverter,
-) -> Result<ArrayRef> {
-    // Texts and lists count their bytes and elements in 32 bits.
-    let length: usize = sorted.iter().map(HeldRow::value_length).sum();
-    if i32::try_from(length.max(sorted.len())).is_err() {
-        return Err(exec_datafusion_err!(
-            "the lists of array_agg take more than 2 GiB at a time; gather fewer values, or group them by more"
-        ));
+    /// Bytes that the results take.
+    pub(super) fn size(&self) -> usize {
+        let numbers = self.lengths.capacity() + self.ends.capacity();
+        // Pieces of lists are put together in the end.
+        self.bytes.capacity() + 2 * self.element_bytes + numbers * size_of::<usize>()
     }
-    let mut lengths = vec![0_usize; groups];
-    for row in sorted {
-        lengths[row.group()] += 1;
+
+    pub(super) fn finish(self) -> Result<ArrayRef> {
+        let nulls: NullBuffer = self.lengths.iter().map(|length| *length > 0).collect();
+        match self.into {
+            GatheredInto::Text { .. } => {
+                let mut from = 0;
+                let lengths = self
+                    .ends
+                    .iter()
+                    .map(|end| end - std::mem::replace(&mut from, *end));
+                let offsets = OffsetBuffer::<i64>::from_lengths(lengths);
+                let bytes = Buffer::from_vec(self.bytes);
+                // It is checked that the bytes are texts.
+                let texts = LargeStringArray::try_new(offsets, bytes, Some(nulls));
+                Ok(Arc::new(texts.map_err(|_| {
+                    internal_datafusion_err!("a text is no text any more")
+                })?))
+            }
+            GatheredInto::List { element, .. } => {
+                let elements = match self.elements.as_slice() {
+                    [] => new_empty_array(element),
+                    [all] => Arc::clone(all),
+                    pieces => {
+                        let pieces: Vec<&dyn Array> =
+                            pieces.iter().map(|piece| piece.as_ref()).collect();
+                        concat(&pieces)?
+                    }
+                };
+                let field = Arc::new(Field::new_list_field(element.clone(), true));
+                let offsets = OffsetBuffer::from_lengths(self.lengths);
+                Ok(Arc::new(ListArray::try_new(
+                    field,
+                    offsets,
+                    elements,
+                    Some(nulls),
+                )?))
+            }
+        }
     }
-    let parser = elements.parser();
-    let rows = sorted.iter().map(|row| parser.parse(value_of(bytes, row)));
-    let values = elements.convert_rows(rows)?.into_iter().next();
-    let values = values.ok_or_else(|| internal_datafusion_err!("a list has elements"))?;
-    let nulls: NullBuffer = lengths.iter().map(|length| *length > 0).collect();
-    let field = Arc::new(Field::new_list_field(element.clone(), true));
-    Ok(Arc::new(ListArray::try_new(
-        field,
-        OffsetBuffer::from_lengths(lengths),
-        values,
-        Some(nulls),
-    )?))
 }

@@ -1,67 +1,43 @@
-//! The values of all groups with their sorting keys, in one buffer.
+//! The values of all groups, as DataFusion adds to them, merges and spills them.
 //!
-//! Invariant: values are handed out by group, then by key, and among equal keys as they came, in whatever pieces they were held, merged or spilled between.
+//! Invariant: values are handed out by group, then by key, and among equal keys as they came, in whatever pieces they were held or merged between. The bytes that are counted are those that
+//! are held and those that handing them out takes: a result, or what is spilled, is made while they are still there, and nobody can be asked for memory then.
 
-use super::gathered::GatheredInto;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeBinaryBuilder, ListArray};
-use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field};
-use arrow::row::RowConverter;
-use datafusion::common::{Result, ScalarValue, exec_datafusion_err, internal_datafusion_err};
+use super::gathered::{GatheredInto, ResultBuilder};
+use super::keys::{KeyLayout, SortKeys};
+use super::records::{HeldRecords, SortedRows, group_number};
+use crate::value_files::{LARGE_GROUP, Piece, ValueFile, ValueFiles};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeBinaryArray};
+use arrow::buffer::{Buffer, OffsetBuffer};
+use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
-use std::mem::{size_of, size_of_val};
+use std::mem::size_of_val;
 use std::sync::Arc;
-
-/// A value of a group, and where it lies: its key, then the value itself.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct HeldRow {
-    at: usize,
-    group: u32,
-    key: u32,
-    value: u32,
-}
-
-impl HeldRow {
-    pub(super) fn group(&self) -> usize {
-        self.group as usize
-    }
-
-    pub(super) fn value_length(&self) -> usize {
-        self.value as usize
-    }
-}
 
 /// The values of all groups.
 #[derive(Debug)]
 pub(super) struct HeldValues {
     into: GatheredInto,
-    keys: RowConverter,
+    keys: SortKeys,
     /// Arguments of the call that come before its keys.
     arguments: usize,
-    buffer: HeldBuffer,
+    records: HeldRecords,
+    /// Pieces of groups that are on disk.
+    pieces: Vec<(u32, Piece)>,
     groups: usize,
+    /// Files for large groups; `None` where partial results go to another call.
+    files: Option<Arc<ValueFiles>>,
+    /// The file that this one writes.
+    file: Option<Arc<ValueFile>>,
 }
 
-/// Rows, and the bytes that they point into.
-#[derive(Debug, Default)]
-struct HeldBuffer {
-    rows: Vec<HeldRow>,
-    bytes: Vec<u8>,
-}
-
-/// Rows of the first groups, taken out of what is held.
-struct TakenRows {
-    bytes: Vec<u8>,
-    sorted: Vec<HeldRow>,
-    groups: usize,
-}
-
-fn length(of: &[u8]) -> Result<u32> {
-    u32::try_from(of.len()).map_err(|_| exec_datafusion_err!("a value is longer than 4 GiB"))
-}
-
-fn group_number(group: usize) -> Result<u32> {
-    u32::try_from(group).map_err(|_| internal_datafusion_err!("more groups than can be numbered"))
+/// Values of the first groups, taken out of what is held.
+struct TakenValues {
+    records: HeldRecords,
+    sorted: SortedRows,
+    /// By group, and as they were written.
+    pieces: Vec<(u32, Piece)>,
 }
 
 /// True for rows that a filter lets pass.
@@ -69,145 +45,256 @@ fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
     filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
-fn key_of<'a>(bytes: &'a [u8], row: &HeldRow) -> &'a [u8] {
-    &bytes[row.at..row.at + row.key as usize]
+/// Byte strings, one for each group.
+#[derive(Default)]
+struct ByteStrings {
+    bytes: Vec<u8>,
+    lengths: Vec<usize>,
 }
 
-pub(super) fn value_of<'a>(bytes: &'a [u8], row: &HeldRow) -> &'a [u8] {
-    let from = row.at + row.key as usize;
-    &bytes[from..from + row.value as usize]
-}
-
-impl HeldBuffer {
-    fn push(&mut self, group: u32, key: &[u8], value: &[u8]) -> Result<()> {
-        self.rows.push(HeldRow {
-            at: self.bytes.len(),
-            group,
-            key: length(key)?,
-            value: length(value)?,
-        });
-        self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(value);
-        Ok(())
+impl ByteStrings {
+    /// Ends the string of a group, which began where the last one ended.
+    fn end(&mut self, began: usize) {
+        self.lengths.push(self.bytes.len() - began);
     }
 
-    /// The rows by group and key; of equal ones the first first.
-    fn sorted(&self) -> Vec<HeldRow> {
-        let mut sorted = self.rows.clone();
-        sorted.sort_unstable_by(|one, other| {
-            let by_key = || key_of(&self.bytes, one).cmp(key_of(&self.bytes, other));
-            (one.group.cmp(&other.group))
-                .then_with(by_key)
-                .then_with(|| one.at.cmp(&other.at))
-        });
-        sorted
-    }
-
-    fn bytes_held(&self) -> usize {
-        // Sorting takes the places once more.
-        self.bytes.capacity() + 2 * self.rows.capacity() * size_of::<HeldRow>()
+    fn finish(self) -> Result<ArrayRef> {
+        let offsets = OffsetBuffer::<i64>::from_lengths(self.lengths);
+        let bytes = Buffer::from_vec(self.bytes);
+        Ok(Arc::new(LargeBinaryArray::try_new(offsets, bytes, None)?))
     }
 }
 
-/// Partial results: a list of values and one of keys for each group.
-fn states(bytes: &[u8], sorted: &[HeldRow], groups: usize) -> Result<Vec<ArrayRef>> {
-    if i32::try_from(sorted.len()).is_err() {
-        return Err(exec_datafusion_err!("more values than a list can count"));
+impl TakenValues {
+    fn groups(&self) -> usize {
+        self.sorted.groups()
     }
-    let mut lengths = vec![0_usize; groups];
-    // Exactly as much room as they take: a spill asks for all of it.
-    let with_room = |of: fn(&HeldRow) -> u32| {
-        let bytes = sorted.iter().map(|row| of(row) as usize).sum();
-        LargeBinaryBuilder::with_capacity(sorted.len(), bytes)
-    };
-    let (mut values, mut keys) = (with_room(|row| row.value), with_room(|row| row.key));
-    for row in sorted {
-        lengths[row.group()] += 1;
-        values.append_value(value_of(bytes, row));
-        keys.append_value(key_of(bytes, row));
+
+    /// Pieces of a group.
+    fn pieces_of(&self, group: usize) -> impl Iterator<Item = Piece> {
+        let from = (self.pieces).partition_point(|(number, _)| (*number as usize) < group);
+        let others = self.pieces[from..].iter();
+        others
+            .take_while(move |(number, _)| *number as usize == group)
+            .map(|(_, piece)| *piece)
     }
-    let list = |values: ArrayRef| -> ArrayRef {
-        let field = Arc::new(Field::new_list_field(DataType::LargeBinary, true));
-        let offsets = OffsetBuffer::<i32>::from_lengths(lengths.iter().copied());
-        Arc::new(ListArray::new(field, offsets, values, None))
-    };
-    Ok(vec![
-        list(Arc::new(values.finish())),
-        list(Arc::new(keys.finish())),
-    ])
+
+    fn values_of<'a>(&'a self, rows: &'a [u32]) -> impl Iterator<Item = &'a [u8]> {
+        rows.iter().map(move |row| self.records.record(*row).value)
+    }
+
+    /// Partial results: the records of each group, and the pieces of it that are on disk. A large group is written by `write`, where there is a place for it.
+    fn states(
+        &self,
+        mut write: impl FnMut(&[u32]) -> Result<Option<Piece>>,
+    ) -> Result<Vec<ArrayRef>> {
+        let (mut records, mut pieces) = (ByteStrings::default(), ByteStrings::default());
+        for group in 0..self.groups() {
+            let (records_begin, pieces_begin) = (records.bytes.len(), pieces.bytes.len());
+            for piece in self.pieces_of(group) {
+                pieces.bytes.extend_from_slice(&piece.to_bytes());
+            }
+            let rows = self.sorted.of_group(group);
+            let bytes = rows.iter().map(|row| self.records.bytes_of(*row));
+            let length: usize = bytes.clone().map(<[u8]>::len).sum();
+            let written = if length < LARGE_GROUP {
+                None
+            } else {
+                write(rows)?
+            };
+            match written {
+                Some(piece) => pieces.bytes.extend_from_slice(&piece.to_bytes()),
+                None => bytes.for_each(|record| records.bytes.extend_from_slice(record)),
+            }
+            records.end(records_begin);
+            pieces.end(pieces_begin);
+        }
+        Ok(vec![records.finish()?, pieces.finish()?])
+    }
+
+    /// The results of groups that are all in memory.
+    fn result(&self, into: &GatheredInto) -> Result<ArrayRef> {
+        let groups = self.groups();
+        let between = into.bytes_between(self.records.len());
+        let bytes = self.records.value_bytes() + between;
+        let mut results = ResultBuilder::new(into, groups, bytes);
+        let lengths: Vec<usize> = (0..groups)
+            .map(|group| self.sorted.of_group(group).len())
+            .collect();
+        results.add(&lengths, self.values_of(self.sorted.all()))?;
+        results.finish()
+    }
+
+    /// The results of groups with pieces on disk, of one group after the other.
+    fn result_with_pieces(
+        &self,
+        into: &GatheredInto,
+        layout: KeyLayout,
+        files: &ValueFiles,
+    ) -> Result<ArrayRef> {
+        let memory = MemoryConsumer::new("values in an order").register(&files.spill.pool);
+        let pieces = || self.pieces.iter().map(|(_, piece)| *piece);
+        let values = self.records.value_bytes() + pieces().map(Piece::values).sum::<usize>();
+        let rows = self.records.len() + pieces().map(Piece::rows).sum::<usize>();
+        let bytes = values.saturating_add(into.bytes_between(rows));
+        memory.try_resize(bytes)?;
+        let mut results = ResultBuilder::new(into, self.groups(), bytes);
+        for group in 0..self.groups() {
+            let rows = self.sorted.of_group(group);
+            let mut pieces = self.pieces_of(group).peekable();
+            if pieces.peek().is_none() {
+                results.add(&[rows.len()], self.values_of(rows))?;
+                continue;
+            }
+            // What is on disk came first.
+            let mut whole = HeldRecords::default();
+            for piece in pieces {
+                let held = bytes.max(results.size()) + whole.size();
+                memory.try_resize(held.saturating_add(piece.length()))?;
+                whole.adopt(0, files.read(piece)?)?;
+            }
+            for row in rows {
+                whole.push_records(0, self.records.bytes_of(*row))?;
+            }
+            memory.try_resize(bytes.max(results.size()) + whole.size() + whole.sorting())?;
+            let sorted = whole.sorted(1, layout);
+            let values = (sorted.all().iter()).map(|row| whole.record(*row).value);
+            results.add(&[whole.len()], values)?;
+        }
+        results.finish()
+    }
 }
 
 impl HeldValues {
-    pub(super) fn new(into: GatheredInto, keys: RowConverter, arguments: usize) -> Self {
+    pub(super) fn new(
+        into: GatheredInto,
+        keys: SortKeys,
+        arguments: usize,
+        files: Option<Arc<ValueFiles>>,
+    ) -> Self {
         Self {
             into,
             keys,
             arguments,
-            buffer: HeldBuffer::default(),
+            records: HeldRecords::default(),
+            pieces: Vec::new(),
             groups: 0,
+            files,
+            file: None,
         }
     }
 
-    /// Takes rows in: arguments, then keys.
+    /// The records of a batch: arguments, then keys.
+    fn add_batch(
+        &self,
+        to: &mut HeldRecords,
+        values: &[ArrayRef],
+        group: impl Fn(usize) -> Option<usize>,
+    ) -> Result<()> {
+        let first = (values.first())
+            .ok_or_else(|| internal_datafusion_err!("what is gathered has values"))?;
+        let bytes = self.into.bytes_of(first)?;
+        let keys = values.get(self.arguments..).unwrap_or_default();
+        let keys = self.keys.of_batch(first, keys)?;
+        for row in 0..first.len() {
+            if let (Some(group), Some(value)) = (group(row), bytes.at(row)) {
+                to.push(group_number(group)?, keys.of_row(row), value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes rows in.
     fn update(
         &mut self,
         values: &[ArrayRef],
         group: impl Fn(usize) -> Option<usize>,
     ) -> Result<()> {
-        let bytes = self.into.bytes_of(&values[0])?;
-        let keys = values.get(self.arguments..).unwrap_or_default();
-        let keys = self.keys.convert_columns(keys)?;
-        for row in 0..values[0].len() {
-            if let (Some(group), Some(value)) = (group(row), bytes.at(row)) {
-                let group = group_number(group)?;
-                self.buffer.push(group, keys.row(row).data(), value)?;
-            }
-        }
-        Ok(())
+        let mut records = std::mem::take(&mut self.records);
+        let added = self.add_batch(&mut records, values, group);
+        self.records = records;
+        added
     }
 
     /// Takes partial results in.
     fn merge(&mut self, states: &[ArrayRef], group: impl Fn(usize) -> usize) -> Result<()> {
-        let lists = |at: usize| {
-            let state = states.get(at).and_then(|state| state.as_list_opt::<i32>());
-            state.ok_or_else(|| internal_datafusion_err!("a state of an aggregate is a list"))
+        let strings = |at: usize| {
+            let state = states
+                .get(at)
+                .and_then(|state| state.as_binary_opt::<i64>());
+            state.ok_or_else(|| internal_datafusion_err!("a state of an aggregate is bytes"))
         };
-        let (values, keys) = (lists(0)?, lists(1)?);
-        for row in 0..values.len() {
-            if values.is_null(row) {
-                continue;
-            }
+        let (records, pieces) = (strings(0)?, strings(1)?);
+        for row in 0..records.len() {
             let group = group_number(group(row))?;
-            let (values, keys) = (values.value(row), keys.value(row));
-            let (values, keys) = (values.as_binary::<i64>(), keys.as_binary::<i64>());
-            for at in 0..values.len() {
-                self.buffer.push(group, keys.value(at), values.value(at))?;
+            if records.is_valid(row) {
+                self.records.push_records(group, records.value(row))?;
+            }
+            if pieces.is_valid(row) {
+                let pieces = Piece::all_of(pieces.value(row));
+                self.pieces.extend(pieces.map(|piece| (group, piece)));
             }
         }
         Ok(())
     }
 
     /// Takes out the values of the first groups, sorted, and numbers the others anew.
-    fn take(&mut self, emit_to: EmitTo) -> Result<TakenRows> {
+    fn take(&mut self, emit_to: EmitTo) -> Result<TakenValues> {
         let groups = match emit_to {
             EmitTo::All => self.groups,
             EmitTo::First(groups) => groups,
         };
         let first = group_number(groups)?;
-        let mut sorted = self.buffer.sorted();
-        let bytes = std::mem::take(&mut self.buffer).bytes;
+        let records = std::mem::take(&mut self.records);
+        self.records = records.split_off(first)?;
         self.groups = self.groups.saturating_sub(groups);
-        let end = sorted.partition_point(|row| row.group < first);
-        for left in &sorted[end..] {
-            let group = left.group - first;
-            (self.buffer).push(group, key_of(&bytes, left), value_of(&bytes, left))?;
-        }
-        sorted.truncate(end);
-        Ok(TakenRows {
-            bytes,
+        let mut pieces = std::mem::take(&mut self.pieces);
+        pieces.sort_unstable();
+        let others = pieces.split_off(pieces.partition_point(|(group, _)| *group < first));
+        self.pieces = (others.into_iter())
+            .map(|(group, piece)| (group - first, piece))
+            .collect();
+        let sorted = records.sorted(groups, self.keys.layout());
+        Ok(TakenValues {
+            records,
             sorted,
-            groups,
+            pieces,
         })
+    }
+
+    /// Writes records to a file of their own; `None` where there is no place for them.
+    fn write(&mut self, records: &HeldRecords, rows: &[u32]) -> Result<Option<Piece>> {
+        let Some(files) = &self.files else {
+            return Ok(None);
+        };
+        if self.file.is_none() {
+            self.file = Some(files.create()?);
+        }
+        let Some(file) = &self.file else {
+            return Ok(None);
+        };
+        let values = rows.iter().map(|row| records.record(*row).value.len());
+        let bytes = rows.iter().map(|row| records.bytes_of(*row));
+        Ok(Some(file.write(bytes, values.sum())?))
+    }
+
+    /// Bytes that are held, and those that handing them out takes: sorting first, then so many copies of a result, or what is spilled.
+    fn bytes_held(&self, copies: usize) -> usize {
+        let pieces = self.pieces.capacity() * size_of::<(u32, Piece)>();
+        if self.records.is_empty() {
+            return self.records.size() + pieces;
+        }
+        let between = self.into.bytes_between(self.records.len());
+        let result = self.records.value_bytes() + between;
+        let partial = match &self.files {
+            Some(_) => (self.records.record_bytes()).min(self.groups.saturating_mul(LARGE_GROUP)),
+            None => self.records.record_bytes(),
+        };
+        let handing_out = (self.records.sorting())
+            .max(result.saturating_mul(copies))
+            .max(partial);
+        let ends = self.groups * size_of::<usize>();
+        self.records.size() + pieces + ends + handing_out
     }
 }
 
@@ -238,12 +325,16 @@ impl GroupsAccumulator for HeldValues {
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let taken = self.take(emit_to)?;
-        (self.into).of(&taken.bytes, &taken.sorted, taken.groups)
+        match &self.files {
+            _ if taken.pieces.is_empty() => taken.result(&self.into),
+            Some(files) => taken.result_with_pieces(&self.into, self.keys.layout(), files),
+            None => Err(internal_datafusion_err!("a spilled group has no file")),
+        }
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
         let taken = self.take(emit_to)?;
-        states(&taken.bytes, &taken.sorted, taken.groups)
+        taken.states(|rows| self.write(&taken.records, rows))
     }
 
     fn convert_to_state(
@@ -251,21 +342,21 @@ impl GroupsAccumulator for HeldValues {
         values: &[ArrayRef],
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
-        let rows = values[0].len();
-        let bytes = self.into.bytes_of(&values[0])?;
-        let keys = values.get(self.arguments..).unwrap_or_default();
-        let keys = self.keys.convert_columns(keys)?;
-        let mut buffer = HeldBuffer::default();
-        for row in (0..rows).filter(|row| passes(opt_filter, *row)) {
-            if let Some(value) = bytes.at(row) {
-                buffer.push(group_number(row)?, keys.row(row).data(), value)?;
-            }
-        }
-        states(&buffer.bytes, &buffer.rows, rows)
+        let mut records = HeldRecords::default();
+        self.add_batch(&mut records, values, |row| {
+            Some(row).filter(|row| passes(opt_filter, *row))
+        })?;
+        let rows = values.first().map_or(0, |values| values.len());
+        let taken = TakenValues {
+            sorted: records.sorted(rows, self.keys.layout()),
+            records,
+            pieces: Vec::new(),
+        };
+        taken.states(|_| Ok(None))
     }
 
     fn size(&self) -> usize {
-        self.buffer.bytes_held()
+        self.bytes_held(1)
     }
 }
 
@@ -273,29 +364,46 @@ impl GroupsAccumulator for HeldValues {
 #[derive(Debug)]
 pub(super) struct WholeGroup(pub(super) HeldValues);
 
+impl WholeGroup {
+    /// What is held, sorted. It has to be put back: the group may be asked again.
+    fn take(&mut self) -> TakenValues {
+        let records = std::mem::take(&mut self.0.records);
+        TakenValues {
+            sorted: records.sorted(1, self.0.keys.layout()),
+            records,
+            pieces: Vec::new(),
+        }
+    }
+}
+
 impl Accumulator for WholeGroup {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.0.groups = 1;
         self.0.update(values, |_| Some(0))
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.0.groups = 1;
         self.0.merge(states, |_| 0)
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        let buffer = &self.0.buffer;
-        let gathered = (self.0.into).of(&buffer.bytes, &buffer.sorted(), 1)?;
-        ScalarValue::try_from_array(&gathered, 0)
+        let taken = self.take();
+        let result = taken.result(&self.0.into);
+        self.0.records = taken.records;
+        ScalarValue::try_from_array(&result?, 0)
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        let buffer = &self.0.buffer;
-        let states = states(&buffer.bytes, &buffer.sorted(), 1)?;
+        let taken = self.take();
+        let states = taken.states(|_| Ok(None));
+        self.0.records = taken.records;
         let scalar = |state: &ArrayRef| ScalarValue::try_from_array(state, 0);
-        states.iter().map(scalar).collect()
+        states?.iter().map(scalar).collect()
     }
 
     fn size(&self) -> usize {
-        size_of_val(self) + self.0.buffer.bytes_held()
+        // One result becomes another: a column, then a value.
+        size_of_val(self) + self.0.bytes_held(2)
     }
 }

@@ -1,22 +1,29 @@
-//! Aggregates that gather values in an order, `string_agg(text, delimiter ORDER BY …)` and `array_agg(value ORDER BY …)`, and hold bytes: each value with its sorting key in one buffer.
+//! Aggregates that gather values in an order, `string_agg(text, delimiter ORDER BY …)` and `array_agg(value ORDER BY …)`, and hold bytes: each value with its sorting key, one behind the other.
 //!
 //! Invariant: the same text or list as DataFusion's aggregate, of values with equal keys the one that came first; every byte is counted, and what is held spills with its groups. DataFusion
 //! keeps a value of its own for each value and each key, some three hundred bytes a row, and sorts all rows before it groups them.
 //!
 //! ```text
-//!   mod       the aggregates: which calls are gathered here
+//!   mod       the aggregates: which calls are gathered here, and which of them have files
+//!   keys      bytes of sorting keys
+//!   records   values and keys of all groups in memory
+//!   sort      the rows of a group by their keys
 //!   gathered  bytes of a value, and what becomes of a group's values: a text or a list
-//!   held      the buffer of all groups: sorting, partial results
+//!   held      the accumulators: partial results, spilling to [`crate::value_files`], memory
 //! ```
 //!
 //! Without ORDER BY, with DISTINCT, and of values that have no bytes to be sorted by, it is DataFusion's own.
 
 mod gathered;
 mod held;
+mod keys;
+mod records;
+mod sort;
 #[cfg(test)]
 mod tests;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use crate::value_files::{ValueFiles, ValueSpill};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::Result;
 use datafusion::functions_aggregate::{array_agg, string_agg};
@@ -25,24 +32,62 @@ use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_na
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, GroupsAccumulator, Signature,
 };
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::{AggregateExprBuilder, AggregateFunctionExpr};
+use datafusion::physical_expr::expressions::CastExpr;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
 use gathered::GatheredInto;
 use held::{HeldValues, WholeGroup};
+use keys::{SortKey, SortKeys, is_text};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// The aggregates.
 pub(crate) fn aggregates() -> [AggregateUDF; 2] {
-    [
-        (Gathering::Texts, string_agg::string_agg_udaf()),
-        (Gathering::Lists, array_agg::array_agg_udaf()),
-    ]
-    .map(|(gathering, inner)| AggregateUDF::new_from_impl(OrderedAggregate { gathering, inner }))
+    Gathering::ALL.map(|gathering| {
+        AggregateUDF::new_from_impl(OrderedAggregate {
+            gathering,
+            inner: gathering.inner(),
+            files: None,
+        })
+    })
 }
 
 /// True for the name of an aggregate that holds all values of its groups where it is called with an order.
 pub(crate) fn holds_in_order(name: &str) -> bool {
-    [Gathering::Texts, Gathering::Lists]
-        .iter()
-        .any(|gathering| gathering.name() == name)
+    Gathering::named(name).is_some()
+}
+
+/// A call whose large groups spill to files that live for as long as its plan; `None` for one that is not gathered here. It has to be the only step of its grouping: partial results that
+/// name files are of no use to another call.
+pub(crate) fn with_files(
+    call: &AggregateFunctionExpr,
+    input: &SchemaRef,
+    spill: &ValueSpill,
+) -> Result<Option<AggregateFunctionExpr>> {
+    let gathering = Gathering::named(call.fun().name());
+    let Some(gathering) = gathering.filter(|_| !call.order_bys().is_empty()) else {
+        return Ok(None);
+    };
+    let function = AggregateUDF::new_from_impl(OrderedAggregate {
+        gathering,
+        inner: gathering.inner(),
+        files: Some(Arc::new(ValueFiles::new(spill.clone()))),
+    });
+    let mut builder = AggregateExprBuilder::new(Arc::new(function), call.expressions())
+        .order_by(call.order_bys().to_vec())
+        .schema(Arc::clone(input))
+        .alias(call.name())
+        .with_ignore_nulls(call.ignore_nulls())
+        .with_distinct(call.is_distinct())
+        .with_reversed(call.is_reversed());
+    if let Some(display) = call.human_display() {
+        builder = builder.human_display(display);
+    }
+    if let Some(alias) = call.human_display_alias() {
+        builder = builder.human_display_alias(alias);
+    }
+    Ok(Some(builder.build()?))
 }
 
 /// Result that the values of a group become.
@@ -55,6 +100,20 @@ enum Gathering {
 }
 
 impl Gathering {
+    const ALL: [Self; 2] = [Self::Texts, Self::Lists];
+
+    fn named(name: &str) -> Option<Self> {
+        (Self::ALL.into_iter()).find(|gathering| gathering.name() == name)
+    }
+
+    /// DataFusion's aggregate.
+    fn inner(self) -> Arc<AggregateUDF> {
+        match self {
+            Self::Texts => string_agg::string_agg_udaf(),
+            Self::Lists => array_agg::array_agg_udaf(),
+        }
+    }
+
     const fn name(self) -> &'static str {
         match self {
             Self::Texts => "string_agg",
@@ -97,10 +156,40 @@ fn has_dictionary(data_type: &DataType) -> bool {
 }
 
 /// DataFusion's aggregate, with its own way where there is an order.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 struct OrderedAggregate {
     gathering: Gathering,
     inner: Arc<AggregateUDF>,
+    /// Files of the large groups of one call of a plan.
+    files: Option<Arc<ValueFiles>>,
+}
+
+impl PartialEq for OrderedAggregate {
+    fn eq(&self, other: &Self) -> bool {
+        self.gathering == other.gathering
+    }
+}
+
+impl Eq for OrderedAggregate {}
+
+impl Hash for OrderedAggregate {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.gathering.hash(state);
+    }
+}
+
+/// The expression below casts between texts, which change no byte.
+fn without_casts<'a>(
+    mut expr: &'a Arc<dyn PhysicalExpr>,
+    schema: &Schema,
+) -> Result<&'a Arc<dyn PhysicalExpr>> {
+    while let Some(cast) = expr.downcast_ref::<CastExpr>() {
+        if !is_text(cast.cast_type()) || !is_text(&cast.expr().data_type(schema)?) {
+            break;
+        }
+        expr = cast.expr();
+    }
+    Ok(expr)
 }
 
 impl OrderedAggregate {
@@ -113,17 +202,46 @@ impl OrderedAggregate {
         {
             return Ok(None);
         }
-        let fields = args.order_bys.iter().map(|order| {
-            let data_type = order.expr.data_type(args.schema)?;
-            Ok(SortField::new_with_options(data_type, order.options))
-        });
         let into = match self.gathering {
             Gathering::Texts => GatheredInto::text(args)?,
             Gathering::Lists => GatheredInto::list(value.data_type(), args.ignore_nulls)?,
         };
-        let keys = RowConverter::new(fields.collect::<Result<Vec<_>>>()?)?;
-        let arguments = self.gathering.arguments();
-        Ok(Some(HeldValues::new(into, keys, arguments)))
+        let keys = SortKeys::new(&self.sort_keys(args)?, into.holds_nulls())?;
+        let (arguments, files) = (self.gathering.arguments(), self.files.clone());
+        Ok(Some(HeldValues::new(into, keys, arguments, files)))
+    }
+
+    /// The sorting keys of a call.
+    fn sort_keys(&self, args: &AccumulatorArgs<'_>) -> Result<Vec<SortKey>> {
+        let value = match args.exprs.first() {
+            Some(value) if !is_volatile(value) => Some(self.bare(value, args.schema)?),
+            _ => None,
+        };
+        let mut keys = Vec::with_capacity(args.order_bys.len());
+        for order in args.order_bys {
+            let of = self.bare(&order.expr, args.schema)?;
+            let data_type = order.expr.data_type(args.schema)?;
+            // A text is held as the text that it is, whatever it was before.
+            let is_held_so = self.gathering == Gathering::Lists || is_text(&data_type);
+            keys.push(SortKey {
+                data_type,
+                options: order.options,
+                is_value: is_held_so && value.is_some_and(|value| value == of),
+            });
+        }
+        Ok(keys)
+    }
+
+    /// An expression without the casts that leave the bytes of its values as they are.
+    fn bare<'a>(
+        &self,
+        expr: &'a Arc<dyn PhysicalExpr>,
+        schema: &Schema,
+    ) -> Result<&'a Arc<dyn PhysicalExpr>> {
+        match self.gathering {
+            Gathering::Texts => without_casts(expr, schema),
+            Gathering::Lists => Ok(expr),
+        }
     }
 }
 
@@ -148,12 +266,11 @@ impl AggregateUDFImpl for OrderedAggregate {
         if args.is_distinct || args.ordering_fields.is_empty() || !is_held {
             return self.inner.state_fields(args);
         }
-        let list = |name: &str| {
-            let field = Field::new_list_field(DataType::LargeBinary, true);
+        let bytes = |name: &str| {
             let name = format_state_name(args.name, name);
-            Arc::new(Field::new(name, DataType::List(Arc::new(field)), true))
+            Arc::new(Field::new(name, DataType::LargeBinary, true))
         };
-        Ok(vec![list("values"), list("keys")])
+        Ok(vec![bytes("records"), bytes("pieces")])
     }
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {

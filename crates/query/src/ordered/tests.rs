@@ -4,35 +4,68 @@
 
 use super::gathered::GatheredInto;
 use super::held::{HeldValues, WholeGroup};
-use super::holds_in_order;
+use super::keys::{SortKey, SortKeys};
+use super::{holds_in_order, with_files};
 use crate::engine::{QueryEngine, QueryEngineOptions};
 use crate::failure::collect;
+use crate::value_files::{ValueFiles, ValueSpill};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray};
 use arrow::compute::SortOptions;
-use arrow::datatypes::DataType;
-use arrow::row::{RowConverter, SortField};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::array_value_to_string;
-use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
+use datafusion::common::DataFusionError;
+use datafusion::execution::disk_manager::DiskManager;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::aggregate::AggregateExprBuilder;
+use datafusion::physical_expr::expressions::{col, lit};
+use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use std::sync::Arc;
 
-fn keys(descending: bool, nulls_first: bool) -> RowConverter {
+fn key(data_type: DataType, descending: bool, nulls_first: bool, is_value: bool) -> SortKey {
     let options = SortOptions {
         descending,
         nulls_first,
     };
-    RowConverter::new(vec![SortField::new_with_options(DataType::Int64, options)]).unwrap()
+    SortKey {
+        data_type,
+        options,
+        is_value,
+    }
+}
+
+fn keys(descending: bool, nulls_first: bool) -> SortKeys {
+    let key = key(DataType::Int64, descending, nulls_first, false);
+    SortKeys::new(&[key], true).unwrap()
+}
+
+fn spill(memory: usize) -> ValueSpill {
+    ValueSpill {
+        disk: Arc::new(DiskManager::builder().build().unwrap()),
+        pool: Arc::new(GreedyMemoryPool::new(memory)),
+    }
 }
 
 fn texts(delimiter: &str, descending: bool, nulls_first: bool) -> HeldValues {
     let into = GatheredInto::Text {
         delimiter: delimiter.to_owned(),
     };
-    HeldValues::new(into, keys(descending, nulls_first), 2)
+    HeldValues::new(into, keys(descending, nulls_first), 2, None)
 }
 
 fn lists(leaves_nulls_out: bool) -> HeldValues {
     let into = GatheredInto::list(&DataType::Utf8, leaves_nulls_out).unwrap();
-    HeldValues::new(into, keys(false, false), 1)
+    HeldValues::new(into, keys(false, false), 1, None)
+}
+
+/// `string_agg(text, ',' ORDER BY text DESC)`, as a call that has files.
+fn texts_by_themselves(files: &Arc<ValueFiles>) -> HeldValues {
+    let into = GatheredInto::Text {
+        delimiter: ",".to_owned(),
+    };
+    let keys = SortKeys::new(&[key(DataType::Utf8, true, false, true)], false).unwrap();
+    HeldValues::new(into, keys, 2, Some(Arc::clone(files)))
 }
 
 fn column(values: &[Option<&str>]) -> ArrayRef {
@@ -215,6 +248,137 @@ fn every_byte_that_is_held_is_counted() {
     assert!(held.size() < 1000, "{}", held.size());
 }
 
+/// Rows of five groups; the first has most of them, the last has none. Some texts are null, many begin alike, none is twice in a group.
+fn many_rows() -> (Vec<Option<String>>, Vec<usize>) {
+    let text = |n: usize| (n % 11 != 0).then(|| format!("text {:05}-{n}", n * 7919 % 10_007));
+    let group = |n: usize| match n % 100 {
+        0 => 3,
+        1..=5 => 2,
+        6..=20 => 1,
+        _ => 0,
+    };
+    (0..20_000).map(|n| (text(n), group(n))).unzip()
+}
+
+/// What becomes of the rows, by a plain loop.
+fn expected(rows: &[Option<String>], groups: &[usize]) -> Vec<String> {
+    let mut texts = vec![Vec::new(); 5];
+    for (text, group) in rows.iter().zip(groups) {
+        texts[*group].extend(text.clone());
+    }
+    texts
+        .into_iter()
+        .map(|mut texts| {
+            texts.sort_by(|one, other| other.cmp(one));
+            match texts.is_empty() {
+                true => "null".to_owned(),
+                false => texts.join(","),
+            }
+        })
+        .collect()
+}
+
+/// The same rows in pieces, each handed on as a partial result: large groups by their files, small ones as they are.
+fn partial_results(files: &Arc<ValueFiles>, rows_a_piece: usize) -> HeldValues {
+    let (rows, groups) = many_rows();
+    let mut whole = texts_by_themselves(files);
+    let mut first = texts_by_themselves(files);
+    for (rows, groups) in rows.chunks(rows_a_piece).zip(groups.chunks(rows_a_piece)) {
+        let rows: Vec<Option<&str>> = rows.iter().map(Option::as_deref).collect();
+        let batch = [
+            column(&rows),
+            column(&vec![Some(","); rows.len()]),
+            column(&rows),
+        ];
+        first.update_batch(&batch, groups, None, 5).unwrap();
+        let states = first.state(EmitTo::All).unwrap();
+        whole.merge_batch(&states, &[0, 1, 2, 3, 4], 5).unwrap();
+    }
+    whole
+}
+
+#[test]
+fn groups_on_disk_become_what_a_plain_loop_makes_of_them() {
+    let (rows, groups) = many_rows();
+    let expected = expected(&rows, &groups);
+    for rows_a_piece in [100, 1_500, 20_000] {
+        let files = Arc::new(ValueFiles::new(spill(64 << 20)));
+        let mut all = partial_results(&files, rows_a_piece);
+        assert_eq!(files.paths().len(), 1, "one call writes one file");
+        assert_eq!(shown(&all.evaluate(EmitTo::All).unwrap()), expected);
+        // The same, handed on once more, and a few groups at a time.
+        let mut again = partial_results(&files, rows_a_piece);
+        let states = again.state(EmitTo::All).unwrap();
+        let mut last = texts_by_themselves(&files);
+        last.merge_batch(&states, &[0, 1, 2, 3, 4], 5).unwrap();
+        let first = last.evaluate(EmitTo::First(2)).unwrap();
+        assert_eq!(shown(&first), expected[..2]);
+        assert_eq!(shown(&last.evaluate(EmitTo::All).unwrap()), expected[2..]);
+    }
+}
+
+#[test]
+fn what_is_handed_on_is_small_however_large_a_group_is() {
+    let (rows, groups) = many_rows();
+    let rows: Vec<Option<&str>> = rows.iter().map(Option::as_deref).collect();
+    let files = Arc::new(ValueFiles::new(spill(0)));
+    let mut held = texts_by_themselves(&files);
+    let delimiters = column(&vec![Some(","); rows.len()]);
+    let batch = [column(&rows), delimiters, column(&rows)];
+    held.update_batch(&batch, &groups, None, 5).unwrap();
+    let states = held.state(EmitTo::All).unwrap();
+    let bytes: usize = states
+        .iter()
+        .map(|state| state.get_array_memory_size())
+        .sum();
+    assert!(bytes < 4096, "{bytes}");
+    assert!(held.size() < 1000, "{}", held.size());
+}
+
+#[test]
+fn a_group_that_does_not_fit_is_refused() {
+    let files = Arc::new(ValueFiles::new(spill(100_000)));
+    let mut held = partial_results(&files, 1_000);
+    let error = held.evaluate(EmitTo::All).unwrap_err();
+    let error = error.find_root();
+    assert!(
+        matches!(error, DataFusionError::ResourcesExhausted(_)),
+        "{error}"
+    );
+}
+
+#[test]
+fn calls_of_a_plan_get_files_of_their_own() {
+    let fields = vec![
+        Field::new("x", DataType::Utf8, true),
+        Field::new("n", DataType::Int64, true),
+    ];
+    let schema = Arc::new(Schema::new(fields));
+    let [string_agg, _] = super::aggregates();
+    let built = |function: Arc<AggregateUDF>, of: Vec<Arc<dyn PhysicalExpr>>, is_ordered| {
+        let by = PhysicalSortExpr::new(col("n", &schema).unwrap(), SortOptions::default());
+        let by = if is_ordered { vec![by] } else { Vec::new() };
+        let builder = AggregateExprBuilder::new(function, of).order_by(by);
+        (builder.schema(Arc::clone(&schema)).alias("of"))
+            .build()
+            .unwrap()
+    };
+    let texts = || vec![col("x", &schema).unwrap(), lit(",")];
+    let string_agg = Arc::new(string_agg);
+    let ordered = built(Arc::clone(&string_agg), texts(), true);
+    let with = with_files(&ordered, &schema, &spill(0)).unwrap().unwrap();
+    assert_eq!((with.name(), with.field()), ("of", ordered.field()));
+    assert_eq!(
+        with.state_fields().unwrap(),
+        ordered.state_fields().unwrap()
+    );
+    let unordered = built(string_agg, texts(), false);
+    let sum = built(sum_udaf(), vec![col("n", &schema).unwrap()], true);
+    for call in [unordered, sum] {
+        assert!(with_files(&call, &schema, &spill(0)).unwrap().is_none());
+    }
+}
+
 #[test]
 fn the_aggregates_are_known_by_their_names() {
     assert!(holds_in_order("string_agg") && holds_in_order("array_agg"));
@@ -264,6 +428,27 @@ async fn queries_gather_in_order() {
         (
             "string_agg(x, '/' ORDER BY x, k) FILTER (WHERE d > 2)",
             ["1|a/b", "2|c"],
+        ),
+        ("string_agg(x, '/' ORDER BY x)", ["1|a/a/b", "2|c"]),
+        (
+            "string_agg(x, '/' ORDER BY x DESC NULLS FIRST)",
+            ["1|b/a/a", "2|c"],
+        ),
+        (
+            "string_agg(x, '/' ORDER BY d DESC NULLS FIRST, x)",
+            ["1|a/a/b", "2|c"],
+        ),
+        (
+            "string_agg(x, '/' ORDER BY x || 'z' DESC, k)",
+            ["1|b/a/a", "2|c"],
+        ),
+        (
+            "array_agg(d ORDER BY d DESC NULLS LAST)",
+            ["1|[7.00, 2.50, ]", "2|[3.00, 1.00]"],
+        ),
+        (
+            "array_agg(x ORDER BY x NULLS FIRST)",
+            ["1|[a, a, b]", "2|[, c]"],
         ),
         ("array_agg(x ORDER BY k, x)", ["1|[b, a, a]", "2|[c, ]"]),
         ("array_agg(x ORDER BY x DESC)", ["1|[b, a, a]", "2|[, c]"]),
@@ -317,4 +502,23 @@ async fn what_does_not_fit_is_spilled_group_by_group_or_refused() {
         answer(64, &whole).await.unwrap_err(),
         "the query needs more memory than it may use"
     );
+}
+
+#[tokio::test]
+async fn a_few_large_groups_spill_again_and_again() {
+    // Texts that differ at their ends alone; a group of them takes some megabytes.
+    let rows = "SELECT value % 7 AS g, value * 7919 % 1000003 AS k, 'a text that begins alike ' || lpad(CAST(value AS VARCHAR), 12, '-') AS x FROM range(0, 400000)";
+    for call in [
+        "md5(string_agg(x, ', ' ORDER BY x DESC))",
+        "md5(string_agg(x, ', ' ORDER BY k, x))",
+        "md5(string_agg(x, ', ' ORDER BY k DESC) FILTER (WHERE k % 3 > 0))",
+        "md5(array_to_string(array_agg(x ORDER BY k), ', '))",
+    ] {
+        let sql = format!("SELECT g, {call} FROM ({rows}) GROUP BY g ORDER BY g");
+        let spilled = answer(64, &sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        assert_eq!(spilled.len(), 7);
+        assert_eq!(spilled, answer(4096, &sql).await.unwrap(), "{sql}");
+    }
 }
