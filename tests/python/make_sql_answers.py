@@ -8,7 +8,8 @@ tests/answers/differences.txt. With --check nothing is written, and what is not 
 
 FOLDER holds initdb, postgres and psql of PostgreSQL 15 (default /usr/lib/postgresql/15/bin). A server of its own is started on a socket in a temporary folder, and
 stopped. DuckDB is imported. Answers are written in a form that does not depend on a system: numbers without noughts at their end and rounded to ten digits behind
-the point (floats to twelve digits before), instants in UTC, spans of time as months and seconds, lists in brackets, an empty text as (empty).
+the point (floats to twelve digits before), instants in UTC, spans of time as months and seconds, lists in brackets, an empty text as (empty). Days are so many seconds where less than a
+day stands beside them, with the same sign; where it does not (`25:00:00`, `1 day -02:00:00`), they stand by themselves.
 """
 
 import argparse
@@ -72,10 +73,10 @@ def span(months, seconds):
 
 
 def postgres_interval(text):
-    months, seconds = 0, decimal.Decimal(0)
+    months, days, seconds = 0, 0, decimal.Decimal(0)
     for count, unit in re.findall(r"([-+]?\d+) (year|mon|day)s?", text):
         if unit == "day":
-            seconds += int(count) * 86_400
+            days += int(count)
         else:
             months += int(count) * (12 if unit == "year" else 1)
     clock = re.search(r"([-+]?)(\d+):(\d+):(\d+(?:\.\d+)?)", text)
@@ -83,7 +84,9 @@ def postgres_interval(text):
         sign, hours, minutes, second = clock.groups()
         part = int(hours) * 3600 + int(minutes) * 60 + decimal.Decimal(second)
         seconds += -part if sign == "-" else part
-    return span(months, seconds)
+    if abs(seconds) >= 86_400 or days * seconds < 0:
+        return f"{months} mons {days} days {number(str(seconds))} s"
+    return span(months, days * 86_400 + seconds)
 
 
 def elements(text):

@@ -235,7 +235,7 @@ pub(crate) enum CliCommand {
         after_help = "Examples:\n  tillhouse sql \"SELECT currency, business_month, count(*), sum(amount) FROM counted GROUP BY ALL ORDER BY 1, 2\"\n  tillhouse sql \"SELECT currency, site_name, sum(amount) FROM counted GROUP BY ALL ORDER BY 3 DESC\"\n  tillhouse sql --format csv \"SELECT * FROM counted WHERE business_month = '2026-01'\" > january.csv\n  tillhouse sql \"SELECT * FROM hourly_transactions('2026-01-01', '2026-02-01')\"\n  tillhouse sql -f month.sql --param month=2026-01 --output january.parquet\n  tillhouse sql                 a prompt: \\d lists tables, \\d TABLE its columns\n\ncounted, counted_articles and counted_payments are what `stats` counts; transactions has everything: declined and test sales, purchases.\nAmounts of different currencies are never to be added up: group by currency."
     )]
     Sql(SqlArgs),
-    /// What a table is, and what its columns mean: descriptions, units and examples
+    /// Meaning of tables and of their columns: descriptions, units and examples
     #[command(
         after_help = "Examples:\n  tillhouse describe                  every table and view, in a line each\n  tillhouse describe counted\n  tillhouse describe hecone.transactions --format json\n  tillhouse describe ops.rejects\n\nA name without a schema is one of unified. Fields of objects are named by their path, like invoice.amount.\nIn SQL: SELECT column_name, description, unit, examples FROM information_schema.columns WHERE table_name = 'counted'"
     )]
@@ -407,7 +407,7 @@ pub(crate) struct StatsArgs {
     #[arg(long, value_name = "T")]
     pub(crate) to: String,
     /// Only this tenant (HecOne's mandator)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(crate) tenant: Option<String>,
     /// Only this source
     #[arg(long, value_name = "SOURCE")]
@@ -415,7 +415,12 @@ pub(crate) struct StatsArgs {
     #[command(flatten)]
     pub(crate) counted: TransactionStateArgs,
     /// The zone in which dates and hours are cut: an IANA name, or an offset like +02:00
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    #[arg(
+        long,
+        value_name = "ZONE",
+        allow_hyphen_values = true,
+        default_value = "UTC"
+    )]
     pub(crate) timezone: String,
     /// timeline: hour after hour; of_day: 00 to 23 by each site's own clock
     #[arg(long, value_enum, default_value_t = HoursArg::Timeline)]
@@ -485,22 +490,42 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "N", default_value_t = DEFAULT_LIMIT)]
     pub(crate) limit: usize,
     /// Only this tenant (SmartNow's user group)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(crate) tenant: Option<String>,
     /// Only this source
     #[arg(long, value_name = "SOURCE", value_parser = PossibleValuesParser::new(registry::NAMES))]
     pub(crate) source: Option<String>,
     /// Only these sites (SmartNow's locations), by key or by the provider's id
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     pub(crate) sites: Vec<String>,
     /// Only these devices (SmartNow's machines), by key or by the provider's id
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     pub(crate) devices: Vec<String>,
     /// Only the sites of these groups (SmartNow's location groups), beside those that --sites names
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     pub(crate) site_groups: Vec<String>,
     /// Only the devices of these groups (SmartNow's machine groups), beside those that --devices names
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
     pub(crate) device_groups: Vec<String>,
     /// Whose logs events stand in: transaction, article, payment, receipt, device [default: all]
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
@@ -553,7 +578,7 @@ pub(crate) struct RestatedArgs {
     #[arg(long, value_name = "T")]
     pub(crate) to: Option<String>,
     /// Only this tenant (HecOne's mandator)
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     pub(crate) tenant: Option<String>,
     /// Only this source
     #[arg(long, value_name = "SOURCE", value_parser = PossibleValuesParser::new(registry::NAMES))]
@@ -606,7 +631,12 @@ pub(crate) struct ReconcileArgs {
     #[arg(long, value_name = "JSON")]
     pub(crate) filter: Option<String>,
     /// The IANA zone in which the days of the control file are cut [default: every site's own clock]
-    #[arg(long, value_name = "ZONE", requires = "control")]
+    #[arg(
+        long,
+        value_name = "ZONE",
+        allow_hyphen_values = true,
+        requires = "control"
+    )]
     pub(crate) timezone: Option<String>,
     /// Most transactions to name for a difference
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -640,7 +670,7 @@ pub(crate) struct SqlArgs {
     #[arg(long, value_name = "CHARACTER", value_parser = separator)]
     pub(crate) csv_separator: Option<u8>,
     /// Text for null in tables, CSV and workbooks [default: NULL in tables, nothing in the others]
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub(crate) null: Option<String>,
     /// As the warehouse was after this run, or at this time
     #[arg(long, value_name = "RUN|T")]
@@ -725,4 +755,49 @@ pub(crate) struct DemoArgs {
     /// Folder of the project [default: a new temporary folder, which is kept]
     #[arg(long, value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &[&str]) -> CliCommand {
+        let words = std::iter::once("tillhouse").chain(line.iter().copied());
+        Cli::try_parse_from(words).unwrap().command
+    }
+
+    #[test]
+    fn values_may_begin_with_a_hyphen() {
+        let window = ["--from", "2026-01-01", "--to", "2026-02-01"];
+        let stats = ["stats", "--timezone", "-05:00", "--tenant", "-7"];
+        let CliCommand::Stats(stats) = parsed(&[&stats[..], &window[..]].concat()) else {
+            panic!("no statistics");
+        };
+        assert_eq!(stats.timezone, "-05:00");
+        assert_eq!(stats.tenant.as_deref(), Some("-7"));
+        assert_eq!(stats.to, "2026-02-01");
+
+        let reconcile = ["reconcile", "--control", "t.csv", "--timezone", "-05:00"];
+        let CliCommand::Reconcile(reconcile) = parsed(&[&reconcile[..], &window[..]].concat())
+        else {
+            panic!("no reconciliation");
+        };
+        assert_eq!(reconcile.timezone.as_deref(), Some("-05:00"));
+
+        let sql = ["sql", "--null", "--", "--csv-separator", ";", "SELECT 1"];
+        let CliCommand::Sql(sql) = parsed(&sql) else {
+            panic!("no query");
+        };
+        assert_eq!(sql.null.as_deref(), Some("--"));
+        assert_eq!(sql.csv_separator, Some(b';'));
+        assert_eq!(sql.query.as_deref(), Some("SELECT 1"));
+
+        let report = ["report", "heat-map", "--sites", "-1,-2", "--devices", "-3"];
+        let CliCommand::Report(report) = parsed(&report) else {
+            panic!("no report");
+        };
+        assert_eq!(report.sites, ["-1", "-2"]);
+        assert_eq!(report.devices, ["-3"]);
+    }
 }

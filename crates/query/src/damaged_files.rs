@@ -9,17 +9,17 @@
 //! the row groups of a file among threads.
 
 use crate::failure::{in_file, is_of_data_file};
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use crate::one_input::one_input;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use futures::{FutureExt, StreamExt};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
@@ -68,6 +68,10 @@ struct NamedFilesExec {
 }
 
 impl NamedFilesExec {
+    fn over(&self, scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self { scan })
+    }
+
     fn config(&self) -> Option<&FileScanConfig> {
         self.scan
             .downcast_ref::<DataSourceExec>()?
@@ -87,36 +91,7 @@ impl ExecutionPlan for NamedFilesExec {
         "NamedFilesExec"
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.scan.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.scan]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let scan = children.pop().unwrap_or_else(|| Arc::clone(&self.scan));
-        Ok(Arc::new(Self { scan }))
-    }
+    one_input!(scan);
 
     fn execute(
         &self,

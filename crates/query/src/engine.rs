@@ -30,6 +30,7 @@ use crate::similar_to::StandardPatterns;
 use crate::slices::SlicedConstants;
 use crate::spans::{self, ComparedSpans};
 use crate::spill::SpillSpace;
+use crate::table_arguments::TableArguments;
 use crate::time_texts::{self, TimeTexts};
 use crate::truth_tests::TruthTests;
 use crate::value_files::ValueSpill;
@@ -312,7 +313,11 @@ fn context_with(
         builder = builder.with_physical_optimizer_rule(rule);
     }
     builder = builder.with_physical_optimizer_rule(Arc::new(NamedFiles));
-    let context = SessionContext::new_with_state(builder.build());
+    let mut state = builder.build();
+    let arguments = TableArguments::new(state.analyzer().clone());
+    // It never fails.
+    let _ = state.register_relation_planner(Arc::new(arguments));
+    let context = SessionContext::new_with_state(state);
     for function in functions::all()
         .into_iter()
         .chain(overflow::functions())

@@ -7,11 +7,11 @@
 //! condition with such a constant is asked where it was written, and neither before a join nor while a file is read.
 
 use crate::truth_tests::TruthTests;
+use crate::typed_rewrite::rewrite_step;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::expr::ScalarFunction;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
@@ -70,26 +70,23 @@ impl OptimizerRule for LargeConstants {
         plan: LogicalPlan,
         _: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let names = NamePreserver::new(&plan);
         let mut are_removed = constants_that_are_removed(&plan).into_iter();
-        plan.map_expressions(|expr| {
-            if are_removed.next() == Some(true) || !expr.exists(|expr| Ok(is_large(expr)))? {
-                return Ok(Transformed::no(expr));
-            }
-            let name = names.save(&expr);
-            let done = expr.transform_up(|expr| match expr {
-                Expr::Literal(value, metadata) if is_written_out(&value) => {
-                    if metadata.is_some() {
-                        return Ok(Transformed::no(Expr::Literal(value, metadata)));
-                    }
-                    let constant = ScalarUDF::new_from_impl(LargeConstant::of(value));
-                    let call = ScalarFunction::new_udf(Arc::new(constant), Vec::new());
-                    Ok(Transformed::yes(Expr::ScalarFunction(call)))
-                }
-                other => Ok(Transformed::no(other)),
-            })?;
-            Ok(done.update_data(|expr| name.restore(expr)))
-        })
+        let concerns = |expr: &Expr| -> Result<bool> {
+            Ok(are_removed.next() != Some(true) && expr.exists(|expr| Ok(is_large(expr)))?)
+        };
+        rewrite_step(plan, concerns, as_call)
+    }
+}
+
+/// The call that gives a large constant.
+fn as_call(expr: Expr) -> Transformed<Expr> {
+    match expr {
+        Expr::Literal(value, None) if is_written_out(&value) => {
+            let constant = ScalarUDF::new_from_impl(LargeConstant::of(value));
+            let call = ScalarFunction::new_udf(Arc::new(constant), Vec::new());
+            Transformed::yes(Expr::ScalarFunction(call))
+        }
+        other => Transformed::no(other),
     }
 }
 

@@ -5,6 +5,7 @@
 //! The width of rows is known when the first of them are there, not when the query is planned: a text has no length in its type. So each sort looks at its first
 //! batch, and decides then.
 
+use crate::one_input::one_input;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::DataType;
@@ -84,6 +85,15 @@ struct PacedSort {
 }
 
 impl PacedSort {
+    fn over(&self, sort: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        // Another rule may have put something into the sort's place; that is not paced.
+        if sort.downcast_ref::<SortExec>().is_none() {
+            return sort;
+        }
+        let budget = self.budget;
+        Arc::new(Self { sort, budget })
+    }
+
     /// The sort of a stream whose first batch is there.
     fn sorted(
         sort: &Arc<dyn ExecutionPlan>,
@@ -242,44 +252,7 @@ impl ExecutionPlan for PacedSort {
         "PacedSort"
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.sort.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.sort]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let sort = children.into_iter().next();
-        let sort = sort.ok_or_else(|| internal_datafusion_err!("a paced sort has a sort"))?;
-        // Another rule may have put something into the sort's place; that is not paced.
-        if sort.downcast_ref::<SortExec>().is_none() {
-            return Ok(sort);
-        }
-        Ok(Arc::new(Self {
-            sort,
-            budget: self.budget,
-        }))
-    }
+    one_input!(sort);
 
     fn execute(
         &self,

@@ -1,17 +1,19 @@
-//! Columns of one name in a SELECT, as in `SELECT sum(a), sum(a)`, which PostgreSQL answers and the planner refuses: they get names of their own.
+//! Columns of one name in a SELECT, as in `SELECT sum(a), sum(a)` and `SELECT a + 1 AS a, t.a`, which PostgreSQL answers and the planner refuses: they get names of their own.
 //!
 //! ```text
-//!   SELECT sum(a), sum(a) FROM t   -->   SELECT sum(a) AS sum, sum(a) AS sum_2 FROM t
+//!   SELECT sum(a), sum(a) FROM t                    -->   SELECT sum(a) AS sum, sum(a) AS sum_2 FROM t
+//!   SELECT k, a.k, b.k FROM a FULL JOIN b USING (k) -->   SELECT coalesce(a.k, b.k) AS k, a.k AS k_2, b.k AS k_3 FROM a FULL JOIN b ON a.k = b.k
 //! ```
 //!
 //! Invariant: only a statement that the planner has refused for it is changed. Where a name is asked for outside of the SELECT that gives it twice, the
 //! statement stays refused: nobody knows which of the two is meant.
 
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Ident, ObjectNamePart, Query, Select, SelectItem, SetExpr, Visit, VisitMut,
-    Visitor, VisitorMut,
+    self, ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr,
+    OrderByKind, Query, Select, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -21,16 +23,13 @@ const REFUSED: &str = "require unique expression names";
 
 /// The statement with names of their own for columns of one name, where an error says that it has such.
 pub(crate) fn told_apart(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
-    let text = error.to_string();
-    if !text.contains(REFUSED) {
-        return None;
-    }
+    let refused = refused_column(error)?;
     let mut renamed = statement.clone();
     let inner = inner(&mut renamed)?;
     let whole = inner.clone();
     let mut names = NameGiver {
         whole: &whole,
-        refused: refused_column(&text),
+        refused,
         depth: 0,
         has_renamed: false,
     };
@@ -46,11 +45,22 @@ fn inner(statement: &mut Statement) -> Option<&mut ast::Statement> {
     }
 }
 
-/// The column that an error says is there twice: `"t.a" at position 0 and "t.a" at position 3`.
-fn refused_column(text: &str) -> Option<String> {
+/// The column that an error says is there twice: `"t.a" at position 0 and "t.a" at position 3`, or as a table's and as one that is calculated. `None` for any other error, `Some(None)`
+/// where it does not say which.
+#[expect(
+    clippy::option_option,
+    reason = "another error, and one that does not say the name"
+)]
+fn refused_column(error: &DataFusionError) -> Option<Option<String>> {
+    if let DataFusionError::SchemaError(of, _) = error.find_root()
+        && let SchemaError::AmbiguousReference { field } = of.as_ref()
+    {
+        return field.relation.is_some().then(|| Some(field.name.clone()));
+    }
+    let text = error.to_string();
     let behind = text.split_once(REFUSED)?.1;
-    let quoted = behind.split('"').nth(1)?;
-    Some(quoted.rsplit('.').next()?.to_owned())
+    let quoted = behind.split('"').nth(1);
+    Some(quoted.and_then(|quoted| Some(quoted.rsplit('.').next()?.to_owned())))
 }
 
 /// Visitor that gives names to the columns of each SELECT that has two of one.
@@ -69,7 +79,9 @@ impl VisitorMut for NameGiver<'_> {
         self.depth += 1;
         let before = query.clone();
         let is_asked_for = |name: &str| {
-            let ordered = query.order_by.as_ref().map_or(0, |by| mentions(by, name));
+            // `t.a` in ORDER BY is the table's, whatever the columns are called.
+            let ordered = query.order_by.as_ref();
+            let ordered = ordered.map_or(0, |by| MentionCounter::of(by, name).bare);
             let elsewhere = mentions(self.whole, name) - mentions(&before, name);
             (ordered, elsewhere)
         };
@@ -79,9 +91,18 @@ impl VisitorMut for NameGiver<'_> {
         };
         let mut selects = Vec::new();
         selects_of(&mut query.body, &mut selects);
+        let mut given = Vec::new();
         for select in selects {
-            self.has_renamed |= name_apart(select, self.refused.as_deref(), &allows);
+            given.extend(name_apart(select, self.refused.as_deref(), &allows));
         }
+        if let Some(OrderBy {
+            kind: OrderByKind::Expressions(order),
+            ..
+        }) = &mut query.order_by
+        {
+            order_by_given(order, &given);
+        }
+        self.has_renamed |= !given.is_empty();
         ControlFlow::Continue(())
     }
 
@@ -143,13 +164,26 @@ fn uncast(expr: &Expr) -> &Expr {
     }
 }
 
-/// Gives columns of one name names of their own, if it `allows` it for a name, and whether all of that name are the same; whether any got one.
+/// Replaces tables' columns in ORDER BY by the names that they got in SELECT: the planner would look for them beside these.
+fn order_by_given(order: &mut [OrderByExpr], given: &[(Expr, Ident)]) {
+    for by in order {
+        let is_it = |(column, _): &&(Expr, Ident)| {
+            matches!(column, Expr::CompoundIdentifier(_)) && *column == by.expr
+        };
+        if let Some((_, name)) = given.iter().find(is_it) {
+            by.expr = Expr::Identifier(name.clone());
+        }
+    }
+}
+
+/// Gives columns of one name names of their own, if it `allows` it for a name, and whether all of that name are the same. Gives those that got one, and the names.
 fn name_apart(
     select: &mut Select,
     refused: Option<&str>,
     allows: &dyn Fn(&str, bool) -> bool,
-) -> bool {
-    let has_wildcard = select.projection.iter().any(|item| named(item).is_none());
+) -> Vec<(Expr, Ident)> {
+    let in_wildcard = |name: &str| select.projection.iter().any(|item| may_have(item, name));
+    let in_wildcard = refused.is_some_and(in_wildcard);
     // By the name, or by the text where there is none.
     let mut alike: BTreeMap<(bool, String), Vec<usize>> = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -164,9 +198,9 @@ fn name_apart(
         };
         alike.entry(key).or_default().push(at);
     }
-    let mut has_renamed = false;
+    let mut given = Vec::new();
     for ((has_name, name), places) in alike {
-        let by_wildcard = has_wildcard && has_name && refused == Some(name.as_str());
+        let by_wildcard = in_wildcard && has_name && refused == Some(name.as_str());
         if places.len() < 2 && !by_wildcard {
             continue;
         }
@@ -198,35 +232,68 @@ fn name_apart(
                 alias = format!("{base}_{number}");
             }
             taken.insert(alias.clone());
-            *item = SelectItem::ExprWithAlias {
-                expr: expr.clone(),
-                alias: Ident::with_quote('"', alias),
-            };
-            has_renamed = true;
+            let (expr, alias) = (expr.clone(), Ident::with_quote('"', alias));
+            given.push((expr.clone(), alias.clone()));
+            *item = SelectItem::ExprWithAlias { expr, alias };
         }
     }
-    has_renamed
+    given
 }
 
 /// Number of times that a column of that name is asked for in a part of a statement.
 fn mentions(part: &impl Visit, name: &str) -> usize {
-    /// Visitor that counts columns of a name.
-    struct MentionCounter<'n>(&'n str, usize);
-    impl Visitor for MentionCounter<'_> {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let column = match expr {
-                Expr::Identifier(column) => Some(column),
-                Expr::CompoundIdentifier(path) => path.last(),
-                _ => None,
-            };
-            if column.is_some_and(|column| column.value.eq_ignore_ascii_case(self.0)) {
-                self.1 += 1;
-            }
-            ControlFlow::Continue(())
-        }
+    let found = MentionCounter::of(part, name);
+    found.bare + found.qualified
+}
+
+/// Visitor that counts columns of a name, with a table before it and without.
+struct MentionCounter<'n> {
+    name: &'n str,
+    bare: usize,
+    qualified: usize,
+}
+
+impl<'n> MentionCounter<'n> {
+    fn of(part: &impl Visit, name: &'n str) -> Self {
+        let mut counter = Self {
+            name,
+            bare: 0,
+            qualified: 0,
+        };
+        let _ = part.visit(&mut counter);
+        counter
     }
-    let mut counter = MentionCounter(name, 0);
-    let _ = part.visit(&mut counter);
-    counter.1
+}
+
+impl Visitor for MentionCounter<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let (column, count) = match expr {
+            Expr::Identifier(column) => (Some(column), &mut self.bare),
+            Expr::CompoundIdentifier(path) => (path.last(), &mut self.qualified),
+            _ => return ControlFlow::Continue(()),
+        };
+        if column.is_some_and(|column| column.value.eq_ignore_ascii_case(self.name)) {
+            *count += 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// True for a wildcard that may have a column of that name: one of all columns but some, of which it is none.
+fn may_have(item: &SelectItem, name: &str) -> bool {
+    let (SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options)) = item else {
+        return false;
+    };
+    let excluded = match &options.opt_exclude {
+        Some(ExcludeSelectItem::Single(one)) => std::slice::from_ref(one),
+        Some(ExcludeSelectItem::Multiple(several)) => several.as_slice(),
+        None => &[],
+    };
+    let is_name = |excluded: &ObjectName| match excluded.0.as_slice() {
+        [ObjectNamePart::Identifier(column)] => column.value.eq_ignore_ascii_case(name),
+        _ => false,
+    };
+    !excluded.iter().any(is_name)
 }

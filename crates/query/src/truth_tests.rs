@@ -3,11 +3,10 @@
 //! Invariant: what such a test gives does not change. DataFusion plans them as never null and runs them as comparisons that it takes for null at times; an aggregate over
 //! a column of one, which a condition that is used twice becomes, is refused as a fault of the engine then. So they are comparisons from the beginning.
 
-use crate::typed_rewrite::rewrite_expressions;
+use crate::typed_rewrite::{rewrite_expressions, rewrite_step};
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Operator, binary_expr, lit};
 use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
@@ -40,15 +39,8 @@ impl OptimizerRule for TruthTests {
         plan: LogicalPlan,
         _: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>> {
-        let names = NamePreserver::new(&plan);
-        let plan = plan.map_expressions(|expr| {
-            if !expr.exists(|expr| Ok(is_truth_test(expr)))? {
-                return Ok(Transformed::no(expr));
-            }
-            let name = names.save(&expr);
-            let done = expr.transform_up(|expr| Ok(as_comparison(expr)))?;
-            Ok(done.update_data(|expr| name.restore(expr)))
-        })?;
+        let has_tests = |expr: &Expr| expr.exists(|expr| Ok(is_truth_test(expr)));
+        let plan = rewrite_step(plan, has_tests, as_comparison)?;
         if plan.transformed {
             plan.map_data(LogicalPlan::recompute_schema)
         } else {

@@ -1,4 +1,4 @@
-//! The rewriting of a plan's expressions, with the types of their columns at hand.
+//! The rewriting of a plan's expressions, those of a whole plan with the types of their columns at hand, those of one step without.
 //!
 //! Invariant: columns keep their names, whatever stands in their expressions afterwards.
 
@@ -39,4 +39,21 @@ pub(crate) fn rewrite_expressions(
         }
     });
     Ok(done?.data)
+}
+
+/// Replaces parts of a step's own expressions, innermost first, in those that `concerns` asks for.
+pub(crate) fn rewrite_step(
+    step: LogicalPlan,
+    mut concerns: impl FnMut(&Expr) -> Result<bool>,
+    replace: impl Fn(Expr) -> Transformed<Expr>,
+) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&step);
+    step.map_expressions(|expr| {
+        if !concerns(&expr)? {
+            return Ok(Transformed::no(expr));
+        }
+        let name = names.save(&expr);
+        let done = expr.transform_up(|expr| Ok(replace(expr)))?;
+        Ok(done.update_data(|expr| name.restore(expr)))
+    })
 }

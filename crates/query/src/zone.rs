@@ -48,15 +48,29 @@ impl Zone {
     /// an hour that comes twice, the first. In an hour that never comes, as if the clock had not been moved forward yet: what it
     /// shows then is as much later as was skipped.
     pub fn instant_of(self, wall: i64) -> i64 {
+        self.instants_of(wall).0
+    }
+
+    /// As [`Self::instant_of`], of an hour that comes twice the second, which PostgreSQL's `AT TIME ZONE` takes.
+    pub fn last_instant_of(self, wall: i64) -> i64 {
+        self.instants_of(wall).1
+    }
+
+    /// The first and the last instant at which the clock on the wall shows `wall`.
+    fn instants_of(self, wall: i64) -> (i64, i64) {
         let around = |hours: i64| self.offset_at(wall.saturating_add(hours * HOUR));
         let instant = |offset: i32| wall.saturating_sub(i64::from(offset) * 1_000_000);
         let shown = (-FARTHEST..=FARTHEST)
             .map(around)
-            .filter(|offset| self.offset_at(instant(*offset)) == *offset);
+            .filter(|offset| self.offset_at(instant(*offset)) == *offset)
+            .map(instant);
         shown
-            .map(instant)
-            .min()
-            .unwrap_or_else(|| instant(around(-FARTHEST)))
+            .map(|at| (at, at))
+            .reduce(|(first, last), (at, _)| (first.min(at), last.max(at)))
+            .unwrap_or_else(|| {
+                let never_shown = instant(around(-FARTHEST));
+                (never_shown, never_shown)
+            })
     }
 
     /// True for UTC under any of its names.
@@ -132,11 +146,29 @@ impl ZoneClock {
         micros.saturating_add(self.offset(micros))
     }
 
-    /// The instant at which the wall clock's current hour began, had it run evenly: the key by which hours are grouped. An
-    /// hour that comes twice in autumn has two.
+    /// The instant at which the wall clock's current hour began: the key by which hours are grouped. An hour that comes twice
+    /// in autumn has two. Where the clock was changed within the hour, as that of Lord Howe Island is by half of one, it began
+    /// with the change.
     pub fn hour_start(&mut self, micros: i64) -> i64 {
         let offset = self.offset(micros);
-        micros.saturating_sub(micros.saturating_add(offset).rem_euclid(HOUR))
+        let start = micros.saturating_sub(micros.saturating_add(offset).rem_euclid(HOUR));
+        let is_of_day = self.known && start.div_euclid(DAY) == self.day;
+        let zone = self.zone;
+        let at = |micros| i64::from(zone.offset_at(micros)) * 1_000_000;
+        let before = if is_of_day { self.offset } else { at(start) };
+        if before == offset {
+            return start;
+        }
+        let (mut before, mut behind) = (start, micros);
+        while behind - before > 1 {
+            let middle = before + (behind - before) / 2;
+            if at(middle) == offset {
+                behind = middle;
+            } else {
+                before = middle;
+            }
+        }
+        behind
     }
 }
 
@@ -186,6 +218,61 @@ mod tests {
             clock.wall(t("2026-10-25T00:30:00Z")),
             clock.wall(t("2026-10-25T01:30:00Z"))
         );
+    }
+
+    #[test]
+    fn an_hour_within_which_the_clock_is_changed_begins_with_the_change() {
+        for (zone, at, start) in [
+            // From 02:00 to 02:30, and from 02:00 back to 01:30.
+            (
+                "Australia/Lord_Howe",
+                "2026-10-03T15:20:00Z",
+                "2026-10-03T14:30:00Z",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2026-10-03T15:30:00Z",
+                "2026-10-03T15:30:00Z",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2026-10-03T15:45:00Z",
+                "2026-10-03T15:30:00Z",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2026-04-04T14:45:00Z",
+                "2026-04-04T14:00:00Z",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2026-04-04T15:15:00Z",
+                "2026-04-04T15:00:00Z",
+            ),
+            (
+                "Australia/Lord_Howe",
+                "2026-04-04T15:40:00Z",
+                "2026-04-04T15:30:00Z",
+            ),
+            // From 03:45 back to 02:45: two hours that would have begun at one instant.
+            (
+                "Pacific/Chatham",
+                "2026-04-04T13:50:00Z",
+                "2026-04-04T13:15:00Z",
+            ),
+            (
+                "Pacific/Chatham",
+                "2026-04-04T14:10:00Z",
+                "2026-04-04T14:00:00Z",
+            ),
+        ] {
+            let zone = Zone::parse(zone).unwrap();
+            let mut clock = ZoneClock::new(zone);
+            assert_eq!(clock.hour_start(t(at)), t(start), "{zone:?} at {at}");
+            // The same, with the day before known.
+            let _ = clock.hour_start(t(at) - DAY);
+            assert_eq!(clock.hour_start(t(at)), t(start), "{zone:?} at {at}");
+        }
     }
 
     #[test]
@@ -300,6 +387,15 @@ mod tests {
             ("2026-01-01T00:00:00", "+05:30", "2025-12-31T18:30:00Z"),
         ] {
             assert_eq!(on_the_wall(wall, zone), t(instant), "{wall} in {zone}");
+        }
+        let berlin = Zone::parse("Europe/Berlin").unwrap();
+        for (wall, instant) in [
+            ("2026-10-25T01:59:59Z", "2026-10-24T23:59:59Z"),
+            ("2026-10-25T02:30:00Z", "2026-10-25T01:30:00Z"),
+            ("2026-10-25T03:00:00Z", "2026-10-25T02:00:00Z"),
+            ("2026-03-29T02:30:00Z", "2026-03-29T01:30:00Z"),
+        ] {
+            assert_eq!(berlin.last_instant_of(t(wall)), t(instant), "{wall}");
         }
         let _ = (
             Zone::UTC.instant_of(i64::MIN),

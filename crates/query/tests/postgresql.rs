@@ -210,15 +210,21 @@ fn text(text: &str) -> String {
     }
 }
 
-/// A span of months and microseconds.
-fn span(months: i32, micros: i128) -> String {
-    let seconds = format!(
+const MICROS_OF_DAY: i128 = 86_400_000_000;
+
+/// Microseconds as seconds.
+fn seconds(micros: i128) -> String {
+    number(&format!(
         "{}{}.{:06}",
         if micros < 0 { "-" } else { "" },
         micros.abs() / 1_000_000,
         micros.abs() % 1_000_000
-    );
-    format!("{months} mons {} s", number(&seconds))
+    ))
+}
+
+/// A span of months and microseconds.
+fn span(months: i32, micros: i128) -> String {
+    format!("{months} mons {} s", seconds(micros))
 }
 
 /// A time without noughts at the end of its second.
@@ -280,8 +286,12 @@ fn shown(column: &ArrayRef, row: usize) -> String {
         DataType::Interval(_) => {
             let of = as_of(DataType::Interval(IntervalUnit::MonthDayNano));
             let of = of.as_primitive::<IntervalMonthDayNanoType>().value(row);
-            let micros = i128::from(of.days) * 86_400_000_000 + i128::from(of.nanoseconds) / 1_000;
-            span(of.months, micros)
+            let (days, micros) = (i128::from(of.days), i128::from(of.nanoseconds) / 1_000);
+            if micros.abs() >= MICROS_OF_DAY || days * micros < 0 {
+                // These are no days, or days the other way round.
+                return format!("{} mons {days} days {} s", of.months, seconds(micros));
+            }
+            span(of.months, days * MICROS_OF_DAY + micros)
         }
         DataType::List(_) => list(&column.as_list::<i32>().value(row)),
         DataType::LargeList(_) => list(&column.as_list::<i64>().value(row)),

@@ -352,6 +352,21 @@ async fn columns_of_one_name_are_answered_where_nobody_can_take_one_for_another(
             ["a", "a_2"],
             "1 1",
         ),
+        (
+            "SELECT a + 1 AS a, t.a FROM t ORDER BY t.a DESC LIMIT 1",
+            ["a", "a_2"],
+            "4 3",
+        ),
+        (
+            "SELECT *, a * 2 AS a FROM (SELECT a FROM t) AS s ORDER BY 2 DESC LIMIT 1",
+            ["a", "a_2"],
+            "3 6",
+        ),
+        (
+            "SELECT t.a, b AS a FROM t ORDER BY t.a LIMIT 1",
+            ["a", "a_2"],
+            "1 4",
+        ),
     ] {
         let shown = shown(&session, sql).await;
         let lines: Vec<Vec<&str>> = shown

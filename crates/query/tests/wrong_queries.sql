@@ -37,6 +37,8 @@ SELECT * EXCLUDE (nothing) FROM transactions
 
 SELECT * FROM transactions JOIN articles USING (transaction_kye)
 
+SELECT *, amount * 2 AS amount FROM transactions ORDER BY amount
+
 SELECT amount
 
 -- tables
@@ -265,7 +267,7 @@ SELECT * FROM transactions LIMIT 10 OFFSET -5
 
 SELECT TOP 10 * FROM transactions
 
-SELECT * FROM transactions FETCH FIRST 5 ROWS ONLY
+SELECT * FROM transactions ORDER BY amount FETCH FIRST 5 ROWS WITH TIES
 
 SELECT *
 

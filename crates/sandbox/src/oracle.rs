@@ -233,8 +233,12 @@ impl OracleQuery {
         }
         let offset = self.timezone.to_offset(at);
         let ahead = i64::from(offset.seconds());
-        let start =
-            (at.as_microsecond().div_euclid(1_000_000) + ahead).div_euclid(3600) * 3600 - ahead;
+        let second = at.as_microsecond().div_euclid(1_000_000);
+        let even = (second + ahead).div_euclid(3600) * 3600 - ahead;
+        // Where the clock was changed within the hour, it began with the change.
+        let next = Timestamp::from_second(second + 1).unwrap_or(at);
+        let change = self.timezone.preceding(next).next();
+        let start = change.map_or(even, |change| even.max(change.timestamp().as_second()));
         let instant = Timestamp::from_second(start).unwrap_or_default();
         if self.timezone == TimeZone::UTC {
             return (start, instant.to_string());

@@ -253,21 +253,9 @@ const MINUTES: &str = ":00:00";
 
 /// An hour's start as ISO 8601 with the offset of that hour; `Z` where the zone is UTC.
 ///
-/// Where a zone moves its clock by half an hour (Lord Howe Island), the hour after has its start before the change, so its
-/// offset is the one in which it starts on the full hour.
+/// Where a zone moves its clock by half an hour (Lord Howe Island), the hour after starts with the change, at half past.
 fn hour_label(start: i64, zone: Zone) -> Result<String> {
-    let at_start = zone.offset_at(start);
-    let whole = |offset: i32| {
-        start
-            .saturating_add(i64::from(offset) * 1_000_000)
-            .rem_euclid(HOUR)
-            == 0
-    };
-    let offset = if whole(at_start) {
-        at_start
-    } else {
-        zone.offset_at(start.saturating_add(HOUR - 1))
-    };
+    let offset = zone.offset_at(start);
     let beyond = || {
         Error::data(format!(
             "the hour that starts at {start} microseconds cannot be written as a date"
@@ -379,11 +367,23 @@ mod tests {
         );
         assert_eq!(
             label("2026-04-04T15:15:00Z", "Australia/Lord_Howe"),
-            "2026-04-05T01:00:00+10:30"
+            "2026-04-05T01:30:00+10:30"
         );
         assert_eq!(
             label("2026-10-03T15:45:00Z", "Australia/Lord_Howe"),
-            "2026-10-04T02:00:00+11:00"
+            "2026-10-04T02:30:00+11:00"
+        );
+    }
+
+    #[test]
+    fn hours_before_and_behind_a_change_are_two() {
+        assert_eq!(
+            label("2026-04-04T13:50:00Z", "Pacific/Chatham"),
+            "2026-04-05T03:00:00+13:45"
+        );
+        assert_eq!(
+            label("2026-04-04T14:10:00Z", "Pacific/Chatham"),
+            "2026-04-05T02:45:00+12:45"
         );
     }
 }

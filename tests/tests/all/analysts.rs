@@ -16,15 +16,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const WINDOW: [&str; 4] = ["--from", "2026-01-01", "--to", "2026-01-06"];
 
 async fn small() -> (Sandbox, TestProject) {
-    let sandbox = Sandbox::start(SandboxOptions {
-        transactions: 400,
-        ..SandboxOptions::default()
-    })
-    .await
-    .unwrap();
-    let project = TestProject::new(&sandbox.hecone_url()).await;
-    project.sync(&["--to", "2026-01-06"]).await;
-    (sandbox, project)
+    TestProject::synced(400, "2026-01-06").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

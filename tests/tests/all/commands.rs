@@ -9,7 +9,7 @@ use crate::source_files;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tillhouse_sandbox::{EmulatedFault, FaultKind, Sandbox, SandboxOptions};
+use tillhouse_sandbox::{EmulatedFault, FaultKind, Sandbox};
 
 /// A refused command: the code, nothing on standard output, and one short paragraph that holds all these words.
 #[track_caller]
@@ -37,14 +37,7 @@ fn assert_refused(ran: &CommandOutput, code: i32, words: &[&str]) {
 }
 
 async fn small() -> (Sandbox, TestProject) {
-    let sandbox = Sandbox::start(SandboxOptions {
-        transactions: 50,
-        ..SandboxOptions::default()
-    })
-    .await
-    .unwrap();
-    let project = TestProject::new(&sandbox.hecone_url()).await;
-    (sandbox, project)
+    TestProject::of_sandbox(50).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

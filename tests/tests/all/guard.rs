@@ -16,14 +16,7 @@ use tokio::process::{Child, Command};
 const ENDLESS: &str = "SELECT value FROM generate_series(1, 1000000000000)";
 
 async fn small() -> TestProject {
-    let sandbox = Sandbox::start(SandboxOptions {
-        transactions: 200,
-        ..SandboxOptions::default()
-    })
-    .await
-    .unwrap();
-    let project = TestProject::new(&sandbox.hecone_url()).await;
-    project.sync(&["--to", "2026-01-03"]).await;
+    let (sandbox, project) = TestProject::synced(200, "2026-01-03").await;
     sandbox.stop().await;
     project
 }

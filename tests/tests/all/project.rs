@@ -7,7 +7,7 @@ use crate::program::{self, command};
 use serde_json::Value;
 use std::path::PathBuf;
 use tempfile::TempDir;
-use tillhouse_sandbox::Sandbox;
+use tillhouse_sandbox::{Sandbox, SandboxOptions};
 use tokio::process::Command;
 
 /// The sandbox's secret, as the project's .env holds it.
@@ -47,6 +47,24 @@ impl TestProject {
             "HECONE_URL={url}\nHECONE_CLIENT_ID=sandbox\nHECONE_CLIENT_SECRET={CLIENT_SECRET}\n"
         ));
         project
+    }
+
+    /// A sandbox of so many transactions, and a project that reads from it.
+    pub(crate) async fn of_sandbox(transactions: u64) -> (Sandbox, Self) {
+        let options = SandboxOptions {
+            transactions,
+            ..SandboxOptions::default()
+        };
+        let sandbox = Sandbox::start(options).await.expect("a sandbox starts");
+        let project = Self::new(&sandbox.hecone_url()).await;
+        (sandbox, project)
+    }
+
+    /// The same, synced up to a day.
+    pub(crate) async fn synced(transactions: u64, to: &str) -> (Sandbox, Self) {
+        let (sandbox, project) = Self::of_sandbox(transactions).await;
+        project.sync(&["--to", to]).await;
+        (sandbox, project)
     }
 
     /// A project with a pipeline for each of these sources, all of which a sandbox serves, from `start` on.

@@ -7,21 +7,13 @@ use crate::project::TestProject;
 use crate::python;
 use serde_json::{Value, json};
 use std::io::Read;
-use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tillhouse_sandbox::Sandbox;
 
 /// A query that runs until it is stopped.
 const ENDLESS: &str = "SELECT sum(value % 7) FROM generate_series(1, 1000000000000)";
 
 async fn small() -> (Sandbox, TestProject) {
-    let sandbox = Sandbox::start(SandboxOptions {
-        transactions: 50,
-        ..SandboxOptions::default()
-    })
-    .await
-    .unwrap();
-    let project = TestProject::new(&sandbox.hecone_url()).await;
-    project.sync(&["--to", "2026-01-06"]).await;
-    (sandbox, project)
+    TestProject::synced(50, "2026-01-06").await
 }
 
 fn types(text: &str) -> Value {

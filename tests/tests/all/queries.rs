@@ -12,20 +12,12 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 use std::process::Stdio;
-use tillhouse_sandbox::{Sandbox, SandboxOptions};
+use tillhouse_sandbox::Sandbox;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 async fn small() -> (Sandbox, TestProject) {
-    let sandbox = Sandbox::start(SandboxOptions {
-        transactions: 200,
-        ..SandboxOptions::default()
-    })
-    .await
-    .unwrap();
-    let project = TestProject::new(&sandbox.hecone_url()).await;
-    project.sync(&["--to", "2026-01-06"]).await;
-    (sandbox, project)
+    TestProject::synced(200, "2026-01-06").await
 }
 
 #[tokio::test(flavor = "multi_thread")]

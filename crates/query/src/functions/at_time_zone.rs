@@ -1,7 +1,7 @@
 //! `t AT TIME ZONE zone`; where the zone is no constant, every row has its own.
 //!
 //! Invariant: an instant becomes what a clock in the zone shows then, and what a clock shows becomes an instant, as in PostgreSQL. A zone that is not known is an error, null
-//! gives null, and what is no time is an error. DataFusion's own keeps the instant, in a type of that zone: days, casts and comparisons went by UTC then, texts by the zone.
+//! gives null, and what is no time is an error. Of what a clock shows twice in autumn the second is meant. DataFusion's own keeps the instant, in a type of that zone: days, casts and comparisons went by UTC then, texts by the zone.
 
 use super::arguments::by_columns;
 use crate::zone::{Zone, ZoneClock};
@@ -100,7 +100,7 @@ impl ScalarUDFImpl for AtTimeZone {
                         return internal_err!("a zone that was just made known");
                     };
                     Ok(Some(if is_wall {
-                        zone.instant_of(at)
+                        zone.last_instant_of(at)
                     } else {
                         clock.wall(at)
                     }))

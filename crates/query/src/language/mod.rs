@@ -6,9 +6,12 @@
 //! ```text
 //!   calls           count_if, every, if, arg_max, mode, percentile_disc ...      aggregates and CASE
 //!   operands        AT TIME ZONE, extract(century ...), ::json, ::varchar(3)     functions
-//!   selects         EXISTS in a column, HAVING without groups, ORDER BY ALL      subqueries, aggregates, positions
+//!                   LIKE ANY (ARRAY[...])                                        LIKE ... OR LIKE ...
+//!   selects         EXISTS in a column, HAVING without groups, ORDER BY ALL, FETCH FIRST   subqueries, aggregates, positions, LIMIT
+//!   rows            (a, b) IN (SELECT x, y ...) in WHERE                         EXISTS
 //!   group_by        GROUP BY ... WITH ROLLUP, WITH CUBE                          ROLLUP (...), CUBE (...)
 //!   windows         OVER w, OVER (w ORDER BY ...)                                the window written out
+//!   lists           LATERAL unnest(...), generate_series(1, t.n)                 UNNEST
 //!   pivot           PIVOT, UNPIVOT                                               filtered aggregates, unnest
 //!   merged          JOIN ... USING, NATURAL JOIN                                 ON, and the merged column written out; it needs the tables' columns
 //! ```
@@ -16,10 +19,12 @@
 mod calls;
 mod group_by;
 mod lambda;
+mod lists;
 mod merged;
 mod merged_names;
 mod operands;
 mod pivot;
+mod rows;
 mod selects;
 mod tree;
 mod windows;
@@ -109,6 +114,9 @@ impl VisitorMut for Rewriter {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if let Some(condition) = &mut select.selection {
+            rows::rewrite(condition);
+        }
         let is_within = self.queries > 1;
         let heading = |item: &SelectItem| match item {
             SelectItem::UnnamedExpr(
@@ -141,6 +149,7 @@ impl VisitorMut for Rewriter {
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.queries -= 1;
+        selects::limit(query);
         flow(selects::order(query))
     }
 
@@ -155,6 +164,7 @@ impl VisitorMut for Rewriter {
         {
             return ControlFlow::Break(selects::no_asof());
         }
+        lists::rewrite(table);
         if let TableFactor::UNNEST { array_exprs, .. } = table {
             array_exprs.iter_mut().for_each(operands::as_call);
         }
@@ -165,7 +175,10 @@ impl VisitorMut for Rewriter {
         if let Expr::Subquery(query) = expr {
             selects::first_row(query);
         }
-        flow(calls::rewrite(expr).and_then(|()| operands::rewrite(expr)))
+        let rewritten = rows::check(expr)
+            .and_then(|()| calls::rewrite(expr))
+            .and_then(|()| operands::rewrite(expr));
+        flow(rewritten)
     }
 
     fn pre_visit_value(&mut self, value: &mut ValueWithSpan) -> ControlFlow<Error> {

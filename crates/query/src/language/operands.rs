@@ -3,7 +3,7 @@
 //! Invariant: each becomes a call of a function of ours, or of the same expression in a form that is planned.
 
 use super::refused;
-use super::tree::{call, text, whole};
+use super::tree::{binary, call, text, whole};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CharacterLength, DataType, DateTimeField, Expr, Ident,
     UnaryOperator, Value,
@@ -32,6 +32,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
                 *expr = any;
             }
         }
+        Expr::Like { any: true, .. } | Expr::ILike { any: true, .. } => *expr = like_any(expr)?,
         Expr::Extract {
             field, expr: of, ..
         } => {
@@ -91,6 +92,51 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// `x LIKE ANY (ARRAY['a%', 'b%'])` as `x LIKE 'a%' OR x LIKE 'b%'`, with NOT and without.
+fn like_any(of: &Expr) -> Result<Expr> {
+    let (Expr::Like { pattern, .. } | Expr::ILike { pattern, .. }) = of else {
+        return Ok(of.clone());
+    };
+    let mut patterns = pattern.as_ref();
+    while let Expr::Nested(inner) = patterns {
+        patterns = inner;
+    }
+    let several = match patterns {
+        Expr::Array(list) => list.elem.as_slice(),
+        Expr::Tuple(several) => several.as_slice(),
+        one @ Expr::Value(_) => std::slice::from_ref(one),
+        _ => &[],
+    };
+    let each = several.iter().map(|one| {
+        let mut like = of.clone();
+        if let Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. } = &mut like {
+            *any = false;
+            **pattern = one.clone();
+        }
+        like
+    });
+    // Pairs of pairs: a long list makes no deep tree.
+    let mut each: Vec<Expr> = each.collect();
+    while each.len() > 1 {
+        let mut level = Vec::with_capacity(each.len().div_ceil(2));
+        let mut rest = each.into_iter();
+        while let Some(one) = rest.next() {
+            level.push(match rest.next() {
+                Some(other) => binary(one, BinaryOperator::Or, other),
+                None => one,
+            });
+        }
+        each = level;
+    }
+    match each.pop() {
+        Some(chosen) => Ok(Expr::Nested(Box::new(chosen))),
+        None => Err(refused(
+            "LIKE ANY of what is no list that is written out",
+            "x LIKE ANY (ARRAY['a%', 'b%']), or x LIKE 'a%' OR x LIKE 'b%'.",
+        )),
+    }
 }
 
 /// A comparison with any element of a list: `=` of a list that is written out is IN, any other says that not all are otherwise. Of the planner's own, one with a null among

@@ -1,4 +1,4 @@
-//! Clauses of a SELECT: `EXISTS` in a column, `HAVING` without groups, `ORDER BY ALL`, the first row as a value.
+//! Clauses of a SELECT: `EXISTS` in a column, `HAVING` without groups, `ORDER BY ALL`, `FETCH FIRST`, the first row as a value.
 //!
 //! Invariant: a clause is heeded or refused. DataFusion leaves `ORDER BY ALL` of a UNION out.
 
@@ -6,9 +6,9 @@ use super::tree::{all_rows, binary, function, ordered, plain_name, whole, with_o
 use super::windows::KnownWindows;
 use super::{group_by, pivot, refused};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, JoinOperator, LimitClause, OrderByKind, Query, Select,
-    SelectFlavor, SelectItem, SetExpr, UnaryOperator, Value, Visit, VisitMut, Visitor, VisitorMut,
-    WildcardAdditionalOptions,
+    BinaryOperator, Expr, Fetch, GroupByExpr, JoinOperator, LimitClause, OrderByKind, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, UnaryOperator, Value, Visit, VisitMut, Visitor,
+    VisitorMut, WildcardAdditionalOptions,
 };
 use std::ops::ControlFlow;
 use tillhouse_model::{Error, Result};
@@ -326,6 +326,35 @@ fn calls_of(item: &SelectItem) -> Option<Vec<String>> {
     Visit::visit(item, &mut calls)
         .is_continue()
         .then_some(calls.0)
+}
+
+/// Rewrites `FETCH FIRST 5 ROWS ONLY` to `LIMIT 5`. Rows that are as good as the last, and per cent of all, are left to the planner, which refuses them.
+pub(super) fn limit(query: &mut Query) {
+    let Some(Fetch {
+        with_ties: false,
+        percent: false,
+        quantity,
+    }) = &query.fetch
+    else {
+        return;
+    };
+    let rows = quantity.clone().unwrap_or_else(|| whole(1));
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset {
+            limit: limit @ None,
+            limit_by,
+            ..
+        }) if limit_by.is_empty() => *limit = Some(rows),
+        Some(_) => return,
+        none => {
+            *none = Some(LimitClause::LimitOffset {
+                limit: Some(rows),
+                offset: None,
+                limit_by: Vec::new(),
+            });
+        }
+    }
+    query.fetch = None;
 }
 
 /// Rewrites `ORDER BY ALL` to the places of the columns, where these are known; the planner knows those of `*`.

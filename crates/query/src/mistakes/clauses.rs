@@ -229,6 +229,11 @@ fn of_subqueries(said: &Said<'_>) -> Option<Mistake> {
     .any(|sign| said.has(sign));
     if is_correlated {
         let mistake = said.mistake("a query within the query uses columns of the one around it in a way that is not supported", &NOWHERE);
+        if said.query.text.find_words(0, &["UNNEST"]).is_some() {
+            return Some(mistake.hint(
+                "Unnest the list beside its table first, FROM t CROSS JOIN UNNEST(t.list) AS u(x), and join, group and sort what that gives.",
+            ));
+        }
         return Some(mistake.hint(
             "Write it as a join: FROM a LEFT JOIN (SELECT key, max(x) AS x FROM b GROUP BY key) AS b ON a.key = b.key; the newest row of each is QUALIFY row_number() OVER (PARTITION BY key ORDER BY at DESC) = 1.",
         ));
@@ -350,13 +355,18 @@ fn of_clauses(said: &Said<'_>) -> Option<Mistake> {
             ));
         }
     }
-    if said.text == "TOP" || said.has("FETCH clause") {
-        let word = if said.text == "TOP" { "TOP" } else { "FETCH" };
-        let mistake = said.mistake(
-            format!("{word} is not known here"),
-            &Evidence::Words(&[word]),
-        );
+    if said.text == "TOP" {
+        let mistake = said.mistake("TOP is not known here", &Evidence::Words(&["TOP"]));
         return Some(mistake.hint("LIMIT 10 at the end of the query says it."));
+    }
+    if said.has("FETCH clause") {
+        let mistake = said.mistake(
+            "FETCH is known with a number of rows alone, and not beside LIMIT",
+            &Evidence::Words(&["FETCH"]),
+        );
+        return Some(mistake.hint(
+            "Rows that are as good as the last, WITH TIES, are those that QUALIFY rank() OVER (ORDER BY x DESC) <= 10 keeps.",
+        ));
     }
     if said.has("SELECT * with no tables specified") {
         return Some(said.mistake(

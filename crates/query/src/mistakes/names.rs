@@ -120,6 +120,10 @@ pub(crate) fn of_schema(
             field,
             valid_fields,
         } => no_column(field, valid_fields, at_span(diagnostic), query),
+        // A column that is calculated, beside that of a table.
+        SchemaError::AmbiguousReference { field } if field.relation.is_some() => {
+            two_called(&field.name).near(query, &Evidence::Name(None, &field.name))
+        }
         SchemaError::AmbiguousReference { field } => {
             let name = quoted_name(&field.name);
             let notes = diagnostic.map_or(&[][..], |diagnostic| &diagnostic.notes);
@@ -148,11 +152,13 @@ pub(crate) fn of_schema(
             Mistake::new(format!("two tables of the query are called `{name}`"))
                 .hint("Give each a name of its own: FROM sites AS a JOIN sites AS b ON ...")
         }
-        SchemaError::DuplicateUnqualifiedField { name } => {
-            Mistake::new(format!("two columns are called `{}`", quoted_name(name)))
-                .hint("Give one of them another name: ... AS other_name.")
-        }
+        SchemaError::DuplicateUnqualifiedField { name } => two_called(name),
     }
+}
+
+fn two_called(name: &str) -> Mistake {
+    Mistake::new(format!("two columns are called `{}`", quoted_name(name)))
+        .hint("Give one of them another name: ... AS other_name.")
 }
 
 fn no_column(field: &Column, valid: &[Column], place: Location, query: &WrittenQuery) -> Mistake {

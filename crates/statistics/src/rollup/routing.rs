@@ -541,16 +541,21 @@ async fn sites_of(
 /// True if a zone's hours are UTC's at every instant of a window, by whatever other name.
 ///
 /// No zone changes its clock twice within a UTC day (`query::zone` tests that), so a day's first and last instant tell all offsets
-/// of it.
+/// of it. A clock that is changed within an hour, as Goose Bay's was a minute after midnight, has two hours in one of UTC's.
 fn has_whole_hours(zone: Zone, from: i64, to: i64) -> bool {
     let whole = |instant: i64| zone.offset_at(instant).rem_euclid(3600) == 0;
+    let same = |from: i64, to: i64| zone.offset_at(from) == zone.offset_at(to - 1);
+    let is_whole = |day: i64| {
+        let (from, to) = (day * DAY, (day + 1) * DAY);
+        let mut hours = (0..24).map(|hour| from + hour * HOUR);
+        whole(from)
+            && whole(to - 1)
+            && (same(from, to) || hours.all(|start| same(start, start + HOUR)))
+    };
     let (first, last) = (from.div_euclid(DAY), to.div_euclid(DAY));
     match zone {
         Zone::Fixed(_) => whole(from),
-        Zone::Named(_) => {
-            last - first <= MOST_DAYS
-                && (first..=last).all(|day| whole(day * DAY) && whole(day * DAY + DAY - 1))
-        }
+        Zone::Named(_) => last - first <= MOST_DAYS && (first..=last).all(is_whole),
     }
 }
 
@@ -800,6 +805,13 @@ mod tests {
             "Australia/Lord_Howe"
         ));
         assert!(!fits(from, "2026-05-01T00:00:00Z", "Australia/Lord_Howe"));
+        // Until 2011 a minute after midnight.
+        assert!(!fits(
+            "2010-03-01T00:00:00Z",
+            "2010-04-01T00:00:00Z",
+            "America/Goose_Bay"
+        ));
+        assert!(fits(from, to, "America/Goose_Bay"));
         assert!(
             !fits(
                 "1890-01-01T00:00:00Z",

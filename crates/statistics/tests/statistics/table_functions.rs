@@ -227,6 +227,11 @@ async fn dates_and_options_are_read_in_every_form() {
             "TIMESTAMP '2026-01-01 00:00:00', TIMESTAMP '2026-01-01 23:00:00'",
             "1",
         ),
+        // A time without a zone is what it shows, as everywhere in SQL.
+        (
+            "TIMESTAMP '2026-01-01 00:00:00', TIMESTAMP '2026-01-01 23:00:00-05'",
+            "1",
+        ),
         ("'2026-01-01', '2026-01-02', 'Europe/Zurich'", "1"),
         ("DATE '2026-01-01', DATE '2026-01-02', '+01:00'", "1"),
         ("'2026-01-01T23:00:00Z', '2026-01-02T00:00:00+00:00'", "1"),

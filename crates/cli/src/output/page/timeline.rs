@@ -116,11 +116,9 @@ fn busiest(points: &[(String, i64)]) -> Option<(&str, i64)> {
 }
 
 fn by_hour(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec<(String, i64)> {
-    // Hours begin on the full hour of the zone's clock, which in some zones is UTC's half.
-    let phase = starts.first().map_or_else(
-        || i64::from(zone.to_offset(window.from()).seconds()).rem_euclid(HOUR),
-        |(start, _)| -start.as_second().rem_euclid(HOUR),
-    );
+    // Hours begin on the full hour of the zone's clock, which in some zones is UTC's half. One in which the clock was changed begins later.
+    let at = starts.first().map_or(window.from(), |(start, _)| *start);
+    let phase = i64::from(zone.to_offset(at).seconds()).rem_euclid(HOUR);
     let first = (window.from().as_second() + phase).div_euclid(HOUR) * HOUR - phase;
     let slots =
         usize::try_from((window.to().as_second() - first + HOUR - 1).div_euclid(HOUR)).unwrap_or(0);
@@ -264,6 +262,17 @@ mod tests {
             let curve = timeline("c".into(), &hours, &day, &zone);
             assert_eq!(curve.points[0].1, i64::try_from(hours.len()).unwrap());
         }
+    }
+
+    #[test]
+    fn an_hour_that_begins_with_a_change_of_the_clock_is_in_its_place() {
+        let zone = time_zone("Australia/Lord_Howe").unwrap();
+        let window = window("2026-10-03T15:30:00Z", "2026-10-03T18:00:00Z");
+        let starts: [(Timestamp, i64); 1] = [("2026-10-03T15:30:00Z".parse().unwrap(), 2)];
+        let points = by_hour(&starts, &window, &zone);
+        assert_eq!(points.len(), 3);
+        assert_eq!(points[0].1, 2);
+        assert_eq!(points[1], ("4 October 2026, 03:00".to_owned(), 0));
     }
 
     #[test]

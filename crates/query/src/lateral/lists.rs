@@ -1,0 +1,184 @@
+//! `UNNEST` of a column of the tables before it.
+//!
+//! Invariant: every row of the left side is beside its own elements; where all rows stay, one without elements is there once, and is known by it.
+
+use super::{IS_THERE, KnownColumns, columns, said_by, without_name};
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, JoinType, NullHandling, Result, TableReference, UnnestOptions};
+use datafusion::functions_nested::expr_fn::cardinality;
+use datafusion::logical_expr::{
+    Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Unnest, lit,
+};
+
+/// The join with the elements of lists of its left side, if that is what its right side is.
+pub(super) fn unnested(
+    join: &Join,
+    lateral: &LogicalPlan,
+    alias: Option<&TableReference>,
+) -> Result<Option<LogicalPlan>> {
+    let left: Vec<Expr> = columns(join.left.schema()).map(Expr::Column).collect();
+    let side = LeftSide {
+        plan: &join.left,
+        columns: &left,
+        keeps_all: join.join_type == JoinType::Left,
+    };
+    let Some(over) = over_left(lateral, &side)? else {
+        return Ok(None);
+    };
+    let (rows, is_there) = (over.rows, over.is_there);
+    let outputs = columns(lateral.schema()).map(|column| {
+        let relation = alias.cloned().or_else(|| column.relation.clone());
+        let name = column.name.clone();
+        let mut said = Expr::Column(column);
+        if let Some(is_there) = &is_there {
+            let when = vec![(Box::new(is_there.clone()), Box::new(said))];
+            said = Expr::Case(Case::new(None, when, None));
+        }
+        said.alias_qualified(relation, name)
+    });
+    let outputs: Vec<Expr> = left.iter().cloned().chain(outputs).collect();
+    LogicalPlanBuilder::from(rows)
+        .project(outputs)?
+        .build()
+        .map(Some)
+}
+
+/// The rows that lists are unnested beside.
+pub(super) struct LeftSide<'p> {
+    pub(super) plan: &'p LogicalPlan,
+    /// Its columns, which go through.
+    pub(super) columns: &'p [Expr],
+    /// True where a row stays that has no element.
+    pub(super) keeps_all: bool,
+}
+
+/// Rows of a plan of UNNEST over the left side.
+pub(super) struct OverLeft {
+    pub(super) rows: LogicalPlan,
+    /// Where all rows stay: true for an element, false for a row that has none.
+    pub(super) is_there: Option<Expr>,
+}
+
+/// True for a plan that [`over_left`] knows.
+pub(super) fn is_over_lists(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::EmptyRelation(of) => of.produce_one_row,
+        LogicalPlan::Projection(of) => is_over_lists(&of.input),
+        LogicalPlan::Unnest(of) => is_over_lists(&of.input),
+        LogicalPlan::Subquery(of) => is_over_lists(&of.subquery),
+        LogicalPlan::SubqueryAlias(of) => is_over_lists(&of.input),
+        _ => false,
+    }
+}
+
+impl OverLeft {
+    /// The columns that go through: those of the left side, and whether the row is there.
+    fn kept<'e>(&self, left: &'e [Expr]) -> impl Iterator<Item = Expr> + use<'e> {
+        left.iter().cloned().chain(self.is_there.clone())
+    }
+}
+
+/// True for a row that has an element in any of the lists.
+fn has_elements(lists: &[Column], rows: &LogicalPlan) -> Result<Expr> {
+    let mut has_any = lit(false);
+    for list in lists {
+        let of = Expr::Column(list.clone());
+        let has_some = match of.get_type(rows.schema())? {
+            DataType::List(_) | DataType::LargeList(_) => cardinality(of).gt(lit(0_u64)).is_true(),
+            _ => of.is_not_null(),
+        };
+        has_any = has_any.or(has_some);
+    }
+    Ok(has_any)
+}
+
+/// A plan of UNNEST with the rows of the left side below, whose columns go through; `None` for any other plan.
+pub(super) fn over_left(plan: &LogicalPlan, left: &LeftSide<'_>) -> Result<Option<OverLeft>> {
+    Ok(match plan {
+        LogicalPlan::EmptyRelation(of) if of.produce_one_row => Some(OverLeft {
+            rows: left.plan.clone(),
+            is_there: None,
+        }),
+        LogicalPlan::Projection(of) => {
+            let Some(input) = over_left(&of.input, left)? else {
+                return Ok(None);
+            };
+            let nothing = KnownColumns::new();
+            let own = of
+                .expr
+                .iter()
+                .zip(columns(of.schema.as_ref()))
+                .map(|(expr, column)| {
+                    let said = said_by(without_name(expr), &nothing)?;
+                    Ok(said.alias_qualified(column.relation, column.name))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            let outputs: Vec<Expr> = input.kept(left.columns).chain(own).collect();
+            Some(OverLeft {
+                rows: LogicalPlanBuilder::from(input.rows)
+                    .project(outputs)?
+                    .build()?,
+                is_there: input.is_there,
+            })
+        }
+        LogicalPlan::Unnest(Unnest {
+            input,
+            exec_columns,
+            options,
+            ..
+        }) => {
+            let Some(input) = over_left(input, left)? else {
+                return Ok(None);
+            };
+            let null_handling = if left.keeps_all {
+                NullHandling::PreserveAndExpandEmpty
+            } else {
+                NullHandling::Drop
+            };
+            let options = UnnestOptions {
+                null_handling,
+                ..options.clone()
+            };
+            let mut rows = input.rows;
+            let mut is_there = input.is_there;
+            if left.keeps_all {
+                // Of an element that is null, and of none at all, the same would be left.
+                let mut has_some = has_elements(exec_columns, &rows)?;
+                if let Some(before) = is_there.take() {
+                    has_some = before.and(has_some);
+                }
+                let kept = columns(rows.schema())
+                    .filter(|column| column.name != IS_THERE || column.relation.is_some())
+                    .map(Expr::Column);
+                let kept: Vec<Expr> = kept.chain([has_some.alias(IS_THERE)]).collect();
+                rows = LogicalPlanBuilder::from(rows).project(kept)?.build()?;
+                is_there = Some(Expr::Column(Column::new_unqualified(IS_THERE)));
+            }
+            let unnested = LogicalPlanBuilder::from(rows)
+                .unnest_columns_with_options(exec_columns.clone(), options)?;
+            Some(OverLeft {
+                rows: unnested.build()?,
+                is_there,
+            })
+        }
+        LogicalPlan::Subquery(of) => over_left(&of.subquery, left)?,
+        LogicalPlan::SubqueryAlias(of) => {
+            let Some(input) = over_left(&of.input, left)? else {
+                return Ok(None);
+            };
+            let own = columns(of.input.schema())
+                .zip(columns(of.schema.as_ref()))
+                .map(|(inner, outer)| {
+                    Expr::Column(inner).alias_qualified(outer.relation, outer.name)
+                });
+            let outputs: Vec<Expr> = input.kept(left.columns).chain(own).collect();
+            Some(OverLeft {
+                rows: LogicalPlanBuilder::from(input.rows)
+                    .project(outputs)?
+                    .build()?,
+                is_there: input.is_there,
+            })
+        }
+        _ => None,
+    })
+}
