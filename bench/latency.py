@@ -1,10 +1,11 @@
 """Measures what a sync that finds nothing new and the statistics of a month take where every request waits for a network.
 
-    latency.py --binary TILLHOUSE [--runs 7] [--trace] [--sync-only]
+    latency.py --binary TILLHOUSE [--runs 7] [--trace]
 
 The four sources are the sandbox, whose every answer comes 80 ms late; the warehouse is in a bucket of SeaweedFS behind a relay that hands each request on 30 ms late. Both are
-on loopback, so nothing else waits. A month of 3,000 sales is loaded without delay; then each command is measured from its start to its exit, the clock a quarter of an hour on
-each time, and the median of the runs counts. Rates are not limited: what a provider allows is beside the question.
+on loopback, so nothing else waits. A month of 3,000 sales is loaded without delay; two days later, when most of what was under way is over, each command is measured from its
+start to its exit, the clock a quarter of an hour on each time, and the median of the runs counts. A sync that found something after all (a trouble that was resolved, a sale that
+came late) is told apart, by what it says itself. Rates are not limited: what a provider allows is beside the question.
 
 Beside the time stands what of it is the network's: the longest chain of requests of which each began after the one before was answered. It does not depend on how busy the
 machine is. `--trace` prints every request of the last runs with its place in time.
@@ -32,6 +33,10 @@ from bench import HERE, Stop, environment, measure, output_of, say
 SOURCES = ["bemo", "hecone", "pace", "smartnow"]
 FIRST, LAST = datetime(2024, 1, 1, tzinfo=timezone.utc), datetime(2024, 2, 1, tzinfo=timezone.utc)
 QUARTER = timedelta(minutes=15)
+# Sales are paid, and machines go, within two days of the month's end.
+SETTLED = timedelta(hours=50)
+# Most syncs for each that is to find nothing new.
+TRIES = 4
 TRANSACTIONS = 3000
 API_SECONDS = 0.080
 STORE_SECONDS = 0.030
@@ -211,6 +216,7 @@ class Measured:
     store: int
     chain_api: int
     chain_store: int
+    news: int
 
     @property
     def network(self):
@@ -225,8 +231,8 @@ class Bench:
     def command(self, *words):
         return [self.binary, "--now", self.now.isoformat(), *words]
 
-    def go_on(self):
-        self.now += QUARTER
+    def go_on(self, by=QUARTER):
+        self.now += by
         self.sandbox.control("POST", "clock", {"now": self.now.isoformat()})
 
     def run(self, *words):
@@ -241,7 +247,9 @@ class Bench:
                 mark = "*" if request in chain else " "
                 say(f"    {mark} {request.began - began:7.3f} {request.ended - request.began:6.3f}  {request.name}")
         in_api = sum(request.waits == API_SECONDS for request in chain)
-        return Measured(taken.wall, taken.cpu, len(api), len(store), in_api, len(chain) - in_api)
+        said = (self.folder / "log.txt").read_text(errors="replace")
+        news = sum(int(number) for number in re.findall(r'"(?:new|changed)": *(\d+)', said))
+        return Measured(taken.wall, taken.cpu, len(api), len(store), in_api, len(chain) - in_api, news)
 
 
 def report(rows):
@@ -254,11 +262,11 @@ def report(rows):
     for what, goal, runs in rows:
         of = lambda name: statistics.median(getattr(run, name) for run in runs)
         walls = sorted(run.wall for run in runs)
-        holds = of("wall") <= goal
+        holds = goal is None or of("wall") <= goal
         met = met and holds
         print(
             f"| {what} | {of('wall'):.2f}, {walls[0]:.2f} to {walls[-1]:.2f} | {of('cpu'):.2f} s | {of('api'):.0f}, {of('store'):.0f} "
-            f"| {of('chain_api'):.0f}, {of('chain_store'):.0f} | {of('network'):.2f} s | {goal:g} s | {'holds' if holds else 'MISSED'} |"
+            f"| {of('chain_api'):.0f}, {of('chain_store'):.0f} | {of('network'):.2f} s | {'' if goal is None else f'{goal:g} s'} | {'' if goal is None else 'holds' if holds else 'MISSED'} |"
         )
     return met
 
@@ -279,18 +287,27 @@ def main():
             bench = Bench(binary, folder, sandbox, relay, False)
             first = bench.run("sync", "--yes")
             say(f"a month loaded: {first.wall:.1f} s, {first.api} requests to the APIs, {first.store} to the store")
-            bench.go_on()
+            bench.go_on(SETTLED)
             bench.run("sync")
             relay.delay = STORE_SECONDS
             sandbox.delay()
             bench.trace = args.trace
-            syncs, stats = [], []
-            for number in range(max(1, args.runs)):
+            wanted = max(1, args.runs)
+            syncs, with_news, stats = [], [], []
+            for number in range(TRIES * wanted):
                 bench.go_on()
-                syncs.append(bench.run("sync"))
+                sync = bench.run("sync", "--format", "json")
+                (with_news if sync.news else syncs).append(sync)
                 stats.append(bench.run("stats", "--from", FIRST.date().isoformat(), "--to", LAST.date().isoformat()))
-                say(f"  {number + 1}: sync {syncs[-1].wall:.2f} s, stats {stats[-1].wall:.2f} s")
-            met = report([("a sync of all four that finds nothing new", SYNC, syncs), ("`stats` of a month", STATS, stats)])
+                say(f"  {number + 1}: sync {sync.wall:.2f} s with {sync.news} records new or changed, stats {stats[-1].wall:.2f} s")
+                if len(syncs) == wanted:
+                    break
+            if not syncs:
+                raise Stop("every sync found something: there is no figure for one that finds nothing new")
+            rows = [("a sync of all four that finds nothing new", SYNC, syncs), ("`stats` of a month", STATS, stats)]
+            if with_news:
+                rows.append((f"a sync that found something ({len(with_news)} of {len(syncs) + len(with_news)})", None, with_news))
+            met = report(rows)
     return 0 if met else 1
 
 

@@ -45,10 +45,10 @@ pub use ops::lease::{
     LeaseOwner, LeaseRecord, LeaseSwap, StoredLease, StoredLeases, SwappedLeases,
 };
 pub use ops::maintenance::MaintenanceRow;
-pub use ops::published_note::LostRun;
+pub use ops::published_note::{LostRun, UnnotedRun};
 pub use ops::reconciliation::ReconciliationRow;
 pub use ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
-pub use ops::slices::{PipelineLedger, RunLedger};
+pub use ops::slices::{FoldAhead, PipelineLedger, RunLedger};
 pub use range_table::{ChangedLevels, PeriodWidth, RangeTable, SourceWatermarks};
 pub use ranges::{ChangedRanges, RangeColumn, RangeSet};
 pub use scan::{RowFilter, RowPredicate, ScanRequest, first_damaged_file};

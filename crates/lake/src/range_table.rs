@@ -224,6 +224,16 @@ impl RangeTable {
         };
         let mut removed = Vec::new();
         let partitions = self.partitions(touched);
+        let is_opened = |file: &&DataFile| {
+            let values = [LEVEL, PIPELINE, PERIOD].map(|column| file.partition_value(column));
+            let [Some(level), Some(pipeline), Some(period)] = values else {
+                return false;
+            };
+            let of_level = touched.get(level).and_then(|of| of.0.get(pipeline));
+            matches!(of_level, Some(RangeSet::Only(_)))
+                && partitions.contains(&(level, pipeline, period.to_owned()))
+        };
+        scan::read_ahead(&table, snapshot.files.iter().filter(is_opened)).await;
         for file in snapshot.files.iter() {
             let (Some(pipeline), Some(level)) =
                 (file.partition_value(PIPELINE), file.partition_value(LEVEL))

@@ -5,6 +5,7 @@
 use crate::log::data_file::DataFile;
 use crate::log::remedy::replace_file;
 use crate::log::table::TableHandle;
+use crate::store::small_files::{self, FOOTER_BYTES};
 use arrow::array::{Array, ArrayRef, BooleanArray, StringArray, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
@@ -54,6 +55,21 @@ pub struct RowFilter {
 
 /// Predicate over a batch: one boolean a row.
 pub type RowPredicate = Arc<dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send + Sync>;
+
+/// Reads those of some files that are small before they are wanted one after the other, where the store is far; a disk answers at once.
+pub(crate) fn read_ahead<'a>(
+    table: &TableHandle,
+    files: impl IntoIterator<Item = &'a DataFile>,
+) -> BoxFuture<'static, ()> {
+    if table.log_store().root_url().scheme() == "file" {
+        return futures::future::ready(()).boxed();
+    }
+    // Who reads one whose path is impossible is told.
+    let files = files
+        .into_iter()
+        .filter_map(|file| Some((Path::parse(&file.path).ok()?, file.size)));
+    small_files::read_ahead(table.store(), files.collect()).boxed()
+}
 
 /// Streams columns of a file, dotted paths for nested ones. Columns the file does not have are left out.
 pub(crate) async fn columns(
@@ -330,9 +346,6 @@ pub async fn first_damaged_file(
     }
     None
 }
-
-/// Bytes read from a file's end in the hope that its whole footer is in them.
-const FOOTER_BYTES: usize = 64 << 10;
 
 /// Reader of one file of known size on an object store.
 struct DataFileReader {

@@ -17,6 +17,7 @@ use crate::log::data_file::DataFile;
 use crate::log::file_statistics::{ColumnBounds, FileStatistics};
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
+use crate::store::small_files::{self, FOOTER_BYTES};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, RecordBatchOptions,
     StringArray, UInt16Array, UInt32Array, UInt64Array,
@@ -374,10 +375,28 @@ impl DataFileTable {
         Ok(groups.into_iter().map(FileGroup::new).collect())
     }
 
+    /// Reads the small ones of some files before a scan reads one after the other, where the store is far.
+    async fn read_ahead(&self, files: &[usize]) -> Result<()> {
+        if self.store_url.as_str().starts_with("file:") {
+            return Ok(());
+        }
+        let files: Result<Vec<(Path, u64)>> = files
+            .iter()
+            .map(|at| Ok((self.location(*at)?, self.files[*at].size)))
+            .collect();
+        small_files::read_ahead(Arc::clone(&self.store), files?).await;
+        Ok(())
+    }
+
+    /// Place of a file in the store.
+    fn location(&self, at: usize) -> Result<Path> {
+        let path = Path::parse(&self.files[at].path)
+            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        Ok(self.root.parts().chain(path.parts()).collect())
+    }
+
     fn partitioned_file(&self, at: usize) -> Result<PartitionedFile> {
         let file = &self.files[at];
-        let path =
-            Path::parse(&file.path).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let values = self
             .partition_fields()
             .iter()
@@ -396,7 +415,7 @@ impl DataFileTable {
             .collect::<Result<Vec<_>>>()?;
         let mut found = PartitionedFile::new("", file.size).with_partition_values(values);
         // As it is: `new` would encode it once more.
-        found.object_meta.location = self.root.parts().chain(path.parts()).collect();
+        found.object_meta.location = self.location(at)?;
         Ok(found)
     }
 
@@ -503,6 +522,9 @@ impl TableProvider for DataFileTable {
         {
             return Ok(plan);
         }
+        if limit.is_none() {
+            self.read_ahead(&files).await?;
+        }
         let options = TableParquetOptions {
             global: session.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
@@ -514,7 +536,8 @@ impl TableProvider for DataFileTable {
         let reader = CachedParquetFileReaderFactory::new(self.session_store(session)?, cache);
         let source = ParquetSource::new(self.columns.clone())
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(reader));
+            .with_parquet_file_reader_factory(Arc::new(reader))
+            .with_metadata_size_hint(FOOTER_BYTES);
         let wanted = match projection {
             Some(projection) => projection.iter().map(|at| self.places[*at]).collect(),
             None => self.places.clone(),

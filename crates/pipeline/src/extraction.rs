@@ -13,7 +13,7 @@
 
 use crate::config::{ChildLink, Pipeline, ResourcePlan};
 use crate::context::RunContext;
-use crate::follow::OpenRecords;
+use crate::follow::OpenRecordsQuery;
 use crate::land::{PackageWriter, ResourceLandingCounts};
 use crate::observer::RunEvent;
 use crate::plan::SyncOptions;
@@ -78,8 +78,6 @@ impl PipelineRun<'_> {
             tracing::warn!(pipeline = %pipeline.name, slices = forgotten, "slices that were read by a clock that was ahead are read again");
         }
         let outcomes = self.read_all(before).await;
-        let ops = context.warehouse.ops();
-        ops.keep_fingerprints(&before.fingerprints).await;
         let mut failure = None;
         let mut fatal = None;
         for (plan, outcome) in pipeline.resources.iter().zip(outcomes) {
@@ -229,7 +227,7 @@ impl PipelineRun<'_> {
             shared: context.shared.clone(),
         };
         let follow = if options.range.is_open() && plan.resource.by_id {
-            Some(OpenRecords::find(context, pipeline, plan, now).await?)
+            Some(OpenRecordsQuery::new(context, pipeline, plan, now).await?)
         } else {
             None
         };

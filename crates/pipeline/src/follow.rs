@@ -16,11 +16,18 @@ use jiff::Timestamp;
 use std::collections::HashSet;
 use tillhouse_lake::SourceTable;
 use tillhouse_model::{Error, ErrorKind, Result, Slice};
+use tillhouse_query::Session;
 use tillhouse_statistics::definitions::OPEN_STATES_SQL;
 use tokio::sync::{mpsc, oneshot};
 
 /// Most records completed at a time; of as many the last known versions are in memory.
 const CHUNK: usize = 500;
+
+/// Question for the open transactions of one pipeline, over the table as it is when the question is made.
+pub(crate) struct OpenRecordsQuery {
+    /// The session that has the table, and the query; `None` where nothing can be open.
+    asked: Option<(Session, String)>,
+}
 
 /// Open transactions of one pipeline.
 #[derive(Debug, Default)]
@@ -29,9 +36,9 @@ pub(crate) struct OpenRecords {
     keys: Vec<(String, Option<Timestamp>)>,
 }
 
-impl OpenRecords {
-    /// Those that are too old for the look-back to see, and young enough to be followed.
-    pub(crate) async fn find(
+impl OpenRecordsQuery {
+    /// That for those which are too old for the look-back to see, and young enough to be followed. Reads nothing of the table yet.
+    pub(crate) async fn new(
         context: &RunContext,
         pipeline: &Pipeline,
         plan: &ResourcePlan,
@@ -42,12 +49,12 @@ impl OpenRecords {
             .open_at("unified/transactions", None)
             .await?
         else {
-            return Ok(Self::default());
+            return Ok(Self { asked: None });
         };
         let lookback = now.checked_sub(plan.sync.lookback).unwrap_or(now);
         let oldest = now.checked_sub(plan.sync.follow_open).unwrap_or(now);
         if oldest >= lookback {
-            return Ok(Self::default());
+            return Ok(Self { asked: None });
         }
         let (oldest, lookback) = (
             crate::unify::instant(oldest),
@@ -63,6 +70,16 @@ impl OpenRecords {
                   OR (occurred_at IS NULL AND _extracted_at >= {oldest})) ORDER BY _record_key",
             pipeline.name
         );
+        Ok(Self {
+            asked: Some((session, sql)),
+        })
+    }
+
+    /// The answer, which reads the table.
+    pub(crate) async fn answer(self) -> Result<OpenRecords> {
+        let Some((session, sql)) = self.asked else {
+            return Ok(OpenRecords::default());
+        };
         let mut keys = Vec::new();
         for batch in &tillhouse_query::collect(session.query(&sql).await?).await? {
             let of_type = |e| {
@@ -81,9 +98,11 @@ impl OpenRecords {
                 keys.extend(key.map(|key| (key.to_owned(), time)));
             }
         }
-        Ok(Self { keys })
+        Ok(OpenRecords { keys })
     }
+}
 
+impl OpenRecords {
     /// Asks for them; how many came.
     pub(crate) async fn follow(
         self,

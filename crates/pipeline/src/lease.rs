@@ -20,7 +20,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_lake::{LeaseOwner, LeaseRecord, LeaseSwap, StoredLease, StoredLeases, Warehouse};
+use tillhouse_lake::{
+    LeaseOwner, LeaseRecord, LeaseSwap, OpsTables, StoredLease, StoredLeases, Warehouse,
+};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -150,28 +152,23 @@ fn verdict_of(record: &LeaseRecord, now: Timestamp) -> LeaseVerdict {
 
 /// Holders of all pipelines' leases at a moment.
 pub(crate) struct LeaseHolders {
-    leases: StoredLeases,
-    /// Those that runs of earlier versions of the program may hold.
-    earlier: Vec<StoredLease>,
+    seen: SeenLeases,
     now: Timestamp,
 }
 
 impl LeaseHolders {
     /// Reads all of them. Two requests.
     pub(crate) async fn read(warehouse: &Warehouse) -> Result<Self> {
-        let ops = warehouse.ops();
-        let (leases, earlier) = tokio::try_join!(ops.leases(), ops.earlier_leases())?;
         Ok(Self {
-            leases,
-            earlier,
+            seen: SeenLeases::read(&warehouse.ops()).await?,
             now: warehouse.now(),
         })
     }
 
     /// Holder of the lease of a pipeline; `None` where no run writes it.
     pub(crate) fn of(&self, pipeline: &str) -> Option<LeaseHolder> {
-        let own = self.leases.of(pipeline);
-        let all = own.iter().chain(earlier_of(&self.earlier, pipeline));
+        let own = self.seen.leases.of(pipeline);
+        let all = own.iter().chain(earlier_of(&self.seen.earlier, pipeline));
         let holders = all.filter_map(|found| {
             let verdict = verdict_of(&found.record, self.now);
             (verdict != LeaseVerdict::Free).then(|| LeaseHolder::of(found, verdict))
@@ -184,6 +181,28 @@ fn earlier_of<'a>(earlier: &'a [StoredLease], pipeline: &str) -> Option<&'a Stor
     earlier
         .iter()
         .find(|lease| lease.record.pipeline == pipeline)
+}
+
+/// Leases of all pipelines as they were read at one moment.
+pub(crate) struct SeenLeases {
+    leases: StoredLeases,
+    /// Those that runs of earlier versions of the program may hold.
+    earlier: Vec<StoredLease>,
+}
+
+impl SeenLeases {
+    /// Reads all of them. Two requests, side by side.
+    pub(crate) async fn read(ops: &OpsTables) -> Result<Self> {
+        let (leases, earlier) = tokio::try_join!(ops.leases(), ops.earlier_leases())?;
+        Ok(Self { leases, earlier })
+    }
+
+    /// True if nobody had the lease of a pipeline, so that it may be taken for as long as nobody has written it since, which the write tells.
+    fn is_free(&self, pipeline: &str) -> bool {
+        let own = self.leases.of(pipeline);
+        own.is_none_or(|lease| lease.record.released)
+            && earlier_of(&self.earlier, pipeline).is_none()
+    }
 }
 
 /// Outcome of asking for a pipeline's lease.
@@ -211,9 +230,22 @@ impl RunLeases {
     pub(crate) async fn take(
         (warehouse, stop): (&Warehouse, &CancellationToken),
         pipelines: &[&str],
+        owner: (&str, &str),
+        if_running: IfRunning,
+    ) -> Result<(Self, Vec<LeaseOutcome>)> {
+        Self::take_after(None, (warehouse, stop), pipelines, owner, if_running).await
+    }
+
+    /// As [`RunLeases::take`]. Where all were free a moment before, by what was `seen` then, they are not looked at again: a write tells of any that is not.
+    pub(crate) async fn take_after(
+        seen: Option<SeenLeases>,
+        (warehouse, stop): (&Warehouse, &CancellationToken),
+        pipelines: &[&str],
         (run_id, command): (&str, &str),
         if_running: IfRunning,
     ) -> Result<(Self, Vec<LeaseOutcome>)> {
+        let is_free = |seen: &SeenLeases| pipelines.iter().all(|name| seen.is_free(name));
+        let mut seen = seen.filter(is_free);
         let mut leases = Self {
             writer: LeaseWriter::new(warehouse.ops()),
             held: Vec::new(),
@@ -231,7 +263,7 @@ impl RunLeases {
         requests.sort_by_key(|request| request.pipeline);
         let mut outcomes: Vec<(usize, LeaseOutcome)> = Vec::with_capacity(requests.len());
         while !requests.is_empty() {
-            let asked = match leases.ask(&mut requests, &run).await {
+            let asked = match leases.ask(&mut requests, &run, seen.take()).await {
                 Ok(asked) => asked,
                 Err(error) => AskedLeases::failed(&requests, &error),
             };
@@ -259,9 +291,16 @@ impl RunLeases {
         &mut self,
         requests: &mut [LeaseRequest<'_>],
         run: &AskingRun,
+        seen: Option<SeenLeases>,
     ) -> Result<AskedLeases> {
         let ops = self.writer.ops();
-        let (found, earlier) = tokio::try_join!(ops.leases(), ops.earlier_leases())?;
+        let SeenLeases {
+            leases: found,
+            earlier,
+        } = match seen {
+            Some(seen) => seen,
+            None => SeenLeases::read(&ops).await?,
+        };
         let clocks = (Instant::now(), ops.now());
         let mut asked = AskedLeases::default();
         let mut free: Vec<FreeLease<'_>> = Vec::new();

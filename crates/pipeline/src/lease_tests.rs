@@ -452,3 +452,30 @@ async fn an_owner_mends_leases_that_cannot_be_read_and_another_run_keeps_its_own
     first.release().await;
     second.release().await;
 }
+
+#[tokio::test]
+async fn leases_that_were_seen_to_be_free_and_were_taken_since_are_another_runs() {
+    let run = ScriptedRun::new([]).await;
+    let context = run.context();
+    let asking = (&context.warehouse, &context.cancel);
+    let seen = SeenLeases::read(&run.warehouse.ops()).await.unwrap();
+    assert!(seen.is_free("a") && seen.is_free("b"));
+    let first = RunLeases::take(asking, &["a"], ("first", "sync"), IfRunning::Fail);
+    let (first, _) = first.await.unwrap();
+    let owner = ("second", "sync");
+    let second =
+        RunLeases::take_after(Some(seen), asking, &["a", "b"], owner, IfRunning::Fail).await;
+    let (second, outcomes) = second.unwrap();
+    let held: Vec<bool> = outcomes
+        .iter()
+        .map(|outcome| matches!(outcome, LeaseOutcome::Held(..)))
+        .collect();
+    assert_eq!(held, [false, true]);
+    first.release().await;
+    second.release().await;
+    let seen = SeenLeases::read(&run.warehouse.ops()).await.unwrap();
+    assert!(
+        seen.is_free("a") && seen.is_free("b"),
+        "both were given back"
+    );
+}

@@ -50,6 +50,7 @@ mod sync_keys;
 mod text_file;
 mod unify;
 mod variables;
+mod warehouse_before;
 mod warning_limit;
 mod yaml;
 

@@ -11,7 +11,7 @@ use crate::report::{PipelineReport, RunReport};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
-use tillhouse_lake::{OpsTables, RunRecord, TableFigures, Warehouse};
+use tillhouse_lake::{OpsTables, RunRecord, TableFigures, UnnotedRun, Warehouse};
 use tillhouse_model::{Error, Result};
 
 /// Tables whose versions are looked up at once.
@@ -29,6 +29,7 @@ pub(crate) struct RunKind<'a> {
     pub(crate) let_be: &'a [String],
 }
 
+/// Publishes a run; it is still to be noted, which spares readers requests.
 pub(crate) async fn publish(
     context: &RunContext,
     pipelines: &[&Pipeline],
@@ -40,21 +41,10 @@ pub(crate) async fn publish(
     run_id: &str,
     started: Timestamp,
     report: &RunReport,
-) -> Result<()> {
+) -> Result<Option<UnnotedRun>> {
     // The tables of other pipelines, the newest published run names.
     let mut paths: Vec<String> = let_be.to_vec();
-    for pipeline in pipelines {
-        let resources = pipeline.resources.iter().map(|plan| plan.resource.name);
-        paths.extend(resources.map(|resource| format!("{}/{resource}", pipeline.name)));
-    }
-    if let Some(pipeline) = pipelines.first() {
-        paths.extend(
-            pipeline
-                .unified
-                .keys()
-                .map(|name| format!("unified/{name}")),
-        );
-    }
+    paths.extend(tables_of(pipelines));
     let (mut tables, mut figures) = newest(&context.warehouse, paths.clone(), false).await?;
     let mut rollups = crate::rollup::versions(context, &tables, anew, run_id).await;
     if rollups.is_empty() && tables.contains_key(FACTS) {
@@ -128,7 +118,21 @@ pub(crate) async fn publish(
     if context.cancel.is_cancelled() {
         return Err(interrupted());
     }
-    context.warehouse.ops().publish(&record).await
+    context.warehouse.ops().publish_unnoted(&record).await
+}
+
+/// Paths of the source tables of pipelines, and of the unified tables, which are the same for all.
+pub(crate) fn tables_of(pipelines: &[&Pipeline]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for pipeline in pipelines {
+        let resources = pipeline.resources.iter().map(|plan| plan.resource.name);
+        paths.extend(resources.map(|resource| format!("{}/{resource}", pipeline.name)));
+    }
+    if let Some(pipeline) = pipelines.first() {
+        let unified = pipeline.unified.keys();
+        paths.extend(unified.map(|name| format!("unified/{name}")));
+    }
+    paths
 }
 
 /// The newest versions of tables and their sizes, of those that exist; with what other processes have written since, where `of_all` asks for it.

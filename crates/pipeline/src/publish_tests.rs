@@ -28,9 +28,8 @@ async fn land(run: &ScriptedRun, ids: &[&str]) {
 
 async fn publish_as(run: &ScriptedRun, id: &str, pipelines: &[&Pipeline], report: &RunReport) {
     let (context, started) = (run.context(), run.warehouse.now());
-    publish(&context, pipelines, SYNC, id, started, report)
-        .await
-        .unwrap();
+    let unnoted = publish(&context, pipelines, SYNC, id, started, report).await;
+    unnoted.unwrap().unwrap().note().await;
 }
 
 async fn newest_run(run: &ScriptedRun) -> RunRecord {

@@ -5,7 +5,7 @@
 
 use crate::config::{Pipeline, ResourcePlan};
 use crate::context::RunContext;
-use crate::follow::OpenRecords;
+use crate::follow::OpenRecordsQuery;
 use crate::land::{PackageWriter, ResourceLandingCounts};
 use crate::message::{LandingMessage, SliceReadSummary, interrupted};
 use crate::observer::RunEvent;
@@ -35,7 +35,7 @@ pub(crate) async fn read(
     pipeline: &Pipeline,
     plan: &ResourcePlan,
     slices: Vec<PlannedSlice>,
-    follow: Option<OpenRecords>,
+    follow: Option<OpenRecordsQuery>,
     lander: PackageWriter,
     report: &mut PipelineReport,
 ) -> Result<(ResourceLandingCounts, Option<Error>)> {
@@ -57,7 +57,7 @@ pub(crate) async fn read(
             .or_insert_with(|| Arc::new(reader(context.cancel.child_token())));
     }
     let hopeless = Arc::new(AtomicBool::new(false));
-    let outcomes: Vec<SliceOutcome> = stream::iter(slices)
+    let reading = stream::iter(slices)
         .map(|PlannedSlice { slice, read_by }| {
             let (reader, mut send) = (readers.get(&slice.tenant).map(Arc::clone), send.clone());
             let (observer, hopeless) = (Arc::clone(&context.observer), Arc::clone(&hopeless));
@@ -98,10 +98,21 @@ pub(crate) async fn read(
             }
         })
         .buffer_unordered(pipeline.concurrency)
-        .collect()
-        .await;
+        .collect::<Vec<SliceOutcome>>();
+    // The provider and the store answer meanwhile.
+    let finding = async {
+        match follow {
+            Some(query) => query.answer().await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (outcomes, open) = tokio::join!(reading, finding);
+    let (open, unknown) = match open {
+        Ok(open) => (open, None),
+        Err(error) => (None, Some(error)),
+    };
     let mut followed = Ok(0);
-    if let Some(open) = follow
+    if let Some(open) = open
         && !hopeless.load(Ordering::Relaxed)
         && !context.cancel.is_cancelled()
     {
@@ -127,6 +138,10 @@ pub(crate) async fn read(
         .map_err(|e| Error::internal("landing failed").because(e))??;
     if context.cancel.is_cancelled() {
         return Err(interrupted());
+    }
+    // What was read is landed all the same.
+    if let Some(error) = unknown {
+        return Err(error);
     }
     // Lists that are as they were miss nothing that they had.
     if plan.resource.read_mode == ReadMode::FullRefresh && tally.is_compared {

@@ -163,7 +163,10 @@ async fn fill(
     let ops = context.warehouse.ops();
     context.shared.notes.flush(&ops).await?;
     match publish::publish(context, &pipelines, kind, run_id, started, report).await {
-        Ok(()) => {
+        Ok(unnoted) => {
+            if let Some(unnoted) = unnoted {
+                unnoted.note().await;
+            }
             report.published = true;
             Ok(())
         }

@@ -16,28 +16,28 @@ use crate::config::{Pipeline, RequestedPipeline};
 use crate::context::{RunContext, new_run_id};
 use crate::extraction::{PipelineBefore, PipelineRun};
 use crate::held_lease::HeldLease;
-use crate::lease::{LeaseOutcome, RunLeases};
+use crate::lease::{LeaseOutcome, RunLeases, SeenLeases};
 use crate::message::interrupted;
 use crate::observer::RunEvent;
 use crate::plan::SyncOptions;
 use crate::publish::{self, RunKind};
 use crate::read::decoder;
 use crate::record_origin::RecordOrigin;
-use crate::repair::{self, PreparedRun};
 use crate::report::{PipelineReport, RunReport, SkippedPipeline};
 use crate::restore;
 use crate::unify;
+use crate::warehouse_before::WarehouseBefore;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
-use tillhouse_lake::RunLedger;
+use tillhouse_lake::{UnnotedRun, Warehouse};
 use tillhouse_model::{Error, Result};
-use tokio::sync::OnceCell;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Syncs pipelines side by side, and publishes once.
 ///
-/// Errors when no pipeline could be synced (where the contracts or unify statements of all of them are wrong, before any request), when the warehouse
+/// Errors when no pipeline could be synced (where the contracts or unify statements of all of them are wrong, before any request to a source), when the warehouse
 /// fails, or when the run was interrupted. Slices, tenants, resources and pipelines that fail by themselves are in the report instead.
 pub async fn sync(
     context: &RunContext,
@@ -76,6 +76,8 @@ async fn sync_requests(
     options: SyncOptions,
 ) -> Result<RunReport> {
     let started = context.warehouse.now();
+    // The store answers while statements are planned.
+    let (seen, noted) = look_ahead(&context.warehouse);
     let context = &context.for_run();
     let run = SyncRun {
         context,
@@ -109,14 +111,19 @@ async fn sync_requests(
     context.warehouse.prepare().await?;
     let names: Vec<&str> = valid.iter().map(|p| p.name.as_str()).collect();
     let owner = (run.run_id.as_str(), "sync");
-    let (leases, outcomes) = RunLeases::take(
+    // Whoever looked may have died: then they are looked at now.
+    let seen = seen.await.ok().flatten();
+    let (leases, outcomes) = RunLeases::take_after(
+        seen,
         (&context.warehouse, &context.cancel),
         &names,
         owner,
         run.options.if_running,
     )
     .await?;
-    context.warehouse.hold();
+    // Its outcome is for whoever opens the tables.
+    let _ = noted.await;
+    context.warehouse.hold(publish::tables_of(&valid));
     let mut outcomes = outcomes.into_iter();
     let mut turns = Vec::with_capacity(checked.len());
     for (name, checked) in &checked {
@@ -137,8 +144,28 @@ async fn sync_requests(
     {
         tracing::warn!(%error, "what was read is not noted, and is read again by the next run");
     }
-    leases.release().await;
+    let (outcome, unnoted) = match outcome {
+        Ok((report, unnoted)) => (Ok(report), unnoted),
+        Err(error) => (Err(error), None),
+    };
+    // The run is published: neither needs the other.
+    let noting = async {
+        if let Some(unnoted) = unnoted {
+            unnoted.note().await;
+        }
+    };
+    tokio::join!(leases.release(), noting);
     outcome
+}
+
+/// Begins to read, side by side, what is wanted next: the leases, as far as they can be read, and the note of the newest run.
+fn look_ahead(
+    warehouse: &Warehouse,
+) -> (AbortOnDropHandle<Option<SeenLeases>>, AbortOnDropHandle<()>) {
+    let (of_leases, of_note) = (warehouse.ops(), warehouse.ops());
+    let seen = tokio::spawn(async move { SeenLeases::read(&of_leases).await.ok() });
+    let noted = tokio::spawn(async move { of_note.read_note_ahead().await });
+    (AbortOnDropHandle::new(seen), AbortOnDropHandle::new(noted))
 }
 
 /// Plans a pipeline's statements and decoders, before any request.
@@ -186,7 +213,8 @@ struct SyncRun<'a> {
 }
 
 impl SyncRun<'_> {
-    async fn of(&self, turns: Vec<PipelineTurn<'_>>) -> Result<RunReport> {
+    /// Works on all pipelines and publishes once; the run is still to be noted.
+    async fn of(&self, turns: Vec<PipelineTurn<'_>>) -> Result<(RunReport, Option<UnnotedRun>)> {
         let context = self.context;
         let mut report = RunReport {
             run: self.run_id.clone(),
@@ -201,11 +229,7 @@ impl SyncRun<'_> {
         };
         let before = match held.is_empty() {
             true => WarehouseBefore::default(),
-            false => {
-                let prepared = repair::prepare(context, &held, origin, &self.run_id).await?;
-                let ledger = OnceCell::new();
-                WarehouseBefore { prepared, ledger }
-            }
+            false => WarehouseBefore::read(context, &held, origin, &self.run_id).await?,
         };
         let anew = &before.prepared.anew;
         let turns = turns.into_iter().map(|turn| self.pipeline(turn, &before));
@@ -257,24 +281,29 @@ impl SyncRun<'_> {
             return Err(Error::combine(errors));
         }
         if report.pipelines.is_empty() {
-            return Ok(report);
+            return Ok((report, None));
         }
         for (at, error) in &errors {
             report.pipelines[*at].fail(error);
         }
         held.retain(|pipeline| !behind.contains(&pipeline.name));
         let ops = context.warehouse.ops();
-        context.shared.notes.close(&ops).await?;
-        for done in report.pipelines.iter_mut().filter(|done| done.rejects > 0) {
-            done.open_rejects = ops.rejects(Some(&done.pipeline), true).await?.len() as u64;
-        }
+        context.shared.notes.flush_rows(&ops).await?;
         let stage = Instant::now();
         let kind = RunKind {
             command: "sync",
             rebuilt: anew,
             let_be: &before.prepared.let_be,
         };
-        publish::publish(context, &held, kind, &self.run_id, self.started, &report).await?;
+        let publishing = async {
+            for done in report.pipelines.iter_mut().filter(|done| done.rejects > 0) {
+                done.open_rejects = ops.rejects(Some(&done.pipeline), true).await?.len() as u64;
+            }
+            publish::publish(context, &held, kind, &self.run_id, self.started, &report).await
+        };
+        // The coverage is only folded for the next run to read less: what counts is in the ledger.
+        let (unnoted, ()) = tokio::join!(publishing, context.shared.notes.fold(&ops));
+        let unnoted = unnoted?;
         context.observer.on_event(&RunEvent::Stage {
             pipeline: None,
             name: "publish",
@@ -282,7 +311,7 @@ impl SyncRun<'_> {
         });
         report.published = true;
         report.seconds = self.clock.elapsed().as_secs_f64();
-        Ok(report)
+        Ok((report, unnoted))
     }
 
     /// One pipeline's part of the run, with the error that ended it.
@@ -344,14 +373,6 @@ impl SyncRun<'_> {
     }
 }
 
-/// The warehouse as a run finds it, once it holds its leases.
-#[derive(Default)]
-struct WarehouseBefore {
-    prepared: PreparedRun,
-    /// Read once, by whichever pipeline is first.
-    ledger: OnceCell<RunLedger>,
-}
-
 /// Failure of one pipeline's part of a run.
 enum PartFailure {
     /// Its unified tables belong together.
@@ -376,12 +397,12 @@ enum PipelineOutcome {
 
 impl PipelineRun<'_> {
     /// Bookkeeping of the pipeline before it is read.
-    async fn before(&self, ledger: &OnceCell<RunLedger>) -> Result<PipelineBefore> {
+    async fn before(&self, warehouse: &WarehouseBefore) -> Result<PipelineBefore> {
         let (ops, name) = (self.context.warehouse.ops(), &self.pipeline.name);
         let (ledger, open_rejects, fingerprints) = tokio::join!(
-            ledger.get_or_try_init(|| ops.run_ledger()),
+            warehouse.ledger(&ops),
             ops.rejects(Some(name), true),
-            ops.fingerprints(name),
+            warehouse.fingerprints(&ops, name),
         );
         Ok(PipelineBefore {
             read: ops.healed_ledger(ledger?, name, self.run_id).await?,
@@ -405,19 +426,25 @@ impl PipelineRun<'_> {
             now,
             ..
         } = *self;
-        let known = self.before(&before.ledger).await;
+        let known = self.before(before).await;
         let known = known.map_err(PartFailure::Behind)?;
         let extracted = self.extract(&known, report).await;
         // Whoever was stopped unifies nothing more: the next run does, or the one that has taken the lease over.
         let is_stopped = || context.cancel.is_cancelled();
+        let ops = context.warehouse.ops();
+        // Of what has landed, and of that alone.
+        let keeping = ops.keep_fingerprints(&known.fingerprints);
         let extracted = match extracted {
-            Err(error) if is_stopped() => return Err(PartFailure::Behind(error)),
+            Err(error) if is_stopped() => {
+                keeping.await;
+                return Err(PartFailure::Behind(error));
+            }
             extracted => extracted,
         };
         let stage = Instant::now();
         let mut totals = unify::UnifyTotals::default();
-        let unified =
-            unify::bring_up_to_date(context, pipeline, statements, run_id, &mut totals).await;
+        let unifying = unify::bring_up_to_date(context, pipeline, statements, run_id, &mut totals);
+        let (unified, ()) = tokio::join!(unifying, keeping);
         report.take(totals);
         let checked = match (&extracted, &unified) {
             (Ok(()), Ok(())) if report.failed.is_empty() => {

@@ -67,5 +67,6 @@ mod source_files;
 mod source_truth;
 mod stats_at_scale;
 mod store_requests;
+mod store_steps;
 mod style_rules;
 mod unify_harness;

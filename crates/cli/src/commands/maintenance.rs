@@ -455,8 +455,13 @@ pub(crate) async fn check_warehouse(cli: &Cli, format: DataFormat) -> Result<Exi
     Ok(ExitCode::FAILURE)
 }
 
+/// True if it is known already that the share of a sync has nothing to vacuum today; for whoever looks while the sync goes on.
+pub(crate) async fn has_been_vacuumed(project: &Project, warehouse: &Warehouse) -> bool {
+    project.maintenance && warehouse.has_been_vacuumed().await
+}
+
 /// The share of maintenance that a sync does by itself when it is due. It says in a line what it did; where it fails, the sync is done all the same.
-pub(crate) async fn share(project: &Project, warehouse: &Warehouse) {
+pub(crate) async fn share(project: &Project, warehouse: &Warehouse, has_been_vacuumed: bool) {
     if !project.maintenance {
         return;
     }
@@ -464,7 +469,10 @@ pub(crate) async fn share(project: &Project, warehouse: &Warehouse) {
     let mut parts = Vec::new();
     for done in [
         share_of_compaction(warehouse, &run).await,
-        share_of_vacuum(project, warehouse, &run).await,
+        match has_been_vacuumed {
+            true => Ok(None),
+            false => share_of_vacuum(project, warehouse, &run).await,
+        },
     ] {
         match done {
             Ok(part) => parts.extend(part),

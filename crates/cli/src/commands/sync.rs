@@ -48,7 +48,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> 
     let progress = Arc::new(ProgressObserver::new());
     let context = context(project, progress.clone()).await?;
     stop_on_ctrl_c(&context.cancel);
-    let outcome = tillhouse_pipeline::sync_valid(
+    let syncing = tillhouse_pipeline::sync_valid(
         &context,
         &pipelines,
         SyncOptions {
@@ -57,11 +57,12 @@ pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> 
             allow_many_slices: arguments.yes,
             if_running: if_running(&arguments.if_running),
         },
-    )
-    .await;
+    );
+    let looking = maintenance::has_been_vacuumed(&context.project, &context.warehouse);
+    let (outcome, has_been_vacuumed) = tokio::join!(syncing, looking);
     progress.finish();
     let code = print_report(&outcome?, format)?;
-    maintenance::share(&context.project, &context.warehouse).await;
+    maintenance::share(&context.project, &context.warehouse, has_been_vacuumed).await;
     // All of them: leases are given back by now, and maintenance is done.
     tracing::info!("{}", context.warehouse.requests());
     Ok(

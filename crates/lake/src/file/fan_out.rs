@@ -12,6 +12,7 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
+use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
@@ -201,39 +202,61 @@ impl FanOutWriter {
         let (writer, used) = self
             .writers
             .entry(partition)
-            .or_insert_with_key(|partition| {
-                let named = layout
-                    .definition
-                    .partition_by
-                    .iter()
-                    .cloned()
-                    .zip(partition.iter().cloned())
-                    .collect();
-                (PartitionWriter::new(table, layout.clone(), named), turn)
-            });
+            .or_insert_with_key(|partition| (writer_of(table, layout, partition), turn));
         *used = turn;
+        waiting.write(writer).await
+    }
+
+    /// Writes what still waits; the Add actions of all files.
+    pub(crate) async fn finish(mut self) -> Result<Vec<Add>> {
+        let mut rest = Vec::with_capacity(self.writers.len() + self.waiting.len());
+        for (partition, (writer, _)) in std::mem::take(&mut self.writers) {
+            let waiting = self.waiting.remove(&partition);
+            rest.push((partition, writer, waiting));
+        }
+        // Those whose files are open come first, so that no more than so many are open at any time.
+        rest.sort_by_key(|(_, writer, _)| !writer.is_open());
+        for (partition, waiting) in std::mem::take(&mut self.waiting) {
+            let writer = writer_of(&self.table, &self.layout, &partition);
+            rest.push((partition, writer, Some(waiting)));
+        }
+        let finishing: Vec<_> = rest
+            .into_iter()
+            .map(|(partition, mut writer, waiting)| async move {
+                if let Some(waiting) = waiting {
+                    waiting.write(&mut writer).await?;
+                }
+                Ok::<_, Error>((partition, writer.finish().await?))
+            })
+            .collect();
+        // Each is put by a request of its own.
+        let finished = stream::iter(finishing).buffered(OPEN_FILES);
+        let finished: BTreeMap<PartitionKey, Vec<Add>> = finished.try_collect().await?;
+        Ok(finished.into_values().flatten().collect())
+    }
+}
+
+impl PartitionBuffer {
+    async fn write(self, writer: &mut PartitionWriter) -> Result<()> {
         writer
             .write(move |encoder| {
-                waiting
-                    .batches
+                self.batches
                     .iter()
                     .try_for_each(|batch| encoder.write(batch))
             })
             .await
     }
+}
 
-    /// Writes what still waits; the Add actions of all files.
-    pub(crate) async fn finish(mut self) -> Result<Vec<Add>> {
-        let rest: Vec<PartitionKey> = self.waiting.keys().cloned().collect();
-        for partition in rest {
-            self.flush(partition).await?;
-        }
-        let mut adds = Vec::new();
-        for (_, (writer, _)) in self.writers {
-            adds.extend(writer.finish().await?);
-        }
-        Ok(adds)
-    }
+/// Writer of the files of a partition.
+fn writer_of(
+    table: &TableHandle,
+    layout: &Arc<TableLayout>,
+    partition: &PartitionKey,
+) -> PartitionWriter {
+    let names = layout.definition.partition_by.iter().cloned();
+    let named = names.zip(partition.iter().cloned()).collect();
+    PartitionWriter::new(table, Arc::clone(layout), named)
 }
 
 fn bytes_of(batch: &RecordBatch) -> usize {

@@ -8,17 +8,17 @@
 //! and nothing else belongs to the commit.
 
 use crate::log::data_file::DataFile;
-use crate::log::snapshot::{FOREIGN_FEATURES, Snapshot};
-use crate::log::table::TableHandle;
+use crate::log::snapshot::{CommitStamp, FOREIGN_FEATURES, Snapshot};
+use crate::log::table::{TableHandle, commit_name};
+use crate::store::durable::LOG_FOLDER;
 use crate::store::json_seal::{self, CHECKSUM, UNKNOWN};
 use crate::store::log_guard::{LINES, VERSION};
 use bytes::Bytes;
 use deltalake::kernel::transaction::{CommitData, TransactionError};
 use deltalake::kernel::{Action, Add, Remove, Transaction};
-use deltalake::logstore::CommitOrBytes;
 use deltalake::protocol::{DeltaOperation, SaveMode};
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use std::collections::HashMap;
 use std::time::Duration;
 use tillhouse_model::table::PIPELINE;
@@ -69,6 +69,15 @@ pub(crate) enum CommitOutcome {
     Lost,
 }
 
+/// Attempt to commit that came to an end.
+pub(crate) struct AttemptedCommit {
+    pub outcome: CommitOutcome,
+    /// Content of the commit file.
+    pub bytes: Bytes,
+    /// Stamp of that file, where the store told it when it took the file.
+    stamp: Option<CommitStamp>,
+}
+
 /// Commits on top of a snapshot.
 pub(crate) async fn commit(
     table: &TableHandle,
@@ -85,18 +94,22 @@ pub(crate) async fn commit(
     }
     let attempted = attempt(table, on.version + 1, change).await;
     match &attempted {
-        Ok((CommitOutcome::Committed(_), bytes)) => table.committed(on, bytes).await,
-        Ok((CommitOutcome::Lost, _)) | Err(_) => table.is_overtaken(),
+        Ok(AttemptedCommit {
+            outcome: CommitOutcome::Committed(_),
+            bytes,
+            stamp,
+        }) => table.committed(on, bytes, stamp.clone()).await,
+        Ok(_) | Err(_) => table.is_overtaken(),
     }
-    attempted.map(|(outcome, _)| outcome)
+    attempted.map(|attempted| attempted.outcome)
 }
 
-/// Puts the commit file of `version` if there is none; what came of it, and the content of the file.
+/// Puts the commit file of `version` if there is none.
 pub(crate) async fn attempt(
     table: &TableHandle,
     version: u64,
     change: &CommitRequest<'_>,
-) -> Result<(CommitOutcome, Bytes)> {
+) -> Result<AttemptedCommit> {
     let commit_id = Uuid::new_v4();
     let metadata = HashMap::from([
         (RUN_ID.to_owned(), serde_json::Value::from(change.run_id)),
@@ -128,21 +141,36 @@ pub(crate) async fn attempt(
     .get_bytes()
     .map_err(|e| table.storage_error("a commit cannot be written as JSON", e))?;
     let bytes = Bytes::from(json_seal::sealed(bytes.into()));
+    let file = Path::from(LOG_FOLDER).join(commit_name(version));
     let mut last: Option<Error> = None;
-    for put in 0..PUTS {
-        if put > 0 {
-            tokio::time::sleep(PAUSE * (1 << (put - 1))).await;
+    for round in 0..PUTS {
+        if round > 0 {
+            tokio::time::sleep(PAUSE * (1 << (round - 1))).await;
         }
-        let log_store = table.log_store();
-        let failed = match log_store
-            .write_commit_entry(version, CommitOrBytes::LogBytes(bytes.clone()), commit_id)
-            .await
-        {
-            Ok(()) => return Ok((CommitOutcome::Committed(version), bytes)),
-            Err(error) => error,
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        // As the library's plain log store does, which keeps the answer to itself.
+        let put = table
+            .store()
+            .put_opts(&file, bytes.clone().into(), options)
+            .await;
+        let failed = match put {
+            Ok(put) => {
+                return Ok(AttemptedCommit {
+                    outcome: CommitOutcome::Committed(version),
+                    stamp: CommitStamp::of_put(bytes.len() as u64, &put),
+                    bytes,
+                });
+            }
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                TransactionError::VersionAlreadyExists(version)
+            }
+            Err(error) => TransactionError::from(error),
         };
         // Every error means "unknown", also "it exists already": a request that was tried again underneath meets its own success.
-        match log_store.read_commit_entry(version).await {
+        match table.log_store().read_commit_entry(version).await {
             Ok(Some(found)) => {
                 let ours = memmem(&found, commit_id.to_string().as_bytes());
                 let outcome = if ours {
@@ -150,7 +178,11 @@ pub(crate) async fn attempt(
                 } else {
                     CommitOutcome::Lost
                 };
-                return Ok((outcome, bytes));
+                return Ok(AttemptedCommit {
+                    outcome,
+                    bytes,
+                    stamp: None,
+                });
             }
             // Not there: the same bytes at the same version can be put again, and if the first attempt still arrives it is met here.
             Ok(None) => last = Some(storage(table, failed)),

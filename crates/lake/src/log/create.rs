@@ -47,11 +47,10 @@ impl TableHandle {
         }
         let (change, description) = self.first_commit(definition, run_id)?;
         // Won or lost: there is a version 0 now.
-        let (outcome, _) = commit::attempt(self, 0, &change).await?;
-        match outcome {
+        let attempted = commit::attempt(self, 0, &change).await?;
+        match attempted.outcome {
             CommitOutcome::Committed(_) => {
-                self.created(Snapshot::new(0, Vec::new(), description))
-                    .await;
+                self.created(Snapshot::first(0, description)).await;
             }
             CommitOutcome::Lost => self.is_overtaken(),
         }
@@ -131,20 +130,19 @@ impl TableHandle {
                     .at("table", self.path())
             })?;
         let (change, description) = self.first_commit(definition, run_id)?;
-        let (outcome, commit) = commit::attempt(self, version, &change).await?;
-        if outcome == CommitOutcome::Lost {
+        let attempted = commit::attempt(self, version, &change).await?;
+        if attempted.outcome == CommitOutcome::Lost {
             self.is_overtaken();
             return Ok(false);
         }
-        let (checkpoint, pointer) = self.first_checkpoint(version, &commit).await?;
+        let (checkpoint, pointer) = self.first_checkpoint(version, &attempted.bytes).await?;
         let file = log
             .clone()
             .join(format!("{version:020}.checkpoint.parquet"));
         store.put(&file, checkpoint.into()).await.map_err(failed)?;
         let file = log.join(LAST_CHECKPOINT);
         store.put(&file, pointer.into()).await.map_err(failed)?;
-        self.began_anew(Snapshot::new(version, Vec::new(), description))
-            .await;
+        self.began_anew(Snapshot::first(version, description)).await;
         Ok(true)
     }
 

@@ -87,10 +87,15 @@ impl TableHandle {
         Ok(pinned)
     }
 
-    /// A version as the published run should keep it. One request where this process has made it, none where an earlier run keeps it.
+    /// A version as the published run should keep it. No request where an earlier run keeps it, nor as a rule where this process has made it.
     pub(crate) async fn stored(&self, named: &TableVersion) -> Result<Option<StoredSnapshot>> {
         if let Some(offered) = self.offered().filter(|offered| offered.named() == *named) {
-            return Ok(Some((*offered).clone()));
+            let mut kept = (*offered).clone();
+            // Whoever comes next need not find out again how far the table was brought up to date.
+            if let Some(seen) = self.seen().await.filter(|s| s.version == kept.version) {
+                kept.learn_marks(&seen);
+            }
+            return Ok(Some(kept));
         }
         let Some(mut snapshot) = self.unchecked(named.version).await? else {
             return Ok(None);

@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use object_store::ObjectStore;
 use object_store::path::Path;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,8 @@ use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Tables that are opened side by side.
 pub(crate) const OPENED: usize = 32;
+/// Tables of a run that are opened side by side: all of them as a rule, each by one short listing.
+const OPENED_FOR_RUN: usize = 128;
 
 /// Source of the current time of a warehouse: runs read, publish and decide what is past by it.
 pub type WarehouseClock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -34,6 +36,8 @@ pub(crate) struct TableRegistry {
     tables: Mutex<HashMap<String, Arc<TableHandle>>>,
     /// True while no other process changes what this one asks tables for.
     is_held: Arc<AtomicBool>,
+    /// Paths of the tables that the run which holds the warehouse will ask for.
+    of_run: Mutex<Vec<String>>,
 }
 
 impl TableRegistry {
@@ -49,6 +53,7 @@ impl TableRegistry {
             prefix,
             tables,
             is_held,
+            of_run: Mutex::default(),
         }
     }
 
@@ -63,24 +68,45 @@ impl TableRegistry {
             prefix: self.prefix.clone(),
             tables: Mutex::default(),
             is_held: Arc::default(),
+            of_run: Mutex::default(),
         }
     }
 
-    /// From now on no other process changes what this one asks tables for.
-    pub(crate) fn hold(&self) {
+    /// From now on no other process changes what this one asks tables for; it will ask for these.
+    pub(crate) fn hold(&self, tables: Vec<String>) {
+        *self.of_run.lock().unwrap_or_else(PoisonError::into_inner) = tables;
         self.is_held.store(true, Relaxed);
     }
 
-    /// Opens tables for a run, which asks for all of them once it holds the warehouse; others open those they are asked about. What fails is told to
+    /// True while no other process changes what this one asks tables for.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Relaxed)
+    }
+
+    /// From now on every table is asked for news once more: others have written what this process has not seen.
+    pub(crate) fn look_again(&self) {
+        let known = self.known_tables();
+        known.iter().for_each(|table| table.is_overtaken());
+    }
+
+    /// Opens tables for a run, those of its own among them, which asks for all of them once it holds the warehouse; others open those they are asked about. What fails is told to
     /// whoever asks for that table.
     pub(crate) async fn open_for_run(&self, paths: impl Iterator<Item = &str>) {
-        if !self.is_held.load(Relaxed) {
+        if !self.is_held() {
             return;
         }
-        let tables: Vec<_> = paths.filter_map(|path| self.table(path).ok()).collect();
+        let mut all: BTreeSet<String> = paths.map(str::to_owned).collect();
+        {
+            let of_run = self.of_run.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(of_run.iter().cloned());
+        }
+        let tables: Vec<_> = all
+            .iter()
+            .filter_map(|path| self.table(path).ok())
+            .collect();
         let opened = stream::iter(tables).map(async |table| drop(table.latest().await));
         opened
-            .buffer_unordered(OPENED)
+            .buffer_unordered(OPENED_FOR_RUN)
             .for_each(async |()| {})
             .await;
     }

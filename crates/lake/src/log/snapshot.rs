@@ -12,7 +12,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use deltalake::kernel::engine::arrow_conversion::TryIntoArrow;
 use deltalake::kernel::{Metadata, Protocol, StructType};
 use deltalake::table::state::DeltaTableState;
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, PutResult};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -82,6 +82,8 @@ pub(crate) struct Snapshot {
     pub statistics: Arc<FileStatistics>,
     pub description: Arc<TableDescription>,
     marks: Arc<Marks>,
+    /// True if there are no other marks than those.
+    knows_all_marks: bool,
     /// Stamp of its commit file, where it was asked for.
     pub stamp: Option<CommitStamp>,
     /// The version that brought or removed rows last, or a later one: commits since have only put the same rows into other files.
@@ -105,6 +107,17 @@ impl From<&ObjectMeta> for CommitStamp {
             bytes: meta.size,
             e_tag: meta.e_tag.as_deref().map(of_any_copy).map(str::to_owned),
         }
+    }
+}
+
+impl CommitStamp {
+    /// Stamp of a file of so many bytes by the store's answer to whoever put it; `None` where that told no tag.
+    pub(crate) fn of_put(bytes: u64, put: &PutResult) -> Option<Self> {
+        let e_tag = put.e_tag.as_deref().map(of_any_copy)?;
+        Some(Self {
+            bytes,
+            e_tag: Some(e_tag.to_owned()),
+        })
     }
 }
 
@@ -181,6 +194,14 @@ impl Snapshot {
         Self::with_files(version, files, Arc::new(description))
     }
 
+    /// The version that a table begins with: it has no files, and no mark of anybody.
+    pub(crate) fn first(version: u64, description: TableDescription) -> Self {
+        Self {
+            knows_all_marks: true,
+            ..Self::new(version, Vec::new(), description)
+        }
+    }
+
     fn with_files(version: u64, files: Vec<DataFile>, description: Arc<TableDescription>) -> Self {
         let files = Arc::new(files);
         let statistics = FileStatistics::new(Arc::clone(&files), Arc::clone(&description.schema));
@@ -190,6 +211,7 @@ impl Snapshot {
             statistics: Arc::new(statistics),
             description,
             marks: Arc::default(),
+            knows_all_marks: false,
             stamp: None,
             rows_since: version,
             changes: Arc::new(RowChanges {
@@ -221,6 +243,7 @@ impl Snapshot {
         Self {
             version: self.version,
             marks: Arc::clone(&self.marks),
+            knows_all_marks: self.knows_all_marks,
             stamp: self.stamp.clone(),
             base: self.base.clone(),
             ..Self::with_files(self.version, files, Arc::clone(&self.description))
@@ -281,7 +304,8 @@ impl Snapshot {
 
     /// An app id's mark as far as it is known: outside `None` where nothing is.
     pub(crate) fn known_mark(&self, app_id: &str) -> Option<Option<i64>> {
-        self.marks.get(app_id).copied()
+        let known = self.marks.get(app_id).copied();
+        known.or_else(|| self.knows_all_marks.then_some(None))
     }
 
     /// Keeps what was found out of an app id's mark.
@@ -372,7 +396,7 @@ impl Snapshot {
                 ..self.clone()
             },
         };
-        next.marks = marks;
+        (next.marks, next.knows_all_marks) = (marks, self.knows_all_marks);
         next.base = self.base.clone();
         next.stamp = None;
         next.changes = match changed.is_empty() {
@@ -405,6 +429,9 @@ pub(crate) struct StoredSnapshot {
     pub stamp: Option<CommitStamp>,
     #[serde(default)]
     marks: Marks,
+    /// True if there are no other marks than those.
+    #[serde(default)]
+    knows_all_marks: bool,
     files: Vec<StoredFile>,
     /// Pipelines of which the run shows another version, with the files of that.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -454,6 +481,7 @@ impl From<&Snapshot> for StoredSnapshot {
             metadata: snapshot.description.metadata.clone(),
             stamp: snapshot.stamp.clone(),
             marks: (*snapshot.marks).clone(),
+            knows_all_marks: snapshot.knows_all_marks,
             files: files.collect(),
             pinned: BTreeMap::new(),
         }
@@ -473,6 +501,16 @@ impl StoredSnapshot {
         });
         self.pinned = pinned.collect();
         self
+    }
+
+    /// Keeps the marks too that are known of the same version.
+    pub(crate) fn learn_marks(&mut self, seen: &Snapshot) {
+        let news = seen
+            .marks
+            .iter()
+            .map(|(app_id, mark)| (app_id.clone(), *mark));
+        self.marks.extend(news);
+        self.knows_all_marks |= seen.knows_all_marks;
     }
 
     /// The version as the run names it that keeps this.
@@ -501,6 +539,7 @@ impl StoredSnapshot {
         let files = self.files.iter().map(StoredFile::open).collect();
         let mut snapshot = Snapshot::new(self.version, files, description);
         snapshot.marks = Arc::new(self.marks.clone());
+        snapshot.knows_all_marks = self.knows_all_marks;
         snapshot.stamp.clone_from(&self.stamp);
         Ok(snapshot)
     }

@@ -652,8 +652,9 @@ impl TableHandle {
         Ok(mark)
     }
 
-    /// Takes a commit of this process over, by its content, so that it need not be read again.
-    pub(crate) async fn committed(&self, on: &Snapshot, commit: &[u8]) {
+    /// Takes a commit of this process over, by its content, so that it need not be read again. The `stamp` is that of its file, as far as the store
+    /// told it.
+    pub(crate) async fn committed(&self, on: &Snapshot, commit: &[u8], stamp: Option<CommitStamp>) {
         let mut newest = self.newest.lock().await;
         let base = match newest.as_ref() {
             // It knows marks that were found out since.
@@ -662,7 +663,10 @@ impl TableHandle {
             _ => on.clone(),
         };
         match base.after(commit) {
-            Ok(next) => *newest = Some(next),
+            Ok(mut next) => {
+                next.stamp = stamp;
+                *newest = Some(next);
+            }
             Err(unfollowed) => {
                 self.is_overtaken();
                 tracing::debug!(table = %self.path, why = unfollowed.0, "a commit is read again");

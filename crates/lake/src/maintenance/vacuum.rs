@@ -23,6 +23,7 @@ use crate::ops::maintenance::{MaintenanceNotes, MaintenanceRow, VACUUM};
 use crate::store::durable::LOCK;
 use crate::warehouse::Warehouse;
 use futures::{StreamExt, stream};
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use object_store::{ObjectMeta, ObjectStoreExt};
@@ -176,6 +177,27 @@ impl Warehouse {
     /// True if no vacuum has ended on this day, UTC; for whoever vacuums once a day. A warehouse that nobody has asked before has time until the next
     /// day. One request.
     pub async fn is_vacuum_due(&self) -> Result<bool> {
+        match self.vacuum_ended().await? {
+            Some(ended) => Ok(ended != self.today()),
+            None => {
+                self.note_vacuum_ended().await?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// True if a vacuum is known to have ended on this day, so that none is due; whoever cannot tell asks [`Warehouse::is_vacuum_due`]. One request.
+    pub async fn has_been_vacuumed(&self) -> bool {
+        let ended = self.vacuum_ended().await;
+        ended.is_ok_and(|ended| ended == Some(self.today()))
+    }
+
+    fn today(&self) -> Date {
+        self.now().to_zoned(TimeZone::UTC).date()
+    }
+
+    /// The day on which a vacuum ended last, UTC; `None` where nobody has asked before. A note that says no time is of the first of all days.
+    async fn vacuum_ended(&self) -> Result<Option<Date>> {
         let failed = |error: object_store::Error| {
             Error::new(ErrorKind::Storage, "the warehouse cannot be read")
                 .at("file", ENDED_FILE)
@@ -184,16 +206,13 @@ impl Warehouse {
         let file = self.registry.below(ENDED_FILE);
         let ended = match self.registry.store().get(&file).await {
             Ok(found) => found.bytes().await.map_err(failed)?,
-            Err(object_store::Error::NotFound { .. }) => {
-                self.note_vacuum_ended().await?;
-                return Ok(false);
-            }
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };
         let ended = std::str::from_utf8(&ended).ok();
         let ended = ended.and_then(|text| text.trim().parse::<Timestamp>().ok());
         let day = |at: Timestamp| at.to_zoned(TimeZone::UTC).date();
-        Ok(ended.map(day) != Some(day(self.now())))
+        Ok(Some(ended.map_or(Date::MIN, day)))
     }
 
     async fn note_vacuum_ended(&self) -> Result<()> {

@@ -10,6 +10,8 @@ use crate::ops::rejects::{RejectSight, is_same_reject, reject_identity, seen_aga
 use crate::ops::rows::{DriftRow, RejectRow, SliceRow, WarningRow};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tillhouse_model::Result;
 
@@ -66,6 +68,8 @@ pub struct RunBookkeeping {
     rows: Mutex<WaitingRows>,
     /// Held while rows are written, so that each table is written by one at a time.
     writing: tokio::sync::Mutex<()>,
+    /// Version of the ledger that was written, as long as nobody has looked whether a checkpoint is due; otherwise 0.
+    written: AtomicU64,
 }
 
 /// Rows taken out to be written.
@@ -192,6 +196,13 @@ impl RunBookkeeping {
 
     /// Writes what waits, each table once. What could not be written waits on.
     pub async fn flush(&self, ops: &OpsTables) -> Result<()> {
+        self.flush_rows(ops).await?;
+        self.checkpoint(ops).await;
+        Ok(())
+    }
+
+    /// As [`RunBookkeeping::flush`], for whoever calls [`RunBookkeeping::fold`] next, beside something else.
+    pub async fn flush_rows(&self, ops: &OpsTables) -> Result<()> {
         let _alone = self.writing.lock().await;
         let mut taken = self.rows().take();
         let written = self.write(ops, &mut taken).await;
@@ -213,8 +224,16 @@ impl RunBookkeeping {
         let slices = std::mem::take(&mut taken.slices);
         match slices.is_empty() {
             true => Ok(()),
-            false => ops.record_slices(&slices).await,
+            false => {
+                let version = ops.append_slices(&slices).await?;
+                self.written.store(version, Relaxed);
+                Ok(())
+            }
         }
+    }
+
+    async fn checkpoint(&self, ops: &OpsTables) {
+        ops.checkpoint_ledger(self.written.swap(0, Relaxed)).await;
     }
 
     async fn write_rejects(&self, ops: &OpsTables, taken: &TakenRows) -> Result<()> {
@@ -242,12 +261,18 @@ impl RunBookkeeping {
     ///
     /// The ledger is what it was without the fold: one that cannot be made is said, and the next run makes it.
     pub async fn close(&self, ops: &OpsTables) -> Result<()> {
-        self.flush(ops).await?;
+        self.flush_rows(ops).await?;
+        self.fold(ops).await;
+        Ok(())
+    }
+
+    /// Folds the coverage of what was written, and makes the checkpoint that is due, beside whatever goes on then. What fails is said.
+    pub async fn fold(&self, ops: &OpsTables) {
         let found = self.rows().found.clone();
-        if let Err(error) = ops.fold_coverage(found).await {
+        let (folded, ()) = tokio::join!(ops.fold_coverage(found), self.checkpoint(ops));
+        if let Err(error) = folded {
             tracing::warn!(%error, "the coverage of what was read is not folded");
         }
-        Ok(())
     }
 
     fn rows(&self) -> MutexGuard<'_, WaitingRows> {

@@ -56,6 +56,10 @@ pub(crate) trait BookkeepingEdit<R>: Sync + Send {
     fn pipelines(&self) -> Option<BTreeSet<&str>> {
         None
     }
+    /// True if a checkpoint that the change makes due is written at once; otherwise whoever asked for it does.
+    fn checkpoints(&self) -> bool {
+        true
+    }
     fn note(&mut self, row: &R);
     fn changed(&self, row: &R) -> Option<R>;
     fn added(&self) -> Vec<R>;
@@ -257,7 +261,9 @@ impl OpsTables {
             };
             match commit::commit(&table, &snapshot, &change).await? {
                 CommitOutcome::Committed(version) => {
-                    table.checkpoint_if_due(version).await;
+                    if edit.checkpoints() {
+                        table.checkpoint_if_due(version).await;
+                    }
                     return Ok(());
                 }
                 CommitOutcome::Lost => commit::discard(&table, written).await,

@@ -8,6 +8,7 @@
 use crate::log::figures::TableFigures;
 use crate::log::registry::OPENED;
 use crate::log::snapshot::{Snapshot, StoredSnapshot};
+use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
 use crate::ops::edit::OpsTables;
 use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
@@ -65,8 +66,62 @@ impl PublishedNote {
     }
 }
 
-/// The note this process has read last.
-pub(crate) type NoteCache = Arc<Mutex<Option<Arc<PublishedNote>>>>;
+/// The note that this process has read or written last.
+pub(crate) type NoteCache = Arc<Mutex<Option<KnownNote>>>;
+
+/// Note that this process knows, with what it saw beside it.
+#[derive(Debug, Clone)]
+pub(crate) struct KnownNote {
+    note: Arc<PublishedNote>,
+    /// Numbers of all notes there were, the newest first.
+    numbers: Vec<u64>,
+    /// True if it was the newest while the run held its pipelines.
+    is_of_run: bool,
+}
+
+/// Run that was published and is still to be noted.
+#[must_use]
+pub struct UnnotedRun {
+    ops: OpsTables,
+    run: RunRecord,
+    place: RunPlace,
+    /// Numbers of the notes there were.
+    earlier: Vec<u64>,
+    /// The table of the runs.
+    table: Arc<TableHandle>,
+}
+
+impl UnnotedRun {
+    pub(super) fn new(
+        ops: &OpsTables,
+        run: &RunRecord,
+        (place, earlier): (RunPlace, Vec<u64>),
+        table: &Arc<TableHandle>,
+    ) -> Self {
+        Self {
+            ops: ops.clone(),
+            run: run.clone(),
+            place,
+            earlier,
+            table: Arc::clone(table),
+        }
+    }
+
+    /// Notes the run, and writes the checkpoint that its record makes due. It is published without: what fails is said.
+    pub async fn note(self) {
+        let Self {
+            ops,
+            run,
+            place,
+            earlier,
+            table,
+        } = self;
+        tokio::join!(
+            ops.note_published(&run, place, &earlier),
+            table.checkpoint_if_due(place.version),
+        );
+    }
+}
 
 /// A run that was published and whose record is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,7 +239,8 @@ impl OpsTables {
         if let Err(error) = written.and(forgotten) {
             tracing::warn!(run = %run.run_id, %error, "the run is published, but {FOLDER} could not be brought up to date: the next command reads more");
         }
-        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(note));
+        let numbers = std::iter::once(place.number).chain(earlier.iter().copied());
+        self.keep_note(&Arc::new(note), numbers.collect());
     }
 
     async fn write_note(&self, note: &PublishedNote) -> Result<()> {
@@ -256,12 +312,13 @@ impl OpsTables {
     }
 
     /// As [`OpsTables::newest_note`], with the numbers of all notes there are, the newest first.
-    pub(crate) async fn notes(&self) -> Result<(Option<Arc<PublishedNote>>, Vec<u64>)> {
+    pub(super) async fn notes(&self) -> Result<(Option<Arc<PublishedNote>>, Vec<u64>)> {
         for _ in 0..ROUNDS {
             let mut is_gone = false;
             let numbers = self.note_numbers().await?;
             for number in numbers.iter().copied() {
                 if let Some(known) = self.known_note().filter(|note| note.place.number == number) {
+                    self.keep_note(&known, numbers.clone());
                     return Ok((Some(known), numbers));
                 }
                 match self.read_note(number).await? {
@@ -270,8 +327,7 @@ impl OpsTables {
                         for (path, stored) in &note.snapshots {
                             self.registry.table(path)?.offer(stored.clone());
                         }
-                        *self.note.lock().unwrap_or_else(PoisonError::into_inner) =
-                            Some(Arc::clone(&note));
+                        self.keep_note(&note, numbers.clone());
                         return Ok((Some(note), numbers));
                     }
                     Found::Damaged => {
@@ -294,10 +350,57 @@ impl OpsTables {
     }
 
     fn known_note(&self) -> Option<Arc<PublishedNote>> {
-        self.note
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let known = self.note.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().map(|known| Arc::clone(&known.note))
+    }
+
+    fn keep_note(&self, note: &Arc<PublishedNote>, numbers: Vec<u64>) {
+        let known = KnownNote {
+            note: Arc::clone(note),
+            numbers,
+            is_of_run: self.registry.is_held(),
+        };
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+    }
+
+    /// The newest note and the numbers of all, without a request: the run has seen them, and `ops/runs` has had no rows since. A run that another process
+    /// publishes meanwhile brings a row, and whoever commits beside it loses and asks.
+    pub(super) fn notes_of_run(&self, runs: &Snapshot) -> Option<(Arc<PublishedNote>, Vec<u64>)> {
+        let known = self.note.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_ref().filter(|known| known.is_of_run)?;
+        let at = known.note.place.version;
+        let is_newest = self.registry.is_held() && runs.version >= at && runs.rows_since <= at;
+        is_newest.then(|| (Arc::clone(&known.note), known.numbers.clone()))
+    }
+
+    /// The newest note, for whoever opens its tables next. A run that has read one before it held its pipelines asks whether that is the newest still, and
+    /// opens the tables meanwhile: what comes of them is what it would be after.
+    pub(super) async fn note_to_open(&self) -> Result<Option<Arc<PublishedNote>>> {
+        let known = self.known_note().filter(|_| self.registry.is_held());
+        let Some(known) = known else {
+            return self.newest_note().await;
+        };
+        let tables = known.run.tables.keys().map(String::as_str);
+        let tables = tables
+            .chain([NumberedRun::TABLE])
+            .chain(Self::named_tables());
+        let (numbers, ()) = tokio::join!(self.note_numbers(), self.registry.open_for_run(tables));
+        let numbers = numbers?;
+        if numbers.first() == Some(&known.place.number) {
+            self.keep_note(&known, numbers);
+            return Ok(Some(known));
+        }
+        // Another run was published meanwhile. Its note first, then the tables: what it names must be there.
+        let note = self.newest_note().await;
+        self.registry.look_again();
+        note
+    }
+
+    /// Reads the newest note before it is wanted. What fails is told to whoever wants it.
+    pub async fn read_note_ahead(&self) {
+        if let Err(error) = self.newest_note().await {
+            tracing::debug!(%error, "the note of the newest run is read later");
+        }
     }
 
     async fn read_note(&self, number: u64) -> Result<Found> {

@@ -33,6 +33,10 @@ pub(super) const FOLDED: &str = "ops/coverage.json";
 #[derive(Debug, Clone, Default)]
 pub struct RunLedger(Option<LedgerCoverage>);
 
+/// The folded coverage, read before it was known whether the ledger needs it; see [`OpsTables::fold_ahead`].
+#[derive(Debug, Default)]
+pub struct FoldAhead(Option<Result<Option<FoldedCoverage>>>);
+
 /// The ledger as this process has read it last, with what it has added since.
 pub(crate) type LedgerCache = Arc<Mutex<Option<LedgerCoverage>>>;
 
@@ -70,6 +74,20 @@ pub struct PipelineLedger {
 impl OpsTables {
     /// Adds slices to the coverage ledger; those that touch are one row.
     pub async fn record_slices(&self, rows: &[SliceRow]) -> Result<()> {
+        let version = self.append_slices(rows).await?;
+        self.checkpoint_ledger(version).await;
+        Ok(())
+    }
+
+    /// Writes the checkpoint that a version of the ledger makes due; 0 is none that was written.
+    pub(super) async fn checkpoint_ledger(&self, version: u64) {
+        if let Ok(table) = self.registry.table(LedgerRow::TABLE) {
+            table.checkpoint_if_due(version).await;
+        }
+    }
+
+    /// As [`OpsTables::record_slices`], without the checkpoint that may be due; the version that has the rows, 0 where there are none.
+    pub(super) async fn append_slices(&self, rows: &[SliceRow]) -> Result<u64> {
         /// Append of slices.
         struct SliceAppend {
             rows: Vec<SliceRow>,
@@ -80,6 +98,9 @@ impl OpsTables {
                 self.version = version;
             }
             fn looks_back(&self) -> bool {
+                false
+            }
+            fn checkpoints(&self) -> bool {
                 false
             }
             fn note(&mut self, _: &LedgerRow) {}
@@ -101,7 +122,10 @@ impl OpsTables {
         };
         self.edit(run_id, &mut append).await?;
         self.add_to_known_ledger(append.version, &append.rows);
-        Ok(())
+        Ok(match append.rows.is_empty() {
+            true => 0,
+            false => append.version,
+        })
     }
 
     /// Adds rows that came with a version of the ledger to what is known of it. Where that is not of the version before, nothing is known any more.
@@ -164,7 +188,17 @@ impl OpsTables {
 
     /// The ledger of all pipelines as it is now.
     pub async fn run_ledger(&self) -> Result<RunLedger> {
-        self.ledger().await.map(RunLedger)
+        self.run_ledger_after(FoldAhead::default()).await
+    }
+
+    /// As [`OpsTables::run_ledger`], with what was read ahead. Rows that came since are read beside it.
+    pub async fn run_ledger_after(&self, ahead: FoldAhead) -> Result<RunLedger> {
+        self.ledger_after(ahead).await.map(RunLedger)
+    }
+
+    /// The folded coverage, for whoever asks for the ledger next.
+    pub async fn fold_ahead(&self) -> FoldAhead {
+        FoldAhead(Some(self.stored_fold().await))
     }
 
     /// Knowledge of a pipeline before a run reads it. What was read in the future counts as never read from now on, also once that future
@@ -313,6 +347,10 @@ impl OpsTables {
     /// The coverage of all pipelines, from what is folded and the rows that came later; `None` where nothing was ever read. From memory where this
     /// process has read or made the newest version.
     async fn ledger(&self) -> Result<Option<LedgerCoverage>> {
+        self.ledger_after(FoldAhead::default()).await
+    }
+
+    async fn ledger_after(&self, ahead: FoldAhead) -> Result<Option<LedgerCoverage>> {
         let table = self.registry.table(LedgerRow::TABLE)?;
         let Some(snapshot) = table.newest().await? else {
             return Ok(None);
@@ -323,7 +361,7 @@ impl OpsTables {
         if let Some(known) = self.known_ledger().as_ref().filter(is_newest) {
             return Ok(Some(known.clone()));
         }
-        let ledger = self.read_ledger(&table, &snapshot).await?;
+        let ledger = self.read_ledger(&table, &snapshot, ahead).await?;
         *self.known_ledger() = Some(ledger.clone());
         Ok(Some(ledger))
     }
@@ -332,9 +370,17 @@ impl OpsTables {
         &self,
         table: &Arc<TableHandle>,
         snapshot: &Snapshot,
+        FoldAhead(ahead): FoldAhead,
     ) -> Result<LedgerCoverage> {
         let (mut lists, mut counted_at) = (Vec::new(), BTreeMap::new());
-        if let Some(mut folded) = self.folded(snapshot).await? {
+        let stored = match ahead {
+            Some(read) => read?,
+            None => self.stored_fold().await?,
+        };
+        let fits = |folded: &FoldedCoverage| {
+            folded.table == id_of(snapshot) && folded.version <= snapshot.version
+        };
+        if let Some(mut folded) = stored.filter(fits) {
             lists = std::mem::take(&mut folded.lists);
             counted_at = std::mem::take(&mut folded.counted_at);
             if let Some(ledger) = self.later(table, snapshot, folded).await? {
@@ -417,8 +463,8 @@ impl OpsTables {
         }))
     }
 
-    /// Fold of this ledger; `None` where there is none, or none that fits.
-    async fn folded(&self, snapshot: &Snapshot) -> Result<Option<FoldedCoverage>> {
+    /// The fold on storage, of whatever ledger; `None` where there is none.
+    async fn stored_fold(&self) -> Result<Option<FoldedCoverage>> {
         let failed = |e: object_store::Error| {
             Error::new(ErrorKind::Storage, "the folded coverage cannot be read")
                 .at("file", FOLDED)
@@ -435,9 +481,7 @@ impl OpsTables {
             Err(error) => return Err(failed(error)),
         };
         match FoldedCoverage::read(&bytes) {
-            Some(folded) => Ok(Some(folded).filter(|folded| {
-                folded.table == id_of(snapshot) && folded.version <= snapshot.version
-            })),
+            Some(folded) => Ok(Some(folded)),
             None => {
                 tracing::warn!("{FOLDED} is damaged and passed over; the next sync writes it anew");
                 Ok(None)

@@ -9,7 +9,7 @@ use crate::log::snapshot::Snapshot;
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
 use crate::ops::maintenance::MaintenanceRow;
 use crate::ops::notes::note_of;
-use crate::ops::published_note::{self, LostRun, PublishedNote, RunPlace};
+use crate::ops::published_note::{self, LostRun, PublishedNote, RunPlace, UnnotedRun};
 use crate::ops::reconciliation::ReconciliationRow;
 use crate::ops::row_codec::{BookkeepingRow, LedgerRow, NumberedRun, UnknownField};
 use crate::ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
@@ -195,18 +195,29 @@ impl OpsTables {
     ///
     /// Of its own pipelines it shows what the run names, of all others what is published of them, whatever other processes are writing.
     pub async fn publish(&self, run: &RunRecord) -> Result<()> {
+        if let Some(unnoted) = self.publish_run(run, true).await? {
+            unnoted.note().await;
+        }
+        Ok(())
+    }
+
+    /// As [`OpsTables::publish`], for whoever has something else to write beside the note of the run; `None` where readers are not to use it.
+    pub async fn publish_unnoted(&self, run: &RunRecord) -> Result<Option<UnnotedRun>> {
         self.publish_run(run, true).await
     }
 
     /// As [`OpsTables::publish`], with the tables of all pipelines as the run names them: nobody else writes.
     pub(crate) async fn publish_as_it_is(&self, run: &RunRecord) -> Result<()> {
-        self.publish_run(run, false).await
+        if let Some(unnoted) = self.publish_run(run, false).await? {
+            unnoted.note().await;
+        }
+        Ok(())
     }
 
-    async fn publish_run(&self, run: &RunRecord, merges: bool) -> Result<()> {
+    async fn publish_run(&self, run: &RunRecord, merges: bool) -> Result<Option<UnnotedRun>> {
         let table = self.registry.table(NumberedRun::TABLE)?;
         let layout = Arc::new(NumberedRun::layout(&["run_id".to_owned()])?);
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             let mut snapshot = table
                 .latest_or_create(&layout.definition, &run.run_id)
                 .await?;
@@ -217,7 +228,11 @@ impl OpsTables {
             }
             let mut run = run.clone();
             (run.started_at, run.finished_at) = (cut(run.started_at), cut(run.finished_at));
-            let (note, notes) = self.notes().await?;
+            let known = self.notes_of_run(&snapshot).filter(|_| round == 0);
+            let (note, notes) = match known {
+                Some((note, notes)) => (Some(note), notes),
+                None => self.notes().await?,
+            };
             if merges {
                 let before = self.newest_of(&snapshot, note.as_deref()).await?;
                 self.merge(&mut run, before.as_ref()).await?;
@@ -243,11 +258,12 @@ impl OpsTables {
                 CommitRequest::append(adds, &layout.definition.partition_by, &row.run.run_id);
             match commit::commit(&table, &snapshot, &change).await? {
                 CommitOutcome::Committed(version) => {
-                    table.checkpoint_if_due(version).await;
-                    if row.run.published {
-                        self.note_published(&row.run, place, &notes).await;
+                    if !row.run.published {
+                        table.checkpoint_if_due(version).await;
+                        return Ok(None);
                     }
-                    return Ok(());
+                    let noted = UnnotedRun::new(self, &row.run, (place, notes), &table);
+                    return Ok(Some(noted));
                 }
                 CommitOutcome::Lost => commit::discard(&table, written).await,
             }
@@ -315,7 +331,10 @@ impl OpsTables {
                 }
         };
         // The note first: a run that is published meanwhile is in the table before it is in the note.
-        let note = self.newest_note().await?;
+        let note = match at {
+            AsOf::Latest => self.note_to_open().await?,
+            AsOf::Run(_) | AsOf::Time(_) => self.newest_note().await?,
+        };
         let (run, lost) = match (note, at) {
             (Some(note), AsOf::Latest) if self.holds(&note).await? => {
                 (Some(note.run.clone()), None)

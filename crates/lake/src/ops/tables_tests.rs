@@ -4,7 +4,10 @@
 
 use super::*;
 use crate::faulty_store::{TempWarehouse, sql, t, warehouse_of};
+use crate::warehouse::Warehouse;
 use futures::FutureExt;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use tillhouse_model::{ExpectedReads, ReadBy, Window};
 
 fn window() -> Window {
@@ -575,6 +578,90 @@ async fn what_other_pipelines_are_to_read_stays_as_the_run_before_said_it() {
     ] {
         let expected = publish(id, &[("a", unified_by(own))]).await;
         assert_eq!(expected["a"], unified_by(kept), "{id}");
+    }
+}
+
+/// A process of its own over a warehouse in a bucket.
+async fn in_bucket(memory: &Arc<InMemory>) -> Warehouse {
+    let store = Arc::clone(memory) as Arc<dyn ObjectStore>;
+    let url = "s3://tills/warehouse/".parse().unwrap();
+    let warehouse = Warehouse::open_on(store, url).await.unwrap();
+    warehouse.prepare().await.unwrap();
+    warehouse
+}
+
+/// Notes a slice and publishes a run that names the ledger with it.
+async fn publish_slice(warehouse: &Warehouse, run_id: &str, tenant: Option<&str>, version: u64) {
+    let (ops, time) = (warehouse.ops(), "2026-03-01T00:00:00Z");
+    ops.record_slices(&[slice(time, tenant)]).await.unwrap();
+    let run = RunRecord {
+        tables: [(SliceRow::TABLE.to_owned(), version.into())].into(),
+        ..record(run_id, time, true)
+    };
+    ops.publish(&run).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_in_a_bucket_is_noted_by_what_the_store_answered_and_opened_by_its_note() {
+    let memory = Arc::new(InMemory::new());
+    let one = in_bucket(&memory).await;
+    let heads = one.requests().heads;
+    publish_slice(&one, "a", None, 1).await;
+    assert_eq!(one.requests().heads, heads);
+    let other = in_bucket(&memory).await;
+    let found = other.ops().published(&AsOf::Latest).await.unwrap();
+    assert_eq!(found.unwrap().run_id, "a");
+    let version = 1.into();
+    let ledger = other.open_at(SliceRow::TABLE, Some(&version)).await;
+    assert_eq!(ledger.unwrap().unwrap().figures.rows, Some(1));
+    // The format and the note.
+    assert_eq!(other.requests().gets, 2, "{}", other.requests());
+}
+
+#[tokio::test]
+async fn a_run_that_is_overtaken_before_it_holds_its_pipelines_goes_on_from_what_was_published() {
+    let memory = Arc::new(InMemory::new());
+    publish_slice(&in_bucket(&memory).await, "a", None, 1).await;
+    for is_overtaken in [false, true] {
+        let late = in_bucket(&memory).await;
+        late.ops().read_note_ahead().await;
+        if is_overtaken {
+            publish_slice(&in_bucket(&memory).await, "c", Some("7"), 2).await;
+        }
+        late.hold(vec![SliceRow::TABLE.to_owned()]);
+        let (found, lost) = late.ops().newest_published().await.unwrap();
+        let found = found.unwrap();
+        let newest = if is_overtaken { "c" } else { "a" };
+        assert_eq!((found.run_id.as_str(), lost), (newest, None));
+        assert!(late.damage(&found).await.is_none());
+        let slices = late.ops().slices("hecone").await.unwrap();
+        assert_eq!(slices.len(), if is_overtaken { 2 } else { 1 });
+        // What it has seen it need not ask for again, as long as nobody else commits.
+        let lists = late.requests().lists;
+        let next = if is_overtaken { "d" } else { "b" };
+        let run = RunRecord {
+            run_id: next.to_owned(),
+            ..found
+        };
+        late.ops().publish(&run).await.unwrap();
+        assert_eq!(late.requests().lists, lists);
+        let reader = in_bucket(&memory).await;
+        let published = reader.ops().published(&AsOf::Latest).await.unwrap();
+        assert_eq!(published.unwrap().run_id, next);
+        if is_overtaken {
+            // One that was published meanwhile is seen by whoever publishes next, who loses the commit first.
+            publish_slice(&reader, "e", Some("8"), 3).await;
+            let run = RunRecord {
+                run_id: "f".to_owned(),
+                ..run
+            };
+            late.ops().publish(&run).await.unwrap();
+            let reader = in_bucket(&memory).await;
+            let published = reader.ops().published(&AsOf::Latest).await.unwrap();
+            let published = published.unwrap();
+            assert_eq!(published.run_id, "f");
+            assert_eq!(published.tables[SliceRow::TABLE].version, 3);
+        }
     }
 }
 

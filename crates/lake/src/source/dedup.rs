@@ -85,6 +85,7 @@ pub(crate) async fn find_known_versions(
         }
     }
     let mut files_read = (candidates.len() + far.len()) as u64;
+    scan::read_ahead(table, candidates.iter().chain(&far).copied()).await;
     let opened: Vec<_> = far.into_iter().map(|file| keys_of(table, file)).collect();
     let mut opened = stream::iter(opened).buffer_unordered(READ_AT_ONCE);
     while let Some((file, keys)) = opened.try_next().await? {

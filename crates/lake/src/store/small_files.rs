@@ -12,17 +12,24 @@ use futures::stream::{self, BoxStream};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Largest file that is read whole, in bytes: on most networks less than a round trip.
-const SMALL: u64 = 256 << 10;
+/// Bytes that readers ask for at a file's end, in the hope that its whole footer is in them.
+pub(crate) const FOOTER_BYTES: usize = 64 << 10;
+/// Largest file that is read whole, in bytes: on most networks less than a round trip or two, of which its parts would cost four or five.
+const SMALL: u64 = 512 << 10;
 /// Most bytes that are kept.
 const MOST: usize = 16 << 20;
+/// Most bytes that are read ahead: they are still kept when they are wanted.
+const MOST_AHEAD: u64 = 8 << 20;
+/// Files that are read ahead at once.
+const AHEAD: usize = 32;
 
 /// A store whose small data files are read whole.
 #[derive(Debug)]
@@ -95,13 +102,13 @@ impl SmallFileStore {
         kept.files.get(location).cloned()
     }
 
-    /// The file, where its end is asked for and it is small, and as long as that says.
+    /// The file, where its end is asked for and it is small, and as long as that says; of one whose beginning is asked for, that.
     async fn whole(&self, location: &Path, wanted: &Range<u64>) -> Result<Option<WholeFile>> {
         if let Some(kept) = self.kept(location) {
             return Ok(Some(kept));
         }
-        let is_end = wanted.end - wanted.start == TRAILER as u64;
-        if !is_end || wanted.end > SMALL {
+        let is_beginning = wanted.start == 0;
+        if wanted.end > SMALL || !(is_beginning || is_end(wanted)) {
             return Ok(None);
         }
         let options = GetOptions {
@@ -109,19 +116,49 @@ impl SmallFileStore {
             ..GetOptions::default()
         };
         let found = self.inner.get_opts(location, options).await?;
-        if found.meta.size != wanted.end || found.range != (0..wanted.end) {
+        let is_whole = found.meta.size == wanted.end && found.range == (0..wanted.end);
+        if !is_whole && !is_beginning {
             return Ok(None);
         }
         let meta = found.meta.clone();
         let bytes = found.bytes().await?;
-        if bytes.len() as u64 != meta.size {
-            return Ok(None);
-        }
+        let is_whole = is_whole && bytes.len() as u64 == meta.size;
         let file = WholeFile { meta, bytes };
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.keep(location, &file);
-        Ok(Some(file))
+        if is_whole {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.keep(location, &file);
+        }
+        Ok(Some(file).filter(|_| is_whole || is_beginning))
     }
+}
+
+/// Reads small data files of a store that is far, by path and size, side by side: who reads one after the other finds them here. What fails is told to
+/// whoever reads that file.
+pub(crate) async fn read_ahead(store: Arc<dyn ObjectStore>, files: Vec<(Path, u64)>) {
+    let mut left = MOST_AHEAD;
+    let small = files.into_iter().filter(|(_, size)| {
+        let is_taken = (TRAILER as u64..=SMALL.min(left)).contains(size);
+        left -= if is_taken { *size } else { 0 };
+        is_taken
+    });
+    let small: Vec<(Path, u64)> = small.collect();
+    if small.len() < 2 {
+        return;
+    }
+    let reading = small.into_iter().map(|(path, size)| {
+        let store = Arc::clone(&store);
+        async move {
+            let end = size - TRAILER as u64..size;
+            drop(store.get_range(&path, end).await);
+        }
+    });
+    let reading = stream::iter(reading).buffer_unordered(AHEAD);
+    reading.for_each(async |()| {}).await;
+}
+
+/// True if readers ask for so many bytes at a file's end alone: for its trailer, or for the footer before that too.
+fn is_end(wanted: &Range<u64>) -> bool {
+    [TRAILER, FOOTER_BYTES].contains(&usize::try_from(wanted.end - wanted.start).unwrap_or(0))
 }
 
 /// True for a file that holds rows.
@@ -180,13 +217,18 @@ impl ObjectStore for SmallFileStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        if let Some(kept) = self.kept(location) {
-            let parts: Option<Vec<Bytes>> = ranges.iter().map(|range| kept.part(range)).collect();
-            if let Some(parts) = parts {
-                return Ok(parts);
+        // The query engine asks for a file's end in this way.
+        let found = match ranges {
+            [only] if is_data(location) && only.start < only.end => {
+                self.whole(location, only).await?
             }
+            _ => self.kept(location),
+        };
+        let parts = found.and_then(|found| ranges.iter().map(|range| found.part(range)).collect());
+        match parts {
+            Some(parts) => Ok(parts),
+            None => self.inner.get_ranges(location, ranges).await,
         }
-        self.inner.get_ranges(location, ranges).await
     }
 
     fn delete_stream(
@@ -221,7 +263,6 @@ impl ObjectStore for SmallFileStore {
 mod tests {
     use super::*;
     use crate::store::counter::{CountedStore, RequestMeter};
-    use object_store::ObjectStoreExt;
     use object_store::memory::InMemory;
 
     async fn store_of(files: &[(&str, usize)]) -> (SmallFileStore, RequestMeter) {
@@ -262,6 +303,65 @@ mod tests {
         // A file that it does not have is asked of the store.
         assert!(store.get_range(&path, 1_000..1_008).await.is_err());
         assert_eq!(store.get(&path).await.unwrap().meta.size, 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_once_however_its_end_is_asked_for() {
+        let footer = FOOTER_BYTES as u64;
+        for (size, end) in [
+            (1_000, 0..1_000),
+            (1_000, 992..1_000),
+            (2 * footer, footer..2 * footer),
+        ] {
+            let files = [("t/part-1.parquet", usize::try_from(size).unwrap())];
+            let path = Path::from("t/part-1.parquet");
+            for asks_for_ranges in [false, true] {
+                let (store, meter) = store_of(&files).await;
+                let part = match asks_for_ranges {
+                    true => store.get_ranges(&path, std::slice::from_ref(&end)).await,
+                    false => store
+                        .get_range(&path, end.clone())
+                        .await
+                        .map(|part| vec![part]),
+                };
+                assert_eq!(part.unwrap(), [expected(end.clone())]);
+                let rest = store.get_ranges(&path, &[4..8, 500..900]).await.unwrap();
+                assert_eq!(rest, [expected(4..8), expected(500..900)]);
+                assert_eq!(meter.read().gets, 1, "{end:?}");
+            }
+        }
+        // Of a larger file its beginning is that, and no more is known of it.
+        let (store, meter) = store_of(&[("t/part-1.parquet", 1_000)]).await;
+        let path = Path::from("t/part-1.parquet");
+        for gets in [1, 2] {
+            assert_eq!(store.get_range(&path, 0..4).await.unwrap(), expected(0..4));
+            assert_eq!(meter.read().gets, gets);
+        }
+    }
+
+    #[tokio::test]
+    async fn files_that_are_read_ahead_are_read_once_as_far_as_they_are_small_and_kept() {
+        let small = usize::try_from(SMALL).unwrap();
+        let names: Vec<String> = (0..20).map(|n| format!("t/part-{n}.parquet")).collect();
+        let mut files: Vec<(&str, usize)> =
+            names.iter().map(|name| (name.as_str(), small)).collect();
+        files.push(("t/large.parquet", small + 1));
+        files.push(("t/empty.parquet", 0));
+        let (store, meter) = store_of(&files).await;
+        let store: Arc<dyn ObjectStore> = Arc::new(store);
+        let of = |name: &str, size: usize| (Path::from(name), size as u64);
+        read_ahead(Arc::clone(&store), vec![of(&names[0], small)]).await;
+        assert_eq!(meter.read().gets, 0, "one is read when it is wanted");
+        let mut all: Vec<(Path, u64)> = files.iter().map(|(name, size)| of(name, *size)).collect();
+        all.push(of("t/none.parquet", 100));
+        read_ahead(Arc::clone(&store), all).await;
+        // Of half a mebibyte each, sixteen are all that is read ahead.
+        assert_eq!(meter.read().gets, MOST_AHEAD / SMALL);
+        for (name, gets) in [(&names[0], 16), (&names[15], 16), (&names[16], 17)] {
+            let path = Path::from(name.as_str());
+            store.get_range(&path, SMALL - 8..SMALL).await.unwrap();
+            assert_eq!(meter.read().gets, gets, "{name}");
+        }
     }
 
     #[tokio::test]

@@ -86,6 +86,9 @@ pub(crate) async fn changed_ranges(
             changed.removed.push(file.clone())
         }
     }
+    let all = partitions.values();
+    let all = all.flat_map(|changed| changed.added.iter().chain(&changed.removed));
+    scan::read_ahead(table, all).await;
     let schema = later.schema();
     for ((pipeline, _), changed) in partitions {
         touched.add(

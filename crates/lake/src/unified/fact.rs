@@ -120,7 +120,9 @@ impl UnifiedTable {
         };
         let mut removal = RowRemoval::default();
         let mut kept: Option<FanOutWriter> = None;
-        for file in snapshot.files.iter().filter(candidate) {
+        let candidates: Vec<&DataFile> = snapshot.files.iter().filter(candidate).collect();
+        scan::read_ahead(table, candidates.iter().copied()).await;
+        for file in candidates {
             removal.files_read += 1;
             let mut hits = 0;
             let mut keys = scan::columns(table, file, vec![RECORD_KEY.to_owned()]).await?;

@@ -12,7 +12,7 @@ use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
 use crate::scan::{self, ScanRequest};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::Result;
@@ -89,7 +89,9 @@ impl FactSnapshot {
 
     fn rows_of(&self, files: Vec<DataFile>, asked: ScanRequest) -> UnifiedRowStream {
         let table = self.table.clone();
-        let opened = stream::iter(files).then(move |file| {
+        let ahead = scan::read_ahead(&table, &files);
+        let files = ahead.map(|()| stream::iter(files)).flatten_stream();
+        let opened = files.then(move |file| {
             let (table, asked) = (table.clone(), asked.clone());
             async move { scan::scan_file(&table, &file, &asked).await }
         });

@@ -167,8 +167,10 @@ impl Warehouse {
 
     /// From now on the rows of the caller's pipelines are changed by nobody else, so that tables need not be asked for news at each step.
     /// Rows of other pipelines in the same tables may change all the same: whoever commits on what is no longer the newest loses, and looks again.
-    pub fn hold(&self) {
-        self.registry.hold();
+    ///
+    /// `tables` are the paths of those that the caller will ask for: they are opened together, whether they are there or not.
+    pub fn hold(&self, tables: Vec<String>) {
+        self.registry.hold(tables);
     }
 
     /// Requests to the store since the warehouse was opened.
