@@ -140,6 +140,7 @@ pub(crate) fn sales() -> TableSpec {
         payments: strings(&["articles", "name"]),
         collected: strings(&["articles", "amount"]),
         owed: strings(&["invoice", "amount"]),
+        currencies: None,
     };
     let zones = BTreeMap::from([(
         "Europe".to_owned(),

@@ -1,14 +1,15 @@
 //! The rule that a transaction's state is the one that follows from its articles and payments.
 //!
 //! Invariant: where the rule table has no answer, or the source names no state, nothing is wrong. States are compared as words, whatever their
-//! spelling.
+//! spelling. Amounts of several currencies are not added up, nor compared: what they come to is nobody's to say.
 
 use crate::column::{ColumnBuilder, ColumnValues};
 use crate::fields::{ObjectPlan, PathStep};
 use crate::identity::visit;
-use crate::operand::{RuleOperand, element_of, resolve_text, unfit_column_error};
+use crate::operand::{RuleOperand, element_of, resolve_text, text_of, unfit_column_error};
+use tillhouse_model::blank::is_blank;
 use tillhouse_model::table::StateRule;
-use tillhouse_model::{ExactDecimal, Result, derived_state, word};
+use tillhouse_model::{Error, ExactDecimal, Result, derived_state, word};
 
 /// Payments in this state are collected.
 const COLLECTED: &str = "collected";
@@ -22,6 +23,38 @@ pub(crate) struct CompiledState {
     /// The amounts of the payments.
     collected: RuleOperand,
     owed: RuleOperand,
+    currencies: Option<CurrencyPaths>,
+}
+
+/// Paths to the currencies of what was collected and of what is owed.
+#[derive(Debug)]
+struct CurrencyPaths {
+    collected: Vec<PathStep>,
+    owed: Vec<PathStep>,
+}
+
+/// Currency of the amounts that are added up, and whether one of them is in another.
+struct CommonCurrency<'c> {
+    known: Option<&'c str>,
+    is_mixed: bool,
+}
+
+impl<'c> CommonCurrency<'c> {
+    fn of(named: Option<&'c str>) -> Self {
+        Self {
+            known: named,
+            is_mixed: false,
+        }
+    }
+
+    /// Takes the currency of one more amount; one that names none is in whatever the others are.
+    fn add(&mut self, named: Option<&'c str>) {
+        match (self.known, named) {
+            (Some(known), Some(named)) => self.is_mixed |= !word::is_same_word(known, named),
+            (None, named) => self.known = named,
+            (Some(_), None) => {}
+        }
+    }
 }
 
 /// Path to texts, and its name.
@@ -40,12 +73,19 @@ impl CompiledState {
             ));
         }
         let articles = resolve_text(record, &rule.articles)?;
+        let currencies = rule.currencies.as_ref().map(|currencies| {
+            Ok::<_, Error>(CurrencyPaths {
+                collected: resolve_text(record, &currencies.collected)?.0,
+                owed: resolve_text(record, &currencies.owed)?.0,
+            })
+        });
         Ok(Self {
             is: resolve_text(record, path)?,
             articles,
             payments,
             collected,
             owed: RuleOperand::new(record, &rule.owed)?,
+            currencies: currencies.transpose()?,
         })
     }
 
@@ -57,12 +97,18 @@ impl CompiledState {
         each_text(columns, &self.articles.0, row, |state, _| {
             articles.push(state)
         });
+        let currency = |path: fn(&CurrencyPaths) -> &[PathStep], positions: &[usize]| {
+            let path = path(self.currencies.as_ref()?);
+            text_of(columns, path, row, positions).filter(|text| !is_blank(text))
+        };
+        let mut common = CommonCurrency::of(currency(|paths| paths.owed.as_slice(), &[]));
         let mut collected: Option<Option<i128>> = None;
         each_text(columns, &self.payments.0, row, |state, positions| {
             payments.push(state);
             if word::is_same_word(state, COLLECTED)
                 && let Some(amount) = self.collected.value(columns, row, positions)
             {
+                common.add(currency(|paths| paths.collected.as_slice(), positions));
                 collected = Some(
                     collected.map_or(Some(amount.units), |sum| sum?.checked_add(amount.units)),
                 );
@@ -70,6 +116,7 @@ impl CompiledState {
         });
         let collected = collected
             .flatten()
+            .filter(|_| !common.is_mixed)
             .map(|units| ExactDecimal::new(units, self.collected.scale));
         let both = collected.zip(self.owed.value(columns, row, &[]));
         let compared = both.map(|(collected, owed)| collected.compare(owed));

@@ -226,6 +226,17 @@ pub struct StateRule {
     pub collected: Vec<String>,
     /// Amounts to be collected.
     pub owed: Vec<String>,
+    /// Currencies of the amounts, where the source names them: what was collected in another one than what is owed cannot be compared with it.
+    pub currencies: Option<StateCurrencies>,
+}
+
+/// Columns that name the currencies of what was collected and of what is owed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateCurrencies {
+    /// Of each payment, below the same list as its amount.
+    pub collected: Vec<String>,
+    /// Of the amount to be collected.
+    pub owed: Vec<String>,
 }
 
 /// Wall clock beside an instant.

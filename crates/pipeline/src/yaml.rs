@@ -149,6 +149,7 @@ impl YamlFile {
             problems.extend(self.refuse_variables(&root));
             return Ok(YamlTree { root, problems });
         };
+        problems.extend(self.refuse_variables_in_keys(&root));
         let lookup = |name: &str| environment.get(name);
         root.scalars(&mut |path, node| {
             if let Some(Err(mistake)) =
@@ -180,11 +181,8 @@ impl YamlFile {
     fn refuse_variables(&self, root: &YamlNode) -> Vec<Error> {
         let mut found = Vec::new();
         let mut note = |text: &str, key: &str, at: FileLocation| {
-            let names = variables::names(text).unwrap_or_default();
-            let what = match names.first() {
-                Some(name) => format!("`${{{name}}}`"),
-                None if text.contains("$$") => "`$$`".to_owned(),
-                None => return,
+            let Some(what) = named_variable(text) else {
+                return;
             };
             let of = if key.is_empty() {
                 String::new()
@@ -212,6 +210,21 @@ impl YamlFile {
         keys(root, &mut |key, at| {
             if key.contains('$') {
                 note(key, "", at);
+            }
+        });
+        found
+    }
+
+    /// Refuses variables in keys: a map's key would be taken as it is written, and lead nowhere.
+    fn refuse_variables_in_keys(&self, root: &YamlNode) -> Vec<Error> {
+        let mut found = Vec::new();
+        keys(root, &mut |key, at| {
+            if let Some(what) = named_variable(key) {
+                let text = format!("{what} stands in a key, and keys know no variables");
+                found.push(
+                    error_at(self, at, text)
+                        .hint("Write the key itself: variables are replaced in values alone."),
+                );
             }
         });
         found
@@ -446,6 +459,15 @@ struct ReplacedScalar {
 /// The text of a scalar that may hold a variable.
 fn with_dollar(node: &YamlNode) -> Option<&str> {
     node.text().filter(|text| text.contains('$'))
+}
+
+/// The first variable of a text as a message names it, or its doubled dollar sign; `None` where it has neither.
+fn named_variable(text: &str) -> Option<String> {
+    let names = variables::names(text).unwrap_or_default();
+    match names.first() {
+        Some(name) => Some(format!("`${{{name}}}`")),
+        None => text.contains("$$").then(|| "`$$`".to_owned()),
+    }
 }
 
 /// Calls `each` with every key and its place.

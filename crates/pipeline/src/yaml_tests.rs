@@ -369,6 +369,40 @@ fn a_file_without_variables_says_so() {
 }
 
 #[test]
+fn a_variable_in_a_key_is_told_and_hides_nothing_else() {
+    for (text, what, place) in [
+        ("name: x\nmap: { '${HOST}': y }", "`${HOST}`", "2:8"),
+        (
+            "name: x\nmap:\n  a${NONE:-b}: '${HOST}'",
+            "`${NONE}`",
+            "3:3",
+        ),
+        ("name: x\nmap:\n  a$$b: y", "`$$`", "3:3"),
+        (
+            "name: x\ninner: { name: y, map: { \"${ABSENT}\": z } }",
+            "`${ABSENT}`",
+            "2:26",
+        ),
+    ] {
+        let error = error(text);
+        let told = format!(
+            "{what} stands in a key, and keys know no variables (file sample.yaml:{place})"
+        );
+        assert_eq!(error.to_string(), told, "{text}");
+        assert!(error.hint_text().unwrap().contains("values"), "{text}");
+    }
+    let both = error("name: x\nmap: { '${HOST}': '${ABSENT}' }").to_string();
+    assert!(
+        both.contains("stands in a key") && both.contains("environment variable ABSENT"),
+        "{both}"
+    );
+    for key in ["a$b", "$", "a$HOST"] {
+        let sample = parse(&format!("name: x\nmap: {{ {key}: y }}")).unwrap();
+        assert_eq!(sample.map.get(key), Some(&Some("y".into())), "{key}");
+    }
+}
+
+#[test]
 fn a_missing_variable_names_the_key_that_wanted_it() {
     for (text, wanted) in [
         (

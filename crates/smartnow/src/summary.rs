@@ -1,7 +1,8 @@
 //! SmartNow's own summary of revenue by currency and date, to reconcile with.
 //!
 //! Invariant: a sum keeps every digit it was written with; one in minor units whose currency nobody knows is a figure without a number, as
-//! the amounts of its sales are: it cannot be compared, and that can be told.
+//! the amounts of its sales are: it cannot be compared, and that can be told. Forms that can mean one thing only are read, as in records: a number as
+//! text, null or `{}` for an empty list, `[]` for an empty object, no content at all.
 //!
 //! The document says neither whether both ends of a stretch belong to it nor on which clock a date is cut. So a day more is asked for
 //! on both sides, and each day is named: whoever compares takes those he wants. Of `orginalValue` (the document's spelling) and
@@ -9,7 +10,6 @@
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use tillhouse_extract::{AuthorizedClient, HttpOutcome, HttpRequest};
@@ -21,15 +21,8 @@ use url::Url;
 /// Name of requests for the summary in errors and logs.
 const SUMMARY: &str = "summary";
 
-/// Revenue of one currency and date.
-#[derive(Deserialize)]
-struct SmartNowSummaryEntry<'a> {
-    date: String,
-    #[serde(borrow, rename = "orginalValue")]
-    original: Option<&'a RawValue>,
-    #[serde(borrow)]
-    value: Option<&'a RawValue>,
-}
+/// Fields of an object of the answer.
+type SummaryFields<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Fetches the days that a window touches, and one more on both sides.
 pub(crate) async fn fetch_summary(
@@ -58,47 +51,101 @@ pub(crate) async fn fetch_summary(
     }
 }
 
+fn strange() -> Error {
+    Error::protocol("the answer is not in the shape of SmartNow's revenue summary")
+        .hint("Check connection.paths.summary: something else may be answering there.")
+}
+
 /// Reads an answer. serde's own errors quote what they stumble over, so they are not shown.
 fn read(body: &[u8], unit: PriceUnit) -> Result<ProviderFigures> {
-    let strange = || {
-        Error::protocol("the answer is not in the shape of SmartNow's revenue summary")
-            .hint("Check connection.paths.summary: something else may be answering there.")
-    };
-    let summary: BTreeMap<String, Vec<SmartNowSummaryEntry<'_>>> =
-        serde_json::from_slice(body).map_err(|_| strange())?;
+    let text = std::str::from_utf8(body).map_err(|_| strange())?;
     let mut evidence = ProviderFigures {
         parts: [StatisticsPart::Amount].into(),
         figures: Vec::new(),
     };
-    for (currency, days) in summary {
+    for (currency, days) in fields(text)? {
         let currency = canonical_currency(&currency);
         let digits = match unit {
             PriceUnit::Major => Some(0),
             PriceUnit::Minor => minor_digits(&currency),
         };
-        for entry in days {
-            let day: Date = entry
-                .date
-                .get(..10)
-                .and_then(|day| day.parse().ok())
-                .ok_or_else(strange)?;
-            let value = entry.original.or(entry.value).ok_or_else(strange)?.get();
-            let value = value
-                .strip_prefix('"')
-                .and_then(|v| v.strip_suffix('"'))
-                .unwrap_or(value);
-            let value = ExactDecimal::from_json(value).ok_or_else(strange)?;
-            let scale = digits.and_then(|digits| value.scale.checked_add(digits));
+        for entry in objects(days.get())? {
+            let scaled = |value: ExactDecimal| {
+                let scale = value.scale.checked_add(digits?)?;
+                Some(ExactDecimal::new(value.units, scale))
+            };
             evidence.figures.push(ProviderFigure {
                 part: StatisticsPart::Amount,
                 currency: Some(currency.clone()),
                 unit: None,
-                label: Some(day.to_string()),
-                value: scale.map(|scale| ExactDecimal::new(value.units, scale)),
+                label: Some(day(&entry)?.to_string()),
+                value: value(&entry)?.and_then(scaled),
             });
         }
     }
     Ok(evidence)
+}
+
+/// The fields of an object. No content, null and an empty list are an empty one: nothing was sold.
+fn fields(text: &str) -> Result<SummaryFields<'_>> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
+    if text.is_empty() || text == "null" {
+        return Ok(SummaryFields::new());
+    }
+    let is_empty_list =
+        || serde_json::from_str::<Vec<&RawValue>>(text).is_ok_and(|list| list.is_empty());
+    match serde_json::from_str(text) {
+        Ok(fields) => Ok(fields),
+        Err(_) if is_empty_list() => Ok(SummaryFields::new()),
+        Err(_) => Err(strange()),
+    }
+}
+
+/// The objects of a list. Null and an empty object are an empty one, and null in it is nothing.
+fn objects(text: &str) -> Result<Vec<SummaryFields<'_>>> {
+    if text == "null" {
+        return Ok(Vec::new());
+    }
+    let is_empty_object =
+        || serde_json::from_str::<SummaryFields<'_>>(text).is_ok_and(|fields| fields.is_empty());
+    match serde_json::from_str::<Vec<Option<SummaryFields<'_>>>>(text) {
+        Ok(objects) => Ok(objects.into_iter().flatten().collect()),
+        Err(_) if is_empty_object() => Ok(Vec::new()),
+        Err(_) => Err(strange()),
+    }
+}
+
+/// The day of an entry; a time behind it does not count.
+fn day(entry: &SummaryFields<'_>) -> Result<Date> {
+    let date = entry.get("date").map(|date| unquoted(date.get()));
+    let date = date.and_then(|date| date.get(..10)?.parse().ok());
+    date.ok_or_else(strange)
+}
+
+/// The sum of an entry: the first of the two that says something. `None` where they are there and say nothing: nobody knows it, and that is no zero.
+fn value(entry: &SummaryFields<'_>) -> Result<Option<ExactDecimal>> {
+    let given: Vec<&str> = ["orginalValue", "value"]
+        .iter()
+        .filter_map(|name| entry.get(*name))
+        .map(|value| unquoted(value.get()))
+        .collect();
+    if given.is_empty() {
+        return Err(strange());
+    }
+    let mut said = given
+        .into_iter()
+        .filter(|text| !text.is_empty() && *text != "null");
+    said.next()
+        .map(|text| ExactDecimal::from_json(text).ok_or_else(strange))
+        .transpose()
+}
+
+/// The letters of a value, whether or not they stand in quotes.
+fn unquoted(json: &str) -> &str {
+    let inner = json
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    inner.unwrap_or(json).trim()
 }
 
 #[cfg(test)]
@@ -148,10 +195,46 @@ mod tests {
     }
 
     #[test]
+    fn forms_that_can_mean_one_thing_only_are_read() {
+        for nothing in [
+            "",
+            " \n",
+            "null",
+            "[]",
+            "{}",
+            "\u{feff}{}",
+            r#"{"EUR":null}"#,
+            r#"{"EUR":{}}"#,
+            r#"{"EUR":[null]}"#,
+        ] {
+            let read = read(nothing.as_bytes(), PriceUnit::Minor).unwrap();
+            assert_eq!(read.figures, [], "{nothing}");
+            assert!(read.parts.contains(&StatisticsPart::Amount));
+        }
+        let value = |values: &str| {
+            let body = format!(r#"{{"EUR":[null,{{"date":" 2026-01-02 00:00:00",{values}}}]}}"#);
+            read(body.as_bytes(), PriceUnit::Minor).unwrap().figures[0].value
+        };
+        let euros = Some(ExactDecimal::new(1250, 2));
+        for same in [
+            r#""orginalValue":1250"#,
+            r#""orginalValue":null,"value":1250"#,
+            r#""orginalValue":"","value":" 1250 ""#,
+        ] {
+            assert_eq!(value(same), euros, "{same}");
+        }
+        // Nobody knows it.
+        assert_eq!(value(r#""orginalValue":null,"value":null"#), None);
+    }
+
+    #[test]
     fn what_is_something_else_is_an_error_that_quotes_nothing() {
         for body in [
             &b"<html>"[..],
-            b"[]",
+            b"[1]",
+            b"7",
+            br#"{"EUR":7}"#,
+            br#"{"EUR":{"date":"2026-01-02"}}"#,
             br#"{"EUR":[{"date":"hunter2","value":1}]}"#,
             br#"{"EUR":[{"date":"2026-01-02","value":"hunter2"}]}"#,
             br#"{"EUR":[{"date":"2026-01-02"}]}"#,

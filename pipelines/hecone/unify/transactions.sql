@@ -4,7 +4,8 @@
 -- A sale is free when it is over, its invoice is zero and no article costs anything; a negative invoice is a refund. HecOne
 -- marks no test sales.
 -- The session id is Hubject's, the roaming network's: it is the session's and the roaming session's at once.
--- The state is the provider's word in its one spelling, else state_derived, which follows HecOne's rule table.
+-- The state is the provider's word in its one spelling, else state_derived, which follows HecOne's rule table. What was collected in another
+-- currency than the invoice's compares with nothing.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
     t.id                                                             AS transaction_id,
@@ -49,7 +50,8 @@ FROM (
         derived_state(
             pluck(articles, 'state'),
             pluck(payments, 'state'),
-            sum_where(pluck(payments, 'amount'), canonical_word(pluck(payments, 'state')), 'collected'),
+            sum_where(pluck(payments, 'amount'), canonical_word(pluck(payments, 'state')), 'collected',
+                pluck(payments, 'currency'), invoice['currency']),
             invoice['amount']
         ) AS state_derived
     FROM transactions

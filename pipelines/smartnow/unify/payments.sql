@@ -1,6 +1,7 @@
 -- The payments of SmartNow's sales, one row each.
 --
--- The method is in the provider's own five words; the type is in the operator's, so it says nothing that is not said by the method. A payment
+-- The method is in the provider's own five words; the type is in the operator's, so it says nothing that is not said by the method: it tells the
+-- method only where the provider names none, in the common words that both have (labels.yaml). A payment
 -- that the provider leaves out of its reports is kept, and marked `excluded`. Its time, place and state are those of its sale.
 -- A payment whose sale is not there stands by itself, with its own time and place: kind and transaction_state are null, and its transaction is the one
 -- that it names. When the sale comes, the payment becomes the sale's.
@@ -11,7 +12,7 @@ SELECT
     CAST(t.payment AS VARCHAR)                                       AS payment_id,
     label($labels, 'type', t.payment_type)                           AS type,
     label($labels, 'medium', t.method)                               AS medium,
-    payment_method(NULL, coalesce(t.method, t.payment_type), NULL, NULL, NULL) AS method,
+    payment_method(NULL, first_present(label($labels, 'medium', t.method), label($labels, 'type', t.payment_type)), NULL, NULL, NULL) AS method,
     'collected'                                                      AS state,
     CASE WHEN $price_unit = 'minor' THEN from_minor_units(t.paid, coalesce(t.payment_currency, t.sale_currency)) ELSE CAST(t.paid AS DECIMAL(18, 4)) END AS amount,
     currency_code(t.payment_currency)                                AS currency,

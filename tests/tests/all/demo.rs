@@ -4,6 +4,7 @@
 
 use crate::program::{command, run};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Lines of two screens.
 const TWO_SCREENS: usize = 80;
@@ -68,6 +69,21 @@ async fn the_demo_fits_on_two_screens_and_shows_what_the_program_is_for() {
             kinds.iter().any(is_there),
             "{source} has no {kind}: {kinds:?}"
         );
+    }
+    // What sources mean alike is one label, whatever each of them calls it.
+    for label in ["type", "medium"] {
+        let words = sql(&format!(
+            "SELECT DISTINCT {label} AS word FROM payments WHERE {label} IS NOT NULL ORDER BY 1"
+        ))
+        .await;
+        let words: Vec<&str> = words
+            .iter()
+            .filter_map(|row| row["word"].as_str())
+            .collect();
+        let folded: BTreeSet<String> = words.iter().map(|word| word.to_lowercase()).collect();
+        assert_eq!(folded.len(), words.len(), "{label}: {words:?}");
+        assert!(words.contains(&"Card"), "{label}: {words:?}");
+        assert!(words.contains(&"Cash"), "{label}: {words:?}");
     }
     let rejects = sql("SELECT DISTINCT field FROM ops.rejects WHERE resolved_at IS NULL").await;
     assert!(!rejects.is_empty());

@@ -224,6 +224,51 @@ fn amounts_that_no_coin_has_and_payments_without_one_are_told() {
     );
 }
 
+#[tokio::test]
+async fn what_was_collected_in_another_currency_is_not_compared_with_the_invoice() {
+    let payment = |id: &str, state: &str, amount: i64, currency: Value| json!({"id": id, "state": state, "amount": amount, "currency": currency});
+    let article =
+        json!({"id": "a1", "state": "done", "amount": 15, "tax_amount": 0.5, "currency": "EUR"});
+    let euros = payment("p1", "collected", 10, json!("EUR"));
+    let dollars = payment("p2", "collected", 5, json!("USD"));
+    for (more, derived) in [
+        (json!([]), Some("consumed")),
+        (json!([dollars]), None),
+        (
+            json!([payment("p3", "collected", 5, json!(" eur"))]),
+            Some("completed"),
+        ),
+        (
+            json!([payment("p3", "collected", 5, Value::Null)]),
+            Some("completed"),
+        ),
+        (
+            json!([payment("p3", "open", 5, json!("USD"))]),
+            Some("consumed"),
+        ),
+        (
+            json!([dollars, payment("p3", "declined", 5, json!("USD"))]),
+            Some("declined"),
+        ),
+    ] {
+        let mut payments = vec![euros.clone()];
+        payments.extend(more.as_array().unwrap().iter().cloned());
+        let sale = sale(
+            &json!({"state": "completed", "articles": [article], "payments": payments,
+            "invoice": {"amount": 15, "tax_amount": 0.5, "currency": "EUR"}}),
+        );
+        let page = json!({"data": [sale]}).to_string();
+        let decoded = BENCH.decode("transactions", &page);
+        let is_told = decoded.warnings.iter().any(|w| &*w.rule == "state_follows");
+        let differs = derived.is_some_and(|derived| derived != "completed");
+        assert_eq!(is_told, differs, "{more}");
+        let session = BENCH.session(&[("transactions", page)]);
+        let rows = BENCH.unified(&session, "transactions").await;
+        let states: Vec<_> = by_key(&rows, "state_derived").into_values().collect();
+        assert_eq!(states, [derived.map(str::to_owned)], "{more}");
+    }
+}
+
 #[test]
 fn a_payment_without_a_state_is_told() {
     let payment = |state: Value| json!({"state": state, "amount": 1.7, "currency": "EUR"});

@@ -507,6 +507,30 @@ async fn what_the_samples_leave_out() {
     assert_eq!(of("kind")["2/10"].as_deref(), Some("refund"));
 }
 
+#[tokio::test]
+async fn the_operators_word_tells_the_method_where_the_provider_names_none() {
+    let words = [
+        (Value::Null, "Bargeld", "cash"),
+        (json!(" "), "Karte", "card"),
+        (Value::Null, "KREDITKARTE", "card"),
+        (Value::Null, "Gutschein", "voucher"),
+        (Value::Null, "Jeton", "other"),
+        (json!("Karte"), "Jeton", "card"),
+        (json!("token"), "Bargeld", "token"),
+    ];
+    let payments: Vec<Value> = (10..)
+        .zip(&words)
+        .map(|(id, (method, word, _))| payment(id, 1, json!({"method": method, "type": word})))
+        .collect();
+    let session = session(&[
+        ("revenue_transactions", page(&[sale(1, json!({}))])),
+        ("payment_transactions", page(&payments)),
+    ]);
+    let rows = unified(&session, "payments").await;
+    let methods: Vec<String> = by_key(&rows, "method").into_values().flatten().collect();
+    assert_eq!(methods, words.map(|(.., method)| method));
+}
+
 /// Net, tax, its origin and the article's rate of every sale.
 async fn taxed(
     session: &Session,

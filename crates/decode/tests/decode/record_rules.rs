@@ -11,7 +11,7 @@ use tillhouse_decode::Decoder;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
     AmountRule, ElementFilter, PresenceRule, PriceUnitSource, ProductRule, QualityRule, RuleCheck,
-    StateRule, SumRule,
+    StateCurrencies, StateRule, SumRule,
 };
 use tillhouse_model::{ColumnKind, ColumnSpec, ExactDecimal, TableSpec, TimeFormat};
 
@@ -62,6 +62,10 @@ fn till_where(or_less: &[&str]) -> TableSpec {
         payments: path("payments.state"),
         collected: path("payments.amount"),
         owed: path("total"),
+        currencies: Some(StateCurrencies {
+            collected: path("payments.currency"),
+            owed: path("currency"),
+        }),
     };
     let columns = vec![
         column("id", ColumnKind::Text),
@@ -335,6 +339,54 @@ fn a_state_follows_from_articles_and_payments() {
         sale("completed", &payments),
         [""; 0],
         "a sum may be larger than an amount"
+    );
+}
+
+#[test]
+fn amounts_of_several_currencies_are_not_compared() {
+    let sale = |state: &str, owed: &str, payments: &[(&str, &str, &str)]| {
+        let payments: Vec<String> = payments
+            .iter()
+            .map(|(state, amount, currency)| {
+                format!(r#"{{"state":"{state}","amount":{amount},"currency":{currency}}}"#)
+            })
+            .collect();
+        told(&format!(
+            r#""state":"{state}","total":10,"currency":{owed},"lines":[{{"state":"done","amount":10}}],"payments":[{}]"#,
+            payments.join(",")
+        ))
+    };
+    let (euro, dollar, none) = (r#""EUR""#, r#""USD""#, "null");
+    let mixed = [
+        ("collected", "4", euro),
+        ("collected", "1", dollar),
+        ("collected", "1", euro),
+    ];
+    for state in ["completed", "consumed"] {
+        assert_eq!(sale(state, euro, &mixed), [""; 0], "nobody knows");
+        assert_eq!(sale(state, none, &mixed), [""; 0], "nor here");
+    }
+    assert_eq!(
+        sale("completed", dollar, &[("collected", "9", euro)]),
+        [""; 0],
+        "all of it is in another currency"
+    );
+    // What was not collected is not added, and whatever names no currency is in the sale's.
+    let one = [
+        ("collected", "4", r#"" eur""#),
+        ("collected", "5", none),
+        ("open", "5", dollar),
+    ];
+    assert_eq!(sale("consumed", euro, &one), [""; 0]);
+    assert_eq!(sale("completed", euro, &one).len(), 1);
+    assert_eq!(sale("completed", none, &one).len(), 1);
+    // A state that no amount decides is told all the same.
+    let declined = [mixed[0], mixed[1], ("declined", "5", euro)];
+    assert_eq!(
+        sale("completed", euro, &declined),
+        [
+            "follows state: state is completed, expected declined; lines[].state done; payments[].state collected, collected, declined"
+        ]
     );
 }
 

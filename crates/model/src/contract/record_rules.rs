@@ -10,7 +10,8 @@ use crate::exact_decimal::ExactDecimal;
 use crate::money::{PriceUnit, VatRateUnit};
 use crate::table::{
     AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, LocalTimeRule, PresenceRule,
-    PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck, StateRule, SumRule,
+    PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule,
+    SumRule,
 };
 use crate::time_zone::IanaZone;
 use crate::yaml::FileLocation;
@@ -158,25 +159,7 @@ pub(super) fn read(
         ));
     }
     if rule == "state" {
-        if keys
-            .only(
-                &["is", "articles", "payments", "collected", "owed"],
-                problems,
-            )
-            .is_some()
-        {
-            return None;
-        }
-        let mut path = |key| keys.path(key, problems);
-        let (is, articles, payments) = (path("is"), path("articles"), path("payments"));
-        let (collected, owed) = (path("collected"), path("owed"));
-        let state = StateRule {
-            articles: articles?,
-            payments: payments?,
-            collected: collected?,
-            owed: owed?,
-        };
-        return Some((is?, RuleCheck::State(state)));
+        return state(&keys, problems);
     }
     if rule == "present" {
         if keys.only(&["is", "when", "otherwise"], problems).is_some() {
@@ -256,6 +239,48 @@ pub(super) fn read(
             zones,
         }),
     ))
+}
+
+/// Keys of `state`.
+const STATE_KEYS: [&str; 7] = [
+    "is",
+    "articles",
+    "payments",
+    "collected",
+    "owed",
+    "collectedCurrency",
+    "owedCurrency",
+];
+
+/// Reads `{ is: ..., articles: ..., payments: ..., collected: ..., owed: ... }`, with both currencies or without.
+fn state(
+    keys: &RuleArguments<'_>,
+    problems: &mut ContractProblems,
+) -> Option<(Vec<String>, RuleCheck)> {
+    if keys.only(&STATE_KEYS, problems).is_some() {
+        return None;
+    }
+    let names_currencies = ["collectedCurrency", "owedCurrency"]
+        .iter()
+        .any(|key| keys.map.contains_key(*key));
+    let mut path = |key: &str| keys.path(key, problems);
+    let (is, articles, payments) = (path("is"), path("articles"), path("payments"));
+    let (collected, owed) = (path("collected"), path("owed"));
+    let currencies = match names_currencies {
+        true => Some(StateCurrencies {
+            collected: path("collectedCurrency")?,
+            owed: path("owedCurrency")?,
+        }),
+        false => None,
+    };
+    let state = StateRule {
+        articles: articles?,
+        payments: payments?,
+        collected: collected?,
+        owed: owed?,
+        currencies,
+    };
+    Some((is?, RuleCheck::State(state)))
 }
 
 /// `{ articles.state: [declined, error] }`: the elements that are meant, by a text of theirs.
@@ -460,6 +485,7 @@ pub(super) fn fits(
             payments,
             collected,
             owed,
+            currencies,
         }) => {
             column(columns, path, false, "a string", |kind| {
                 *kind == ColumnKind::Text
@@ -482,6 +508,16 @@ pub(super) fn fits(
                 return Err(format!(
                     "`{payments}` and `{collected}` are not of one array"
                 ));
+            }
+            if let Some(StateCurrencies {
+                collected: of_collected,
+                owed: of_owed,
+            }) = currencies
+            {
+                let is_text = |kind: &ColumnKind| *kind == ColumnKind::Text;
+                column(columns, of_collected, true, "a string", is_text)?;
+                column(columns, of_owed, false, "a string", is_text)?;
+                of_its_element(columns, collected, of_collected)?;
             }
             column(columns, owed, false, "a whole or decimal number", is_number)
         }

@@ -9,8 +9,8 @@ use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
     AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, PresenceRule, PriceUnitSource,
-    ProductRule, RuleCheck, StateRule, SumRule, TableRole, TimeFormat, UnknownFields,
-    ValueNormalisation,
+    ProductRule, RuleCheck, StateCurrencies, StateRule, SumRule, TableRole, TimeFormat,
+    UnknownFields, ValueNormalisation,
 };
 
 /// One record of the list answer, as the API's document prints it.
@@ -216,6 +216,10 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
         payments: path("payments.state"),
         collected: path("payments.amount"),
         owed: path("invoice.amount"),
+        currencies: Some(StateCurrencies {
+            collected: path("payments.currency"),
+            owed: path("invoice.currency"),
+        }),
     });
     let product = RuleCheck::Product(ProductRule {
         of: vec![path("articles.quantity"), path("articles.unit_price")],

@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use tillhouse_model::money::{PriceUnit, VatRateUnit};
 use tillhouse_model::table::{
     AmountRule, ColumnClass, ColumnKind, ElementFilter, LocalTimeRule, PriceUnitSource,
-    ProductRule, RateRule, RateUnitSource, RuleCheck, StateRule, SumRule, TableRole, TimeFormat,
-    UnknownFields, ValueNormalisation,
+    ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule, SumRule,
+    TableRole, TimeFormat, UnknownFields, ValueNormalisation,
 };
 use tillhouse_model::{ColumnSpec, ExactDecimal, MisfitPolicy, TableSpec, contract};
 
@@ -331,7 +331,7 @@ fn rules_that_compare_columns_stand_at_the_table() {
          - name: counted\n  type: custom\n  engine: tillhouse\n  \
          implementation: { sum: { of: [lines.pieces], is: net, except: { lines.kind: [void] } } }\n\
          - name: follows\n  type: custom\n  engine: tillhouse\n  implementation:\n    state: { is: clock, articles: lines.kind, \
-         payments: lines.kind, collected: lines.pieces, owed: net }",
+         payments: lines.kind, collected: lines.pieces, owed: net, collectedCurrency: country, owedCurrency: country }",
         COMPARED,
     );
     let spec = contract::parse(&text, "f").unwrap_or_else(|e| panic!("{e}\n{text}"));
@@ -452,6 +452,10 @@ fn rules_that_compare_columns_stand_at_the_table() {
                     payments: path("lines.kind"),
                     collected: path("lines.pieces"),
                     owed: path("net"),
+                    currencies: Some(StateCurrencies {
+                        collected: path("country"),
+                        owed: path("country"),
+                    }),
                 })
             ),
         ]

@@ -421,6 +421,14 @@ fn rules_that_compare_columns() {
             "{ state: { is: clock, articles: clock, payments: country, collected: net, owned: net } }",
             "unknown key of `state` `owned`; did you mean `owed`? (file kiosk/sales.yaml:11:69)",
         ),
+        (
+            "{ state: { is: clock, articles: clock, payments: clock, collected: net, owed: net, owedCurrency: country } }",
+            "`state` needs `collectedCurrency`: the path of a column (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ state: { is: clock, articles: clock, payments: clock, collected: net, owed: net, collectedCurrency: lines.kind, owedCurrency: country } }",
+            "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
+        ),
         ("{ localTime: { of: clock, is: clock } }", "the rule `r`: `clock` is not a timestamp (file kiosk/sales.yaml:11:9)"),
         (
             "{ localTime: { of: at, is: card } }",

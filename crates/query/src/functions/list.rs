@@ -15,6 +15,8 @@ use datafusion::logical_expr::{
     Volatility,
 };
 use std::sync::Arc;
+use tillhouse_model::blank::is_blank;
+use tillhouse_model::word;
 
 /// `pluck`, `positions`, `sum_where`, `value_where`, `values_where`.
 pub(super) fn functions() -> Vec<ScalarUDF> {
@@ -45,7 +47,8 @@ enum ListFunctionKind {
     Pluck,
     /// `positions(list)`: 1, 2, 3 ..., to be unnested beside the list.
     Positions,
-    /// `sum_where(amounts, labels, label)`: the sum of the amounts whose label it is; null where none is.
+    /// `sum_where(amounts, labels, label)`: the sum of the amounts whose label it is; null where none is. With `currencies, currency` behind:
+    /// null too where one of these amounts is in another currency.
     SumWhere,
     /// `value_where(values, labels, label)`: the first value whose label it is.
     ValueWhere,
@@ -54,12 +57,12 @@ enum ListFunctionKind {
 }
 
 impl ListFunctionKind {
-    /// Number of arguments; `None` for two or more.
+    /// Number of arguments; `None` where that differs from call to call.
     fn arity(self) -> Option<usize> {
         match self {
             Self::Positions => Some(1),
-            Self::Pluck => None,
-            Self::SumWhere | Self::ValueWhere | Self::ValuesWhere => Some(3),
+            Self::Pluck | Self::SumWhere => None,
+            Self::ValueWhere | Self::ValuesWhere => Some(3),
         }
     }
 }
@@ -101,6 +104,11 @@ impl ScalarUDFImpl for ListFunction {
         };
         let data_type = match self.kind {
             ListFunctionKind::Positions => list_of(DataType::Int64),
+            ListFunctionKind::SumWhere if !matches!(args.arg_fields.len(), 3 | 5) => {
+                return plan_err!(
+                    "sum_where takes three arguments, or five with currencies and a currency"
+                );
+            }
             ListFunctionKind::SumWhere => match element.data_type() {
                 DataType::Decimal128(_, scale) => DataType::Decimal128(38, *scale),
                 other => return plan_err!("sum_where adds decimals, not {other}"),
@@ -175,7 +183,12 @@ impl ScalarUDFImpl for ListFunction {
                 let labels = args.args[1].to_array(rows)?;
                 let labels = cast(&labels, &list_of(DataType::Utf8))?;
                 let label = cast(&args.args[2].to_array(rows)?, &DataType::Utf8)?;
-                let chosen = matches(list, labels.as_list::<i32>(), &label);
+                let mut chosen = matches(list, labels.as_list::<i32>(), &label);
+                if let [_, _, _, currencies, currency] = args.args.as_slice() {
+                    let currencies = cast(&currencies.to_array(rows)?, &list_of(DataType::Utf8))?;
+                    let currency = cast(&currency.to_array(rows)?, &DataType::Utf8)?;
+                    drop_mixed(list, &mut chosen, currencies.as_list::<i32>(), &currency);
+                }
                 match self.kind {
                     ListFunctionKind::SumWhere => Arc::new(sum(list, &chosen)?),
                     ListFunctionKind::ValuesWhere => {
@@ -293,6 +306,42 @@ fn matches(list: &ListArray, labels: &ListArray, label: &ArrayRef) -> Vec<Vec<us
                 .collect()
         })
         .collect()
+}
+
+/// Drops what was chosen of a row where it is in several currencies, the row's own among them. A value without a currency is in whatever the
+/// others are.
+fn drop_mixed(
+    list: &ListArray,
+    chosen: &mut [Vec<usize>],
+    currencies: &ListArray,
+    currency: &ArrayRef,
+) {
+    let texts = currencies.values().as_string::<i32>();
+    let own = currency.as_string::<i32>();
+    for (row, positions) in chosen.iter_mut().enumerate() {
+        let from = list.value_offsets()[row] as usize;
+        let currencies_from = currencies.value_offsets()[row] as usize;
+        let length = match currencies.is_null(row) {
+            true => 0,
+            false => currencies.value_length(row) as usize,
+        };
+        let named = |position: &usize| {
+            let i = position - from;
+            let is_named = i < length && texts.is_valid(currencies_from + i);
+            is_named.then(|| texts.value(currencies_from + i))
+        };
+        let own = own.is_valid(row).then(|| own.value(row));
+        let mut named = own
+            .into_iter()
+            .chain(positions.iter().filter_map(named))
+            .filter(|currency| !is_blank(currency));
+        let is_mixed = named
+            .next()
+            .is_some_and(|first| named.any(|other| !word::is_same_word(first, other)));
+        if is_mixed {
+            positions.clear();
+        }
+    }
 }
 
 fn sum(list: &ListArray, chosen: &[Vec<usize>]) -> Result<Decimal128Array> {

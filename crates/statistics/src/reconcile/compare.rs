@@ -144,7 +144,7 @@ pub fn compare(ours: &[ProviderFigure], theirs: &ProviderFigures) -> FigureCompa
 }
 
 /// A currency as both sides are compared by it: in one spelling, and `unknown` where it is none.
-fn currency(written: Option<&str>) -> String {
+pub(super) fn currency(written: Option<&str>) -> String {
     let canonical = canonical_currency(written.unwrap_or_default());
     let is_none = canonical.is_empty() || canonical.eq_ignore_ascii_case(UNKNOWN);
     if is_none {

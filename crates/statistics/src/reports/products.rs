@@ -17,9 +17,10 @@ use tillhouse_query::Session;
 
 /// The site's own day, as days since 1970.
 const EPOCH_DAY: &str = "CAST(coalesce(business_date, CAST(occurred_at AS DATE)) AS INT)";
-/// Number of products of a line. What was given back takes away.
+/// Number of products of a line. What was given back takes away, also where nobody tells how much it was.
 const PIECES: &str =
-    "CASE WHEN unit_measure = 'pc' THEN coalesce(quantity, CAST(1 AS DECIMAL(18, 6)))
+    "CASE WHEN quantity IS NULL AND kind = 'refund' AND amount < 0 THEN CAST(-1 AS DECIMAL(18, 6))
+                           WHEN unit_measure = 'pc' THEN coalesce(quantity, CAST(1 AS DECIMAL(18, 6)))
                            WHEN quantity < 0 THEN CAST(-1 AS DECIMAL(18, 6))
                            ELSE CAST(1 AS DECIMAL(18, 6)) END";
 

@@ -310,6 +310,35 @@ async fn other_meanings_of_growth_are_found() {
 }
 
 #[tokio::test]
+async fn a_currency_that_is_spelled_otherwise_hides_no_definition() {
+    let session = house().session();
+    let spelled = |figure: &mut ProviderFigure| {
+        let currency = figure.currency.take();
+        figure.currency = currency.map(|code| format!(" {}", code.to_lowercase()));
+    };
+    let rounded = |figure: &mut ProviderFigure| {
+        spelled(figure);
+        if figure.part.is_growth() {
+            figure.value = figure.value.map(|growth| growth.rescaled(0).unwrap());
+        }
+    };
+    let findings = found(&samples(&session, same, rounded).await, &session).await;
+    assert!(findings[0].text.contains("whole per cent"), "{findings:?}");
+    let other = |request: &StatisticsRequest| StatisticsRequest {
+        timezone: "+02:00".into(),
+        ..request.clone()
+    };
+    let unzoned = |figure: &mut ProviderFigure| {
+        spelled(figure);
+        if figure.part == StatisticsPart::Hours {
+            figure.label = figure.label.take().map(|label| label[..19].to_owned());
+        }
+    };
+    let findings = found(&samples(&session, other, unzoned).await, &session).await;
+    assert_eq!(findings[0].definition, "hours", "{findings:?}");
+}
+
+#[tokio::test]
 async fn free_sales_that_count_are_found() {
     let session = house().session();
     let mut samples = samples(&session, same, |_| {}).await;

@@ -188,6 +188,43 @@ async fn the_four_periods_are_those_the_date_is_in() {
 }
 
 #[tokio::test]
+async fn what_a_refund_gives_back_without_a_quantity_takes_a_piece_away() {
+    let shop = OracleTables {
+        sales: vec![
+            OracleSale::new("2026-01-01T10:00:00Z", 30_000),
+            OracleSale {
+                kind: "refund".into(),
+                ..OracleSale::new("2026-01-01T11:00:00Z", -20_000)
+            },
+        ],
+        articles: vec![
+            OracleArticle {
+                quantity: Some(3_000_000),
+                ..OracleArticle::new(0, "Tea", 40_000)
+            },
+            // What makes a sale cheaper is a line like others.
+            OracleArticle {
+                quantity: None,
+                ..OracleArticle::new(0, "Discount", -10_000)
+            },
+            OracleArticle {
+                quantity: None,
+                ..OracleArticle::new(1, "Tea", -10_000)
+            },
+            OracleArticle {
+                unit: some("l"),
+                quantity: None,
+                ..OracleArticle::new(1, "Diesel", -10_000)
+            },
+        ],
+        ..OracleTables::default()
+    };
+    let shown = shown(&shop, &on(ReportName::Summary, "2026-01-01")).await;
+    let sold = r#"{"currency":"EUR","products":2,"revenue":1}"#;
+    assert_eq!(shown.matches(sold).count(), 4, "{shown}");
+}
+
+#[tokio::test]
 async fn the_heat_map_has_three_months_by_weekday_and_hour() {
     let shop = OracleTables {
         sales: vec![

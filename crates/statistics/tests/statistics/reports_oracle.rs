@@ -158,8 +158,11 @@ impl<'a> ReportsOracle<'a> {
         })
     }
 
-    fn pieces(article: &oracle::OracleArticle) -> Option<Decimal> {
+    fn pieces(article: &oracle::OracleArticle, sale: &oracle::OracleSale) -> Option<Decimal> {
+        let is_given_back = sale.kind.as_deref() == Some("refund")
+            && article.amount.is_some_and(|amount| amount < Decimal::ZERO);
         match (article.unit.as_deref(), article.quantity) {
+            (_, None) if is_given_back => Some(Decimal::from(-1)),
             (Some("pc"), Some(quantity)) => Some(quantity),
             (_, Some(quantity)) if quantity < Decimal::ZERO => Some(Decimal::from(-1)),
             _ => Some(Decimal::from(1)),
@@ -188,9 +191,12 @@ impl<'a> ReportsOracle<'a> {
 
     fn best_selling(&self, period: &CivilPeriod) -> Value {
         let mut products: BTreeMap<&str, BTreeMap<Date, Decimal>> = BTreeMap::new();
-        for (article, _, at, _) in self.sold(period) {
+        for (article, sale, at, _) in self.sold(period) {
             let days = products.entry(label(article.name.as_ref())).or_default();
-            add(days.entry(at.date()).or_default(), Self::pieces(article));
+            add(
+                days.entry(at.date()).or_default(),
+                Self::pieces(article, sale),
+            );
         }
         let mut ranked: Vec<(Decimal, &str, BTreeMap<Date, Decimal>)> = products
             .into_iter()
@@ -232,9 +238,13 @@ impl<'a> ReportsOracle<'a> {
                 let sums = currencies.entry(sale.currency().to_owned()).or_default();
                 add(&mut sums.entry(part).or_default().1, sale.amount);
             }
-            for (article, _, _, own) in self.sold(&ages).filter(|(_, _, at, _)| is_in(at.date())) {
+            for (article, sale, _, own) in self.sold(&ages).filter(|(_, _, at, _)| is_in(at.date()))
+            {
                 let sums = currencies.entry(own.to_owned()).or_default();
-                add(&mut sums.entry(part).or_default().0, Self::pieces(article));
+                add(
+                    &mut sums.entry(part).or_default().0,
+                    Self::pieces(article, sale),
+                );
             }
         }
         let of = |(currency, sums): (String, BTreeMap<&str, (Decimal, Decimal)>)| {

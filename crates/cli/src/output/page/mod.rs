@@ -67,6 +67,7 @@ pub(crate) fn page(report: &StatisticsReport, heat: &[HeatMapCell]) -> String {
             .collect();
         currency(&mut body, index, entry, &cells, meta, &zone);
     }
+    body.push_str(&collected_beside(report));
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -455,6 +456,30 @@ fn collected(bridge: &Bridge) -> String {
         );
     }
     format!("<p class=\"note\">{}</p>\n", escaped(&text))
+}
+
+/// What came in in currencies in which nothing was sold: they have no part of the page of their own.
+fn collected_beside(report: &StatisticsReport) -> String {
+    let is_sold = |bridge: &Bridge| {
+        let mut entries = report.data.iter();
+        entries.any(|entry| entry.currency == bridge.currency)
+    };
+    let has_payments = |bridge: &Bridge| {
+        let mut parts = bridge.collected_elsewhere.by_state.iter();
+        bridge.collected.units != 0 || parts.any(|part| part.count != 0)
+    };
+    let bridges = report.meta.bridge.iter();
+    let notes: String = bridges
+        .filter(|bridge| !is_sold(bridge) && has_payments(bridge))
+        .map(collected)
+        .collect();
+    match (notes.is_empty(), report.data.is_empty()) {
+        (true, _) => String::new(),
+        (false, true) => notes,
+        (false, false) => {
+            format!("<section>\n<h2>Currencies in which nothing was sold</h2>\n{notes}</section>\n")
+        }
+    }
 }
 
 fn several(number: i64, one: &str, many: &str) -> String {

@@ -240,3 +240,56 @@ fn what_was_collected_elsewhere_is_told_with_its_states() {
         assert!(html.contains(&part), "{part} is not in the page");
     }
 }
+
+#[test]
+fn what_was_collected_in_a_currency_in_which_nothing_was_sold_is_told() {
+    let bridge = |currency: &str, count, units| {
+        let none = UncountedTotals {
+            transactions: 0,
+            amount: ExactDecimal::new(0, 4),
+        };
+        Bridge {
+            currency: currency.into(),
+            total: ExactDecimal::new(0, 4),
+            collected: ExactDecimal::new(0, 4),
+            open: ExactDecimal::new(0, 4),
+            collected_excluded: ExactDecimal::new(0, 4),
+            collected_elsewhere: CollectedElsewhere {
+                count,
+                amount: ExactDecimal::new(units, 4),
+                by_state: vec![CollectedInState {
+                    state: "declined".into(),
+                    kind: Some("sale".into()),
+                    count,
+                    amount: ExactDecimal::new(units, 4),
+                }],
+            },
+            free: none.clone(),
+            test: none.clone(),
+            excluded: none,
+        }
+    };
+    let mut report = report("Harbour");
+    report.meta.bridge = vec![
+        bridge("EUR", 1, 10_000),
+        bridge("JPY", 2, 15_000_000),
+        bridge("CHF", 0, 0),
+    ];
+    let told = "Collected elsewhere 1\u{202f}500 JPY, in 2 payments for sales that are not counted (declined: 1\u{202f}500 JPY).";
+    let html = page(&report, &heat());
+    assert!(
+        html.contains("<h2>Currencies in which nothing was sold</h2>"),
+        "{html}"
+    );
+    assert_eq!(html.matches(told).count(), 1, "{html}");
+    assert_eq!(html.matches("Collected elsewhere").count(), 2, "{html}");
+    assert!(!html.contains("CHF"), "nothing came in there: {html}");
+    report.data = Vec::new();
+    let html = page(&report, &[]);
+    assert!(
+        html.contains("Nothing was sold in this window.") && html.contains(told),
+        "{html}"
+    );
+    report.meta.bridge = vec![bridge("CHF", 0, 0)];
+    assert!(!page(&report, &[]).contains("Currencies in which"));
+}

@@ -13,7 +13,7 @@
 mod growth;
 mod witnesses;
 
-use super::compare::compare;
+use super::compare::{compare, currency};
 use super::hours::HourLabel;
 use crate::columns::{each_batch, instants, integers, texts};
 use crate::facts::{FactConditions, UNKNOWN};
@@ -90,7 +90,8 @@ pub async fn explain(
     differing: &[ReconcileSample],
     agreeing: &[ReconcileSample],
 ) -> Result<Vec<DefinitionFinding>> {
-    let samples = &[differing, agreeing].concat();
+    let differing: &[ReconcileSample] = &spelled_alike(differing);
+    let samples = &[differing, spelled_alike(agreeing).as_slice()].concat();
     let evidence = Evidence {
         session,
         differing,
@@ -114,6 +115,18 @@ pub async fn explain(
         }
     }
     Ok(findings)
+}
+
+/// Samples in which the other side spells currencies as ours are: they are looked up by their names.
+fn spelled_alike(samples: &[ReconcileSample]) -> Vec<ReconcileSample> {
+    let mut samples = samples.to_vec();
+    let figures = samples
+        .iter_mut()
+        .flat_map(|sample| &mut sample.theirs.figures);
+    for figure in figures.filter(|figure| figure.currency.is_some()) {
+        figure.currency = Some(currency(figure.currency.as_deref()));
+    }
+    samples
 }
 
 /// Parts that a definition has to explain first: neither hours nor growth.
