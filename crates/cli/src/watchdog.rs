@@ -377,7 +377,11 @@ mod tests {
 
     #[test]
     fn whatever_asks_queries_is_stopped_where_it_takes_too_much() {
-        start(false).unwrap();
+        let answered = GuardedSignals {
+            interrupts: false,
+            terminations: false,
+        };
+        start(answered).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();

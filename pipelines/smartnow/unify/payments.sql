@@ -63,6 +63,8 @@ FROM (
         JOIN revenue_transactions r ON r.id = p.revenuetransaction
         WHERE r.currency IS NULL OR currency_code(coalesce(p.currency, r.currency)) = currency_code(r.currency)
         GROUP BY r.id
+        -- Of a sale without a currency those of several are not added up.
+        HAVING max(r.currency) IS NOT NULL OR max(p.currency) IS NULL OR min(p.currency) = max(p.currency)
     ) a ON a.id = s.id
     LEFT JOIN (
         -- The last one that can be read.

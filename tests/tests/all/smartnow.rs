@@ -531,6 +531,49 @@ async fn the_operators_word_tells_the_method_where_the_provider_names_none() {
     assert_eq!(methods, words.map(|(.., method)| method));
 }
 
+#[tokio::test]
+async fn payments_in_several_currencies_cover_no_sale_without_one() {
+    let paid = [
+        (json!("EUR"), "completed"),
+        (Value::Null, "completed"),
+        (json!("CHF"), "consumed"),
+    ];
+    let sales: Vec<Value> = (1..)
+        .zip(&paid)
+        .map(|(id, _)| sale(id, json!({"price": 300, "currency": null})))
+        .collect();
+    let payments: Vec<Value> = (1..)
+        .zip(&paid)
+        .flat_map(|(id, (currency, _))| {
+            [
+                payment(10 + id, id, json!({"price": 200, "currency": "EUR"})),
+                payment(20 + id, id, json!({"price": 100, "currency": currency})),
+            ]
+        })
+        .collect();
+    let session = session(&[
+        ("revenue_transactions", page(&sales)),
+        ("payment_transactions", page(&payments)),
+    ]);
+    let expected = paid.map(|(_, state)| state);
+    let rows = unified(&session, "transactions").await;
+    let states: Vec<String> = by_key(&rows, "state").into_values().flatten().collect();
+    assert_eq!(states, expected);
+    let rows = unified(&session, "payments").await;
+    // Two of each sale, by its key.
+    let states: Vec<String> = by_key(&rows, "transaction_state")
+        .into_values()
+        .flatten()
+        .collect();
+    assert_eq!(
+        states,
+        expected
+            .iter()
+            .flat_map(|state| [*state; 2])
+            .collect::<Vec<_>>()
+    );
+}
+
 /// Net, tax, its origin and the article's rate of every sale.
 async fn taxed(
     session: &Session,

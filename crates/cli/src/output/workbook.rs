@@ -547,15 +547,11 @@ mod tests {
     #[test]
     fn a_panic_over_the_temporary_file_is_an_error_and_any_other_is_none() {
         let full = io::Error::from_raw_os_error(28);
-        let error = caught(|| -> Result<()> {
-            panic::panic_any(format!("Couldn't write to xml file: {full:?}"))
-        })
-        .unwrap_err();
+        let error = caught(|| -> Result<()> { panic!("Couldn't write to xml file: {full:?}") })
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Storage);
         assert!(error.message().contains("temporary files"), "{error}");
-        let other = panic::catch_unwind(|| {
-            caught(|| -> Result<()> { panic::panic_any("another".to_owned()) })
-        });
+        let other = panic::catch_unwind(|| caught(|| -> Result<()> { panic!("another") }));
         assert!(other.is_err());
         assert!(!IN_LIBRARY.get());
     }

@@ -308,7 +308,7 @@ fn matches(list: &ListArray, labels: &ListArray, label: &ArrayRef) -> Vec<Vec<us
         .collect()
 }
 
-/// Drops what was chosen of a row where it is in several currencies, the row's own among them. A value without a currency is in whatever the
+/// Drops what was chosen of a row where it is in several currencies, the row's own among them. A null is in none, a value without a currency is in whatever the
 /// others are.
 fn drop_mixed(
     list: &ListArray,
@@ -318,6 +318,7 @@ fn drop_mixed(
 ) {
     let texts = currencies.values().as_string::<i32>();
     let own = currency.as_string::<i32>();
+    let is_there = |position: &&usize| list.values().is_valid(**position);
     for (row, positions) in chosen.iter_mut().enumerate() {
         let from = list.value_offsets()[row] as usize;
         let currencies_from = currencies.value_offsets()[row] as usize;
@@ -333,7 +334,7 @@ fn drop_mixed(
         let own = own.is_valid(row).then(|| own.value(row));
         let mut named = own
             .into_iter()
-            .chain(positions.iter().filter_map(named))
+            .chain(positions.iter().filter(is_there).filter_map(named))
             .filter(|currency| !is_blank(currency));
         let is_mixed = named
             .next()

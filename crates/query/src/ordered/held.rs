@@ -9,7 +9,7 @@ use super::records::{HeldRecords, SortedRows, group_number};
 use crate::value_files::{LARGE_GROUP, Piece, ValueFile, ValueFiles};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeBinaryArray};
 use arrow::buffer::{Buffer, OffsetBuffer};
-use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
+use datafusion::common::{DataFusionError, Result, ScalarValue, internal_datafusion_err};
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use std::mem::size_of_val;
@@ -23,8 +23,8 @@ pub(super) struct HeldValues {
     /// Arguments of the call that come before its keys.
     arguments: usize,
     records: HeldRecords,
-    /// Pieces of groups that are on disk.
-    pieces: Vec<(u32, Piece)>,
+    /// Pieces of groups that are on disk, as they came.
+    pieces: Vec<HeldPiece>,
     groups: usize,
     /// Files for large groups; `None` where partial results go to another call.
     files: Option<Arc<ValueFiles>>,
@@ -32,12 +32,32 @@ pub(super) struct HeldValues {
     file: Option<Arc<ValueFile>>,
 }
 
+/// A piece of a group that is on disk, and its place among the records in memory.
+#[derive(Debug, Clone, Copy)]
+struct HeldPiece {
+    group: u32,
+    /// Number of the first record that came behind it.
+    next: u32,
+    piece: Piece,
+}
+
+impl HeldPiece {
+    /// Of rows by their numbers those that came before it, and those behind it.
+    fn split(self, rows: &[u32]) -> (&[u32], &[u32]) {
+        rows.split_at(rows.partition_point(|row| *row < self.next))
+    }
+}
+
 /// Values of the first groups, taken out of what is held.
 struct TakenValues {
     records: HeldRecords,
     sorted: SortedRows,
-    /// By group, and as they were written.
-    pieces: Vec<(u32, Piece)>,
+    /// By group, and as they came.
+    pieces: Vec<HeldPiece>,
+}
+
+fn no_file() -> DataFusionError {
+    internal_datafusion_err!("a spilled group has no file")
 }
 
 /// True for rows that a filter lets pass.
@@ -71,19 +91,32 @@ impl TakenValues {
     }
 
     /// Pieces of a group.
-    fn pieces_of(&self, group: usize) -> impl Iterator<Item = Piece> {
-        let from = (self.pieces).partition_point(|(number, _)| (*number as usize) < group);
-        let others = self.pieces[from..].iter();
-        others
-            .take_while(move |(number, _)| *number as usize == group)
-            .map(|(_, piece)| *piece)
+    fn pieces_of(&self, group: usize) -> &[HeldPiece] {
+        let from = (self.pieces).partition_point(|held| (held.group as usize) < group);
+        let others = &self.pieces[from..];
+        &others[..others.partition_point(|held| held.group as usize <= group)]
+    }
+
+    /// The rows of a group as they came.
+    fn as_they_came(&self, group: usize) -> Vec<u32> {
+        let mut rows = self.sorted.of_group(group).to_vec();
+        rows.sort_unstable();
+        rows
+    }
+
+    /// The bytes of records, one behind the other.
+    fn bytes_of(&self, rows: &[u32]) -> Vec<u8> {
+        let records: Vec<&[u8]> = (rows.iter())
+            .map(|row| self.records.bytes_of(*row))
+            .collect();
+        records.concat()
     }
 
     fn values_of<'a>(&'a self, rows: &'a [u32]) -> impl Iterator<Item = &'a [u8]> {
         rows.iter().map(move |row| self.records.record(*row).value)
     }
 
-    /// Partial results: the records of each group, and the pieces of it that are on disk. A large group is written by `write`, where there is a place for it.
+    /// Partial results: the pieces of each group that are on disk, and the records that came behind them. A large group is written by `write`, where there is a place for it.
     fn states(
         &self,
         mut write: impl FnMut(&[u32]) -> Result<Option<Piece>>,
@@ -91,10 +124,24 @@ impl TakenValues {
         let (mut records, mut pieces) = (ByteStrings::default(), ByteStrings::default());
         for group in 0..self.groups() {
             let (records_begin, pieces_begin) = (records.bytes.len(), pieces.bytes.len());
-            for piece in self.pieces_of(group) {
-                pieces.bytes.extend_from_slice(&piece.to_bytes());
+            let on_disk = self.pieces_of(group);
+            let as_they_came = match on_disk.is_empty() {
+                true => Vec::new(),
+                false => self.as_they_came(group),
+            };
+            let mut rows = as_they_came.as_slice();
+            for held in on_disk {
+                let (before, behind) = held.split(rows);
+                if !before.is_empty() {
+                    let piece = write(before)?.ok_or_else(no_file)?;
+                    pieces.bytes.extend_from_slice(&piece.to_bytes());
+                }
+                pieces.bytes.extend_from_slice(&held.piece.to_bytes());
+                rows = behind;
             }
-            let rows = self.sorted.of_group(group);
+            if on_disk.is_empty() {
+                rows = self.sorted.of_group(group);
+            }
             let bytes = rows.iter().map(|row| self.records.bytes_of(*row));
             let length: usize = bytes.clone().map(<[u8]>::len).sum();
             let written = if length < LARGE_GROUP {
@@ -133,29 +180,31 @@ impl TakenValues {
         files: &ValueFiles,
     ) -> Result<ArrayRef> {
         let memory = MemoryConsumer::new("values in an order").register(&files.spill.pool);
-        let pieces = || self.pieces.iter().map(|(_, piece)| *piece);
+        let pieces = || self.pieces.iter().map(|held| held.piece);
         let values = self.records.value_bytes() + pieces().map(Piece::values).sum::<usize>();
         let rows = self.records.len() + pieces().map(Piece::rows).sum::<usize>();
         let bytes = values.saturating_add(into.bytes_between(rows));
         memory.try_resize(bytes)?;
         let mut results = ResultBuilder::new(into, self.groups(), bytes);
         for group in 0..self.groups() {
-            let rows = self.sorted.of_group(group);
-            let mut pieces = self.pieces_of(group).peekable();
-            if pieces.peek().is_none() {
+            let on_disk = self.pieces_of(group);
+            if on_disk.is_empty() {
+                let rows = self.sorted.of_group(group);
                 results.add(&[rows.len()], self.values_of(rows))?;
                 continue;
             }
-            // What is on disk came first.
+            let as_they_came = self.as_they_came(group);
+            let mut rows = as_they_came.as_slice();
             let mut whole = HeldRecords::default();
-            for piece in pieces {
-                let held = bytes.max(results.size()) + whole.size();
-                memory.try_resize(held.saturating_add(piece.length()))?;
-                whole.adopt(0, files.read(piece)?)?;
+            for held in on_disk {
+                let (before, behind) = held.split(rows);
+                whole.adopt(0, self.bytes_of(before))?;
+                let size = bytes.max(results.size()) + whole.size();
+                memory.try_resize(size.saturating_add(held.piece.length()))?;
+                whole.adopt(0, files.read(held.piece)?)?;
+                rows = behind;
             }
-            for row in rows {
-                whole.push_records(0, self.records.bytes_of(*row))?;
-            }
+            whole.adopt(0, self.bytes_of(rows))?;
             memory.try_resize(bytes.max(results.size()) + whole.size() + whole.sorting())?;
             let sorted = whole.sorted(1, layout);
             let values = (sorted.all().iter()).map(|row| whole.record(*row).value);
@@ -227,12 +276,15 @@ impl HeldValues {
         let (records, pieces) = (strings(0)?, strings(1)?);
         for row in 0..records.len() {
             let group = group_number(group(row))?;
+            // What a partial result has on disk came before what it holds.
+            if pieces.is_valid(row) {
+                let next = self.records.next_row()?;
+                let pieces = Piece::all_of(pieces.value(row));
+                let held = pieces.map(|piece| HeldPiece { group, next, piece });
+                self.pieces.extend(held);
+            }
             if records.is_valid(row) {
                 self.records.push_records(group, records.value(row))?;
-            }
-            if pieces.is_valid(row) {
-                let pieces = Piece::all_of(pieces.value(row));
-                self.pieces.extend(pieces.map(|piece| (group, piece)));
             }
         }
         Ok(())
@@ -249,10 +301,19 @@ impl HeldValues {
         self.records = records.split_off(first)?;
         self.groups = self.groups.saturating_sub(groups);
         let mut pieces = std::mem::take(&mut self.pieces);
-        pieces.sort_unstable();
-        let others = pieces.split_off(pieces.partition_point(|(group, _)| *group < first));
+        // Those of one group stay as they came.
+        pieces.sort_by_key(|held| held.group);
+        let others = pieces.split_off(pieces.partition_point(|held| held.group < first));
+        let kept = match others.is_empty() {
+            true => Vec::new(),
+            false => records.rows_from(first),
+        };
         self.pieces = (others.into_iter())
-            .map(|(group, piece)| (group - first, piece))
+            .map(|held| HeldPiece {
+                group: held.group - first,
+                next: u32::try_from(held.split(&kept).0.len()).unwrap_or(held.next),
+                piece: held.piece,
+            })
             .collect();
         let sorted = records.sorted(groups, self.keys.layout());
         Ok(TakenValues {
@@ -280,7 +341,7 @@ impl HeldValues {
 
     /// Bytes that are held, and those that handing them out takes: sorting first, then so many copies of a result, or what is spilled.
     fn bytes_held(&self, copies: usize) -> usize {
-        let pieces = self.pieces.capacity() * size_of::<(u32, Piece)>();
+        let pieces = self.pieces.capacity() * size_of::<HeldPiece>();
         if self.records.is_empty() {
             return self.records.size() + pieces;
         }
@@ -328,7 +389,7 @@ impl GroupsAccumulator for HeldValues {
         match &self.files {
             _ if taken.pieces.is_empty() => taken.result(&self.into),
             Some(files) => taken.result_with_pieces(&self.into, self.keys.layout(), files),
-            None => Err(internal_datafusion_err!("a spilled group has no file")),
+            None => Err(no_file()),
         }
     }
 

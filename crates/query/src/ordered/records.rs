@@ -77,6 +77,10 @@ pub(super) fn group_number(group: usize) -> Result<u32> {
     u32::try_from(group).map_err(|_| internal_datafusion_err!("more groups than can be numbered"))
 }
 
+fn row_number(row: usize) -> Result<u32> {
+    u32::try_from(row).map_err(|_| exec_datafusion_err!("more values than can be numbered"))
+}
+
 fn number_of_length(length: usize) -> Result<u32> {
     u32::try_from(length).map_err(|_| exec_datafusion_err!("a value is longer than 4 GiB"))
 }
@@ -129,6 +133,9 @@ impl HeldRecords {
 
     /// Takes over a buffer of whole records.
     pub(super) fn adopt(&mut self, group: u32, records: Vec<u8>) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
         self.capacity += records.capacity();
         self.chunks.push(records);
         self.index_from(group, 0)
@@ -151,9 +158,8 @@ impl HeldRecords {
 
     /// Notes a record of the last chunk.
     fn index(&mut self, group: u32, at: usize, key: usize, value: usize) -> Result<()> {
-        let many = || exec_datafusion_err!("more values than can be numbered");
-        let chunk = u32::try_from(self.chunks.len() - 1).map_err(|_| many())?;
-        u32::try_from(self.rows.len()).map_err(|_| many())?;
+        let chunk = row_number(self.chunks.len() - 1)?;
+        self.next_row()?;
         self.rows.push(HeldRow { at, chunk, group });
         self.bytes += HEADER + key + value;
         self.values += value;
@@ -217,6 +223,18 @@ impl HeldRecords {
             from = *end;
         }
         SortedRows { rows, ends: places }
+    }
+
+    /// Number of the next record that is taken in.
+    pub(super) fn next_row(&self) -> Result<u32> {
+        row_number(self.rows.len())
+    }
+
+    /// The rows of groups from a number on, in the order in which [`Self::split_off`] numbers them anew.
+    pub(super) fn rows_from(&self, first: u32) -> Vec<u32> {
+        let rows = (0_u32..).zip(&self.rows);
+        let rows = rows.filter(|(_, row)| row.group >= first);
+        rows.map(|(number, _)| number).collect()
     }
 
     /// Takes out the records of groups from a number on; they become the first ones.

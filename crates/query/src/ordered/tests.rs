@@ -250,7 +250,8 @@ fn every_byte_that_is_held_is_counted() {
 
 /// Rows of five groups; the first has most of them, the last has none. Some texts are null, many begin alike, none is twice in a group.
 fn many_rows() -> (Vec<Option<String>>, Vec<usize>) {
-    let text = |n: usize| (n % 11 != 0).then(|| format!("text {:05}-{n}", n * 7919 % 10_007));
+    let text =
+        |n: usize| (!n.is_multiple_of(11)).then(|| format!("text {:05}-{n}", n * 7919 % 10_007));
     let group = |n: usize| match n % 100 {
         0 => 3,
         1..=5 => 2,
@@ -315,6 +316,47 @@ fn groups_on_disk_become_what_a_plain_loop_makes_of_them() {
         assert_eq!(shown(&first), expected[..2]);
         assert_eq!(shown(&last.evaluate(EmitTo::All).unwrap()), expected[2..]);
     }
+}
+
+#[test]
+fn texts_with_equal_keys_keep_their_order_between_files_and_memory() {
+    let files = Arc::new(ValueFiles::new(spill(64 << 20)));
+    let held = || {
+        let into = GatheredInto::Text {
+            delimiter: ",".to_owned(),
+        };
+        HeldValues::new(into, keys(false, false), 2, Some(Arc::clone(&files)))
+    };
+    // Some of few bytes, some of many: what is handed on of two groups is by turns held and on disk.
+    let (mut first, mut whole) = (held(), held());
+    let mut expected = Vec::new();
+    for step in 0..7_usize {
+        let rows = if step % 2 == 1 { 200 } else { 3 };
+        let texts: Vec<String> = (0..rows).map(|n| format!("{step} {n}")).collect();
+        let batch: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).collect();
+        let batch = call(&batch, &vec![Some(7); rows]);
+        for group in [0, 1] {
+            first
+                .update_batch(&batch, &vec![group; rows], None, 2)
+                .unwrap();
+        }
+        let states = first.state(EmitTo::All).unwrap();
+        whole.merge_batch(&states, &[0, 1], 2).unwrap();
+        expected.extend(texts);
+    }
+    let expected = expected.join(",");
+    // One group before the other, which is handed on once more.
+    assert_eq!(
+        shown(&whole.evaluate(EmitTo::First(1)).unwrap()),
+        [expected.as_str()]
+    );
+    let mut last = held();
+    let states = whole.state(EmitTo::All).unwrap();
+    last.merge_batch(&states, &[0], 1).unwrap();
+    assert_eq!(
+        shown(&last.evaluate(EmitTo::All).unwrap()),
+        [expected.as_str()]
+    );
 }
 
 #[test]

@@ -131,7 +131,7 @@ fn cursor_of(text: &str, list: u64) -> Result<Cursor, Problem> {
         Problem::bad_request("the cursor cannot be read")
             .hint("Take it as the Link header of the page before has it.")
     };
-    if text.len() % 2 != 0 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());
     }
     let digits: Vec<char> = text.chars().collect();
