@@ -1,4 +1,4 @@
-//! Why reading a record ended early.
+//! Reasons that reading a record ended early.
 //!
 //! Invariant: a reason is made of words from this crate and names from the contract or the page's keys, never of a value.
 

@@ -146,7 +146,7 @@ pub struct Reject {
     pub key: Option<String>,
     /// The field's path, `payments[0].amount`.
     pub field: String,
-    /// Why, without the value.
+    /// Reason, without the value.
     pub reason: String,
     /// The record's JSON with every value that is not an open column of the contract replaced by `"***"`, and unknown fields
     /// left out. Valid JSON, at most 4 KiB. Empty where the record is no object, or no JSON.

@@ -45,7 +45,7 @@ const OPEN_END: ValueMisfit = ValueMisfit::new(
 pub(crate) struct ValueMisfit {
     /// The rule of its warning.
     pub(crate) rule: &'static str,
-    /// Why its record is rejected.
+    /// Reason that its record is rejected.
     pub(crate) reason: Cow<'static, str>,
 }
 

@@ -153,7 +153,7 @@ pub fn has(record: &[u8], key: &str, text: &str) -> bool {
     })
 }
 
-/// What a record is known by: its value at a key, or the whole of it where that is none or names nothing. Records without an id are no repeats of
+/// Identity of a record: its value at a key, or the whole of it where that is none or names nothing. Records without an id are no repeats of
 /// each other.
 pub(crate) fn known_by<'p>(record: &'p [u8], key: &str) -> &'p [u8] {
     let names_nothing = |value: &[u8]| {

@@ -76,7 +76,7 @@ impl Token {
     }
 }
 
-/// Why there is no token.
+/// Reason that there is no token.
 fn missing(body: &[u8], whose: &str, redactor: &Redactor) -> Error {
     let words = redactor.words(body);
     let refused = is_failure(body) || words.as_deref().is_some_and(names_credentials);

@@ -6,6 +6,7 @@
 use crate::file::replacement::UnifiedRowStream;
 use crate::log::registry::TableRegistry;
 use crate::log::table_version::TableVersion;
+use crate::ops::lease::LeaseOwner;
 use crate::source::package::PackagePage;
 use crate::source::table::LandingOptions;
 use crate::store::counter::RequestMeter;
@@ -353,6 +354,17 @@ pub(crate) fn dimension_spec() -> TableSpec {
 
 pub(crate) fn t(text: &str) -> Timestamp {
     text.parse().unwrap()
+}
+
+/// Owner of the leases of a run on another machine.
+pub(crate) fn lease_owner(run: &str) -> LeaseOwner {
+    LeaseOwner {
+        host: "till".to_owned(),
+        pid: 7,
+        process: None,
+        run_id: run.to_owned(),
+        command: "sync".to_owned(),
+    }
 }
 
 pub(crate) fn us(text: &str) -> i64 {

@@ -139,7 +139,7 @@ impl RangeTable {
         }
     }
 
-    /// Why the table cannot be gone on with: its log cannot be read or is another table's, data files are not there or cut, or a run found that it is
+    /// Reason that the table cannot be gone on with: its log cannot be read or is another table's, data files are not there or cut, or a run found that it is
     /// not what was published. `None` where it can.
     ///
     /// Errors where the store cannot be asked.

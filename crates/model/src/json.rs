@@ -5,7 +5,7 @@
 //! never recurses over the input, so that no depth of nesting can exhaust the stack. A record that breaks the grammar is passed over by
 //! [`JsonScanner::skip_record`] alone, and what breaks it between two records by [`JsonScanner::next_record`].
 //!
-//! Why not a ready pull parser: jiter (0.18) reports a lone surrogate or a byte that is not UTF-8 as the end of the document, and
+//! No ready pull parser: jiter (0.18) reports a lone surrogate or a byte that is not UTF-8 as the end of the document, and
 //! cannot be asked to go on; one odd text in one record would then hold up a source for ever. Here the grammar is one thing and
 //! the text in a string another, so that such a record is a reject and its neighbours land. It is also the faster way: a key that
 //! comes where it came last time costs one comparison, a number is read while it is scanned, and text is checked once.

@@ -79,7 +79,7 @@ fn parsed(asset: &TextAsset) -> Result<Arc<TableSpec>> {
     Ok(spec)
 }
 
-/// What was read of the same text before.
+/// The contract that was read of the same text before.
 fn known(asset: &TextAsset) -> Option<Arc<TableSpec>> {
     let parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
     let (text, spec) = parsed.get(&asset.origin)?;

@@ -37,7 +37,7 @@ pub(crate) struct OpenRecords {
 }
 
 impl OpenRecordsQuery {
-    /// That for those which are too old for the look-back to see, and young enough to be followed. Reads nothing of the table yet.
+    /// The query for those which are too old for the look-back to see, and young enough to be followed. Reads nothing of the table yet.
     pub(crate) async fn new(
         context: &RunContext,
         pipeline: &Pipeline,

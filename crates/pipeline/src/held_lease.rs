@@ -199,7 +199,7 @@ pub(crate) struct HeldLease {
     record: LeaseRecord,
     /// The last renewal: by a clock that only goes on, and by one that goes on while the machine sleeps.
     renewed: Mutex<(Instant, Timestamp)>,
-    /// Why it is held no more.
+    /// Reason that it is held no more.
     lost: OnceLock<Error>,
     /// Stops the pipeline's work.
     cancel: CancellationToken,

@@ -62,7 +62,7 @@ pub struct LeaseHolder {
     pub renewed_at: Timestamp,
     /// True if the next run may take it over: its process is gone, or it was not renewed in time.
     pub abandoned: bool,
-    /// Why the lease cannot be read, with its file: nobody knows whose it is, and it was written when it seems to be renewed.
+    /// Reason that the lease cannot be read, with its file: nobody knows whose it is, and it was written when it seems to be renewed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What a run does about each table that has lost commits, by what the run is about and what the project is about.
+//! Outcome of a run for each table that has lost commits, by what the run is about and what the project is about.
 //!
 //! Invariant: a loss that a run does not make good stays named by the newest run. What is of no pipeline or resource of the project any more stops
 //! nobody, and a command that makes everything anew goes on with what is left of it: there is always one that helps.
@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use tillhouse_lake::{LostKind, LostTable, RunRecord, lost_commits};
 use tillhouse_model::Error;
 
-/// What a run does about a table that has lost commits.
+/// Outcome of a run for a table that has lost commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LossOutcome {
     /// It is made anew, or goes on without what was lost.
@@ -86,7 +86,7 @@ impl<'a> RunScope<'a> {
             .collect()
     }
 
-    /// What the run does about a table, where these pipelines are absent.
+    /// Outcome of the run for a table, where these pipelines are absent.
     pub(crate) fn outcome(&self, table: &LostTable, absent: &[&str]) -> LossOutcome {
         let of_all = match absent.is_empty() {
             true => LossOutcome::MadeGood,
@@ -138,7 +138,7 @@ fn pipelines_of(run: &RunRecord) -> BTreeSet<&str> {
         .collect()
 }
 
-/// Why nothing is done with tables that have lost commits, with what helps: to a run of a scope, or to somebody who does not know the project.
+/// Reason that nothing is done with tables that have lost commits, with what helps: to a run of a scope, or to somebody who does not know the project.
 pub(crate) fn refusal(run: &RunRecord, lost: &[LostTable], scope: Option<&RunScope<'_>>) -> Error {
     let is_abandoned = |table: &LostTable| {
         let source = table.source();
@@ -197,7 +197,7 @@ pub(crate) fn refusal(run: &RunRecord, lost: &[LostTable], scope: Option<&RunSco
     ))
 }
 
-/// What helps a run that does not have all pipelines.
+/// Hint for a run that does not have all pipelines.
 fn without(absent: &[&str]) -> String {
     match absent {
         [] => String::new(),

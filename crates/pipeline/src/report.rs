@@ -35,7 +35,7 @@ pub struct SkippedPipeline {
 /// Failure of a pipeline as a whole.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct PipelineFailure {
-    /// Why.
+    /// Reason.
     pub error: String,
     /// Hint, where more can be said than that the next run takes it up.
     pub hint: Option<String>,
@@ -79,9 +79,9 @@ pub struct PipelineReport {
 /// A slice that failed.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct FailedSlice {
-    /// Which.
+    /// Its name.
     pub slice: String,
-    /// Why.
+    /// Reason.
     pub error: String,
     /// Hint, where more can be said than that the next run takes it up.
     pub hint: Option<String>,

@@ -55,7 +55,7 @@ pub struct ResourceStatus {
     pub last_run: Option<String>,
     /// Its outcome: done or partial.
     pub outcome: Option<String>,
-    /// Why nothing counts as read of what the newest sync asked for, where the provider's clock is the reason.
+    /// Reason that nothing counts as read of what the newest sync asked for, where the provider's clock is the reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_clock_behind: Option<ServerClockBehind>,
     /// The run that writes the pipeline now.

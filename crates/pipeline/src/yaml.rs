@@ -81,7 +81,7 @@ impl YamlFile {
         read
     }
 
-    /// That something stands in the file at all, besides comments.
+    /// Errors where nothing stands in the file, besides comments.
     pub(crate) fn check_not_empty(&self, root: &YamlNode) -> Result<()> {
         match root.is_null() {
             true => Err(

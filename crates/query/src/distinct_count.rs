@@ -6,15 +6,14 @@
 mod partitions;
 mod spilled_hashes;
 
+use crate::group_rows::{group_number, passes};
 use crate::hashed_value::GIVES;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Int64Array, ListArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef};
-use datafusion::common::{
-    DataFusionError, Result, ScalarValue, internal_datafusion_err, internal_err,
-};
+use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, Signature, Volatility,
@@ -152,10 +151,6 @@ struct GroupCounts {
     spill: SpillSettings,
 }
 
-fn group_number(group: usize) -> Result<u32> {
-    u32::try_from(group).map_err(|_| internal_datafusion_err!("more groups than can be numbered"))
-}
-
 impl GroupCounts {
     fn new(spill: &SpillSettings) -> Self {
         Self {
@@ -291,11 +286,6 @@ fn lists_of(states: &[ArrayRef]) -> Result<&ListArray> {
         Some(lists) => Ok(lists),
         None => internal_err!("a state of a count is a list of hashes"),
     }
-}
-
-/// True for rows that a filter lets pass.
-fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
-    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
 impl GroupsAccumulator for GroupCounts {

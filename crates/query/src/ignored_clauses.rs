@@ -202,7 +202,7 @@ pub(crate) fn check_calls(statement: &Statement, is_plain: impl Fn(&str) -> bool
     }
 }
 
-/// What only an aggregate or a window function heeds.
+/// Clauses that only an aggregate or a window function heeds.
 fn of_call(call: &Function) -> Option<&'static str> {
     if call.over.is_some() {
         return Some("OVER");

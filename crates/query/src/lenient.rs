@@ -38,7 +38,7 @@ pub struct RowError {
     pub record_key: Option<String>,
     /// The column it would have been in.
     pub column: String,
-    /// Why.
+    /// Reason.
     pub reason: String,
 }
 

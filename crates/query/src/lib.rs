@@ -35,6 +35,7 @@ mod failure;
 mod flat_choices;
 mod function_list;
 mod functions;
+mod group_rows;
 mod groups;
 mod guarded;
 mod hashed_value;

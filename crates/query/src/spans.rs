@@ -354,22 +354,22 @@ fn as_spans(values: &ArrayRef) -> Result<IntervalMonthDayNanoArray> {
     Ok(spans.as_primitive::<IntervalMonthDayNanoType>().clone())
 }
 
-/// What is asked of a span.
+/// Question to a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Asked {
+enum SpanQuestion {
     Length,
     Part(SpanPart),
 }
 
 fn length_function() -> ScalarUDF {
-    function(Asked::Length)
+    function(SpanQuestion::Length)
 }
 
 fn part_function(part: SpanPart) -> ScalarUDF {
-    function(Asked::Part(part))
+    function(SpanQuestion::Part(part))
 }
 
-fn function(asked: Asked) -> ScalarUDF {
+fn function(asked: SpanQuestion) -> ScalarUDF {
     ScalarUDF::new_from_impl(OfSpan {
         asked,
         signature: Signature::any(1, Volatility::Immutable),
@@ -386,7 +386,7 @@ pub(crate) fn functions() -> impl Iterator<Item = ScalarUDF> {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct OfSpan {
-    asked: Asked,
+    asked: SpanQuestion,
     signature: Signature,
 }
 
@@ -398,17 +398,17 @@ impl OfSpan {
     fn answer(&self, values: &ArrayRef) -> Result<ArrayRef> {
         let spans = as_spans(values)?;
         let answer: ArrayRef = match self.asked {
-            Asked::Length => {
+            SpanQuestion::Length => {
                 let lengths: Decimal128Array =
                     spans.iter().map(|span| span.map(nanos_of)).collect();
                 Arc::new(lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?)
             }
-            Asked::Part(SpanPart::Epoch) => {
+            SpanQuestion::Part(SpanPart::Epoch) => {
                 let seconds = |span| epoch_of(span) as f64 / 1e9;
                 let epochs: Float64Array = spans.iter().map(|span| span.map(seconds)).collect();
                 Arc::new(epochs)
             }
-            Asked::Part(part) => {
+            SpanQuestion::Part(part) => {
                 let parts: Int32Array = spans
                     .iter()
                     .map(|span| span.and_then(|span| part.of(span)))
@@ -423,15 +423,15 @@ impl OfSpan {
 impl ScalarUDFImpl for OfSpan {
     fn name(&self) -> &'static str {
         match self.asked {
-            Asked::Length => "span_length",
-            Asked::Part(part) => part.function(),
+            SpanQuestion::Length => "span_length",
+            SpanQuestion::Part(part) => part.function(),
         }
     }
 
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         match (self.asked, args) {
-            (Asked::Length, [of]) => Ok(of.schema_name().to_string()),
-            (Asked::Part(_), [of]) => Ok(format!("{}({})", self.name(), of.schema_name())),
+            (SpanQuestion::Length, [of]) => Ok(of.schema_name().to_string()),
+            (SpanQuestion::Part(_), [of]) => Ok(format!("{}({})", self.name(), of.schema_name())),
             _ => internal_err!("one span is asked"),
         }
     }
@@ -442,9 +442,9 @@ impl ScalarUDFImpl for OfSpan {
 
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match self.asked {
-            Asked::Length => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
-            Asked::Part(SpanPart::Epoch) => DataType::Float64,
-            Asked::Part(_) => DataType::Int32,
+            SpanQuestion::Length => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
+            SpanQuestion::Part(SpanPart::Epoch) => DataType::Float64,
+            SpanQuestion::Part(_) => DataType::Int32,
         })
     }
 

@@ -78,12 +78,12 @@ fn whole(of: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
     Some(Expr::ScalarFunction(call))
 }
 
-/// What a text is read as.
+/// Kind of time that a text is read as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Reading {
     /// An instant: an offset counts.
     Instant,
-    /// What a clock and a calendar show: an offset is left out.
+    /// Time on a clock and a calendar: an offset is left out.
     Clock,
 }
 

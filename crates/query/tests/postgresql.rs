@@ -326,14 +326,14 @@ async fn rows(session: &Session, sql: &str) -> Result<Vec<Vec<String>>, String> 
 }
 
 /// A statement of a file: where it stands, its SQL, and its answer; none for one that is an error.
-struct Asked {
+struct SuiteStatement {
     place: String,
     sql: String,
     answer: Option<Vec<String>>,
 }
 
 /// The statements of a file in sqllogictest's format, of which these need no more than `query`, `query … rowsort` and `statement error`.
-fn asked(path: &Path) -> Vec<Asked> {
+fn asked(path: &Path) -> Vec<SuiteStatement> {
     let text = fs::read_to_string(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
     let mut all = Vec::new();
@@ -356,7 +356,7 @@ fn asked(path: &Path) -> Vec<Asked> {
                 line => sql.push(line),
             }
         }
-        all.push(Asked {
+        all.push(SuiteStatement {
             place: format!("{name}:{}", at + 1),
             sql: sql.join("\n"),
             answer: (!is_error).then_some(answer),
@@ -373,7 +373,7 @@ async fn every_answer_is_postgresqls() {
     let session = warehouse().await;
     let (mut statements, mut broken) = (0, Vec::new());
     for path in files("", "slt") {
-        for Asked { place, sql, answer } in asked(&path) {
+        for SuiteStatement { place, sql, answer } in asked(&path) {
             statements += 1;
             let given = rows(&session, &sql).await;
             match (given, answer) {

@@ -446,7 +446,7 @@ pub(crate) static DOORS: [Door; 13] = [
     get(
         DoorId::Coverage,
         "/api/v1/coverage",
-        "What of every pipeline was read, and what was not",
+        "Coverage of every pipeline: windows that were read, and gaps",
         "The same answer as `tillhouse status --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
         &[],
         ROW_FORMATS,
@@ -455,7 +455,7 @@ pub(crate) static DOORS: [Door; 13] = [
         DoorId::Freshness,
         "/api/v1/freshness",
         "When the newest published run ended, of the warehouse and of every pipeline",
-        "What `tillhouse status --max-age` goes by.",
+        "Times that `tillhouse status --max-age` goes by.",
         &[],
         ROW_FORMATS,
     ),

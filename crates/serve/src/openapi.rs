@@ -238,7 +238,7 @@ fn request_body(body: BodyForm, options: &ServeOptions) -> Value {
 
 fn problem() -> Value {
     json!({
-        "description": "What is wrong, and under which id the log has more.",
+        "description": "Fault, and the id under which the log has more.",
         "content": { PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } },
     })
 }

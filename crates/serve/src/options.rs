@@ -103,8 +103,9 @@ pub struct ServedWarehouse {
     pub privacy_key: PseudonymKey,
 }
 
+#[cfg(test)]
 impl Default for ServeOptions {
-    /// Loopback, any free port, nobody's login.
+    /// Loopback, any free port, nobody's login. What holds where nothing is said is the configuration's to say.
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)),

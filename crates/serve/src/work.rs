@@ -71,7 +71,7 @@ impl AnswerStream {
     }
 }
 
-/// Where the bytes of an answer go: gathered first, then sent chunk by chunk.
+/// Sink of an answer's bytes: gathered first, then sent chunk by chunk.
 pub(crate) struct AnswerSink {
     gathered: Vec<u8>,
     first: Option<oneshot::Sender<Result<Delivered, Problem>>>,

@@ -23,11 +23,11 @@ use tillhouse_query::{DataFrame, Session, into_error};
 pub(crate) struct ChildFact {
     /// The unified table.
     pub(crate) table: &'static str,
-    /// Which rows are asked for.
+    /// Rows that are asked for.
     pub(crate) condition: &'static str,
     /// True for those of counted transactions only.
     pub(crate) of_counted: bool,
-    /// What they are grouped by; `timeless` tells those without a time from those of the window.
+    /// Columns that they are grouped by; `timeless` tells those without a time from those of the window.
     pub(crate) labels: &'static [&'static str],
     pub(crate) sum: &'static str,
     /// True if it is asked how many rows have no value in the sum, as [`WITHOUT_AMOUNT`].

@@ -141,7 +141,7 @@ impl FactConditions {
         Self::without_times(question).in_spans(&scan.spans(), scan.untimed, scan.source)
     }
 
-    /// Whether a row of a scan is taken off instead of added. Its values go to those of the conditions.
+    /// Condition of rows of a scan that are taken off instead of added. Its values go to those of the conditions.
     pub(crate) fn taken_off(&mut self, scan: &FactScan) -> String {
         let named = scan.taken_off().into_iter().zip(TAKEN_OFF_NAMES);
         let stretches: Vec<String> = named

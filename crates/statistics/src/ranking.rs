@@ -205,7 +205,7 @@ struct HourLabels {
     clock: ZoneClock,
     /// The zone's day and offset that the texts are of.
     day: Option<(i64, i64)>,
-    /// What stands before the hour, and behind its minutes and seconds.
+    /// Text before the hour, and behind its minutes and seconds.
     around: (String, String),
 }
 

@@ -262,7 +262,7 @@ pub struct StatisticsMeta {
     pub data_through: Option<Timestamp>,
     /// Windows that this answer needs and that were not read, by pipeline, resource and tenant.
     pub gaps: Vec<ReportedGap>,
-    /// What was not read and was not to be, since it lies before the resource's `sync.start`: no gap, and not read by any later sync of itself.
+    /// Windows that were not read and were not to be, since it lies before the resource's `sync.start`: no gap, and not read by any later sync of itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub before_start: Vec<ReportedGap>,
     /// The end of the window that no run can have read yet, where there is one.

@@ -314,7 +314,7 @@ pub struct PeriodMeta {
     pub data_through: Option<Timestamp>,
     /// Windows not read that the period needs, in any of the sites' time zones.
     pub gaps: Vec<ReportedGap>,
-    /// What was not read and was not to be, since it lies before the resource's `sync.start`: no gap, and not read by any later sync of itself.
+    /// Windows that were not read and were not to be, since it lies before the resource's `sync.start`: no gap, and not read by any later sync of itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub before_start: Vec<ReportedGap>,
     /// The end of the period that no run can have read yet, where there is one.

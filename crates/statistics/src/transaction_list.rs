@@ -25,12 +25,12 @@ const KEY: &str = "transaction_key";
 /// Column that transactions are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TransactionOrder {
-    /// When the sale happened.
+    /// Time of the sale.
     #[default]
     OccurredAt,
-    /// When the provider made the record.
+    /// Time at which the provider made the record.
     CreatedAt,
-    /// When the provider last changed it.
+    /// Time at which the provider last changed it.
     UpdatedAt,
     /// Gross amount; of different currencies too, number by number.
     Amount,
@@ -132,7 +132,7 @@ pub struct TransactionListRequest {
     pub source: Option<String>,
     /// Only those that pass; all by default.
     pub filter: Option<CheckedFilter>,
-    /// What they are sorted by.
+    /// Column that they are sorted by.
     pub order: TransactionOrder,
     /// True if the largest, or latest, comes first.
     pub is_descending: bool,

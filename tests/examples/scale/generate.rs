@@ -41,7 +41,7 @@ const FINISHED: &str = "scale.json";
 /// File that says that a folder is one of these, finished or not.
 const BEGUN: &str = "scale.begun";
 
-/// What a folder holds, and what making it took.
+/// Content of a folder, and what making it took.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct GeneratedWarehouse {
     edition: u32,
@@ -145,7 +145,7 @@ pub(crate) async fn generate(folder: &Path, sales: u64, seed: u64) -> GeneratedW
     made
 }
 
-/// What a folder holds, if it is what is asked for.
+/// Content of a folder, if it is what is asked for.
 fn finished(folder: &Path, sales: u64, seed: u64) -> Option<GeneratedWarehouse> {
     let text = std::fs::read_to_string(folder.join(FINISHED)).ok()?;
     let made: GeneratedWarehouse = serde_json::from_str(&text).ok()?;

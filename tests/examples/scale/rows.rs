@@ -38,7 +38,7 @@ pub(crate) struct FactSchemas {
     pub(crate) events: SchemaRef,
 }
 
-/// What the rows say of their origin.
+/// Origin of rows, as they say it.
 #[derive(Clone, Copy)]
 pub(crate) struct Lineage<'a> {
     pub(crate) load_id: i64,
@@ -385,7 +385,7 @@ fn add_shared(columns: &mut Columns<'_>, plan: &MonthPlan, of: &[&Sale<'_>], lin
     columns.text(RUN_ID, lineage.run_id);
 }
 
-/// What transactions, articles and payments have beyond that.
+/// Columns that transactions, articles and payments have beyond that.
 fn add_clock(columns: &mut Columns<'_>, of: &[&Sale<'_>]) {
     columns.text("perspective", "sale");
     columns.texts("kind", of.iter().map(|sale| sale.kind));

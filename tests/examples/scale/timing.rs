@@ -18,7 +18,7 @@ use tillhouse_statistics::{CheckedFilter, StatisticsRequest, statistics, statist
 /// A case is not asked again when it has taken this long.
 const ENOUGH: Duration = Duration::from_secs(60);
 
-/// What is asked, and how often.
+/// Question, and how often it is asked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -160,7 +160,7 @@ impl Case {
     }
 }
 
-/// What can be compared with another program's answer, by currency.
+/// Figures that can be compared with another program's answer, by currency.
 fn answered(report: &StatisticsReport) -> Answered {
     let entries = report.data.iter().map(|entry| {
         let paid = entry.payment_type_ranking.iter();

@@ -2,7 +2,7 @@
 //!
 //! Invariant: what comes out of the sample stands in golden files, value by value.
 
-use crate::unify_harness::{UnifyHarness, by_key, format_rows, key, spec};
+use crate::unify_harness::{BEMO, by_key, format_rows, key, spec};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -12,12 +12,6 @@ use tillhouse_extract::{SourceConnection, SourceLimits};
 use tillhouse_model::{Slice, Window};
 use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
-const BENCH: UnifyHarness = UnifyHarness {
-    source: "bemo",
-    records_at: &["data"],
-    scope: Some("acme"),
-    parameters: &[],
-};
 const TABLES: [&str; 6] = [
     "transactions",
     "articles",
@@ -29,7 +23,7 @@ const TABLES: [&str; 6] = [
 
 #[test]
 fn the_documents_sample_is_decoded() {
-    let decoded = BENCH.decode("sessions", &BENCH.sample("sessions"));
+    let decoded = BEMO.decode("sessions", &BEMO.sample("sessions"));
     assert_eq!(
         (
             decoded.rejects.len(),
@@ -45,9 +39,9 @@ fn the_documents_sample_is_decoded() {
 
 #[tokio::test]
 async fn the_documents_sample_is_unified() {
-    let session = BENCH.session(&[("sessions", BENCH.sample("sessions"))]);
+    let session = BEMO.session(&[("sessions", BEMO.sample("sessions"))]);
     for table in TABLES {
-        let rows = BENCH.unified(&session, table).await;
+        let rows = BEMO.unified(&session, table).await;
         insta::assert_snapshot!(format!("bemo_unified_{table}"), format_rows(&rows));
     }
 }
@@ -131,8 +125,8 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
         session("nothing", json!([]), none.clone()),
         session("null", Value::Null, none),
     ];
-    let bench = BENCH.session(&[("sessions", page(&sessions))]);
-    let rows = BENCH.unified(&bench, "transactions").await;
+    let bench = BEMO.session(&[("sessions", page(&sessions))]);
+    let rows = BEMO.unified(&bench, "transactions").await;
     let of = |column: &str| by_key(&rows, column);
     let keys = [
         "back:EUR",
@@ -211,7 +205,7 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
     );
     assert_eq!(of("site_key")["unknown:EUR"], None);
 
-    let articles = BENCH.unified(&bench, "articles").await;
+    let articles = BEMO.unified(&bench, "articles").await;
     let of_article = |column: &str| by_key(&articles, column);
     let lines = [
         ("back:EUR/1", "-5.0000"),
@@ -266,7 +260,7 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
         assert_eq!(by_transaction(of_article(column)), of(own), "{column}");
     }
 
-    let payments = BENCH.unified(&bench, "payments").await;
+    let payments = BEMO.unified(&bench, "payments").await;
     let of_payment = |column: &str| by_transaction(by_key(&payments, column));
     for (column, own) in [
         ("amount", "amount"),
@@ -298,7 +292,7 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
 #[test]
 fn what_does_not_fit_is_told_and_kept() {
     let purchase = bought("EURO".into(), json!(1.00001), json!({"newField": 1}));
-    let decoded = BENCH.decode(
+    let decoded = BEMO.decode(
         "sessions",
         &page(&[session(
             "odd",
@@ -361,7 +355,7 @@ async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_
         ),
     ];
     let page = page(&sessions);
-    let told: Vec<String> = BENCH
+    let told: Vec<String> = BEMO
         .decode("sessions", &page)
         .warnings
         .iter()
@@ -378,11 +372,11 @@ async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_
             "maybe total_amount_known transactions[0].totalAmount",
         ]
     );
-    let bench = BENCH.session(&[("sessions", page)]);
+    let bench = BEMO.session(&[("sessions", page)]);
     let keys = ["gift:EUR", "going:EUR", "maybe:EUR", "none:EUR", "part:EUR"];
     let some =
         |values: [Option<&str>; 5]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
-    let rows = BENCH.unified(&bench, "transactions").await;
+    let rows = BEMO.unified(&bench, "transactions").await;
     let states = some(
         [
             "completed",
@@ -407,7 +401,7 @@ async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_
         (states.clone(), states.clone())
     );
     for table in ["articles", "payments"] {
-        let rows = BENCH.unified(&bench, table).await;
+        let rows = BEMO.unified(&bench, table).await;
         for (key, state) in by_key(&rows, "transaction_state") {
             assert_eq!(
                 Some(&state),
@@ -428,8 +422,8 @@ async fn a_currency_in_any_spelling_is_one_transaction() {
         bought("  ".into(), json!(12.1), none.clone()),
         bought(Value::Null, json!(12.1), none.clone()),
     ]);
-    let bench = BENCH.session(&[("sessions", page(&[session("one", purchases, none)]))]);
-    let rows = BENCH.unified(&bench, "transactions").await;
+    let bench = BEMO.session(&[("sessions", page(&[session("one", purchases, none)]))]);
+    let rows = BEMO.unified(&bench, "transactions").await;
     assert_eq!(
         by_key(&rows, "amount"),
         expected(&[("one:EUR", Some("36.3000")), ("one:none", Some("24.2000"))])
@@ -438,7 +432,7 @@ async fn a_currency_in_any_spelling_is_one_transaction() {
         by_key(&rows, "currency"),
         expected(&[("one:EUR", Some("EUR")), ("one:none", None)])
     );
-    let articles = BENCH.unified(&bench, "articles").await;
+    let articles = BEMO.unified(&bench, "articles").await;
     let lines: Vec<String> = by_key(&articles, "line_number").into_keys().collect();
     assert_eq!(
         lines,
@@ -451,8 +445,7 @@ async fn a_currency_in_any_spelling_is_one_transaction() {
         ]
     );
     assert_eq!(
-        BENCH
-            .unified(&bench, "payments")
+        BEMO.unified(&bench, "payments")
             .await
             .iter()
             .map(|b| b.num_rows())
@@ -472,7 +465,7 @@ async fn networks_keep_their_sites_and_products_apart() {
         at("c", " Total ".into()),
         at("d", Value::Null),
     ];
-    let bench = BENCH.session(&[("sessions", page(&sessions))]);
+    let bench = BEMO.session(&[("sessions", page(&sessions))]);
     let sites = [
         ("a:EUR", Some("bemo:Total/P1")),
         ("b:EUR", Some("bemo:Shell/P1")),
@@ -480,7 +473,7 @@ async fn networks_keep_their_sites_and_products_apart() {
         ("d:EUR", Some("bemo:P1")),
     ];
     for table in ["transactions", "payments"] {
-        let rows = BENCH.unified(&bench, table).await;
+        let rows = BEMO.unified(&bench, table).await;
         let keys: Vec<_> = by_key(&rows, "site_key").into_values().collect();
         assert_eq!(
             keys,
@@ -488,7 +481,7 @@ async fn networks_keep_their_sites_and_products_apart() {
             "{table}"
         );
     }
-    let articles = BENCH.unified(&bench, "articles").await;
+    let articles = BEMO.unified(&bench, "articles").await;
     assert_eq!(
         by_key(&articles, "site_key")
             .into_values()
@@ -507,7 +500,7 @@ async fn networks_keep_their_sites_and_products_apart() {
         ("sites", ["P1", "Shell/P1", "Total/P1", "Total/P1"]),
         ("products", ["B7", "Shell/B7", "Total/B7", "Total/B7"]),
     ] {
-        let rows = BENCH.unified(&bench, table).await;
+        let rows = BEMO.unified(&bench, table).await;
         let mut found: Vec<String> = rows
             .iter()
             .flat_map(|batch| {

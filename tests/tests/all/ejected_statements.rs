@@ -4,22 +4,9 @@
 //! Invariant: every column is compared, lineage too.
 
 use crate::source_files;
-use crate::unify_harness::{UnifyHarness, spec};
+use crate::unify_harness::{BEMO, HECONE, UnifyHarness, spec};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-
-const HECONE: UnifyHarness = UnifyHarness {
-    source: "hecone",
-    records_at: &["data"],
-    scope: None,
-    parameters: &[],
-};
-const BEMO: UnifyHarness = UnifyHarness {
-    source: "bemo",
-    records_at: &["data"],
-    scope: Some("acme"),
-    parameters: &[],
-};
 
 async fn same_rows(harness: &UnifyHarness, resource: &str, sample: &str) {
     let folder = format!("tests/fixtures/ejected/{}", harness.source);

@@ -184,26 +184,9 @@ async fn a_limit_on_the_size_of_files_is_an_error_that_leaves_no_half_of_one() {
         "--output",
         output.to_str().unwrap(),
     ];
-    let plain = project.command(&stats);
-    let plain = plain.as_std();
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -f 2; exec \"$0\" \"$@\""])
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .envs(
-            plain
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    if let Some(folder) = plain.get_current_dir() {
-        limited.current_dir(folder);
-    }
-    let ran = limited.output().await.unwrap();
-    let told = String::from_utf8(ran.stderr).unwrap();
-    assert_eq!(ran.status.code(), Some(1), "{told}");
+    let ran = run_to_end(program::limited(&project.command(&stats), 2)).await;
+    let told = ran.stderr;
+    assert_eq!(ran.code, Some(1), "{told}");
     assert!(
         told.contains("File too large") && told.contains("ulimit -f"),
         "{told}"

@@ -3,15 +3,9 @@
 //! Invariant: what comes out of the samples stands in golden files, value by value. They hold the word `string` where a provider would write
 //! a currency, a time zone or a state; that is told, and costs no row.
 
-use crate::unify_harness::{UnifyHarness, by_key, format_rows};
+use crate::unify_harness::{HECONE, by_key, format_rows};
 use serde_json::{Value, json};
 
-const BENCH: UnifyHarness = UnifyHarness {
-    source: "hecone",
-    records_at: &["data"],
-    scope: None,
-    parameters: &[],
-};
 const TABLES: [&str; 9] = [
     "transactions",
     "articles",
@@ -27,7 +21,7 @@ const TABLES: [&str; 9] = [
 #[test]
 fn the_documents_samples_are_decoded_and_what_is_no_value_is_told() {
     for sample in ["transactions", "transaction"] {
-        let decoded = BENCH.decode("transactions", &BENCH.sample(sample));
+        let decoded = HECONE.decode("transactions", &HECONE.sample(sample));
         assert_eq!(
             (decoded.rejects.len(), decoded.unknown.len()),
             (0, 0),
@@ -49,9 +43,9 @@ fn the_documents_samples_are_decoded_and_what_is_no_value_is_told() {
 #[tokio::test]
 async fn the_documents_samples_are_unified() {
     for sample in ["transactions", "transaction"] {
-        let session = BENCH.session(&[("transactions", BENCH.sample(sample))]);
+        let session = HECONE.session(&[("transactions", HECONE.sample(sample))]);
         for table in TABLES {
-            let rows = BENCH.unified(&session, table).await;
+            let rows = HECONE.unified(&session, table).await;
             insta::assert_snapshot!(
                 format!("hecone_unified_{sample}_{table}"),
                 format_rows(&rows)
@@ -63,7 +57,7 @@ async fn the_documents_samples_are_unified() {
 #[test]
 fn the_documents_sample_contradicts_itself_and_that_is_told() {
     for (sample, has_site) in [("transactions", true), ("transaction", false)] {
-        let decoded = BENCH.decode("transactions", &BENCH.sample(sample));
+        let decoded = HECONE.decode("transactions", &HECONE.sample(sample));
         let told: Vec<_> = decoded
             .warnings
             .iter()
@@ -95,7 +89,7 @@ fn the_documents_sample_contradicts_itself_and_that_is_told() {
 
 /// The document's sample without its contradictions, with some parts replaced.
 fn sale(changes: &Value) -> Value {
-    let sample: Value = serde_json::from_str(&BENCH.sample("transactions")).unwrap();
+    let sample: Value = serde_json::from_str(&HECONE.sample("transactions")).unwrap();
     let mut record = sample["data"][0].clone();
     record["invoice"] =
         json!({"amount": 1.7, "paid_amount": 0, "currency": "EUR", "tax_amount": 0.12});
@@ -110,7 +104,7 @@ fn sale(changes: &Value) -> Value {
 }
 
 fn told(changes: &Value) -> Vec<String> {
-    let decoded = BENCH.decode(
+    let decoded = HECONE.decode(
         "transactions",
         &json!({"data": [sale(changes)]}).to_string(),
     );
@@ -166,7 +160,7 @@ async fn a_payment_that_stands_twice_is_collected_once() {
         ),
     ] {
         let page = json!({"data": [sale(payments)]}).to_string();
-        let decoded = BENCH.decode("transactions", &page);
+        let decoded = HECONE.decode("transactions", &page);
         let warned: Vec<String> = decoded
             .warnings
             .iter()
@@ -180,8 +174,8 @@ async fn a_payment_that_stands_twice_is_collected_once() {
                 "state_given: state is missing: the state that follows from its articles and payments counts".to_owned(),
             ]
         );
-        let session = BENCH.session(&[("transactions", page)]);
-        let rows = BENCH.unified(&session, "payments").await;
+        let session = HECONE.session(&[("transactions", page)]);
+        let rows = HECONE.unified(&session, "payments").await;
         assert_eq!(
             by_key(&rows, "amount")
                 .into_values()
@@ -189,9 +183,9 @@ async fn a_payment_that_stands_twice_is_collected_once() {
                 .collect::<Vec<_>>(),
             [collected]
         );
-        let rows = BENCH.unified(&session, "articles").await;
+        let rows = HECONE.unified(&session, "articles").await;
         assert_eq!(by_key(&rows, "amount").len(), 1);
-        let rows = BENCH.unified(&session, "transactions").await;
+        let rows = HECONE.unified(&session, "transactions").await;
         assert_eq!(
             by_key(&rows, "state")
                 .into_values()
@@ -258,12 +252,12 @@ async fn what_was_collected_in_another_currency_is_not_compared_with_the_invoice
             "invoice": {"amount": 15, "tax_amount": 0.5, "currency": "EUR"}}),
         );
         let page = json!({"data": [sale]}).to_string();
-        let decoded = BENCH.decode("transactions", &page);
+        let decoded = HECONE.decode("transactions", &page);
         let is_told = decoded.warnings.iter().any(|w| &*w.rule == "state_follows");
         let differs = derived.is_some_and(|derived| derived != "completed");
         assert_eq!(is_told, differs, "{more}");
-        let session = BENCH.session(&[("transactions", page)]);
-        let rows = BENCH.unified(&session, "transactions").await;
+        let session = HECONE.session(&[("transactions", page)]);
+        let rows = HECONE.unified(&session, "transactions").await;
         let states: Vec<_> = by_key(&rows, "state_derived").into_values().collect();
         assert_eq!(states, [derived.map(str::to_owned)], "{more}");
     }
@@ -288,11 +282,11 @@ async fn how_was_paid_is_told_in_the_common_words() {
         {"type": "pspcard", "medium": "CARD ", "scheme": "7 byte uid", "entry_mode": null, "card_entrymode": "remote", "function": "Single Card"},
         {"type": "FleetCard", "medium": "App"},
     ]);
-    let session = BENCH.session(&[(
+    let session = HECONE.session(&[(
         "transactions",
         json!({"data": [sale(&json!({"payments": payments}))]}).to_string(),
     )]);
-    let rows = BENCH.unified(&session, "payments").await;
+    let rows = HECONE.unified(&session, "payments").await;
     let words =
         |column: &str| -> Vec<Option<String>> { by_key(&rows, column).into_values().collect() };
     let some = |word: &str| Some(word.to_owned());
@@ -342,7 +336,7 @@ async fn a_word_is_one_whatever_its_spelling() {
         .map(|(id, sale, article, payment)| record(id, sale, article, payment))
         .collect();
     let page = json!({"data": records}).to_string();
-    let decoded = BENCH.decode("transactions", &page);
+    let decoded = HECONE.decode("transactions", &page);
     let told: Vec<&str> = decoded
         .warnings
         .iter()
@@ -354,14 +348,14 @@ async fn a_word_is_one_whatever_its_spelling() {
         (0, vec!["state_given"; 2]),
         "another spelling is no contradiction; no state is told"
     );
-    let session = BENCH.session(&[("transactions", page)]);
+    let session = HECONE.session(&[("transactions", page)]);
     let all = |rows: &[_], column: &str| {
         by_key(rows, column)
             .into_values()
             .map(Option::unwrap_or_default)
             .collect::<Vec<_>>()
     };
-    let rows = BENCH.unified(&session, "transactions").await;
+    let rows = HECONE.unified(&session, "transactions").await;
     for (column, word) in [
         ("state", "completed"),
         ("state_derived", "completed"),
@@ -370,11 +364,11 @@ async fn a_word_is_one_whatever_its_spelling() {
     ] {
         assert_eq!(all(&rows, column), [word; 7], "{column}");
     }
-    let rows = BENCH.unified(&session, "articles").await;
+    let rows = HECONE.unified(&session, "articles").await;
     for (column, word) in [("state", "done"), ("transaction_state", "completed")] {
         assert_eq!(all(&rows, column), [word; 7], "{column}");
     }
-    let rows = BENCH.unified(&session, "payments").await;
+    let rows = HECONE.unified(&session, "payments").await;
     let words = [
         ("state", "collected"),
         ("currency", "EUR"),

@@ -4,7 +4,7 @@
 //! Invariant: what comes out of the sample stands in golden files, value by value; the sample contradicts itself, and that is told.
 
 use crate::project::TestProject;
-use crate::unify_harness::{UnifyHarness, by_key, format_rows, key, spec};
+use crate::unify_harness::{PACE, by_key, format_rows, key, spec};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,12 +14,6 @@ use tillhouse_model::{Slice, Window};
 use tillhouse_pace::PaceConnection;
 use tillhouse_sandbox::{PaceApi, Sandbox, SandboxOptions};
 
-const BENCH: UnifyHarness = UnifyHarness {
-    source: "pace",
-    records_at: &["data"],
-    scope: Some("acme"),
-    parameters: &[],
-};
 const TABLES: [&str; 7] = [
     "transactions",
     "articles",
@@ -32,7 +26,7 @@ const TABLES: [&str; 7] = [
 
 #[test]
 fn the_documents_sample_is_decoded_and_its_contradictions_are_told() {
-    let decoded = BENCH.decode("transactions", &BENCH.sample("transactions"));
+    let decoded = PACE.decode("transactions", &PACE.sample("transactions"));
     assert_eq!((decoded.rejects.len(), decoded.unknown.len()), (0, 0));
     let told: Vec<_> = decoded
         .warnings
@@ -68,16 +62,16 @@ fn the_documents_sample_is_decoded_and_its_contradictions_are_told() {
 
 #[tokio::test]
 async fn the_documents_sample_is_unified_as_it_came() {
-    let session = BENCH.session(&[("transactions", BENCH.sample("transactions"))]);
+    let session = PACE.session(&[("transactions", PACE.sample("transactions"))]);
     for table in TABLES {
-        let rows = BENCH.unified(&session, table).await;
+        let rows = PACE.unified(&session, table).await;
         insta::assert_snapshot!(format!("pace_unified_{table}"), format_rows(&rows));
     }
 }
 
 /// A transaction like the document's without its contradictions, with some attributes changed.
 fn sale(id: &str, changes: Value) -> Value {
-    let sample: Value = serde_json::from_str(&BENCH.sample("transactions")).unwrap();
+    let sample: Value = serde_json::from_str(&PACE.sample("transactions")).unwrap();
     let mut record = sample["data"][0].clone();
     record["id"] = id.into();
     let attributes = record["attributes"].as_object_mut().unwrap();
@@ -133,7 +127,7 @@ fn rules_tell_contradictions_and_nothing_else() {
         sale("no time", json!({"createdAtLocaltime": "teatime"})),
         sale("unit", json!({"fuel": {"unit": "barrel"}})),
     ];
-    let decoded = BENCH.decode("transactions", &page(&records));
+    let decoded = PACE.decode("transactions", &page(&records));
     assert_eq!(decoded.rejects, []);
     let told: Vec<_> = decoded
         .warnings
@@ -186,7 +180,7 @@ fn what_must_not_be_kept_is_not() {
     });
     let mut record = sale("private", secrets);
     record["links"] = json!({"receipt": {"href": "https://example.com/SECRET"}, "self": "SECRET"});
-    let decoded = BENCH.decode("transactions", &page(&[record]));
+    let decoded = PACE.decode("transactions", &page(&[record]));
     assert_eq!((decoded.rejects.len(), decoded.unknown.len()), (0, 0));
     let text = format_rows(&[decoded.batch]);
     for closed in ["SECRET", "KA-XY", "WVWZZZ", "4711-9"] {
@@ -214,8 +208,8 @@ async fn a_rate_of_vat_is_per_cent_however_it_comes() {
         sale(&format!("{nth:02}"), json!({"VAT": {"rate": rate}}))
     };
     let records: Vec<Value> = rates.iter().enumerate().map(sale_of).collect();
-    let session = BENCH.session(&[("transactions", page(&records))]);
-    let articles = BENCH.unified(&session, "articles").await;
+    let session = PACE.session(&[("transactions", page(&records))]);
+    let articles = PACE.unified(&session, "articles").await;
     let found = by_key(&articles, "tax_percentage");
     for (nth, (rate, expected)) in rates.iter().enumerate() {
         assert_eq!(
@@ -235,7 +229,7 @@ async fn a_sale_without_a_price_has_its_state_and_is_told() {
         sale("failed", failed),
         sale("priced", json!({})),
     ]);
-    let decoded = BENCH.decode("transactions", &page);
+    let decoded = PACE.decode("transactions", &page);
     let told: Vec<_> = decoded
         .warnings
         .iter()
@@ -249,13 +243,13 @@ async fn a_sale_without_a_price_has_its_state_and_is_told() {
             ("failed", "price_known", field)
         ]
     );
-    let session = BENCH.session(&[("transactions", page)]);
+    let session = PACE.session(&[("transactions", page)]);
     for (table, column) in [
         ("transactions", "state"),
         ("articles", "transaction_state"),
         ("payments", "transaction_state"),
     ] {
-        let rows = BENCH.unified(&session, table).await;
+        let rows = PACE.unified(&session, table).await;
         let states: Vec<_> = by_key(&rows, column)
             .into_values()
             .map(Option::unwrap_or_default)
@@ -294,8 +288,8 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
             json!({"fuel": null, "location": null, "createdAtLocaltime": null, "VAT": null, "currency": "eur"}),
         ),
     ];
-    let session = BENCH.session(&[("transactions", page(&records))]);
-    let rows = BENCH.unified(&session, "transactions").await;
+    let session = PACE.session(&[("transactions", page(&records))]);
+    let rows = PACE.unified(&session, "transactions").await;
     let of = |column: &str| by_key(&rows, column);
     let keys = [
         "failed", "free", "gallons", "newer", "older", "refund", "wash",
@@ -401,7 +395,7 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
     );
     assert_eq!(of("point_key")["wash"], None);
 
-    let articles = BENCH.unified(&session, "articles").await;
+    let articles = PACE.unified(&session, "articles").await;
     let of_article = |column: &str| by_key(&articles, column);
     assert_eq!(
         articles.iter().map(|b| b.num_rows()).sum::<usize>(),
@@ -465,7 +459,7 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
         "what was given back is taken away"
     );
 
-    let payments = BENCH.unified(&session, "payments").await;
+    let payments = PACE.unified(&session, "payments").await;
     let of_payment = |column: &str| by_key(&payments, column);
     assert_eq!(
         [
@@ -485,7 +479,7 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
         .map(Option::as_deref),
         [Some("error"), Some("collected")]
     );
-    let sites = BENCH.unified(&session, "sites").await;
+    let sites = PACE.unified(&session, "sites").await;
     let names: Vec<String> = sites
         .iter()
         .flat_map(|batch| {
@@ -571,7 +565,7 @@ async fn a_record_that_contradicts_itself_lands_and_is_told_in_ops() {
     .await
     .unwrap();
     let partner = sandbox.partners().remove(0);
-    let sample: Value = serde_json::from_str(&BENCH.sample("transactions")).unwrap();
+    let sample: Value = serde_json::from_str(&PACE.sample("transactions")).unwrap();
     sandbox
         .put_in(
             "pace",
@@ -630,11 +624,11 @@ async fn the_end_of_a_day_is_the_next_one_on_the_sites_clock_too() {
         at("6", "2017-07-21T17:32:28Z", "9999-12-31T24:00:00"),
     ];
     let page = page(&records);
-    let told = BENCH.decode("transactions", &page).warnings;
+    let told = PACE.decode("transactions", &page).warnings;
     let told: Vec<_> = told.iter().map(|w| (&*w.key, &*w.rule)).collect();
     assert_eq!(told, [("6", "local_time_fits")]);
-    let session = BENCH.session(&[("transactions", page)]);
-    let rows = BENCH.unified(&session, "transactions").await;
+    let session = PACE.session(&[("transactions", page)]);
+    let rows = PACE.unified(&session, "transactions").await;
     let all = |column: &str| {
         by_key(&rows, column)
             .into_values()

@@ -337,7 +337,7 @@ fn told(step: &DiskStep) -> String {
     format!("{what} {}", path.display())
 }
 
-/// What was done to which kind of file of which kind of table.
+/// Kind of a step: what it does, and to which kind of file of which kind of table.
 fn kind_of(step: &DiskStep, root: &Path) -> (&'static str, String) {
     let (what, path) = match step {
         DiskStep::Wrote(path, _) => ("wrote", path),

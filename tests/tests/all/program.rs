@@ -35,6 +35,29 @@ pub(crate) fn command<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -
     command
 }
 
+/// The same command where no file may be larger than so many blocks of 512 bytes.
+pub(crate) fn limited(command: &Command, blocks: u32) -> Command {
+    let plain = command.as_std();
+    let mut limited = Command::new("sh");
+    limited
+        .arg("-c")
+        .arg(format!("ulimit -f {blocks}; exec \"$0\" \"$@\""))
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .env_clear()
+        .envs(
+            plain
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .stdin(std::process::Stdio::null())
+        .kill_on_drop(true);
+    if let Some(folder) = plain.get_current_dir() {
+        limited.current_dir(folder);
+    }
+    limited
+}
+
 /// Runs a command to its end.
 pub(crate) async fn run(mut command: Command) -> Output {
     let shown = format!("{:?}", command.as_std().get_args().collect::<Vec<_>>());

@@ -67,6 +67,14 @@ impl TestProject {
         (sandbox, project)
     }
 
+    /// A sandbox, and a project that has read the first five days of 2026 from it in one slice.
+    pub(crate) async fn synced_at_once(transactions: u64) -> (Sandbox, Self) {
+        let (sandbox, project) = Self::of_sandbox(transactions).await;
+        project.set("slice", "90d");
+        project.sync(&["--to", "2026-01-06"]).await;
+        (sandbox, project)
+    }
+
     /// A project with a pipeline for each of these sources, all of which a sandbox serves, from `start` on.
     pub(crate) async fn of(sources: &[&str], sandbox: &Sandbox, start: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");

@@ -33,7 +33,7 @@ fn asks(line: &str, answer: &str) -> [Value; 3] {
     ]
 }
 
-/// What a prompt shows that is opened, driven by these steps, and left by Ctrl-D; it must end well.
+/// Screen of a prompt that is opened, driven by these steps, and left by Ctrl-D; it must end well.
 async fn drive(project: &TestProject, editor: &str, steps: Vec<Value>) -> String {
     drive_with(project, editor, "no-such-pager", steps).await
 }
@@ -271,7 +271,7 @@ fn transcript() -> Vec<Vec<Exchange>> {
     blocks
 }
 
-/// What of an answer is the same over every warehouse: errors, notices, and the names of columns.
+/// Part of an answer that is the same over every warehouse: errors, notices, and the names of columns.
 fn stable(answer: &[&'static str]) -> Vec<&'static str> {
     const NOTICES: [&str; 4] = [
         "the next result",
@@ -345,7 +345,7 @@ async fn the_transcript_of_the_page_is_what_a_prompt_shows() {
     sandbox.stop().await;
 }
 
-/// What a command shows in a terminal of this kind and width, and the colours and movements with it; it must end well.
+/// Screen of a command in a terminal of this kind and width, and the colours and movements with it; it must end well.
 async fn shown_in(project: &TestProject, term: &str, columns: u16, arguments: &[&str]) -> Value {
     let mut all = vec![
         json!([["columns", columns.to_string()]]).to_string(),

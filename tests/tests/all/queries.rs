@@ -2,6 +2,7 @@
 //!
 //! Invariant: a value is never read as SQL; a file has a whole result or stays what it was.
 
+use crate::program;
 use crate::project::{TestProject, run_to_end};
 use crate::python;
 use arrow::array::AsArray;
@@ -14,7 +15,6 @@ use std::path::Path;
 use std::process::Stdio;
 use tillhouse_sandbox::Sandbox;
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
 
 async fn small() -> (Sandbox, TestProject) {
     TestProject::synced(200, "2026-01-06").await
@@ -436,23 +436,7 @@ async fn a_workbook_has_the_whole_result_or_stays_what_it_was() {
     assert!(ran.stderr.contains("TMPDIR"), "{}", ran.stderr);
 
     // The temporary file takes no more than 32 KiB.
-    let plain = command(rows);
-    let plain = plain.as_std();
-    let mut limited = Command::new("sh");
-    limited
-        .args(["-c", "ulimit -f 64; exec \"$0\" \"$@\""])
-        .arg(plain.get_program())
-        .args(plain.get_args())
-        .env_clear()
-        .envs(
-            plain
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
-    if let Some(folder) = plain.get_current_dir() {
-        limited.current_dir(folder);
-    }
-    let ran = run_to_end(limited).await;
+    let ran = run_to_end(program::limited(&command(rows), 64)).await;
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     let said = ["folder for temporary files", "File too large", "ulimit -f"];
     assert!(

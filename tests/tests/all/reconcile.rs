@@ -11,18 +11,6 @@ use tillhouse_sandbox::{
 
 const WINDOW: [&str; 4] = ["--from", "2026-01-01", "--to", "2026-01-06"];
 
-async fn synced(transactions: u64) -> (Sandbox, TestProject) {
-    let options = SandboxOptions {
-        transactions,
-        ..SandboxOptions::default()
-    };
-    let sandbox = Sandbox::start(options).await.unwrap();
-    let project = TestProject::new(&sandbox.hecone_url()).await;
-    project.set("slice", "90d");
-    project.sync(&["--to", "2026-01-06"]).await;
-    (sandbox, project)
-}
-
 async fn reconcile(project: &TestProject, more: &[&str]) -> (Option<i32>, Value) {
     let mut arguments = vec!["--format", "json", "reconcile"];
     arguments.extend(WINDOW);
@@ -43,7 +31,7 @@ fn texts<'a>(rows: &'a Value, field: &str) -> Vec<&'a str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clean_against_the_truth_and_red_when_one_figure_lies() {
-    let (sandbox, project) = synced(3_000).await;
+    let (sandbox, project) = TestProject::synced_at_once(3_000).await;
     let (code, clean) = reconcile(&project, &[]).await;
     assert_eq!(
         (code, &clean["differences"]),
@@ -103,7 +91,7 @@ async fn clean_against_the_truth_and_red_when_one_figure_lies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_was_never_read_is_not_equal() {
-    let (sandbox, project) = synced(60).await;
+    let (sandbox, project) = TestProject::synced_at_once(60).await;
     // Nothing here and nothing there, before the first day that is read and after the last.
     for (from, to) in [("2025-11-01", "2025-11-03"), ("2026-03-01", "2026-03-02")] {
         for by in ["statistics", "records"] {
@@ -130,7 +118,7 @@ async fn a_window_that_was_never_read_is_not_equal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sale_that_is_not_here_shows_in_its_hour_and_site_and_another_definition_shows_as_one() {
-    let (sandbox, project) = synced(600).await;
+    let (sandbox, project) = TestProject::synced_at_once(600).await;
     let records: Vec<Value> = sandbox
         .truth()
         .iter()
@@ -217,7 +205,7 @@ async fn a_sale_that_is_not_here_shows_in_its_hour_and_site_and_another_definiti
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_site_is_compared_through_a_filter_on_both_sides() {
-    let (sandbox, project) = synced(600).await;
+    let (sandbox, project) = TestProject::synced_at_once(600).await;
     let busiest = "SELECT site_key, count(*) AS n FROM transactions WHERE site_key IS NOT NULL GROUP BY 1 ORDER BY n DESC LIMIT 1";
     let key = project.sql(busiest).await[0]["site_key"]
         .as_str()
@@ -297,7 +285,7 @@ async fn one_site_is_compared_through_a_filter_on_both_sides() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn control_totals_are_compared_by_day_and_currency() {
-    let (sandbox, project) = synced(600).await;
+    let (sandbox, project) = TestProject::synced_at_once(600).await;
     let rows = project
         .sql(
             "SELECT business_date, currency, count(*) AS n, sum(amount) AS total FROM transactions
@@ -529,7 +517,7 @@ fn usual(sandbox: &Sandbox) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_not_compared_is_never_called_equal() {
-    let (sandbox, project) = synced(300).await;
+    let (sandbox, project) = TestProject::synced_at_once(300).await;
     let mut range = vec!["reconcile", "--by", "records"];
     range.extend(WINDOW);
     let ran = project.run(&range).await;
@@ -602,7 +590,7 @@ async fn what_was_not_compared_is_never_called_equal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_moved_is_not_called_gone() {
-    let (sandbox, project) = synced(300).await;
+    let (sandbox, project) = TestProject::synced_at_once(300).await;
     // Into another window asked for, and out of all of them.
     let (mut inside, id) = (
         usual(&sandbox),
@@ -644,7 +632,7 @@ async fn a_record_that_moved_is_not_called_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ignores_the_filter_is_found_out() {
-    let (sandbox, project) = synced(600).await;
+    let (sandbox, project) = TestProject::synced_at_once(600).await;
     let busiest = "SELECT site_key, count(*) AS n FROM transactions WHERE site_key IS NOT NULL GROUP BY 1 ORDER BY n DESC LIMIT 1";
     let key = project.sql(busiest).await[0]["site_key"]
         .as_str()
@@ -687,7 +675,7 @@ async fn a_server_that_ignores_the_filter_is_found_out() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_warehouse_that_cannot_be_written_to_is_compared_all_the_same() {
-    let (sandbox, project) = synced(300).await;
+    let (sandbox, project) = TestProject::synced_at_once(300).await;
     // A file where the table's folder should be: nothing can be kept there, whoever asks.
     std::fs::write(project.path().join("warehouse/ops/reconciliations"), "").unwrap();
     let mut range = vec!["reconcile"];

@@ -12,7 +12,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// The roll-ups, a table a fact.
 const TABLES: [&str; 3] = ["transaction_rollups", "article_rollups", "payment_rollups"];
 
-/// What an answer came from: `levels` of the roll-ups, `facts`, or `both`.
+/// Origin of an answer: `levels` of the roll-ups, `facts`, or `both`.
 pub(crate) fn origin(report: &Value) -> &'static str {
     let names = report["meta"]["answered_from"].as_str().unwrap();
     let names: Vec<&str> = names.split(", ").collect();

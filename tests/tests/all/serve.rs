@@ -25,15 +25,7 @@ const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// A synced project.
 pub(crate) async fn synced(transactions: u64) -> (Sandbox, TestProject) {
-    let options = SandboxOptions {
-        transactions,
-        ..SandboxOptions::default()
-    };
-    let sandbox = Sandbox::start(options).await.unwrap();
-    let project = TestProject::new(&sandbox.hecone_url()).await;
-    project.set("slice", "90d");
-    project.sync(&["--to", "2026-01-06"]).await;
-    (sandbox, project)
+    TestProject::synced_at_once(transactions).await
 }
 
 /// Words of a command.

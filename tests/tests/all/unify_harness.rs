@@ -31,6 +31,25 @@ pub(crate) struct UnifyHarness {
     pub(crate) parameters: &'static [(&'static str, &'static str)],
 }
 
+/// HecOne's harness.
+pub(crate) const HECONE: UnifyHarness = UnifyHarness {
+    source: "hecone",
+    records_at: &["data"],
+    scope: None,
+    parameters: &[],
+};
+/// be-mo's, for one account.
+pub(crate) const BEMO: UnifyHarness = UnifyHarness {
+    source: "bemo",
+    scope: Some("acme"),
+    ..HECONE
+};
+/// PACE's, for one partner.
+pub(crate) const PACE: UnifyHarness = UnifyHarness {
+    source: "pace",
+    ..BEMO
+};
+
 pub(crate) fn spec(folder: &str, name: &str) -> Arc<TableSpec> {
     let path = source_files::root().join(format!("schemas/{folder}/{name}.yaml"));
     Arc::new(contract::parse(&source_files::text(&path), &source_files::name(&path)).unwrap())

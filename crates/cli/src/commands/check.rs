@@ -262,7 +262,7 @@ fn never_synced(rows: &[ResourceStatus]) -> BTreeMap<&str, usize> {
     never
 }
 
-/// How far every resource has been read, as CSV.
+/// Coverage of every resource, as CSV.
 pub(crate) fn status_csv(rows: &[ResourceStatus]) -> String {
     let mut text = String::from(
         "pipeline,resource,data_through,last_read,versions,gaps,open_rejects,last_run,outcome\n",

@@ -228,6 +228,22 @@ fn stop_on_ctrl_c(cancel: &CancellationToken) {
     });
 }
 
+/// Waits for Ctrl-C, or for the signal a service manager sends.
+#[cfg(any(feature = "sandbox", feature = "serve"))]
+async fn stop_signal() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            outcome = tokio::signal::ctrl_c() => outcome,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
 /// Parses `--as-of`: a time, a date, or a run.
 fn as_of(text: Option<&str>) -> Result<AsOf> {
     Ok(match text {

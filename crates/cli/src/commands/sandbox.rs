@@ -3,6 +3,7 @@
 //! Invariant: it listens on loopback only.
 
 use crate::args::{DataFormat, SandboxArgs as Arguments};
+use crate::commands::stop_signal;
 use crate::output::{print, print_notice};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -54,7 +55,7 @@ pub(crate) async fn run(arguments: &Arguments, format: DataFormat) -> Result<Exi
         "{amounts} from {from} to {to}, until Ctrl-C. SmartNow's sales_types are {SALES_TYPES}. For a project's .env:\n\n{}",
         env(&sandbox, &login)
     ));
-    stopped()
+    stop_signal()
         .await
         .or_error(ErrorKind::Internal, "cannot wait for a signal")?;
     sandbox.stop().await;
@@ -87,19 +88,4 @@ pub(crate) fn env(sandbox: &Sandbox, (id, secret): &(String, String)) -> String 
         sandbox.hecone_url(),
         sandbox.url_of("bemo"),
     )
-}
-
-/// Waits for Ctrl-C, or for the signal a service manager sends.
-async fn stopped() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            outcome = tokio::signal::ctrl_c() => outcome,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }

@@ -4,7 +4,7 @@
 
 use crate::args::{Cli, DataFormat, ServeArgs};
 use crate::commands::check::status_csv;
-use crate::commands::{engine, find_project, open_warehouse, protected_files};
+use crate::commands::{engine, find_project, open_warehouse, protected_files, stop_signal};
 use crate::output::{TextTable, json_text, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
 use crate::watchdog::{INTERRUPTED, exit_process};
@@ -86,7 +86,7 @@ async fn options(project: &Project, arguments: &ServeArgs) -> Result<ServeOption
 #[derive(Serialize)]
 struct ServeCheck {
     url: String,
-    /// Who may ask.
+    /// Clients that may ask.
     who: &'static str,
     /// The client that may log in at HecOne's endpoints.
     hecone_login: Option<String>,
@@ -202,7 +202,7 @@ fn tell(server: &BoundServer, format: DataFormat) -> Result<()> {
 /// Cancels `stop` at Ctrl-C or SIGTERM; at the second, ends the process.
 async fn stop_on_signal(stop: CancellationToken) {
     for is_first in [true, false] {
-        if let Err(error) = signalled().await {
+        if let Err(error) = stop_signal().await {
             tracing::warn!("signals are not answered: {error}");
             return;
         }
@@ -212,21 +212,6 @@ async fn stop_on_signal(stop: CancellationToken) {
         }
     }
     exit_process(INTERRUPTED);
-}
-
-/// Waits for Ctrl-C, or for the signal a service manager sends.
-async fn signalled() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        tokio::select! {
-            outcome = tokio::signal::ctrl_c() => outcome,
-            _ = terminate.recv() => Ok(()),
-        }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
 }
 
 /// A project that is served.

@@ -59,6 +59,19 @@ fn instants(zone: Option<&str>) -> Vec<(ArrayRef, &'static str)> {
     ]
 }
 
+/// A batch as a table and as JSON, and the same as CSV writes it.
+fn forms(batch: &RecordBatch, for_csv: &RecordBatch) -> [String; 3] {
+    let shown = table(&batch.schema(), std::slice::from_ref(batch), "").unwrap();
+    let json = json::JsonRowEncoder::default().encode(batch).unwrap();
+    let mut csv = Vec::new();
+    arrow::csv::WriterBuilder::new()
+        .with_header(false)
+        .build(&mut csv)
+        .write(for_csv)
+        .unwrap();
+    [shown, json, String::from_utf8(csv).unwrap()]
+}
+
 #[test]
 fn instants_have_the_offset_of_their_clock_in_every_format() {
     for (zone, clock, offset) in [
@@ -73,20 +86,13 @@ fn instants_have_the_offset_of_their_clock_in_every_format() {
         for (column, fraction) in instants(zone) {
             let expected = format!("{clock}{fraction}{offset}");
             let batch = RecordBatch::try_from_iter([("at", column)]).unwrap();
-            let shown = table(&batch.schema(), std::slice::from_ref(&batch), "").unwrap();
+            let [shown, json, csv] = forms(&batch, &batch);
             assert!(
                 shown.contains(&format!(" {expected} ")),
                 "{expected}: {shown}"
             );
-            let json = json::JsonRowEncoder::default().encode(&batch).unwrap();
             assert_eq!(json, format!("[\n  {{\"at\": \"{expected}\"}}"));
-            let mut csv = Vec::new();
-            arrow::csv::WriterBuilder::new()
-                .with_header(false)
-                .build(&mut csv)
-                .write(&batch)
-                .unwrap();
-            assert_eq!(String::from_utf8(csv).unwrap().trim_end(), expected);
+            assert_eq!(csv.trim_end(), expected);
         }
     }
 }
@@ -109,26 +115,16 @@ fn an_instant_whose_offset_has_seconds_is_told_in_utc() {
         let column: ArrayRef =
             Arc::new(TimestampMicrosecondArray::from(vec![Some(at), None]).with_timezone(zone));
         let batch = RecordBatch::try_from_iter([("at", column)]).unwrap();
-        let shown = table(&batch.schema(), std::slice::from_ref(&batch), "").unwrap();
+        let [shown, json, csv] = forms(&batch, &flattened(&batch).unwrap());
         assert!(
             shown.contains(&format!(" {expected} ")),
             "{expected}: {shown}"
         );
-        let json = json::JsonRowEncoder::default().encode(&batch).unwrap();
         assert!(
             json.contains(&format!("\"{expected}\"")),
             "{expected}: {json}"
         );
-        let mut csv = Vec::new();
-        arrow::csv::WriterBuilder::new()
-            .with_header(false)
-            .build(&mut csv)
-            .write(&flattened(&batch).unwrap())
-            .unwrap();
-        assert_eq!(
-            String::from_utf8(csv).unwrap().lines().next(),
-            Some(expected)
-        );
+        assert_eq!(csv.lines().next(), Some(expected));
     }
 }
 

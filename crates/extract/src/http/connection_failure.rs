@@ -7,7 +7,7 @@ use crate::retry::AttemptFailure;
 use tillhouse_model::{Error, ErrorKind};
 
 impl HttpClientInner {
-    /// Why no answer began. reqwest's own text holds the URL, so only the innermost cause is shown.
+    /// Reason that no answer began. reqwest's own text holds the URL, so only the innermost cause is shown.
     pub(super) fn not_sent(&self, error: &reqwest::Error) -> AttemptFailure {
         let origin = self.base.origin();
         if error.is_builder() {

@@ -164,7 +164,7 @@ impl SliceReading {
         self.pages.iter().rev().find_map(|leaf| leaf.declared_total)
     }
 
-    /// That it ended well.
+    /// Holds where it ended well.
     pub(crate) fn ended_well(&self) -> ClauseResult {
         match &self.error {
             None => Ok(()),
@@ -175,7 +175,7 @@ impl SliceReading {
         }
     }
 
-    /// That it holds each of `wanted`, and beyond that only what the server holds elsewhere.
+    /// Holds where it has each of `wanted`, and beyond that only what the server holds elsewhere.
     pub(crate) fn is_complete(
         &self,
         wanted: &ServerRecords,
@@ -208,7 +208,7 @@ impl SliceReading {
         Ok(())
     }
 
-    /// That all these came, of so many.
+    /// Holds where all these came, of so many.
     pub(crate) fn misses_none<'k>(
         &self,
         wanted: impl Iterator<Item = &'k str>,
@@ -226,7 +226,7 @@ impl SliceReading {
         Ok(())
     }
 
-    /// That whatever came is what the server holds, to the byte.
+    /// Holds where whatever came is what the server has, to the byte.
     pub(crate) fn is_true(&self, everything: &ServerRecords) -> ClauseResult {
         for record in self.records() {
             match everything.get(&record.key) {

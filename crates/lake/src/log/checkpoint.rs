@@ -201,7 +201,7 @@ fn in_log(name: &str) -> String {
     format!("{LOG_FOLDER}/{name}")
 }
 
-/// What is wrong with the note of the last checkpoint, where these checkpoints are there. Those of other forms are other programs'.
+/// Damage of the note of the last checkpoint, where these checkpoints are there. Those of other forms are other programs'.
 fn damage_of_note(note: &[u8], there: &BTreeSet<u64>) -> Option<String> {
     let said: serde_json::Value = serde_json::from_slice(note).unwrap_or_default();
     match said["version"].as_u64() {

@@ -90,7 +90,7 @@ pub(super) struct PassedCheckpoint {
 }
 
 impl TableHandle {
-    /// Why the library could not read the log, as far as its files tell; else what the library says.
+    /// Reason that the library could not read the log, as far as its files tell; else what the library says.
     ///
     /// `version` is the one that could not be read, `None` the newest: a version is told from the checkpoint before it and the commits up to it, and
     /// nothing else is to blame.

@@ -66,7 +66,7 @@ pub(crate) struct TableHandle {
     /// True once what a published run keeps of it did not hold.
     is_offer_refused: AtomicBool,
     has_lost_versions: AtomicBool,
-    /// Why nothing that it holds is gone on with, and a version that is not used again.
+    /// Reason that nothing that it holds is gone on with, and a version that is not used again.
     forsaken: StdMutex<Option<(String, u64)>>,
     pub(super) checkpoints: Arc<CheckpointCache>,
     /// True while no other process changes what this one asks tables for.

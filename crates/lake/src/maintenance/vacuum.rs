@@ -77,7 +77,7 @@ pub struct VacuumSummary {
 /// Versions of a table that runs name.
 struct NamedVersions {
     kept: BTreeSet<u64>,
-    /// That of the newest run.
+    /// The newest run's version.
     newest: Option<u64>,
 }
 

@@ -131,7 +131,7 @@ impl LeaseRecord {
 pub struct StoredLease {
     /// Its content; of one that cannot be read, a lease of nobody from the moment at which the store got it.
     pub record: LeaseRecord,
-    /// Why it cannot be read, with its file.
+    /// Reason that it cannot be read, with its file.
     pub damage: Option<String>,
 }
 
@@ -532,7 +532,7 @@ pub(super) fn written_at(meta: &ObjectMeta, name: &str) -> Result<Timestamp> {
         .map_err(|error| error.at("file", name))
 }
 
-/// Why an object is none of leases.
+/// Reason that an object is none of leases.
 pub(super) fn damage_of(bytes: &[u8], error: &serde_json::Error) -> String {
     match bytes.is_empty() {
         true => "it is empty".to_owned(),

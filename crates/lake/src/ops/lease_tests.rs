@@ -3,7 +3,7 @@
 //! Invariant: every test goes through handles that share nothing but the store, as processes do.
 
 use super::*;
-use crate::faulty_store::t;
+use crate::faulty_store::{lease_owner, t};
 use crate::store::location::WarehouseLocation;
 use crate::warehouse::Warehouse;
 use object_store::memory::InMemory;
@@ -17,14 +17,7 @@ fn lease(run: &str) -> LeaseRecord {
 }
 
 fn lease_of(pipeline: &str, run: &str) -> LeaseRecord {
-    let owner = LeaseOwner {
-        host: "till".to_owned(),
-        pid: 7,
-        process: None,
-        run_id: run.to_owned(),
-        command: "sync".to_owned(),
-    };
-    LeaseRecord::new(pipeline, owner, t("2026-03-02T00:00:00Z"), VALID)
+    LeaseRecord::new(pipeline, lease_owner(run), t("2026-03-02T00:00:00Z"), VALID)
 }
 
 async fn open(folder: &TempDir) -> OpsTables {

@@ -70,7 +70,7 @@ pub struct RejectRow {
     pub record_key: Option<String>,
     /// The field's path.
     pub field: String,
-    /// Why, without the value.
+    /// Reason, without the value.
     pub reason: String,
     /// The tenant it was listed for, where the source is asked tenant by tenant. `None` also where it was not noted yet.
     pub tenant: Option<String>,

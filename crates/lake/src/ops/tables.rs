@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use tillhouse_model::table::MONTH;
 use tillhouse_model::{Result, TableNote};
 
-/// So much may the clocks of machines that share a warehouse differ.
+/// Most that the clocks of machines that share a warehouse may differ.
 pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(5);
 
 /// Time after which something that was noted is noted again when it is still seen.

@@ -68,7 +68,7 @@ pub(crate) fn is_sound(file: &[u8]) -> bool {
     }
 }
 
-/// What is wrong with a whole checkpoint; `None` where nothing is, as far as the file itself tells.
+/// Damage of a whole checkpoint; `None` where nothing is, as far as the file itself tells.
 pub(crate) fn damage_of(file: &[u8]) -> Option<&'static str> {
     if file.len() < LETTERS.len() + TRAILER
         || !file.starts_with(LETTERS)

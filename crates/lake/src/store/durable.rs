@@ -75,7 +75,7 @@ struct DiskState {
     unflushed: Mutex<BTreeSet<PathBuf>>,
     /// Folders whose own names are on disk.
     anchored: Mutex<HashSet<PathBuf>>,
-    /// Why a flush failed. What was written before may be lost, and a second flush would not say so.
+    /// Reason that a flush failed. What was written before may be lost, and a second flush would not say so.
     failed: Mutex<Option<String>>,
     witness: Option<DiskObserver>,
 }

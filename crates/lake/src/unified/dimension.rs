@@ -33,7 +33,7 @@ use tillhouse_model::{Error, ErrorKind, FastMap, Result, ResultExt};
 /// Most rows that lost, held before they are dropped.
 const MANY: usize = 256;
 
-/// So much later, in microseconds, has a row to be for being written when it says what is there already.
+/// Microseconds that a row has to be later for being written when it says what is there already.
 const AS_OF_ADVANCES: i64 = 24 * 60 * 60 * 1_000_000;
 /// Columns that tell where a row is from, not what it says.
 const LINEAGE: [&str; 4] = [AS_OF, EXTRACTED_AT, CONTENT_HASH, RUN_ID];

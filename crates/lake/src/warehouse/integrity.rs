@@ -109,7 +109,7 @@ impl std::fmt::Display for LostTable {
     }
 }
 
-/// Why nothing is done with a warehouse whose tables have lost commits. Whoever returns it says what helps.
+/// Reason that nothing is done with a warehouse whose tables have lost commits. Whoever returns it says what helps.
 pub fn lost_commits(run: &RunRecord, lost: &[LostTable]) -> Error {
     let tables: Vec<String> = lost.iter().map(ToString::to_string).collect();
     Error::new(

@@ -4,10 +4,10 @@
 
 use super::*;
 use crate::faulty_store::{
-    FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, page, run, source_spec,
-    sql_as_named, step, t,
+    FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, lease_owner, page, run,
+    source_spec, sql_as_named, step, t,
 };
-use crate::ops::lease::{LeaseOwner, LeaseRecord};
+use crate::ops::lease::LeaseRecord;
 use crate::ops::rows::{AsOf, SliceRow};
 use crate::unified::step::SupersededRecords;
 use std::collections::BTreeMap;
@@ -472,16 +472,9 @@ async fn what_was_read_behind_the_newest_run_is_told_unless_its_run_is_under_way
     let (run, reads, _) = told().await;
     assert_eq!((run.as_str(), reads), ("r1", 1));
     // A run that is under way has read it, and publishes it in the end.
-    let owner = LeaseOwner {
-        host: "here".to_owned(),
-        pid: 1,
-        process: None,
-        run_id: "r".to_owned(),
-        command: "sync".to_owned(),
-    };
     let ops = warehouse.ops();
     let valid = jiff::SignedDuration::from_secs(60);
-    let lease = LeaseRecord::new("hecone", owner, ops.now(), valid);
+    let lease = LeaseRecord::new("hecone", lease_owner("r"), ops.now(), valid);
     ops.swap_lease(None, lease).await.unwrap().unwrap();
     assert_eq!(told().await.1, 0);
     std::fs::remove_file(folder(&place, "ops").join("leases.json")).unwrap();

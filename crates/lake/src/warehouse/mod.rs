@@ -293,7 +293,7 @@ impl Warehouse {
             .hint("Name another place as warehouse.url in tillhouse.yaml, or move the file.")
     }
 
-    /// Why this version of the program does not work with a warehouse of that format.
+    /// Reason that this version of the program does not work with a warehouse of that format.
     pub(crate) fn wrong_format(&self, format: &WarehouseFormat) -> Error {
         let found = format.format_version;
         if let Some(from) = format.upgrading_from.filter(|_| found == FORMAT_VERSION) {

@@ -16,7 +16,7 @@ use tillhouse_statistics::reconcile::OTHER_TIMES;
 pub(super) const LOOKED_AT: usize = 1_000;
 /// Seconds around a window that a listing may have as well.
 const EDGE: SignedDuration = SignedDuration::from_secs(60);
-/// So many records have to tell two times apart.
+/// Records that have to tell two times apart.
 const WITNESSES: usize = 2;
 
 /// Records that a listing of windows had, and those it left out.

@@ -86,7 +86,7 @@ pub struct Reconciliation {
     /// Pipelines that could not be compared, and why.
     #[serde(serialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<(String, Error)>,
-    /// Why nothing of it is in ops.reconciliations, where that is so: the warehouse cannot be written to, for example.
+    /// Reason that nothing of it is in ops.reconciliations, where that is so: the warehouse cannot be written to, for example.
     #[serde(serialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub not_kept: Option<Error>,
 }

@@ -6,7 +6,7 @@
 //!   what it looks up changes          -->  that row is made anew
 //! ```
 //!
-//! What parents look up, a child that stands by itself looks up too, by its own columns of the names that the parents' have: a payment
+//! A child that stands by itself looks up what parents look up, by its own columns of the names that the parents' have: a payment
 //! without a sale is on its location's clock, as a sale is.
 //!
 //! Invariant: such a row's `_record_key` is `<resource>/<the child's key>` and its `_record_time` the child's, so that whichever of

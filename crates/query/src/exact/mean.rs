@@ -4,6 +4,7 @@
 //! fit into 38 digits is an error. Averages of floats, whole numbers and durations are DataFusion's.
 
 use super::{average_type, rounded_quotient};
+use crate::group_rows::passes;
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray, UInt64Array,
 };
@@ -394,9 +395,7 @@ impl GroupsAccumulator for GroupMeans {
         self.resize(total_num_groups);
         let decimals = self.of.decimals(&values[0])?;
         for (row, (value, group)) in decimals.iter().zip(group_indices).enumerate() {
-            let is_counted =
-                opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if let Some(value) = value.filter(|_| is_counted) {
+            if let Some(value) = value.filter(|_| passes(opt_filter, row)) {
                 self.add(*group, value, 1)?;
             }
         }

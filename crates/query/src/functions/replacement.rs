@@ -1,4 +1,4 @@
-//! What `regexp_replace` puts in: `\1` is a group, `\&` the whole, and any other letter is itself, a dollar too.
+//! Text that `regexp_replace` puts in: `\1` is a group, `\&` the whole, and any other letter is itself, a dollar too.
 //!
 //! Invariant: a text is put in as PostgreSQL puts it in. Behind DataFusion's function is Rust's, for which `$1`, `$0` and `$name` are groups.
 

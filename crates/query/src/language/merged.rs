@@ -8,7 +8,7 @@
 //!   SELECT k FROM a FULL JOIN b USING (k)         SELECT coalesce(a.k, b.k) AS k FROM a FULL JOIN b ON a.k = b.k
 //! ```
 //!
-//! What the planner refuses, a column that is not there or is there twice, is left to it as it is written.
+//! A column that the planner refuses, one that is not there or is there twice, is left to it as it is written.
 
 use super::merged_names::{
     JoinedTable, MergedNames, Output, Outputs, all_columns, is_output, used,
@@ -85,7 +85,7 @@ impl VisitorMut for Merger<'_> {
     }
 }
 
-/// What a key of one side is.
+/// Key of one side.
 enum SideKey {
     Known(Box<Expr>),
     /// The planner knows what to say.
@@ -152,7 +152,7 @@ fn constraint_of(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     }
 }
 
-/// Which rows of which side a join has.
+/// Rows that a join has of each side.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kept {
     /// Those of the left side have their columns always.

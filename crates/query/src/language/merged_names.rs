@@ -23,7 +23,7 @@ pub(super) enum Output {
 
 /// A table of a FROM.
 pub(super) struct JoinedTable {
-    /// What its columns are named with.
+    /// Qualifier of its columns.
     pub(super) name: Vec<Ident>,
     pub(super) columns: Option<Vec<String>>,
     /// Columns that were merged.

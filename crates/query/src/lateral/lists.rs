@@ -55,7 +55,7 @@ pub(super) struct LeftSide<'p> {
 /// Rows of a plan of UNNEST over the left side.
 pub(super) struct OverLeft {
     pub(super) rows: LogicalPlan,
-    /// Where all rows stay: true for an element, false for a row that has none.
+    /// True for an element, false for a row that has none, where all rows stay.
     pub(super) is_there: Option<Expr>,
 }
 
@@ -75,6 +75,17 @@ impl OverLeft {
     /// The columns that go through: those of the left side, and whether the row is there.
     fn kept<'e>(&self, left: &'e [Expr]) -> impl Iterator<Item = Expr> + use<'e> {
         left.iter().cloned().chain(self.is_there.clone())
+    }
+
+    /// The same rows with other columns beside those that go through.
+    fn projected(self, left: &[Expr], own: impl IntoIterator<Item = Expr>) -> Result<Self> {
+        let outputs: Vec<Expr> = self.kept(left).chain(own).collect();
+        Ok(Self {
+            rows: LogicalPlanBuilder::from(self.rows)
+                .project(outputs)?
+                .build()?,
+            is_there: self.is_there,
+        })
     }
 }
 
@@ -113,13 +124,7 @@ pub(super) fn over_left(plan: &LogicalPlan, left: &LeftSide<'_>) -> Result<Optio
                     Ok(said.alias_qualified(column.relation, column.name))
                 })
                 .collect::<Result<Vec<_>>>()?;
-            let outputs: Vec<Expr> = input.kept(left.columns).chain(own).collect();
-            Some(OverLeft {
-                rows: LogicalPlanBuilder::from(input.rows)
-                    .project(outputs)?
-                    .build()?,
-                is_there: input.is_there,
-            })
+            Some(input.projected(left.columns, own)?)
         }
         LogicalPlan::Unnest(Unnest {
             input,
@@ -171,13 +176,7 @@ pub(super) fn over_left(plan: &LogicalPlan, left: &LeftSide<'_>) -> Result<Optio
                 .map(|(inner, outer)| {
                     Expr::Column(inner).alias_qualified(outer.relation, outer.name)
                 });
-            let outputs: Vec<Expr> = input.kept(left.columns).chain(own).collect();
-            Some(OverLeft {
-                rows: LogicalPlanBuilder::from(input.rows)
-                    .project(outputs)?
-                    .build()?,
-                is_there: input.is_there,
-            })
+            Some(input.projected(left.columns, own)?)
         }
         _ => None,
     })

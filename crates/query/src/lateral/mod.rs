@@ -224,13 +224,8 @@ fn steps_of(plan: &LogicalPlan) -> Option<(Vec<&LogicalPlan>, &LogicalPlan)> {
     let (mut steps, mut at) = (Vec::new(), plan);
     while counts_rows(at) {
         let input = match at {
-            LogicalPlan::Projection(of) => &of.input,
-            LogicalPlan::Sort(of) => &of.input,
-            LogicalPlan::Limit(of) => &of.input,
-            LogicalPlan::Window(of) => &of.input,
-            LogicalPlan::Filter(of) => &of.input,
-            LogicalPlan::SubqueryAlias(of) => &of.input,
-            _ => return None,
+            LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => return None,
+            step => input_of(step)?,
         };
         steps.push(at);
         at = input;

@@ -1,4 +1,4 @@
-//! What a lateral query does with the rows that belong to one row before, done for all of these at once.
+//! Steps of a lateral query over the rows that belong to one row before, done for all of these at once.
 //!
 //! Invariant: a step sees the rows of one row before alone. Where a row before may be left without any, of an outer join or for an aggregate of all its rows, rows that are left
 //! out are marked and stay, so that none is missing.
@@ -184,7 +184,7 @@ impl RowsByRow {
         })
     }
 
-    /// What rows are counted apart by.
+    /// Columns that rows are counted apart by.
     fn apart(&self) -> Vec<Expr> {
         if self.has_marked || self.aggregates > 0 {
             vec![row(), is_there()]

@@ -5,7 +5,8 @@
 
 use super::gathered::{GatheredInto, ResultBuilder};
 use super::keys::{KeyLayout, SortKeys};
-use super::records::{HeldRecords, SortedRows, group_number};
+use super::records::{HeldRecords, SortedRows};
+use crate::group_rows::{group_number, passes};
 use crate::value_files::{LARGE_GROUP, Piece, ValueFile, ValueFiles};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, LargeBinaryArray};
 use arrow::buffer::{Buffer, OffsetBuffer};
@@ -58,11 +59,6 @@ struct TakenValues {
 
 fn no_file() -> DataFusionError {
     internal_datafusion_err!("a spilled group has no file")
-}
-
-/// True for rows that a filter lets pass.
-fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
-    filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
 }
 
 /// Byte strings, one for each group.
@@ -426,7 +422,7 @@ impl GroupsAccumulator for HeldValues {
 pub(super) struct WholeGroup(pub(super) HeldValues);
 
 impl WholeGroup {
-    /// What is held, sorted. It has to be put back: the group may be asked again.
+    /// The values that are held, sorted. They have to be put back: the group may be asked again.
     fn take(&mut self) -> TakenValues {
         let records = std::mem::take(&mut self.0.records);
         TakenValues {

@@ -40,7 +40,7 @@ pub(super) struct KeyLayout {
     descends: bool,
 }
 
-/// What stands behind the bytes that compare as they are.
+/// Bytes behind the bytes that compare as they are.
 #[derive(Debug, Clone, Copy, Default)]
 enum Tail {
     #[default]
@@ -200,6 +200,7 @@ impl BatchKeys {
 #[cfg(test)]
 mod tests {
     use super::super::records::HeldRecords;
+    use super::super::tests::key;
     use super::*;
     use arrow::array::{Int64Array, StringArray};
     use arrow::compute::{SortColumn, lexsort_to_indices};
@@ -211,22 +212,6 @@ mod tests {
 
     fn text(n: Option<u8>) -> Option<String> {
         n.map(|n| ["", "a", "a\0", "ab", "b", "ä"][usize::from(n)].repeat(usize::from(n % 3) + 1))
-    }
-
-    fn key(
-        data_type: DataType,
-        (descending, nulls_first): (bool, bool),
-        is_value: bool,
-    ) -> SortKey {
-        let options = SortOptions {
-            descending,
-            nulls_first,
-        };
-        SortKey {
-            data_type,
-            options,
-            is_value,
-        }
     }
 
     fn options(key: &SortKey, values: &ArrayRef) -> SortColumn {

@@ -73,10 +73,6 @@ impl SortedRows {
     }
 }
 
-pub(super) fn group_number(group: usize) -> Result<u32> {
-    u32::try_from(group).map_err(|_| internal_datafusion_err!("more groups than can be numbered"))
-}
-
 fn row_number(row: usize) -> Result<u32> {
     u32::try_from(row).map_err(|_| exec_datafusion_err!("more values than can be numbered"))
 }

@@ -23,7 +23,12 @@ use datafusion::physical_expr::expressions::{col, lit};
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 use std::sync::Arc;
 
-fn key(data_type: DataType, descending: bool, nulls_first: bool, is_value: bool) -> SortKey {
+/// A key that descends or not, and has its nulls first or not.
+pub(super) fn key(
+    data_type: DataType,
+    (descending, nulls_first): (bool, bool),
+    is_value: bool,
+) -> SortKey {
     let options = SortOptions {
         descending,
         nulls_first,
@@ -36,7 +41,7 @@ fn key(data_type: DataType, descending: bool, nulls_first: bool, is_value: bool)
 }
 
 fn keys(descending: bool, nulls_first: bool) -> SortKeys {
-    let key = key(DataType::Int64, descending, nulls_first, false);
+    let key = key(DataType::Int64, (descending, nulls_first), false);
     SortKeys::new(&[key], true).unwrap()
 }
 
@@ -64,7 +69,7 @@ fn texts_by_themselves(files: &Arc<ValueFiles>) -> HeldValues {
     let into = GatheredInto::Text {
         delimiter: ",".to_owned(),
     };
-    let keys = SortKeys::new(&[key(DataType::Utf8, true, false, true)], false).unwrap();
+    let keys = SortKeys::new(&[key(DataType::Utf8, (true, false), true)], false).unwrap();
     HeldValues::new(into, keys, 2, Some(Arc::clone(files)))
 }
 
@@ -261,7 +266,7 @@ fn many_rows() -> (Vec<Option<String>>, Vec<usize>) {
     (0..20_000).map(|n| (text(n), group(n))).unzip()
 }
 
-/// What becomes of the rows, by a plain loop.
+/// The texts of each group, by a plain loop.
 fn expected(rows: &[Option<String>], groups: &[usize]) -> Vec<String> {
     let mut texts = vec![Vec::new(); 5];
     for (text, group) in rows.iter().zip(groups) {

@@ -3,6 +3,7 @@
 //! Invariant: same names, types and states as DataFusion's `sum`, so that plans and partial results are interchangeable; only a total that would be wrapped
 //! is an error instead.
 
+use crate::group_rows::passes;
 use arrow::array::{
     Array, ArrayRef, ArrowNativeTypeOp, ArrowNumericType, AsArray, BooleanArray, PrimitiveArray,
 };
@@ -325,9 +326,7 @@ impl<T: ArrowNumericType + Send> GroupsAccumulator for GroupTotals<T> {
             return Ok(());
         }
         for (row, (value, group)) in values.iter().zip(group_indices).enumerate() {
-            let is_counted =
-                opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if let Some(value) = value.filter(|_| is_counted) {
+            if let Some(value) = value.filter(|_| passes(opt_filter, row)) {
                 self.add(*group, value)?;
             }
         }

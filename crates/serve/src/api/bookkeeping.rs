@@ -123,7 +123,7 @@ struct PublishedRun {
     age_seconds: Option<i64>,
 }
 
-/// When the newest published run ended, of the warehouse and of every pipeline.
+/// End of the newest published run, of the warehouse and of every pipeline.
 pub(crate) async fn freshness(
     state: &Arc<ServerState>,
     format: AnswerFormat,

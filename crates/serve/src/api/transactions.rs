@@ -24,7 +24,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// Path of the list.
 const PATH: &str = "/api/v1/transactions";
 
-/// Where the next page begins.
+/// Beginning of the next page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cursor {

@@ -56,6 +56,10 @@ fn number(exact: ExactDecimal) -> String {
     exact.trimmed().to_string()
 }
 
+fn optional(text: &Option<String>) -> String {
+    text.clone().unwrap_or_default()
+}
+
 /// The figures of a report, every one in a row of its own.
 pub fn report_rows(data: &ReportData) -> ReportRows {
     match data {
@@ -135,7 +139,6 @@ pub fn report_rows(data: &ReportData) -> ReportRows {
             ];
             let mut listing = ReportRows::new(header, 6);
             each(report, |period, row| {
-                let optional = |text: &Option<String>| text.clone().unwrap_or_default();
                 listing.rows.push(vec![
                     period.to_owned(),
                     optional(&row.product_id),
@@ -165,7 +168,7 @@ pub fn report_rows(data: &ReportData) -> ReportRows {
                 listing.rows.push(vec![
                     period.to_owned(),
                     row.payment_type.clone(),
-                    row.report_group.clone().unwrap_or_default(),
+                    optional(&row.report_group),
                     row.currency.clone(),
                     row.quantity.to_string(),
                     number(row.revenue),
@@ -214,11 +217,11 @@ pub fn report_rows(data: &ReportData) -> ReportRows {
             each(report, |period, row| {
                 listing.rows.push(vec![
                     period.to_owned(),
-                    row.shift.clone().unwrap_or_default(),
+                    optional(&row.shift),
                     row.location.clone(),
                     row.payment.clone(),
                     row.payment_type.clone(),
-                    row.report_group.clone().unwrap_or_default(),
+                    optional(&row.report_group),
                     row.currency.clone(),
                     row.quantity.to_string(),
                     number(row.revenue),
@@ -241,7 +244,6 @@ pub fn report_rows(data: &ReportData) -> ReportRows {
             ];
             let mut listing = ReportRows::new(header, 8);
             each(report, |period, row| {
-                let optional = |text: &Option<String>| text.clone().unwrap_or_default();
                 listing.rows.push(vec![
                     period.to_owned(),
                     optional(&row.shift),

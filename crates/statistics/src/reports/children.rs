@@ -13,7 +13,7 @@ pub(super) struct ChildGrouping {
     pub(super) table: &'static str,
     /// Relation that is read in its place, with its columns and more.
     pub(super) relation: Option<String>,
-    /// Which rows count, beyond those of counted transactions.
+    /// Rows that count, beyond those of counted transactions.
     pub(super) condition: &'static str,
     /// The labels: the column's name in the result, and the expression over the table's columns.
     pub(super) labels: &'static [(&'static str, &'static str)],

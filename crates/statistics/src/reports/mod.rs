@@ -54,7 +54,7 @@ const SCOPES: [&str; 5] = ["transaction", "article", "payment", "receipt", "devi
 /// Months that the heat map looks back.
 const HEAT_MAP_MONTHS: i64 = 3;
 
-/// Which report.
+/// Name of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReportName {
     /// Revenue by currency and day.
@@ -153,7 +153,7 @@ impl FromStr for ReportName {
 /// A report, and what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportRequest {
-    /// Which one.
+    /// Its name.
     pub name: ReportName,
     /// Date or periods.
     pub when: ReportTime,

@@ -1,4 +1,4 @@
-//! Which rows of which table a report is about, as SQL.
+//! Rows that a report is about, and their table, as SQL.
 //!
 //! Invariant: what a user wrote reaches SQL as a placeholder's value alone. A civil period is compared with each row's own clock;
 //! the instants around it only spare files and never decide.

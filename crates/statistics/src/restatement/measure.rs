@@ -66,7 +66,7 @@ pub(super) struct FactMeasure {
     table: &'static str,
     /// The column with the transaction's state.
     pub(super) state: &'static str,
-    /// Which rows count.
+    /// Rows that count.
     pub(super) condition: &'static str,
     unit: &'static str,
     /// Column that rows are grouped by, beside hour, currency and unit.

@@ -103,7 +103,7 @@ struct AggregateSums {
     sums: [Option<i128>; MOST_SUMS],
 }
 
-/// What is added up of a batch's rows.
+/// Columns of a batch that are added up.
 struct MeasuredColumns {
     /// Number of the fact's rows that each stands for; one each where there is no such column.
     counts: Option<Int64Array>,
@@ -313,7 +313,7 @@ impl PeriodAggregator {
         Ok(())
     }
 
-    /// What is added up of a batch's rows.
+    /// The columns of a batch that are added up.
     fn measured(&self, batch: &RecordBatch) -> Result<MeasuredColumns> {
         let sums = self
             .measures

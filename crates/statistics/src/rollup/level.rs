@@ -76,7 +76,7 @@ pub(crate) enum Grain {
 use Grain::{Day, Month, Year};
 
 impl Grain {
-    /// What a view of a level calls the start of a row's period.
+    /// Name that a view of a level has for the start of a row's period.
     pub(crate) fn column(self) -> &'static str {
         match self {
             Day => "day",

@@ -576,7 +576,7 @@ fn read_ahead(mut rows: UnifiedRowStream) -> (mpsc::Receiver<Result<RecordBatch>
     (receiver, reading)
 }
 
-/// When the rows of a batch were.
+/// Times of the rows of a batch.
 fn times(batch: &RecordBatch, column: &str) -> Result<Int64Array> {
     let times = batch
         .column_by_name(column)

@@ -191,7 +191,7 @@ fn all(house: &FixtureTables) -> Vec<usize> {
     (0..house.sales.len() + house.orphans.len()).collect()
 }
 
-/// What an answer came from: `levels`, `facts`, or `both`.
+/// Origin of an answer: `levels`, `facts`, or `both`.
 fn origin(answered_from: &str) -> &'static str {
     let names: Vec<&str> = answered_from.split(", ").collect();
     match (names.contains(&"facts"), names.len()) {

@@ -40,7 +40,7 @@ struct StatsCase<'a> {
     /// and last day. The window of equal length just before unless told.
     compare: Option<(&'a str, &'a str, [&'a str; 2])>,
     filter: Option<FilterCase>,
-    /// What it is answered from, as [`origin`] calls it.
+    /// Origin of its answer, as [`origin`] calls it.
     answered_from: &'a str,
 }
 

@@ -458,7 +458,7 @@ fn collected(bridge: &Bridge) -> String {
     format!("<p class=\"note\">{}</p>\n", escaped(&text))
 }
 
-/// What came in in currencies in which nothing was sold: they have no part of the page of their own.
+/// Amounts collected in currencies in which nothing was sold: they have no part of the page of their own.
 fn collected_beside(report: &StatisticsReport) -> String {
     let is_sold = |bridge: &Bridge| {
         let mut entries = report.data.iter();

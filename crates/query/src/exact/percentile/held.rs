@@ -4,6 +4,7 @@
 //! that are taken out of them.
 
 use super::{Ordered, Share, value_type};
+use crate::group_rows::{group_number, passes};
 use crate::value_files::{LARGE_GROUP, Piece, ValueFile, ValueFiles};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, LargeBinaryArray, ListArray, PrimitiveArray,
@@ -11,7 +12,7 @@ use arrow::array::{
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
-use datafusion::common::{Result, ScalarValue, internal_datafusion_err, internal_err};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use std::fmt::Debug;
@@ -54,10 +55,6 @@ impl<N> TakenValues<N> {
             (of_group, pieces_of_group)
         })
     }
-}
-
-fn group_number(group: usize) -> Result<u32> {
-    u32::try_from(group).map_err(|_| internal_datafusion_err!("more groups than can be numbered"))
 }
 
 /// The pieces of each group in a partial result.
@@ -269,9 +266,7 @@ impl<T: Ordered + Debug + Send> GroupsAccumulator for HeldValues<T> {
         self.groups = total_num_groups;
         let numbers = self.array(&values[0])?;
         for (row, (value, group)) in numbers.iter().zip(group_indices).enumerate() {
-            let is_counted =
-                opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
-            if let Some(value) = value.filter(|_| is_counted) {
+            if let Some(value) = value.filter(|_| passes(opt_filter, row)) {
                 self.values.push((group_number(*group)?, value));
             }
         }
@@ -334,10 +329,7 @@ impl<T: Ordered + Debug + Send> GroupsAccumulator for HeldValues<T> {
         opt_filter: Option<&BooleanArray>,
     ) -> Result<Vec<ArrayRef>> {
         let numbers = self.array(&values[0])?;
-        let is_kept = |row: usize| {
-            numbers.is_valid(row)
-                && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
-        };
+        let is_kept = |row: usize| numbers.is_valid(row) && passes(opt_filter, row);
         let lengths = (0..numbers.len())
             .map(|row| usize::from(is_kept(row)))
             .collect();

@@ -10,9 +10,9 @@ use tillhouse_model::reconcile::{ProviderFigure, StatisticsPart};
 use tillhouse_model::{ExactDecimal, Result, Window};
 use tillhouse_query::Session;
 
-/// So many figures have to be stated before a pattern is looked for.
+/// Figures that have to be stated before a pattern is looked for.
 const PATTERN: usize = 3;
-/// So many of them have to differ from ours: one alone may be a figure that lies.
+/// Figures of them that have to differ from ours: one alone may be a figure that lies.
 const WITNESSES: usize = 2;
 
 /// A figure, the one it grew from, and the other side's growth.

@@ -80,7 +80,7 @@ pub const OTHER_TIMES: [(&str, &str); 3] = [
 ];
 /// Longest distance of these times from the sale.
 const APART: SignedDuration = SignedDuration::from_hours(45 * 24);
-/// So many figures have to differ before a pattern is looked for.
+/// Figures that have to differ before a pattern is looked for.
 const PATTERN: usize = 3;
 
 /// Looks for definitions that explain what differs in samples, each of which differs somewhere. `agreeing` are windows in which nothing
@@ -203,7 +203,7 @@ struct OtherDefinition<'a> {
     moves: bool,
 }
 
-/// What a definition is held against.
+/// Figures that a definition is held against.
 struct Evidence<'a> {
     session: &'a Session,
     differing: &'a [ReconcileSample],
@@ -279,7 +279,7 @@ impl Evidence<'_> {
         Ok(HoursByDefinition::Different)
     }
 
-    /// That figures of transactions came back which the filter leaves out.
+    /// Figures that came back of transactions which the filter leaves out.
     async fn ignored_filter(&self) -> Result<Vec<DefinitionFinding>> {
         const TEXT: &str = "The filter's parameter may have another name at the provider: see the connection's keys.";
         if self.differing.is_empty() || self.samples.iter().any(|s| s.request.filter.is_none()) {
@@ -323,7 +323,7 @@ impl Evidence<'_> {
         Ok(Vec::new())
     }
 
-    /// Which transactions count.
+    /// Definitions of the transactions that count.
     async fn counting(&self) -> Result<Vec<DefinitionFinding>> {
         for other in by_states() {
             let found = self.findings_by(&other).await?;

@@ -8,7 +8,7 @@ use super::ReconcileSample;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::reconcile::{ProviderFigure, StatisticsPart};
 
-/// So many have to tell two definitions apart: one may be a sale that is missing.
+/// Samples that have to tell two definitions apart: one may be a sale that is missing.
 const NEEDED: usize = 2;
 
 /// Number of hours, or windows, in which two definitions count differently.
