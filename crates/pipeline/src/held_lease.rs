@@ -39,6 +39,16 @@ pub(crate) fn held_here() -> Vec<Arc<HeldLease>> {
     present(&HELD)
 }
 
+/// Errors where a run has lost one of its leases; for what is no compare-and-swap, a moment before it is done.
+pub(crate) async fn check_leases(run_id: &str) -> Result<()> {
+    for lease in held_here() {
+        if lease.run_id() == run_id {
+            lease.check().await?;
+        }
+    }
+    Ok(())
+}
+
 /// Gives back every lease that this process holds, for a process that a signal ends. It takes two seconds at most, and may be called on any
 /// thread; what is not given back by then expires.
 pub fn release_leases() {

@@ -6,6 +6,7 @@
 
 use crate::config::Pipeline;
 use crate::context::RunContext;
+use crate::held_lease::check_leases;
 use crate::lease::LeaseHolders;
 use crate::loss::{LossOutcome, RunScope, refusal, tell};
 use crate::record_origin::RecordOrigin;
@@ -129,6 +130,11 @@ impl PublishedState {
                 holder.is_some_and(|holder| !holder.abandoned)
             };
             if tables.iter().any(is_under_way) {
+                return Ok(Vec::new());
+            }
+            // A first run gives its leases back once its record is there.
+            let (published, lost) = warehouse.ops().newest_published().await?;
+            if published.is_some() || lost.is_some() {
                 return Ok(Vec::new());
             }
             let error = Error::new(ErrorKind::Storage, WITHOUT_A_RUN).hint(
@@ -290,6 +296,8 @@ async fn set_aside(
         }
     }
     for (path, error) in &damaged {
+        // A run that was suspended for long would move what another one has made since.
+        check_leases(run_id).await?;
         let place = context.warehouse.set_aside(path, run_id).await?;
         tracing::warn!(
             "{error}: {path} is set aside in {}, which may be removed once nobody needs it, and is made anew",
@@ -464,4 +472,41 @@ pub(crate) async fn clear(context: &RunContext, pipeline: &Pipeline, run_id: &st
             .map_err(|e| e.at("pipeline", pipeline.name.clone()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{SyncOptions, SyncRange};
+    use crate::scripted_source::{SALES, ScriptedRun, Turn, page, sale, window};
+    use crate::sync;
+
+    #[tokio::test]
+    async fn a_first_run_that_ends_while_it_is_looked_for_misses_no_record() {
+        let run = ScriptedRun::new([vec![Turn::Page(page(&[sale("a")]))]]).await;
+        let before = PublishedState::of(&run.warehouse).await.unwrap();
+        assert!(before.run.is_none() && before.lost_run.is_none());
+        let options = SyncOptions {
+            range: SyncRange {
+                from: Some(window().from()),
+                to: Some(window().to()),
+            },
+            ..SyncOptions::default()
+        };
+        let process = run.other_process().await;
+        let report = sync(&process, &[run.pipeline(SALES)], options).await;
+        assert!(report.unwrap().published);
+        let tables = before.tables_without_a_run(&run.warehouse).await;
+        assert_eq!(tables.unwrap(), [("shop".to_owned(), "sales".to_owned())]);
+        let missing = before.missing_records(&run.warehouse).await.unwrap();
+        assert!(missing.is_empty(), "{missing:?}");
+        // Unless it is lost.
+        let root = run.warehouse.url().to_file_path().unwrap();
+        for folder in ["ops/runs", "ops/published"] {
+            std::fs::remove_dir_all(root.join(folder)).unwrap();
+        }
+        let warehouse = run.other_process().await.warehouse;
+        let missing = before.missing_records(&warehouse).await.unwrap();
+        assert_eq!(missing.len(), 1);
+    }
 }

@@ -72,9 +72,10 @@ impl TableRegistry {
         }
     }
 
-    /// From now on no other process changes what this one asks tables for; it will ask for these.
+    /// From now on no other process changes what this one asks tables for; it will ask for these. What was seen of tables before may have changed since.
     pub(crate) fn hold(&self, tables: Vec<String>) {
         *self.of_run.lock().unwrap_or_else(PoisonError::into_inner) = tables;
+        self.look_again();
         self.is_held.store(true, Relaxed);
     }
 

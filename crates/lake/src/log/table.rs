@@ -182,6 +182,8 @@ impl TableHandle {
         if self.is_held.load(Relaxed) && !self.is_behind.swap(false, Relaxed) && is_known {
             return Ok(newest.clone());
         }
+        // What was not there may be by now: where it cannot be read it is looked for again.
+        self.is_missing.store(false, Relaxed);
         let next = match newest.take() {
             Some(known) => self.followed(known, None).await?,
             None => match self.opened_as_offered().await? {
@@ -679,10 +681,18 @@ impl TableHandle {
         self.is_behind.store(true, Relaxed);
     }
 
+    /// Its folder was moved away: nothing that this process has seen of it counts any more.
+    pub(crate) async fn was_moved(&self) {
+        self.refuse_offer();
+        *self.newest.lock().await = None;
+        self.is_missing.store(false, Relaxed);
+    }
+
     /// The first version of a table that this process has just made.
     pub(crate) async fn created(&self, first: Snapshot) {
         let mut newest = self.newest.lock().await;
         newest.get_or_insert(first);
+        self.is_missing.store(false, Relaxed);
     }
 
     /// Nothing that it holds is gone on with, for a reason. Versions up to that one are not used again.

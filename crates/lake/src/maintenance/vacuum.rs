@@ -93,6 +93,7 @@ impl Warehouse {
         watch: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<VacuumSummary> {
         let ops = self.ops();
+        self.registry.look_again();
         let note = ops.newest_note().await?;
         let heads = ops.run_heads().await?;
         let held = ops.retention_marks().await?;
@@ -275,6 +276,8 @@ impl Warehouse {
     ) -> Result<Option<Garbage>> {
         // Listed first: what is committed later is not in it, and so not deleted.
         let listing = TableListing::of(table).await?;
+        // A run that has held its tables since it began knows nothing of what others have put into them, published or not.
+        table.is_overtaken();
         let Some(latest) = table.latest().await? else {
             return Ok(None);
         };

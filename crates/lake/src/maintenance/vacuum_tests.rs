@@ -693,3 +693,21 @@ async fn in_whatever_order_they_are_run_the_rows_of_kept_runs_stay() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_others_have_landed_since_a_run_holds_its_tables_stays() {
+    let place = TempWarehouse::new();
+    sync(&on_day(&place, 1).await, 1).await;
+    let holder = on_day(&place, 2).await;
+    holder.hold(vec![SOURCE.to_owned()]);
+    let (newest, _) = holder.ops().newest_published().await.unwrap();
+    assert_eq!(newest.unwrap().run_id, "run-01");
+    // Another run is under way: it has landed, and is not published yet.
+    let other = on_day(&place, 2).await;
+    let source = other.source_table("hecone", Arc::new(source_spec()));
+    let landed = page("2026-03-02T00:00:00Z", &[FixtureRecord("z", JAN, 2, None)]);
+    source.land(vec![landed], &run("other")).await.unwrap();
+    vacuum(&holder, options(400)).await;
+    let rows = sql(&place.open().await, SOURCE, None, VERSIONS).await;
+    assert_eq!(rows.len(), 2, "{rows:?}");
+}

@@ -57,8 +57,16 @@ impl PublishedNote {
         serde_json::from_slice(&json).ok()
     }
 
+    /// True if the note is of the newest record: `ops/runs` has no rows that are newer than the note's version, which is what it was.
+    pub(super) fn is_newest(&self, runs: &Snapshot) -> bool {
+        let version = self.place.version;
+        runs.version >= version
+            && runs.rows_since <= version
+            && (runs.version > version || self.is_of(runs))
+    }
+
     /// True if `ops/runs` is, in the note's version, what it was when the note was written, as far as that tells.
-    pub(crate) fn is_of(&self, runs: &Snapshot) -> bool {
+    fn is_of(&self, runs: &Snapshot) -> bool {
         let noted = self.snapshots.get(NumberedRun::TABLE);
         noted
             .and_then(|noted| noted.open().ok())
@@ -368,8 +376,7 @@ impl OpsTables {
     pub(super) fn notes_of_run(&self, runs: &Snapshot) -> Option<(Arc<PublishedNote>, Vec<u64>)> {
         let known = self.note.lock().unwrap_or_else(PoisonError::into_inner);
         let known = known.as_ref().filter(|known| known.is_of_run)?;
-        let at = known.note.place.version;
-        let is_newest = self.registry.is_held() && runs.version >= at && runs.rows_since <= at;
+        let is_newest = self.registry.is_held() && known.note.is_newest(runs);
         is_newest.then(|| (Arc::clone(&known.note), known.numbers.clone()))
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Invariant: a head says what its record says. Of a year of quarter-hour syncs the versions are hundreds of megabytes, and the heads are few.
 
+use crate::log::snapshot::Snapshot;
+use crate::log::table::TableHandle;
 use crate::month::month_of;
 use crate::ops::edit::{OpsTables, for_each_row_of};
 use crate::ops::maintenance::RetentionMarks;
@@ -231,6 +233,21 @@ fn of_runs(ids: Arc<HashSet<String>>) -> RowFilter {
                 .collect::<BooleanArray>())
         }),
     }
+}
+
+/// The highest number of a run that has a record in a version of `ops/runs`; `None` where none has a number.
+pub(crate) async fn highest_number(
+    table: &Arc<TableHandle>,
+    runs: &Snapshot,
+) -> Result<Option<u64>> {
+    let places = (0..runs.files.len()).collect();
+    let mut highest: Option<i64> = None;
+    let seen = &mut highest;
+    for_each_row_of(table, runs, places, None, move |_, row: RunHead| {
+        *seen = (*seen).max(row.0.number);
+    })
+    .await?;
+    Ok(highest.and_then(|number| u64::try_from(number).ok()))
 }
 
 /// The runs, the one that was committed last first, each once. Of runs of older versions of the program, whose order nobody noted, the one that

@@ -13,7 +13,7 @@ use crate::ops::published_note::{self, LostRun, PublishedNote, RunPlace, Unnoted
 use crate::ops::reconciliation::ReconciliationRow;
 use crate::ops::row_codec::{BookkeepingRow, LedgerRow, NumberedRun, UnknownField};
 use crate::ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
-use crate::ops::run_heads::newest_first;
+use crate::ops::run_heads::{highest_number, newest_first};
 use arrow::datatypes::SchemaRef;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -233,13 +233,24 @@ impl OpsTables {
                 Some((note, notes)) => (Some(note), notes),
                 None => self.notes().await?,
             };
+            let is_noted = note
+                .as_deref()
+                .is_some_and(|note| note.is_newest(&snapshot));
+            let taken = match is_noted {
+                true => None,
+                false => highest_number(&table, &snapshot).await?,
+            };
             if merges {
-                let before = self.newest_of(&snapshot, note.as_deref()).await?;
+                let before = match &note {
+                    Some(note) if is_noted => Some(note.run.clone()),
+                    note => self.newest_behind(note.as_deref(), taken).await?,
+                };
                 self.merge(&mut run, before.as_ref()).await?;
             }
             let version = snapshot.version + 1;
-            // Numbers of runs whose records were lost are not used again.
-            let number = note.map_or(0, |note| note.place.number + 1).max(version);
+            // Numbers of runs whose records were lost are not used again, nor are those of runs that are not noted yet.
+            let noted = note.map(|note| note.place.number);
+            let number = noted.max(taken).map_or(0, |taken| taken + 1).max(version);
             let place = RunPlace { number, version };
             let row = NumberedRun {
                 run,
@@ -271,31 +282,24 @@ impl OpsTables {
         Err(commit::too_many_conflicts(&table))
     }
 
-    /// The run that was published last, as `ops/runs` and the note tell; by the note alone where that is as new.
-    async fn newest_of(
+    /// The run that was published last, where the note is not of the newest record; `taken` is the highest number in `ops/runs`.
+    async fn newest_behind(
         &self,
-        runs: &Snapshot,
         note: Option<&PublishedNote>,
+        taken: Option<u64>,
     ) -> Result<Option<RunRecord>> {
-        match note {
-            Some(note)
-                if runs.version >= note.place.version && runs.rows_since <= note.place.version =>
-            {
-                Ok(Some(note.run.clone()))
-            }
-            note => {
-                let heads = self.run_heads().await?;
-                let noted = note.map(|note| &note.run);
-                // Of a run whose record is gone the note still tells what it published.
-                let is_lost =
-                    |noted: &&RunRecord| heads.iter().all(|run| run.run_id != noted.run_id);
-                if let Some(lost) = noted.filter(is_lost) {
-                    return Ok(Some(lost.clone()));
-                }
-                let newest = heads.iter().find(|run| run.published);
-                Ok(self.records_of(newest.into_iter().collect()).await?.pop())
-            }
+        let heads = self.run_heads().await?;
+        // Of a run whose record is gone the note still tells what it published, unless another one went on from there and is not noted.
+        let is_lost = |note: &&PublishedNote| {
+            let is_last_published = heads.first().is_some_and(|run| run.published);
+            let went_on = is_last_published && taken > Some(note.place.number);
+            !went_on && heads.iter().all(|run| run.run_id != note.run.run_id)
+        };
+        if let Some(lost) = note.filter(is_lost) {
+            return Ok(Some(lost.run.clone()));
         }
+        let newest = heads.iter().find(|run| run.published);
+        Ok(self.records_of(newest.into_iter().collect()).await?.pop())
     }
 
     /// All runs, the one that was committed last first. Of runs of older versions of the program, whose order nobody noted, the one that
@@ -366,15 +370,10 @@ impl OpsTables {
 
     /// True if `ops/runs` has no rows that are newer than the note's version, which is there and what it was: the note tells of the newest record.
     async fn holds(&self, note: &PublishedNote) -> Result<bool> {
-        let version = note.place.version;
         let runs = self.registry.table(NumberedRun::TABLE)?;
         let tables = note.run.tables.keys().map(String::as_str);
         let (newest, ()) = tokio::join!(runs.latest(), self.registry.open_for_run(tables));
-        Ok(newest?.is_some_and(|runs| {
-            runs.version >= version
-                && runs.rows_since <= version
-                && (runs.version > version || note.is_of(&runs))
-        }))
+        Ok(newest?.is_some_and(|runs| note.is_newest(&runs)))
     }
 
     /// Says once that the newest run lies in the future.

@@ -665,6 +665,126 @@ async fn a_run_that_is_overtaken_before_it_holds_its_pipelines_goes_on_from_what
     }
 }
 
+#[tokio::test]
+async fn reads_of_a_run_whose_record_is_there_before_its_note_are_published() {
+    let memory = Arc::new(InMemory::new());
+    let (one, time) = (in_bucket(&memory).await, "2026-03-01T00:00:00Z");
+    publish_slice(&one, "a", None, 1).await;
+    let reader = in_bucket(&memory).await.ops();
+    let known = reader.published(&AsOf::Latest).await.unwrap().unwrap();
+    let read = SliceRow {
+        run_id: "b".to_owned(),
+        ..slice(time, Some("7"))
+    };
+    one.ops().record_slices(&[read]).await.unwrap();
+    let left = reader.unpublished_reads(&known).await.unwrap();
+    assert_eq!(left.len(), 1, "it has not ended");
+    let run = RunRecord {
+        tables: [(SliceRow::TABLE.to_owned(), 2.into())].into(),
+        ..record("b", time, true)
+    };
+    let unnoted = one.ops().publish_unnoted(&run).await.unwrap().unwrap();
+    // Its lease is given back by now.
+    assert!(reader.unpublished_reads(&known).await.unwrap().is_empty());
+    unnoted.note().await;
+    assert!(reader.unpublished_reads(&known).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_seen_before_a_run_holds_its_tables_is_looked_at_again() {
+    let memory = Arc::new(InMemory::new());
+    publish_slice(&in_bucket(&memory).await, "a", None, 1).await;
+    let holder = in_bucket(&memory).await;
+    for (run_id, tenant, version) in [("b", "7", 2), ("c", "8", 3)] {
+        let seen = holder.ops().slices("hecone").await.unwrap();
+        publish_slice(&in_bucket(&memory).await, run_id, Some(tenant), version).await;
+        holder.hold(Vec::new());
+        let held = holder.ops().slices("hecone").await.unwrap();
+        assert_eq!(held.len(), seen.len() + 1);
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_was_not_there_and_could_not_be_read_since_is_looked_for_again() {
+    let place = TempWarehouse::new();
+    let holder = place.open().await;
+    holder.hold(Vec::new());
+    let table = holder.table(SliceRow::TABLE).unwrap();
+    assert!(table.latest().await.unwrap().is_none());
+    let other = place.open().await.ops();
+    let read = slice("2026-03-01T00:00:00Z", None);
+    other.record_slices(&[read]).await.unwrap();
+    let commit = place.root().join(SliceRow::TABLE).join("_delta_log");
+    let commit = commit.join(format!("{:020}.json", 0));
+    let whole = std::fs::read(&commit).unwrap();
+    std::fs::remove_file(&commit).unwrap();
+    table.is_overtaken();
+    assert!(table.latest().await.is_err());
+    std::fs::write(&commit, whole).unwrap();
+    let found = table.latest().await.unwrap();
+    assert_eq!(found.map(|found| found.version), Some(1));
+}
+
+#[tokio::test]
+async fn a_run_that_went_on_from_a_lost_one_and_is_not_noted_is_what_the_next_one_goes_on_from() {
+    let place = TempWarehouse::new();
+    let time = "2026-03-01T00:00:00Z";
+    for run_id in ["a", "b"] {
+        let ops = place.open().await.ops();
+        ops.publish(&record(run_id, time, true)).await.unwrap();
+    }
+    let log = place.root().join(NumberedRun::TABLE).join("_delta_log");
+    std::fs::remove_file(log.join(format!("{:020}.json", 2))).unwrap();
+    let mut run = record("one-with-a-longer-name-than-the-lost-one-had", time, true);
+    let table = "hecone/transactions";
+    run.tables.insert(table.to_owned(), 8.into());
+    let unnoted = place.open().await.ops().publish_unnoted(&run).await;
+    // Its process ends here.
+    drop(unnoted.unwrap());
+    let run = RunRecord {
+        pipelines: vec!["smartnow".to_owned()],
+        tables: BTreeMap::new(),
+        ..record("c", time, true)
+    };
+    place.open().await.ops().publish(&run).await.unwrap();
+    let found = place.open().await.ops().published(&AsOf::Latest).await;
+    let found = found.unwrap().unwrap();
+    assert_eq!(
+        (found.run_id.as_str(), found.tables[table].version),
+        ("c", 8)
+    );
+}
+
+#[tokio::test]
+async fn a_run_has_a_number_of_its_own_also_where_the_one_before_is_not_noted_yet() {
+    let place = TempWarehouse::new();
+    let ended = |run_id: &str, minute: u32| {
+        let at = format!("2026-03-01T00:{minute:02}:00Z");
+        record(run_id, &at, true)
+    };
+    for run_id in ["a", "b"] {
+        let ops = place.open().await.ops();
+        ops.publish(&ended(run_id, 0)).await.unwrap();
+    }
+    // From then on numbers are higher than versions.
+    let log = place.root().join(NumberedRun::TABLE).join("_delta_log");
+    std::fs::remove_file(log.join(format!("{:020}.json", 2))).unwrap();
+    let ops = place.open().await.ops();
+    ops.publish(&ended("c", 1)).await.unwrap();
+    let late = place.open().await.ops();
+    let unnoted = late.publish_unnoted(&ended("d", 3)).await.unwrap();
+    // By a clock that is slow.
+    let ops = place.open().await.ops();
+    ops.publish(&ended("e", 2)).await.unwrap();
+    unnoted.unwrap().note().await;
+    let ops = place.open().await.ops();
+    let newest = ops.published(&AsOf::Latest).await.unwrap();
+    assert_eq!(newest.unwrap().run_id, "e");
+    let runs = ops.run_heads().await.unwrap();
+    let runs: Vec<&str> = runs.iter().map(|run| run.run_id.as_str()).collect();
+    assert_eq!(runs, ["e", "d", "c", "a"]);
+}
+
 #[test]
 fn every_column_of_the_bookkeeping_has_a_note_and_every_note_a_column() {
     use crate::ops::notes::{NOTES, OpsNote};

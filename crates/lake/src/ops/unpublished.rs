@@ -8,6 +8,7 @@ use crate::ops::edit::{OpsTables, for_each_row, largest};
 use crate::ops::lease::LeaseRecord;
 use crate::ops::row_codec::{BookkeepingRow, LEDGER_VERSION, LedgerRow};
 use crate::ops::rows::{RunRecord, SliceRow};
+use crate::ops::tables::CLOCKS_DIFFER;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::{Error, ErrorKind, Result};
@@ -99,11 +100,7 @@ impl OpsTables {
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        // It may have been published since the newest run was looked up.
-        let noted = self.newest_note().await?;
-        if noted.is_some_and(|note| note.run.run_id != newest.run_id) {
-            return Ok(Vec::new());
-        }
+        // Before it is asked what was published since: a run gives its leases back once its record is there, perhaps before its note is.
         let (leases, earlier) = tokio::try_join!(self.leases(), self.earlier_leases())?;
         let now = self.now();
         let is_under_way = |reads: &UnpublishedReads| {
@@ -113,7 +110,22 @@ impl OpsTables {
             held.any(|lease| reads.is_by_holder(&lease, now))
         };
         let left = found.into_values().filter(|reads| !is_under_way(reads));
-        Ok(left.collect())
+        let left: Vec<UnpublishedReads> = left.collect();
+        if left.is_empty() || self.has_later_run(newest).await? {
+            return Ok(Vec::new());
+        }
+        Ok(left)
+    }
+
+    /// True if a run was published behind this one, as its note or its record tells.
+    async fn has_later_run(&self, known: &RunRecord) -> Result<bool> {
+        let noted = self.newest_note().await?;
+        if noted.is_some_and(|note| note.run.run_id != known.run_id) {
+            return Ok(true);
+        }
+        let heads = self.run_heads().await?;
+        let mut later = heads.iter().take_while(|run| run.run_id != known.run_id);
+        Ok(later.any(|run| run.published))
     }
 }
 
@@ -134,12 +146,12 @@ impl std::fmt::Display for UnpublishedReads {
 }
 
 impl UnpublishedReads {
-    /// True if their run holds this lease, of one of its pipelines.
+    /// True if their run holds this lease, of one of its pipelines, or may do so by another machine's clock.
     fn is_by_holder(&self, lease: &LeaseRecord, now: Timestamp) -> bool {
         let valid = SignedDuration::from_secs(i64::from(lease.valid_seconds));
         self.pipelines.contains(&lease.pipeline)
             && !lease.released
             && lease.owner.run_id == self.run_id
-            && now.duration_since(lease.renewed_at) <= valid
+            && now.duration_since(lease.renewed_at) <= valid + CLOCKS_DIFFER
     }
 }

@@ -28,7 +28,7 @@ impl Warehouse {
     }
 
     /// Moves a table's folder into one of the run's, below `.set-aside` in the warehouse; its place there. To be called by whoever holds the leases of all that
-    /// write the table, before anything else is asked of it.
+    /// write the table, and knows it at that moment: whoever has taken them over may have made the table anew.
     ///
     /// Errors with [`ErrorKind::Storage`] where it cannot be moved: it is where it was then.
     pub async fn set_aside(&self, path: &str, run_id: &str) -> Result<PathBuf> {
@@ -51,6 +51,7 @@ impl Warehouse {
                     "Let the user who runs Tillhouse write the warehouse's folder, or move the table's folder out of the warehouse by hand, and run the same command again.",
                 )
             })?;
+        self.table(path)?.was_moved().await;
         Ok(place)
     }
 }
@@ -115,12 +116,16 @@ mod tests {
         }
         std::fs::write(&commit, &whole).unwrap();
         assert!(!may_be().await, "it was put back");
+        // A run that holds the table does not ask again for what it has seen.
+        let warehouse = place.open().await;
+        warehouse.hold(Vec::new());
+        assert!(warehouse.open_at(SOURCE, None).await.unwrap().is_some());
         std::fs::remove_file(&commit).unwrap();
         assert!(may_be().await);
-        let warehouse = place.open().await;
         let aside = warehouse.set_aside(SOURCE, "run-1").await.unwrap();
         assert_eq!(aside, place.root().join(".set-aside/run-1").join(SOURCE));
         assert!(aside.join("_delta_log").exists() && !folder.exists());
+        assert!(warehouse.open_at(SOURCE, None).await.unwrap().is_none());
         let again = place.open().await;
         assert!(again.open_at(SOURCE, None).await.unwrap().is_none());
         assert_eq!(again.tables().await.unwrap(), []);

@@ -4,16 +4,19 @@
 
 use super::other_process_tests::{options, pipeline_of, publish, shown};
 use super::scripted_statements::{ARTICLES, TRANSACTIONS, pipeline};
-use crate::lease::IfRunning;
+use crate::config::Pipeline;
+use crate::held_lease::{FRESH, VALID};
+use crate::lease::{IfRunning, RunLeases};
 use crate::loss::{LossOutcome, RunScope, refusal};
 use crate::record_origin::RecordOrigin;
+use crate::repair::prepare;
 use crate::report::RunReport;
 use crate::scripted_source::{ScriptedRun, window};
 use crate::{check_all_tables, rebuild, sync};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tillhouse_lake::{LostRun, LostTable, RunRecord, TableVersion};
-use tillhouse_model::Result;
+use tillhouse_lake::{LeaseOwner, LeaseRecord, LostRun, LostTable, RunRecord, TableVersion};
+use tillhouse_model::{ErrorKind, Result};
 
 fn folder(run: &ScriptedRun, table: &str) -> PathBuf {
     run.warehouse.url().to_file_path().unwrap().join(table)
@@ -184,6 +187,35 @@ async fn a_unified_table_whose_log_lacks_a_commit_is_set_aside_by_a_rebuild_that
     assert!(aside[0].join("unified/articles/_delta_log").exists());
     let report = sync_of(&run, &["shop", "kiosk"]).await.unwrap();
     assert!(report.published && !report.is_partial(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_run_that_was_suspended_and_whose_lease_has_passed_on_sets_nothing_aside() {
+    let run = published().await;
+    let table = folder(&run, "unified/articles");
+    let first = table.join("_delta_log").join(format!("{:020}.json", 0));
+    std::fs::remove_file(first).unwrap();
+    let context = run.other_process().await;
+    let asking = (&context.warehouse, &context.cancel);
+    let owner = ("suspended", "rebuild");
+    let taken = RunLeases::take(asking, &["kiosk", "shop"], owner, IfRunning::Fail).await;
+    let (leases, _outcomes) = taken.unwrap();
+    let ops = context.warehouse.ops();
+    let stored = ops.lease("shop").await.unwrap().unwrap();
+    let other = LeaseOwner {
+        run_id: "other".to_owned(),
+        ..stored.record.owner.clone()
+    };
+    let other = LeaseRecord::new("shop", other, ops.now(), VALID);
+    ops.swap_lease(Some(&stored), other).await.unwrap().unwrap();
+    tokio::time::pause();
+    tokio::time::advance(2 * FRESH).await;
+    let all = ["kiosk", "shop"].map(|name| pipeline_of(&run, name, &[]));
+    let all: Vec<&Pipeline> = all.iter().collect();
+    let prepared = prepare(&context, &all, RecordOrigin::SourceTables, "suspended").await;
+    assert_eq!(prepared.unwrap_err().kind(), ErrorKind::Conflict);
+    assert!(table.exists());
+    leases.release().await;
 }
 
 #[tokio::test]
