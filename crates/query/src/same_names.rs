@@ -89,11 +89,13 @@ impl VisitorMut for NameGiver<'_> {
             let (ordered, elsewhere) = is_asked_for(name);
             (is_outermost || elsewhere == 0) && (is_same || ordered == 0)
         };
+        let is_ordered_by = |name: &str| is_asked_for(name).0 > 0;
         let mut selects = Vec::new();
         selects_of(&mut query.body, &mut selects);
         let mut given = Vec::new();
         for select in selects {
-            given.extend(name_apart(select, self.refused.as_deref(), &allows));
+            let refused = self.refused.as_deref();
+            given.extend(name_apart(select, refused, &allows, &is_ordered_by));
         }
         if let Some(OrderBy {
             kind: OrderByKind::Expressions(order),
@@ -176,11 +178,13 @@ fn order_by_given(order: &mut [OrderByExpr], given: &[(Expr, Ident)]) {
     }
 }
 
-/// Gives columns of one name names of their own, if it `allows` it for a name, and whether all of that name are the same. Gives those that got one, and the names.
+/// Gives columns of one name names of their own, if it `allows` it for a name, and whether all of that name are the same. None is one that the query `is_ordered_by`: that would
+/// be the new column then. Gives those that got one, and the names.
 fn name_apart(
     select: &mut Select,
     refused: Option<&str>,
     allows: &dyn Fn(&str, bool) -> bool,
+    is_ordered_by: &dyn Fn(&str) -> bool,
 ) -> Vec<(Expr, Ident)> {
     let in_wildcard = |name: &str| select.projection.iter().any(|item| may_have(item, name));
     let in_wildcard = refused.is_some_and(in_wildcard);
@@ -227,7 +231,7 @@ fn name_apart(
                 1 => base.clone(),
                 number => format!("{base}_{number}"),
             };
-            while taken.contains(&alias) {
+            while taken.contains(&alias) || (alias != base && is_ordered_by(&alias)) {
                 number += 1;
                 alias = format!("{base}_{number}");
             }

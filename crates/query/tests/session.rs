@@ -367,6 +367,12 @@ async fn columns_of_one_name_are_answered_where_nobody_can_take_one_for_another(
             ["a", "a_2"],
             "1 4",
         ),
+        // By the table's column of that name.
+        (
+            "SELECT s.a, s.b AS a FROM (SELECT a, -a AS b, a AS a_2 FROM t) AS s ORDER BY a_2 LIMIT 1",
+            ["a", "a_3"],
+            "1 -1",
+        ),
     ] {
         let shown = shown(&session, sql).await;
         let lines: Vec<Vec<&str>> = shown

@@ -8,8 +8,9 @@
 //!   SELECT k FROM a FULL JOIN b USING (k)         SELECT coalesce(a.k, b.k) AS k FROM a FULL JOIN b ON a.k = b.k
 //! ```
 //!
-//! A column that the planner refuses, one that is not there or is there twice, is left to it as it is written.
+//! A column that the planner refuses, one that is not there or is there twice, is left to it as it is written, but for a name that is there twice in a subquery: see [`bare_names`].
 
+use super::bare_names;
 use super::merged_names::{
     JoinedTable, MergedNames, Output, Outputs, all_columns, is_output, used,
 };
@@ -23,7 +24,7 @@ use datafusion::sql::sqlparser::ast::{
     OrderByKind, PipeOperator, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor,
     TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use tillhouse_model::{Error, Result};
 
@@ -49,6 +50,7 @@ pub(crate) fn merge_columns(
         tables,
         default_schema,
         named: Vec::new(),
+        within: 0,
     };
     match VisitMut::visit(inner.as_mut(), &mut merger) {
         ControlFlow::Continue(()) => Ok(()),
@@ -65,6 +67,8 @@ struct Merger<'t> {
     default_schema: &'t str,
     /// The queries of each WITH around.
     named: Vec<Vec<NamedQuery>>,
+    /// Queries around this one whose columns it sees.
+    within: usize,
 }
 
 impl VisitorMut for Merger<'_> {
@@ -82,6 +86,26 @@ impl VisitorMut for Merger<'_> {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        self.within += usize::from(bare_names::is_lateral(table));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {
+        self.within -= usize::from(bare_names::is_lateral(table));
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        self.within += usize::from(bare_names::has_query(expr));
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        self.within -= usize::from(bare_names::has_query(expr));
+        ControlFlow::Continue(())
     }
 }
 
@@ -233,7 +257,10 @@ impl Merger<'_> {
             }
         }
         match query.body.as_mut() {
-            SetExpr::Select(select) => self.merge_select(select, query.order_by.as_mut()),
+            SetExpr::Select(select) => {
+                self.merge_select(select, query.order_by.as_mut())?;
+                self.check_names(select)
+            }
             body => self.merge_set(body),
         }
     }
@@ -241,13 +268,44 @@ impl Merger<'_> {
     /// Queries in brackets are visited by themselves.
     fn merge_set(&self, body: &mut SetExpr) -> Result<()> {
         match body {
-            SetExpr::Select(select) => self.merge_select(select, None),
+            SetExpr::Select(select) => {
+                self.merge_select(select, None)?;
+                self.check_names(select)
+            }
             SetExpr::SetOperation { left, right, .. } => {
                 self.merge_set(left)?;
                 self.merge_set(right)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Errors for a name that two tables have, in a query that sees the columns of the one around.
+    fn check_names(&self, select: &mut Select) -> Result<()> {
+        if self.within == 0 || select.from.iter_mut().any(joins_by_name) {
+            return Ok(());
+        }
+        let (mut one, mut several) = (BTreeSet::new(), BTreeSet::new());
+        let mut add = |table: &TableFactor| {
+            let columns = self.columns_of(table).unwrap_or_default();
+            for name in columns.into_iter().collect::<BTreeSet<_>>() {
+                if !one.insert(name.clone()) {
+                    several.insert(name);
+                }
+            }
+        };
+        for from in &select.from {
+            add(&from.relation);
+            for join in &from.joins {
+                match kept_by(&join.join_operator) {
+                    Kept::LeftAlone => {}
+                    Kept::RightAlone => return Ok(()),
+                    _ => add(&join.relation),
+                }
+            }
+        }
+        bare_names::check(&select.selection, &several)?;
+        bare_names::check(&select.projection, &several)
     }
 
     fn merge_select(&self, select: &mut Select, order: Option<&mut OrderBy>) -> Result<()> {

@@ -4,6 +4,7 @@
 
 use super::operands::folded;
 use super::refused;
+use super::rows;
 use super::tree::quoted;
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, ExcludeSelectItem, Expr, Ident, ObjectName, Query, SelectItem,
@@ -236,8 +237,17 @@ impl VisitorMut for MergedNames {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::CompoundFieldAccess { access_chain, .. } = expr {
-            self.fields.push(access_chain.clone());
+        match expr {
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                self.fields.push(access_chain.clone());
+            }
+            // `(k, x) IN (SELECT ...)`, of which `k` stands within a query since it is asked by EXISTS.
+            Expr::Exists { subquery, .. } if self.queries == 0 => {
+                if let Some(comparison) = rows::comparison_in(subquery) {
+                    self.replace(comparison);
+                }
+            }
+            _ => {}
         }
         ControlFlow::Continue(())
     }

@@ -8,14 +8,17 @@
 //!   operands        AT TIME ZONE, extract(century ...), ::json, ::varchar(3)     functions
 //!                   LIKE ANY (ARRAY[...])                                        LIKE ... OR LIKE ...
 //!   selects         EXISTS in a column, HAVING without groups, ORDER BY ALL, FETCH FIRST   subqueries, aggregates, positions, LIMIT
-//!   rows            (a, b) IN (SELECT x, y ...) in WHERE                         EXISTS
+//!   rows            (a, b) = (1, 2), (a, b) IN ((1, 2), (3, 4))                  comparisons of the parts
+//!                   (a, b) IN (SELECT x, y ...) in WHERE                         EXISTS
 //!   group_by        GROUP BY ... WITH ROLLUP, WITH CUBE                          ROLLUP (...), CUBE (...)
 //!   windows         OVER w, OVER (w ORDER BY ...)                                the window written out
 //!   lists           LATERAL unnest(...), generate_series(1, t.n)                 UNNEST
 //!   pivot           PIVOT, UNPIVOT                                               filtered aggregates, unnest
+//!   bare_names      a name that two tables of a subquery have                    refused
 //!   merged          JOIN ... USING, NATURAL JOIN                                 ON, and the merged column written out; it needs the tables' columns
 //! ```
 
+mod bare_names;
 mod calls;
 mod group_by;
 mod lambda;
@@ -177,6 +180,7 @@ impl VisitorMut for Rewriter {
         }
         let rewritten = rows::check(expr)
             .and_then(|()| calls::rewrite(expr))
+            .and_then(|()| rows::compare(expr))
             .and_then(|()| operands::rewrite(expr));
         flow(rewritten)
     }

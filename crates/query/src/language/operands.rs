@@ -3,7 +3,7 @@
 //! Invariant: each becomes a call of a function of ours, or of the same expression in a form that is planned.
 
 use super::refused;
-use super::tree::{binary, call, text, whole};
+use super::tree::{call, either, text, whole};
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, BinaryOperator, CharacterLength, DataType, DateTimeField, Expr, Ident,
     UnaryOperator, Value,
@@ -96,41 +96,31 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
 
 /// `x LIKE ANY (ARRAY['a%', 'b%'])` as `x LIKE 'a%' OR x LIKE 'b%'`, with NOT and without.
 fn like_any(of: &Expr) -> Result<Expr> {
-    let (Expr::Like { pattern, .. } | Expr::ILike { pattern, .. }) = of else {
+    let mut like = of.clone();
+    let (Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. }) = &mut like else {
         return Ok(of.clone());
     };
-    let mut patterns = pattern.as_ref();
+    *any = false;
+    let mut patterns = std::mem::replace(pattern.as_mut(), whole(0));
     while let Expr::Nested(inner) = patterns {
-        patterns = inner;
+        patterns = *inner;
     }
+    // What PostgreSQL takes for a list is no pattern.
+    let is_list_in_text = text_of(&patterns).is_some_and(|text| text.starts_with('{'));
     let several = match patterns {
-        Expr::Array(list) => list.elem.as_slice(),
-        Expr::Tuple(several) => several.as_slice(),
-        one @ Expr::Value(_) => std::slice::from_ref(one),
-        _ => &[],
+        Expr::Array(list) => list.elem,
+        Expr::Tuple(several) => several,
+        one @ Expr::Value(_) if !is_list_in_text => vec![one],
+        _ => Vec::new(),
     };
-    let each = several.iter().map(|one| {
-        let mut like = of.clone();
-        if let Expr::Like { any, pattern, .. } | Expr::ILike { any, pattern, .. } = &mut like {
-            *any = false;
-            **pattern = one.clone();
+    let each = several.into_iter().map(|one| {
+        let mut like = like.clone();
+        if let Expr::Like { pattern, .. } | Expr::ILike { pattern, .. } = &mut like {
+            **pattern = one;
         }
         like
     });
-    // Pairs of pairs: a long list makes no deep tree.
-    let mut each: Vec<Expr> = each.collect();
-    while each.len() > 1 {
-        let mut level = Vec::with_capacity(each.len().div_ceil(2));
-        let mut rest = each.into_iter();
-        while let Some(one) = rest.next() {
-            level.push(match rest.next() {
-                Some(other) => binary(one, BinaryOperator::Or, other),
-                None => one,
-            });
-        }
-        each = level;
-    }
-    match each.pop() {
+    match either(each.collect()) {
         Some(chosen) => Ok(Expr::Nested(Box::new(chosen))),
         None => Err(refused(
             "LIKE ANY of what is no list that is written out",

@@ -49,6 +49,22 @@ pub(super) fn both(condition: Expr, other: Option<Box<Expr>>) -> Box<Expr> {
     })
 }
 
+/// Conditions of which one has to hold, in pairs of pairs: a long list makes no deep tree. `None` where there are none.
+pub(super) fn either(mut conditions: Vec<Expr>) -> Option<Expr> {
+    while conditions.len() > 1 {
+        let mut level = Vec::with_capacity(conditions.len().div_ceil(2));
+        let mut rest = conditions.into_iter();
+        while let Some(one) = rest.next() {
+            level.push(match rest.next() {
+                Some(other) => binary(one, BinaryOperator::Or, other),
+                None => one,
+            });
+        }
+        conditions = level;
+    }
+    conditions.pop()
+}
+
 /// A test that a value is not null.
 pub(super) fn is_not_null(expr: &Expr) -> Expr {
     Expr::IsNotNull(Box::new(expr.clone()))

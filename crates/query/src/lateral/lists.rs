@@ -4,13 +4,14 @@
 
 use super::{IS_THERE, KnownColumns, columns, said_by, without_name};
 use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, NullHandling, Result, TableReference, UnnestOptions};
-use datafusion::functions_nested::expr_fn::cardinality;
+use datafusion::functions_nested::expr_fn::array_length;
 use datafusion::logical_expr::{
     Case, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Unnest, lit,
 };
 
-/// The join with the elements of lists of its left side, if that is what its right side is.
+/// The join with the elements of lists of its left side, if that is what its right side is, and no row has to be left out again.
 pub(super) fn unnested(
     join: &Join,
     lateral: &LogicalPlan,
@@ -21,7 +22,11 @@ pub(super) fn unnested(
         plan: &join.left,
         columns: &left,
         keeps_all: join.join_type == JoinType::Left,
+        mark: free_mark(lateral, &join.left)?,
     };
+    if side.keeps_all && are_several(lateral) {
+        return Ok(None);
+    }
     let Some(over) = over_left(lateral, &side)? else {
         return Ok(None);
     };
@@ -50,6 +55,34 @@ pub(super) struct LeftSide<'p> {
     pub(super) columns: &'p [Expr],
     /// True where a row stays that has no element.
     pub(super) keeps_all: bool,
+    /// The name of what is true for an element.
+    pub(super) mark: String,
+}
+
+/// A name that no column of a plan over the left side has: the elements of a list within a LATERAL query may have a mark of their own.
+pub(super) fn free_mark(plan: &LogicalPlan, left: &LogicalPlan) -> Result<String> {
+    let mut mark = IS_THERE.to_owned();
+    let has = |plan: &LogicalPlan, name: &str| plan.schema().has_column_with_unqualified_name(name);
+    while has(left, &mark) || plan.exists(|step| Ok(has(step, &mark)))? {
+        mark.push('_');
+    }
+    Ok(mark)
+}
+
+/// True for a list that is joined by LEFT JOIN within a LATERAL query: its rows all stay.
+fn keeps_rows(unnest: &Unnest) -> bool {
+    unnest.options.null_handling == NullHandling::PreserveAndExpandEmpty
+}
+
+/// True where lists lie in lists: of a row with elements, some may have none of their own.
+pub(super) fn are_several(plan: &LogicalPlan) -> bool {
+    let mut lists = 0;
+    // The closure does not fail.
+    let _ = plan.apply(|step| {
+        lists += usize::from(matches!(step, LogicalPlan::Unnest(of) if !keeps_rows(of)));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    lists > 1
 }
 
 /// Rows of a plan of UNNEST over the left side.
@@ -95,7 +128,7 @@ fn has_elements(lists: &[Column], rows: &LogicalPlan) -> Result<Expr> {
     for list in lists {
         let of = Expr::Column(list.clone());
         let has_some = match of.get_type(rows.schema())? {
-            DataType::List(_) | DataType::LargeList(_) => cardinality(of).gt(lit(0_u64)).is_true(),
+            DataType::List(_) | DataType::LargeList(_) => array_length(of).gt(lit(0_u64)).is_true(),
             _ => of.is_not_null(),
         };
         has_any = has_any.or(has_some);
@@ -126,41 +159,37 @@ pub(super) fn over_left(plan: &LogicalPlan, left: &LeftSide<'_>) -> Result<Optio
                 .collect::<Result<Vec<_>>>()?;
             Some(input.projected(left.columns, own)?)
         }
-        LogicalPlan::Unnest(Unnest {
-            input,
-            exec_columns,
-            options,
-            ..
-        }) => {
-            let Some(input) = over_left(input, left)? else {
+        LogicalPlan::Unnest(of) => {
+            let Some(input) = over_left(&of.input, left)? else {
                 return Ok(None);
             };
-            let null_handling = if left.keeps_all {
+            let lists = &of.exec_columns;
+            let null_handling = if left.keeps_all || keeps_rows(of) {
                 NullHandling::PreserveAndExpandEmpty
             } else {
                 NullHandling::Drop
             };
             let options = UnnestOptions {
                 null_handling,
-                ..options.clone()
+                ..of.options.clone()
             };
             let mut rows = input.rows;
             let mut is_there = input.is_there;
-            if left.keeps_all {
+            if left.keeps_all && !keeps_rows(of) {
                 // Of an element that is null, and of none at all, the same would be left.
-                let mut has_some = has_elements(exec_columns, &rows)?;
+                let mut has_some = has_elements(lists, &rows)?;
                 if let Some(before) = is_there.take() {
                     has_some = before.and(has_some);
                 }
                 let kept = columns(rows.schema())
-                    .filter(|column| column.name != IS_THERE || column.relation.is_some())
+                    .filter(|column| column.name != left.mark || column.relation.is_some())
                     .map(Expr::Column);
-                let kept: Vec<Expr> = kept.chain([has_some.alias(IS_THERE)]).collect();
+                let kept: Vec<Expr> = kept.chain([has_some.alias(&left.mark)]).collect();
                 rows = LogicalPlanBuilder::from(rows).project(kept)?.build()?;
-                is_there = Some(Expr::Column(Column::new_unqualified(IS_THERE)));
+                is_there = Some(Expr::Column(Column::new_unqualified(&left.mark)));
             }
             let unnested = LogicalPlanBuilder::from(rows)
-                .unnest_columns_with_options(exec_columns.clone(), options)?;
+                .unnest_columns_with_options(lists.clone(), options)?;
             Some(OverLeft {
                 rows: unnested.build()?,
                 is_there,

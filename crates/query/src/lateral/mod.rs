@@ -35,7 +35,7 @@ use datafusion::optimizer::AnalyzerRule;
 use lists::{is_over_lists, unnested};
 use std::collections::HashMap;
 use std::sync::Arc;
-use steps::by_row;
+use steps::{by_row, is_of_all_rows};
 
 /// The rule.
 #[derive(Debug)]
@@ -125,7 +125,8 @@ fn steps_over_lists<'p>(
         Expr::OuterReferenceColumn(_, column) => left.has_column(column),
         _ => true,
     };
-    if !lateral.outer_ref_columns.iter().all(is_of_left) {
+    // Of those that were known when it was planned, the ones of tables within it are none any more.
+    if !lateral.subquery.all_out_ref_exprs().iter().all(is_of_left) {
         return None;
     }
     let (mut steps, mut at) = (Vec::new(), lateral.subquery.as_ref());
@@ -172,7 +173,7 @@ fn rewritten(join: Join) -> Result<Transformed<LogicalPlan>> {
         return match steps_of(&subquery.subquery) {
             Some((steps, _)) if steps.is_empty() => Ok(Transformed::no(LogicalPlan::Join(join))),
             _ => plan_err!(
-                "LEFT JOIN LATERAL of a query with LIMIT or window functions has ON true: a condition stands within the query"
+                "LEFT JOIN LATERAL of a query with LIMIT, window functions or a condition on an aggregate has ON true: a condition stands within the query"
             ),
         };
     }
@@ -185,7 +186,7 @@ fn rewritten(join: Join) -> Result<Transformed<LogicalPlan>> {
     } else {
         let Some((steps, base)) = steps_of(&subquery.subquery) else {
             return plan_err!(
-                "a LATERAL query may sort, limit and number its rows, but not group or join what it has limited or numbered"
+                "a LATERAL query may sort, limit and number its rows, but not group or join what it has limited or numbered, nor join an aggregate of all its rows"
             );
         };
         if steps.is_empty() {
@@ -219,8 +220,61 @@ fn counts_rows(plan: &LogicalPlan) -> bool {
     counts
 }
 
+/// True for an aggregate of all rows, which is there without any, where these depend on an outer row.
+fn is_total(plan: &LogicalPlan) -> bool {
+    is_of_all_rows(plan) && !plan.all_out_ref_exprs().is_empty()
+}
+
+/// True if there is such an aggregate in a plan, but for those of LATERAL queries within it.
+fn has_totals(plan: &LogicalPlan) -> bool {
+    let mut has = false;
+    // The closure does not fail.
+    let _ = plan.apply(|part| {
+        if matches!(part, LogicalPlan::Subquery(_)) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        if is_total(part) {
+            has = true;
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    has
+}
+
+/// The steps down to the first aggregate of all rows; none where all of them keep its row. DataFusion joins such a plan so that every outer row stays, also one whose aggregate is left
+/// out by a condition; and what is null without a row is null for it, whatever is aggregated anew.
+fn steps_over_totals(plan: &LogicalPlan) -> Option<(Vec<&LogicalPlan>, &LogicalPlan)> {
+    let (mut steps, mut at) = (Vec::new(), plan);
+    let mut found = None;
+    loop {
+        if is_total(at) {
+            found = Some((steps.clone(), at));
+        }
+        steps.push(at);
+        match input_of(at) {
+            Some(input) => at = input,
+            None => break,
+        }
+    }
+    let (steps, total) = found.filter(|(_, total)| !counts_rows(total))?;
+    let keeps_row = |step: &&LogicalPlan| {
+        matches!(
+            step,
+            LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_)
+        )
+    };
+    if steps.iter().all(keeps_row) {
+        return Some((Vec::new(), plan));
+    }
+    Some((steps, total))
+}
+
 /// The steps from the last one down to a plan that DataFusion joins by itself; none where it joins the whole. `None` for what can be neither.
 fn steps_of(plan: &LogicalPlan) -> Option<(Vec<&LogicalPlan>, &LogicalPlan)> {
+    if has_totals(plan) {
+        return steps_over_totals(plan);
+    }
     let (mut steps, mut at) = (Vec::new(), plan);
     while counts_rows(at) {
         let input = match at {

@@ -3,7 +3,7 @@
 //! Invariant: a step sees the rows of one row before alone. Where a row before may be left without any, of an outer join or for an aggregate of all its rows, rows that are left
 //! out are marked and stay, so that none is missing.
 
-use super::lists::{LeftSide, is_over_lists, over_left};
+use super::lists::{LeftSide, are_several, free_mark, is_over_lists, over_left};
 use super::{IS_THERE, KnownColumns, ROW, ROWS, columns, said_by, without_name};
 use datafusion::common::{Column, JoinType, Result, TableReference, plan_err};
 use datafusion::functions_window::row_number::row_number_udwf;
@@ -48,7 +48,7 @@ fn is_there() -> Expr {
 }
 
 /// True for an aggregate of all rows, which is there without any.
-fn is_of_all_rows(step: &LogicalPlan) -> bool {
+pub(super) fn is_of_all_rows(step: &LogicalPlan) -> bool {
     matches!(step, LogicalPlan::Aggregate(of) if of.group_expr.is_empty())
 }
 
@@ -63,8 +63,10 @@ pub(super) fn by_row(
     let aggregates = steps.iter().filter(|step| is_of_all_rows(step)).count();
     let mut rows = if is_over_lists(base) {
         RowsByRow::of_lists(join, base, aggregates)?
+    } else if is_of_all_rows(base) {
+        RowsByRow::of_totals(join, subquery, base, aggregates)?
     } else {
-        RowsByRow::joined(join, subquery, base)?
+        RowsByRow::joined(join, subquery, base, join.join_type)?
     };
     for step in steps.iter().rev() {
         rows.take(step)?;
@@ -125,7 +127,12 @@ impl RowsByRow {
     }
 
     /// The rows of a plan that is joined to the left side.
-    fn joined(join: &Join, subquery: &Subquery, base: &LogicalPlan) -> Result<Self> {
+    fn joined(
+        join: &Join,
+        subquery: &Subquery,
+        base: &LogicalPlan,
+        join_type: JoinType,
+    ) -> Result<Self> {
         let left: Vec<Expr> = columns(join.left.schema()).map(Expr::Column).collect();
         let (known, named) = named_apart(base);
         let named = named
@@ -145,9 +152,23 @@ impl RowsByRow {
         };
         let base = LogicalPlanBuilder::from(base).alias(ROWS)?.build()?;
         let plan = LogicalPlanBuilder::from(numbered_left(join, &left)?)
-            .join_on(base, join.join_type, [lit(true)])?
+            .join_on(base, join_type, [lit(true)])?
             .build()?;
         Ok(Self::new(join, left, known, plan))
+    }
+
+    /// The row of an aggregate of all rows, which every row of the left side has.
+    fn of_totals(
+        join: &Join,
+        subquery: &Subquery,
+        base: &LogicalPlan,
+        aggregates: usize,
+    ) -> Result<Self> {
+        let mut rows = Self::joined(join, subquery, base, JoinType::Inner)?;
+        rows.aggregates = aggregates;
+        // What an aggregate gives without rows comes from the join, where nothing else does.
+        rows.mark(lit(true))?;
+        Ok(rows)
     }
 
     /// The elements of lists of the left side.
@@ -159,7 +180,9 @@ impl RowsByRow {
             plan: &numbered,
             columns: &beside,
             keeps_all: join.join_type == JoinType::Left || aggregates > 0,
+            mark: free_mark(base, &numbered)?,
         };
+        let has_marked = side.keeps_all && are_several(base);
         let Some(over) = over_left(base, &side)? else {
             return plan_err!("a LATERAL query cannot have {} here", base.display());
         };
@@ -180,6 +203,7 @@ impl RowsByRow {
             .build()?;
         Ok(Self {
             aggregates,
+            has_marked,
             ..Self::new(join, left, known, plan)
         })
     }
@@ -219,10 +243,36 @@ impl RowsByRow {
         Ok(())
     }
 
+    /// An expression that has one value for a row wherever it is asked for: a column, where it would be another each time, as `random()` is.
+    fn once(&mut self, said: Expr) -> Result<Expr> {
+        if !said.is_volatile() {
+            return Ok(said);
+        }
+        self.add(said, self.plan.clone())
+    }
+
     /// Adds a window function, and gives its column.
     fn window(&mut self, function: Expr) -> Result<Expr> {
-        let plan = LogicalPlanBuilder::from(self.plan.clone());
-        self.plan = plan.window(vec![function])?.build()?;
+        let plan = LogicalPlanBuilder::from(self.plan.clone())
+            .window(vec![function])?
+            .build()?;
+        let value = last_column(&plan)?;
+        self.add(value, plan)
+    }
+
+    /// Takes a plan with the columns of this one, and with a value that it gives for one more, whose name is its own: the same may be asked for twice.
+    fn add(&mut self, value: Expr, plan: LogicalPlan) -> Result<Expr> {
+        let kept: Vec<Expr> = columns(self.plan.schema()).map(Expr::Column).collect();
+        let mut number = kept.len();
+        let mut name = format!("__v{number}");
+        while self.plan.schema().has_column_with_unqualified_name(&name) {
+            number += 1;
+            name = format!("__v{number}");
+        }
+        let value = value.alias_qualified(Some(ROWS), name);
+        self.plan = LogicalPlanBuilder::from(plan)
+            .project(kept.into_iter().chain([value]))?
+            .build()?;
         last_column(&self.plan)
     }
 
@@ -231,7 +281,8 @@ impl RowsByRow {
             LogicalPlan::Projection(of) => {
                 let mut outputs = KnownColumns::new();
                 for (expr, column) in of.expr.iter().zip(columns(of.schema.as_ref())) {
-                    outputs.insert(column, said_by(without_name(expr), &self.known)?);
+                    let said = said_by(without_name(expr), &self.known)?;
+                    outputs.insert(column, self.once(said)?);
                 }
                 self.known = outputs;
             }
@@ -349,7 +400,7 @@ impl RowsByRow {
             }
         }
         let mut calls = Vec::with_capacity(aggregates.len());
-        for (at, (column, expr)) in aggregates.into_iter().enumerate() {
+        for (column, expr) in aggregates {
             let Expr::AggregateFunction(mut call) = said_by(without_name(&expr), &self.known)?
             else {
                 return plan_err!("an aggregate in a LATERAL query stands alone");
@@ -361,8 +412,13 @@ impl RowsByRow {
                 };
                 call.params.filter = Some(Box::new(chosen));
             }
-            calls.push(Expr::AggregateFunction(call));
-            places.push((column, keys.len() + at));
+            // Of columns with two names there may be the same aggregate twice.
+            let call = Expr::AggregateFunction(call);
+            let known = calls.iter().position(|other| *other == call);
+            places.push((column, keys.len() + known.unwrap_or(calls.len())));
+            if known.is_none() {
+                calls.push(call);
+            }
         }
         let plan = LogicalPlanBuilder::from(self.plan.clone());
         self.plan = plan.aggregate(keys, calls)?.build()?;
