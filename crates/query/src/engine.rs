@@ -33,6 +33,7 @@ use crate::spill::SpillSpace;
 use crate::table_arguments::TableArguments;
 use crate::time_texts::{self, TimeTexts};
 use crate::truth_tests::TruthTests;
+use crate::unnested_keys::UnnestedKeys;
 use crate::value_files::ValueSpill;
 use crate::whole_groups::WholeGroups;
 use crate::window_values::HeldWindowValues;
@@ -290,6 +291,7 @@ fn context_with(
         .with_optimizer_rules(large_constants::optimizer_rules())
         .with_default_features()
         .with_analyzer_rule(Arc::new(LateralRows))
+        .with_analyzer_rule(Arc::new(UnnestedKeys))
         .with_analyzer_rule(Arc::new(StandardPatterns::new()))
         .with_analyzer_rule(Arc::new(RoundedCasts))
         .with_analyzer_rule(Arc::new(TimeTexts))

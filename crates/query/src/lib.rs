@@ -80,6 +80,7 @@ mod truth_tests;
 mod typed_rewrite;
 mod unfit;
 mod unnest_pieces;
+mod unnested_keys;
 mod value_files;
 mod whole_groups;
 mod window_values;

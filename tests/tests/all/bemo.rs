@@ -123,7 +123,7 @@ async fn a_session_is_a_transaction_a_currency_and_each_purchase_an_article() {
             json!({"placeId": null}),
         ),
         session("nothing", json!([]), none.clone()),
-        session("null", Value::Null, none),
+        session("without", Value::Null, none),
     ];
     let bench = BEMO.session(&[("sessions", page(&sessions))]);
     let rows = BEMO.unified(&bench, "transactions").await;
@@ -335,7 +335,7 @@ async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_
             json!([bought(Value::Null), bought(json!(7)), null]),
             json!({}),
         ),
-        session("none", json!([bought(Value::Null)]), json!({})),
+        session("mute", json!([bought(Value::Null)]), json!({})),
         session(
             "going",
             json!([bought(Value::Null)]),
@@ -366,14 +366,14 @@ async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_
         [
             "part expected_object transactions[2]",
             "part total_amount_known transactions[0].totalAmount",
-            "none total_amount_known transactions[0].totalAmount",
+            "mute total_amount_known transactions[0].totalAmount",
             "going total_amount_known transactions[0].totalAmount",
             "gone expected_object transactions[0]",
             "maybe total_amount_known transactions[0].totalAmount",
         ]
     );
     let bench = BEMO.session(&[("sessions", page)]);
-    let keys = ["gift:EUR", "going:EUR", "maybe:EUR", "none:EUR", "part:EUR"];
+    let keys = ["gift:EUR", "going:EUR", "maybe:EUR", "mute:EUR", "part:EUR"];
     let some =
         |values: [Option<&str>; 5]| expected(&keys.into_iter().zip(values).collect::<Vec<_>>());
     let rows = BEMO.unified(&bench, "transactions").await;

@@ -278,7 +278,7 @@ async fn a_projects_own_sql_that_fails_for_a_record_costs_that_value() {
         record("fine", "2"),
         record("nought", "1"),
         record("huge", MOST),
-        record("none", "null"),
+        record("missing", "null"),
     ];
     let bench = CannedProject::new("pace", &[("transactions", records)], "").await;
     let folder = bench.context.project.dir.join("pipelines/pace/unify");
@@ -305,7 +305,7 @@ async fn a_projects_own_sql_that_fails_for_a_record_costs_that_value() {
     let expected = [
         "fine 2.0000 14.0000".to_owned(),
         format!("huge {MOST}"),
-        "none".to_owned(),
+        "missing".to_owned(),
         "nought 1.0000".to_owned(),
     ];
     assert_eq!(bench.rows(rows).await, expected);

@@ -225,7 +225,7 @@ async fn a_sale_without_a_price_has_its_state_and_is_told() {
     let without = json!({"priceIncludingVAT": null});
     let failed = json!({"priceIncludingVAT": null, "error": "declined"});
     let page = page(&[
-        sale("none", without),
+        sale("bare", without),
         sale("failed", failed),
         sale("priced", json!({})),
     ]);
@@ -239,7 +239,7 @@ async fn a_sale_without_a_price_has_its_state_and_is_told() {
     assert_eq!(
         told,
         [
-            ("none", "price_known", field),
+            ("bare", "price_known", field),
             ("failed", "price_known", field)
         ]
     );

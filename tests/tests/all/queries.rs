@@ -148,10 +148,8 @@ async fn parameters_take_the_place_of_literals_and_never_of_sql() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_output_is_written_over_the_warehouse_or_the_configuration() {
     let (sandbox, project) = small().await;
-    let run = project.json(&["sql", "SELECT max(number) AS newest FROM ops.runs"]);
-    let run = run.await[0]["newest"].as_u64().unwrap();
     let name = |file: &str| project.path().join(file).display().to_string();
-    let commit = format!("warehouse/ops/runs/_delta_log/{run:020}.json");
+    let commit = format!("warehouse/ops/runs/_delta_log/{:020}.json", 0);
     std::os::unix::fs::symlink(name("warehouse/ops"), name("link")).unwrap();
     let before = fs::read(name(&commit)).unwrap();
     let stats = ["stats", "--from", "2026-01-01", "--to", "2026-02-01"];

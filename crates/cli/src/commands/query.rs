@@ -7,7 +7,7 @@ use crate::commands::{as_of, engine_of, find_project, protected_files, register_
 use crate::output::results::{ResultFile, ResultStyle, write_results};
 use crate::output::{CsvStyle, ProtectedFiles};
 use crate::prompt;
-use crate::watchdog::QueryGuard;
+use crate::watchdog::{QueryGuard, is_stopping};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
@@ -178,7 +178,7 @@ impl QueryRunner {
     ) -> Result<()> {
         let style = self.style.clone();
         self.consume(statement, async move |stream| {
-            write_results(format, &style, stream).await
+            write_results(format, &style, stream, is_stopping).await
         })
         .await
     }

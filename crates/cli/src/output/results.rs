@@ -8,7 +8,6 @@ use super::{NULL, OutputFile, print_notice, print_text, table, write};
 use crate::args::DataFormat;
 use crate::output::CsvStyle;
 use crate::output::terminal_escape::escape_controls_in_json;
-use crate::watchdog;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
@@ -117,11 +116,12 @@ impl ResultStyle {
 
 /// Writes a query's result.
 ///
-/// A reader that has had enough ends the query.
+/// A reader that has had enough ends the query. What of it awaits nothing ends once `is_stopping` says so.
 pub(crate) async fn write_results(
     format: DataFormat,
     style: &ResultStyle,
     stream: SendableRecordBatchStream,
+    is_stopping: fn() -> bool,
 ) -> Result<()> {
     let Some(file) = &style.file else {
         return match format {
@@ -141,7 +141,7 @@ pub(crate) async fn write_results(
     let finished = match file.format {
         FileFormat::Parquet => write_parquet(stream, opened).await?,
         FileFormat::Workbook => {
-            write_workbook(stream, style.null.as_deref(), opened, failed).await?
+            write_workbook(stream, style.null.as_deref(), opened, is_stopping, failed).await?
         }
         FileFormat::Csv | FileFormat::Json => {
             let csv = CsvStyle {
@@ -271,6 +271,7 @@ async fn write_workbook(
     mut stream: SendableRecordBatchStream,
     null: Option<&str>,
     file: OutputFile,
+    is_stopping: fn() -> bool,
     failed: impl Fn(Error) -> Error,
 ) -> Result<OutputFile> {
     let mut rows = WorkbookEncoder::new(&stream.schema(), null)?;
@@ -279,7 +280,7 @@ async fn write_workbook(
             rows.write(&piece)?;
         }
     }
-    let written = rows.finish(file, watchdog::is_stopping, |error| {
+    let written = rows.finish(file, is_stopping, |error| {
         failed(Error::new(ErrorKind::Storage, "cannot write the output").because(error))
     });
     // A query that was asked to stop meanwhile ends here, and its file stays what it was.

@@ -51,7 +51,7 @@ pub(super) const COMMANDS: &[CommandHelp] = &[
     command(
         &["\\o"],
         "[FILE]",
-        "the next result goes into x.csv, x.json, x.parquet, x.xlsx",
+        "next result into x.csv, .json, .parquet or .xlsx",
     ),
     command(&["\\i"], "FILE", "run the queries of a file"),
     command(

@@ -14,7 +14,7 @@ use crate::output::{
     CsvStyle, ResultLayout, TextTable, describe as shown, print_notice, result_text,
 };
 use crate::temporary_file::TemporaryFile;
-use crate::watchdog::{PromptGuard, guarded};
+use crate::watchdog::{PromptGuard, guarded, is_stopping};
 use commands::{PromptCommand, ResultFormat, fits, help};
 use completer::PromptCompleter;
 use reedline::{
@@ -279,7 +279,7 @@ impl PromptState<'_> {
             };
             self.runner
                 .consume(statement, async move |stream| {
-                    write_results(DataFormat::Table, &style, stream).await
+                    write_results(DataFormat::Table, &style, stream, is_stopping).await
                 })
                 .await?;
             // A query that fails leaves the file to the next.

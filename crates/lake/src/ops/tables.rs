@@ -5,7 +5,6 @@
 use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::schema_evolution;
-use crate::log::snapshot::Snapshot;
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
 use crate::ops::maintenance::MaintenanceRow;
 use crate::ops::notes::note_of;
