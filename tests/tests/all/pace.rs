@@ -225,7 +225,7 @@ async fn a_sale_without_a_price_has_its_state_and_is_told() {
     let without = json!({"priceIncludingVAT": null});
     let failed = json!({"priceIncludingVAT": null, "error": "declined"});
     let page = page(&[
-        sale("bare", without),
+        sale("mute", without),
         sale("failed", failed),
         sale("priced", json!({})),
     ]);
@@ -239,7 +239,7 @@ async fn a_sale_without_a_price_has_its_state_and_is_told() {
     assert_eq!(
         told,
         [
-            ("bare", "price_known", field),
+            ("mute", "price_known", field),
             ("failed", "price_known", field)
         ]
     );
