@@ -87,7 +87,7 @@ Examples:
 http://127.0.0.1:8373/docs/ shows every path and its parameters; /openapi.json is the document, /metrics is for Prometheus.
 A client that was written against HecOne works with this address as its base URL: POST /auth/login takes what
 `serve.hecone_login` in tillhouse.yaml says, GET /transactions/statistics answers in HecOne's shape.
-It reads the warehouse and writes nothing. A new run is seen within seconds. docs/serve.md has it all.";
+It reads the warehouse and writes nothing but its audit log. A new run is seen within seconds. docs/serve.md has it all.";
 
 /// The sales of tills that nobody stands behind, in one warehouse.
 #[derive(Debug, Parser)]

@@ -1,18 +1,19 @@
 //! Work on a question: on a thread of its own, until it is done, takes too long, or nobody waits for it any more.
 //!
 //! Invariant: a question is planned and run with the stack that deep queries need, and nobody else waits with it. Whoever drops the future that waits for the work, or the
-//! stream of its chunks, cancels the work, and DataFusion drops the query with it; its place is free when it has ended.
+//! stream of its chunks, cancels the work, and DataFusion drops the query with it; its place is free when it has ended. Queries have worker threads of their own: one that never gives way
+//! leaves those that hear and answer requests free.
 
 use crate::places::TakenPlace;
 use crate::problem::Problem;
 use bytes::Bytes;
-use futures::stream::{self, Stream};
-use std::sync::Arc;
+use futures::stream::{self, Stream, StreamExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tillhouse_model::{Error, ErrorKind};
-use tillhouse_query::DEEP_STACK;
-use tokio::runtime::Handle;
+use tillhouse_query::{DEEP_STACK, WORKER_STACK};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -68,6 +69,8 @@ impl AnswerStream {
             let broken = Error::new(ErrorKind::Interrupted, "the answer was broken off");
             Some((Err(broken), None))
         })
+        // Compression asks once more behind the end.
+        .fuse()
     }
 }
 
@@ -205,7 +208,7 @@ where
         id: limits.id,
         stop: stop.clone(),
     };
-    let runtime = Handle::current();
+    let runtime = query_threads()?;
     let job = move || {
         let _place = place;
         runtime.block_on(until_done(sink, work, limits.timeout, stop));
@@ -223,6 +226,21 @@ where
     // A stream has a guard of its own.
     drop(guard.disarm());
     delivered
+}
+
+/// The threads that queries run on. They end with the process.
+fn query_threads() -> Result<&'static Runtime, Problem> {
+    static THREADS: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
+    let threads = THREADS.get_or_init(|| {
+        Builder::new_multi_thread()
+            .enable_all()
+            .thread_name("query")
+            .thread_stack_size(WORKER_STACK)
+            .build()
+    });
+    threads
+        .as_ref()
+        .map_err(|error| Problem::internal(format!("cannot start threads: {error}")))
 }
 
 async fn until_done<F>(mut sink: AnswerSink, work: F, timeout: Duration, stop: CancellationToken)
@@ -247,7 +265,6 @@ mod tests {
     use super::*;
     use crate::places::Places;
     use axum::http::StatusCode;
-    use futures::StreamExt;
 
     fn limits(timeout: Duration) -> WorkLimits {
         WorkLimits {
@@ -299,7 +316,10 @@ mod tests {
         let Ok(Delivered::Stream(stream)) = delivered else {
             panic!("it is a stream");
         };
-        let chunks: Vec<_> = stream.into_chunks().collect().await;
+        let mut stream = Box::pin(stream.into_chunks());
+        let chunks: Vec<_> = stream.as_mut().collect().await;
+        // Whoever asks once more hears that it has ended.
+        assert!(stream.next().await.is_none());
         let bytes: usize = chunks
             .iter()
             .map(|chunk| chunk.as_ref().unwrap().len())
