@@ -15,6 +15,7 @@ use tillhouse_model::{Error, ErrorKind};
 use tillhouse_query::{DEEP_STACK, WORKER_STACK};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Bytes of an answer that are gathered before the first of them is sent: what is whole by then has a length, and an error a status.
@@ -209,9 +210,11 @@ where
         stop: stop.clone(),
     };
     let runtime = query_threads()?;
+    // Of the threads that answer requests: it ends also where no thread of queries gives way.
+    let deadline = tokio::time::sleep(limits.timeout);
     let job = move || {
         let _place = place;
-        runtime.block_on(until_done(sink, work, limits.timeout, stop));
+        runtime.block_on(until_done(sink, work, (deadline, limits.timeout), stop));
     };
     let thread = std::thread::Builder::new()
         .name("question".to_owned())
@@ -243,18 +246,27 @@ fn query_threads() -> Result<&'static Runtime, Problem> {
         .map_err(|error| Problem::internal(format!("cannot start threads: {error}")))
 }
 
-async fn until_done<F>(mut sink: AnswerSink, work: F, timeout: Duration, stop: CancellationToken)
-where
+async fn until_done<F>(
+    mut sink: AnswerSink,
+    work: F,
+    (deadline, timeout): (Sleep, Duration),
+    stop: CancellationToken,
+) where
     F: AsyncFnOnce(&mut AnswerSink) -> Result<(), Problem>,
 {
-    let limited = tokio::time::timeout(timeout, async {
+    let done = async {
         work(&mut sink).await?;
         sink.flush().await;
         Ok::<_, Problem>(())
-    });
+    };
+    let limited = async {
+        tokio::select! {
+            outcome = done => outcome,
+            () = deadline => Err(Problem::too_slow(timeout.as_secs())),
+        }
+    };
     let outcome = match stop.run_until_cancelled(limited).await {
-        Some(Ok(outcome)) => outcome,
-        Some(Err(_)) => Err(Problem::too_slow(timeout.as_secs())),
+        Some(outcome) => outcome,
         None => Err(Error::new(ErrorKind::Interrupted, "nobody waits for the answer").into()),
     };
     sink.finish(outcome);
