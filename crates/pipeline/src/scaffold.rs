@@ -17,7 +17,7 @@ memory_limit: 512MiB      # for queries; what does not fit is spilled to disk
 privacy_key: ${TILLHOUSE_PRIVACY_KEY}
 ";
 
-const GITIGNORE: &str = "# Secrets and data stay out of git.\n.env\nwarehouse/\n";
+const GITIGNORE: &str = "# Secrets and data stay out of git.\n.env\nusers.yaml\nwarehouse/\n";
 
 const EXAMPLE: &str = ".env.example";
 

@@ -4,31 +4,18 @@
 //! cannot name because it is written into them, are opened at their latest. A table of a contract that nobody has written yet is empty for
 //! whoever asks in SQL, and not there for those who ask if it is ([`CatalogSchema::is_made`]).
 
-use crate::catalog_schema::{CATALOG, CatalogSchema, DEFAULT_SCHEMA, OPS, RedactedWarehouse};
+use crate::catalog_schema::{CatalogSchema, RedactedWarehouse};
 use crate::information_schema::{INFORMATION_SCHEMA, NotedInformationSchema};
+use crate::linked_table::LinkedParts;
 use crate::notes::SessionNotes;
+use crate::schemas::{CATALOG, ContractTable, DEFAULT_SCHEMA, LATEST, OPS, OURS};
+use crate::scope::{Scope, ScopeRules};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::prelude::SessionContext;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 use tillhouse_lake::{OpsTables, RunRecord, TableVersion, Warehouse};
-
-/// The schema of the views that show the newest version of each record of a source table.
-pub const LATEST: &str = "latest";
-/// Schemas of tables that are no source's.
-const OURS: [&str; 4] = [DEFAULT_SCHEMA, OPS, "statistics", LATEST];
-
-/// A table that a contract describes, whether or not anybody has written it yet.
-#[derive(Debug, Clone)]
-pub struct ContractTable {
-    /// `unified`, or the pipeline.
-    pub schema: String,
-    /// Its name there.
-    pub name: String,
-    /// Columns that it has, or will have.
-    pub columns: SchemaRef,
-}
 
 /// The schemas, by name.
 #[derive(Debug)]
@@ -39,6 +26,17 @@ pub(crate) struct Catalog {
     pub(crate) notes: SessionNotes,
     /// Names of table functions, for `information_schema` to list. The functions themselves hold sessions over this catalog.
     functions: RwLock<BTreeSet<String>>,
+    /// Tables that contracts describe.
+    contracts: Arc<[ContractTable]>,
+    /// The part that it is of another catalog.
+    part: Option<CatalogPart>,
+}
+
+/// What makes a catalog a part of another.
+#[derive(Debug, Clone)]
+struct CatalogPart {
+    rules: Arc<ScopeRules>,
+    linked: Arc<LinkedParts>,
 }
 
 impl Catalog {
@@ -46,7 +44,7 @@ impl Catalog {
     pub(crate) fn over(
         warehouse: &Warehouse,
         run: &RunRecord,
-        contracts: &[ContractTable],
+        contracts: &Arc<[ContractTable]>,
     ) -> Self {
         let warehouse = RedactedWarehouse(warehouse.clone());
         let mut versions: BTreeMap<String, BTreeMap<String, Option<TableVersion>>> =
@@ -66,7 +64,7 @@ impl Catalog {
         versions.insert(OPS.to_owned(), ops);
         versions.entry(DEFAULT_SCHEMA.to_owned()).or_default();
         let mut unwritten: BTreeMap<&str, BTreeMap<String, SchemaRef>> = BTreeMap::new();
-        for table in contracts {
+        for table in contracts.iter() {
             let of_schema = versions.entry(table.schema.clone()).or_default();
             if !of_schema.contains_key(&table.name) {
                 let of_schema = unwritten.entry(&table.schema).or_default();
@@ -84,14 +82,16 @@ impl Catalog {
         let mut latest = CatalogSchema::new(LATEST, None, BTreeMap::new());
         latest.newest = newest(&schemas);
         schemas.insert(LATEST.to_owned(), Arc::new(latest));
-        Self::of(Some(warehouse), schemas)
+        let notes = SessionNotes::default();
+        Self::of(Some(warehouse), schemas, notes, contracts)
     }
 
     fn of(
         warehouse: Option<RedactedWarehouse>,
         schemas: BTreeMap<String, Arc<CatalogSchema>>,
+        notes: SessionNotes,
+        contracts: &Arc<[ContractTable]>,
     ) -> Self {
-        let notes = SessionNotes::default();
         *notes
             .schemas
             .write()
@@ -101,14 +101,54 @@ impl Catalog {
             schemas: Arc::clone(&notes.schemas),
             notes,
             functions: RwLock::default(),
+            contracts: Arc::clone(contracts),
+            part: None,
         }
     }
 
+    /// The part of these tables that a reader may see. Views are those there are, over that part.
+    pub(crate) fn scoped(&self, scope: &Scope) -> Self {
+        let rules = ScopeRules::new(scope.clone(), Arc::clone(&self.contracts));
+        self.part(CatalogPart {
+            rules: Arc::new(rules),
+            linked: Arc::default(),
+        })
+    }
+
+    /// As [`Self::scoped`], for the scope of another catalog of the same run, with what was worked out for that one; `None` where the other is whole.
+    pub(crate) fn scoped_as(&self, other: &Self, scope: &Scope) -> Option<Self> {
+        let known = other.part.as_ref()?;
+        (known.rules.scope() == scope).then(|| self.part(known.clone()))
+    }
+
+    fn part(&self, part: CatalogPart) -> Self {
+        let CatalogPart { rules, linked } = &part;
+        let whole = self
+            .schemas
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let seen = whole
+            .iter()
+            .filter(|(name, _)| *name != LATEST && rules.has_schema(name));
+        let mut schemas: BTreeMap<String, Arc<CatalogSchema>> = seen
+            .map(|(name, schema)| (name.clone(), Arc::new(schema.scoped(rules, linked))))
+            .collect();
+        if whole.contains_key(LATEST) && rules.has_schema(LATEST) {
+            let mut latest = CatalogSchema::new(LATEST, None, BTreeMap::new());
+            latest.newest = newest(&schemas);
+            schemas.insert(LATEST.to_owned(), Arc::new(latest));
+        }
+        let mut catalog = Self::of(None, schemas, self.notes.of_others(), &self.contracts);
+        catalog.part = Some(part);
+        catalog
+    }
+
     /// No tables.
-    pub(crate) fn empty() -> Self {
+    pub(crate) fn empty(contracts: &Arc<[ContractTable]>) -> Self {
         let unified = CatalogSchema::new(DEFAULT_SCHEMA, None, BTreeMap::new());
         let schemas = BTreeMap::from([(DEFAULT_SCHEMA.to_owned(), Arc::new(unified))]);
-        Self::of(None, schemas)
+        Self::of(None, schemas, SessionNotes::default(), contracts)
     }
 
     /// Makes a context use this catalog.

@@ -4,7 +4,11 @@
 
 use crate::groups::{self, DEVICE_GROUPS, GroupMembersView, SITE_GROUPS};
 use crate::latest;
+use crate::linked_table::{LinkedParts, LinkedTable};
 use crate::sales::SALES_VIEW;
+use crate::schemas::{DEFAULT_SCHEMA, OPS};
+use crate::scope::{LINKING_FACTS, ScopeRules};
+use crate::scoped_table::ScopedTable;
 use crate::sql_view::{self, SqlView, ViewDefinition, ViewTables};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -12,19 +16,13 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result, exec_err};
 use datafusion::datasource::empty::EmptyTable;
 use datafusion::logical_expr::TableType;
-use futures::future::try_join_all;
+use futures::future::{BoxFuture, try_join_all};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use tillhouse_lake::{OpsTables, TableVersion, Warehouse};
 use tokio::sync::OnceCell;
 
-/// The only catalog.
-pub(crate) const CATALOG: &str = "tillhouse";
-/// The schema of names without one.
-pub const DEFAULT_SCHEMA: &str = "unified";
-/// The schema of the bookkeeping tables.
-pub(crate) const OPS: &str = "ops";
 /// The views of groups, and the table that each needs.
 const GROUP_VIEWS: [(&str, &str); 2] = [
     (DEVICE_GROUPS.view, DEVICE_GROUPS.groups),
@@ -74,6 +72,54 @@ pub(crate) struct CatalogSchema {
     views: RwLock<Vec<SqlView>>,
     /// The views of `latest`, and whose newest records they show.
     pub(crate) newest: BTreeMap<String, Option<(Arc<CatalogSchema>, String)>>,
+    /// The schema that this one is a part of; its tables are read through this alone.
+    part_of: Option<WholeSchema>,
+}
+
+/// A schema of which a reader may see a part.
+struct WholeSchema {
+    schema: Arc<CatalogSchema>,
+    rules: Arc<ScopeRules>,
+    linked: Arc<LinkedParts>,
+}
+
+impl WholeSchema {
+    /// The part of a table; none where it is absent.
+    async fn open(&self, name: &str) -> Result<TableLookup> {
+        let Some((table, linked_by)) = self.part(name).await? else {
+            return Ok(None);
+        };
+        let Some(key) = linked_by else {
+            return Ok(Some(Arc::new(table)));
+        };
+        let mut facts = Vec::new();
+        for fact in LINKING_FACTS {
+            if let Some((fact, None)) = self.part(fact).await?
+                && fact.schema().field_with_name(key).is_ok()
+            {
+                facts.push(Arc::new(fact));
+            }
+        }
+        let rows = self.linked.rows_of(name);
+        Ok(Some(Arc::new(LinkedTable::new(table, key, facts, rows))))
+    }
+
+    async fn part(&self, name: &str) -> Result<Option<(ScopedTable, Option<&'static str>)>> {
+        let Some(whole) = self.whole(name).await? else {
+            return Ok(None);
+        };
+        let rule = self.rules.rule(&self.schema.name, name, &whole.schema());
+        let Some(rule) = rule else {
+            return Ok(None);
+        };
+        let linked_by = rule.linked_by;
+        Ok(Some((ScopedTable::new(whole, rule)?, linked_by)))
+    }
+
+    /// The whole table. Boxed, since it may be a part of another.
+    fn whole<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<TableLookup>> {
+        Box::pin(self.schema.base_table(name))
+    }
 }
 
 impl fmt::Debug for CatalogSchema {
@@ -104,7 +150,57 @@ impl CatalogSchema {
                 _ => Vec::new(),
             }),
             newest: BTreeMap::new(),
+            part_of: None,
         }
+    }
+
+    /// The part of this schema that a reader may see: of the tables there are now, with the views there are now.
+    pub(crate) fn scoped(
+        self: &Arc<Self>,
+        rules: &Arc<ScopeRules>,
+        linked: &Arc<LinkedParts>,
+    ) -> Self {
+        let registered: Vec<(String, SchemaRef)> = {
+            let tables = self
+                .registered
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            let tables = tables.iter();
+            tables
+                .map(|(name, table)| (name.clone(), table.schema()))
+                .collect()
+        };
+        let is_registered = |name: &String| registered.iter().any(|(known, _)| known == name);
+        let opened_later = self
+            .versions
+            .keys()
+            .filter(|name| !is_registered(name) && rules.may_have(&self.name, name))
+            .cloned();
+        let known = registered
+            .iter()
+            .filter(|(name, columns)| rules.rule(&self.name, name, columns).is_some())
+            .map(|(name, _)| name.clone());
+        let versions = known.chain(opened_later).map(|name| (name, None));
+        let mut part = Self::new(&self.name, None, versions.collect());
+        let unwritten = self
+            .unwritten
+            .iter()
+            .filter(|(name, columns)| rules.rule(&self.name, name, columns).is_some());
+        part.unwritten = unwritten
+            .map(|(name, columns)| (name.clone(), Arc::clone(columns)))
+            .collect();
+        part.views = RwLock::new(
+            self.views
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone(),
+        );
+        part.part_of = Some(WholeSchema {
+            schema: Arc::clone(self),
+            rules: Arc::clone(rules),
+            linked: Arc::clone(linked),
+        });
+        part
     }
 
     fn registered(&self, name: &str) -> TableLookup {
@@ -204,6 +300,9 @@ impl CatalogSchema {
     }
 
     async fn open(&self, name: &str) -> Result<TableLookup> {
+        if let Some(whole) = &self.part_of {
+            return whole.open(name).await;
+        }
         let (Some(version), Some(RedactedWarehouse(warehouse))) =
             (self.versions.get(name), &self.warehouse)
         else {
@@ -225,7 +324,9 @@ impl CatalogSchema {
     }
 
     async fn open_once(&self, name: &str) -> Result<TableLookup> {
-        if !self.versions.contains_key(name) {
+        let is_known = self.versions.contains_key(name)
+            || (self.part_of.is_some() && self.unwritten.contains_key(name));
+        if !is_known {
             return Ok(None);
         }
         let cell = {
@@ -313,8 +414,11 @@ impl CatalogSchema {
         match self.registered(name) {
             Some(table) => Ok(Some(table)),
             None => match self.unwritten.get(name) {
-                Some(columns) => Ok(Some(Arc::new(EmptyTable::new(Arc::clone(columns))))),
-                None => self.open_once(name).await,
+                // Of a part, nothing but the part of what the whole schema has.
+                Some(columns) if self.part_of.is_none() => {
+                    Ok(Some(Arc::new(EmptyTable::new(Arc::clone(columns)))))
+                }
+                _ => self.open_once(name).await,
             },
         }
     }

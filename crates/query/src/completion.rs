@@ -3,8 +3,8 @@
 //! Invariant: what is offered may stand where it is offered, and begins with what is written; within a text or a comment nothing is. Tables are opened only
 //! when their columns are asked for.
 
-use crate::catalog_schema::DEFAULT_SCHEMA;
 use crate::function_list::FunctionKind;
+use crate::schemas::DEFAULT_SCHEMA;
 use crate::session::Session;
 use crate::sql_type::sql_type;
 use crate::sql_view::quoted_name;

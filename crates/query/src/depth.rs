@@ -211,10 +211,10 @@ impl TypeNesting {
 }
 
 /// Errors when a statement's tree has too many levels.
-pub(crate) fn check(statement: &Statement) -> Result<()> {
+pub fn check_depth(statement: &Statement) -> Result<()> {
     let inner = match statement {
         Statement::Statement(inner) => inner,
-        Statement::Explain(explain) => return check(&explain.statement),
+        Statement::Explain(explain) => return check_depth(&explain.statement),
         _ => return Ok(()),
     };
     match Visit::visit(inner.as_ref(), &mut DepthCounter::default()) {
@@ -493,7 +493,7 @@ impl Visitor for DepthCounter {
 }
 
 /// Errors when a plan has too many levels or parts. Parts that are shared in memory count each time: the optimizer copies them.
-pub(crate) fn check_plan(plan: &LogicalPlan) -> Result<()> {
+pub fn check_plan(plan: &LogicalPlan) -> Result<()> {
     let (mut parts, mut rest) = (0, vec![(plan, 1_usize)]);
     while let Some((part, level)) = rest.pop() {
         parts += 1;

@@ -4,7 +4,7 @@
 
 use crate::bounded;
 use crate::bounded_lambdas;
-use crate::catalog::{Catalog, ContractTable};
+use crate::catalog::Catalog;
 use crate::damaged_files::NamedFiles;
 use crate::distinct::DistinctByGroups;
 use crate::distinct_count::SpillSettings;
@@ -23,7 +23,8 @@ use crate::merged_filters::MergedFilters;
 use crate::operators::{self, ExactOperators};
 use crate::ordered;
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
-use crate::pool::SharedMemory;
+use crate::pool::{MemoryShare, SharedMemory};
+use crate::schemas::ContractTable;
 use crate::session::Session;
 use crate::set_lists::SetLists;
 use crate::similar_to::StandardPatterns;
@@ -37,6 +38,7 @@ use crate::unnested_keys::UnnestedKeys;
 use crate::value_files::ValueSpill;
 use crate::whole_groups::WholeGroups;
 use crate::window_values::HeldWindowValues;
+use datafusion::catalog::CatalogProvider;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{MemoryLimit, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
@@ -144,6 +146,11 @@ impl QueryEngine {
         }
     }
 
+    /// Memory that the queries of one reader may take together, of that which all share.
+    pub fn memory_share(&self, bytes: usize) -> MemoryShare {
+        MemoryShare::new(Arc::clone(&self.runtime.memory_pool), bytes)
+    }
+
     /// Registers the warehouse's checked store, so that its files are read through it. Sessions
     /// opened over a warehouse do so by themselves.
     pub fn register_warehouse(&self, warehouse: &Warehouse) {
@@ -199,7 +206,7 @@ impl QueryEngine {
             .clone()
             .with_target_partitions(1)
             .with_batch_size(UNIFY_BATCH_ROWS);
-        self.session(config, Arc::new(Catalog::empty()), None)
+        self.session(config, Arc::new(Catalog::empty(&self.contracts)), None)
     }
 
     /// As [`Self::empty_session`], but an expression that fails for a row gives null there and is logged: a value that a unify
@@ -210,7 +217,7 @@ impl QueryEngine {
             .clone()
             .with_target_partitions(1)
             .with_batch_size(UNIFY_BATCH_ROWS);
-        let catalog = Arc::new(Catalog::empty());
+        let catalog = Arc::new(Catalog::empty(&self.contracts));
         let rule = Arc::new(LenientProjections {
             errors: errors.clone(),
         });
@@ -232,6 +239,22 @@ impl QueryEngine {
         let context = context(config, Arc::clone(&self.runtime), &catalog);
         Ok(Session::new(context, catalog, run))
     }
+}
+
+/// A context without any of Tillhouse's functions and rules, over another catalog.
+pub(crate) fn catalog_context(
+    name: &str,
+    tables: Arc<dyn CatalogProvider>,
+    runtime: Arc<RuntimeEnv>,
+) -> SessionContext {
+    let config = SessionConfig::new()
+        .with_default_catalog_and_schema(name, crate::schemas::DEFAULT_SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_target_partitions(1);
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    context.register_catalog(name, tables);
+    context
 }
 
 /// A context with Tillhouse's functions, over a catalog.
@@ -363,10 +386,7 @@ fn context_with(
 
 fn config(threads: usize, limit: usize) -> SessionConfig {
     let mut config = SessionConfig::new()
-        .with_default_catalog_and_schema(
-            crate::catalog_schema::CATALOG,
-            crate::catalog_schema::DEFAULT_SCHEMA,
-        )
+        .with_default_catalog_and_schema(crate::schemas::CATALOG, crate::schemas::DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
         // The catalog has one of its own.
         .with_information_schema(false)

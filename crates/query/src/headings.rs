@@ -38,7 +38,7 @@ impl Headings {
     }
 
     /// The schema with these names for its columns.
-    fn name(&self, schema: &Schema) -> SchemaRef {
+    pub(crate) fn name(&self, schema: &Schema) -> SchemaRef {
         let fields = schema.fields();
         let mut names: Vec<String> = fields.iter().map(|field| of_engine(field.name())).collect();
         // Items before the first `*` are counted from the left, those behind the last one from the right.

@@ -2,8 +2,9 @@
 //!
 //! Invariant: it lists the tables that the catalog has when it is asked, without opening one that no query names.
 
-use crate::catalog_schema::{CATALOG, CatalogSchema};
+use crate::catalog_schema::CatalogSchema;
 use crate::notes::{SessionNotes, noted_columns};
+use crate::schemas::CATALOG;
 use crate::sql_type::in_sql_types;
 use async_trait::async_trait;
 use datafusion::catalog::information_schema::InformationSchemaProvider;

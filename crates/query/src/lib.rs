@@ -7,6 +7,7 @@
 //!   QueryEngine ── memory pool, spill folder, threads; one a process
 //!     └─ Session ── one published run (or none: `bare`), one catalog
 //!          └─ schemas unified (default), one a pipeline, latest, ops, statistics; a table is opened when a query first names it
+//!               └─ of a scope: of every table the part that its reader may see
 //! ```
 //!
 //! Rejected: opening every table when the session starts. Opening a Delta table reads its log, and a warehouse with four
@@ -50,6 +51,7 @@ mod lateral;
 mod latest;
 mod lenient;
 mod limits;
+mod linked_table;
 mod merged_filters;
 mod mistakes;
 mod notes;
@@ -58,11 +60,15 @@ mod one_input;
 mod operators;
 mod ordered;
 mod overflow;
+mod parameter_literals;
 mod parameters;
 mod pool;
 mod read_only;
 mod sales;
 mod same_names;
+mod schemas;
+mod scope;
+mod scoped_table;
 mod session;
 mod set_lists;
 mod similar_to;
@@ -87,14 +93,12 @@ mod window_values;
 pub mod zone;
 
 pub use carried::{CarriedColumn, carry_columns};
-pub use catalog::{ContractTable, LATEST};
-pub use catalog_schema::DEFAULT_SCHEMA;
 pub use completion::{ChoiceKind, Completion, CompletionChoice};
 pub use datafusion::catalog::TableProvider;
 pub use datafusion::common::ScalarValue;
 pub use datafusion::dataframe::DataFrame;
 pub use datafusion::execution::SendableRecordBatchStream;
-pub use depth::{DEEP_STACK, WORKER_STACK};
+pub use depth::{DEEP_STACK, WORKER_STACK, check_depth, check_plan};
 pub use derived_columns::{DerivedColumn, derive_columns};
 pub use engine::{QueryEngine, QueryEngineOptions};
 pub use failure::{collect, into_error};
@@ -104,9 +108,13 @@ pub use guarded::{execute, execute_partitioned};
 pub use headings::unique_names;
 pub use lenient::{RowError, RowErrorLog, RowErrorReport};
 pub use notes::{DescribedColumn, DescribedTable};
+pub use parameter_literals::ParameterLiteral;
 pub use parameters::QueryParameters;
+pub use pool::MemoryShare;
 pub use sales::{JoinedNames, NAME_DIMENSIONS, NameDimension, SALES};
-pub use session::{Session, empty_table};
+pub use schemas::{ContractTable, DEFAULT_SCHEMA, LATEST};
+pub use scope::Scope;
+pub use session::{QueryShape, Session, empty_table};
 pub use spill::{remove_spilled, temporary_folder};
 pub use sql_type::sql_type;
 pub use sql_view::{SqlView, ViewDefinition, ViewTables, column_of, quoted_name};

@@ -12,8 +12,9 @@
 //! Rejected: notes as metadata of Arrow fields. They would travel through joins and views by themselves, but the two sides of a union
 //! differ in them, and a plan whose schema is not the one it was planned with is an error of the engine.
 
-use crate::catalog_schema::{CatalogSchema, DEFAULT_SCHEMA, OPS, ShownBy};
+use crate::catalog_schema::{CatalogSchema, ShownBy};
 use crate::sales::NAME_DIMENSIONS;
+use crate::schemas::{DEFAULT_SCHEMA, OPS};
 use crate::sql_type;
 use arrow::array::{ArrayRef, AsArray, StringBuilder};
 use arrow::datatypes::{DataType, Field, Fields};
@@ -79,6 +80,14 @@ impl SessionNotes {
     /// Makes a dictionary known, which is made when somebody first asks; the first that is registered stays.
     pub(crate) fn register(&self, make: DictionaryMaker) {
         let _ = self.registered.set(LazyLock::new(make));
+    }
+
+    /// The same words for other schemas; which there are is for their catalog to say.
+    pub(crate) fn of_others(&self) -> Self {
+        Self {
+            schemas: Arc::default(),
+            registered: Arc::clone(&self.registered),
+        }
     }
 
     /// The note on a table or view.

@@ -9,15 +9,16 @@
 //!   anywhere else, and what looks like no number          a text, which takes the other side's type
 //! ```
 
+use crate::parameter_literals::{self, ParameterLiteral};
 use crate::typed_rewrite::rewrite_expressions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{Expr as PlannedExpr, ExprSchemable, LogicalPlan, lit};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, Ident, JsonPathElem, LimitClause, Query, TableFactor, TimezoneInfo,
-    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    self, BinaryOperator, CastKind, DataType as SqlType, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArguments, Ident, JsonPathElem, LimitClause, Query, TableFactor,
+    TimezoneInfo, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,12 +28,17 @@ use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Values of parameters by name, in lower case; the name of `$1` is `1`.
 #[derive(Clone, Default)]
-pub struct QueryParameters(BTreeMap<String, String>);
+pub struct QueryParameters(
+    BTreeMap<String, String>,
+    /// Those whose types are known.
+    BTreeMap<String, ParameterLiteral>,
+);
 
 impl fmt::Debug for QueryParameters {
     /// Names alone: a value may be somebody's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        let names = self.0.keys().chain(self.1.keys());
+        f.debug_set().entries(names).finish()
     }
 }
 
@@ -60,7 +66,21 @@ impl QueryParameters {
                 );
             }
         }
-        Ok(Self(values))
+        Ok(Self(values, BTreeMap::new()))
+    }
+
+    /// The parameters with one more, whose type is known: it is that literal wherever it stands.
+    #[must_use]
+    pub fn with_literal(mut self, name: &str, literal: ParameterLiteral) -> Self {
+        self.1.insert(name.to_lowercase(), literal);
+        self
+    }
+
+    /// Parameters that have no value yet, for a query that is planned to see its columns: each is NULL.
+    pub fn unknown_in(sql: &str) -> Self {
+        let names = named_in(sql).into_iter();
+        let literals = names.map(|name| (name, ParameterLiteral::Null)).collect();
+        Self(BTreeMap::new(), literals)
     }
 
     /// Errors when one is given that none of the statements names.
@@ -83,6 +103,14 @@ impl QueryParameters {
         }
     }
 
+    /// Puts the values into a statement of another engine's words: each is a literal, and those whose types nobody knows are texts.
+    pub fn put_into(&self, statement: &mut ast::Statement) {
+        let texts = self.0.iter();
+        let texts = texts.map(|(name, text)| (name.clone(), ParameterLiteral::Text(text.clone())));
+        let literals: BTreeMap<_, _> = texts.chain(self.1.clone()).collect();
+        parameter_literals::apply(&literals, statement);
+    }
+
     /// Puts the values into a statement; true where types must be known for some of them, see [`resolve`].
     ///
     /// Errors with [`ErrorKind::Query`] when it names one that has no value.
@@ -92,6 +120,9 @@ impl QueryParameters {
             Statement::Explain(explain) => return self.apply(&mut explain.statement),
             _ => return Ok(false),
         };
+        if !self.1.is_empty() {
+            parameter_literals::apply(&self.1, inner.as_mut());
+        }
         let mut values = ValueVisitor {
             given: self,
             is_left: false,
@@ -170,14 +201,14 @@ struct ValueVisitor<'a> {
 /// Prefix of the value of a placeholder that carries it.
 const CARRIED: &str = "$=";
 
-fn value(value: Value) -> Expr {
+pub(crate) fn value(value: Value) -> Expr {
     Expr::Value(ValueWithSpan {
         value,
         span: Span::empty(),
     })
 }
 
-fn number(text: &str) -> Expr {
+pub(crate) fn number(text: &str) -> Expr {
     let of = |digits: &str| value(Value::Number(digits.to_owned(), false));
     match text.strip_prefix('-') {
         Some(digits) => Expr::Nested(Box::new(Expr::UnaryOp {
@@ -189,7 +220,7 @@ fn number(text: &str) -> Expr {
 }
 
 /// The name of an expression that is a parameter, in brackets or without.
-fn placeholder(expr: &Expr) -> Option<&str> {
+pub(crate) fn placeholder(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Nested(inner) => placeholder(inner),
         Expr::Value(ValueWithSpan {

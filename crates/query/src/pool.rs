@@ -9,6 +9,7 @@ use datafusion::execution::memory_pool::{
     MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation, human_readable_size,
 };
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The part that is kept for what cannot spill.
@@ -128,6 +129,87 @@ impl MemoryPool for SharedMemory {
     }
 }
 
+/// Memory that the queries of one reader may take together, within that of the engine. Copies are one share.
+#[derive(Debug, Clone)]
+pub struct MemoryShare {
+    pub(crate) pool: Arc<SharePool>,
+}
+
+impl MemoryShare {
+    pub(crate) fn new(whole: Arc<dyn MemoryPool>, bytes: usize) -> Self {
+        let held = AtomicUsize::new(0);
+        let pool = Arc::new(SharePool { whole, bytes, held });
+        Self { pool }
+    }
+}
+
+/// Part of a pool.
+#[derive(Debug)]
+pub(crate) struct SharePool {
+    whole: Arc<dyn MemoryPool>,
+    bytes: usize,
+    held: AtomicUsize,
+}
+
+impl MemoryPool for SharePool {
+    fn name(&self) -> &'static str {
+        "share"
+    }
+
+    fn register(&self, consumer: &MemoryConsumer) {
+        self.whole.register(consumer);
+    }
+
+    fn unregister(&self, consumer: &MemoryConsumer) {
+        self.whole.unregister(consumer);
+    }
+
+    fn grow(&self, reservation: &MemoryReservation, additional: usize) {
+        self.held.fetch_add(additional, Ordering::Relaxed);
+        self.whole.grow(reservation, additional);
+    }
+
+    fn shrink(&self, reservation: &MemoryReservation, shrink: usize) {
+        self.whole.shrink(reservation, shrink);
+        self.held.fetch_sub(shrink, Ordering::Relaxed);
+    }
+
+    fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> Result<()> {
+        let before = self.held.fetch_add(additional, Ordering::Relaxed);
+        let grown = match before.saturating_add(additional) > self.bytes {
+            true => Err(resources_datafusion_err!(
+                "{} wants {} more than the {} that one reader has of {}",
+                reservation.consumer().name(),
+                human_readable_size(additional),
+                human_readable_size(before),
+                human_readable_size(self.bytes)
+            )),
+            false => self.whole.try_grow(reservation, additional),
+        };
+        if grown.is_err() {
+            self.held.fetch_sub(additional, Ordering::Relaxed);
+        }
+        grown
+    }
+
+    fn reserved(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    fn memory_limit(&self) -> MemoryLimit {
+        match self.whole.memory_limit() {
+            MemoryLimit::Finite(bytes) => MemoryLimit::Finite(bytes.min(self.bytes)),
+            _ => MemoryLimit::Finite(self.bytes),
+        }
+    }
+}
+
+impl fmt::Display for SharePool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of memory", human_readable_size(self.bytes))
+    }
+}
+
 impl fmt::Display for SharedMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of memory", human_readable_size(self.bytes))
@@ -157,5 +239,24 @@ mod tests {
         drop(held);
         assert_eq!(memory.share(), 1500);
         one.try_grow(500).unwrap();
+    }
+
+    #[test]
+    fn a_reader_takes_no_more_than_its_share_and_gives_it_back() {
+        let whole: Arc<dyn MemoryPool> = Arc::new(SharedMemory::new(1_000));
+        let share = MemoryShare::new(Arc::clone(&whole), 100);
+        let pool = Arc::clone(&share.pool) as Arc<dyn MemoryPool>;
+        let one = MemoryConsumer::new("one").register(&pool);
+        let two = MemoryConsumer::new("two").register(&pool);
+        one.try_grow(60).unwrap();
+        let error = two.try_grow(50).unwrap_err().to_string();
+        assert!(error.contains("one reader"), "{error}");
+        two.try_grow(40).unwrap();
+        assert_eq!((pool.reserved(), whole.reserved()), (100, 100));
+        drop(one);
+        two.try_grow(50).unwrap();
+        assert_eq!(whole.reserved(), 90);
+        drop(two);
+        assert_eq!((pool.reserved(), whole.reserved()), (0, 0));
     }
 }

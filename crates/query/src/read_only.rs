@@ -3,7 +3,7 @@
 //! Invariant: whatever passes here cannot change a table, a file or a setting. It is checked twice: on the statement, for an error
 //! that says what is meant, and on the plan, in case a query hides something ([`options`]).
 
-use crate::catalog_schema::DEFAULT_SCHEMA;
+use crate::schemas::DEFAULT_SCHEMA;
 use crate::statements::without_mark;
 use crate::{depth, dialect, ignored_clauses, language, mistakes, number_tokens};
 use datafusion::error::DataFusionError;
@@ -54,7 +54,7 @@ pub(crate) fn parse_with(
             );
         }
         check(&statement)?;
-        depth::check(&statement)?;
+        depth::check_depth(&statement)?;
         ignored_clauses::check(&statement)?;
         change(&mut statement)?;
         mistakes::check_zones(&statement)?;

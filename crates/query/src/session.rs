@@ -3,7 +3,6 @@
 //! Invariant: nothing that runs here writes. A session sees one published run for as long as it lives; open a new one for news.
 
 use crate::catalog::Catalog;
-use crate::catalog_schema::DEFAULT_SCHEMA;
 use crate::depth;
 use crate::engine;
 use crate::failure::{explain, into_error};
@@ -16,15 +15,20 @@ use crate::language::{self, TableColumns};
 use crate::mistakes::{KnownNames, WrittenQuery};
 use crate::notes::{DescribedTable, describe_columns};
 use crate::parameters::{self, QueryParameters};
+use crate::pool::MemoryShare;
 use crate::read_only;
 use crate::same_names;
+use crate::schemas::DEFAULT_SCHEMA;
+use crate::scope::Scope;
 use crate::sql_type;
 use crate::sql_view::{SqlView, ViewDefinition};
-use arrow::datatypes::SchemaRef;
-use datafusion::catalog::{SchemaProvider, TableFunctionImpl, TableProvider};
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::{CatalogProvider, SchemaProvider, TableFunctionImpl, TableProvider};
 use datafusion::common::{DataFusionError, ScalarValue, SchemaError};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement;
@@ -41,12 +45,22 @@ pub fn empty_table(schema: SchemaRef) -> Arc<dyn TableProvider> {
     Arc::new(datafusion::datasource::empty::EmptyTable::new(schema))
 }
 
+/// Columns of a query that was planned, and the types of its parameters.
+#[derive(Debug, Clone)]
+pub struct QueryShape {
+    /// Types of the parameters by name (`$1` is `1`), where something says what they are.
+    pub parameters: BTreeMap<String, DataType>,
+    /// Its columns, called as the result's are.
+    pub columns: SchemaRef,
+}
+
 /// A session. Made by [`crate::QueryEngine`].
 pub struct Session {
     context: SessionContext,
     catalog: Arc<Catalog>,
     run: Option<RunRecord>,
     configured: Arc<BTreeMap<String, ExpectedReads>>,
+    scope: Arc<Scope>,
 }
 
 impl Session {
@@ -60,7 +74,82 @@ impl Session {
             catalog,
             run,
             configured: Arc::default(),
+            scope: Arc::new(Scope::everything()),
         }
+    }
+
+    /// Another session over the same run, within the same memory, for a reader who may see a part of it: no view, function, roll-up or description tells of more. Its views
+    /// and notes are those of this one. Table functions are to be registered anew: those of this session read the whole run. A session of a part of a part sees what
+    /// both scopes let be seen.
+    ///
+    /// Tables that are registered with the new session afterwards are there whole. The part that is everything is a [`Session::sibling`].
+    ///
+    /// ```
+    /// # use tillhouse_query::{QueryEngine, QueryEngineOptions, Scope};
+    /// # fn main() -> tillhouse_model::Result<()> {
+    /// let session = QueryEngine::new(QueryEngineOptions::default())?.empty_session()?;
+    /// let north = Scope { tenants: Some(["north".to_owned()].into()), ..Scope::everything() };
+    /// assert!(!session.scoped(&north).scope().is_everything());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn scoped(&self, scope: &Scope) -> Self {
+        if scope.is_everything() {
+            return self.sibling();
+        }
+        self.part(self.catalog.scoped(scope), scope)
+    }
+
+    /// As [`Session::scoped`], for what another session sees. If that is of the same run, what was worked out for it need not be worked out anew.
+    #[must_use]
+    pub fn scoped_as(&self, other: &Self) -> Self {
+        let run_of = |session: &Self| session.run.as_ref().map(|run| run.run_id.clone());
+        let run = run_of(self);
+        let is_same = run.is_some() && run == run_of(other);
+        let known = is_same.then(|| self.catalog.scoped_as(&other.catalog, &other.scope));
+        match known.flatten() {
+            Some(catalog) => self.part(catalog, &other.scope),
+            None => self.scoped(&other.scope),
+        }
+    }
+
+    fn part(&self, catalog: Catalog, scope: &Scope) -> Self {
+        let catalog = Arc::new(catalog);
+        let state = self.context.state();
+        let context = engine::context(
+            state.config().clone(),
+            Arc::clone(state.runtime_env()),
+            &catalog,
+        );
+        Self {
+            context,
+            catalog,
+            run: self.run.as_ref().map(|run| scope.narrowed_run(run)),
+            configured: Arc::new(scope.narrowed_reads(&self.configured)),
+            scope: Arc::new(self.scope.and(scope)),
+        }
+    }
+
+    /// Another session over the same tables whose queries take of a share of the memory. Table functions are to be registered anew.
+    pub fn within(&self, share: &MemoryShare) -> Result<Self> {
+        let state = self.context.state();
+        let runtime = RuntimeEnvBuilder::from_runtime_env(state.runtime_env())
+            .with_memory_pool(Arc::clone(&share.pool) as Arc<dyn MemoryPool>)
+            .build_arc()
+            .map_err(into_error)?;
+        let context = engine::context(state.config().clone(), runtime, &self.catalog);
+        Ok(Self {
+            context,
+            catalog: Arc::clone(&self.catalog),
+            run: self.run.clone(),
+            configured: Arc::clone(&self.configured),
+            scope: Arc::clone(&self.scope),
+        })
+    }
+
+    /// The part of the run that this session sees.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     /// The same session for a reader who knows a configuration: what its pipelines are to read, beside what the published run says of that.
@@ -174,6 +263,68 @@ impl Session {
         }
     }
 
+    /// Columns of a query that somebody wrote, and the types of its parameters as their places want them. It is planned and not run.
+    ///
+    /// Errors as [`Self::query_written`] does.
+    pub async fn shape_written(
+        &self,
+        sql: &str,
+        given: &QueryParameters,
+        start: (u64, u64),
+    ) -> Result<QueryShape> {
+        let plan = async {
+            let (mut headings, mut are_left) = (Headings::default(), false);
+            let statement = read_only::parse_with(sql, |statement| {
+                headings = Headings::of(statement);
+                are_left = given.apply(statement)?;
+                Ok(())
+            })?;
+            let frame = self.planned(statement, are_left).await?;
+            Ok::<_, DataFusionError>(headings.name(frame.schema().as_arrow()))
+        };
+        match plan.await {
+            Ok(columns) => Ok(QueryShape {
+                parameters: BTreeMap::new(),
+                columns,
+            }),
+            Err(error) => {
+                let names = self.known_names(&error).await;
+                Err(explain(
+                    &error,
+                    &WrittenQuery::new(sql, names, given, start),
+                ))
+            }
+        }
+    }
+
+    /// As [`Self::shape_written`], of a query whose parameters have no values yet: with the types that their places want, by name, where something says so.
+    pub async fn shape_unbound(&self, sql: &str, start: (u64, u64)) -> Result<QueryShape> {
+        let plan = async {
+            let mut headings = Headings::default();
+            let statement = read_only::parse_with(sql, |statement| {
+                headings = Headings::of(statement);
+                Ok(())
+            })?;
+            let frame = self.planned(statement, false).await?;
+            let types = frame.logical_plan().get_parameter_types()?;
+            let named = |(name, data_type): (String, Option<DataType>)| {
+                data_type.map(|data_type| (name.trim_start_matches('$').to_owned(), data_type))
+            };
+            Ok::<_, DataFusionError>(QueryShape {
+                parameters: types.into_iter().filter_map(named).collect(),
+                columns: headings.name(frame.schema().as_arrow()),
+            })
+        };
+        match plan.await {
+            Ok(shape) => Ok(shape),
+            // A place may want the type itself, as an argument does: without one it is planned with NULL, which every place takes.
+            Err(_) => {
+                let given = QueryParameters::unknown_in(sql);
+                self.shape_written(sql, &given, start).await
+            }
+        }
+    }
+
     /// The names of this session, for guesses about an error.
     async fn known_names(&self, error: &DataFusionError) -> KnownNames {
         let unknown = match error.find_root() {
@@ -261,6 +412,12 @@ impl Session {
         &self.context
     }
 
+    /// A context for questions about a catalog that hold to another engine's words: without any of Tillhouse's functions and rules, with the memory that all queries share.
+    /// Whoever makes the catalog sees to it that nothing else can be read by it.
+    pub fn catalog_context(&self, name: &str, tables: Arc<dyn CatalogProvider>) -> SessionContext {
+        engine::catalog_context(name, tables, self.context.runtime_env())
+    }
+
     /// The published run this session reads; `None` for a bare one.
     pub fn run(&self) -> Option<&RunRecord> {
         self.run.as_ref()
@@ -288,7 +445,6 @@ impl Session {
 
     /// The tables and views, as (schema, table), sorted.
     pub async fn tables(&self) -> Result<Vec<(String, String)>> {
-        use datafusion::catalog::CatalogProvider;
         let mut tables = Vec::new();
         for schema in self.catalog.schema_names() {
             let Some(found) = self.catalog.find(&schema) else {
@@ -321,6 +477,7 @@ impl Session {
             catalog: Arc::clone(&self.catalog),
             run: self.run.clone(),
             configured: Arc::clone(&self.configured),
+            scope: Arc::clone(&self.scope),
         }
     }
 
@@ -432,5 +589,76 @@ impl Session {
             .map_err(into_error)?
             .ok_or_else(missing)?
             .schema())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ParameterLiteral, QueryEngine, QueryEngineOptions, collect};
+    use arrow::array::AsArray;
+    use arrow::datatypes::{Field, Schema};
+
+    fn session() -> Session {
+        let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+        let session = engine.empty_session().unwrap();
+        let columns = vec![
+            Field::new("amount", DataType::Decimal128(18, 4), true),
+            Field::new("name", DataType::Utf8, true),
+        ];
+        let table = empty_table(Arc::new(Schema::new(columns)));
+        session.register("sold", table).unwrap();
+        session
+    }
+
+    #[tokio::test]
+    async fn a_query_is_described_before_its_parameters_have_values() {
+        let sql =
+            "SELECT sum(amount), name AS n FROM sold WHERE amount > $1 AND name = $2 GROUP BY name";
+        let shape = session().shape_unbound(sql, (1, 1)).await.unwrap();
+        let names: Vec<&String> = shape.columns.fields().iter().map(|f| f.name()).collect();
+        assert_eq!(names, ["sum", "n"]);
+        assert!(matches!(
+            shape.parameters.get("1"),
+            Some(DataType::Decimal128(..))
+        ));
+        assert_eq!(shape.parameters.get("2"), Some(&DataType::Utf8));
+        // A place that wants a type takes NULL.
+        let untyped = session().shape_unbound("SELECT $1 AS a, $1 IS NULL AS b", (1, 1));
+        assert_eq!(untyped.await.unwrap().columns.fields().len(), 2);
+        let wrong = session().shape_unbound("SELECT\n nothing FROM sold", (1, 1));
+        let wrong = wrong.await.unwrap_err();
+        assert!(wrong.message().contains("nothing"), "{wrong}");
+        assert!(
+            wrong.context().contains(&("line", "2".to_owned())),
+            "{wrong}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_literal_has_its_type_wherever_it_stands() {
+        let given = QueryParameters::default()
+            .with_literal("1", ParameterLiteral::Text("007".to_owned()))
+            .with_literal("2", ParameterLiteral::Number("12.50".to_owned()))
+            .with_literal("3", ParameterLiteral::Null);
+        let sql = "SELECT $1 AS a, $2 AS b, $3 IS NULL AS c, $1 = '007' AS d";
+        let session = session();
+        let shape = session.shape_written(sql, &given, (1, 1)).await.unwrap();
+        let stream = session.query_written(sql, &given, (1, 1)).await.unwrap();
+        assert_eq!(shape.columns.fields().len(), stream.schema().fields().len());
+        let batches = collect(stream).await.unwrap();
+        let batch = &batches[0];
+        assert_eq!(batch.column(0).as_string::<i32>().value(0), "007");
+        assert_eq!(batch.column(1).data_type(), &DataType::Decimal128(4, 2));
+        for column in [2, 3] {
+            assert!(batch.column(column).as_boolean().value(0));
+        }
+        // What nobody gives has no value.
+        assert!(
+            session
+                .query_written("SELECT $4", &given, (1, 1))
+                .await
+                .is_err()
+        );
     }
 }

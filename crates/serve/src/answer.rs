@@ -1,7 +1,8 @@
 //! From a question to its answer: kept or made, with its tag, in the format that was asked for.
 //!
-//! Invariant: the tag is made of the run and the question, so that the same tag is the same answer; an answer that may change without a run has none, and is kept nowhere.
+//! Invariant: the tag is made of the run, the question and the scope of whoever asks, so that the same tag is the same answer and nobody is given another's; an answer that may change without a run has none, and is kept nowhere.
 
+use crate::callers::Caller;
 use crate::kept_answers::{AskedOfRun, KeptAnswer};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
@@ -64,8 +65,8 @@ impl WantedRun {
 pub(crate) struct AnswerNote {
     /// Id of the request.
     pub(crate) id: String,
-    /// Name of the door.
-    pub(crate) door: Arc<OnceLock<&'static str>>,
+    /// Name of the endpoint.
+    pub(crate) endpoint: Arc<OnceLock<&'static str>>,
     pub(crate) who: Arc<OnceLock<String>>,
     pub(crate) asked: Arc<OnceLock<String>>,
     pub(crate) run: Arc<OnceLock<String>>,
@@ -74,7 +75,9 @@ pub(crate) struct AnswerNote {
 
 /// A question that one run answers, always alike.
 pub(crate) struct FixedQuestion {
-    /// Door and parameters in one form, without anything personal.
+    /// Whoever asks.
+    pub(crate) caller: Caller,
+    /// Endpoint and parameters in one form, without anything personal.
     pub(crate) asked: String,
     /// Digest of how it was spelled, where the answer repeats that; 0 where it does not.
     pub(crate) spelling: u64,
@@ -98,6 +101,7 @@ where
         + 'static,
 {
     let FixedQuestion {
+        caller,
         asked,
         spelling,
         wanted,
@@ -111,7 +115,11 @@ where
     }
     let key = wanted.id().map(|run| AskedOfRun {
         run: run.to_owned(),
-        question: format!("{} {asked} {spelling:x}", format.essence()),
+        question: format!(
+            "{} {asked} {spelling:x}{}",
+            format.essence(),
+            caller.scope_digest()
+        ),
     });
     let tag = key.as_ref().map(tag_of);
     if let Some(tag) = tag.as_deref().filter(|tag| has(headers, tag)) {
@@ -122,7 +130,7 @@ where
         state.metrics.kept_given.fetch_add(1, Ordering::Relaxed);
         return Ok(again(kept, tag.as_deref(), pages, note));
     }
-    let place = state.places.take().await?;
+    let slot = state.slots.take(caller.claim()).await?;
     // Somebody may have asked the same meanwhile.
     if let Some(kept) = key.as_ref().and_then(|key| state.kept.get(key)) {
         state.metrics.kept_given.fetch_add(1, Ordering::Relaxed);
@@ -130,9 +138,10 @@ where
     }
     state.metrics.kept_missed.fetch_add(1, Ordering::Relaxed);
     let (own, run) = (Arc::clone(state), Arc::clone(&note.run));
-    let limits = state.limits(&note.id);
-    let delivered = work::run(place, limits, async move |sink: &mut AnswerSink| {
-        let session = wanted.session(&own).await?;
+    let limits = state.limits(&caller, &note.id);
+    let delivered = work::run(slot, limits, async move |sink: &mut AnswerSink| {
+        let whole = wanted.session(&own).await?;
+        let session = own.runs.part(&whole, &caller)?;
         let _ = run.set(session.run.clone());
         let (state, session): (&ServerState, &RunSession) = (&own, &session);
         work(state, session, sink).await
@@ -154,6 +163,7 @@ where
 /// Answers a question whose answer may change without a run, by work.
 pub(crate) async fn live<F>(
     state: &Arc<ServerState>,
+    caller: &Caller,
     format: AnswerFormat,
     note: &mut AnswerNote,
     work: F,
@@ -163,10 +173,10 @@ where
         + Send
         + 'static,
 {
-    let place = state.places.take().await?;
+    let slot = state.slots.take(caller.claim()).await?;
     let (own, run) = (Arc::clone(state), Arc::clone(&note.run));
-    let limits = state.limits(&note.id);
-    let delivered = work::run(place, limits, async move |sink: &mut AnswerSink| {
+    let limits = state.limits(caller, &note.id);
+    let delivered = work::run(slot, limits, async move |sink: &mut AnswerSink| {
         let (state, run): (&ServerState, &OnceLock<String>) = (&own, &run);
         work(state, run, sink).await
     })
@@ -196,7 +206,11 @@ fn not_modified(tag: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     set(response.headers_mut(), header::ETAG, tag);
-    set(response.headers_mut(), header::VARY, "accept");
+    set(
+        response.headers_mut(),
+        header::VARY,
+        "accept, authorization",
+    );
     set(
         response.headers_mut(),
         header::CACHE_CONTROL,
@@ -251,7 +265,7 @@ fn response_of(
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     set(headers, header::CONTENT_TYPE, format.media_type());
-    set(headers, header::VARY, "accept");
+    set(headers, header::VARY, "accept, authorization");
     match tag {
         Some(tag) => {
             set(headers, header::ETAG, tag);

@@ -22,8 +22,8 @@ pub(crate) struct AuditLine {
     /// Address that it came from.
     pub(crate) from: String,
     pub(crate) method: String,
-    /// Door, or `none` for a path that no door has.
-    pub(crate) door: String,
+    /// Endpoint, or `none` for a path that no endpoint has.
+    pub(crate) endpoint: String,
     /// Question, without values that may be personal.
     pub(crate) asked: Option<String>,
     pub(crate) run: Option<String>,
@@ -78,7 +78,7 @@ impl AuditLog {
                 who = line.who.as_deref().unwrap_or("-"),
                 from = %line.from,
                 method = %line.method,
-                door = %line.door,
+                endpoint = %line.endpoint,
                 asked = line.asked.as_deref().unwrap_or("-"),
                 run = line.run.as_deref().unwrap_or("-"),
                 status = line.status,
@@ -213,7 +213,7 @@ mod tests {
             who: None,
             from: "127.0.0.1".to_owned(),
             method: "GET".to_owned(),
-            door: "statistics".to_owned(),
+            endpoint: "statistics".to_owned(),
             asked: Some("from=2026-01-01&".to_owned()),
             run: None,
             status: 200,
@@ -228,7 +228,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         let read: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        assert_eq!(read["door"], "statistics");
+        assert_eq!(read["endpoint"], "statistics");
         let nowhere = AuditLog::open(Some(&folder.path().join("no/such/file")));
         assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::Config);
     }

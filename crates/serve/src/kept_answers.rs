@@ -17,7 +17,7 @@ const PART: usize = 4;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct AskedOfRun {
     pub(crate) run: String,
-    /// Door, parameters and format in one form.
+    /// Endpoint, parameters and format in one form.
     pub(crate) question: String,
 }
 

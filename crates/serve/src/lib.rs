@@ -1,15 +1,17 @@
-//! The HTTP API: what the commands answer, over the newest published run, for tools.
+//! The HTTP API and PostgreSQL's protocol: what the commands answer, over the newest published run, for tools.
 //!
 //! Invariant: a request reads one run from beginning to end, and writes nothing but its line in the audit log. What is answered is computed and encoded by `statistics` and
 //! `query`, as for the command line; nothing is counted here.
 //!
 //! ```text
-//!   connection ─ server ─ observe (id, audit, metrics) ─ router ─ doors ─┬─ api::statistics, report, transactions, tables ─ answer::fixed
-//!                                                                        │     tag of (run, question) ─ 304 | kept answer | place ─ work
-//!                                                                        ├─ api::bookkeeping, sql ─ answer::live ─ place ─ work
-//!                                                                        └─ api::hecone: login, and HecOne's statistics in HecOne's shape
+//!   connection ─ server ─ observe (id, audit, metrics) ─ router ─ endpoints ─┬─ api::statistics, report, transactions, tables ─ answer::fixed
+//!                                                                            │     tag of (run, question) ─ 304 | kept answer | slot ─ work
+//!                                                                            ├─ api::bookkeeping, sql ─ answer::live ─ slot ─ work
+//!                                                                            └─ api::hecone: login, and HecOne's statistics in HecOne's shape
+//!   callers: a user by password or token ─ scope ─ runs::part: a session in which nothing else is there
 //!   runs: looks for a new published run every two seconds; an answer is of the run that was newest when its question came
-//!   work: a thread with a deep stack a question; dropped future or stream ─> cancelled query ─> free place
+//!   postgres: a listener of its own for tools that speak PostgreSQL's protocol, over the same users, runs, slots and limits
+//!   work: a thread with a deep stack a question; dropped future or stream ─> cancelled query ─> free slot
 //! ```
 //!
 //! Rejected: a session opened for each request of statistics, which reads the logs of the tables anew; and tags over the bytes of an answer, which would have to be made
@@ -20,7 +22,8 @@
 mod answer;
 mod api;
 mod audit;
-mod doors;
+mod callers;
+mod endpoints;
 mod kept_answers;
 mod media;
 mod metrics;
@@ -29,15 +32,21 @@ mod openapi;
 mod options;
 mod parameters;
 mod patient_stream;
-mod places;
+mod postgres;
 mod problem;
 mod router;
 mod rows;
 mod runs;
 mod server;
+mod slots;
 mod state;
+mod tls;
 mod tokens;
+mod users;
 mod work;
 
-pub use options::{CoverageAnswer, LoginCredentials, ServeOptions, ServedProject, ServedWarehouse};
+pub use options::{
+    CoverageAnswer, LoginCredentials, ServeOptions, ServedProject, ServedWarehouse, TlsFiles,
+};
 pub use server::BoundServer;
+pub use users::{NewUser, ScramVerifier, User, Users, add_user, remove_user};

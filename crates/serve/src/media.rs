@@ -45,7 +45,7 @@ impl AnswerFormat {
     }
 }
 
-/// The format that a client prefers among those of a door.
+/// The format that a client prefers among those of an endpoint.
 ///
 /// Errors with 406 where it wants none of them.
 pub(crate) fn preferred(

@@ -1,6 +1,6 @@
-//! Metrics, as Prometheus reads them: requests by door and status, times, bytes, places, answers that are kept.
+//! Metrics, as Prometheus reads them: requests by endpoint and status, times, bytes, slots, answers that are kept.
 //!
-//! Invariant: labels are names of doors and statuses, of which there are few; nothing that somebody sends becomes a label.
+//! Invariant: labels are names of endpoints and statuses, of which there are few; nothing that somebody sends becomes a label.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Upper bounds of the histogram of times, in milliseconds.
 const BOUNDS: [u64; 11] = [1, 5, 10, 25, 50, 100, 250, 500, 1_000, 5_000, 30_000];
 
-/// Requests of one door and status.
+/// Requests of one endpoint and status.
 #[derive(Debug, Clone, Copy, Default)]
 struct RequestTally {
     count: u64,
@@ -45,10 +45,10 @@ pub(crate) struct Gauges {
 
 impl Metrics {
     /// Counts a request that has been answered.
-    pub(crate) fn count(&self, door: &'static str, status: u16, took: Duration, bytes: u64) {
+    pub(crate) fn count(&self, endpoint: &'static str, status: u16, took: Duration, bytes: u64) {
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let tally = requests.entry((door, status)).or_default();
+        let tally = requests.entry((endpoint, status)).or_default();
         tally.count += 1;
         tally.milliseconds = tally.milliseconds.saturating_add(milliseconds);
         tally.bytes = tally.bytes.saturating_add(bytes);
@@ -72,10 +72,10 @@ impl Metrics {
             "counter",
             "Requests answered.",
         );
-        for ((door, status), tally) in &requests {
+        for ((endpoint, status), tally) in &requests {
             let _ = writeln!(
                 out,
-                "tillhouse_http_requests_total{{door=\"{door}\",status=\"{status}\"}} {}",
+                "tillhouse_http_requests_total{{endpoint=\"{endpoint}\",status=\"{status}\"}} {}",
                 tally.count
             );
         }
@@ -85,10 +85,10 @@ impl Metrics {
             "counter",
             "Bytes of answers, before they are compressed.",
         );
-        for ((door, status), tally) in &requests {
+        for ((endpoint, status), tally) in &requests {
             let _ = writeln!(
                 out,
-                "tillhouse_http_response_bytes_total{{door=\"{door}\",status=\"{status}\"}} {}",
+                "tillhouse_http_response_bytes_total{{endpoint=\"{endpoint}\",status=\"{status}\"}} {}",
                 tally.bytes
             );
         }
@@ -123,30 +123,30 @@ fn head(out: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-/// The histogram of times: all doors and statuses of a door together.
+/// The histogram of times: all endpoints and statuses of an endpoint together.
 fn times(out: &mut String, requests: &BTreeMap<(&'static str, u16), RequestTally>) {
     const NAME: &str = "tillhouse_http_request_seconds";
     head(out, NAME, "histogram", "Time to the end of an answer.");
-    let mut doors: BTreeMap<&str, RequestTally> = BTreeMap::new();
-    for ((door, _), tally) in requests {
-        let sum = doors.entry(door).or_default();
+    let mut endpoints: BTreeMap<&str, RequestTally> = BTreeMap::new();
+    for ((endpoint, _), tally) in requests {
+        let sum = endpoints.entry(endpoint).or_default();
         sum.count += tally.count;
         sum.milliseconds = sum.milliseconds.saturating_add(tally.milliseconds);
         for (sum, within) in sum.within.iter_mut().zip(tally.within) {
             *sum += within;
         }
     }
-    for (door, tally) in doors {
+    for (endpoint, tally) in endpoints {
         for (bound, within) in BOUNDS.iter().zip(tally.within) {
             let _ = writeln!(
                 out,
-                "{NAME}_bucket{{door=\"{door}\",le=\"{}\"}} {within}",
+                "{NAME}_bucket{{endpoint=\"{endpoint}\",le=\"{}\"}} {within}",
                 seconds(*bound)
             );
         }
         let _ = writeln!(
             out,
-            "{NAME}_bucket{{door=\"{door}\",le=\"+Inf\"}} {}\n{NAME}_sum{{door=\"{door}\"}} {}\n{NAME}_count{{door=\"{door}\"}} {}",
+            "{NAME}_bucket{{endpoint=\"{endpoint}\",le=\"+Inf\"}} {}\n{NAME}_sum{{endpoint=\"{endpoint}\"}} {}\n{NAME}_count{{endpoint=\"{endpoint}\"}} {}",
             tally.count,
             seconds(tally.milliseconds),
             tally.count
@@ -166,13 +166,13 @@ impl Gauges {
             let _ = writeln!(out, "{name} {value}");
         };
         gauge(
-            "tillhouse_places_taken",
+            "tillhouse_slots_taken",
             "Questions that are worked on.",
             self.taken.to_string(),
         );
         gauge(
             "tillhouse_queue_length",
-            "Questions that wait for a place.",
+            "Questions that wait for a slot.",
             self.waiting.to_string(),
         );
         gauge(
@@ -222,11 +222,11 @@ mod tests {
         };
         let text = metrics.text(&gauges);
         for line in [
-            "tillhouse_http_requests_total{door=\"statistics\",status=\"200\"} 2",
-            "tillhouse_http_request_seconds_bucket{door=\"statistics\",le=\"0.010\"} 1",
-            "tillhouse_http_request_seconds_bucket{door=\"statistics\",le=\"0.050\"} 2",
-            "tillhouse_http_request_seconds_bucket{door=\"statistics\",le=\"+Inf\"} 3",
-            "tillhouse_http_request_seconds_sum{door=\"statistics\"} 60.047",
+            "tillhouse_http_requests_total{endpoint=\"statistics\",status=\"200\"} 2",
+            "tillhouse_http_request_seconds_bucket{endpoint=\"statistics\",le=\"0.010\"} 1",
+            "tillhouse_http_request_seconds_bucket{endpoint=\"statistics\",le=\"0.050\"} 2",
+            "tillhouse_http_request_seconds_bucket{endpoint=\"statistics\",le=\"+Inf\"} 3",
+            "tillhouse_http_request_seconds_sum{endpoint=\"statistics\"} 60.047",
             "tillhouse_ready 1",
             "tillhouse_newest_run_timestamp_seconds 5",
         ] {

@@ -1,22 +1,23 @@
-//! The OpenAPI document, made from the list of doors.
+//! The OpenAPI document, made from the list of endpoints.
 //!
 //! Invariant: what the document says is what the server checks: paths, parameters and their forms, media types, and that every refusal is a problem document.
 
-use crate::doors::{BodyForm, DOORS, Door, DoorId};
+use crate::endpoints::{BodyForm, ENDPOINTS, Endpoint, EndpointId};
 use crate::media::AnswerFormat;
 use crate::options::ServeOptions;
 use crate::parameters::{Parameter, ParameterForm};
 use crate::problem::PROBLEM;
 use serde_json::{Map, Value, json};
+use std::path::Path;
 
 /// The document, OpenAPI 3.1.
 pub(crate) fn document(options: &ServeOptions) -> Value {
     let mut paths = Map::new();
-    for door in &DOORS {
-        let method = door.method.as_str().to_ascii_lowercase();
+    for endpoint in &ENDPOINTS {
+        let method = endpoint.method.as_str().to_ascii_lowercase();
         paths.insert(
-            door.path.to_owned(),
-            json!({ method: operation(door, options) }),
+            endpoint.path.to_owned(),
+            json!({ method: operation(endpoint, options) }),
         );
     }
     for (path, summary, media) in [
@@ -63,47 +64,53 @@ pub(crate) fn document(options: &ServeOptions) -> Value {
         "paths": paths,
         "components": {
             "schemas": { "Problem": problem_schema() },
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "basic": { "type": "http", "scheme": "basic" },
+            },
         },
     })
 }
 
-fn operation(door: &Door, options: &ServeOptions) -> Value {
-    let in_path = door
+fn operation(endpoint: &Endpoint, options: &ServeOptions) -> Value {
+    let in_path = endpoint
         .in_path
         .iter()
         .map(|parameter| shown(parameter, "path"));
-    let in_query = door
+    let in_query = endpoint
         .parameters
         .iter()
         .map(|parameter| shown(parameter, "query"));
     let parameters: Vec<Value> = in_path.chain(in_query).collect();
-    let tag = match door.id {
-        DoorId::Login | DoorId::HecOneStatistics => "hecone",
+    let tag = match endpoint.id {
+        EndpointId::Login | EndpointId::HecOneStatistics => "hecone",
         _ => "api",
     };
     let mut operation = json!({
-        "operationId": door.id.as_str(),
-        "summary": door.summary,
-        "description": door.description,
+        "operationId": endpoint.id.as_str(),
+        "summary": endpoint.summary,
+        "description": endpoint.description,
         "tags": [tag],
         "parameters": parameters,
-        "responses": responses(door),
+        "responses": responses(endpoint),
     });
-    if let Some(body) = door.body {
+    if let Some(body) = endpoint.body {
         operation["requestBody"] = request_body(body, options);
     }
-    if door.is_guarded {
+    let has_users = options.users.as_deref().is_some_and(Path::exists);
+    if has_users && endpoint.id != EndpointId::Login {
+        operation["security"] = json!([{ "bearer": [] }, { "basic": [] }]);
+    } else if endpoint.is_guarded {
         operation["security"] = json!([{ "bearer": [] }]);
     }
     operation
 }
 
-fn responses(door: &Door) -> Value {
+fn responses(endpoint: &Endpoint) -> Value {
     let mut content = Map::new();
-    for format in door.formats {
+    for format in endpoint.formats {
         let schema = match format {
-            AnswerFormat::Json => answer_schema(door.id),
+            AnswerFormat::Json => answer_schema(endpoint.id),
             AnswerFormat::Csv => json!({ "type": "string" }),
             AnswerFormat::Arrow | AnswerFormat::Parquet => json!({}),
         };
@@ -114,28 +121,28 @@ fn responses(door: &Door) -> Value {
         "304": { "description": "The client has the answer already: If-None-Match names its tag." },
         "default": problem(),
     });
-    for status in refusals(door) {
+    for status in refusals(endpoint) {
         responses[*status] = problem();
     }
     responses
 }
 
-/// Statuses with which a door refuses, beside those of any door.
-fn refusals(door: &Door) -> &'static [&'static str] {
-    match door.id {
-        DoorId::Login => &["400", "401", "403", "406", "413", "415", "421"],
-        DoorId::HecOneStatistics => &["400", "401", "406", "409", "421", "503", "504"],
-        DoorId::Sql => &["400", "406", "413", "415", "421", "422", "503", "504"],
-        DoorId::Table => &["400", "404", "406", "421", "503", "504"],
+/// Statuses with which an endpoint refuses, beside those of any endpoint.
+fn refusals(endpoint: &Endpoint) -> &'static [&'static str] {
+    match endpoint.id {
+        EndpointId::Login => &["400", "401", "403", "406", "413", "415", "421"],
+        EndpointId::HecOneStatistics => &["400", "401", "406", "409", "421", "503", "504"],
+        EndpointId::Sql => &["400", "406", "413", "415", "421", "422", "503", "504"],
+        EndpointId::Table => &["400", "404", "406", "421", "503", "504"],
         _ => &["400", "406", "421", "422", "503", "504"],
     }
 }
 
 /// Shape of a JSON answer, as far as it is the same for every question.
-fn answer_schema(door: DoorId) -> Value {
+fn answer_schema(endpoint: EndpointId) -> Value {
     let number = || json!({ "type": "number" });
-    match door {
-        DoorId::Login => json!({
+    match endpoint {
+        EndpointId::Login => json!({
             "type": "object",
             "required": ["access_token", "expires_in", "token_type", "refresh_token"],
             "properties": {
@@ -145,7 +152,7 @@ fn answer_schema(door: DoorId) -> Value {
                 "refresh_token": { "type": "string" },
             },
         }),
-        DoorId::HecOneStatistics => json!({
+        EndpointId::HecOneStatistics => json!({
             "type": "object",
             "required": ["_links", "meta", "data"],
             "properties": {
@@ -157,23 +164,23 @@ fn answer_schema(door: DoorId) -> Value {
                 "data": { "type": "array", "items": { "type": "object" } },
             },
         }),
-        DoorId::Statistics | DoorId::Report => json!({
+        EndpointId::Statistics | EndpointId::Report => json!({
             "type": "object",
             "required": ["data", "meta"],
             "properties": { "meta": { "type": "object" } },
         }),
-        DoorId::Table => json!({
+        EndpointId::Table => json!({
             "type": "object",
             "required": ["schema", "table", "description", "columns"],
         }),
-        DoorId::Transactions
-        | DoorId::Runs
-        | DoorId::Rejects
-        | DoorId::Drift
-        | DoorId::Coverage
-        | DoorId::Freshness
-        | DoorId::Tables
-        | DoorId::Sql => json!({ "type": "array", "items": { "type": "object" } }),
+        EndpointId::Transactions
+        | EndpointId::Runs
+        | EndpointId::Rejects
+        | EndpointId::Drift
+        | EndpointId::Coverage
+        | EndpointId::Freshness
+        | EndpointId::Tables
+        | EndpointId::Sql => json!({ "type": "array", "items": { "type": "object" } }),
     }
 }
 
@@ -263,18 +270,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_door_is_in_the_document_with_its_parameters() {
+    fn every_endpoint_is_in_the_document_with_its_parameters() {
         let document = document(&ServeOptions::default());
         assert_eq!(document["openapi"], "3.1.0");
-        for door in &DOORS {
-            let method = door.method.as_str().to_ascii_lowercase();
-            let operation = &document["paths"][door.path][&method];
-            assert_eq!(operation["operationId"], door.id.as_str());
+        for endpoint in &ENDPOINTS {
+            let method = endpoint.method.as_str().to_ascii_lowercase();
+            let operation = &document["paths"][endpoint.path][&method];
+            assert_eq!(operation["operationId"], endpoint.id.as_str());
             let parameters = operation["parameters"].as_array().unwrap();
-            let in_path = usize::from(door.in_path.is_some());
-            assert_eq!(parameters.len(), door.parameters.len() + in_path);
+            let in_path = usize::from(endpoint.in_path.is_some());
+            assert_eq!(parameters.len(), endpoint.parameters.len() + in_path);
             assert!(parameters.iter().all(|p| !p["example"].is_null()));
-            assert_eq!(operation["requestBody"].is_object(), door.body.is_some());
+            assert_eq!(
+                operation["requestBody"].is_object(),
+                endpoint.body.is_some()
+            );
         }
     }
 }

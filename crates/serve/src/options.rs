@@ -1,9 +1,10 @@
 //! Settings of the server, and what it needs to know of a project.
 //!
-//! Invariant: nobody is let in from another machine while nothing says who may come in: an address that is not loopback is refused, with what is missing.
+//! Invariant: nobody is let in from another machine while nothing says who may come in: an address that is not loopback is refused without users and without TLS, with what is missing.
 
+use crate::users::Users;
 use futures::future::LocalBoxFuture;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,15 +22,30 @@ pub struct LoginCredentials {
     pub client_secret: Secret,
 }
 
+/// Files of a server's certificate, PEM both.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate, and those between it and the one that clients trust.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// Settings of the server.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
     /// Address it listens on; port 0 takes any that is free.
     pub listen: SocketAddr,
+    /// Address for PostgreSQL's protocol; nothing listens for it where there is none.
+    pub postgres: Option<SocketAddr>,
     /// Credentials of HecOne's login; without them it lets nobody in.
     pub hecone_login: Option<LoginCredentials>,
     /// Currency of HecOne's statistics; the only one there is where nothing is said.
     pub hecone_currency: Option<String>,
+    /// File of the users; where there is none, whoever is on this machine may ask.
+    pub users: Option<PathBuf>,
+    /// Certificate and key; without them the server speaks in the clear.
+    pub tls: Option<TlsFiles>,
     /// File of the audit log, a line of JSON a request; the process's own log where there is none.
     pub audit: Option<PathBuf>,
     /// Questions that are worked on at once.
@@ -51,19 +67,29 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
-    /// Errors with [`tillhouse_model::ErrorKind::Config`] for an address that others reach.
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for an address that others reach, unless there are users and TLS.
     pub fn check_address(&self) -> Result<()> {
-        match self.listen.ip().is_loopback() {
-            true => Ok(()),
-            false => Err(Error::config(format!(
-                "{} is reached from other machines, and nothing says who may come in",
-                self.listen
-            ))
-            .hint(
-                "Listen on 127.0.0.1 or [::1], as `serve.listen` and --listen say. Other addresses need users and TLS, which this version does not have: \
-                 put a proxy that has both before it.",
-            )),
-        }
+        let mut addresses = std::iter::once(self.listen).chain(self.postgres);
+        let Some(address) = addresses.find(|address| !address.ip().is_loopback()) else {
+            return Ok(());
+        };
+        let has_users = match &self.users {
+            Some(path) => Users::load_if_there(path)?.is_some_and(|users| !users.is_empty()),
+            None => false,
+        };
+        let missing = match (has_users, &self.tls) {
+            (true, Some(_)) => return Ok(()),
+            (false, None) => "nothing says who may come in, and there is no TLS",
+            (false, Some(_)) => "nothing says who may come in",
+            (true, None) => "there is no TLS",
+        };
+        Err(Error::config(format!(
+            "{address} is reached from other machines, and {missing}"
+        ))
+        .hint(
+            "Listen on 127.0.0.1 or [::1], as `serve.listen` and --listen, `serve.postgres` and --postgres say. Another address needs users and TLS: \
+             `tillhouse user add NAME`, and `serve: { tls: { certificate: FILE, key: FILE } }` in tillhouse.yaml.",
+        ))
     }
 }
 
@@ -86,8 +112,8 @@ pub trait ServedProject: Send + Sync {
     fn dictionary(&self) -> DataDictionary;
     /// Names of its pipelines.
     fn pipelines(&self) -> Vec<String>;
-    /// Coverage of every pipeline.
-    fn coverage(&self) -> LocalBoxFuture<'_, Result<CoverageAnswer>>;
+    /// Coverage of every pipeline, or of these.
+    fn coverage(&self, of: Option<BTreeSet<String>>) -> LocalBoxFuture<'_, Result<CoverageAnswer>>;
 }
 
 /// Place that the server reads.
@@ -109,8 +135,11 @@ impl Default for ServeOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)),
+            postgres: None,
             hecone_login: None,
             hecone_currency: None,
+            users: None,
+            tls: None,
             audit: None,
             concurrency: 2,
             queue: 64,
@@ -127,6 +156,9 @@ impl Default for ServeOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::users::{NewUser, add_user, remove_user};
+    use secrecy::SecretString;
+    use tillhouse_query::Scope;
 
     #[test]
     fn only_loopback_is_listened_on() {
@@ -140,6 +172,54 @@ mod tests {
         for other in ["0.0.0.0:1", "[::]:1", "192.168.1.4:1", "[2001:db8::1]:1"] {
             let error = at(other).check_address().unwrap_err();
             assert!(error.hint_text().unwrap().contains("users"), "{error}");
+            let beside = ServeOptions {
+                postgres: Some(other.parse().unwrap()),
+                ..at("127.0.0.1:1")
+            };
+            assert!(beside.check_address().is_err(), "{other}");
         }
+    }
+
+    #[test]
+    fn others_are_let_in_by_users_and_tls_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        let tls = || {
+            Some(TlsFiles {
+                certificate: "c.pem".into(),
+                key: "k.pem".into(),
+            })
+        };
+        let at = |users: bool, tls: Option<TlsFiles>| ServeOptions {
+            listen: "192.168.1.4:1".parse().unwrap(),
+            users: users.then(|| path.clone()),
+            tls,
+            ..ServeOptions::default()
+        };
+        // A file that is not there has no users.
+        assert!(at(true, tls()).check_address().is_err());
+        let new = NewUser {
+            name: "north".to_owned(),
+            scope: Scope::everything(),
+        };
+        let password = SecretString::from("correct horse battery".to_owned());
+        add_user(&path, &new, &password).unwrap();
+        assert!(at(true, tls()).check_address().is_ok());
+        // What PostgreSQL's protocol is spoken at is held to the same.
+        let beside = |users: bool, tls: Option<TlsFiles>| ServeOptions {
+            listen: "127.0.0.1:1".parse().unwrap(),
+            postgres: Some("192.168.1.4:2".parse().unwrap()),
+            ..at(users, tls)
+        };
+        assert!(beside(true, tls()).check_address().is_ok());
+        let error = beside(true, None).check_address().unwrap_err();
+        assert!(error.message().starts_with("192.168.1.4:2"), "{error}");
+        assert!(beside(false, tls()).check_address().is_err());
+        let error = at(true, None).check_address().unwrap_err();
+        assert!(error.message().contains("no TLS"), "{error}");
+        let error = at(false, tls()).check_address().unwrap_err();
+        assert!(error.message().contains("who may come in"), "{error}");
+        remove_user(&path, "north").unwrap();
+        assert!(at(true, tls()).check_address().is_err(), "there is nobody");
     }
 }

@@ -1,6 +1,6 @@
-//! Parameters of a request: what a door knows, and what somebody wrote.
+//! Parameters of a request: what an endpoint knows, and what somebody wrote.
 //!
-//! Invariant: a parameter that the door does not know, one that is given twice and one that is missing are errors; what passes has the form that the door's document says.
+//! Invariant: a parameter that the endpoint does not know, one that is given twice and one that is missing are errors; what passes has the form that the endpoint's document says.
 
 use crate::problem::Problem;
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub(crate) enum ParameterForm {
     Json,
 }
 
-/// Parameter of a door.
+/// Parameter of an endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parameter {
     pub(crate) name: &'static str,

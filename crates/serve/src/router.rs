@@ -1,10 +1,10 @@
-//! The router: every door, health, metrics, the document and its page.
+//! The router: every endpoint, health, metrics, the document and its page.
 //!
-//! Invariant: whatever is asked, the answer is that of a door or a problem document; what no door knows is 404, and a method that it does not take 405.
+//! Invariant: whatever is asked, the answer is that of an endpoint or a problem document; what no endpoint knows is 404, and a method that it does not take 405.
 
 use crate::answer::{AnswerNote, document};
-use crate::api::{self, Knock, check_token};
-use crate::doors::{DOORS, Door, DoorMethod};
+use crate::api::{self, EndpointRequest, admit};
+use crate::endpoints::{ENDPOINTS, Endpoint, EndpointMethod};
 use crate::observe::observe;
 use crate::parameters::ParameterValues;
 use crate::problem::Problem;
@@ -32,8 +32,8 @@ pub(crate) const PAGE: &str = "/docs";
 /// The router of a server.
 pub(crate) fn router(state: &Arc<ServerState>) -> Router {
     let mut router: Router<Arc<ServerState>> = Router::new();
-    for door in &DOORS {
-        router = router.route(door.path, route_of(door));
+    for endpoint in &ENDPOINTS {
+        router = router.route(endpoint.path, route_of(endpoint));
     }
     // Parquet and Arrow are compressed in themselves, or read as they are by what maps them.
     let compressed = SizeAbove::new(COMPRESSED_FROM)
@@ -43,7 +43,7 @@ pub(crate) fn router(state: &Arc<ServerState>) -> Router {
     router
         .route("/healthz", service("healthz", healthz))
         .route("/readyz", service("readyz", readyz))
-        .route("/metrics", service("metrics", metrics))
+        .route("/metrics", on(MethodFilter::GET, metrics).fallback(not_get))
         .merge(page)
         .fallback(unknown_path)
         .layer(middleware::from_fn_with_state(Arc::clone(state), observe))
@@ -51,15 +51,15 @@ pub(crate) fn router(state: &Arc<ServerState>) -> Router {
         .with_state(Arc::clone(state))
 }
 
-/// Route of a door.
-fn route_of(door: &'static Door) -> MethodRouter<Arc<ServerState>> {
-    let filter = match door.method {
-        DoorMethod::Get => MethodFilter::GET,
-        DoorMethod::Post => MethodFilter::POST,
+/// Route of an endpoint.
+fn route_of(endpoint: &'static Endpoint) -> MethodRouter<Arc<ServerState>> {
+    let filter = match endpoint.method {
+        EndpointMethod::Get => MethodFilter::GET,
+        EndpointMethod::Post => MethodFilter::POST,
     };
-    let allowed = match door.method {
-        DoorMethod::Get => "GET, HEAD",
-        DoorMethod::Post => "POST",
+    let allowed = match endpoint.method {
+        EndpointMethod::Get => "GET, HEAD",
+        EndpointMethod::Post => "POST",
     };
     let handler = move |State(state): State<Arc<ServerState>>,
                         in_path: Result<RawPathParams, RawPathParamsRejection>,
@@ -68,7 +68,7 @@ fn route_of(door: &'static Door) -> MethodRouter<Arc<ServerState>> {
             let first = values.iter().next();
             first.map(|(_, value)| value.to_owned())
         });
-        open(&state, door, in_path, request).await
+        open(&state, endpoint, in_path, request).await
     };
     on(filter, handler)
         .fallback(move |request: Request| async move { wrong_method(&request, allowed) })
@@ -76,30 +76,33 @@ fn route_of(door: &'static Door) -> MethodRouter<Arc<ServerState>> {
 
 /// Route of what tells of the server itself.
 fn service(
-    door: &'static str,
+    endpoint: &'static str,
     answer: fn(&ServerState) -> Result<Response, Problem>,
 ) -> MethodRouter<Arc<ServerState>> {
     let handler = move |State(state): State<Arc<ServerState>>, request: Request| async move {
         let note = note_of(&request);
-        let _ = note.door.set(door);
+        let _ = note.endpoint.set(endpoint);
         answer(&state).unwrap_or_else(|problem| problem.response(&note.id))
     };
-    on(MethodFilter::GET, handler)
-        .fallback(|request: Request| async move { wrong_method(&request, "GET, HEAD") })
+    on(MethodFilter::GET, handler).fallback(not_get)
 }
 
-/// Answers a request at a door.
+async fn not_get(request: Request) -> Response {
+    wrong_method(&request, "GET, HEAD")
+}
+
+/// Answers a request at an endpoint.
 async fn open(
     state: &Arc<ServerState>,
-    door: &'static Door,
+    endpoint: &'static Endpoint,
     in_path: Option<String>,
     request: Request,
 ) -> Response {
     let mut note = note_of(&request);
-    let _ = note.door.set(door.id.as_str());
+    let _ = note.endpoint.set(endpoint.id.as_str());
     let (parts, body) = request.into_parts();
-    let outcome = match read(state, door, in_path, parts, &mut note) {
-        Ok(knock) => api::answer(state, door, knock, body, &mut note).await,
+    let outcome = match read(state, endpoint, in_path, parts, &mut note).await {
+        Ok(incoming) => api::answer(state, endpoint, incoming, body, &mut note).await,
         Err(problem) => Err(problem),
     };
     let mut response = match outcome {
@@ -108,8 +111,8 @@ async fn open(
             let (status, text) = (problem.status.as_u16(), problem.for_log());
             let id = note.id.as_str();
             match problem.is_ours() {
-                true => tracing::error!(%id, door = door.id.as_str(), status, "{text}"),
-                false => tracing::debug!(%id, door = door.id.as_str(), status, "{text}"),
+                true => tracing::error!(%id, endpoint = endpoint.id.as_str(), status, "{text}"),
+                false => tracing::debug!(%id, endpoint = endpoint.id.as_str(), status, "{text}"),
             }
             problem.response(id)
         }
@@ -118,26 +121,25 @@ async fn open(
     response
 }
 
-/// A request as every door reads it.
-fn read(
+/// A request as every endpoint reads it.
+async fn read(
     state: &ServerState,
-    door: &'static Door,
+    endpoint: &'static Endpoint,
     in_path: Option<String>,
     parts: Parts,
     note: &mut AnswerNote,
-) -> Result<Knock, Problem> {
-    if door.is_guarded {
-        check_token(state, &parts.headers, note)?;
-    }
-    let values = ParameterValues::read(parts.uri.query(), door.parameters)?;
-    let in_path = match door.in_path {
+) -> Result<EndpointRequest, Problem> {
+    let caller = admit(state, endpoint, &parts.headers, note).await?;
+    let values = ParameterValues::read(parts.uri.query(), endpoint.parameters)?;
+    let in_path = match endpoint.in_path {
         None => String::new(),
         Some(parameter) => parameter.checked_in_path(in_path)?,
     };
-    Ok(Knock {
+    Ok(EndpointRequest {
         headers: parts.headers,
         values,
         in_path,
+        caller,
     })
 }
 
@@ -173,9 +175,23 @@ fn readyz(state: &ServerState) -> Result<Response, Problem> {
     Ok(document(format!("{text}\n"), "application/json"))
 }
 
-fn metrics(state: &ServerState) -> Result<Response, Problem> {
-    Ok(document(
-        state.metrics.text(&state.gauges()),
-        "text/plain; version=0.0.4; charset=utf-8",
-    ))
+/// Metrics. Sizes and times of answers tell of what was answered: where there are users, who sees some tenants or pipelines is refused.
+async fn metrics(State(state): State<Arc<ServerState>>, request: Request) -> Response {
+    let note = note_of(&request);
+    let _ = note.endpoint.set("metrics");
+    let headers = request.headers().clone();
+    let admitted = state.callers.admit(&headers, &state.tokens).await;
+    let told = admitted.and_then(|caller| {
+        if let Some(user) = &caller.user {
+            let _ = note.who.set(user.name.clone());
+        }
+        caller.check_sees_all("metrics tell of the answers")
+    });
+    match told {
+        Ok(()) => document(
+            state.metrics.text(&state.gauges()),
+            "text/plain; version=0.0.4; charset=utf-8",
+        ),
+        Err(problem) => problem.response(&note.id),
+    }
 }

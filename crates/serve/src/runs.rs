@@ -3,24 +3,31 @@
 //! Invariant: a question is asked of one session, and a session reads one run for as long as it lives: whatever is published meanwhile, an answer is of one run from
 //! beginning to end. Looking for a new run takes one request of the store where there is none.
 
+use crate::callers::Caller;
 use crate::options::ServedWarehouse;
+use crate::users::User;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tillhouse_lake::AsOf;
 use tillhouse_model::time::parse_instant;
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_query::Session;
+use tillhouse_query::{MemoryShare, Session};
 use tillhouse_statistics::{add_rollup_notes, register_sql};
 
 /// Sessions over earlier runs that are kept.
 const EARLIER: usize = 4;
+/// Sessions over parts of a run that are kept.
+const PARTS: usize = 64;
 
 /// A session over a run, for whoever asks of it.
 pub(crate) struct RunSession {
     pub(crate) session: Session,
     pub(crate) run: String,
     pub(crate) finished_at: Timestamp,
+    /// Sessions over the parts of the run that users see.
+    parts: Mutex<HashMap<String, (Arc<User>, Arc<RunSession>)>>,
 }
 
 /// The runs.
@@ -30,6 +37,8 @@ pub(crate) struct PublishedRuns {
     earlier: Mutex<Vec<Arc<RunSession>>>,
     /// Fault that kept the last look from finding out, for the log and for whoever asks if the server is ready.
     fault: Mutex<Option<String>>,
+    /// Memory of users, by name, with its size.
+    shares: Mutex<HashMap<String, (usize, MemoryShare)>>,
 }
 
 impl PublishedRuns {
@@ -39,6 +48,7 @@ impl PublishedRuns {
             newest: RwLock::new(None),
             earlier: Mutex::default(),
             fault: Mutex::default(),
+            shares: Mutex::default(),
         }
     }
 
@@ -125,7 +135,57 @@ impl PublishedRuns {
             run: run.run_id.clone(),
             finished_at: run.finished_at,
             session,
+            parts: Mutex::default(),
         })
+    }
+
+    /// The part of a run that a caller sees, within the memory that the caller may take; the run itself where there are no users.
+    pub(crate) fn part(&self, whole: &Arc<RunSession>, caller: &Caller) -> Result<Arc<RunSession>> {
+        let Some(user) = &caller.user else {
+            return Ok(Arc::clone(whole));
+        };
+        let lock = || whole.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, part)) = lock().get(&user.name)
+            && of == user
+        {
+            return Ok(Arc::clone(part));
+        }
+        // A session that was opened for one question sees what the one that is kept sees, and need not work it out anew.
+        let newest = self.known_newest().filter(|newest| newest.run == whole.run);
+        let session = match newest.filter(|newest| !Arc::ptr_eq(newest, whole)) {
+            Some(newest) => whole
+                .session
+                .scoped_as(&self.part(&newest, caller)?.session),
+            None => whole.session.scoped(&user.scope),
+        };
+        let session = session.within(&self.memory(user))?;
+        register_sql(&session, Some(&self.served.privacy_key));
+        let part = Arc::new(RunSession {
+            session,
+            run: whole.run.clone(),
+            finished_at: whole.finished_at,
+            parts: Mutex::default(),
+        });
+        let mut parts = lock();
+        if parts.len() >= PARTS {
+            parts.clear();
+        }
+        parts.insert(user.name.clone(), (Arc::clone(user), Arc::clone(&part)));
+        Ok(part)
+    }
+
+    /// The memory of a user's queries, over all runs.
+    fn memory(&self, user: &Arc<User>) -> MemoryShare {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let share = shares
+            .get(&user.name)
+            .filter(|(bytes, _)| *bytes == user.memory);
+        if let Some((_, share)) = share {
+            return share.clone();
+        }
+        let share = self.served.engine.memory_share(user.memory);
+        shares.insert(user.name.clone(), (user.memory, share.clone()));
+        share
     }
 
     /// The run that is asked for: the newest, one by its id, or the newest that had ended by a time.

@@ -1,13 +1,15 @@
 //! Listening, answering, stopping.
 //!
-//! Invariant: the server listens on loopback alone. Asked to stop, it takes no new connection and no new request, gives running ones their time, and ends well whether or
+//! Invariant: the server listens on loopback alone, unless there are users and TLS. Asked to stop, it takes no new connection and no new request, gives running ones their time, and ends well whether or
 //! not they used it. Connections are bounded in number, and one that says nothing or takes nothing is closed.
 
 use crate::observe::{Peer, new_id};
 use crate::options::{ServeOptions, ServedWarehouse};
 use crate::patient_stream::PatientStream;
+use crate::postgres::PostgresListener;
 use crate::router::router;
 use crate::state::ServerState;
+use crate::tls::server_config;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -19,10 +21,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tillhouse_model::{ErrorKind, Result, ResultExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -45,6 +50,9 @@ const TICK: Duration = Duration::from_millis(50);
 pub struct BoundServer {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    /// Listener for PostgreSQL's protocol, and its address.
+    postgres: Option<(TcpListener, SocketAddr)>,
     state: Arc<ServerState>,
 }
 
@@ -55,19 +63,18 @@ impl BoundServer {
     /// cannot be read is no error: it may be readable later, and `/readyz` says so.
     pub async fn bind(served: ServedWarehouse, options: ServeOptions) -> Result<Self> {
         options.check_address()?;
+        let tls = options.tls.as_ref().map(server_config).transpose()?;
+        let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
         let state = ServerState::new(served, options)?;
-        let wanted = state.options.listen;
         let hint = "Name another with --listen or `serve.listen`, or find out who listens there.";
-        let refused =
-            |error: tillhouse_model::Error| error.at("address", wanted.to_string()).hint(hint);
-        let listener = TcpListener::bind(wanted)
-            .await
-            .or_error(ErrorKind::Config, "cannot listen")
-            .map_err(refused)?;
-        let address = listener
-            .local_addr()
-            .or_error(ErrorKind::Config, "cannot listen")
-            .map_err(refused)?;
+        let (listener, address) = listen(state.options.listen, hint).await?;
+        let postgres = match state.options.postgres {
+            None => None,
+            Some(wanted) => {
+                let hint = "Name another with --postgres or `serve.postgres`, or find out who listens there.";
+                Some(listen(wanted, hint).await?)
+            }
+        };
         let looking = Arc::clone(&state);
         on_thread("runs", move || async move {
             if let Err(error) = looking.runs.look().await {
@@ -78,6 +85,8 @@ impl BoundServer {
         Ok(Self {
             listener,
             address,
+            tls,
+            postgres,
             state,
         })
     }
@@ -85,6 +94,17 @@ impl BoundServer {
     /// Address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Address as clients write it.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Address for PostgreSQL's protocol, where it listens for it.
+    pub fn postgres_address(&self) -> Option<SocketAddr> {
+        self.postgres.as_ref().map(|(_, address)| *address)
     }
 
     /// Id of the run that is answered from; none where there is none yet.
@@ -95,9 +115,17 @@ impl BoundServer {
     /// Answers until `stop` is cancelled and what ran by then has ended, or had its time.
     pub async fn answer(self, stop: CancellationToken) {
         let Self {
-            listener, state, ..
+            listener,
+            tls,
+            postgres,
+            state,
+            ..
         } = self;
         look_for_runs(Arc::clone(&state), stop.clone());
+        let postgres = postgres.map(|(listener, _)| {
+            let postgres = PostgresListener::new(Arc::clone(&state), tls.clone());
+            tokio::spawn(postgres.answer(listener, stop.clone()))
+        });
         let router = router(&state);
         let mut connections = JoinSet::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -120,10 +148,19 @@ impl BoundServer {
                 },
             };
             let (router, stop, state) = (router.clone(), stop.clone(), Arc::clone(&state));
+            let tls = tls.clone();
             connections.spawn(async move {
                 let _permit = permit;
                 state.connections.fetch_add(1, Ordering::Relaxed);
-                converse(stream, peer, router, stop).await;
+                // Answers are sent whole: waiting for more to send would only delay them.
+                let _ = stream.set_nodelay(true);
+                if let Some(tls) = tls {
+                    if let Some(stream) = greet(stream, peer, &tls, &stop).await {
+                        converse(stream, peer, router, stop).await;
+                    }
+                } else {
+                    converse(stream, peer, router, stop).await;
+                }
                 state.connections.fetch_sub(1, Ordering::Relaxed);
             });
         }
@@ -141,16 +178,40 @@ impl BoundServer {
         }
         state.stop.cancel();
         connections.shutdown().await;
+        if let Some(mut postgres) = postgres
+            && tokio::time::timeout(LAST_BYTES, &mut postgres)
+                .await
+                .is_err()
+        {
+            postgres.abort();
+        }
     }
+}
+
+/// Listens on an address, and gives the one that it is.
+async fn listen(wanted: SocketAddr, hint: &str) -> Result<(TcpListener, SocketAddr)> {
+    let refused =
+        |error: tillhouse_model::Error| error.at("address", wanted.to_string()).hint(hint);
+    let listener = TcpListener::bind(wanted)
+        .await
+        .or_error(ErrorKind::Config, "cannot listen")
+        .map_err(refused)?;
+    let address = listener
+        .local_addr()
+        .or_error(ErrorKind::Config, "cannot listen")
+        .map_err(refused)?;
+    Ok((listener, address))
 }
 
 /// Waits until every connection is closed, or no answer is under way any more and the last had its time to be sent.
 async fn ended(state: &ServerState, connections: &mut JoinSet<()>) {
     loop {
-        if connections.is_empty() {
+        let is_quiet = state.in_flight.load(Ordering::Relaxed) == 0;
+        // Statements of other endpoints are under way too.
+        if connections.is_empty() && is_quiet {
             return;
         }
-        if state.in_flight.load(Ordering::Relaxed) == 0 {
+        if is_quiet {
             let all = async { while connections.join_next().await.is_some() {} };
             if tokio::time::timeout(LAST_BYTES, all).await.is_ok()
                 || state.in_flight.load(Ordering::Relaxed) == 0
@@ -163,10 +224,29 @@ async fn ended(state: &ServerState, connections: &mut JoinSet<()>) {
     }
 }
 
+/// Shows a client the certificate; `None` where it does not come to terms with the client in time.
+async fn greet(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: &TlsAcceptor,
+    stop: &CancellationToken,
+) -> Option<TlsStream<TcpStream>> {
+    let greeting = tokio::time::timeout(HEAD_WITHIN, tls.accept(stream));
+    match stop.run_until_cancelled(greeting).await? {
+        Ok(Ok(stream)) => Some(stream),
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, "a client does not speak TLS: {error}");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
 /// One connection, until it is closed or the server stops and its request has been answered.
-async fn converse(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    // Answers are sent whole: waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
+async fn converse<S>(stream: S, peer: SocketAddr, router: Router, stop: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
         let request: Request = request.map(axum::body::Body::new);
@@ -207,6 +287,7 @@ fn look_for_runs(state: Arc<ServerState>, stop: CancellationToken) {
         let looking = async {
             loop {
                 tokio::time::sleep(every).await;
+                state.callers.look();
                 // What went wrong has been logged, and is tried again.
                 let _ = state.runs.look().await;
             }

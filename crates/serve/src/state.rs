@@ -3,16 +3,18 @@
 //! Invariant: a request changes nothing here but counters, tokens, and the answers that are kept.
 
 use crate::audit::AuditLog;
+use crate::callers::{Caller, Callers};
 use crate::kept_answers::KeptAnswers;
 use crate::metrics::{Gauges, Metrics};
 use crate::openapi;
 use crate::options::{ServeOptions, ServedWarehouse};
-use crate::places::Places;
 use crate::runs::{PublishedRuns, RunSession};
+use crate::slots::Slots;
 use crate::tokens::ClientTokens;
 use crate::work::WorkLimits;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use tillhouse_model::Result;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +24,8 @@ pub(crate) struct ServerState {
     pub(crate) served: ServedWarehouse,
     pub(crate) runs: PublishedRuns,
     pub(crate) kept: KeptAnswers,
-    pub(crate) places: Places,
+    pub(crate) slots: Slots,
+    pub(crate) callers: Callers,
     pub(crate) tokens: ClientTokens,
     pub(crate) metrics: Metrics,
     pub(crate) audit: AuditLog,
@@ -36,13 +39,14 @@ pub(crate) struct ServerState {
 }
 
 impl ServerState {
-    /// Errors with [`tillhouse_model::ErrorKind::Config`] where the audit log cannot be written.
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] where the audit log cannot be written or the users cannot be read.
     pub(crate) fn new(served: ServedWarehouse, options: ServeOptions) -> Result<Arc<Self>> {
         let audit = AuditLog::open(options.audit.as_deref())?;
         Ok(Arc::new(Self {
             runs: PublishedRuns::new(served.clone()),
             kept: KeptAnswers::new(options.cache_bytes),
-            places: Places::new(options.concurrency, options.queue, options.timeout),
+            slots: Slots::new(options.concurrency, options.queue, options.timeout),
+            callers: Callers::open(&options)?,
             tokens: ClientTokens::default(),
             metrics: Metrics::default(),
             audit,
@@ -56,13 +60,19 @@ impl ServerState {
     }
 
     /// Limits of the work on the question of a request.
-    pub(crate) fn limits(&self, id: &str) -> WorkLimits {
+    pub(crate) fn limits(&self, caller: &Caller, id: &str) -> WorkLimits {
         WorkLimits {
             id: id.to_owned(),
-            timeout: self.options.timeout,
+            timeout: self.timeout(caller),
             rows: self.options.rows,
             stop: self.stop.clone(),
         }
+    }
+
+    /// Time that an answer to a caller may take.
+    pub(crate) fn timeout(&self, caller: &Caller) -> Duration {
+        let of_user = caller.user.as_ref().map(|user| user.timeout);
+        of_user.map_or(self.options.timeout, |own| own.min(self.options.timeout))
     }
 
     /// Measures that are read where they stand.
@@ -70,8 +80,8 @@ impl ServerState {
         let (kept_answers, kept_bytes) = self.kept.size();
         let newest: Option<Arc<RunSession>> = self.runs.known_newest();
         Gauges {
-            taken: self.places.taken(),
-            waiting: self.places.waiting(),
+            taken: self.slots.taken(),
+            waiting: self.slots.waiting(),
             connections: self.connections.load(Ordering::Relaxed),
             kept_answers,
             kept_bytes,

@@ -1,4 +1,4 @@
-//! Tokens of clients that speak HecOne's API.
+//! Tokens that clients were given for their credentials.
 //!
 //! Invariant: a token is random, lives in the memory of this process alone, and is good until it expires. What is kept is its digest; credentials are compared by their
 //! digests, so that the time of a refusal tells nothing of them. Nothing here is printed.
@@ -11,15 +11,29 @@ use std::time::{Duration, Instant};
 
 /// Time for which a token is good.
 pub(crate) const GOOD_FOR: Duration = Duration::from_secs(3600);
-/// Most tokens that live at once; the oldest goes where one more is given.
+/// Most tokens that live at once. Where one more is given, the oldest of the same owner goes, else the oldest of all: whoever logs in for ever logs nobody else out.
 const MOST: usize = 4_096;
 
 type TokenDigest = [u8; 32];
 
+/// Whom a token was given to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TokenOwner {
+    pub(crate) name: String,
+    /// What the user was then, to tell if it still is; none of a client that is no user.
+    pub(crate) fingerprint: Option<u64>,
+}
+
+/// A token that is good until it expires.
+struct LivingToken {
+    given: Instant,
+    owner: TokenOwner,
+}
+
 /// Tokens that were given.
 #[derive(Default)]
 pub(crate) struct ClientTokens {
-    living: Mutex<HashMap<TokenDigest, Instant>>,
+    living: Mutex<HashMap<TokenDigest, LivingToken>>,
 }
 
 /// An access token, and the one that HecOne's answer has beside it.
@@ -30,35 +44,35 @@ pub(crate) struct TokenPair {
 
 impl ClientTokens {
     /// Gives a token at a moment.
-    pub(crate) fn give(&self, now: Instant) -> TokenPair {
+    pub(crate) fn give(&self, now: Instant, owner: TokenOwner) -> TokenPair {
         let pair = TokenPair {
             access: random(),
             refresh: random(),
         };
         let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
-        living.retain(|_, given| now.duration_since(*given) < GOOD_FOR);
-        if living.len() >= MOST
-            && let Some(oldest) = living
+        living.retain(|_, token| now.duration_since(token.given) < GOOD_FOR);
+        if living.len() >= MOST {
+            let is_others = |token: &LivingToken| token.owner.name != owner.name;
+            let oldest = living
                 .iter()
-                .min_by_key(|(_, given)| **given)
-                .map(|(digest, _)| *digest)
-        {
-            living.remove(&oldest);
+                .min_by_key(|(_, token)| (is_others(token), token.given))
+                .map(|(digest, _)| *digest);
+            oldest.and_then(|oldest| living.remove(&oldest));
         }
-        living.insert(digest(&pair.access), now);
+        living.insert(digest(&pair.access), LivingToken { given: now, owner });
         pair
     }
 
-    /// True if an `Authorization` header lets its sender in at a moment.
-    pub(crate) fn admits(&self, header: Option<&str>, now: Instant) -> bool {
-        let Some((scheme, token)) = header.and_then(|header| header.trim().split_once(' ')) else {
-            return false;
-        };
+    /// Whoever has the token of an `Authorization` header, if it is good at a moment.
+    pub(crate) fn owner(&self, header: Option<&str>, now: Instant) -> Option<TokenOwner> {
+        let (scheme, token) = header?.trim().split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
         let living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
-        scheme.eq_ignore_ascii_case("bearer")
-            && living
-                .get(&digest(token.trim()))
-                .is_some_and(|given| now.duration_since(*given) < GOOD_FOR)
+        let found = living.get(&digest(token.trim()))?;
+        let is_good = now.duration_since(found.given) < GOOD_FOR;
+        is_good.then(|| found.owner.clone())
     }
 }
 
@@ -84,15 +98,25 @@ mod tests {
     use super::*;
     use tillhouse_model::Secret;
 
+    fn till() -> TokenOwner {
+        TokenOwner {
+            name: "till".to_owned(),
+            fingerprint: None,
+        }
+    }
+
     #[test]
     fn a_token_is_good_until_it_expires() {
         let tokens = ClientTokens::default();
         let now = Instant::now();
-        let pair = tokens.give(now);
+        let pair = tokens.give(now, till());
         let header = format!("Bearer {}", pair.access);
-        assert!(tokens.admits(Some(&header), now));
-        assert!(tokens.admits(Some(&header.to_lowercase()), now + GOOD_FOR / 2));
-        assert!(!tokens.admits(Some(&header), now + GOOD_FOR));
+        assert_eq!(tokens.owner(Some(&header), now), Some(till()));
+        assert_eq!(
+            tokens.owner(Some(&header.to_lowercase()), now + GOOD_FOR / 2),
+            Some(till())
+        );
+        assert!(tokens.owner(Some(&header), now + GOOD_FOR).is_none());
         let refresh = format!("Bearer {}", pair.refresh);
         let basic = format!("Basic {}", pair.access);
         for wrong in [
@@ -102,22 +126,23 @@ mod tests {
             Some(refresh.as_str()),
             Some(basic.as_str()),
         ] {
-            assert!(!tokens.admits(wrong, now), "{wrong:?}");
+            assert!(tokens.owner(wrong, now).is_none(), "{wrong:?}");
         }
         assert_eq!(pair.access.len(), 64);
-        assert_ne!(pair.access, tokens.give(now).access);
+        assert_ne!(pair.access, tokens.give(now, till()).access);
     }
 
     #[test]
     fn no_more_tokens_live_than_may() {
         let tokens = ClientTokens::default();
         let start = Instant::now();
-        let first = tokens.give(start);
+        let first = tokens.give(start, till());
         for number in 0..MOST {
-            tokens.give(start + Duration::from_millis(1 + number as u64));
+            tokens.give(start + Duration::from_millis(1 + number as u64), till());
         }
         let later = start + Duration::from_secs(60);
-        assert!(!tokens.admits(Some(&format!("Bearer {}", first.access)), later));
+        let first = format!("Bearer {}", first.access);
+        assert!(tokens.owner(Some(&first), later).is_none());
         assert_eq!(tokens.living.lock().unwrap().len(), MOST);
     }
 

@@ -1,11 +1,11 @@
 //! Work on a question: on a thread of its own, until it is done, takes too long, or nobody waits for it any more.
 //!
 //! Invariant: a question is planned and run with the stack that deep queries need, and nobody else waits with it. Whoever drops the future that waits for the work, or the
-//! stream of its chunks, cancels the work, and DataFusion drops the query with it; its place is free when it has ended. Queries have worker threads of their own: one that never gives way
+//! stream of its chunks, cancels the work, and DataFusion drops the query with it; its slot is free when it has ended. Queries have worker threads of their own: one that never gives way
 //! leaves those that hear and answer requests free.
 
-use crate::places::TakenPlace;
 use crate::problem::Problem;
+use crate::slots::TakenSlot;
 use bytes::Bytes;
 use futures::stream::{self, Stream, StreamExt};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -188,7 +188,7 @@ pub(crate) struct WorkLimits {
 ///
 /// Errors with 504 where it takes too long.
 pub(crate) async fn run<F>(
-    place: TakenPlace,
+    slot: TakenSlot,
     limits: WorkLimits,
     work: F,
 ) -> Result<Delivered, Problem>
@@ -213,7 +213,7 @@ where
     // Of the threads that answer requests: it ends also where no thread of queries gives way.
     let deadline = tokio::time::sleep(limits.timeout);
     let job = move || {
-        let _place = place;
+        let _slot = slot;
         runtime.block_on(until_done(sink, work, (deadline, limits.timeout), stop));
     };
     let thread = std::thread::Builder::new()
@@ -275,7 +275,7 @@ async fn until_done<F>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::places::Places;
+    use crate::slots::{Claim, Slots};
     use axum::http::StatusCode;
 
     fn limits(timeout: Duration) -> WorkLimits {
@@ -289,21 +289,21 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
-    async fn until_free(places: &Places) {
+    async fn until_free(slots: &Slots) {
         for _ in 0..500 {
-            if places.taken() == 0 {
+            if slots.taken() == 0 {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("the place is still taken");
+        panic!("the slot is still taken");
     }
 
     #[tokio::test]
     async fn a_small_answer_is_whole_and_a_large_one_is_streamed() {
-        let places = Places::new(1, 1, LONG);
-        let place = places.take().await.unwrap();
-        let delivered = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+        let slots = Slots::new(1, 1, LONG);
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let delivered = run(slot, limits(LONG), async |sink: &mut AnswerSink| {
             sink.count(3)?;
             sink.continue_at(Some("next".to_owned()));
             sink.write(b"abc").await;
@@ -316,9 +316,9 @@ mod tests {
         assert_eq!((&whole.bytes[..], whole.rows), (&b"abc"[..], 3));
         assert_eq!(whole.next.as_deref(), Some("next"));
 
-        until_free(&places).await;
-        let place = places.take().await.unwrap();
-        let delivered = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+        until_free(&slots).await;
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let delivered = run(slot, limits(LONG), async |sink: &mut AnswerSink| {
             for _ in 0..10 {
                 sink.write(&vec![7; 1 << 20]).await;
             }
@@ -337,15 +337,15 @@ mod tests {
             .map(|chunk| chunk.as_ref().unwrap().len())
             .sum();
         assert_eq!(bytes, 10 << 20);
-        until_free(&places).await;
+        until_free(&slots).await;
     }
 
     #[tokio::test]
     async fn what_takes_too_long_or_has_too_many_rows_is_refused() {
-        let places = Places::new(1, 1, LONG);
-        let place = places.take().await.unwrap();
+        let slots = Slots::new(1, 1, LONG);
+        let slot = slots.take(Claim::GUEST).await.unwrap();
         let slow = run(
-            place,
+            slot,
             limits(Duration::from_millis(20)),
             async |_: &mut AnswerSink| {
                 std::future::pending::<()>().await;
@@ -354,31 +354,31 @@ mod tests {
         )
         .await;
         assert_eq!(slow.err().unwrap().status, StatusCode::GATEWAY_TIMEOUT);
-        until_free(&places).await;
-        let place = places.take().await.unwrap();
-        let many = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+        until_free(&slots).await;
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let many = run(slot, limits(LONG), async |sink: &mut AnswerSink| {
             sink.count(11)?;
             Ok(())
         })
         .await;
         assert_eq!(many.err().unwrap().status, StatusCode::BAD_REQUEST);
-        until_free(&places).await;
+        until_free(&slots).await;
     }
 
     #[tokio::test]
     async fn who_leaves_frees_the_place() {
-        let places = Places::new(1, 1, LONG);
-        let place = places.take().await.unwrap();
-        let waiting = run(place, limits(LONG), async |_: &mut AnswerSink| {
+        let slots = Slots::new(1, 1, LONG);
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let waiting = run(slot, limits(LONG), async |_: &mut AnswerSink| {
             std::future::pending::<()>().await;
             Ok(())
         });
         let left = tokio::time::timeout(Duration::from_millis(20), waiting).await;
         assert!(left.is_err());
-        until_free(&places).await;
+        until_free(&slots).await;
 
-        let place = places.take().await.unwrap();
-        let delivered = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let delivered = run(slot, limits(LONG), async |sink: &mut AnswerSink| {
             while sink.write(&vec![7; 1 << 20]).await {}
             Ok(())
         })
@@ -387,14 +387,14 @@ mod tests {
             panic!("it is a stream");
         };
         drop(stream);
-        until_free(&places).await;
+        until_free(&slots).await;
     }
 
     #[tokio::test]
     async fn a_part_is_never_taken_for_the_whole() {
-        let places = Places::new(1, 1, LONG);
-        let place = places.take().await.unwrap();
-        let delivered = run(place, limits(LONG), async |sink: &mut AnswerSink| {
+        let slots = Slots::new(1, 1, LONG);
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let delivered = run(slot, limits(LONG), async |sink: &mut AnswerSink| {
             for rows in 0..10 {
                 sink.count(rows)?;
                 sink.write(&vec![7; 1 << 20]).await;
@@ -407,6 +407,6 @@ mod tests {
         };
         let chunks: Vec<_> = stream.into_chunks().collect().await;
         assert!(chunks.last().unwrap().is_err());
-        until_free(&places).await;
+        until_free(&slots).await;
     }
 }

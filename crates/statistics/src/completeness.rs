@@ -46,10 +46,14 @@ pub(crate) async fn check_completeness(
     let ops = warehouse.ops();
     let pipelines = pipelines(session, run, question).await?;
     let syncs = last_syncs(warehouse, run, &pipelines).await?;
-    let (ledger, rejects) = futures::try_join!(ops.run_ledger(), ops.rejects(None, false))?;
+    let (ledger, mut rejects) = futures::try_join!(ops.run_ledger(), ops.rejects(None, false))?;
+    // The bookkeeping is read here beside the session, which would leave out what its reader may not see.
+    let scope = session.scope();
+    rejects.retain(|row| scope.covers(&row.pipeline, row.tenant.as_deref()));
     let mut slices = BTreeMap::new();
     for pipeline in &pipelines {
-        let read = readings(&ops, &ledger, pipeline, run).await?;
+        let mut read = readings(&ops, &ledger, pipeline, run).await?;
+        read.retain(|row| scope.covers(pipeline, row.tenant.as_deref()));
         slices.insert(pipeline.clone(), read);
     }
     let tenant = match question.request.tenant.as_deref() {
@@ -204,6 +208,7 @@ pub(crate) async fn pipelines(
     if let Some(only) = &question.request.pipeline {
         pipelines.retain(|pipeline| pipeline == only);
     }
+    pipelines.retain(|pipeline| session.scope().covers_pipeline(pipeline));
     let Some(source) = &question.request.source else {
         return Ok(pipelines);
     };

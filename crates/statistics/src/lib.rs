@@ -69,8 +69,10 @@ use tillhouse_query::Session;
 /// Makes the statistics known to the SQL of a session: the table functions (`hourly_transactions(...)`), and the views `counted`,
 /// `counted_articles`, `counted_payments` and `uncounted_payments` where their tables are, and those of the roll-ups' levels in the schema
 /// `statistics`. They read what the session reads: the same run, within
-/// the same memory. `key` is the project's, for filters that name personal values and for `pseudonym(kind, value)`.
+/// the same memory. `key` is the project's, for filters that name personal values and for `pseudonym(kind, value)`; a session that has no personal columns has neither.
 pub fn register_sql(session: &Session, key: Option<&PseudonymKey>) {
+    // A pseudonym is of use beside the columns that have some.
+    let key = key.filter(|_| session.scope().personal);
     table_functions::register(session, key);
     if let Some(key) = key {
         session.register_pseudonyms(key);

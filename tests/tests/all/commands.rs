@@ -610,6 +610,7 @@ async fn help_teaches_and_completions_complete() {
         "report",
         "sql",
         "serve",
+        "user",
         "sandbox",
         "demo",
         "completions",

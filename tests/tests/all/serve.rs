@@ -1,4 +1,4 @@
-//! `tillhouse serve` from end to end: each door says what its command prints, in every format, of one run.
+//! `tillhouse serve` from end to end: each endpoint says what its command prints, in every format, of one run.
 //!
 //! Invariant: where a command prints the same, the answer is compared with it to the byte.
 
@@ -41,7 +41,7 @@ async fn printed(project: &TestProject, arguments: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_door_says_what_its_command_prints() {
+async fn each_endpoint_says_what_its_command_prints() {
     let (sandbox, project) = synced(900).await;
     let server = RunningServer::start(&project, "").await;
     let window = ["--from", "2026-01-01", "--to", "2026-01-06"];
@@ -389,7 +389,7 @@ async fn the_first_run_is_seen_when_it_is_published() {
 /// Checks of the fuzzer: no fault of ours, and nothing that the document does not say.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
                       response_schema_conformance,unsupported_method,allow_header_conformance";
-/// Doors that have to answer it, and not to refuse everything that it asks.
+/// Endpoints that have to answer it, and not to refuse everything that it asks.
 const ANSWERING: [&str; 12] = [
     "hecone_statistics",
     "statistics",
@@ -480,10 +480,11 @@ async fn a_fuzzer_that_knows_the_document_finds_nothing() {
         String::from_utf8_lossy(&output.stderr)
     );
     let metrics = server.get("/metrics").await;
-    for door in ANSWERING {
-        let answered = format!("tillhouse_http_requests_total{{door=\"{door}\",status=\"200\"}} ");
+    for endpoint in ANSWERING {
+        let answered =
+            format!("tillhouse_http_requests_total{{endpoint=\"{endpoint}\",status=\"200\"}} ");
         let mut lines = metrics.text().lines();
-        assert!(lines.any(|line| line.starts_with(&answered)), "{door}");
+        assert!(lines.any(|line| line.starts_with(&answered)), "{endpoint}");
     }
     sandbox.stop().await;
 }

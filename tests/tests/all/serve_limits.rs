@@ -208,7 +208,7 @@ async fn who_leaves_makes_room_and_who_comes_too_late_is_sent_away() {
         tokio::spawn(request.json(&json!({ "query": ENDLESS })).send())
     };
     let first = ask(&server);
-    server.until_metric("tillhouse_places_taken", 1).await;
+    server.until_metric("tillhouse_slots_taken", 1).await;
     let second = ask(&server);
     server.until_metric("tillhouse_queue_length", 1).await;
     let refused = RunningServer::read(endless().await.unwrap()).await;
@@ -220,7 +220,7 @@ async fn who_leaves_makes_room_and_who_comes_too_late_is_sent_away() {
     server.until_metric("tillhouse_queue_length", 0).await;
     let began = Instant::now();
     first.abort();
-    server.until_metric("tillhouse_places_taken", 0).await;
+    server.until_metric("tillhouse_slots_taken", 0).await;
     assert!(
         began.elapsed() < Duration::from_secs(20),
         "{:?}",
@@ -231,16 +231,16 @@ async fn who_leaves_makes_room_and_who_comes_too_late_is_sent_away() {
         .await;
     assert_eq!(free.status, 200);
     // A line is written when its answer has ended, which the client may know a little earlier: once all requests are counted, all lines are written.
-    let statistics = "tillhouse_http_requests_total{door=\"statistics\",status=\"200\"}";
+    let statistics = "tillhouse_http_requests_total{endpoint=\"statistics\",status=\"200\"}";
     server.until_metric(statistics, 1).await;
     let log = std::fs::read_to_string(project.path().join("audit.jsonl")).unwrap();
     let lines: Vec<serde_json::Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let of = |door: &str, status: u16| {
+    let of = |endpoint: &str, status: u16| {
         let mut lines = lines.iter();
-        lines.any(|line| line["door"] == door && line["status"] == status)
+        lines.any(|line| line["endpoint"] == endpoint && line["status"] == status)
     };
     assert!(
         of("sql", 503) && of("sql", 499) && of("statistics", 200),
@@ -248,7 +248,7 @@ async fn who_leaves_makes_room_and_who_comes_too_late_is_sent_away() {
     );
     let counted = lines
         .iter()
-        .find(|line| line["door"] == "statistics")
+        .find(|line| line["endpoint"] == "statistics")
         .unwrap();
     assert!(
         counted["run"].is_string() && counted["rows"] != 0,
@@ -266,7 +266,7 @@ async fn an_answer_that_takes_too_long_is_refused() {
     let problem = server.sql(&body, "application/json").await.problem(504);
     assert!(problem["detail"].as_str().unwrap().contains("2 s"));
     assert!(began.elapsed() < Duration::from_secs(30));
-    server.until_metric("tillhouse_places_taken", 0).await;
+    server.until_metric("tillhouse_slots_taken", 0).await;
     sandbox.stop().await;
 }
 
@@ -276,7 +276,7 @@ async fn asked_to_stop_it_answers_what_runs_and_ends_well() {
     let mut server = RunningServer::start(&project, "").await;
     let request = server.client.post(format!("{}/api/v1/sql", server.url));
     let running = tokio::spawn(request.json(&json!({ "query": SLOW })).send());
-    server.until_metric("tillhouse_places_taken", 1).await;
+    server.until_metric("tillhouse_slots_taken", 1).await;
     server.terminate().await;
     let answer = running.await.unwrap().expect("what ran is answered");
     let answer = RunningServer::read(answer).await;

@@ -22,6 +22,8 @@ pub(crate) const ENDLESS: &str = "SELECT count(*) FILTER (WHERE a.amount + b.amo
 pub(crate) struct RunningServer {
     child: Child,
     pub(crate) url: String,
+    /// Address for PostgreSQL's protocol, where the settings name one.
+    pub(crate) postgres: Option<String>,
     pub(crate) client: Client,
 }
 
@@ -89,6 +91,7 @@ impl RunningServer {
         Self {
             child,
             url: told["url"].as_str().expect("an address").to_owned(),
+            postgres: told["postgres"].as_str().map(str::to_owned),
             client,
         }
     }

@@ -19,6 +19,8 @@ mod sandbox;
 mod serve;
 mod stats;
 mod sync;
+#[cfg(feature = "serve")]
+mod user;
 
 use crate::args::{Cli, CliCommand};
 use crate::output::ProtectedFiles;
@@ -92,6 +94,8 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         CliCommand::Attach(arguments) => attach::run(cli, arguments).await,
         #[cfg(feature = "serve")]
         CliCommand::Serve(arguments) => serve::run(cli, arguments, format).await,
+        #[cfg(feature = "serve")]
+        CliCommand::User { command } => user::run(cli, command, format),
         #[cfg(feature = "sandbox")]
         CliCommand::Sandbox(arguments) => sandbox::run(arguments, format).await,
         #[cfg(feature = "sandbox")]

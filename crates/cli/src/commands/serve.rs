@@ -1,16 +1,17 @@
-//! `serve`: the HTTP API over the newest published run, until Ctrl-C or SIGTERM.
+//! `serve`: the HTTP API and PostgreSQL's protocol over the newest published run, until Ctrl-C or SIGTERM.
 //!
-//! Invariant: it listens on loopback alone, and writes nothing but its audit log. Asked to stop, it ends with exit code 0 once what ran by then has been answered.
+//! Invariant: it listens on loopback alone, unless there are users and TLS, and writes nothing but its audit log. Asked to stop, it ends with exit code 0 once what ran by then has been answered.
 
 use crate::args::{Cli, DataFormat, ServeArgs};
 use crate::commands::check::status_csv;
+use crate::commands::user::{USERS_FILE, seen};
 use crate::commands::{engine, find_project, open_warehouse, protected_files, stop_signal};
 use crate::output::{TextTable, json_text, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
 use crate::watchdog::{INTERRUPTED, exit_process};
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tillhouse_model::{DataDictionary, ExpectedReads, Result};
 use tillhouse_pipeline::{Project, RequestedPipeline, expected_of_project, status};
 use tillhouse_serve::{
     BoundServer, CoverageAnswer, LoginCredentials, ServeOptions, ServedProject, ServedWarehouse,
+    TlsFiles, Users,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -68,8 +70,14 @@ async fn options(project: &Project, arguments: &ServeArgs) -> Result<ServeOption
     let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     Ok(ServeOptions {
         listen: arguments.listen.unwrap_or(settings.listen),
+        postgres: arguments.postgres.or(settings.postgres),
         hecone_login,
         hecone_currency: settings.hecone_currency.clone(),
+        users: Some(project.dir.join(USERS_FILE)),
+        tls: settings.tls.as_ref().map(|tls| TlsFiles {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+        }),
         audit: settings.audit.clone(),
         concurrency: settings.concurrency,
         queue: settings.queue,
@@ -86,8 +94,13 @@ async fn options(project: &Project, arguments: &ServeArgs) -> Result<ServeOption
 #[derive(Serialize)]
 struct ServeCheck {
     url: String,
-    /// Clients that may ask.
-    who: &'static str,
+    /// Address for PostgreSQL's protocol.
+    postgres: Option<String>,
+    /// Who may ask.
+    who: String,
+    /// The users, and what each sees; null where there are none.
+    users: Option<BTreeMap<String, String>>,
+    is_encrypted: bool,
     /// The client that may log in at HecOne's endpoints.
     hecone_login: Option<String>,
     hecone_currency: Option<String>,
@@ -106,9 +119,34 @@ async fn check(
     format: DataFormat,
 ) -> Result<ExitCode> {
     let run = warehouse.ops().published(&AsOf::Latest).await?;
+    let users = match &options.users {
+        Some(path) => Users::load_if_there(path)?,
+        None => None,
+    };
+    let users: Option<BTreeMap<String, String>> = users.map(|users| {
+        let users = users.all();
+        users
+            .map(|user| (user.name.clone(), seen(&user.scope)))
+            .collect()
+    });
+    let mut addresses = std::iter::once(options.listen).chain(options.postgres);
+    let is_loopback = addresses.all(|address| address.ip().is_loopback());
+    let who = match &users {
+        None => "whoever is on this machine; nobody from another".to_owned(),
+        Some(users) if users.is_empty() => "nobody: there are no users in users.yaml".to_owned(),
+        Some(_) if is_loopback => "users, from this machine; nobody from another".to_owned(),
+        Some(_) => "users, from any machine that reaches it".to_owned(),
+    };
+    let scheme = if options.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let told = ServeCheck {
-        url: format!("http://{}", options.listen),
-        who: "whoever is on this machine; nobody from another",
+        url: format!("{scheme}://{}", options.listen),
+        postgres: options.postgres.map(|address| address.to_string()),
+        who,
+        is_encrypted: options.tls.is_some(),
         hecone_login: options
             .hecone_login
             .as_ref()
@@ -120,6 +158,7 @@ async fn check(
         timeout_seconds: options.timeout.as_secs(),
         rows: options.rows,
         run: run.map(|run| run.run_id),
+        users,
     };
     if format == DataFormat::Json {
         print_json(&told)?;
@@ -130,11 +169,19 @@ async fn check(
     let none = |text: &str| text.to_owned();
     let rows = [
         ("listens on", told.url),
-        ("who may ask", told.who.to_owned()),
+        (
+            "PostgreSQL's protocol",
+            told.postgres
+                .unwrap_or_else(|| none("not: serve.postgres is not set")),
+        ),
+        ("who may ask", told.who),
         (
             "HecOne login",
-            told.hecone_login
-                .unwrap_or_else(|| none("nobody: serve.hecone_login is not set")),
+            match (&told.users, told.hecone_login) {
+                (Some(_), _) => none("the users"),
+                (None, Some(client)) => client,
+                (None, None) => none("nobody: serve.hecone_login is not set"),
+            },
         ),
         (
             "HecOne currency",
@@ -170,8 +217,12 @@ async fn check(
             ),
         ),
     ];
-    for (what, is) in rows {
-        table.add_row([what.to_owned(), is]);
+    let users = told.users.unwrap_or_default();
+    let users =
+        (users.into_iter()).map(|(name, seen)| (format!("user {name}"), format!("sees {seen}")));
+    let rows = rows.into_iter().map(|(what, is)| (what.to_owned(), is));
+    for (what, is) in rows.chain(users) {
+        table.add_row([what, is]);
     }
     print_text(&format!("{table}\n"))?;
     Ok(ExitCode::SUCCESS)
@@ -179,10 +230,11 @@ async fn check(
 
 /// Says where the server listens: the address on standard output, the rest on standard error.
 fn tell(server: &BoundServer, format: DataFormat) -> Result<()> {
-    let url = format!("http://{}", server.address());
+    let url = server.url();
     match format {
         DataFormat::Json => {
-            let line = serde_json::json!({ "url": url, "run": server.run() });
+            let postgres = server.postgres_address().map(|address| address.to_string());
+            let line = serde_json::json!({ "url": url, "postgres": postgres, "run": server.run() });
             print(&format!("{line}\n"))?;
         }
         DataFormat::Table | DataFormat::Csv(_) => print(&format!("{url}\n"))?,
@@ -193,8 +245,13 @@ fn tell(server: &BoundServer, format: DataFormat) -> Result<()> {
             "nothing is published yet; answers begin with the first `tillhouse sync`".to_owned()
         }
     };
+    let postgres = server
+        .postgres_address()
+        .map_or_else(String::new, |address| {
+            format!("; PostgreSQL's protocol is spoken at {address}")
+        });
     print_notice(&format!(
-        "{run}; {url}/docs/ shows what may be asked. Ctrl-C stops."
+        "{run}; {url}/docs/ shows what may be asked{postgres}. Ctrl-C stops."
     ));
     Ok(())
 }
@@ -233,12 +290,13 @@ impl ServedProject for OpenProject {
         self.project.pipeline_names().unwrap_or_default()
     }
 
-    fn coverage(&self) -> LocalBoxFuture<'_, Result<CoverageAnswer>> {
-        Box::pin(async {
+    fn coverage(&self, of: Option<BTreeSet<String>>) -> LocalBoxFuture<'_, Result<CoverageAnswer>> {
+        Box::pin(async move {
             let requested = self.project.requested_pipelines(&[], SOURCES)?;
             let pipelines: Vec<_> = requested
                 .into_iter()
                 .filter_map(|RequestedPipeline { pipeline, .. }| pipeline.ok())
+                .filter(|pipeline| of.as_ref().is_none_or(|of| of.contains(&pipeline.name)))
                 .collect();
             let rows = status(&self.warehouse, &pipelines).await?;
             Ok(CoverageAnswer {

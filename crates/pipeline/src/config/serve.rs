@@ -36,15 +36,28 @@ pub struct ServedLogin {
     pub client_secret: Credential,
 }
 
+/// Certificate that the server shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedCertificate {
+    /// File of the certificate and its chain, PEM.
+    pub certificate: PathBuf,
+    /// File of its private key, PEM.
+    pub key: PathBuf,
+}
+
 /// Settings of the server.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
     /// Address it listens on.
     pub listen: SocketAddr,
+    /// Address for PostgreSQL's protocol; nothing listens for it where nothing is said.
+    pub postgres: Option<SocketAddr>,
     /// Login of HecOne's endpoints; without one they let nobody in.
     pub hecone_login: Option<ServedLogin>,
     /// Currency of HecOne's statistics, which have one; the only one there is where nothing is said.
     pub hecone_currency: Option<String>,
+    /// Certificate; without one the server speaks in the clear, and to this machine alone.
+    pub tls: Option<ServedCertificate>,
     /// File of the audit log; the process's own log where there is none.
     pub audit: Option<PathBuf>,
     /// Questions that are worked on at once.
@@ -65,8 +78,10 @@ impl Default for ServeSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            postgres: None,
             hecone_login: None,
             hecone_currency: None,
+            tls: None,
             audit: None,
             concurrency: std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
             queue: QUEUE,
@@ -83,8 +98,10 @@ impl Default for ServeSettings {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ServeSection {
     listen: Option<Spanned<String>>,
+    postgres: Option<Spanned<String>>,
     hecone_login: Option<LoginSection>,
     hecone_currency: Option<Spanned<String>>,
+    tls: Option<TlsSection>,
     audit: Option<Spanned<String>>,
     concurrency: Option<Spanned<u64>>,
     queue: Option<Spanned<u64>>,
@@ -92,6 +109,14 @@ pub(super) struct ServeSection {
     rows: Option<Spanned<u64>>,
     body: Option<Spanned<String>>,
     cache: Option<Spanned<String>>,
+}
+
+/// Section `serve.tls` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsSection {
+    certificate: Spanned<String>,
+    key: Spanned<String>,
 }
 
 /// Section `serve.hecone_login` as it is written.
@@ -109,7 +134,10 @@ impl ServeSection {
         let mut problems = Vec::new();
         let mut keep = |outcome: Result<()>| problems.extend(outcome.err());
         if let Some(text) = &self.listen {
-            keep(address(file, text).map(|listen| settings.listen = listen));
+            keep(address(file, "listen", text).map(|listen| settings.listen = listen));
+        }
+        if let Some(text) = &self.postgres {
+            keep(address(file, "postgres", text).map(|at| settings.postgres = Some(at)));
         }
         if let Some(login) = self.hecone_login {
             keep(
@@ -121,8 +149,11 @@ impl ServeSection {
         if let Some(text) = &self.hecone_currency {
             keep(currency(file, text).map(|code| settings.hecone_currency = Some(code)));
         }
+        if let Some(tls) = &self.tls {
+            keep(tls.checked(file, dir).map(|tls| settings.tls = Some(tls)));
+        }
         if let Some(text) = &self.audit {
-            keep(path(file, text, dir).map(|path| settings.audit = Some(path)));
+            keep(path(file, "audit", text, dir).map(|path| settings.audit = Some(path)));
         }
         for (key, written, number) in [
             ("concurrency", &self.concurrency, &mut settings.concurrency),
@@ -151,6 +182,15 @@ impl ServeSection {
     }
 }
 
+impl TlsSection {
+    fn checked(&self, file: &YamlFile, dir: &Path) -> Result<ServedCertificate> {
+        Ok(ServedCertificate {
+            certificate: path(file, "tls.certificate", &self.certificate, dir)?,
+            key: path(file, "tls.key", &self.key, dir)?,
+        })
+    }
+}
+
 impl LoginSection {
     fn checked(self, file: &YamlFile) -> Result<ServedLogin> {
         self.client_secret
@@ -167,7 +207,7 @@ impl LoginSection {
     }
 }
 
-fn address(file: &YamlFile, text: &Spanned<String>) -> Result<SocketAddr> {
+fn address(file: &YamlFile, key: &str, text: &Spanned<String>) -> Result<SocketAddr> {
     let written = text.value.trim();
     let local = written.strip_prefix("localhost:").map(|port| {
         let port: Option<u16> = port.parse().ok();
@@ -176,11 +216,12 @@ fn address(file: &YamlFile, text: &Spanned<String>) -> Result<SocketAddr> {
     let read = local.unwrap_or_else(|| written.parse().ok());
     read.ok_or_else(|| {
         let what = format!(
-            "`serve.listen` is {:?}, and must be an address and a port",
+            "`serve.{key}` is {:?}, and must be an address and a port",
             text.value
         );
-        error_at(file, text.referenced, what)
-            .hint("Write it like `listen: 127.0.0.1:8373`; an IPv6 address stands in brackets: `\"[::1]:8373\"`.")
+        error_at(file, text.referenced, what).hint(format!(
+            "Write it like `{key}: 127.0.0.1:8373`; an IPv6 address stands in brackets: `\"[::1]:8373\"`."
+        ))
     })
 }
 
@@ -198,10 +239,12 @@ fn currency(file: &YamlFile, text: &Spanned<String>) -> Result<String> {
     }
 }
 
-fn path(file: &YamlFile, text: &Spanned<String>, dir: &Path) -> Result<PathBuf> {
+fn path(file: &YamlFile, key: &str, text: &Spanned<String>, dir: &Path) -> Result<PathBuf> {
     match text.value.trim() {
-        "" => Err(error_at(file, text.referenced, "`serve.audit` is empty")
-            .hint("Name a file, like `audit: audit.jsonl`, or leave the key out.")),
+        "" => Err(
+            error_at(file, text.referenced, format!("`serve.{key}` is empty"))
+                .hint("Name a file, or leave the key out."),
+        ),
         written => Ok(dir.join(written)),
     }
 }
@@ -266,17 +309,20 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         assert!(said.listen.ip().is_loopback());
         assert!(said.hecone_login.is_none() && said.audit.is_none());
+        assert_eq!(said.postgres, None);
         assert!(said.concurrency >= 2);
     }
 
     #[test]
     fn every_key_is_read() {
-        let text = "serve:\n  listen: localhost:9000\n  hecone_login: { client_id: till, client_secret: s3cret }\n  \
-                    hecone_currency: eur\n  audit: logs/audit.jsonl\n  concurrency: 3\n  queue: 5\n  timeout: 90s\n  \
+        let text = "serve:\n  listen: localhost:9000\n  postgres: \"[::1]:5432\"\n  hecone_login: { client_id: till, client_secret: s3cret }\n  \
+                    hecone_currency: eur\n  tls: { certificate: c.pem, key: /etc/k.pem }\n  audit: logs/audit.jsonl\n  concurrency: 3\n  queue: 5\n  timeout: 90s\n  \
                     rows: 10\n  body: 4KiB\n  cache: 1MiB\n";
         let (said, problems) = settings(text);
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(said.listen.to_string(), "127.0.0.1:9000");
+        let postgres = said.postgres.map(|address| address.to_string());
+        assert_eq!(postgres.as_deref(), Some("[::1]:5432"));
         assert_eq!(
             said.hecone_login.map(|login| login.client_id).as_deref(),
             Some("till")
@@ -286,6 +332,11 @@ mod tests {
             said.audit.as_deref(),
             Some(Path::new("/project/logs/audit.jsonl"))
         );
+        let tls = ServedCertificate {
+            certificate: "/project/c.pem".into(),
+            key: "/etc/k.pem".into(),
+        };
+        assert_eq!(said.tls, Some(tls));
         assert_eq!((said.concurrency, said.queue), (3, 5));
         assert_eq!(said.timeout, Duration::from_secs(90));
         assert_eq!(

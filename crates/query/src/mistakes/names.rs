@@ -6,8 +6,8 @@
 use super::meanings::{self, lookup};
 use super::query_text::Evidence;
 use super::{Mistake, WrittenQuery};
-use crate::catalog_schema::DEFAULT_SCHEMA;
 use crate::function_list::{FunctionKind, FunctionSummary};
+use crate::schemas::DEFAULT_SCHEMA;
 use crate::sql_view::quoted_name;
 use datafusion::common::{Column, Diagnostic, SchemaError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token};

@@ -2,9 +2,9 @@
 //!
 //! Invariant: these are read anew for each request, and no answer is kept: a run that failed publishes nothing, and shows here all the same.
 
-use super::Knock;
+use super::EndpointRequest;
 use crate::answer::{AnswerNote, live};
-use crate::doors::{DoorId, LISTED};
+use crate::endpoints::{EndpointId, LISTED};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
 use crate::rows::{write_figures, write_stream};
@@ -18,19 +18,32 @@ use std::sync::{Arc, OnceLock};
 use tillhouse_lake::AsOf;
 use tillhouse_model::terminal_escape::CsvStyle;
 use tillhouse_model::{Error, ErrorKind};
-use tillhouse_query::ScalarValue;
 use tillhouse_query::encode::json_text;
+use tillhouse_query::{ScalarValue, Scope};
 
 /// Query of so many rows of a bookkeeping table; of `$pipeline` where one is named.
-fn query_of(door: DoorId, is_of_pipeline: bool, limit: usize) -> String {
-    let (columns, table, condition, order) = match door {
-        DoorId::Runs => (
+fn query_of(endpoint: EndpointId, is_of_pipeline: bool, limit: usize, scope: &Scope) -> String {
+    let (columns, table, condition, order) = match endpoint {
+        // Counts and names of what is not seen are not there.
+        EndpointId::Runs if scope.is_of_some() => (
+            "run_id, command, started_at, finished_at, outcome, published",
+            "ops.runs",
+            "true",
+            "finished_at DESC, run_id DESC",
+        ),
+        EndpointId::Rejects if !scope.personal => (
+            "*",
+            "ops.rejects",
+            "resolved_at IS NULL",
+            "last_seen DESC, pipeline, resource, field, nth",
+        ),
+        EndpointId::Runs => (
             "run_id, command, pipelines, started_at, finished_at, outcome, published, counts",
             "ops.runs",
             "true",
             "finished_at DESC, run_id DESC",
         ),
-        DoorId::Rejects => (
+        EndpointId::Rejects => (
             "*",
             "ops.rejects",
             "resolved_at IS NULL",
@@ -55,23 +68,29 @@ fn query_of(door: DoorId, is_of_pipeline: bool, limit: usize) -> String {
 /// Rows of a bookkeeping table.
 pub(crate) async fn rows(
     state: &Arc<ServerState>,
-    door: DoorId,
-    knock: &Knock,
+    endpoint: EndpointId,
+    incoming: &EndpointRequest,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let limit = knock.values.whole("limit", LISTED);
-    let pipeline = knock.values.text("pipeline");
-    let asked = format!("{} {}", door.as_str(), knock.values.canonical());
+    let limit = incoming.values.whole("limit", LISTED);
+    let pipeline = incoming.values.text("pipeline");
+    let asked = format!("{} {}", endpoint.as_str(), incoming.values.canonical());
     let _ = note.asked.set(asked);
+    let caller = incoming.caller.clone();
+    if endpoint == EndpointId::Drift && caller.scope().tenants.is_some() {
+        caller.check_sees_all("drift tells of the records")?;
+    }
     live(
         state,
+        &incoming.caller,
         format,
         note,
         async move |state: &ServerState, run: &OnceLock<String>, sink: &mut AnswerSink| {
-            let opened = state.runs.open(&AsOf::Latest).await?;
+            let opened = Arc::new(state.runs.open(&AsOf::Latest).await?);
+            let opened = state.runs.part(&opened, &caller)?;
             let _ = run.set(opened.run.clone());
-            let sql = query_of(door, pipeline.is_some(), limit);
+            let sql = query_of(endpoint, pipeline.is_some(), limit, opened.session.scope());
             let params: Vec<(&str, ScalarValue)> = pipeline
                 .iter()
                 .map(|pipeline| ("pipeline", ScalarValue::from(pipeline.as_str())))
@@ -86,16 +105,24 @@ pub(crate) async fn rows(
 /// Coverage of every pipeline: the windows that were read, and those that were not.
 pub(crate) async fn coverage(
     state: &Arc<ServerState>,
+    incoming: &EndpointRequest,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
     let _ = note.asked.set("coverage".to_owned());
+    let scope = incoming.caller.scope();
+    if scope.tenants.is_some() {
+        incoming.caller.check_sees_all("coverage tells")?;
+    }
+    let pipelines = scope.pipelines;
     live(
         state,
+        &incoming.caller,
         format,
         note,
         async move |state: &ServerState, _: &OnceLock<String>, sink: &mut AnswerSink| {
-            let coverage = state.served.project.coverage().await.map_err(of_ours)?;
+            let coverage = state.served.project.coverage(pipelines).await;
+            let coverage = coverage.map_err(of_ours)?;
             sink.count(usize::try_from(coverage.rows).unwrap_or(usize::MAX))?;
             write_figures(format, sink, || Ok(coverage.json), || coverage.csv).await
         },
@@ -126,16 +153,20 @@ struct PublishedRun {
 /// End of the newest published run, of the warehouse and of every pipeline.
 pub(crate) async fn freshness(
     state: &Arc<ServerState>,
+    incoming: &EndpointRequest,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
     let _ = note.asked.set("freshness".to_owned());
+    let scope = incoming.caller.scope();
     live(
         state,
+        &incoming.caller,
         format,
         note,
         async move |state: &ServerState, _: &OnceLock<String>, sink: &mut AnswerSink| {
-            let pipelines = state.served.project.pipelines();
+            let mut pipelines = state.served.project.pipelines();
+            pipelines.retain(|pipeline| scope.covers_pipeline(pipeline));
             let warehouse = &state.served.warehouse;
             let now = warehouse.now();
             let newest = warehouse.ops().last_published(&pipelines).await?;
@@ -208,10 +239,13 @@ mod tests {
 
     #[test]
     fn a_query_names_what_it_is_given() {
-        let rejects = query_of(DoorId::Rejects, true, 7);
+        let all = Scope::everything();
+        let rejects = query_of(EndpointId::Rejects, true, 7, &all);
         assert!(rejects.contains("ops.rejects WHERE resolved_at IS NULL AND pipeline = $pipeline"));
         assert!(rejects.ends_with("LIMIT 7"));
-        let runs = query_of(DoorId::Runs, false, 1);
+        let of_nobody = query_of(EndpointId::Runs, false, 1, &Scope::default());
+        assert!(!of_nobody.contains("counts") && !of_nobody.contains("pipelines"));
+        let runs = query_of(EndpointId::Runs, false, 1, &all);
         assert!(runs.contains("ops.runs") && !runs.contains("$pipeline"));
     }
 }

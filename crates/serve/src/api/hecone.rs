@@ -3,13 +3,13 @@
 //! Invariant: names and shapes are those of HecOne's document and nothing besides: an entry has no currency, and no figure that HecOne's does not have. Where amounts of
 //! several currencies would have to be added up or chosen from, the answer is 409 with the list.
 
-use super::{Knock, filter, json_body, statistics::counted, window};
+use super::{EndpointRequest, filter, json_body, statistics::counted, window};
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, document, fixed};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
 use crate::runs::RunSession;
 use crate::state::ServerState;
-use crate::tokens::{GOOD_FOR, are_right};
+use crate::tokens::{GOOD_FOR, TokenOwner, are_right};
 use crate::work::AnswerSink;
 use axum::body::Body;
 use axum::http::{Response, StatusCode, header};
@@ -35,12 +35,12 @@ const REFUSED_AFTER: Duration = Duration::from_millis(300);
 /// `POST /auth/login`: a token for credentials.
 pub(crate) async fn log_in(
     state: &Arc<ServerState>,
-    knock: &Knock,
+    incoming: &EndpointRequest,
     body: Body,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
     let _ = note.asked.set("login".to_owned());
-    let body = json_body(state, &knock.headers, body).await?;
+    let body = json_body(state, &incoming.headers, body).await?;
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let (Some(id), Some(secret)) = (text("client_id"), text("client_secret")) else {
         return Err(Problem::bad_request(
@@ -48,22 +48,12 @@ pub(crate) async fn log_in(
         )
         .hint(r#"Send {"client_id": "...", "client_secret": "..."}."#));
     };
-    let Some(known) = &state.options.hecone_login else {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "nobody may log in: no credentials are configured",
-        )
-        .hint("Set serve.hecone_login in tillhouse.yaml."));
+    let owner = match state.callers.users() {
+        Some(users) => state.callers.log_in(&users, id, secret).await?,
+        None => client(state, id, secret).await?,
     };
-    if !are_right(known, id, secret) {
-        tokio::time::sleep(REFUSED_AFTER).await;
-        return Err(
-            Problem::new(StatusCode::UNAUTHORIZED, "the credentials are not right")
-                .header(header::WWW_AUTHENTICATE, "Bearer"),
-        );
-    }
-    let _ = note.who.set(known.client_id.clone());
-    let pair = state.tokens.give(Instant::now());
+    let _ = note.who.set(owner.name.clone());
+    let pair = state.tokens.give(Instant::now(), owner);
     let given = json!({
         "access_token": pair.access,
         "expires_in": GOOD_FOR.as_secs(),
@@ -73,20 +63,42 @@ pub(crate) async fn log_in(
     Ok(document(given.to_string(), AnswerFormat::Json.media_type()))
 }
 
+/// The client that may log in where there are no users.
+async fn client(state: &ServerState, id: &str, secret: &str) -> Result<TokenOwner, Problem> {
+    let Some(known) = &state.options.hecone_login else {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "nobody may log in: no credentials are configured",
+        )
+        .hint("`tillhouse user add` makes a user who may; or set serve.hecone_login in tillhouse.yaml."));
+    };
+    if !are_right(known, id, secret) {
+        tokio::time::sleep(REFUSED_AFTER).await;
+        return Err(
+            Problem::new(StatusCode::UNAUTHORIZED, "the credentials are not right")
+                .header(header::WWW_AUTHENTICATE, "Bearer"),
+        );
+    }
+    Ok(TokenOwner {
+        name: known.client_id.clone(),
+        fingerprint: None,
+    })
+}
+
 /// `GET /transactions/statistics`.
 pub(crate) async fn statistics(
     state: &Arc<ServerState>,
-    knock: &Knock,
+    incoming: &EndpointRequest,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let values = &knock.values;
+    let values = &incoming.values;
     let window = window(
         values.or("start_date", ""),
         values.or("end_date", ""),
         "UTC",
     )?;
     window.until(state.served.warehouse.now())?;
-    let (filter, shown) = filter(state, values, "UTC")?;
+    let (filter, shown) = filter(state, &incoming.caller, values, "UTC")?;
     let request = StatisticsRequest {
         tenant: values.text("mandator_id"),
         filter,
@@ -95,6 +107,7 @@ pub(crate) async fn statistics(
     let itself = format!("{PATH}?{}", values.canonical().trim_end_matches('&'));
     let currency = state.options.hecone_currency.clone();
     let question = FixedQuestion {
+        caller: incoming.caller.clone(),
         asked: format!("hecone_statistics {}", shown.canonical()),
         // The links in the answer say what was asked, letter by letter; the currency is the project's, and not in the question.
         spelling: xxh3_64(format!("{itself}\n{currency:?}").as_bytes()),
@@ -105,7 +118,7 @@ pub(crate) async fn statistics(
     fixed(
         state,
         question,
-        &knock.headers,
+        &incoming.headers,
         note,
         async move |state: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
             let report = counted(state, run, &request).await?;

@@ -1,6 +1,6 @@
-//! The answers behind each door: a request becomes a question, and a question is answered by what the commands are answered by.
+//! The answers behind each endpoint: a request becomes a question, and a question is answered by what the commands are answered by.
 //!
-//! Invariant: what is asked wrong is refused before a place is taken or the warehouse is asked. Nothing is counted here.
+//! Invariant: what is asked wrong is refused before a slot is taken or the warehouse is asked. Nothing is counted here.
 
 pub(crate) mod bookkeeping;
 pub(crate) mod hecone;
@@ -11,7 +11,8 @@ pub(crate) mod tables;
 pub(crate) mod transactions;
 
 use crate::answer::AnswerNote;
-use crate::doors::{Door, DoorId};
+use crate::callers::Caller;
+use crate::endpoints::{Endpoint, EndpointId};
 use crate::media::preferred;
 use crate::parameters::ParameterValues;
 use crate::problem::Problem;
@@ -26,42 +27,65 @@ use tillhouse_statistics::{CheckedFilter, parse_instant};
 /// Time that the body of a request may take to arrive.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// A request at a door, as far as all doors read it alike.
-pub(crate) struct Knock {
+/// A request at an endpoint, as far as all endpoints read it alike.
+pub(crate) struct EndpointRequest {
     pub(crate) headers: HeaderMap,
     pub(crate) values: ParameterValues,
     /// The value of the parameter that is part of the path.
     pub(crate) in_path: String,
+    /// Whoever asks.
+    pub(crate) caller: Caller,
 }
 
-/// Answers a request at a door.
+/// Answers a request at an endpoint.
 pub(crate) async fn answer(
     state: &Arc<ServerState>,
-    door: &'static Door,
-    knock: Knock,
+    endpoint: &'static Endpoint,
+    incoming: EndpointRequest,
     body: Body,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let format = preferred(&knock.headers, door.formats)?;
-    match door.id {
-        DoorId::Login => hecone::log_in(state, &knock, body, note).await,
-        DoorId::HecOneStatistics => hecone::statistics(state, &knock, note).await,
-        DoorId::Statistics => statistics::answer(state, &knock, format, note).await,
-        DoorId::Report => report::answer(state, &knock, format, note).await,
-        DoorId::Transactions => transactions::answer(state, &knock, format, note).await,
-        DoorId::Runs | DoorId::Rejects | DoorId::Drift => {
-            bookkeeping::rows(state, door.id, &knock, format, note).await
+    let format = preferred(&incoming.headers, endpoint.formats)?;
+    match endpoint.id {
+        EndpointId::Login => hecone::log_in(state, &incoming, body, note).await,
+        EndpointId::HecOneStatistics => hecone::statistics(state, &incoming, note).await,
+        EndpointId::Statistics => statistics::answer(state, &incoming, format, note).await,
+        EndpointId::Report => report::answer(state, &incoming, format, note).await,
+        EndpointId::Transactions => transactions::answer(state, &incoming, format, note).await,
+        EndpointId::Runs | EndpointId::Rejects | EndpointId::Drift => {
+            bookkeeping::rows(state, endpoint.id, &incoming, format, note).await
         }
-        DoorId::Coverage => bookkeeping::coverage(state, format, note).await,
-        DoorId::Freshness => bookkeeping::freshness(state, format, note).await,
-        DoorId::Tables => tables::all(state, &knock, format, note).await,
-        DoorId::Table => tables::one(state, &knock, format, note).await,
-        DoorId::Sql => sql::answer(state, &knock, body, format, note).await,
+        EndpointId::Coverage => bookkeeping::coverage(state, &incoming, format, note).await,
+        EndpointId::Freshness => bookkeeping::freshness(state, &incoming, format, note).await,
+        EndpointId::Tables => tables::all(state, &incoming, format, note).await,
+        EndpointId::Table => tables::one(state, &incoming, format, note).await,
+        EndpointId::Sql => sql::answer(state, &incoming, body, format, note).await,
     }
 }
 
+/// Lets in whoever may ask at an endpoint: where there are users, one of them; where there are none, anybody, at HecOne's endpoints with a token.
+pub(crate) async fn admit(
+    state: &ServerState,
+    endpoint: &'static Endpoint,
+    headers: &HeaderMap,
+    note: &mut AnswerNote,
+) -> Result<Caller, Problem> {
+    if endpoint.id == EndpointId::Login {
+        return Ok(Caller::default());
+    }
+    let caller = state.callers.admit(headers, &state.tokens).await?;
+    match &caller.user {
+        Some(user) => {
+            let _ = note.who.set(user.name.clone());
+        }
+        None if endpoint.is_guarded => check_token(state, headers, note)?,
+        None => {}
+    }
+    Ok(caller)
+}
+
 /// Lets in whoever has a token that is good.
-pub(crate) fn check_token(
+fn check_token(
     state: &ServerState,
     headers: &HeaderMap,
     note: &mut AnswerNote,
@@ -69,10 +93,8 @@ pub(crate) fn check_token(
     let header = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok());
-    if state.tokens.admits(header, Instant::now()) {
-        if let Some(login) = &state.options.hecone_login {
-            let _ = note.who.set(login.client_id.clone());
-        }
+    if let Some(owner) = state.tokens.owner(header, Instant::now()) {
+        let _ = note.who.set(owner.name);
         return Ok(());
     }
     let said = match header {
@@ -158,14 +180,16 @@ pub(crate) fn window(from: &str, to: &str, timezone: &str) -> Result<Window> {
 /// The filter that a request names, checked, and the request as it may be shown: with pseudonyms for what is personal in it.
 pub(crate) fn filter(
     state: &ServerState,
+    caller: &Caller,
     values: &ParameterValues,
     timezone: &str,
 ) -> Result<(Option<CheckedFilter>, ParameterValues), Problem> {
     let Some(text) = values.get("filter") else {
         return Ok((None, values.clone()));
     };
-    let key = &state.served.privacy_key;
-    let filter = CheckedFilter::new(&Filter::parse(text)?, timezone, Some(key))?;
+    // Who sees no personal columns finds nobody by a value of theirs.
+    let key = Some(&state.served.privacy_key).filter(|_| caller.scope().personal);
+    let filter = CheckedFilter::new(&Filter::parse(text)?, timezone, key)?;
     let shown = serde_json::to_string(filter.descriptor())
         .map_err(|error| Problem::internal(format!("a filter cannot be written: {error}")))?;
     Ok((Some(filter), values.with("filter", Some(shown))))

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the clock is read only where nobody said which day it is, and the day that was taken is part of the question.
 
-use super::Knock;
+use super::EndpointRequest;
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
 use crate::media::AnswerFormat;
 use crate::parameters::ParameterValues;
@@ -27,12 +27,12 @@ use tillhouse_statistics::reports::{
 
 pub(crate) async fn answer(
     state: &Arc<ServerState>,
-    knock: &Knock,
+    incoming: &EndpointRequest,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let values = &knock.values;
-    let name: ReportName = knock.in_path.parse()?;
+    let values = &incoming.values;
+    let name: ReportName = incoming.in_path.parse()?;
     let now = state.served.warehouse.now();
     let today = match values.get("reference") {
         Some(text) => parse_day(text)?,
@@ -43,6 +43,7 @@ pub(crate) async fn answer(
     let request = request(name, when, values);
     let dated = values.with("reference", Some(today.to_string()));
     let question = FixedQuestion {
+        caller: incoming.caller.clone(),
         asked: format!("report {name} {}", dated.canonical()),
         spelling: 0,
         wanted: WantedRun::of(state, values.get("as_of"))?,
@@ -52,7 +53,7 @@ pub(crate) async fn answer(
     fixed(
         state,
         question,
-        &knock.headers,
+        &incoming.headers,
         note,
         async move |state: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
             let names = RequestedNames {

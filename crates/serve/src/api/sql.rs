@@ -3,7 +3,7 @@
 //! Invariant: one statement, checked and run as `tillhouse sql` does; values of parameters are literals and never text of the query. Nothing is kept, since a query may
 //! ask for the time or for what changes without a run.
 
-use super::{Knock, json_body};
+use super::{EndpointRequest, json_body};
 use crate::answer::{AnswerNote, WantedRun, live};
 use crate::audit::without_texts;
 use crate::media::AnswerFormat;
@@ -22,29 +22,32 @@ use tillhouse_query::QueryParameters;
 
 pub(crate) async fn answer(
     state: &Arc<ServerState>,
-    knock: &Knock,
+    incoming: &EndpointRequest,
     body: Body,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let body = json_body(state, &knock.headers, body).await?;
+    let body = json_body(state, &incoming.headers, body).await?;
     let AskedQuery { sql, parameters } = read(body)?;
     let _ = note.asked.set(format!("sql {}", without_texts(&sql)));
-    // Nothing is published yet: the same answer as at every other door.
+    // Nothing is published yet: the same answer as at every other endpoint.
     WantedRun::of(state, None)?;
-    let at = match knock.values.get("as_of") {
+    let at = match incoming.values.get("as_of") {
         None => AsOf::Latest,
         Some(text) => match parse_instant(text, &TimeZone::UTC) {
             Ok(time) => AsOf::Time(time),
             Err(_) => AsOf::Run(text.to_owned()),
         },
     };
+    let caller = incoming.caller.clone();
     live(
         state,
+        &incoming.caller,
         format,
         note,
         async move |state: &ServerState, run: &OnceLock<String>, sink: &mut AnswerSink| {
-            let opened = state.runs.open(&at).await?;
+            let opened = Arc::new(state.runs.open(&at).await?);
+            let opened = state.runs.part(&opened, &caller)?;
             let _ = run.set(opened.run.clone());
             let stream = opened
                 .session

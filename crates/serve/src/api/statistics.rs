@@ -2,7 +2,7 @@
 //!
 //! Invariant: the answer is that of the command, to the byte.
 
-use super::{Knock, filter, window};
+use super::{EndpointRequest, filter, window};
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
@@ -21,15 +21,15 @@ use tillhouse_statistics::{GrowthBaseline, RequestedNames, StatisticsRequest, st
 
 pub(crate) async fn answer(
     state: &Arc<ServerState>,
-    knock: &Knock,
+    incoming: &EndpointRequest,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let values = &knock.values;
+    let values = &incoming.values;
     let timezone = values.or("timezone", "UTC");
     let window = window(values.or("from", ""), values.or("to", ""), timezone)?;
     window.until(state.served.warehouse.now())?;
-    let (filter, shown) = filter(state, values, timezone)?;
+    let (filter, shown) = filter(state, &incoming.caller, values, timezone)?;
     let mut request = StatisticsRequest {
         tenant: values.text("tenant"),
         source: values.text("source"),
@@ -46,6 +46,7 @@ pub(crate) async fn answer(
         request.states = values.list("states");
     }
     let question = FixedQuestion {
+        caller: incoming.caller.clone(),
         asked: format!("statistics {}", shown.canonical()),
         spelling: 0,
         wanted: WantedRun::of(state, values.get("as_of"))?,
@@ -55,7 +56,7 @@ pub(crate) async fn answer(
     fixed(
         state,
         question,
-        &knock.headers,
+        &incoming.headers,
         note,
         async move |state: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
             let report = counted(state, run, &request).await?;

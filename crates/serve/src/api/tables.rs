@@ -2,7 +2,7 @@
 //!
 //! Invariant: no row is read; the answer is that of `tillhouse describe`.
 
-use super::Knock;
+use super::EndpointRequest;
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
@@ -21,21 +21,22 @@ use tillhouse_query::encode::{described, json_text};
 /// All tables and views, in a row each.
 pub(crate) async fn all(
     state: &Arc<ServerState>,
-    knock: &Knock,
+    incoming: &EndpointRequest,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
     let question = FixedQuestion {
-        asked: format!("tables {}", knock.values.canonical()),
+        caller: incoming.caller.clone(),
+        asked: format!("tables {}", incoming.values.canonical()),
         spelling: 0,
-        wanted: WantedRun::of(state, knock.values.get("as_of"))?,
+        wanted: WantedRun::of(state, incoming.values.get("as_of"))?,
         format,
         pages: None,
     };
     fixed(
         state,
         question,
-        &knock.headers,
+        &incoming.headers,
         note,
         async move |_: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
             let tables = run.session.described_tables().await?;
@@ -51,22 +52,23 @@ pub(crate) async fn all(
 /// One table and its columns.
 pub(crate) async fn one(
     state: &Arc<ServerState>,
-    knock: &Knock,
+    incoming: &EndpointRequest,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let name = knock.in_path.clone();
+    let name = incoming.in_path.clone();
     let question = FixedQuestion {
-        asked: format!("table {name:?} {}", knock.values.canonical()),
+        caller: incoming.caller.clone(),
+        asked: format!("table {name:?} {}", incoming.values.canonical()),
         spelling: 0,
-        wanted: WantedRun::of(state, knock.values.get("as_of"))?,
+        wanted: WantedRun::of(state, incoming.values.get("as_of"))?,
         format,
         pages: None,
     };
     fixed(
         state,
         question,
-        &knock.headers,
+        &incoming.headers,
         note,
         async move |_: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
             known(run, &name).await?;

@@ -2,9 +2,9 @@
 //!
 //! Invariant: the pages of one list read one run, the one that the first page read; a cursor that was made for another list is refused.
 
-use super::{Knock, filter, window};
+use super::{EndpointRequest, filter, window};
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
-use crate::doors::LISTED;
+use crate::endpoints::LISTED;
 use crate::media::AnswerFormat;
 use crate::parameters::ParameterValues;
 use crate::problem::Problem;
@@ -38,13 +38,13 @@ struct Cursor {
 
 pub(crate) async fn answer(
     state: &Arc<ServerState>,
-    knock: &Knock,
+    incoming: &EndpointRequest,
     format: AnswerFormat,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let values = &knock.values;
+    let values = &incoming.values;
     let timezone = values.or("timezone", "UTC");
-    let (filter, shown) = filter(state, values, timezone)?;
+    let (filter, shown) = filter(state, &incoming.caller, values, timezone)?;
     let list = list_of(&shown);
     let cursor = values
         .get("cursor")
@@ -72,6 +72,7 @@ pub(crate) async fn answer(
         None => WantedRun::of(state, values.get("as_of"))?,
     };
     let question = FixedQuestion {
+        caller: incoming.caller.clone(),
         asked: format!("transactions {}", shown.canonical()),
         spelling: 0,
         wanted,
@@ -81,7 +82,7 @@ pub(crate) async fn answer(
     fixed(
         state,
         question,
-        &knock.headers,
+        &incoming.headers,
         note,
         async move |_: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
             let names = RequestedNames {

@@ -1,4 +1,4 @@
-//! The doors: every path, with what may be asked there.
+//! The endpoints: every path, with what may be asked there.
 //!
 //! Invariant: the router, the check of parameters and the OpenAPI document are made from this one list, so that none says what another does not.
 
@@ -10,14 +10,14 @@ pub(crate) const MOST_LISTED: u64 = 10_000;
 /// Rows of them where nothing is said.
 pub(crate) const LISTED: usize = 100;
 
-/// Method of a door.
+/// Method of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DoorMethod {
+pub(crate) enum EndpointMethod {
     Get,
     Post,
 }
 
-impl DoorMethod {
+impl EndpointMethod {
     /// Its name in HTTP.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -29,9 +29,9 @@ impl DoorMethod {
 
 /// One path and method.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Door {
-    pub(crate) id: DoorId,
-    pub(crate) method: DoorMethod,
+pub(crate) struct Endpoint {
+    pub(crate) id: EndpointId,
+    pub(crate) method: EndpointMethod,
     pub(crate) path: &'static str,
     pub(crate) summary: &'static str,
     pub(crate) description: &'static str,
@@ -46,9 +46,9 @@ pub(crate) struct Door {
     pub(crate) is_guarded: bool,
 }
 
-/// Names of the doors.
+/// Names of the endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum DoorId {
+pub(crate) enum EndpointId {
     Login,
     HecOneStatistics,
     Statistics,
@@ -64,7 +64,7 @@ pub(crate) enum DoorId {
     Sql,
 }
 
-impl DoorId {
+impl EndpointId {
     /// The name, in the log, the metrics and the document.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -325,18 +325,18 @@ const HECONE: [Parameter; 4] = [
     FILTER,
 ];
 
-/// A door that is asked with GET.
+/// An endpoint that is asked with GET.
 const fn get(
-    id: DoorId,
+    id: EndpointId,
     path: &'static str,
     summary: &'static str,
     description: &'static str,
     parameters: &'static [Parameter],
     formats: &'static [AnswerFormat],
-) -> Door {
-    Door {
+) -> Endpoint {
+    Endpoint {
         id,
-        method: DoorMethod::Get,
+        method: EndpointMethod::Get,
         path,
         summary,
         description,
@@ -348,24 +348,24 @@ const fn get(
     }
 }
 
-/// All doors that answer questions.
-pub(crate) static DOORS: [Door; 13] = [
-    Door {
-        method: DoorMethod::Post,
+/// All endpoints that answer questions.
+pub(crate) static ENDPOINTS: [Endpoint; 13] = [
+    Endpoint {
+        method: EndpointMethod::Post,
         body: Some(BodyForm::Login),
         ..get(
-            DoorId::Login,
+            EndpointId::Login,
             "/auth/login",
             "A token for credentials, as HecOne gives one",
-            "The token opens /transactions/statistics until it expires. Who may log in is said by serve.hecone_login in tillhouse.yaml.",
+            "The token opens /transactions/statistics until it expires, and where there are users every other path too. Users log in by name and password; where there are none, serve.hecone_login in tillhouse.yaml says who may.",
             &[],
             JSON_ALONE,
         )
     },
-    Door {
+    Endpoint {
         is_guarded: true,
         ..get(
-            DoorId::HecOneStatistics,
+            EndpointId::HecOneStatistics,
             "/transactions/statistics",
             "HecOne's statistics, in HecOne's own shape",
             "Without any addition, in one currency: that of serve.hecone_currency, else the only one there is, else 409 with the list.",
@@ -374,14 +374,14 @@ pub(crate) static DOORS: [Door; 13] = [
         )
     },
     get(
-        DoorId::Statistics,
+        EndpointId::Statistics,
         "/api/v1/statistics",
         "HecOne-style statistics: hourly counts, rankings, growth",
         "The same answer as `tillhouse stats --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
         &STATISTICS,
         ROW_FORMATS,
     ),
-    Door {
+    Endpoint {
         in_path: Some(
             Parameter::new(
                 "name",
@@ -403,7 +403,7 @@ pub(crate) static DOORS: [Door; 13] = [
             .required(),
         ),
         ..get(
-            DoorId::Report,
+            EndpointId::Report,
             "/api/v1/reports/{name}",
             "One of SmartNow's reports, over all sources",
             "The same answer as `tillhouse report NAME --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
@@ -412,7 +412,7 @@ pub(crate) static DOORS: [Door; 13] = [
         )
     },
     get(
-        DoorId::Transactions,
+        EndpointId::Transactions,
         "/api/v1/transactions",
         "Transactions, a page at a time",
         "The columns of unified.transactions but for the lineage. The Link header names the next page; all pages read one run.",
@@ -420,7 +420,7 @@ pub(crate) static DOORS: [Door; 13] = [
         ROW_FORMATS,
     ),
     get(
-        DoorId::Runs,
+        EndpointId::Runs,
         "/api/v1/runs",
         "Runs, the last that ended first",
         "The bookkeeping table ops.runs.",
@@ -428,7 +428,7 @@ pub(crate) static DOORS: [Door; 13] = [
         ROW_FORMATS,
     ),
     get(
-        DoorId::Rejects,
+        EndpointId::Rejects,
         "/api/v1/rejects",
         "Records that did not fit and have not landed since",
         "Open rows of the bookkeeping table ops.rejects, the last seen first.",
@@ -436,7 +436,7 @@ pub(crate) static DOORS: [Door; 13] = [
         ROW_FORMATS,
     ),
     get(
-        DoorId::Drift,
+        EndpointId::Drift,
         "/api/v1/drift",
         "Fields that no contract knows",
         "The bookkeeping table ops.drift, the last seen first.",
@@ -444,7 +444,7 @@ pub(crate) static DOORS: [Door; 13] = [
         ROW_FORMATS,
     ),
     get(
-        DoorId::Coverage,
+        EndpointId::Coverage,
         "/api/v1/coverage",
         "Coverage of every pipeline: windows that were read, and gaps",
         "The same answer as `tillhouse status --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
@@ -452,7 +452,7 @@ pub(crate) static DOORS: [Door; 13] = [
         ROW_FORMATS,
     ),
     get(
-        DoorId::Freshness,
+        EndpointId::Freshness,
         "/api/v1/freshness",
         "When the newest published run ended, of the warehouse and of every pipeline",
         "Times that `tillhouse status --max-age` goes by.",
@@ -460,14 +460,14 @@ pub(crate) static DOORS: [Door; 13] = [
         ROW_FORMATS,
     ),
     get(
-        DoorId::Tables,
+        EndpointId::Tables,
         "/api/v1/tables",
         "Every table and view, with the meaning of one row",
         "The same answer as `tillhouse describe --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
         &[AS_OF],
         ROW_FORMATS,
     ),
-    Door {
+    Endpoint {
         in_path: Some(
             Parameter::new(
                 "table",
@@ -478,7 +478,7 @@ pub(crate) static DOORS: [Door; 13] = [
             .required(),
         ),
         ..get(
-            DoorId::Table,
+            EndpointId::Table,
             "/api/v1/tables/{table}",
             "A table and its columns, as its contract has them",
             "The same answer as `tillhouse describe TABLE --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
@@ -486,11 +486,11 @@ pub(crate) static DOORS: [Door; 13] = [
             ROW_FORMATS,
         )
     },
-    Door {
-        method: DoorMethod::Post,
+    Endpoint {
+        method: EndpointMethod::Post,
         body: Some(BodyForm::Query),
         ..get(
-            DoorId::Sql,
+            EndpointId::Sql,
             "/api/v1/sql",
             "A query",
             "One statement that reads. Values of its parameters are never part of the text.",
@@ -508,8 +508,12 @@ mod tests {
 
     #[test]
     fn the_reports_that_are_named_are_those_there_are() {
-        let door = DOORS.iter().find(|door| door.id == DoorId::Report).unwrap();
-        let Some(ParameterForm::Word(names)) = door.in_path.map(|parameter| parameter.form) else {
+        let endpoint = ENDPOINTS
+            .iter()
+            .find(|endpoint| endpoint.id == EndpointId::Report)
+            .unwrap();
+        let Some(ParameterForm::Word(names)) = endpoint.in_path.map(|parameter| parameter.form)
+        else {
             panic!("a report has a name");
         };
         assert_eq!(names, ReportName::ALL.map(ReportName::as_str));
@@ -524,14 +528,14 @@ mod tests {
     }
 
     #[test]
-    fn a_door_stands_once_and_names_its_parameter() {
-        for door in &DOORS {
-            let same = DOORS.iter().filter(|other| other.path == door.path);
-            assert_eq!(same.count(), 1, "{}", door.path);
-            let named = door.in_path.map(|p| format!("{{{}}}", p.name));
+    fn an_endpoint_stands_once_and_names_its_parameter() {
+        for endpoint in &ENDPOINTS {
+            let same = ENDPOINTS.iter().filter(|other| other.path == endpoint.path);
+            assert_eq!(same.count(), 1, "{}", endpoint.path);
+            let named = endpoint.in_path.map(|p| format!("{{{}}}", p.name));
             assert_eq!(
-                door.path.contains('{'),
-                named.is_some_and(|named| door.path.contains(&named))
+                endpoint.path.contains('{'),
+                named.is_some_and(|named| endpoint.path.contains(&named))
             );
         }
     }

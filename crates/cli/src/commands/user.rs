@@ -1,0 +1,259 @@
+//! `user`: who may ask `tillhouse serve`, and what they may see.
+//!
+//! Invariant: a password is never an argument, which others on the machine could read, and is not shown as it is typed. Only the file of users is written.
+
+use crate::args::{Cli, DataFormat, UserAddArgs, UserCommand};
+use crate::commands::find_project;
+use crate::output::{TextTable, print, print_json, print_notice, print_text};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::process::ExitCode;
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_query::Scope;
+use tillhouse_serve::{NewUser, Users, add_user, remove_user};
+
+/// The file of users, in the project's folder.
+pub(crate) const USERS_FILE: &str = "users.yaml";
+/// Bytes of a password that is read, at most.
+const MOST: u64 = 4_096;
+/// Reads a line from a terminal that does not show it. The shell puts the terminal right again also where it is interrupted, and `printf` is its own: nobody sees an argument.
+const ASK: &str = "trap 'stty echo' EXIT; trap 'exit 130' INT TERM HUP; stty -echo || exit 1; IFS= read -r line; printf %s \"$line\"";
+
+pub(crate) fn run(cli: &Cli, command: &UserCommand, format: DataFormat) -> Result<ExitCode> {
+    let path = find_project(cli)?.dir.join(USERS_FILE);
+    match command {
+        UserCommand::Add(arguments) => add(&path, arguments),
+        UserCommand::List => list(&path, format),
+        UserCommand::Remove { name } => remove(&path, name),
+    }
+}
+
+fn add(path: &Path, arguments: &UserAddArgs) -> Result<ExitCode> {
+    let set = |names: &[String]| (!names.is_empty()).then(|| names.iter().cloned().collect());
+    let new = NewUser {
+        name: arguments.name.clone(),
+        scope: Scope {
+            tenants: set(&arguments.tenants),
+            pipelines: set(&arguments.pipelines),
+            personal: arguments.personal,
+            source_schemas: arguments.sources,
+        },
+    };
+    let password = password(arguments)?;
+    let was_there = add_user(path, &new, &password)?;
+    let what = if was_there { "changed" } else { "added" };
+    print_notice(&format!(
+        "{what} {} in {}: {}",
+        new.name,
+        path.display(),
+        seen(&new.scope)
+    ));
+    print_notice("A server that runs knows it within seconds.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remove(path: &Path, name: &str) -> Result<ExitCode> {
+    if !remove_user(path, name)? {
+        return Err(Error::config(format!("there is no user {name:?}"))
+            .at("file", path.display().to_string())
+            .hint("`tillhouse user list` lists those there are."));
+    }
+    print_notice(&format!(
+        "removed {name}; a server that runs lets nobody in by that name within seconds"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A user, for whoever lists them.
+#[derive(Serialize)]
+struct ListedUser<'a> {
+    name: &'a str,
+    /// Null for all.
+    tenants: Option<Vec<&'a str>>,
+    /// Null for all.
+    pipelines: Option<Vec<&'a str>>,
+    personal: bool,
+    sources: bool,
+    timeout_seconds: u64,
+    memory_bytes: usize,
+    concurrency: usize,
+}
+
+fn list(path: &Path, format: DataFormat) -> Result<ExitCode> {
+    let users = Users::load_if_there(path)?;
+    let users: Vec<ListedUser<'_>> = users
+        .iter()
+        .flat_map(Users::all)
+        .map(|user| ListedUser {
+            name: &user.name,
+            tenants: names(user.scope.tenants.as_ref()),
+            pipelines: names(user.scope.pipelines.as_ref()),
+            personal: user.scope.personal,
+            sources: user.scope.source_schemas,
+            timeout_seconds: user.timeout.as_secs(),
+            memory_bytes: user.memory,
+            concurrency: user.concurrency,
+        })
+        .collect();
+    let joined = |names: &Option<Vec<&str>>| names.as_ref().map(|names| names.join(" "));
+    match format {
+        DataFormat::Json => print_json(&users)?,
+        DataFormat::Csv(style) => {
+            let mut text = String::from("name,tenants,pipelines,personal,sources\n");
+            for user in &users {
+                let cell = |names| style.cell(&joined(names).unwrap_or_default());
+                text.push_str(&format!(
+                    "{},{},{},{},{}\n",
+                    style.cell(user.name),
+                    cell(&user.tenants),
+                    cell(&user.pipelines),
+                    user.personal,
+                    user.sources
+                ));
+            }
+            print(&text)?;
+        }
+        DataFormat::Table => {
+            let mut table = TextTable::new();
+            table.set_header([
+                "name",
+                "tenants",
+                "pipelines",
+                "personal columns",
+                "source schemas",
+            ]);
+            let word = |is_seen: bool| match is_seen {
+                true => "yes".to_owned(),
+                false => "no".to_owned(),
+            };
+            for user in &users {
+                let cell = |names| joined(names).unwrap_or_else(|| "all".to_owned());
+                table.add_row([
+                    user.name.to_owned(),
+                    cell(&user.tenants),
+                    cell(&user.pipelines),
+                    word(user.personal),
+                    word(user.sources),
+                ]);
+            }
+            print_text(&format!("{table}\n"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn names(set: Option<&std::collections::BTreeSet<String>>) -> Option<Vec<&str>> {
+    set.map(|set| set.iter().map(String::as_str).collect())
+}
+
+/// What a scope lets be seen, in words.
+pub(crate) fn seen(scope: &Scope) -> String {
+    let of = |what: &str, set: Option<&std::collections::BTreeSet<String>>| match names(set) {
+        None => format!("all {what}"),
+        Some(names) => format!("{what} {}", names.join(", ")),
+    };
+    let mut parts = vec![
+        of("tenants", scope.tenants.as_ref()),
+        of("pipelines", scope.pipelines.as_ref()),
+    ];
+    for (is_seen, what) in [
+        (scope.personal, "personal columns"),
+        (scope.source_schemas, "source schemas"),
+    ] {
+        let word = if is_seen { "with" } else { "without" };
+        parts.push(format!("{word} {what}"));
+    }
+    parts.join("; ")
+}
+
+/// The password: of a file, of standard input, or asked for twice on the terminal.
+fn password(arguments: &UserAddArgs) -> Result<SecretString> {
+    if let Some(file) = &arguments.password_file {
+        return of_file(file);
+    }
+    let mut stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return first_line(&mut stdin).or_error(
+            ErrorKind::Config,
+            "the password cannot be read from standard input",
+        );
+    }
+    let first = asked(&format!("Password of {}: ", arguments.name))?;
+    let second = asked("Once more: ")?;
+    match first.expose_secret() == second.expose_secret() {
+        true => Ok(first),
+        false => Err(Error::config("the two passwords are not the same")),
+    }
+}
+
+fn of_file(file: &Path) -> Result<SecretString> {
+    let read = || first_line(&mut std::fs::File::open(file)?);
+    read()
+        .or_error(ErrorKind::Config, "the password cannot be read")
+        .map_err(|error| error.at("file", file.display().to_string()))
+}
+
+/// What a reader has, without the end of the line.
+fn first_line(reader: &mut impl Read) -> std::io::Result<SecretString> {
+    let mut text = String::new();
+    reader.take(MOST).read_to_string(&mut text)?;
+    let line = text.trim_end_matches(['\r', '\n']);
+    Ok(SecretString::from(line.to_owned()))
+}
+
+/// Asks on the terminal, which does not show what is typed.
+fn asked(question: &str) -> Result<SecretString> {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let hint = "Give the password in a file, --password-file FILE, or on standard input.";
+    let failed = || Error::config("the password cannot be asked for").hint(hint);
+    let _ = write!(std::io::stderr().lock(), "{question}");
+    let terminal = std::fs::File::open("/dev/tty").map_err(|_| failed())?;
+    let answer = Command::new("sh")
+        .args(["-c", ASK])
+        .stdin(terminal)
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|_| failed())?;
+    print_notice("");
+    if answer.status.code() == Some(130) {
+        return Err(Error::new(ErrorKind::Interrupted, "stopped"));
+    }
+    let text = String::from_utf8(answer.stdout).map_err(|_| failed())?;
+    match answer.status.success() {
+        true => Ok(SecretString::from(text)),
+        false => Err(failed()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_what_stands_there_but_for_the_end_of_the_line() {
+        let read = |text: &str| {
+            let secret = first_line(&mut text.as_bytes()).unwrap();
+            secret.expose_secret().to_owned()
+        };
+        assert_eq!(read(" with blanks \r\n"), " with blanks ");
+        assert_eq!(read("plain"), "plain");
+    }
+
+    #[test]
+    fn what_is_seen_is_said_in_words() {
+        let scope = Scope {
+            tenants: Some(["a".to_owned(), "b".to_owned()].into()),
+            pipelines: None,
+            personal: false,
+            source_schemas: true,
+        };
+        assert_eq!(
+            seen(&scope),
+            "tenants a, b; all pipelines; without personal columns; with source schemas"
+        );
+    }
+}

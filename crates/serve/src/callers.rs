@@ -1,0 +1,404 @@
+//! Callers: who asks, by a name and a password or by a token.
+//!
+//! Invariant: where there are users, nobody is answered without being one, and what is answered is of that user's scope. Where there are none, whoever is on this machine sees
+//! everything. Users that were once there and are gone let nobody in: they are never taken for a machine without users.
+
+use crate::options::ServeOptions;
+use crate::problem::Problem;
+use crate::slots::Claim;
+use crate::tokens::{ClientTokens, TokenOwner};
+use crate::users::{User, Users};
+use axum::http::{HeaderMap, StatusCode, header};
+use secrecy::SecretString;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+use tillhouse_model::{ErrorKind, Result};
+use tillhouse_query::Scope;
+use tokio::sync::{Semaphore, watch};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Passwords that are hashed at once: each takes 19 MiB and a processor.
+const HASHED_AT_ONCE: usize = 2;
+/// Time that a refused login takes at least.
+pub(crate) const REFUSED_AFTER: Duration = Duration::from_millis(300);
+/// The ways in, for a client that came by none.
+const WAYS: &str = "Basic realm=\"tillhouse\", Bearer";
+
+/// Whoever asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// None where there are no users.
+    pub(crate) user: Option<Arc<User>>,
+}
+
+impl Caller {
+    /// The part of a run that is seen.
+    pub(crate) fn scope(&self) -> Scope {
+        let of_user = self.user.as_ref().map(|user| user.scope.clone());
+        of_user.unwrap_or_else(Scope::everything)
+    }
+
+    /// Digest of the scope, for what is kept by scope; nothing where that is everything.
+    pub(crate) fn scope_digest(&self) -> String {
+        let scope = self.scope();
+        match scope.is_everything() {
+            true => String::new(),
+            false => format!(" {:032x}", xxh3_128(format!("{scope:?}").as_bytes())),
+        }
+    }
+
+    /// The claim on a slot.
+    pub(crate) fn claim(&self) -> Claim<'_> {
+        match &self.user {
+            None => Claim::GUEST,
+            Some(user) => Claim {
+                who: &user.name,
+                most: user.concurrency,
+            },
+        }
+    }
+
+    /// Errors with 403 where rows are left out of what is seen: `what` tells of all of them.
+    pub(crate) fn check_sees_all(&self, what: &str) -> Result<(), Problem> {
+        match self.scope().is_of_some() {
+            false => Ok(()),
+            true => Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                format!("{what} of all tenants and pipelines, of which this user sees some"),
+            )),
+        }
+    }
+}
+
+/// Where a file of users stood when it was read.
+type FileState = Option<(SystemTime, u64)>;
+
+/// The users, as the file has them now.
+pub(crate) struct Callers {
+    path: Option<PathBuf>,
+    users: RwLock<Option<Arc<Users>>>,
+    read: Mutex<FileState>,
+    hashing: Semaphore,
+    changes: watch::Sender<()>,
+}
+
+impl Callers {
+    /// Errors with [`ErrorKind::Config`] for users that cannot be read.
+    pub(crate) fn open(options: &ServeOptions) -> Result<Self> {
+        let path = options.users.clone();
+        let state = path.as_deref().and_then(state_of);
+        let users = match path.as_deref() {
+            Some(path) => Users::load_if_there(path)?.map(Arc::new),
+            None => None,
+        };
+        Ok(Self {
+            path,
+            users: RwLock::new(users),
+            read: Mutex::new(state),
+            hashing: Semaphore::new(HASHED_AT_ONCE),
+            changes: watch::Sender::new(()),
+        })
+    }
+
+    /// The users; none where there never were any.
+    pub(crate) fn users(&self) -> Option<Arc<Users>> {
+        self.users
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Notice of every later change of the users, for whoever is connected and asks nothing.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Reads the file anew where it has changed. One that cannot be read leaves the users as they were; one that is gone leaves nobody.
+    pub(crate) fn look(&self) {
+        let Some(path) = self.path.as_deref() else {
+            return;
+        };
+        let now = state_of(path);
+        {
+            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+            if *read == now {
+                return;
+            }
+            *read = now;
+        }
+        let loaded = match Users::load_if_there(path) {
+            Ok(Some(users)) => Ok(users),
+            Ok(None) => Users::nobody(),
+            Err(error) => Err(error),
+        };
+        match loaded {
+            Ok(users) => {
+                tracing::info!(users = users.all().count(), "the users have changed");
+                {
+                    let mut known = self.users.write().unwrap_or_else(PoisonError::into_inner);
+                    *known = Some(Arc::new(users));
+                }
+                self.changes.send_replace(());
+            }
+            Err(error) => tracing::error!("the users are as they were: {error}"),
+        }
+    }
+
+    /// Whoever sent a request.
+    ///
+    /// Errors with 401 where there are users and it is none of them.
+    pub(crate) async fn admit(
+        &self,
+        headers: &HeaderMap,
+        tokens: &ClientTokens,
+    ) -> Result<Caller, Problem> {
+        let Some(users) = self.users() else {
+            return Ok(Caller::default());
+        };
+        let sent = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
+        let Some((scheme, rest)) = sent.and_then(|sent| sent.trim().split_once(' ')) else {
+            return Err(refused("nobody is named"));
+        };
+        if scheme.eq_ignore_ascii_case("basic") {
+            let (name, password) = credentials(rest.trim())
+                .ok_or_else(|| refused("the credentials cannot be read"))?;
+            let user = self.prove(&users, name, password).await?;
+            return Ok(Caller { user: Some(user) });
+        }
+        let owner = tokens.owner(sent, Instant::now());
+        let user = owner.and_then(|owner| {
+            let is_same = users.fingerprint(&owner.name) == owner.fingerprint;
+            users.user(&owner.name).filter(|_| is_same)
+        });
+        match user {
+            Some(user) => Ok(Caller { user: Some(user) }),
+            None => Err(refused("the token is not known, or has expired")),
+        }
+    }
+
+    /// The user of a name and password, and what a token of that user stands for.
+    ///
+    /// Errors with 401, in the same words and after the same work, whatever is wrong.
+    pub(crate) async fn log_in(
+        &self,
+        users: &Arc<Users>,
+        name: &str,
+        password: &str,
+    ) -> Result<TokenOwner, Problem> {
+        let password = SecretString::from(password.to_owned());
+        let user = self.prove(users, name.to_owned(), password).await?;
+        Ok(TokenOwner {
+            fingerprint: users.fingerprint(&user.name),
+            name: user.name.clone(),
+        })
+    }
+
+    async fn prove(
+        &self,
+        users: &Arc<Users>,
+        name: String,
+        password: SecretString,
+    ) -> Result<Arc<User>, Problem> {
+        if let Some(user) = users.proven(&name, &password)? {
+            return Ok(user);
+        }
+        let turn = self.hashing.acquire().await;
+        let users = Arc::clone(users);
+        let proving =
+            tokio::task::spawn_blocking(move || users.authenticate_password(&name, &password));
+        let proven = proving.await;
+        // Nobody waits with whoever is refused.
+        drop(turn);
+        match proven {
+            Ok(Ok(user)) => Ok(user),
+            Ok(Err(error)) if error.kind() == ErrorKind::Unauthorized => {
+                tokio::time::sleep(REFUSED_AFTER).await;
+                Err(refused("the name or the password is not right"))
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => Err(Problem::internal(format!("a login failed: {error}"))),
+        }
+    }
+}
+
+fn refused(what: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, what)
+        .hint("Send name and password (Basic), or a token that POST /auth/login gives for them (Bearer). `tillhouse user add` makes a user.")
+        .header(header::WWW_AUTHENTICATE, WAYS)
+}
+
+fn state_of(path: &Path) -> FileState {
+    let known = std::fs::metadata(path).ok()?;
+    Some((known.modified().ok()?, known.len()))
+}
+
+/// Name and password of HTTP's Basic.
+fn credentials(encoded: &str) -> Option<(String, SecretString)> {
+    let bytes = from_base64(encoded)?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (name, password) = text.split_once(':')?;
+    Some((name.to_owned(), SecretString::from(password.to_owned())))
+}
+
+/// Bytes of a text in base 64, as RFC 4648 has it; `None` for what is none.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=').as_bytes();
+    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
+    let (mut held, mut bits) = (0_u32, 0_u32);
+    for digit in digits {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        held = (held << 6) | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from((held >> bits) & 0xff).ok()?);
+            held &= (1 << bits) - 1;
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::users::{NewUser, add_user, remove_user};
+    use axum::http::HeaderValue;
+    use secrecy::ExposeSecret;
+
+    const PASSWORD: &str = "correct horse battery";
+
+    fn headers(value: &str) -> HeaderMap {
+        let value = HeaderValue::from_str(value).unwrap();
+        HeaderMap::from_iter([(header::AUTHORIZATION, value)])
+    }
+
+    fn north(path: &Path) {
+        let new = NewUser {
+            name: "north".to_owned(),
+            scope: Scope {
+                tenants: Some(["n".to_owned()].into()),
+                ..Scope::everything()
+            },
+        };
+        add_user(path, &new, &SecretString::from(PASSWORD.to_owned())).unwrap();
+    }
+
+    fn callers(path: &Path) -> Callers {
+        let users = Some(path.to_path_buf());
+        Callers::open(&ServeOptions {
+            users,
+            ..ServeOptions::default()
+        })
+        .unwrap()
+    }
+
+    async fn status(callers: &Callers, tokens: &ClientTokens, sent: &HeaderMap) -> u16 {
+        match callers.admit(sent, tokens).await {
+            Ok(_) => 200,
+            Err(problem) => problem.status.as_u16(),
+        }
+    }
+
+    #[test]
+    fn credentials_are_read_as_the_standard_has_them() {
+        // The example of RFC 7617.
+        let (name, password) = credentials("QWxhZGRpbjpvcGVuIHNlc2FtZQ==").unwrap();
+        assert_eq!(
+            (name.as_str(), password.expose_secret()),
+            ("Aladdin", "open sesame")
+        );
+        assert_eq!(from_base64("").unwrap(), b"");
+        assert_eq!(from_base64("Zm9vYmFy").unwrap(), b"foobar");
+        assert_eq!(from_base64("Zm9vYmE=").unwrap(), b"fooba");
+        for wrong in ["Zm9", "Zm9vYg", "Zm9v====", "Zm9!", "Zm 9", "=", "Zg==Zg=="] {
+            assert!(from_base64(wrong).is_none(), "{wrong}");
+        }
+        assert!(credentials("Zm9vYmFy").is_none(), "no colon");
+    }
+
+    #[tokio::test]
+    async fn without_users_whoever_is_here_sees_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let callers = callers(&folder.path().join("users.yaml"));
+        let tokens = ClientTokens::default();
+        let guest = callers.admit(&HeaderMap::new(), &tokens).await.unwrap();
+        assert!(guest.scope().is_everything() && guest.scope_digest().is_empty());
+        assert!(guest.check_sees_all("it tells").is_ok());
+    }
+
+    #[tokio::test]
+    async fn with_users_nobody_else_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        north(&path);
+        let callers = callers(&path);
+        let tokens = ClientTokens::default();
+        // north:correct horse battery
+        let right = headers("Basic bm9ydGg6Y29ycmVjdCBob3JzZSBiYXR0ZXJ5");
+        let caller = callers.admit(&right, &tokens).await.unwrap();
+        assert_eq!(caller.user.as_ref().unwrap().name, "north");
+        assert!(!caller.scope_digest().is_empty());
+        assert_eq!(
+            caller.check_sees_all("it tells").unwrap_err().status,
+            StatusCode::FORBIDDEN
+        );
+        let users = callers.users().unwrap();
+        let owner = callers.log_in(&users, "north", PASSWORD).await.unwrap();
+        let given = tokens.give(Instant::now(), owner);
+        let bearer = headers(&format!("Bearer {}", given.access));
+        assert_eq!(status(&callers, &tokens, &bearer).await, 200);
+        let foreign = ClientTokens::default().give(
+            Instant::now(),
+            TokenOwner {
+                name: "north".to_owned(),
+                fingerprint: users.fingerprint("north"),
+            },
+        );
+        for wrong in [
+            HeaderMap::new(),
+            headers("Basic bm9ydGg6eA=="),
+            headers("Basic x"),
+            headers("Bearer x"),
+            headers(&format!("Bearer {}", foreign.access)),
+            headers("Digest x"),
+        ] {
+            assert_eq!(status(&callers, &tokens, &wrong).await, 401);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_is_removed_is_out_with_every_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        north(&path);
+        let callers = callers(&path);
+        let tokens = ClientTokens::default();
+        let users = callers.users().unwrap();
+        let owner = callers.log_in(&users, "north", PASSWORD).await.unwrap();
+        let given = tokens.give(Instant::now(), owner);
+        let bearer = headers(&format!("Bearer {}", given.access));
+        remove_user(&path, "north").unwrap();
+        callers.look();
+        assert_eq!(status(&callers, &tokens, &bearer).await, 401);
+        std::fs::remove_file(&path).unwrap();
+        callers.look();
+        assert_eq!(
+            status(&callers, &tokens, &HeaderMap::new()).await,
+            401,
+            "users that are gone are no machine without users"
+        );
+    }
+}

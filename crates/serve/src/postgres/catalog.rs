@@ -1,0 +1,667 @@
+//! The catalog that tools ask about: `pg_catalog` and `information_schema` over the tables of a run, without their rows.
+//!
+//! Invariant: no table of the warehouse can be read here: its tables have columns and no rows, and a statement that names one is not answered here at all. What is listed is what
+//! the session lists that a user's queries run in, and a catalog is shown to no user of other rights. A table has the same
+//! number in every run in which there are the same tables, so that a tool that keeps the numbers finds its tables again.
+//!
+//! Rejected: `pg_catalog` registered into the session that runs queries. Its functions and the words of PostgreSQL that it rewrites would hold for queries too, and its
+//! statements would need ours.
+
+use super::catalog_functions::{self, Descriptions, description_fields};
+use super::columns::columns;
+use super::reader::RunReader;
+use super::words::tokens;
+use crate::callers::Caller;
+use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvider};
+use datafusion::common::{DataFusionError, Result as PlanResult};
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::TableType;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as ParsedStatement;
+use datafusion::sql::sqlparser::ast::Statement;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
+use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
+use futures::StreamExt;
+use futures::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tillhouse_model::{Error, Result};
+use tillhouse_query::{
+    DEFAULT_SCHEMA, DescribedTable, QueryParameters, QueryShape, SendableRecordBatchStream,
+    Session, check_depth, check_plan, collect, empty_table, into_error,
+};
+use tokio::sync::OnceCell;
+
+/// Name of the database.
+pub(super) const DATABASE: &str = "tillhouse";
+const PG_CATALOG: &str = "pg_catalog";
+const INFORMATION_SCHEMA: &str = "information_schema";
+/// Words, values and signs of a statement about the catalog, at most: tools ask with some hundreds, and a chain of so many operators has room on the stack.
+const WORDS: usize = 10_000;
+/// Catalogs that are kept: of the newest run and one before it, for a few users.
+const KEPT: usize = 8;
+/// Types and modifiers of columns by the number of their table and their own.
+type ColumnTypes = BTreeMap<(i32, i16), (i32, i32)>;
+
+/// Functions that are about the server and not about sales, beside all that begin with `pg_`.
+const FUNCTIONS: [&str; 12] = [
+    "version",
+    "current_schemas",
+    "current_database",
+    "current_setting",
+    "set_config",
+    "format_type",
+    "obj_description",
+    "col_description",
+    "shobj_description",
+    "has_schema_privilege",
+    "has_table_privilege",
+    "has_database_privilege",
+];
+/// Values that are about the server, with or without brackets behind them.
+const VALUES: [&str; 4] = [
+    "current_catalog",
+    "current_schema",
+    "current_user",
+    "session_user",
+];
+/// Tables of `information_schema` that PostgreSQL has and DataFusion has not: empty, with the columns that tools read.
+const MISSING: [(&str, &[&str]); 8] = [
+    (
+        "table_constraints",
+        &[
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "constraint_type",
+        ],
+    ),
+    (
+        "key_column_usage",
+        &[
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "ordinal_position",
+            "position_in_unique_constraint",
+        ],
+    ),
+    (
+        "referential_constraints",
+        &[
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "unique_constraint_catalog",
+            "unique_constraint_schema",
+            "unique_constraint_name",
+            "update_rule",
+            "delete_rule",
+        ],
+    ),
+    (
+        "constraint_column_usage",
+        &[
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "column_name",
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+        ],
+    ),
+    (
+        "check_constraints",
+        &[
+            "constraint_catalog",
+            "constraint_schema",
+            "constraint_name",
+            "check_clause",
+        ],
+    ),
+    (
+        "role_table_grants",
+        &[
+            "grantor",
+            "grantee",
+            "table_catalog",
+            "table_schema",
+            "table_name",
+            "privilege_type",
+        ],
+    ),
+    (
+        "sequences",
+        &[
+            "sequence_catalog",
+            "sequence_schema",
+            "sequence_name",
+            "data_type",
+        ],
+    ),
+    (
+        "triggers",
+        &[
+            "trigger_catalog",
+            "trigger_schema",
+            "trigger_name",
+            "event_object_table",
+        ],
+    ),
+];
+
+/// True if a statement has words that are about the catalog or the server.
+pub(super) fn is_about_catalog(sql: &str) -> bool {
+    let placed = tokens(sql);
+    placed.iter().enumerate().any(|(at, of)| {
+        let name = of.token.name().unwrap_or_default();
+        let is_called = placed
+            .get(at + 1)
+            .is_some_and(|next| next.token.is_sign('('));
+        name.starts_with("pg_")
+            || name.eq_ignore_ascii_case(INFORMATION_SCHEMA)
+            || VALUES.contains(&name)
+            || (is_called && FUNCTIONS.contains(&name))
+    })
+}
+
+/// The catalog of a run, for a user.
+pub(super) struct ToolCatalog {
+    context: SessionContext,
+    schemas: Arc<NamedSchemas>,
+    parser: PostgresCompatibilityParser,
+}
+
+/// The catalogs that were made, by run and user.
+#[derive(Default)]
+pub(super) struct KeptCatalogs(Mutex<Vec<KeptCatalog>>);
+
+struct KeptCatalog {
+    run: String,
+    name: String,
+    /// The user with the rights that the catalog was made for: others of the same name are not shown it.
+    caller: Caller,
+    catalog: Arc<OnceCell<Arc<ToolCatalog>>>,
+}
+
+impl KeptCatalogs {
+    /// The catalog of a reader, made when it is first asked for.
+    pub(super) async fn of(&self, reader: &RunReader) -> Result<Arc<ToolCatalog>> {
+        let cell = {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = kept.iter().position(|kept| {
+                kept.run == reader.part.run
+                    && kept.name == reader.name
+                    && kept.caller == reader.caller
+            });
+            let found = match known {
+                Some(at) => kept.remove(at),
+                None => KeptCatalog {
+                    run: reader.part.run.clone(),
+                    name: reader.name.clone(),
+                    caller: reader.caller.clone(),
+                    catalog: Arc::default(),
+                },
+            };
+            let cell = Arc::clone(&found.catalog);
+            kept.insert(0, found);
+            kept.truncate(KEPT);
+            cell
+        };
+        let made = cell.get_or_try_init(|| async {
+            let made = ToolCatalog::over(&reader.part.session, &reader.name).await?;
+            Ok::<_, Error>(Arc::new(made))
+        });
+        made.await.cloned()
+    }
+}
+
+impl ToolCatalog {
+    /// The catalog of the tables of a session.
+    async fn over(session: &Session, user: &str) -> Result<Self> {
+        let names = session.tables().await?;
+        let described = names
+            .iter()
+            .map(|(schema, table)| session.describe(schema, table));
+        let own = session.context().catalog(DATABASE);
+        let opened = names.iter().map(|(schema, table)| {
+            let schema = own.as_ref().and_then(|own| own.schema(schema));
+            async move {
+                // What cannot be opened is not listed; its own error is told where it is asked for.
+                let found = schema?.table(table).await.ok().flatten()?;
+                Some((found.schema(), found.table_type()))
+            }
+        });
+        let (described, opened) = (join_all(described).await, join_all(opened).await);
+        let mut tables: BTreeMap<(String, String), SchemaRef> = BTreeMap::new();
+        let mut kinds: BTreeMap<(String, String), TableType> = BTreeMap::new();
+        for (name, opened) in names.iter().zip(opened) {
+            if let Some((columns, kind)) = opened {
+                tables.insert(name.clone(), columns);
+                kinds.insert(name.clone(), kind);
+            }
+        }
+        let schemas = Arc::new(NamedSchemas::default());
+        let names: BTreeSet<&String> = tables.keys().map(|(schema, _)| schema).collect();
+        for schema in names {
+            let of_schema = tables.iter().filter(|((of, _), _)| of == schema);
+            let empty = of_schema
+                .map(|((_, table), columns)| (table.clone(), empty_table(Arc::clone(columns))));
+            let of_schema = kinds.iter().filter(|((of, _), _)| of == schema);
+            let kinds = of_schema.map(|((_, table), kind)| (table.clone(), *kind));
+            let named = NamedTables {
+                kinds: kinds.collect(),
+                ..NamedTables::over(empty, None)
+            };
+            schemas.add(schema, Arc::new(named));
+        }
+        let context =
+            session.catalog_context(DATABASE, Arc::clone(&schemas) as Arc<dyn CatalogProvider>);
+        let made = Self {
+            context,
+            schemas,
+            parser: PostgresCompatibilityParser::new(),
+        };
+        setup_pg_catalog(&made.context, DATABASE, EmptyContextProvider)
+            .map_err(|error| into_error(*error))?;
+        made.add_information_schema(session)?;
+        let described: Vec<DescribedTable> = described.into_iter().flatten().collect();
+        made.describe(&tables, &described, user).await?;
+        Ok(made)
+    }
+
+    /// Adds the session's own `information_schema`, with the tables that it has not.
+    fn add_information_schema(&self, session: &Session) -> Result<()> {
+        let own = session.context().catalog(DATABASE);
+        let own = own.and_then(|catalog| catalog.schema(INFORMATION_SCHEMA));
+        let texts = |columns: &[&str]| {
+            let fields = columns
+                .iter()
+                .map(|name| Field::new(*name, DataType::Utf8, true));
+            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        };
+        let missing = MISSING
+            .iter()
+            .map(|(name, columns)| ((*name).to_owned(), empty_table(texts(columns))));
+        let sets = texts(&[
+            "character_set_catalog",
+            "character_set_schema",
+            "character_set_name",
+        ]);
+        let name = |text: Option<&str>| Arc::new(StringArray::from(vec![text])) as ArrayRef;
+        let row = vec![name(None), name(None), name(Some("UTF8"))];
+        let sets = table(sets, row).map_err(into_error)?;
+        let tables = missing.chain([("character_sets".to_owned(), sets)]);
+        self.schemas
+            .add(INFORMATION_SCHEMA, Arc::new(NamedTables::over(tables, own)));
+        Ok(())
+    }
+
+    /// Rows of a question about the catalog, whose answer is small.
+    async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let frame = self.context.sql(sql).await.map_err(into_error)?;
+        collect(frame.execute_stream().await.map_err(into_error)?).await
+    }
+
+    /// The numbers of the tables.
+    async fn numbers(&self) -> Result<BTreeMap<(String, String), i32>> {
+        let sql = "SELECT n.nspname, c.relname, c.oid FROM pg_catalog.pg_class c \
+             JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+        let mut numbers = BTreeMap::new();
+        for batch in self.ask(sql).await? {
+            let [schemas, tables, oids] = batch.columns() else {
+                return Err(Error::internal(
+                    "a question about the catalog has other columns",
+                ));
+            };
+            let (schemas, tables) = (schemas.as_string::<i32>(), tables.as_string::<i32>());
+            let oids = oids.as_primitive::<Int32Type>().values();
+            for (row, oid) in oids.iter().enumerate() {
+                let name = (schemas.value(row).to_owned(), tables.value(row).to_owned());
+                numbers.insert(name, *oid);
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// Adds the exact types of columns, the descriptions, and the functions.
+    async fn describe(
+        &self,
+        tables: &BTreeMap<(String, String), SchemaRef>,
+        described: &[DescribedTable],
+        user: &str,
+    ) -> Result<()> {
+        let numbers = self.numbers().await?;
+        let mut types = ColumnTypes::new();
+        for (name, schema) in tables {
+            let Some(oid) = numbers.get(name) else {
+                continue;
+            };
+            for (number, column) in (1_i16..).zip(columns(schema).iter()) {
+                let of = i32::try_from(column.of.oid()).unwrap_or_default();
+                types.insert((*oid, number), (of, column.modifier));
+            }
+        }
+        let mut descriptions = Descriptions::new();
+        for table in described {
+            let Some(oid) = numbers.get(&(table.schema.clone(), table.name.clone())) else {
+                continue;
+            };
+            if !table.description.is_empty() {
+                descriptions.insert((*oid, 0), table.description.clone());
+            }
+            // Parts of nested columns are described too, and are no columns.
+            let columns = table
+                .columns
+                .iter()
+                .filter(|column| !column.path.contains('.'));
+            for (number, column) in (1_i32..).zip(columns) {
+                let comment = column.note.comment();
+                if !comment.is_empty() {
+                    descriptions.insert((*oid, number), comment);
+                }
+            }
+        }
+        let class = (PG_CATALOG.to_owned(), "pg_class".to_owned());
+        let class = numbers.get(&class).copied().unwrap_or_default();
+        let attributes = self.ask("SELECT * FROM pg_catalog.pg_attribute").await?;
+        self.add_rows(&attributes, &types, &descriptions, class)
+            .map_err(into_error)?;
+        for function in catalog_functions::all(user, descriptions) {
+            self.context.register_udf(function);
+        }
+        Ok(())
+    }
+
+    /// Puts `pg_attribute` with exact types and `pg_description` with descriptions in the place of those that are there.
+    fn add_rows(
+        &self,
+        attributes: &[RecordBatch],
+        types: &ColumnTypes,
+        descriptions: &Descriptions,
+        class: i32,
+    ) -> PlanResult<()> {
+        let of_tables = descriptions.keys().map(|(table, _)| *table);
+        let of_columns = descriptions.keys().map(|(_, column)| *column);
+        let classes = descriptions.keys().map(|_| class);
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int32Array::from_iter_values(of_tables)),
+            Arc::new(Int32Array::from_iter_values(classes)),
+            Arc::new(Int32Array::from_iter_values(of_columns)),
+            Arc::new(StringArray::from_iter_values(descriptions.values())),
+        ];
+        let described = table(Arc::new(Schema::new(description_fields())), columns)?;
+        let mut tables = vec![("pg_description".to_owned(), described)];
+        let exact = attributes.iter().map(|batch| with_types(batch, types));
+        let exact = exact.collect::<PlanResult<Vec<_>>>()?;
+        if let Some(first) = exact.first() {
+            let schema = first.schema();
+            let attributes: Arc<dyn TableProvider> =
+                Arc::new(MemTable::try_new(schema, vec![exact])?);
+            tables.push(("pg_attribute".to_owned(), attributes));
+        }
+        let inner = self.schemas.schema(PG_CATALOG);
+        self.schemas
+            .add(PG_CATALOG, Arc::new(NamedTables::over(tables, inner)));
+        Ok(())
+    }
+
+    /// A statement in the words that are understood here, with its values; none where it cannot be read, is long or more than one, or names a table of the warehouse.
+    ///
+    /// Errors where it is too deep to be planned: the stack is as deep here as for queries, and the parser is another.
+    pub(super) fn statement(
+        &self,
+        sql: &str,
+        given: &QueryParameters,
+    ) -> Result<Option<ParsedStatement>> {
+        if tokens(sql).len() > WORDS {
+            return Ok(None);
+        }
+        let Some(statement) = self.read(sql, given) else {
+            return Ok(None);
+        };
+        check_depth(&statement)?;
+        Ok(self.is_about_catalog_alone(&statement).then_some(statement))
+    }
+
+    fn read(&self, sql: &str, given: &QueryParameters) -> Option<ParsedStatement> {
+        let mut statements = self.parser.parse(sql).ok()?;
+        let mut statement = statements.pop().filter(|_| statements.is_empty())?;
+        if !matches!(statement, Statement::Query(_)) {
+            return None;
+        }
+        given.put_into(&mut statement);
+        Some(ParsedStatement::Statement(Box::new(statement)))
+    }
+
+    /// True if a statement names no table of the warehouse.
+    fn is_about_catalog_alone(&self, statement: &ParsedStatement) -> bool {
+        let Ok(named) = self.context.state().resolve_table_references(statement) else {
+            return false;
+        };
+        !named.iter().any(|table| {
+            let schema = table.schema().unwrap_or(DEFAULT_SCHEMA);
+            !matches!(schema, PG_CATALOG | INFORMATION_SCHEMA)
+                && self
+                    .schemas
+                    .schema(schema)
+                    .is_some_and(|schema| schema.table_exist(table.table()))
+        })
+    }
+
+    /// Runs a statement.
+    pub(super) async fn rows(
+        self: &Arc<Self>,
+        statement: ParsedStatement,
+    ) -> Result<SendableRecordBatchStream> {
+        let state = self.context.state();
+        let plan = state
+            .statement_to_plan(statement)
+            .await
+            .map_err(into_error)?;
+        check_plan(&plan)?;
+        reads_only().verify_plan(&plan).map_err(into_error)?;
+        let rows = DataFrame::new(state, plan).execute_stream().await;
+        let rows = rows.map_err(into_error)?;
+        let (schema, kept) = (rows.schema(), Arc::clone(self));
+        let rows = rows.map(move |batch| {
+            // A catalog that nobody holds is emptied: not while it is read.
+            let _kept = &kept;
+            batch
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+    }
+
+    /// Columns of a statement.
+    pub(super) async fn shape(&self, statement: ParsedStatement) -> Result<QueryShape> {
+        let state = self.context.state();
+        let plan = state
+            .statement_to_plan(statement)
+            .await
+            .map_err(into_error)?;
+        check_plan(&plan)?;
+        reads_only().verify_plan(&plan).map_err(into_error)?;
+        Ok(QueryShape {
+            parameters: BTreeMap::new(),
+            columns: Arc::new(plan.schema().as_arrow().clone()),
+        })
+    }
+}
+
+impl Drop for ToolCatalog {
+    fn drop(&mut self) {
+        // `pg_catalog` holds the list of catalogs that holds it: neither would ever go.
+        self.schemas.clear();
+    }
+}
+
+/// Rows of `pg_attribute` with the types that our columns have.
+fn with_types(batch: &RecordBatch, types: &ColumnTypes) -> PlanResult<RecordBatch> {
+    let schema = batch.schema();
+    let relations = schema.index_of("attrelid")?;
+    let relations = batch.column(relations).as_primitive::<Int32Type>();
+    let numbers = schema.index_of("attnum")?;
+    let numbers = batch.column(numbers).as_primitive::<Int16Type>();
+    let exact = |row: usize| types.get(&(relations.value(row), numbers.value(row)));
+    let mut columns = batch.columns().to_vec();
+    for name in ["atttypid", "atttypmod"] {
+        let at = schema.index_of(name)?;
+        let known = batch.column(at).as_primitive::<Int32Type>();
+        let values = (0..batch.num_rows()).map(|row| match exact(row) {
+            Some((of, _)) if name == "atttypid" => *of,
+            Some((_, modifier)) => *modifier,
+            None => known.value(row),
+        });
+        if let Some(column) = columns.get_mut(at) {
+            *column = Arc::new(Int32Array::from_iter_values(values));
+        }
+    }
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+fn reads_only() -> SQLOptions {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+}
+
+/// A table with rows.
+fn table(schema: SchemaRef, columns: Vec<ArrayRef>) -> PlanResult<Arc<dyn TableProvider>> {
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
+    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
+}
+
+/// Schemas in the order of their names, which numbers depend on.
+#[derive(Debug, Default)]
+struct NamedSchemas(RwLock<BTreeMap<String, Arc<dyn SchemaProvider>>>);
+
+impl NamedSchemas {
+    fn add(&self, name: &str, schema: Arc<dyn SchemaProvider>) {
+        let mut schemas = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        schemas.insert(name.to_owned(), schema);
+    }
+
+    fn clear(&self) {
+        self.0
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+impl CatalogProvider for NamedSchemas {
+    fn schema_names(&self) -> Vec<String> {
+        let schemas = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        schemas.keys().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let schemas = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        schemas.get(name).cloned()
+    }
+
+    fn register_schema(
+        &self,
+        name: &str,
+        schema: Arc<dyn SchemaProvider>,
+    ) -> PlanResult<Option<Arc<dyn SchemaProvider>>> {
+        let mut schemas = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(schemas.insert(name.to_owned(), schema))
+    }
+}
+
+/// Tables by name, before those of another schema.
+#[derive(Debug)]
+struct NamedTables {
+    tables: BTreeMap<String, Arc<dyn TableProvider>>,
+    /// Kinds of those that stand for others.
+    kinds: BTreeMap<String, TableType>,
+    inner: Option<Arc<dyn SchemaProvider>>,
+}
+
+impl NamedTables {
+    fn over(
+        tables: impl IntoIterator<Item = (String, Arc<dyn TableProvider>)>,
+        inner: Option<Arc<dyn SchemaProvider>>,
+    ) -> Self {
+        Self {
+            tables: tables.into_iter().collect(),
+            kinds: BTreeMap::new(),
+            inner,
+        }
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for NamedTables {
+    fn table_names(&self) -> Vec<String> {
+        let inner = self.inner.iter().flat_map(|inner| inner.table_names());
+        let inner = inner.filter(|name| !self.tables.contains_key(name));
+        self.tables.keys().cloned().chain(inner).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        match (self.tables.get(name), &self.inner) {
+            (Some(table), _) => Ok(Some(Arc::clone(table))),
+            (None, Some(inner)) => inner.table(name).await,
+            (None, None) => Ok(None),
+        }
+    }
+
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {
+        if let Some(kind) = self.kinds.get(name) {
+            return Ok(Some(*kind));
+        }
+        Ok(self.table(name).await?.map(|table| table.table_type()))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.tables.contains_key(name)
+            || self
+                .inner
+                .as_ref()
+                .is_some_and(|inner| inner.table_exist(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_about_the_catalog_are_told_from_queries() {
+        for sql in [
+            "SELECT version()",
+            "select current_schema(), current_user",
+            "SELECT c.relname FROM pg_catalog.pg_class c",
+            "SELECT typname FROM pg_type WHERE oid = 25",
+            "SELECT * FROM INFORMATION_SCHEMA.tables",
+            "SELECT pg_backend_pid()",
+        ] {
+            assert!(is_about_catalog(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT 1",
+            "SELECT 'pg_class', count(*) FROM sales -- version()",
+            "SELECT sum(amount) FROM counted",
+            "SELECT 1.5 AS version",
+        ] {
+            assert!(!is_about_catalog(sql), "{sql}");
+        }
+    }
+}

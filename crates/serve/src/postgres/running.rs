@@ -1,0 +1,411 @@
+//! A query that runs: on a thread of its own, its rows sent as they come.
+//!
+//! Invariant: no more than a few batches of an answer are held, however many it has and however slowly they are taken; a query ends when its client leaves or cancels it, when
+//! it takes too long, and when whoever holds this drops it. A slot is held while rows are made or taken, and not while a
+//! cursor waits.
+
+use super::cancel::CancelHandle;
+use super::columns::{WireColumn, columns};
+use super::copy::CopyFormat;
+use super::encode::ReadyRows;
+use super::fault::{BUSY, CANCELLED, Fault, STOPPED, Stop};
+use super::query_slot::{QuerySlot, RowMaker};
+use super::reader::{BoundQuery, RunReader};
+use super::wire::{Ended, Wire};
+use crate::callers::Caller;
+use crate::slots::TakenSlot;
+use crate::state::ServerState;
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::BufMut;
+use futures::TryStreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tillhouse_model::Error;
+use tillhouse_query::encode::pieces;
+use tillhouse_query::{DEEP_STACK, into_error};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Batches that wait to be sent.
+const BATCHES: usize = 2;
+
+/// Part of an answer.
+enum Part {
+    Columns(SchemaRef),
+    Rows(RecordBatch),
+    End(Result<(), Error>),
+    TooSlow(Duration),
+}
+
+/// How rows are written.
+#[derive(Clone, Copy)]
+pub(super) enum RowForm<'a> {
+    /// As the protocol's rows, text and binary by column.
+    Messages(&'a [i16]),
+    /// As data of COPY.
+    Copy(&'a CopyFormat),
+    /// Not at all: they are passed over.
+    Skipped,
+}
+
+/// How far an answer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub(super) rows: u64,
+    pub(super) is_at_end: bool,
+}
+
+/// What a query is run with.
+pub(super) struct Surroundings<'a> {
+    pub(super) state: &'a Arc<ServerState>,
+    pub(super) cancel: &'a Arc<CancelHandle>,
+    /// Whoever asks, whose slot it takes.
+    pub(super) caller: &'a Caller,
+    /// Id of the statement, for the log.
+    pub(super) id: &'a str,
+    /// Text that errors name a place of.
+    pub(super) text: &'a str,
+    pub(super) timeout: Duration,
+}
+
+impl Surroundings<'_> {
+    /// The fault of a query that ended before its time.
+    fn interrupted(&self) -> Fault {
+        match self.cancel.was_cancelled() {
+            true => Fault::new(
+                CANCELLED,
+                "the statement was cancelled, as its client asked",
+            ),
+            false if self.state.stop.is_cancelled() => Fault::new(STOPPED, "the server stops"),
+            false => Fault::of(&Error::internal("the query engine failed"), "", self.id),
+        }
+    }
+
+    /// Waits for a slot, as long as somebody waits for the answer.
+    async fn slot<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stop: &CancellationToken,
+        wire: &mut Wire<S>,
+    ) -> Result<TakenSlot, Stop> {
+        tokio::select! {
+            slot = self.state.slots.take(self.caller.claim()) => slot.map_err(|_| {
+                Fault::new(BUSY, "more is asked at once than is answered at once")
+                    .hint("Ask again later. serve.concurrency and serve.queue in tillhouse.yaml are the limits.")
+                    .into()
+            }),
+            () = stop.cancelled() => Err(self.interrupted().into()),
+            () = wire.left() => Err(Ended::Left.into()),
+        }
+    }
+
+    /// The fault of an error.
+    pub(super) fn fault(&self, error: &Error) -> Fault {
+        Fault::of(error, self.text, self.id)
+    }
+}
+
+/// A query that runs, or waits to be asked for more rows.
+pub(super) struct Running {
+    pub(super) columns: Arc<[WireColumn]>,
+    parts: mpsc::Receiver<Part>,
+    stop: CancellationToken,
+    _guard: DropGuard,
+    slot: Arc<QuerySlot>,
+    /// Rows that were made and not sent yet, and the next of them.
+    ready: Option<(ReadyRows, usize)>,
+    is_at_end: bool,
+    /// Rows so far.
+    pub(super) rows: u64,
+}
+
+impl Running {
+    /// Begins a query, and waits until its columns are known.
+    pub(super) async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+        reader: &Arc<RunReader>,
+        query: BoundQuery,
+        around: &Surroundings<'_>,
+        wire: &mut Wire<S>,
+    ) -> Result<Self, Stop> {
+        let stop = around.state.stop.child_token();
+        let guard = stop.clone().drop_guard();
+        around.cancel.begin(stop.clone());
+        let slot = QuerySlot::new(around.slot(&stop, wire).await?);
+        let (out, parts) = mpsc::channel(BATCHES);
+        let (reader, timeout, stopped) = (Arc::clone(reader), around.timeout, stop.clone());
+        let sink = PartSink {
+            out,
+            maker: slot.maker(),
+        };
+        on_thread(move || make(reader, query, sink, timeout, stopped))
+            .map_err(|error| around.fault(&error))?;
+        let mut running = Self {
+            columns: Arc::from([]),
+            parts,
+            stop,
+            _guard: guard,
+            slot,
+            ready: None,
+            is_at_end: false,
+            rows: 0,
+        };
+        match running.part(around, wire).await? {
+            Part::Columns(schema) => running.columns = columns(&schema),
+            Part::Rows(_) | Part::End(_) | Part::TooSlow(_) => {
+                return Err(around.interrupted().into());
+            }
+        }
+        Ok(running)
+    }
+
+    /// Says that no rows are taken until more are asked for.
+    pub(super) fn rest(&self) {
+        self.slot.end_taking();
+    }
+
+    /// Waits for a part. Errors where there is none, or it is an error.
+    async fn part<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        around: &Surroundings<'_>,
+        wire: &mut Wire<S>,
+    ) -> Result<Part, Stop> {
+        let part = tokio::select! {
+            biased;
+            part = self.parts.recv() => part,
+            () = wire.left() => return Err(Ended::Left.into()),
+        };
+        match part {
+            Some(Part::End(Err(error))) => Err(around.fault(&error).into()),
+            Some(Part::TooSlow(limit)) => Err(too_slow(limit).into()),
+            Some(part) => Ok(part),
+            None => Err(around.interrupted().into()),
+        }
+    }
+
+    /// Sends rows, a number of them at most.
+    pub(super) async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        form: RowForm<'_>,
+        most: Option<u64>,
+        around: &Surroundings<'_>,
+        wire: &mut Wire<S>,
+    ) -> Result<Progress, Stop> {
+        around.cancel.begin(self.stop.clone());
+        if !self.slot.begin_taking() && !self.is_at_end {
+            let slot = around.slot(&self.stop, wire).await?;
+            self.slot.bring(slot);
+        }
+        let mut rows = 0;
+        while most.is_none_or(|most| rows < most) {
+            let Some((ready, row)) = self.next_row(around, wire).await? else {
+                break;
+            };
+            put(form, ready, row, wire).map_err(|error| around.fault(&error))?;
+            rows += 1;
+            self.rows += 1;
+            if self.rows > around.state.options.rows {
+                let most = around.state.options.rows;
+                return Err(Fault::new("54000", format!("the answer has more than the {most} rows that one may have"))
+                    .hint("Ask for less at a time, with LIMIT or a shorter period. serve.rows in tillhouse.yaml is the limit.")
+                    .into());
+            }
+            wire.flush_much().await?;
+        }
+        // A cursor that waits takes nobody's slot.
+        self.rest();
+        Ok(Progress {
+            rows,
+            is_at_end: self.is_at_end,
+        })
+    }
+
+    /// The next row; none at the end.
+    async fn next_row<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        around: &Surroundings<'_>,
+        wire: &mut Wire<S>,
+    ) -> Result<Option<(&ReadyRows, usize)>, Stop> {
+        loop {
+            if self.is_at_end {
+                return Ok(None);
+            }
+            if self.stop.is_cancelled() {
+                return Err(around.interrupted().into());
+            }
+            if self
+                .ready
+                .as_ref()
+                .is_some_and(|(rows, next)| *next < rows.count)
+            {
+                break;
+            }
+            self.ready = None;
+            match self.part(around, wire).await? {
+                Part::Rows(batch) => {
+                    let ready = ReadyRows::of(&batch, &self.columns);
+                    let ready = ready.map_err(|error| around.fault(&error))?;
+                    self.ready = Some((ready, 0));
+                }
+                Part::Columns(_) => {}
+                Part::End(_) | Part::TooSlow(_) => self.is_at_end = true,
+            }
+        }
+        Ok(self.ready.as_mut().map(|(rows, next)| {
+            let row = *next;
+            *next += 1;
+            (&*rows, row)
+        }))
+    }
+}
+
+/// Writes a row.
+fn put<S: AsyncRead + AsyncWrite + Unpin>(
+    form: RowForm<'_>,
+    rows: &ReadyRows,
+    row: usize,
+    wire: &mut Wire<S>,
+) -> Result<(), Error> {
+    match form {
+        RowForm::Skipped => Ok(()),
+        RowForm::Copy(format) => wire.try_put(b'd', |out| format.put_row(rows, row, out)),
+        RowForm::Messages(formats) => wire.try_put(b'D', |out| {
+            out.put_u16(u16::try_from(rows.width()).unwrap_or(u16::MAX));
+            (0..rows.width())
+                .try_for_each(|column| rows.put_sized(column, row, is_binary(formats, column), out))
+        }),
+    }
+}
+
+/// True if a column is wanted in binary form: one format is for all columns, none is text.
+pub(super) fn is_binary(formats: &[i16], column: usize) -> bool {
+    match formats {
+        [] => false,
+        [one] => *one == 1,
+        many => many.get(column) == Some(&1),
+    }
+}
+
+fn too_slow(limit: Duration) -> Fault {
+    let seconds = limit.as_secs_f32();
+    Fault::new(CANCELLED, format!("the answer took more than the {seconds} s that one may take")).hint(
+        "Ask for less at a time: a shorter period, fewer columns. serve.timeout in tillhouse.yaml and statement_timeout are the limits.",
+    )
+}
+
+/// Makes the parts of an answer.
+async fn make(
+    reader: Arc<RunReader>,
+    query: BoundQuery,
+    sink: PartSink,
+    timeout: Duration,
+    stop: CancellationToken,
+) {
+    let work = async {
+        let mut stream = reader.rows(&query).await?;
+        let schema = stream.schema();
+        if !sink.send(Part::Columns(schema)).await {
+            return Ok(());
+        }
+        while let Some(batch) = stream.try_next().await.map_err(into_error)? {
+            for piece in pieces(&batch) {
+                if !sink.send(Part::Rows(piece)).await {
+                    return Ok(());
+                }
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    let end = match stop
+        .run_until_cancelled(tokio::time::timeout(timeout, work))
+        .await
+    {
+        Some(Ok(outcome)) => Part::End(outcome),
+        Some(Err(_)) => Part::TooSlow(timeout),
+        None => return,
+    };
+    let PartSink { out, maker } = sink;
+    drop(maker);
+    // Nobody waits any more where the client has left; one that waits for a cursor is told when it asks.
+    let _ = stop.run_until_cancelled(out.send(end)).await;
+}
+
+/// Where the parts of an answer go.
+struct PartSink {
+    out: mpsc::Sender<Part>,
+    maker: RowMaker,
+}
+
+impl PartSink {
+    /// Sends a part; false where nobody waits for it. No more are made while there is no room for it, nor before there is a slot again.
+    async fn send(&self, part: Part) -> bool {
+        let part = match self.out.try_send(part) {
+            Ok(()) => return true,
+            Err(TrySendError::Closed(_)) => return false,
+            Err(TrySendError::Full(part)) => part,
+        };
+        self.maker.pause();
+        if self.out.send(part).await.is_err() {
+            return false;
+        }
+        self.maker.resume().await;
+        true
+    }
+}
+
+/// Runs work on a thread with the stack that deep queries need.
+fn on_thread<W, F>(work: W) -> Result<(), Error>
+where
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = ()>,
+{
+    let runtime = Handle::current();
+    let thread = std::thread::Builder::new()
+        .name("question".to_owned())
+        .stack_size(DEEP_STACK);
+    thread
+        .spawn(move || runtime.block_on(work()))
+        .map(drop)
+        .map_err(|error| Error::internal(format!("cannot start a thread: {error}")))
+}
+
+/// Plans something on a thread of its own, with a slot, within the time that a statement has.
+pub(super) async fn planned<S, T, W, F>(
+    around: &Surroundings<'_>,
+    wire: &mut Wire<S>,
+    work: W,
+) -> Result<T, Stop>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: Send + 'static,
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = Result<T, Error>>,
+{
+    let stop = around.state.stop.child_token();
+    let _guard = stop.clone().drop_guard();
+    around.cancel.begin(stop.clone());
+    let slot = around.slot(&stop, wire).await?;
+    let (out, answer) = oneshot::channel();
+    let (timeout, stopped) = (around.timeout, stop.clone());
+    let job = move || async move {
+        let _slot = slot;
+        let limited = tokio::time::timeout(timeout, work());
+        if let Some(outcome) = stopped.run_until_cancelled(limited).await {
+            // Nobody waits any more where the client has left.
+            let _ = out.send(outcome);
+        }
+    };
+    on_thread(job).map_err(|error| around.fault(&error))?;
+    let outcome = tokio::select! {
+        outcome = answer => outcome,
+        () = wire.left() => return Err(Ended::Left.into()),
+    };
+    match outcome {
+        Ok(Ok(Ok(planned))) => Ok(planned),
+        Ok(Ok(Err(error))) => Err(around.fault(&error).into()),
+        Ok(Err(_)) => Err(too_slow(around.timeout).into()),
+        Err(_) => Err(around.interrupted().into()),
+    }
+}

@@ -1,0 +1,228 @@
+//! `users.yaml` as it is written.
+//!
+//! Invariant: the file is readable by its owner alone, is replaced as a whole, and no error quotes a value of it. A key with nothing behind it is nobody's tenants, never everybody's.
+
+use super::password::ScramVerifier;
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use tempfile::NamedTempFile;
+use tillhouse_model::yaml::{YamlFault, YamlNode};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// Head of the file.
+const HEAD: &str = "\
+# Who may ask `tillhouse serve`, and what they may see. `tillhouse user add` and `tillhouse user remove` write it.
+# Without `tenants` a user sees all of them, without `pipelines` likewise. Passwords are not in here, but guesses could be tried: keep it to yourself.
+";
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsersFile {
+    pub(super) users: Vec<UserEntry>,
+}
+
+/// One user.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserEntry {
+    pub(super) name: String,
+    #[serde(default, deserialize_with = "some")]
+    pub(super) tenants: Option<BTreeSet<String>>,
+    #[serde(default, deserialize_with = "some")]
+    pub(super) pipelines: Option<BTreeSet<String>>,
+    #[serde(default)]
+    pub(super) personal: bool,
+    #[serde(default)]
+    pub(super) sources: bool,
+    #[serde(default)]
+    pub(super) timeout_seconds: Option<u64>,
+    #[serde(default)]
+    pub(super) memory_mib: Option<u64>,
+    #[serde(default)]
+    pub(super) concurrency: Option<u64>,
+    pub(super) password: String,
+    pub(super) scram: ScramEntry,
+}
+
+/// Keys of SCRAM-SHA-256, in hexadecimal digits.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScramEntry {
+    iterations: u32,
+    salt: String,
+    stored_key: String,
+    server_key: String,
+}
+
+/// A set that is there: one with nothing in it, where nothing stands behind the key.
+fn some<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<Option<BTreeSet<String>>, D::Error> {
+    BTreeSet::deserialize(deserializer).map(Some)
+}
+
+impl UsersFile {
+    /// Reads the file; `None` where there is none.
+    ///
+    /// Errors with [`ErrorKind::Config`] for one that others may read, and for one that cannot be understood.
+    pub(super) fn read(path: &Path) -> Result<Option<Self>> {
+        let told = |error: Error| error.at("file", path.display().to_string());
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                return Err(told(
+                    Error::config("the users cannot be read").because(error),
+                ));
+            }
+        };
+        check_mode(path).map_err(told)?;
+        Self::parse(&text).map(Some).map_err(told)
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let unreadable = |fault: YamlFault| {
+            let (line, key) = (fault.at.line(), fault.key());
+            // What stands there may be a verifier.
+            let what = match key.as_str() {
+                "" => format!("line {line} cannot be read"),
+                key => format!("`{key}` in line {line} cannot be read"),
+            };
+            Error::config(what).hint("docs/serve.md says what stands in users.yaml.")
+        };
+        let node = YamlNode::parse(text).map_err(unreadable)?;
+        node.read().map_err(unreadable)
+    }
+
+    /// Writes the file in the place of the one that is there.
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let written = || {
+            // Readable by its owner alone from the beginning.
+            let mut file = NamedTempFile::new_in(folder)?;
+            file.write_all(self.text().as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(path).map(drop).map_err(|error| error.error)
+        };
+        written()
+            .or_error(ErrorKind::Config, "the users cannot be written")
+            .map_err(|error| error.at("file", path.display().to_string()))
+    }
+
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("{HEAD}users:");
+        if self.users.is_empty() {
+            text.push_str(" []");
+        }
+        text.push('\n');
+        for user in &self.users {
+            user.write(&mut text);
+        }
+        text
+    }
+}
+
+/// A text as YAML has it in quotes.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok())
+        .collect()
+}
+
+impl UserEntry {
+    // Writing to a String cannot fail.
+    fn write(&self, out: &mut String) {
+        let _ = writeln!(out, "  - name: {}", quoted(&self.name));
+        for (key, set) in [("tenants", &self.tenants), ("pipelines", &self.pipelines)] {
+            if let Some(set) = set {
+                let items: Vec<String> = set.iter().map(|item| quoted(item)).collect();
+                let _ = writeln!(out, "    {key}: [{}]", items.join(", "));
+            }
+        }
+        let _ = writeln!(out, "    personal: {}", self.personal);
+        let _ = writeln!(out, "    sources: {}", self.sources);
+        for (key, number) in [
+            ("timeout_seconds", self.timeout_seconds),
+            ("memory_mib", self.memory_mib),
+            ("concurrency", self.concurrency),
+        ] {
+            if let Some(number) = number {
+                let _ = writeln!(out, "    {key}: {number}");
+            }
+        }
+        let _ = writeln!(out, "    password: {}", quoted(&self.password));
+        let scram = &self.scram;
+        let _ = writeln!(out, "    scram:");
+        let _ = writeln!(out, "      iterations: {}", scram.iterations);
+        for (key, digits) in [
+            ("salt", &scram.salt),
+            ("stored_key", &scram.stored_key),
+            ("server_key", &scram.server_key),
+        ] {
+            let _ = writeln!(out, "      {key}: {}", quoted(digits));
+        }
+    }
+}
+
+impl ScramEntry {
+    pub(super) fn of(keys: &ScramVerifier) -> Self {
+        Self {
+            iterations: keys.iterations,
+            salt: hex(&keys.salt),
+            stored_key: hex(&keys.stored_key),
+            server_key: hex(&keys.server_key),
+        }
+    }
+
+    /// The keys; `None` where what stands there can be none.
+    pub(super) fn keys(&self) -> Option<ScramVerifier> {
+        let keys = ScramVerifier {
+            salt: bytes_of(&self.salt)?,
+            iterations: self.iterations,
+            stored_key: bytes_of(&self.stored_key)?.try_into().ok()?,
+            server_key: bytes_of(&self.server_key)?.try_into().ok()?,
+        };
+        (keys.iterations >= 4096 && keys.salt.len() >= 8).then_some(keys)
+    }
+}
+
+/// Refuses a file that others than its owner may read or write.
+fn check_mode(path: &Path) -> Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path)
+            .or_error(ErrorKind::Config, "the users cannot be read")?
+            .permissions()
+            .mode();
+        if mode & 0o077 != 0 {
+            return Err(
+                Error::config("others than its owner may read or write the users")
+                    .hint(format!("chmod 600 {}", path.display())),
+            );
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
+}

@@ -1,0 +1,489 @@
+//! `tillhouse serve --postgres` from end to end: what is answered, refused, cancelled, and of which run.
+//!
+//! Invariant: messages are read as they came, so that no driver mends what is wrong with them; psycopg reads the same as a stranger would.
+
+use crate::postgres_client::{
+    Body, PostgresClient, bind, columns, describe, error, execute, kinds, parse, rows, sync, tags,
+    texts,
+};
+use crate::serve::synced;
+use crate::served::{ENDLESS, RunningServer};
+use crate::{python, source_files};
+use tillhouse_query::split_statements;
+
+pub(crate) const SETTINGS: &str = "  postgres: 127.0.0.1:0";
+
+/// The address for PostgreSQL's protocol.
+pub(crate) fn address(server: &RunningServer) -> String {
+    server
+        .postgres
+        .clone()
+        .expect("it listens for the protocol")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_answered_in_exact_types() {
+    let (sandbox, project) = synced(200).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let mut client = PostgresClient::connect(&address(&server)).await;
+    for (name, value) in [
+        ("server_encoding", "UTF8"),
+        ("client_encoding", "UTF8"),
+        ("standard_conforming_strings", "on"),
+        ("integer_datetimes", "on"),
+        ("TimeZone", "UTC"),
+        ("DateStyle", "ISO, MDY"),
+        ("default_transaction_read_only", "on"),
+        ("is_superuser", "off"),
+        ("session_authorization", "ada"),
+        ("application_name", "tests"),
+    ] {
+        assert_eq!(
+            client.told.get(name).map(String::as_str),
+            Some(value),
+            "{name}"
+        );
+    }
+    let sql = "SELECT CAST('12345678901234567890.123456789012345678' AS DECIMAL(38,18)) AS n, \
+         CAST(7 AS SMALLINT) AS s, CAST(7 AS BIGINT) AS b, CAST(0.5 AS DOUBLE) AS f, true AS t, 'it''s' AS x, \
+         DATE '2026-01-01' AS d, TIMESTAMP '2026-01-01 10:00:00.5' AS l, \
+         TIMESTAMPTZ '2026-01-01T10:00:00+02:00' AS i, ARRAY['a', 'b c'] AS a, CAST(NULL AS VARCHAR) AS z";
+    let messages = client.query(sql).await;
+    assert_eq!(kinds(&messages), "TDCZ", "{messages:?}");
+    let types: Vec<u32> = columns(&messages).iter().map(|column| column.1).collect();
+    assert_eq!(
+        types,
+        [1700, 21, 20, 701, 16, 25, 1082, 1114, 1184, 1009, 25]
+    );
+    assert_eq!(columns(&messages)[0].2, (38 << 16) + 18 + 4);
+    assert_eq!(
+        texts(&messages),
+        [[
+            "12345678901234567890.123456789012345678",
+            "7",
+            "7",
+            "0.5",
+            "t",
+            "it's",
+            "2026-01-01",
+            "2026-01-01 10:00:00.5",
+            "2026-01-01 08:00:00+00",
+            "{a,\"b c\"}",
+            "NULL",
+        ]]
+    );
+    assert_eq!(tags(&messages), ["SELECT 1"]);
+    // What the command line says.
+    let sql = "SELECT currency, CAST(sum(amount) AS VARCHAR) AS amount, CAST(count(*) AS VARCHAR) AS n FROM counted GROUP BY 1 ORDER BY 1";
+    let expected = project.sql(sql).await;
+    let answered = client.texts(sql).await;
+    assert_eq!(answered.len(), expected.len());
+    for (row, expected) in answered.iter().zip(&expected) {
+        let expected = ["currency", "amount", "n"].map(|name| expected[name].as_str().unwrap());
+        assert_eq!(row, &expected);
+    }
+    // What is nested is JSON.
+    let nested = client
+        .texts("SELECT named_struct('a', 1, 'b', ARRAY[1, 2]) AS n")
+        .await;
+    assert_eq!(nested, [[r#"{"a":1,"b":[1,2]}"#]]);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_told_as_postgresql_tells_it() {
+    let (sandbox, project) = synced(100).await;
+    let settings = format!("{SETTINGS}\n  audit: audit.jsonl\n  rows: 5");
+    let server = RunningServer::start(&project, &settings).await;
+    let mut client = PostgresClient::connect(&address(&server)).await;
+    for (sql, code) in [
+        ("SELECT * FROM nowhere", "42P01"),
+        ("SELECT nothing FROM sales", "42703"),
+        ("DELETE FROM sales", "25006"),
+        ("INSERT INTO sales VALUES (1)", "25006"),
+        ("CREATE TABLE t (a INT)", "25006"),
+        ("COPY sales FROM STDIN", "25006"),
+        ("COPY sales TO '/tmp/x'", "42501"),
+        ("SET ROLE admin", "42501"),
+        ("SHOW no_such_setting", "42704"),
+        ("SELECT 1 / 0", "22012"),
+        ("SELECT * FROM generate_series(1, 6)", "54000"),
+        ("FETCH 1 FROM nothing", "34000"),
+        ("DEALLOCATE nothing", "26000"),
+        ("SAVEPOINT a", "25P01"),
+    ] {
+        let messages = client.query(sql).await;
+        let error = error(&messages);
+        assert_eq!(error[&'C'], code, "{sql}: {error:?}");
+        assert_eq!(error[&'S'], "ERROR");
+        assert_eq!(messages.last().unwrap().body, b"I", "{sql}");
+    }
+    // Tables and the catalog are not read together: one of them would have no rows.
+    error(
+        &client
+            .query("SELECT * FROM sales, pg_catalog.pg_class")
+            .await,
+    );
+    let failed = error(
+        &client
+            .query("SELECT 1;\nSELECT nothing FROM sales; SELECT 2")
+            .await,
+    );
+    let place: usize = failed[&'P'].parse().unwrap();
+    assert_eq!(
+        place,
+        "SELECT 1;\nSELECT nothing".find("nothing").unwrap() + 1
+    );
+    // Statements of a text are answered one after the other, up to the first that fails.
+    let messages = client
+        .query("SELECT 1; SELECT 2; SELECT nothing; SELECT 3")
+        .await;
+    assert_eq!(kinds(&messages), "TDCTDCEZ");
+    assert_eq!(kinds(&client.query(" ; ").await), "IZ");
+    // A transaction that failed does nothing until it ends.
+    client.query("BEGIN").await;
+    let failed = client.query("SELECT nothing").await;
+    assert_eq!(failed.last().unwrap().body, b"E");
+    assert_eq!(error(&client.query("SELECT 1").await)[&'C'], "25P02");
+    assert_eq!(tags(&client.query("COMMIT").await), ["ROLLBACK"]);
+    assert_eq!(client.texts("SELECT 1").await, [["1"]]);
+    drop(client);
+    let log = std::fs::read_to_string(project.path().join("audit.jsonl")).unwrap();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let line = lines
+        .iter()
+        .find(|line| line["asked"] == "sql SELECT 1 / 0")
+        .unwrap();
+    assert_eq!(
+        (&line["endpoint"], &line["who"], &line["status"]),
+        (&"postgres".into(), &"ada".into(), &400.into())
+    );
+    assert!(!log.contains("/tmp/x"), "no text of a statement is kept");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_are_prepared_and_rows_taken_in_pieces() {
+    let (sandbox, project) = synced(100).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let mut client = PostgresClient::connect(&address(&server)).await;
+    let sql = "SELECT amount AS a FROM transactions WHERE amount > $1 AND currency <> $2 ORDER BY 1 LIMIT 1";
+    client
+        .send(&[parse("s", sql, &[0, 25]), describe(b'S', "s"), sync()].concat())
+        .await;
+    let messages = client.until_ready().await;
+    assert_eq!(kinds(&messages), "1tTZ", "{messages:?}");
+    // The place says that the first is a decimal, and its sender that the second is a text.
+    assert_eq!(messages[1].body, [0, 2, 0, 0, 6, 164, 0, 0, 0, 25]);
+    let seven = 7_i64.to_be_bytes();
+    let asked = [
+        parse(
+            "",
+            "SELECT $1 + 1 AS n, CAST('-0.05' AS DECIMAL(9,2)) AS d",
+            &[20],
+        ),
+        bind("", "", (1, &[Some(&seven)]), 1),
+        describe(b'P', ""),
+        execute("", 0),
+        sync(),
+    ];
+    client.send(&asked.concat()).await;
+    let messages = client.until_ready().await;
+    assert_eq!(kinds(&messages), "12TDCZ", "{messages:?}");
+    let formats: Vec<u16> = columns(&messages).iter().map(|column| column.3).collect();
+    assert_eq!(formats, [1, 1]);
+    let expected = [
+        8_i64.to_be_bytes().to_vec(),
+        vec![0, 1, 255, 255, 64, 0, 0, 2, 1, 244],
+    ];
+    assert_eq!(rows(&messages), [expected.map(Some)]);
+    // A text that looks like a number stays a text, and no value is none.
+    let asked = [
+        parse(
+            "",
+            "SELECT $1 AS a, $2 IS NULL AS b, $3 = ANY($4) AS c",
+            &[25, 25, 25, 1009],
+        ),
+        bind(
+            "",
+            "",
+            (0, &[Some(b"007"), None, Some(b"x"), Some(b"{x,y}")]),
+            0,
+        ),
+        execute("", 0),
+        sync(),
+    ];
+    client.send(&asked.concat()).await;
+    let messages = client.until_ready().await;
+    assert_eq!(texts(&messages), [["007", "t", "t"]], "{messages:?}");
+    // Rows in pieces.
+    let pieces = "SELECT value FROM generate_series(1, 5) ORDER BY 1";
+    client.query("BEGIN").await;
+    let asked = [
+        parse("", pieces, &[]),
+        bind("p", "", (0, &[]), 0),
+        execute("p", 2),
+        execute("p", 2),
+        execute("p", 2),
+        execute("p", 2),
+        sync(),
+    ];
+    client.send(&asked.concat()).await;
+    let messages = client.until_ready().await;
+    assert_eq!(kinds(&messages), "12DDsDDsDCCZ", "{messages:?}");
+    client.query("COMMIT").await;
+    // After a failure nothing is done up to Sync.
+    let asked = [
+        parse("", "SELECT nothing", &[]),
+        bind("", "", (0, &[]), 0),
+        execute("", 0),
+        parse("t", "SELECT 1", &[]),
+        sync(),
+    ];
+    client.send(&asked.concat()).await;
+    let messages = client.until_ready().await;
+    assert_eq!(kinds(&messages), "12EZ", "{messages:?}");
+    client
+        .send(&[bind("", "t", (0, &[]), 0), sync()].concat())
+        .await;
+    assert_eq!(error(&client.until_ready().await)[&'C'], "26000");
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_and_copies_are_read_to_their_end() {
+    let (sandbox, project) = synced(100).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let mut client = PostgresClient::connect(&address(&server)).await;
+    let declare = "DECLARE c CURSOR FOR SELECT value FROM generate_series(1, 5) ORDER BY 1";
+    assert_eq!(error(&client.query(declare).await)[&'C'], "25P01");
+    client.query("BEGIN").await;
+    assert_eq!(tags(&client.query(declare).await), ["DECLARE CURSOR"]);
+    assert_eq!(client.texts("FETCH 2 FROM c").await, [["1"], ["2"]]);
+    assert_eq!(tags(&client.query("MOVE 1 IN c").await), ["MOVE 1"]);
+    assert_eq!(client.texts("FETCH NEXT FROM c").await, [["4"]]);
+    assert_eq!(tags(&client.query("FETCH ALL FROM c").await), ["FETCH 1"]);
+    assert_eq!(tags(&client.query("FETCH ALL FROM c").await), ["FETCH 0"]);
+    assert_eq!(
+        tags(&client.query("CLOSE c; COMMIT").await),
+        ["CLOSE CURSOR", "COMMIT"]
+    );
+    let messages = client
+        .query("COPY (SELECT value, concat('a', chr(9), value) AS t FROM generate_series(1, 2) ORDER BY 1) TO STDOUT WITH (FORMAT csv, HEADER)")
+        .await;
+    assert_eq!(kinds(&messages), "HdddcCZ", "{messages:?}");
+    let copied = messages.iter().filter(|message| message.kind == 'd');
+    let copied: Vec<u8> = copied.flat_map(|message| message.body.clone()).collect();
+    assert_eq!(
+        String::from_utf8(copied).unwrap(),
+        "value,t\n1,a\t1\n2,a\t2\n"
+    );
+    assert_eq!(tags(&messages), ["COPY 2"]);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_reads_one_run_from_beginning_to_end() {
+    let (sandbox, project) = synced(600).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let run = server.get("/readyz").await.json()["run"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut within = PostgresClient::connect(&address(&server)).await;
+    let mut outside = PostgresClient::connect(&address(&server)).await;
+    let count = "SELECT count(*) FROM transactions";
+    within.query("BEGIN").await;
+    let before = outside.texts(count).await;
+    project.sync(&["--to", "2026-01-09"]).await;
+    server.until_run_after(&run).await;
+    let after = outside.texts(count).await;
+    assert_ne!(after, before);
+    // It was begun before it asked anything.
+    assert_eq!(within.texts(count).await, before);
+    within.query("COMMIT").await;
+    assert_eq!(within.texts(count).await, after);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_ends_when_its_client_wants_it_or_leaves() {
+    let (sandbox, project) = synced(900).await;
+    let settings = format!("{SETTINGS}\n  concurrency: 2");
+    let server = RunningServer::start(&project, &settings).await;
+    let address = address(&server);
+    let mut client = PostgresClient::connect(&address).await;
+    let (number, secret) = client.key;
+    client.send(&Body::new().text(ENDLESS).message(b'Q')).await;
+    server.until_metric("tillhouse_slots_taken", 1).await;
+    let cancel = async |secret: i32| {
+        let mut other = PostgresClient::silent(&address).await;
+        let asked = Body::new().long(80_877_102).long(number).long(secret);
+        other.send_first(asked).await;
+        assert!(other.until_closed().await.is_empty());
+    };
+    cancel(secret.wrapping_add(1)).await;
+    assert_eq!(server.metric("tillhouse_slots_taken").await, 1);
+    cancel(secret).await;
+    assert_eq!(error(&client.until_ready().await)[&'C'], "57014");
+    assert_eq!(client.texts("SELECT 1").await, [["1"]]);
+    client.query("SET statement_timeout = '100ms'").await;
+    assert_eq!(error(&client.query(ENDLESS).await)[&'C'], "57014");
+    client.query("RESET ALL").await;
+    client.send(&Body::new().text(ENDLESS).message(b'Q')).await;
+    server.until_metric("tillhouse_slots_taken", 1).await;
+    drop(client);
+    server.until_metric("tillhouse_slots_taken", 0).await;
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_message_end_their_connection_alone() {
+    let (sandbox, project) = synced(100).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let address = address(&server);
+    let mut witness = PostgresClient::connect(&address).await;
+    // Before anybody has come in.
+    for first in [
+        Body::new().long(2 << 16),
+        Body::new().long(3 << 16).text(""),
+        Body::new().long(3 << 16).bytes(b"user"),
+        Body::new()
+            .long(3 << 16)
+            .text("user")
+            .text("ada")
+            .text("replication")
+            .text("true")
+            .text(""),
+        Body::new(),
+    ] {
+        let mut client = PostgresClient::silent(&address).await;
+        client.send_first(first).await;
+        let messages = client.until_closed().await;
+        assert_eq!(error(&messages)[&'S'], "FATAL", "{messages:?}");
+    }
+    let mut client = PostgresClient::silent(&address).await;
+    client.send(b"GET / HTTP/1.1\r\n\r\n").await;
+    assert_eq!(error(&client.until_closed().await)[&'C'], "08P01");
+    let mut client = PostgresClient::silent(&address).await;
+    for _ in 0..2 {
+        client.send_first(Body::new().long(80_877_103)).await;
+        assert_eq!(client.byte().await, b'N');
+    }
+    // Afterwards.
+    for message in [
+        vec![b'Q', 0, 0, 0, 3],
+        vec![b'Q', 255, 255, 255, 255],
+        vec![b'?', 0, 0, 0, 4],
+        Body::new().bytes(b"SELECT 1").message(b'Q'),
+        Body::new().bytes(&[255, 0]).message(b'Q'),
+        Body::new().text("").text("").short(9).message(b'B'),
+        Body::new()
+            .text("")
+            .text("SELECT 1")
+            .short(60_000)
+            .message(b'P'),
+        Body::new().message(b'E'),
+    ] {
+        let mut client = PostgresClient::connect(&address).await;
+        client.send(&message).await;
+        let messages = client.until_closed().await;
+        assert_eq!(error(&messages)[&'C'], "08P01", "{message:?}");
+    }
+    assert_eq!(witness.texts("SELECT 1").await, [["1"]]);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tools_ask_first_is_answered() {
+    let (sandbox, project) = synced(100).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let mut client = PostgresClient::connect(&address(&server)).await;
+    let path = source_files::root().join("tests/fixtures/postgres/first_questions.sql");
+    let mut refused = Vec::new();
+    for sql in split_statements(&source_files::text(&path)) {
+        let messages = client.query(&sql).await;
+        if let Some(error) = messages.iter().find(|message| message.kind == 'E') {
+            refused.push(format!("{sql}\n{:?}", error.fields()));
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n\n"));
+    let version = client.texts("SELECT version()").await;
+    assert!(version[0][0].starts_with("PostgreSQL 16.0 "), "{version:?}");
+    assert_eq!(
+        client.texts("SELECT current_schema(), current_user").await,
+        [["unified", "ada"]]
+    );
+    // \dt and \d+: tables, columns with their types, and what the contracts say of them.
+    let tables = "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+         ON n.oid = c.relnamespace WHERE n.nspname = 'unified' AND c.relkind IN ('r', 'v') ORDER BY 1";
+    let tables = client.texts(tables).await;
+    assert!(
+        tables.contains(&vec!["transactions".to_owned()]),
+        "{tables:?}"
+    );
+    let described = "SELECT format_type(a.atttypid, a.atttypmod), col_description(a.attrelid, a.attnum) FROM pg_catalog.pg_attribute a \
+         JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'unified' AND c.relname = 'transactions' AND a.attname = 'amount'";
+    let described = client.texts(described).await;
+    assert_eq!(described.len(), 1);
+    assert!(
+        !matches!(described[0][1].as_str(), "" | "NULL"),
+        "{described:?}"
+    );
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_about_the_catalog_are_bounded_as_queries_are() {
+    let (sandbox, project) = synced(100).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let mut client = PostgresClient::connect(&address(&server)).await;
+    // Each of these ends a process that plans it.
+    let long = format!("SELECT current_user, 1{}", " + 1".repeat(200_000));
+    let deep = format!("SELECT current_user, 1{}", " + 1".repeat(4_000));
+    let mut doubled = "WITH a0 AS (SELECT oid FROM pg_catalog.pg_class)".to_owned();
+    for level in 1..=30 {
+        let below = level - 1;
+        doubled.push_str(&format!(
+            ", a{level} AS (SELECT x.oid FROM a{below} x, a{below} y)"
+        ));
+    }
+    doubled.push_str(" SELECT count(*) FROM a30");
+    for sql in [long, deep, doubled] {
+        let failed = error(&client.query(&sql).await);
+        assert!(!failed[&'C'].starts_with("XX"), "{failed:?}");
+        assert_eq!(client.texts("SELECT current_user").await, [["ada"]]);
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stops_lets_a_statement_end() {
+    let (sandbox, project) = synced(100).await;
+    let mut server = RunningServer::start(&project, SETTINGS).await;
+    let mut idle = PostgresClient::connect(&address(&server)).await;
+    server.terminate().await;
+    let messages = idle.until_closed().await;
+    assert_eq!(error(&messages)[&'C'], "57P01");
+    assert!(server.ended().await.success());
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psycopg_reads_what_it_is_sent() {
+    let (sandbox, project) = synced(300).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let read = python::json("read_postgres.py", [address(&server)]).await;
+    assert_eq!(read["wrong"], serde_json::json!([]), "{read}");
+    let expected = project
+        .count("SELECT count(*) AS n FROM transactions")
+        .await;
+    for way in ["rows", "copied", "fetched"] {
+        assert_eq!(read[way].to_string(), expected.to_string(), "{way}");
+    }
+    sandbox.stop().await;
+}
