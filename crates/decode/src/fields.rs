@@ -38,10 +38,14 @@ pub(crate) struct FieldPlan {
     /// `"name":`, as a page without white space spells it.
     pub(crate) spelled: Box<[u8]>,
     pub(crate) required: bool,
-    /// Part of the record's key: a text nobody can see is none.
+    /// Part of the record's key: a record without it is rejected.
     pub(crate) key: bool,
     /// A text of which nothing can be seen is none.
     pub(crate) blank_is_none: bool,
+    /// The text names something: one that [names nothing](tillhouse_model::blank::names_nothing) is none.
+    pub(crate) is_name: bool,
+    /// Zero is none, as a number and as a text.
+    pub(crate) zero_is_none: bool,
     /// The element of a list.
     pub(crate) element: bool,
     /// True if a value may stand in a warning or a reject as it came.
@@ -337,6 +341,8 @@ impl FieldPlan {
             required: column.required,
             key: false,
             blank_is_none: column.blank_is_none,
+            is_name: column.blank_is_none,
+            zero_is_none: column.zero_is_none,
             element: false,
             is_zone: false,
             is_quotable: shown,

@@ -26,6 +26,7 @@ pub(crate) fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
         restricted: false,
         on_misfit: None,
         blank_is_none: false,
+        zero_is_none: false,
         note: Default::default(),
     }
 }
@@ -41,7 +42,7 @@ fn list(name: &str, of: ColumnKind) -> ColumnSpec {
     column(name, ColumnKind::List(Box::new(column("element", of))))
 }
 
-fn strings(path: &[&str]) -> Vec<String> {
+pub(crate) fn strings(path: &[&str]) -> Vec<String> {
     path.iter().map(|s| (*s).to_owned()).collect()
 }
 

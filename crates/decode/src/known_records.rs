@@ -16,6 +16,7 @@
 use crate::abort::ReadResult;
 use crate::column::{ColumnBuilder, ColumnValues};
 use crate::fields::{FieldKind, FieldPlan, ObjectPlan};
+use crate::identity;
 use crate::plan::DecodePlan;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, Decimal128Type, Int64Type, TimestampMicrosecondType};
@@ -239,8 +240,7 @@ fn known_element(
         .fields
         .iter()
         .position(|field| field.name == ELEMENT_ID);
-    let named = at
-        .filter(|at| said.valid.get(row) && !says_nothing(&object.fields[*at], &columns[*at], row));
+    let named = at.filter(|at| said.valid.get(row) && !identity::names_nothing(&columns[*at], row));
     let Some(at) = named else { return place };
     let ids = known.as_struct_opt()?.column_by_name(ELEMENT_ID)?;
     (0..ids.len()).find(|known| is_same_id(&columns[at], row, ids, *known))

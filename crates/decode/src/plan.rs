@@ -96,6 +96,7 @@ impl DecodePlan {
         }
         for at in &key {
             record.fields[*at].key = true;
+            record.fields[*at].is_name = true;
             record.fields[*at].misfit = MisfitCost::Record;
         }
         let scope = record.fields.iter().position(|f| f.json_name == SCOPE);
@@ -195,7 +196,8 @@ impl DecodePlan {
 }
 
 /// Settles what a misfit costs where the contract does not say so at the field itself: what is in a currency's column or decides the record time, and what
-/// holds something that a record is rejected for. And where a blank text is none: no currency, no time zone and no word of a vocabulary is blank.
+/// holds something that a record is rejected for. And where a blank text is none: no currency, no time zone and no word of a vocabulary is blank, and no
+/// currency is called `null`.
 fn settle_misfits(
     record: &mut ObjectPlan,
     spec: &TableSpec,
@@ -215,6 +217,7 @@ fn settle_misfits(
         let said = said(&spec.columns, &rule.path);
         if let Some(field) = field_at(record, &hops) {
             field.blank_is_none = true;
+            field.is_name |= currency;
             if currency && said.is_none() {
                 field.misfit = MisfitCost::Record;
             }

@@ -200,8 +200,11 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                 } else if is_number(first) {
                     // An identifier or code that is written without its quotes; its digits are its text.
                     self.scan.number()?;
-                    let written = &self.scan.data[start..self.scan.pos];
-                    self.keep(*keep, &String::from_utf8_lossy(written), texts)?;
+                    let written = String::from_utf8_lossy(&self.scan.data[start..self.scan.pos]);
+                    if field.zero_is_none && blank::is_zero(&written) {
+                        return self.missing(field, column);
+                    }
+                    self.keep(*keep, &written, texts)?;
                 } else {
                     return self.misfit(
                         field,
@@ -277,6 +280,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                     return self.misfit(field, column, start, misfit::FRACTION);
                 }
                 match whole.and_then(|n| i64::try_from(n.units).ok()) {
+                    Some(0) if field.zero_is_none => return self.missing(field, column),
                     Some(whole) => values.push(whole),
                     None => return self.misfit(field, column, start, misfit::BEYOND_64_BITS),
                 }
@@ -444,7 +448,13 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                 ColumnValues::Int(values) => Cow::Owned(values[row].to_le_bytes().to_vec()),
                 _ => continue,
             };
-            if matches!(ids.values, ColumnValues::Text(_)) && is_blank(&id) {
+            // What names nothing is no key, and where several are called zero, none of them is.
+            let is_none = match &ids.values {
+                ColumnValues::Int(values) => values[row] == 0,
+                _ => std::str::from_utf8(&id)
+                    .is_ok_and(|id| blank::names_nothing(id) || blank::is_zero(id)),
+            };
+            if is_none {
                 continue;
             }
             match last.entry(id) {
@@ -484,15 +494,11 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         texts: &mut TextBuffer,
     ) -> ReadResult<bool> {
         let raw = self.scan.string()?;
-        // A text that starts with a letter or a digit is not blank.
-        let is_visible = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
-        let seen = (!field.blank_is_none && !field.key)
-            || (is_visible(raw.bytes.first()) && (!field.key || is_visible(raw.bytes.last())));
         let is_canonical =
             |bytes: &[u8]| bytes.len() == 3 && bytes.iter().all(u8::is_ascii_uppercase);
         let as_it_is = keep == TextTreatment::Whole
             || (keep == TextTreatment::Currency && is_canonical(raw.bytes));
-        if as_it_is && !raw.escaped && self.utf8 && seen {
+        if as_it_is && !raw.escaped && self.utf8 && says_something(field, raw.bytes) {
             texts.bytes.extend_from_slice(raw.bytes);
             return texts.close().map(|()| true);
         }
@@ -501,9 +507,11 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             Err(reason) => return self.reject(&field.json_name, reason),
         };
         // A value stored in another form must not stand for something where nothing was said.
-        if (field.key || field.blank_is_none || !matches!(keep, TextTreatment::Whole))
-            && blank::is_blank(&text)
-        {
+        let is_none = match field.is_name || !matches!(keep, TextTreatment::Whole) {
+            true => blank::names_nothing(&text),
+            false => field.blank_is_none && blank::is_blank(&text),
+        };
+        if is_none || (field.zero_is_none && blank::is_zero(&text)) {
             return Ok(false);
         }
         // What nobody sees around a key tells no two records apart.
@@ -730,6 +738,24 @@ fn unescaped<'s>(key: RawJsonString<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s
     }
     scratch.clear();
     unescape(key.bytes, scratch).ok().map(|()| &scratch[..])
+}
+
+/// True if a text as a page has it surely is a value of its field, and of a key all of it: for most are, and need no second look.
+fn says_something(field: &FieldPlan, text: &[u8]) -> bool {
+    // A text that starts with a letter or a digit is not blank.
+    let is_visible = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
+    let first = text.first().copied().unwrap_or(b' ');
+    if field.zero_is_none && (first == b'0' || !first.is_ascii_alphanumeric()) {
+        return false;
+    }
+    if !field.is_name {
+        return !field.blank_is_none || is_visible(text.first());
+    }
+    if field.key && !(is_visible(text.first()) && is_visible(text.last())) {
+        return false;
+    }
+    blank::begins_a_name(text)
+        || std::str::from_utf8(text).is_ok_and(|text| !blank::names_nothing(text))
 }
 
 /// The last four characters, but never more than half: four of a short value would be all of it.

@@ -249,6 +249,7 @@ fn column(name: &str, kind: ColumnKind, required: bool) -> ColumnSpec {
         restricted: false,
         on_misfit: None,
         blank_is_none: false,
+        zero_is_none: false,
         note: Default::default(),
     }
 }

@@ -1,4 +1,4 @@
-//! Characters nobody sees: white space of every script, and marks of no width.
+//! Texts of no value: characters nobody sees (white space of every script, marks of no width), and words that stand for nothing.
 //!
 //! Invariant: a text is blank exactly if it looks empty on paper: an identifier of such characters names nothing, and a value that differs
 //! from another by them alone is the same value.
@@ -35,8 +35,23 @@ pub fn is_blank(text: &str) -> bool {
     text.chars().all(is_blank_char)
 }
 
-/// True if a text that should name something names nothing: it is blank, a word that serializers write in the place of a value (`null`, `undefined`,
-/// `None`, `NaN`, in any case), or a UUID of zeros.
+/// Words that serializers write in the place of a value, in small letters and without the brackets and quotes around them. The `\n` is SQL's `\N`.
+const NO_VALUES: [&str; 9] = [
+    "null",
+    "undefined",
+    "none",
+    "nil",
+    "nan",
+    "n/a",
+    "#n/a",
+    "\\n",
+    "object object",
+];
+
+/// True if a text that should name something names nothing: it is blank or nothing but dashes, a word that serializers write in the place of a value
+/// (`null`, `undefined`, `None`, `nil`, `NaN`, `N/A`, `[object Object]`), or a UUID of zeros; in any case, and in brackets or quotes too. It is the one
+/// rule for whatever becomes a key: of a record, of a record within a record, of what a record refers to, and for currencies. Whether zero names
+/// something, the source says, see [`is_zero`].
 ///
 /// ```
 /// use tillhouse_model::blank::names_nothing;
@@ -45,15 +60,29 @@ pub fn is_blank(text: &str) -> bool {
 /// assert!(!names_nothing("0") && !names_nothing("nullable"));
 /// ```
 pub fn names_nothing(text: &str) -> bool {
-    const WORDS: [&str; 5] = ["null", "(null)", "undefined", "none", "nan"];
+    let bare = text.trim_matches(|c: char| {
+        is_blank_char(c)
+            || matches!(
+                c,
+                '(' | ')' | '<' | '>' | '[' | ']' | '{' | '}' | '"' | '\'' | '`'
+            )
+    });
+    bare.chars().all(is_dash)
+        || NO_VALUES.iter().any(|word| bare.eq_ignore_ascii_case(word))
+        || (bare.len() <= 36 && bare.bytes().filter(|byte| *byte != b'-').eq([b'0'; 32]))
+}
+
+/// True if nothing but zeros can be seen of a text: `0`, `000`, `0.0`. Where identifiers are counted from 1, or are UUIDs, that is none; where they are
+/// the positions of a keypad or a network's own codes, it is one like any other.
+pub fn is_zero(text: &str) -> bool {
     let text = trim(text);
-    let digits = text
-        .trim_matches(['{', '}'])
-        .bytes()
-        .filter(|byte| *byte != b'-');
-    text.is_empty()
-        || WORDS.iter().any(|word| text.eq_ignore_ascii_case(word))
-        || ((32..=38).contains(&text.len()) && digits.eq([b'0'; 32]))
+    text.contains('0') && text.bytes().all(|byte| matches!(byte, b'0' | b'.' | b'-'))
+}
+
+/// True if a text names something, and its first character shows it: a quick answer for the many identifiers of a page. False says nothing.
+pub fn begins_a_name(text: &[u8]) -> bool {
+    text.first()
+        .is_some_and(|first| first.is_ascii_alphanumeric() && !b"0NUOnuo".contains(first))
 }
 
 /// The text without what is not seen at its ends.
@@ -93,5 +122,71 @@ mod tests {
             assert!(!is_blank(seen), "{seen:?}");
         }
         assert_eq!(trim("\u{feff}\u{a0} a b\u{200b}\n"), "a b");
+    }
+
+    #[test]
+    fn words_for_no_value_name_nothing() {
+        for nothing in [
+            "",
+            " \u{200b}",
+            "null",
+            " NULL ",
+            "(null)",
+            "<null>",
+            "[null]",
+            "\"null\"",
+            "{ undefined }",
+            "None",
+            "(none)",
+            "nil",
+            "NaN",
+            "n/a",
+            "N/A",
+            "#N/A",
+            "\\N",
+            "-",
+            "--",
+            "\u{2014}",
+            "{}",
+            "[]",
+            "''",
+            "[object Object]",
+            "00000000-0000-0000-0000-000000000000",
+            "{00000000-0000-0000-0000-000000000000}",
+            "00000000000000000000000000000000",
+        ] {
+            assert!(names_nothing(nothing), "{nothing:?}");
+            assert!(!begins_a_name(nothing.as_bytes()), "{nothing:?}");
+        }
+        for name in [
+            "0",
+            "000",
+            "NA",
+            "nullable",
+            "Nullnummer",
+            "none of these",
+            "-1",
+            "A-",
+            "n",
+            "unknown",
+            "00000000-0000-0000-0000-000000000001",
+            "0000000000000000000000000000000",
+            "NOK",
+            "USD",
+        ] {
+            assert!(!names_nothing(name), "{name:?}");
+        }
+        for (text, zero) in [
+            ("0", true),
+            (" 000 ", true),
+            ("0.0", true),
+            ("0000-0000", true),
+            ("", false),
+            ("-", false),
+            ("10", false),
+            ("0a", false),
+        ] {
+            assert_eq!(is_zero(text), zero, "{text:?}");
+        }
     }
 }

@@ -269,9 +269,11 @@ pub struct ColumnSpec {
     /// Cost of a value that cannot be read as this column's; `None`: see [`MisfitPolicy`] for the
     /// default.
     pub on_misfit: Option<MisfitPolicy>,
-    /// True if a text without a visible character is null: an identifier, a word that decides.
+    /// True if a text that names nothing (see [`names_nothing`](crate::blank::names_nothing)) is null: an identifier, a word that decides.
     /// Otherwise it is kept as it came.
     pub blank_is_none: bool,
+    /// True if zero is null: an identifier of which the source has none that is 0.
+    pub zero_is_none: bool,
     /// Meaning, unit and examples.
     pub note: ColumnNote,
 }

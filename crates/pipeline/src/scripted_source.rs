@@ -456,6 +456,7 @@ fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
         restricted: false,
         on_misfit: None,
         blank_is_none: false,
+        zero_is_none: false,
         note: Default::default(),
     }
 }

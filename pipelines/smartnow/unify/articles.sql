@@ -1,11 +1,12 @@
 -- What was sold: SmartNow's sales have one product each, so one row a sale.
 --
--- A product is told by its number at the machine (PLU). Amounts, kind and state are those of the sale, see transactions.sql.
+-- A product is told by its number at the machine (PLU), which may be 0; a machine called 0 is none.
+-- Amounts, kind and state are those of the sale, see transactions.sql.
 SELECT
     concat($pipeline, ':', t.sale, '/1')                             AS article_key,
     concat($pipeline, ':', t.sale)                                   AS transaction_key,
     CAST(1 AS BIGINT)                                                AS line_number,
-    concat($pipeline, ':') || CAST(t.machine AS VARCHAR) || '/' || CAST(t.product AS VARCHAR) AS product_key,
+    concat($pipeline, ':') || CAST(nullif(t.machine, 0) AS VARCHAR) || '/' || CAST(t.product AS VARCHAR) AS product_key,
     nullif(trim(t.internal_ref), '')                                 AS product_code,
     t.name,
     'vending'                                                        AS category,
@@ -40,7 +41,7 @@ FROM (
                 CASE WHEN $vat_rate = 'fraction' AND vatrate <= 1 THEN CAST(vatrate * 100 AS DECIMAL(9, 4))
                     WHEN $vat_rate = 'percent' AND (vatrate >= 1 OR vatrate = 0) THEN vatrate END AS rate
             FROM products
-            WHERE _deleted_at IS NULL AND vatrate >= 0 AND vatrate <= 100
+            WHERE _deleted_at IS NULL AND machine <> 0 AND vatrate >= 0 AND vatrate <= 100
         )
         WHERE rate IS NOT NULL
         WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _load_id, id)

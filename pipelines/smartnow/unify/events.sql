@@ -11,7 +11,7 @@ SELECT
     t._record_time                                                   AS occurred_at,
     t.resolved_at,
     (CAST(t.resolved_at AS BIGINT) - CAST(t._record_time AS BIGINT)) / 1000000 AS duration_seconds,
-    concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
-    concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
+    concat($pipeline, ':') || CAST(nullif(t.location, 0) AS VARCHAR) AS site_key,
+    concat($pipeline, ':') || CAST(nullif(t.machine, 0) AS VARCHAR)  AS device_key,
     month_of(t._record_time)                                         AS month
 FROM logs t

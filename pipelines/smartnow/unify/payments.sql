@@ -22,8 +22,8 @@ SELECT
     CAST(nullif(t.usergroup, 0) AS VARCHAR)                          AS tenant_id,
     'sale'                                                           AS perspective,
     CASE WHEN t.has_sale THEN coalesce(t.kind_of_type, sale_kind(t.price, 'completed', t.price)) END AS kind,
-    concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
-    concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
+    concat($pipeline, ':') || CAST(nullif(t.location, 0) AS VARCHAR) AS site_key,
+    concat($pipeline, ':') || CAST(nullif(t.machine, 0) AS VARCHAR)  AS device_key,
     t.occurred_at,
     month_of(t.occurred_at)                                          AS month,
     local_date(t.occurred_at, t.time_zone)                           AS business_date,
@@ -34,7 +34,7 @@ SELECT
         ELSE 'completed' END                                         AS transaction_state
 FROM (
     SELECT s.id IS NOT NULL AS has_sale, s.usergroup, s.price, s.currency AS sale_currency, mapped(CAST(s.salestype AS VARCHAR), $sales_types) AS kind_of_type,
-        -- 0 names no sale, as it names no user group.
+        -- 0 names no sale, as it names no user group, location or machine.
         coalesce(CAST(nullif(p.revenuetransaction, 0) AS VARCHAR), concat('payment_transactions/', p.id)) AS sale,
         CASE WHEN s.id IS NULL THEN p.location ELSE s.location END AS location,
         CASE WHEN s.id IS NULL THEN p.machine ELSE s.machine END AS machine,

@@ -10,4 +10,4 @@ SELECT
     'vending'                           AS category,
     'pc'                                AS unit_measure
 FROM products
-WHERE machine IS NOT NULL AND plu IS NOT NULL
+WHERE machine <> 0 AND plu IS NOT NULL

@@ -6,6 +6,7 @@
 -- What kind a sale is, its salestype says where the connection's sales_types knows it; else a sale of 0 is free, and a negative one is a refund.
 -- SmartNow has no word for a sale's state. By HecOne's rule table its article is done and its
 -- payments are collected: it is completed where they cover the price, and consumed where they do not, or have not come yet.
+-- A location, machine or user group called 0 is none, and so no place that sales have in common.
 -- An original price of 0 means that there was no reduction. Tax is derived from the product's rate of that time, which vat_rate explains.
 -- A sale that does not say when it happened happened at its timestamp, else when it was made (createdAt): that is the contract's record time.
 -- A sale that names no time zone, or one that nobody can read, has its location's, as that last named one that can be read. Where there is none either, day and hour are
@@ -30,8 +31,8 @@ SELECT
     CASE WHEN included_tax(t.amount, t.rate) IS NULL THEN 'unknown' ELSE 'derived' END AS tax_origin,
     CASE WHEN t.kind_of_type = 'refund' AND t.paid > 0 THEN -t.unsigned_paid ELSE t.unsigned_paid END AS paid_amount,
     currency_code(t.currency)                                        AS currency,
-    concat($pipeline, ':') || CAST(t.location AS VARCHAR)            AS site_key,
-    concat($pipeline, ':') || CAST(t.machine AS VARCHAR)             AS device_key,
+    concat($pipeline, ':') || CAST(nullif(t.location, 0) AS VARCHAR) AS site_key,
+    concat($pipeline, ':') || CAST(nullif(t.machine, 0) AS VARCHAR)  AS device_key,
     CAST(t.remote AS VARCHAR)                                        AS terminal_transaction_number
 FROM (
     SELECT s.*, p.paid, r.rate,
@@ -66,7 +67,7 @@ FROM (
                 CASE WHEN $vat_rate = 'fraction' AND vatrate <= 1 THEN CAST(vatrate * 100 AS DECIMAL(9, 4))
                     WHEN $vat_rate = 'percent' AND (vatrate >= 1 OR vatrate = 0) THEN vatrate END AS rate
             FROM products
-            WHERE _deleted_at IS NULL AND vatrate >= 0 AND vatrate <= 100
+            WHERE _deleted_at IS NULL AND machine <> 0 AND vatrate >= 0 AND vatrate <= 100
         )
         WHERE rate IS NOT NULL
         WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _load_id, id)

@@ -196,6 +196,41 @@ async fn a_payment_that_stands_twice_is_collected_once() {
     }
 }
 
+#[tokio::test]
+async fn payments_and_articles_whose_ids_name_nothing_are_all_there() {
+    for nothing in [
+        json!("null"),
+        json!("undefined"),
+        json!("-"),
+        json!("0"),
+        json!(0),
+        json!("00000000-0000-0000-0000-000000000000"),
+    ] {
+        let payment = |amount: u8| json!({"id": nothing, "state": "collected", "amount": amount, "currency": "EUR"});
+        let article = |amount: u8| json!({"id": nothing, "product_id": nothing, "state": "done", "amount": amount, "tax_amount": 0});
+        let sale = sale(
+            &json!({"site_id": nothing, "mandator_id": nothing, "point_id": nothing, "invoice": {"amount": 10, "tax_amount": 0, "currency": "EUR"},
+            "articles": [article(4), article(6)], "payments": [payment(4), payment(6)]}),
+        );
+        let session = HECONE.session(&[("transactions", json!({"data": [sale]}).to_string())]);
+        for table in ["payments", "articles"] {
+            let rows = HECONE.unified(&session, table).await;
+            let amounts: Vec<String> = by_key(&rows, "amount").into_values().flatten().collect();
+            assert_eq!(amounts, ["4.0000", "6.0000"], "{table} {nothing}");
+        }
+        let rows = HECONE.unified(&session, "transactions").await;
+        for reference in ["site_key", "point_key", "device_key", "tenant_id"] {
+            let keys: Vec<Option<String>> = by_key(&rows, reference).into_values().collect();
+            assert_eq!(keys, [None::<String>], "{reference} {nothing}");
+        }
+        for table in ["sites", "points", "products", "tenants"] {
+            let rows = HECONE.unified(&session, table).await;
+            let found: usize = rows.iter().map(arrow::array::RecordBatch::num_rows).sum();
+            assert_eq!(found, 0, "{table} {nothing}");
+        }
+    }
+}
+
 #[test]
 fn amounts_that_no_coin_has_and_payments_without_one_are_told() {
     let yen = json!({"invoice": {"amount": 1.005, "tax_amount": 0.12, "currency": "JPY"}, "articles": [],

@@ -244,6 +244,39 @@ async fn blanks_around_an_operators_code_tell_no_products_apart() {
 }
 
 #[tokio::test]
+async fn a_place_called_zero_is_none_and_a_product_called_zero_is_one() {
+    let sales = [
+        sale(1, json!({"location": 0, "machine": 0, "usergroup": 0})),
+        sale(2, json!({"location": 5, "machine": 8, "product": 0})),
+    ];
+    let payments = [
+        payment(10, 0, json!({"location": 0, "machine": "0"})),
+        payment(11, 0, json!({"location": 5, "machine": 8})),
+    ];
+    let session = session(&[
+        ("revenue_transactions", page(&sales)),
+        ("payment_transactions", page(&payments)),
+    ]);
+    let of = |rows: &[RecordBatch], column: &str| -> Vec<Option<String>> {
+        by_key(rows, column).into_values().collect()
+    };
+    let some = |key: &str| Some(key.to_owned());
+    let rows = unified(&session, "transactions").await;
+    assert_eq!(of(&rows, "site_key"), [None, some("smartnow:5")]);
+    assert_eq!(of(&rows, "device_key"), [None, some("smartnow:8")]);
+    let rows = unified(&session, "articles").await;
+    assert_eq!(of(&rows, "product_key"), [None, some("smartnow:8/0")]);
+    let rows = unified(&session, "payments").await;
+    assert_eq!(of(&rows, "site_key"), [None, some("smartnow:5")]);
+    assert_eq!(of(&rows, "device_key"), [None, some("smartnow:8")]);
+    assert_eq!(
+        of(&rows, "transaction_key"),
+        ["payment_transactions/10", "payment_transactions/11"]
+            .map(|key| Some(format!("smartnow:{key}")))
+    );
+}
+
+#[tokio::test]
 async fn what_the_samples_leave_out() {
     let sales = [
         sale(1, json!({"price": 0})),

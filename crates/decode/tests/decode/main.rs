@@ -12,6 +12,7 @@ mod hostile;
 mod identity;
 mod known;
 mod misfits;
+mod no_names;
 mod oracle;
 mod record_rules;
 mod rejects;

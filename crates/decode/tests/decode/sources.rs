@@ -28,7 +28,7 @@ const SMARTNOW: &str = r#"{"id":1,"product":3,"name":"Cola","machine":8,"locatio
     "originalPrice":0,"price":150,"currency":"EUR","timestamp":1767603600,"salestype":0,"numPaymentTransactions":1,"usergroup":0,
     "updatedAt":"2026-01-05T10:00:01Z"}"#;
 
-fn shipped(table: &str) -> Decoder {
+pub(crate) fn shipped(table: &str) -> Decoder {
     let file = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../schemas")
         .join(table);

@@ -160,7 +160,15 @@ impl<'p> ColumnWalk<'p> {
             .classification
             .as_ref()
             .is_some_and(|c| c.value == "restricted");
-        let blank_is_none = self.blank_is_none(&options, &kind, class);
+        let is_identifier = class == ColumnClass::Open && kind == ColumnKind::Text;
+        let blank_is_none = self.means_none(("blank", options.blank), is_identifier, "strings");
+        let is_identifier =
+            class == ColumnClass::Open && matches!(kind, ColumnKind::Text | ColumnKind::Int);
+        let zero_is_none = self.means_none(
+            ("zero", options.zero),
+            is_identifier,
+            "strings and integers",
+        );
         Some(ColumnSpec {
             name,
             json_name,
@@ -170,6 +178,7 @@ impl<'p> ColumnWalk<'p> {
             restricted,
             on_misfit,
             blank_is_none,
+            zero_is_none,
             note: ColumnNote {
                 description,
                 unit: options.unit.map(|(text, _)| text.trim().to_owned()),
@@ -218,26 +227,28 @@ impl<'p> ColumnWalk<'p> {
         }
     }
 
-    /// True if the contract says that a blank text is null.
-    fn blank_is_none(
+    /// True if the contract says that a value that names nothing is null: a blank text, or a zero. `of` names the columns for which it may.
+    fn means_none(
         &mut self,
-        own: &PropertyOptions<'_>,
-        kind: &ColumnKind,
-        class: ColumnClass,
+        (property, said): (&str, Option<(&str, FileLocation)>),
+        is_identifier: bool,
+        of: &str,
     ) -> bool {
-        let Some((word, at)) = own.blank else {
+        let Some((word, at)) = said else {
             return false;
         };
         if word != "none" {
-            self.problems
-                .add(at, unknown("meaning of a blank text", word, &["none"]));
-        } else if self.role != TableRole::Source
-            || *kind != ColumnKind::Text
-            || class != ColumnClass::Open
-        {
+            let what = match property {
+                "zero" => "meaning of a zero",
+                _ => "meaning of a blank text",
+            };
+            self.problems.add(at, unknown(what, word, &["none"]));
+        } else if self.role != TableRole::Source || !is_identifier {
             self.problems.add(
                 at,
-                "`blank: none` is for the strings of a source's table that are stored as they come",
+                format!(
+                    "`{property}: none` is for the {of} of a source's table that are stored as they come"
+                ),
             );
         }
         true
@@ -274,6 +285,7 @@ impl<'p> ColumnWalk<'p> {
                 "epochUnit" => &mut own.epoch_unit,
                 "misfit" => &mut own.misfit,
                 "blank" => &mut own.blank,
+                "zero" => &mut own.zero,
                 "unit" => &mut own.unit,
                 other => {
                     let known = [
@@ -282,6 +294,7 @@ impl<'p> ColumnWalk<'p> {
                         "epochUnit",
                         "misfit",
                         "blank",
+                        "zero",
                         "unit",
                     ];
                     let text = unknown("custom property", other, &known);
@@ -729,6 +742,7 @@ struct PropertyOptions<'w> {
     epoch_unit: Option<(&'w str, FileLocation)>,
     misfit: Option<(&'w str, FileLocation)>,
     blank: Option<(&'w str, FileLocation)>,
+    zero: Option<(&'w str, FileLocation)>,
     unit: Option<(&'w str, FileLocation)>,
 }
 

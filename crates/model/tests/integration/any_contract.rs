@@ -56,6 +56,9 @@ fn column(name: String, (kind, class): (ColumnKind, ColumnClass), required: bool
     };
     let blank_is_none =
         kind == ColumnKind::Text && class == ColumnClass::Open && name.ends_with('3');
+    let zero_is_none = matches!(kind, ColumnKind::Text | ColumnKind::Int)
+        && class == ColumnClass::Open
+        && name.ends_with('4');
     let on_misfit = match name.as_bytes().last() {
         Some(b'1') if !required => Some(MisfitPolicy::Warn),
         Some(b'2') => Some(MisfitPolicy::Reject),
@@ -70,6 +73,7 @@ fn column(name: String, (kind, class): (ColumnKind, ColumnClass), required: bool
         restricted: false,
         on_misfit,
         blank_is_none,
+        zero_is_none,
         note,
     }
 }
@@ -157,6 +161,9 @@ fn write(column: &ColumnSpec, dash: bool, indent: usize, out: &mut String) {
     }
     if column.blank_is_none {
         say("blank", "none");
+    }
+    if column.zero_is_none {
+        say("zero", "none");
     }
     if let Some(on_misfit) = column.on_misfit {
         say("misfit", &format!("{on_misfit:?}").to_lowercase());

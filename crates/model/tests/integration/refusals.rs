@@ -200,6 +200,14 @@ fn misfits() {
             "- name: a\n  logicalType: integer\n  customProperties: [{ property: blank, value: none }]".to_owned(),
             "`blank: none` is for the strings of a source's table that are stored as they come (file kiosk/sales.yaml:17:54)",
         ),
+        (
+            "- name: a\n  logicalType: integer\n  customProperties: [{ property: zero, value: null_it }]".to_owned(),
+            "unknown meaning of a zero `null_it`; expected `none` (file kiosk/sales.yaml:17:53)",
+        ),
+        (
+            "- name: a\n  logicalType: boolean\n  customProperties: [{ property: zero, value: none }]".to_owned(),
+            "`zero: none` is for the strings and integers of a source's table that are stored as they come (file kiosk/sales.yaml:17:53)",
+        ),
     ]
     .map(|(properties, told)| (contract_of("", &properties), told)));
 }

@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::cmp::Ordering;
 use std::sync::Arc;
+use tillhouse_model::blank::names_nothing;
 use tillhouse_model::money::{canonical_currency, minor_digits};
 use tillhouse_model::{ExactDecimal, FastMap};
 
@@ -51,9 +52,9 @@ pub(super) fn functions() -> [SqlFunction; 4] {
 }
 
 /// The currency in its canonical form: ISO 4217's code, and where it is none, the provider's own word, so that different currencies are never one.
-/// `None` where nothing is said.
+/// `None` where nothing is said, or what stands for nothing (`null`).
 fn code(text: &str) -> Option<String> {
-    Some(canonical_currency(text)).filter(|code| !code.is_empty())
+    Some(canonical_currency(text)).filter(|code| !names_nothing(code))
 }
 
 fn currency_code(arguments: &CallArguments) -> Result<ArrayRef> {
