@@ -5,10 +5,12 @@
 
 use crate::column_size;
 use crate::failure::into_error;
-use datafusion::common::DataFusionError;
+use crate::stopping::{self, StopFlag};
+use datafusion::common::{DataFusionError, internal_datafusion_err};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{execute_stream, execute_stream_partitioned};
 use futures::{StreamExt, future, stream};
 use std::any::Any;
 use std::cell::Cell;
@@ -94,9 +96,18 @@ pub(crate) fn batches(stream: SendableRecordBatchStream) -> SendableRecordBatchS
     Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches))
 }
 
-/// Plans and starts a query.
+/// Plans and starts a query. It stops once it is asked to, and once its stream is dropped.
 pub(crate) async fn run(frame: DataFrame) -> Result<SendableRecordBatchStream> {
-    wait(frame.execute_stream()).await.map(batches)
+    let (context, stop) = (Arc::new(frame.task_ctx()), StopFlag::of_query());
+    let started = wait(async {
+        let plan = stopping::held_to(frame.create_physical_plan().await?, &stop)?;
+        execute_stream(plan, context)
+    });
+    let stream = batches(started.await?);
+    let mut streams = stopping::until_dropped([stream], stop);
+    streams
+        .pop()
+        .ok_or_else(|| internal_datafusion_err!("a query has a stream"))
 }
 
 /// Plans and starts a query that was put together from expressions. The stream's errors are DataFusion's; [`into_error`] makes them ours.
@@ -119,9 +130,13 @@ pub async fn execute(frame: DataFrame) -> tillhouse_model::Result<SendableRecord
 pub async fn execute_partitioned(
     frame: DataFrame,
 ) -> tillhouse_model::Result<Vec<SendableRecordBatchStream>> {
-    let streams = wait(frame.execute_stream_partitioned()).await;
-    let streams = streams.map_err(into_error)?.into_iter();
-    Ok(streams.map(batches).collect())
+    let (context, stop) = (Arc::new(frame.task_ctx()), StopFlag::of_query());
+    let started = wait(async {
+        let plan = stopping::held_to(frame.create_physical_plan().await?, &stop)?;
+        execute_stream_partitioned(plan, context)
+    });
+    let streams = started.await.map_err(into_error)?.into_iter();
+    Ok(stopping::until_dropped(streams.map(batches), stop))
 }
 
 #[cfg(test)]

@@ -275,9 +275,14 @@ fn response_of(
         None => set(headers, header::CACHE_CONTROL, "no-store"),
     }
     if let Some(run) = note.run.get() {
-        set(headers, HeaderName::from_static(RUN), run);
+        name_run(headers, run);
     }
     response
+}
+
+/// Names the run that an answer is of.
+pub(crate) fn name_run(headers: &mut HeaderMap, run: &str) {
+    set(headers, HeaderName::from_static(RUN), run);
 }
 
 /// A response that is there already: JSON of ours that is no answer of a run.

@@ -58,15 +58,23 @@ impl AuditLog {
             use std::os::unix::fs::OpenOptionsExt;
             options.mode(0o600);
         }
-        let file = options
-            .open(path)
-            .or_error(ErrorKind::Config, "the audit log cannot be written")
-            .map_err(|error| {
-                error
-                    .at("file", path.display().to_string())
-                    .hint("`serve.audit` in tillhouse.yaml names it: check that its folder exists and can be written to.")
-            })?;
+        let file = written(options.open(path), path)?;
         Ok(Self::File(Mutex::new(file)))
+    }
+
+    /// Errors where [`Self::open`] would. Nothing is made that stays.
+    pub(crate) fn check(path: Option<&Path>) -> Result<()> {
+        let Some(path) = path else {
+            return Ok(());
+        };
+        if path.exists() {
+            return written(OpenOptions::new().append(true).open(path), path).map(drop);
+        }
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let tried = tempfile::tempfile_in(folder.unwrap_or(Path::new(".")));
+        written(tried, path).map(drop)
     }
 
     /// Writes a line.
@@ -104,6 +112,16 @@ impl AuditLog {
             }
         }
     }
+}
+
+fn written<T>(outcome: std::io::Result<T>, path: &Path) -> Result<T> {
+    outcome
+        .or_error(ErrorKind::Config, "the audit log cannot be written")
+        .map_err(|error| {
+            error
+                .at("file", path.display().to_string())
+                .hint("`serve.audit` in tillhouse.yaml names it: check that its folder exists and can be written to.")
+        })
 }
 
 /// A query without its texts: what stands in quotes may be somebody's.
@@ -229,7 +247,18 @@ mod tests {
         assert_eq!(text.lines().count(), 2);
         let read: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(read["endpoint"], "statistics");
-        let nowhere = AuditLog::open(Some(&folder.path().join("no/such/file")));
-        assert_eq!(nowhere.unwrap_err().kind(), ErrorKind::Config);
+        // Into a folder that is not there, below a file, over a folder.
+        for wrong in ["no/such/file", "audit.jsonl/file", "."] {
+            let wrong = folder.path().join(wrong);
+            let opened = AuditLog::open(Some(&wrong)).map(drop);
+            let checked = AuditLog::check(Some(&wrong));
+            for refused in [opened, checked] {
+                assert_eq!(refused.unwrap_err().kind(), ErrorKind::Config, "{wrong:?}");
+            }
+        }
+        let new = folder.path().join("new.jsonl");
+        assert!(AuditLog::check(Some(&new)).is_ok() && AuditLog::check(Some(&path)).is_ok());
+        assert!(!new.exists(), "a check leaves nothing behind");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
     }
 }

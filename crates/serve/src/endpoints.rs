@@ -128,7 +128,7 @@ const FILTER: Parameter = Parameter::new(
 );
 const TIMEZONE: Parameter = Parameter::new(
     "timezone",
-    ParameterForm::Text,
+    ParameterForm::Zone,
     "The zone in which dates are read and hours are cut: an IANA name, or an offset.",
     "Europe/Berlin",
 );

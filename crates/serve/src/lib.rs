@@ -11,7 +11,7 @@
 //!   callers: a user by password or token ─ scope ─ runs::part: a session in which nothing else is there
 //!   runs: looks for a new published run every two seconds; an answer is of the run that was newest when its question came
 //!   postgres: a listener of its own for tools that speak PostgreSQL's protocol, over the same users, runs, slots and limits
-//!   work: a thread with a deep stack a question; dropped future or stream ─> cancelled query ─> free slot
+//!   work: a thread with a deep stack a question; dropped future or stream, or its time over ─> query asked to stop ─> free slot
 //! ```
 //!
 //! Rejected: a session opened for each request of statistics, which reads the logs of the tables anew; and tags over the bytes of an answer, which would have to be made
@@ -43,10 +43,11 @@ mod state;
 mod tls;
 mod tokens;
 mod users;
+mod wording;
 mod work;
 
 pub use options::{
     CoverageAnswer, LoginCredentials, ServeOptions, ServedProject, ServedWarehouse, TlsFiles,
 };
-pub use server::BoundServer;
+pub use server::{BoundServer, check};
 pub use users::{NewUser, ScramVerifier, User, Users, add_user, remove_user};

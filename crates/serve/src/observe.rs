@@ -9,7 +9,7 @@ use crate::problem::{PROBLEM, Problem};
 use crate::state::ServerState;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
@@ -144,10 +144,10 @@ pub(crate) async fn observe(
     // Where there are users, a page that makes its own name mean this machine has no password to send.
     let has_users = state.callers.users().is_some();
     let mut observed = ObservedRequest::new(state, note.clone(), &request);
-    let checked = match has_users {
+    let checked = one_host(&request).and_then(|host| match has_users {
         true => Ok(()),
-        false => check_host(&request),
-    };
+        false => check_host(host),
+    });
     let mut response = match checked {
         Err(problem) => problem.response(&id),
         Ok(()) => {
@@ -200,14 +200,31 @@ fn as_problem(response: Response, id: &str) -> Response {
     problem.response(id)
 }
 
+/// The host that a request was meant for: of its `Host`, else of its address; none where HTTP/1.0 needs none.
+///
+/// Errors with 400 where it names none in HTTP/1.1, or several, or one that is no text (RFC 9112, section 3.2): a proxy before the
+/// server may have gone by another one.
+fn one_host(request: &Request) -> Result<Option<&str>, Problem> {
+    let wrong = |detail: &str| {
+        Problem::bad_request(detail).hint("Send one Host header, with the host of the address.")
+    };
+    let mut named = request.headers().get_all(header::HOST).iter();
+    match (named.next(), named.next()) {
+        (Some(_), Some(_)) => Err(wrong("the request has more than one Host header")),
+        (Some(host), None) => match host.to_str() {
+            Ok(host) => Ok(Some(host)),
+            Err(_) => Err(wrong("the Host header is no text")),
+        },
+        (None, _) if request.version() == Version::HTTP_11 => {
+            Err(wrong("the request has no Host header"))
+        }
+        (None, _) => Ok(request.uri().host()),
+    }
+}
+
 /// Errors where a request was meant for a host that is not this machine: a page in a browser can make its own name mean loopback, and would read what it likes.
-fn check_host(request: &Request) -> Result<(), Problem> {
-    let named = request
-        .headers()
-        .get(header::HOST)
-        .and_then(|value| value.to_str().ok());
-    let named = named.or_else(|| request.uri().host());
-    match named.is_none_or(is_loopback) {
+fn check_host(host: Option<&str>) -> Result<(), Problem> {
+    match host.is_none_or(is_loopback) {
         true => Ok(()),
         false => Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
@@ -250,6 +267,33 @@ mod tests {
         assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED);
         let answered = answer(StatusCode::OK, "text/plain");
         assert_eq!(media(&answered), "text/plain");
+    }
+
+    #[test]
+    fn a_request_is_meant_for_one_host() {
+        let asked = |version: Version, hosts: &[&[u8]]| {
+            let mut request = Request::new(Body::empty());
+            *request.version_mut() = version;
+            for host in hosts {
+                let host = HeaderValue::from_bytes(host).unwrap();
+                request.headers_mut().append(header::HOST, host);
+            }
+            let host = one_host(&request);
+            host.map(|host| host.map(str::to_owned))
+                .map_err(|problem| problem.status)
+        };
+        let one: &[&[u8]] = &[b"localhost:1"];
+        let two: &[&[u8]] = &[b"localhost:1", b"localhost:1"];
+        let named = Ok(Some("localhost:1".to_owned()));
+        assert_eq!(asked(Version::HTTP_11, one), named);
+        assert_eq!(asked(Version::HTTP_10, one), named);
+        assert_eq!(asked(Version::HTTP_10, &[]), Ok(None));
+        let refused = Err(StatusCode::BAD_REQUEST);
+        assert_eq!(asked(Version::HTTP_11, &[]), refused);
+        assert_eq!(asked(Version::HTTP_11, &[b"\xff"]), refused);
+        for version in [Version::HTTP_10, Version::HTTP_11] {
+            assert_eq!(asked(version, two), refused);
+        }
     }
 
     #[test]

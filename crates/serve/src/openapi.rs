@@ -118,13 +118,40 @@ fn responses(endpoint: &Endpoint) -> Value {
     }
     let mut responses = json!({
         "200": { "description": "The answer.", "content": content },
-        "304": { "description": "The client has the answer already: If-None-Match names its tag." },
+        // Refused before there is a request that could be answered.
+        "414": { "description": "The address is longer than one may be." },
+        "431": { "description": "The head is larger than one may be." },
         "default": problem(),
     });
+    if has_tag(endpoint.id) {
+        responses["200"]["headers"] = json!({
+            "ETag": { "description": "Tag of run, question and what the user sees.", "schema": { "type": "string" } },
+        });
+        responses["304"] = json!({ "description": "The client has the answer already: If-None-Match names its tag." });
+    }
     for status in refusals(endpoint) {
         responses[*status] = problem();
     }
     responses
+}
+
+/// True for an endpoint whose answer is one of a run, always alike: it has a tag, and is not sent again to who has it.
+fn has_tag(endpoint: EndpointId) -> bool {
+    match endpoint {
+        EndpointId::HecOneStatistics
+        | EndpointId::Statistics
+        | EndpointId::Report
+        | EndpointId::Transactions
+        | EndpointId::Tables
+        | EndpointId::Table => true,
+        EndpointId::Login
+        | EndpointId::Runs
+        | EndpointId::Rejects
+        | EndpointId::Drift
+        | EndpointId::Coverage
+        | EndpointId::Freshness
+        | EndpointId::Sql => false,
+    }
 }
 
 /// Statuses with which an endpoint refuses, beside those of any endpoint.
@@ -187,7 +214,7 @@ fn answer_schema(endpoint: EndpointId) -> Value {
 fn shown(parameter: &Parameter, place: &str) -> Value {
     let text = || json!({ "type": "string", "minLength": 1 });
     let schema = match parameter.form {
-        ParameterForm::Text | ParameterForm::List => text(),
+        ParameterForm::Text | ParameterForm::List | ParameterForm::Zone => text(),
         ParameterForm::Whole { least, most } => {
             json!({ "type": "integer", "minimum": least, "maximum": most })
         }
@@ -281,6 +308,9 @@ mod tests {
             let in_path = usize::from(endpoint.in_path.is_some());
             assert_eq!(parameters.len(), endpoint.parameters.len() + in_path);
             assert!(parameters.iter().all(|p| !p["example"].is_null()));
+            let responses = &operation["responses"];
+            assert_eq!(responses["304"].is_object(), has_tag(endpoint.id));
+            assert!(responses["414"].is_object() && responses["431"].is_object());
             assert_eq!(
                 operation["requestBody"].is_object(),
                 endpoint.body.is_some()

@@ -67,8 +67,15 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
-    /// Errors with [`tillhouse_model::ErrorKind::Config`] for an address that others reach, unless there are users and TLS.
-    pub fn check_address(&self) -> Result<()> {
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for an address that others reach, unless there are users and TLS, and for one address twice.
+    pub(crate) fn check_address(&self) -> Result<()> {
+        if self.postgres == Some(self.listen) && self.listen.port() != 0 {
+            return Err(Error::config(format!(
+                "{} is to be listened on for HTTP and for PostgreSQL's protocol",
+                self.listen
+            ))
+            .hint("Name another port with `serve.postgres` or --postgres."));
+        }
         let mut addresses = std::iter::once(self.listen).chain(self.postgres);
         let Some(address) = addresses.find(|address| !address.ip().is_loopback()) else {
             return Ok(());

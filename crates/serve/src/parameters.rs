@@ -5,6 +5,7 @@
 use crate::problem::Problem;
 use std::collections::BTreeMap;
 use tillhouse_model::did_you_mean::nearest;
+use tillhouse_query::zone::Zone;
 use url::form_urlencoded;
 
 /// Form of a parameter's value.
@@ -20,6 +21,8 @@ pub(crate) enum ParameterForm {
     List,
     /// JSON.
     Json,
+    /// A time zone: an IANA name, or an offset.
+    Zone,
 }
 
 /// Parameter of an endpoint.
@@ -199,6 +202,9 @@ fn check(parameter: &Parameter, value: &str) -> Result<(), Problem> {
         ParameterForm::Word(words) if !words.contains(&value) => {
             Err(wrong(format!("Write one of {}", words.join(", "))))
         }
+        ParameterForm::Zone if Zone::parse(value).is_none() => {
+            Err(wrong("Write an IANA name or an offset".to_owned()))
+        }
         ParameterForm::Json if serde_json::from_str::<serde::de::IgnoredAny>(value).is_err() => {
             // What it holds may be somebody's.
             Err(
@@ -223,7 +229,7 @@ mod tests {
     use super::*;
     use axum::http::StatusCode;
 
-    const KNOWN: [Parameter; 5] = [
+    const KNOWN: [Parameter; 6] = [
         Parameter::new(
             "from",
             ParameterForm::Text,
@@ -248,6 +254,7 @@ mod tests {
             "completed,consumed",
         ),
         Parameter::new("filter", ParameterForm::Json, "Filter.", "{}"),
+        Parameter::new("timezone", ParameterForm::Zone, "Zone.", "Europe/Berlin"),
     ];
 
     fn read(query: &str) -> Result<ParameterValues, Problem> {
@@ -261,6 +268,9 @@ mod tests {
         assert_eq!(values.whole("limit", 3), 7);
         assert_eq!(values.list("states"), ["a", "b"]);
         assert_eq!(values.or("hours", "b"), "b");
+        for zone in ["Europe/Berlin", "UTC", "%2B02:00", "-05:30"] {
+            assert!(read(&format!("from=1&timezone={zone}")).is_ok(), "{zone}");
+        }
         let other = read("filter={}&states=a, b&from=2026-01-01+x&limit=7").unwrap();
         assert_eq!(values.canonical(), other.canonical());
         let without = values.with("limit", None);
@@ -282,6 +292,9 @@ mod tests {
             ("from=1&states=a,,b", "states cannot be"),
             ("from=", "from cannot be"),
             ("from=%FF", "no text in UTF-8"),
+            ("from=1&timezone=Mars/X", "timezone cannot be"),
+            ("from=1&timezone=", "timezone cannot be"),
+            ("from=1&timezone=soon", "timezone cannot be"),
         ] {
             let problem = read(query).unwrap_err();
             assert_eq!(problem.status, StatusCode::BAD_REQUEST);

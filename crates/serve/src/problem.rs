@@ -105,6 +105,14 @@ impl Problem {
         self
     }
 
+    /// The same problem in other words: errors are made in those of the command line.
+    #[must_use]
+    pub(crate) fn reworded(mut self, words: impl Fn(&str) -> String) -> Self {
+        self.detail = words(&self.detail);
+        self.hint = self.hint.as_deref().map(words);
+        self
+    }
+
     /// Text for the log.
     pub(crate) fn for_log(&self) -> &str {
         self.inside.as_deref().unwrap_or(&self.detail)

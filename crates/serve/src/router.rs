@@ -9,6 +9,7 @@ use crate::observe::observe;
 use crate::parameters::ParameterValues;
 use crate::problem::Problem;
 use crate::state::ServerState;
+use crate::wording::in_words_of;
 use axum::Router;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
@@ -108,6 +109,7 @@ async fn open(
     let mut response = match outcome {
         Ok(response) => response,
         Err(problem) => {
+            let problem = problem.reworded(|text| in_words_of(endpoint.id, text));
             let (status, text) = (problem.status.as_u16(), problem.for_log());
             let id = note.id.as_str();
             match problem.is_ours() {

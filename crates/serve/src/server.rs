@@ -3,6 +3,7 @@
 //! Invariant: the server listens on loopback alone, unless there are users and TLS. Asked to stop, it takes no new connection and no new request, gives running ones their time, and ends well whether or
 //! not they used it. Connections are bounded in number, and one that says nothing or takes nothing is closed.
 
+use crate::audit::AuditLog;
 use crate::observe::{Peer, new_id};
 use crate::options::{ServeOptions, ServedWarehouse};
 use crate::patient_stream::PatientStream;
@@ -10,6 +11,7 @@ use crate::postgres::PostgresListener;
 use crate::router::router;
 use crate::state::ServerState;
 use crate::tls::server_config;
+use crate::users::Users;
 use axum::Router;
 use axum::extract::Request;
 use hyper::body::Incoming;
@@ -46,6 +48,21 @@ const LAST_BYTES: Duration = Duration::from_millis(500);
 /// Pause between two looks at what still runs.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Check of what a server starts with, by the server itself and by whoever only asks. Nothing is made that stays, and nothing is listened on.
+///
+/// Errors with [`ErrorKind::Config`] where it would not start: for an address that others reach without users and TLS, and for a
+/// certificate, an audit log or users that cannot be used.
+pub fn check(options: &ServeOptions) -> Result<()> {
+    options.check_address()?;
+    if let Some(path) = &options.users {
+        Users::load_if_there(path)?;
+    }
+    if let Some(files) = &options.tls {
+        server_config(files)?;
+    }
+    AuditLog::check(options.audit.as_deref())
+}
+
 /// A server that listens, and does not answer yet.
 pub struct BoundServer {
     listener: TcpListener,
@@ -62,7 +79,7 @@ impl BoundServer {
     /// Errors with [`ErrorKind::Config`] for an address that others reach or that cannot be listened on, and for an audit log that cannot be written. A warehouse that
     /// cannot be read is no error: it may be readable later, and `/readyz` says so.
     pub async fn bind(served: ServedWarehouse, options: ServeOptions) -> Result<Self> {
-        options.check_address()?;
+        check(&options)?;
         let tls = options.tls.as_ref().map(server_config).transpose()?;
         let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
         let state = ServerState::new(served, options)?;
@@ -317,5 +334,48 @@ where
             let _ = outcome.await;
         }
         Err(error) => tracing::error!("a thread cannot be started: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::TlsFiles;
+
+    #[test]
+    fn what_would_not_start_is_told_beforehand() {
+        let folder = tempfile::tempdir().unwrap();
+        let right = ServeOptions {
+            audit: Some(folder.path().join("audit.jsonl")),
+            ..ServeOptions::default()
+        };
+        assert!(check(&right).is_ok());
+        let same = "127.0.0.1:9".parse().unwrap();
+        let broken = folder.path().join("users.yaml");
+        std::fs::write(&broken, "users: [").unwrap();
+        for wrong in [
+            ServeOptions {
+                audit: Some(folder.path().join("none/audit.jsonl")),
+                ..right.clone()
+            },
+            ServeOptions {
+                tls: Some(TlsFiles {
+                    certificate: folder.path().join("c.pem"),
+                    key: folder.path().join("k.pem"),
+                }),
+                ..right.clone()
+            },
+            ServeOptions {
+                users: Some(broken),
+                ..right.clone()
+            },
+            ServeOptions {
+                listen: same,
+                postgres: Some(same),
+                ..right
+            },
+        ] {
+            assert!(check(&wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! Work on a question: on a thread of its own, until it is done, takes too long, or nobody waits for it any more.
 //!
-//! Invariant: a question is planned and run with the stack that deep queries need, and nobody else waits with it. Whoever drops the future that waits for the work, or the
-//! stream of its chunks, cancels the work, and DataFusion drops the query with it; its slot is free when it has ended. Queries have worker threads of their own: one that never gives way
-//! leaves those that hear and answer requests free.
+//! Invariant: a question is planned and run with the stack that deep queries need, and nobody else waits with it. Whoever drops the
+//! future that waits for the work, or the stream of its chunks, cancels the work, and so does the end of its time, to the last byte
+//! that is made of it; its slot is free when it has ended. Queries have worker threads of their own, and a watch among those that
+//! answer requests: where a query never gives way, whoever asked is answered in time all the same, and its plan is asked to stop
+//! (`tillhouse_query::StopFlag`).
 
 use crate::problem::Problem;
 use crate::slots::TakenSlot;
@@ -12,10 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tillhouse_model::{Error, ErrorKind};
-use tillhouse_query::{DEEP_STACK, WORKER_STACK};
+use tillhouse_query::{DEEP_STACK, StopFlag, WORKER_STACK, stoppable};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Bytes of an answer that are gathered before the first of them is sent: what is whole by then has a length, and an error a status.
@@ -44,6 +45,8 @@ pub(crate) struct WholeAnswer {
 pub(crate) struct AnswerStream {
     chunks: mpsc::Receiver<Bytes>,
     _guard: DropGuard,
+    /// Cancelled when the time of the answer is over.
+    late: CancellationToken,
     rows: Arc<AtomicU64>,
     is_whole: Arc<AtomicBool>,
     /// Cursor of the next page, where there is one.
@@ -56,19 +59,23 @@ impl AnswerStream {
         Arc::clone(&self.rows)
     }
 
-    /// The chunks. Dropping them cancels the work. The last is an error where the answer was not made to its end: the status was sent long ago, and the connection
-    /// is broken off, so that nobody takes a part for the whole.
+    /// The chunks. Dropping them cancels the work. The last is an error where the answer was not made to its end, in time: the status was
+    /// sent long ago, and the connection is broken off, so that nobody takes a part for the whole.
     pub(crate) fn into_chunks(self) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
-        stream::unfold(Some(self), |state| async move {
+        let broken = || Error::new(ErrorKind::Interrupted, "the answer was broken off");
+        stream::unfold(Some(self), move |state| async move {
             let mut state = state?;
-            if let Some(chunk) = state.chunks.recv().await {
-                return Some((Ok(chunk), Some(state)));
+            let chunk = tokio::select! {
+                biased;
+                chunk = state.chunks.recv() => chunk,
+                // What makes them may be stuck in one piece of work.
+                () = state.late.cancelled() => return Some((Err(broken()), None)),
+            };
+            match chunk {
+                Some(chunk) => Some((Ok(chunk), Some(state))),
+                None if state.is_whole.load(Ordering::Acquire) => None,
+                None => Some((Err(broken()), None)),
             }
-            if state.is_whole.load(Ordering::Acquire) {
-                return None;
-            }
-            let broken = Error::new(ErrorKind::Interrupted, "the answer was broken off");
-            Some((Err(broken), None))
         })
         // Compression asks once more behind the end.
         .fuse()
@@ -86,8 +93,29 @@ pub(crate) struct AnswerSink {
     most_rows: u64,
     /// Id of the request, for the log.
     id: String,
-    /// Cancelled when nobody waits any more; handed to the stream.
+    ends: WorkEnds,
+}
+
+/// Ends that work may come to before it is done.
+#[derive(Debug, Clone)]
+struct WorkEnds {
+    /// Cancelled when nobody waits any more.
     stop: CancellationToken,
+    /// Cancelled when its time is over.
+    late: CancellationToken,
+}
+
+impl WorkEnds {
+    /// Asks the queries of work to stop when it comes to one of its ends, unless it is over before. On a thread that answers requests:
+    /// those always come to it.
+    async fn watch(self, timeout: Duration, queries: StopFlag, over: CancellationToken) {
+        tokio::select! {
+            () = over.cancelled() => return,
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(timeout) => self.late.cancel(),
+        }
+        queries.stop();
+    }
 }
 
 impl AnswerSink {
@@ -127,7 +155,8 @@ impl AnswerSink {
             self.chunks = Some(sender);
             let stream = AnswerStream {
                 chunks,
-                _guard: self.stop.clone().drop_guard(),
+                _guard: self.ends.stop.clone().drop_guard(),
+                late: self.ends.late.clone(),
                 rows: Arc::clone(&self.rows),
                 is_whole: Arc::clone(&self.is_whole),
                 next: self.next.clone(),
@@ -195,8 +224,11 @@ pub(crate) async fn run<F>(
 where
     F: AsyncFnOnce(&mut AnswerSink) -> Result<(), Problem> + Send + 'static,
 {
-    let stop = limits.stop.child_token();
-    let guard = stop.clone().drop_guard();
+    let ends = WorkEnds {
+        stop: limits.stop.child_token(),
+        late: CancellationToken::new(),
+    };
+    let guard = ends.stop.clone().drop_guard();
     let (first, outcome) = oneshot::channel();
     let sink = AnswerSink {
         gathered: Vec::new(),
@@ -207,14 +239,19 @@ where
         next: None,
         most_rows: limits.rows,
         id: limits.id,
-        stop: stop.clone(),
+        ends: ends.clone(),
     };
     let runtime = query_threads()?;
-    // Of the threads that answer requests: it ends also where no thread of queries gives way.
-    let deadline = tokio::time::sleep(limits.timeout);
+    let (queries, over, timeout) = (
+        StopFlag::default(),
+        CancellationToken::new(),
+        limits.timeout,
+    );
+    tokio::spawn(ends.clone().watch(timeout, queries.clone(), over.clone()));
+    let (over, own) = (over.drop_guard(), ends.clone());
     let job = move || {
-        let _slot = slot;
-        runtime.block_on(until_done(sink, work, (deadline, limits.timeout), stop));
+        let (_slot, _over) = (slot, over);
+        runtime.block_on(stoppable(queries, until_done(sink, work, timeout, own)));
     };
     let thread = std::thread::Builder::new()
         .name("question".to_owned())
@@ -222,9 +259,14 @@ where
     thread
         .spawn(job)
         .map_err(|error| Problem::internal(format!("cannot start a thread: {error}")))?;
-    let delivered = match outcome.await {
-        Ok(delivered) => delivered,
-        Err(_) => Err(Problem::internal("the query engine failed")),
+    let delivered = tokio::select! {
+        biased;
+        outcome = outcome => match outcome {
+            Ok(delivered) => delivered,
+            Err(_) => Err(Problem::internal("the query engine failed")),
+        },
+        // Also where the work is stuck in one piece, and cannot say so.
+        () = ends.late.cancelled() => Err(Problem::too_slow(timeout.as_secs())),
     };
     // A stream has a guard of its own.
     drop(guard.disarm());
@@ -246,12 +288,8 @@ fn query_threads() -> Result<&'static Runtime, Problem> {
         .map_err(|error| Problem::internal(format!("cannot start threads: {error}")))
 }
 
-async fn until_done<F>(
-    mut sink: AnswerSink,
-    work: F,
-    (deadline, timeout): (Sleep, Duration),
-    stop: CancellationToken,
-) where
+async fn until_done<F>(mut sink: AnswerSink, work: F, timeout: Duration, ends: WorkEnds)
+where
     F: AsyncFnOnce(&mut AnswerSink) -> Result<(), Problem>,
 {
     let done = async {
@@ -259,13 +297,17 @@ async fn until_done<F>(
         sink.flush().await;
         Ok::<_, Problem>(())
     };
+    let too_slow = || Problem::too_slow(timeout.as_secs());
     let limited = async {
-        tokio::select! {
-            outcome = done => outcome,
-            () = deadline => Err(Problem::too_slow(timeout.as_secs())),
-        }
+        let done = ends.late.run_until_cancelled(done).await;
+        done.unwrap_or_else(|| Err(too_slow()))
+            // A query that was stopped at the end of its time says no more than that.
+            .map_err(|problem| match ends.late.is_cancelled() {
+                true => too_slow(),
+                false => problem,
+            })
     };
-    let outcome = match stop.run_until_cancelled(limited).await {
+    let outcome = match ends.stop.run_until_cancelled(limited).await {
         Some(outcome) => outcome,
         None => Err(Error::new(ErrorKind::Interrupted, "nobody waits for the answer").into()),
     };
@@ -277,6 +319,7 @@ mod tests {
     use super::*;
     use crate::slots::{Claim, Slots};
     use axum::http::StatusCode;
+    use tillhouse_query::{QueryEngine, QueryEngineOptions, collect};
 
     fn limits(timeout: Duration) -> WorkLimits {
         WorkLimits {
@@ -408,5 +451,86 @@ mod tests {
         let chunks: Vec<_> = stream.into_chunks().collect().await;
         assert!(chunks.last().unwrap().is_err());
         until_free(&slots).await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_has_the_time_of_its_answer_and_no_more() {
+        let slots = Slots::new(1, 1, LONG);
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let short = limits(Duration::from_secs(1));
+        let delivered = run(slot, short, async |sink: &mut AnswerSink| {
+            while sink.write(&vec![7; 1 << 20]).await {}
+            Ok(())
+        })
+        .await;
+        let Ok(Delivered::Stream(stream)) = delivered else {
+            panic!("it is a stream");
+        };
+        let mut last = None;
+        let mut chunks = Box::pin(stream.into_chunks());
+        while let Some(chunk) = chunks.next().await {
+            last = Some(chunk.is_err());
+        }
+        assert_eq!(last, Some(true), "it is broken off");
+        until_free(&slots).await;
+    }
+
+    #[tokio::test]
+    async fn work_that_is_stuck_is_answered_for_in_time_and_holds_its_slot_until_it_ends() {
+        let slots = Slots::new(1, 1, LONG);
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let (free, freed) = std::sync::mpsc::channel::<()>();
+        let short = limits(Duration::from_millis(20));
+        let stuck = run(slot, short, async move |_: &mut AnswerSink| {
+            freed.recv().ok();
+            Ok(())
+        });
+        assert_eq!(
+            stuck.await.err().unwrap().status,
+            StatusCode::GATEWAY_TIMEOUT
+        );
+        assert_eq!(slots.taken(), 1);
+        free.send(()).unwrap();
+        until_free(&slots).await;
+    }
+
+    /// Queries of days that never give way.
+    const ENDLESS: [&str; 2] = [
+        "SELECT count(*) FILTER (WHERE a.value > b.value) FROM range(0, 1000000) a CROSS JOIN range(0, 1000000) b",
+        "SELECT count(*) FROM range(0, 1000000) a JOIN range(0, 1000000) b ON a.value + b.value < 0",
+    ];
+
+    async fn count(sql: &str) -> Result<(), Problem> {
+        let engine = QueryEngine::new(QueryEngineOptions::default())?;
+        let rows = engine.empty_session()?.query(sql).await?;
+        collect(rows).await?;
+        Ok(())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_query_that_never_gives_way_ends_with_its_time_and_with_its_client() {
+        let slots = Slots::new(1, 1, LONG);
+        for sql in ENDLESS {
+            let slot = slots.take(Claim::GUEST).await.unwrap();
+            let short = limits(Duration::from_millis(200));
+            let slow = run(slot, short, async move |_: &mut AnswerSink| {
+                count(sql).await
+            })
+            .await;
+            assert_eq!(
+                slow.err().unwrap().status,
+                StatusCode::GATEWAY_TIMEOUT,
+                "{sql}"
+            );
+            until_free(&slots).await;
+
+            let slot = slots.take(Claim::GUEST).await.unwrap();
+            let asked = run(slot, limits(LONG), async move |_: &mut AnswerSink| {
+                count(sql).await
+            });
+            let left = tokio::time::timeout(Duration::from_millis(200), asked).await;
+            assert!(left.is_err(), "{sql}");
+            until_free(&slots).await;
+        }
     }
 }

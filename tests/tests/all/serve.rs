@@ -159,6 +159,14 @@ async fn each_endpoint_says_what_its_command_prints() {
         .await;
     assert_eq!(of_run.bytes, latest.bytes);
     assert_eq!(latest.header("tillhouse-run"), Some(run.as_str()));
+    // A tag is where the document says that there may be one.
+    let document = server.get("/openapi.json").await.json();
+    for (path, has_tag) in [("/api/v1/tables", true), ("/api/v1/runs", false)] {
+        let responses = &document["paths"][path]["get"]["responses"];
+        assert_eq!(responses["304"].is_object(), has_tag, "{path}");
+        let answer = server.get(path).await;
+        assert_eq!(answer.header("etag").is_some(), has_tag, "{path}");
+    }
     sandbox.stop().await;
 }
 
@@ -283,6 +291,14 @@ async fn pages_hold_every_transaction_once_and_read_one_run() {
     );
     let once: BTreeSet<&String> = found.iter().collect();
     assert_eq!(once.len(), found.len());
+    // A cursor that somebody has changed is none.
+    assert_eq!(server.get(&path).await.status, 200);
+    let last = path.pop().unwrap();
+    for changed in ["", if last == '0' { "1" } else { "0" }, "00"] {
+        let answer = server.get(&format!("{path}{changed}")).await;
+        let problem = answer.problem(400);
+        assert!(problem.to_string().contains("cursor"), "{problem}");
+    }
     assert!(pages > 3, "{pages}");
 
     let filtered = server

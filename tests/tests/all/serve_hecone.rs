@@ -65,7 +65,9 @@ async fn a_client_of_hecone_gets_what_it_knows() {
     let wrong = log_in(&server, "till", "no").await;
     wrong.problem(401);
     log_in(&server, "nobody", SECRET).await.problem(401);
-    let given = log_in(&server, "till", SECRET).await.json();
+    let given = log_in(&server, "till", SECRET).await;
+    assert!(given.header("tillhouse-run").is_some());
+    let given = given.json();
     assert_eq!(
         names(&given),
         BTreeSet::from(["access_token", "expires_in", "refresh_token", "token_type"])

@@ -83,6 +83,22 @@ async fn what_is_asked_wrong_is_refused_with_what_to_do() {
             400,
             "no published run",
         ),
+        (
+            format!("/api/v1/statistics?{window}&as_of=no-such-run"),
+            400,
+            "GET /api/v1/runs lists the runs",
+        ),
+        (
+            "/api/v1/transactions?from=2026-01-06&to=2026-01-01".to_owned(),
+            400,
+            "a from that is earlier than to",
+        ),
+        // A value that this question has no use for.
+        (
+            "/api/v1/transactions?timezone=Mars/X".to_owned(),
+            400,
+            "Mars/X",
+        ),
         ("/api/v1/reports/nothing".to_owned(), 400, "nothing"),
         ("/api/v1/reports/products".to_owned(), 400, "needs a period"),
         (
@@ -106,6 +122,7 @@ async fn what_is_asked_wrong_is_refused_with_what_to_do() {
         let problem = answer.problem(status);
         assert!(problem.to_string().contains(words), "{path}: {problem}");
         let text = problem.to_string();
+        assert!(!speaks_of_commands(&text), "{path}: {text}");
         let folder = project.path().display().to_string();
         assert!(!text.contains(&folder), "{path}: {text}");
     }
@@ -130,6 +147,13 @@ async fn what_is_asked_wrong_is_refused_with_what_to_do() {
         .problem(421);
     wrong_queries(&server).await;
     sandbox.stop().await;
+}
+
+/// True for words of the command line, which nobody has who asks over HTTP.
+fn speaks_of_commands(text: &str) -> bool {
+    ["--", "tillhouse sql", "at the prompt"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 async fn wrong_queries(server: &RunningServer) {
@@ -159,6 +183,7 @@ async fn wrong_queries(server: &RunningServer) {
     ] {
         let problem = server.sql(&body, json_type).await.problem(status);
         assert!(problem.to_string().contains(words), "{body}: {problem}");
+        assert!(!speaks_of_commands(&problem.to_string()), "{problem}");
     }
     let ask = async |media: &str, body: &str| {
         let request = server.client.post(format!("{}/api/v1/sql", server.url));
@@ -175,6 +200,21 @@ async fn wrong_queries(server: &RunningServer) {
     );
     let text = exchanged(address, head.as_bytes()).await;
     assert!(text.starts_with("HTTP/1.1 408"), "{text}");
+    // One host is meant, whatever it is; HTTP/1.0 need not say which.
+    let asked = |version: &str, hosts: &str| format!("GET /healthz HTTP/{version}\r\n{hosts}\r\n");
+    let host = format!("Host: {address}\r\n");
+    for (head, status) in [
+        (asked("1.1", &host), 200),
+        (asked("1.0", ""), 200),
+        (asked("1.1", ""), 400),
+        (asked("1.1", &host.repeat(2)), 400),
+        (asked("1.1", &format!("{host}host: example.com\r\n")), 400),
+        (asked("1.0", &host.repeat(2)), 400),
+    ] {
+        let text = exchanged(address, head.as_bytes()).await;
+        let code = text.split(' ').nth(1);
+        assert_eq!(code, Some(status.to_string().as_str()), "{head}: {text}");
+    }
     // No HTTP at all.
     let text = exchanged(address, b"SELECT 1;\r\n\r\n").await;
     assert!(text.starts_with("HTTP/1.1 400"), "{text}");
@@ -261,12 +301,52 @@ async fn who_leaves_makes_room_and_who_comes_too_late_is_sent_away() {
 async fn an_answer_that_takes_too_long_is_refused() {
     let (sandbox, project) = synced(600).await;
     let server = RunningServer::start(&project, "  timeout: 2s").await;
-    let began = Instant::now();
-    let body = json!({ "query": ENDLESS });
-    let problem = server.sql(&body, "application/json").await.problem(504);
-    assert!(problem["detail"].as_str().unwrap().contains("2 s"));
-    assert!(began.elapsed() < Duration::from_secs(30));
-    server.until_metric("tillhouse_slots_taken", 0).await;
+    for query in [ENDLESS, COUNTED, NOTHING_PASSES] {
+        let began = Instant::now();
+        let body = json!({ "query": query });
+        let problem = server.sql(&body, "application/json").await.problem(504);
+        assert!(problem["detail"].as_str().unwrap().contains("2 s"));
+        // The query ends with its time, and not by itself.
+        server.until_metric("tillhouse_slots_taken", 0).await;
+        assert!(began.elapsed() < Duration::from_secs(20), "{query}");
+    }
+    sandbox.stop().await;
+}
+
+/// Rows that are counted for days, and asked for by nobody else.
+const COUNTED: &str = "SELECT count(*) FILTER (WHERE a.value > b.value) AS n FROM range(0, 1000000) a CROSS JOIN range(0, 1000000) b";
+/// Pairs of which none passes.
+const NOTHING_PASSES: &str = "SELECT count(*) AS n FROM range(0, 1000000) a JOIN range(0, 1000000) b ON a.value + b.value < 0";
+/// Rows that come for days.
+const FLOOD: &str =
+    "SELECT a.value, b.value AS other FROM range(0, 1000000) a CROSS JOIN range(0, 1000000) b";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_being_sent_ends_with_its_time_and_is_no_whole_one() {
+    let (sandbox, project) = synced(60).await;
+    let settings = "  timeout: 3s\n  rows: 1000000000000";
+    let server = RunningServer::start(&project, settings).await;
+    for media in [
+        "text/csv",
+        "application/json",
+        "application/vnd.apache.arrow.stream",
+    ] {
+        let began = Instant::now();
+        let request = server.client.post(format!("{}/api/v1/sql", server.url));
+        let request = request.header("accept", media);
+        let sent = request.json(&json!({ "query": FLOOD })).send().await;
+        let mut answer = sent.expect("it begins");
+        assert_eq!(answer.status(), 200, "{media}");
+        let end = loop {
+            match answer.chunk().await {
+                Ok(Some(_)) => {}
+                end => break end,
+            }
+        };
+        assert!(end.is_err(), "{media}: nobody takes a part for the whole");
+        server.until_metric("tillhouse_slots_taken", 0).await;
+        assert!(began.elapsed() < Duration::from_secs(30), "{media}");
+    }
     sandbox.stop().await;
 }
 
@@ -320,8 +400,25 @@ async fn it_listens_on_loopback_alone_and_says_so_beforehand() {
     let ran = project.run(&["serve", "--listen", &address]).await;
     assert_eq!(ran.code, Some(2), "{}", ran.stderr);
     assert!(ran.stderr.contains(&address), "{}", ran.stderr);
-    set(&project, "  audit: no/such/folder/audit.jsonl");
-    let ran = project.run(&["serve", "--listen", "127.0.0.1:0"]).await;
-    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
-    assert!(ran.stderr.contains("serve.audit"), "{}", ran.stderr);
+    // What would not start is told beforehand, in the same words.
+    for (settings, word) in [
+        ("  audit: no/such/folder/audit.jsonl", "serve.audit"),
+        ("  audit: .", "audit"),
+        ("  concurrency: 1000000", "serve.concurrency"),
+        ("  timeout: 90000h", "serve.timeout"),
+        ("  body: 100GiB", "serve.body"),
+        (
+            "  tls: { certificate: none.pem, key: none.pem }",
+            "none.pem",
+        ),
+    ] {
+        set(&project, settings);
+        for arguments in [&["--check"][..], &["--listen", "127.0.0.1:0"]] {
+            let mut all = vec!["serve"];
+            all.extend(arguments);
+            let ran = project.run(&all).await;
+            assert_eq!(ran.code, Some(2), "{settings}: {}", ran.stderr);
+            assert!(ran.stderr.contains(word), "{settings}: {}", ran.stderr);
+        }
+    }
 }

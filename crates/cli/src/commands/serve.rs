@@ -35,7 +35,7 @@ const SECRET: &str = "serve.hecone_login.client_secret";
 pub(crate) async fn run(cli: &Cli, arguments: &ServeArgs, format: DataFormat) -> Result<ExitCode> {
     let project = find_project(cli)?;
     let options = options(&project, arguments).await?;
-    options.check_address()?;
+    tillhouse_serve::check(&options)?;
     let warehouse = open_warehouse(&project).await?;
     if arguments.check {
         return check(&options, &warehouse, format).await;

@@ -27,6 +27,17 @@ const BODY_BYTES: u64 = 1 << 20;
 /// Bytes of answers that are kept.
 const CACHE_BYTES: u64 = 64 << 20;
 
+/// Most questions at once: each has a thread, and a part of the memory.
+const MOST_CONCURRENCY: u64 = 1_024;
+/// Most questions that wait.
+const MOST_QUEUE: u64 = 65_536;
+/// Longest time that an answer may take.
+const MOST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most bytes of a body: it is held in memory.
+const MOST_BODY: u64 = 1 << 30;
+/// Most bytes of answers that are kept.
+const MOST_CACHE: u64 = 64 << 30;
+
 /// Login of clients that speak HecOne's API.
 #[derive(Debug, Clone)]
 pub struct ServedLogin {
@@ -155,27 +166,33 @@ impl ServeSection {
         if let Some(text) = &self.audit {
             keep(path(file, "audit", text, dir).map(|path| settings.audit = Some(path)));
         }
-        for (key, written, number) in [
-            ("concurrency", &self.concurrency, &mut settings.concurrency),
-            ("queue", &self.queue, &mut settings.queue),
+        for (key, written, most, number) in [
+            (
+                "concurrency",
+                &self.concurrency,
+                MOST_CONCURRENCY,
+                &mut settings.concurrency,
+            ),
+            ("queue", &self.queue, MOST_QUEUE, &mut settings.queue),
         ] {
             if let Some(text) = written {
                 let count = usize::try_from(text.value).unwrap_or(usize::MAX);
-                keep(positive(file, key, text).map(|()| *number = count));
+                keep(count_within(file, key, text, most).map(|()| *number = count));
             }
         }
         if let Some(text) = &self.rows {
-            keep(positive(file, "rows", text).map(|()| settings.rows = text.value));
+            let within = count_within(file, "rows", text, u64::MAX);
+            keep(within.map(|()| settings.rows = text.value));
         }
         if let Some(text) = &self.timeout {
             keep(timeout(file, text).map(|length| settings.timeout = length));
         }
-        for (key, written, number) in [
-            ("body", &self.body, &mut settings.body_bytes),
-            ("cache", &self.cache, &mut settings.cache_bytes),
+        for (key, written, most, number) in [
+            ("body", &self.body, MOST_BODY, &mut settings.body_bytes),
+            ("cache", &self.cache, MOST_CACHE, &mut settings.cache_bytes),
         ] {
             if let Some(text) = written {
-                keep(bytes(file, key, text).map(|bytes| *number = bytes));
+                keep(bytes(file, key, text, most).map(|bytes| *number = bytes));
             }
         }
         (settings, problems)
@@ -249,36 +266,40 @@ fn path(file: &YamlFile, key: &str, text: &Spanned<String>, dir: &Path) -> Resul
     }
 }
 
-fn positive(file: &YamlFile, key: &str, text: &Spanned<u64>) -> Result<()> {
-    match text.value {
-        0 => {
-            let what = format!("`serve.{key}` is 0, and must be 1 or more");
-            Err(error_at(file, text.referenced, what).hint(format!("Write it like `{key}: 8`.")))
+fn count_within(file: &YamlFile, key: &str, text: &Spanned<u64>, most: u64) -> Result<()> {
+    let what = match text.value {
+        0 => format!("`serve.{key}` is 0, and must be 1 or more"),
+        count if count > most => {
+            format!("`serve.{key}` is {count}, and must be {most} or less")
         }
-        _ => Ok(()),
-    }
+        _ => return Ok(()),
+    };
+    Err(error_at(file, text.referenced, what).hint(format!("Write it like `{key}: 8`.")))
 }
 
 fn timeout(file: &YamlFile, text: &Spanned<String>) -> Result<Duration> {
     let length = parse_duration(&text.value).ok();
     let length = length.and_then(|length| Duration::try_from(length).ok());
-    length.filter(|length| !length.is_zero()).ok_or_else(|| {
+    let is_sensible = |length: &Duration| !length.is_zero() && *length <= MOST_TIMEOUT;
+    length.filter(is_sensible).ok_or_else(|| {
         let what = format!(
-            "`serve.timeout` is {:?}, and must be a length of time",
-            text.value
+            "`serve.timeout` is {:?}, and must be a length of time, of {} hours at most",
+            text.value,
+            MOST_TIMEOUT.as_secs() / 3600
         );
         error_at(file, text.referenced, what)
             .hint("Write a whole number and a unit: `timeout: 60s`.")
     })
 }
 
-fn bytes(file: &YamlFile, key: &str, text: &Spanned<String>) -> Result<u64> {
+fn bytes(file: &YamlFile, key: &str, text: &Spanned<String>, most: u64) -> Result<u64> {
     read_bytes(&text.value)
-        .filter(|bytes| *bytes > 0)
+        .filter(|bytes| (1..=most).contains(bytes))
         .ok_or_else(|| {
             let what = format!(
-                "`serve.{key}` is {:?}, and must be a whole number and a unit",
-                text.value
+                "`serve.{key}` is {:?}, and must be a whole number and a unit, {} GiB at most",
+                text.value,
+                most >> 30
             );
             error_at(file, text.referenced, what).hint(format!(
                 "Write it like `{key}: 64MiB`; units are KiB, MiB, GiB, KB, MB and GB."
@@ -365,5 +386,23 @@ mod tests {
                 "{key}: {told:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_no_machine_can_do_is_refused() {
+        for wrong in [
+            "concurrency: 1025",
+            "concurrency: 18446744073709551615",
+            "queue: 65537",
+            "timeout: 25h",
+            "timeout: 100000000h",
+            "body: 2GiB",
+            "cache: 65GiB",
+        ] {
+            let (_, told) = settings(&format!("serve:\n  {wrong}\n"));
+            assert_eq!(told.len(), 1, "{wrong}: {told:?}");
+        }
+        let most = "serve:\n  concurrency: 1024\n  queue: 65536\n  timeout: 24h\n  body: 1GiB\n  cache: 64GiB\n";
+        assert!(settings(most).1.is_empty(), "{:?}", settings(most).1);
     }
 }

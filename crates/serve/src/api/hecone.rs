@@ -4,7 +4,7 @@
 //! several currencies would have to be added up or chosen from, the answer is 409 with the list.
 
 use super::{EndpointRequest, filter, json_body, statistics::counted, window};
-use crate::answer::{AnswerNote, FixedQuestion, WantedRun, document, fixed};
+use crate::answer::{AnswerNote, FixedQuestion, WantedRun, document, fixed, name_run};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
 use crate::runs::RunSession;
@@ -60,7 +60,12 @@ pub(crate) async fn log_in(
         "token_type": "Bearer",
         "refresh_token": pair.refresh,
     });
-    Ok(document(given.to_string(), AnswerFormat::Json.media_type()))
+    let mut response = document(given.to_string(), AnswerFormat::Json.media_type());
+    // A client sees beforehand which run its questions will be answered from.
+    if let Some(newest) = state.runs.known_newest() {
+        name_run(response.headers_mut(), &newest.run);
+    }
+    Ok(response)
 }
 
 /// The client that may log in where there are no users.

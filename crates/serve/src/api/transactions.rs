@@ -1,6 +1,7 @@
 //! `/api/v1/transactions`: a list, filtered and sorted, a page at a time.
 //!
-//! Invariant: the pages of one list read one run, the one that the first page read; a cursor that was made for another list is refused.
+//! Invariant: the pages of one list read one run, the one that the first page read; a cursor that was made for another list is
+//! refused, and so is one that no server of this project made, or that was changed since.
 
 use super::{EndpointRequest, filter, window};
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
@@ -14,8 +15,11 @@ use crate::state::ServerState;
 use crate::work::AnswerSink;
 use axum::body::Body;
 use axum::http::Response;
+use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use std::sync::Arc;
+use tillhouse_model::PseudonymKey;
 use tillhouse_statistics::{
     RequestedNames, TransactionListRequest, TransactionPlace, list_transactions,
 };
@@ -23,6 +27,11 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Path of the list.
 const PATH: &str = "/api/v1/transactions";
+
+/// Purpose of the key that cursors are signed with.
+const PURPOSE: &str = "cursors of lists of transactions";
+/// Bytes of a signature.
+const SIGNATURE: usize = 32;
 
 /// Beginning of the next page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,9 +55,10 @@ pub(crate) async fn answer(
     let timezone = values.or("timezone", "UTC");
     let (filter, shown) = filter(state, &incoming.caller, values, timezone)?;
     let list = list_of(&shown);
+    let signer = CursorSigner::new(&state.served.privacy_key)?;
     let cursor = values
         .get("cursor")
-        .map(|text| cursor_of(text, list))
+        .map(|text| signer.read(text, list))
         .transpose()?;
     let mut request = TransactionListRequest::new(values.whole("limit", LISTED));
     request.window = match (values.get("from"), values.get("to")) {
@@ -99,7 +109,7 @@ pub(crate) async fn answer(
                 value: place.number.map(|number| number.to_string()),
                 key: place.key,
             });
-            sink.continue_at(next.map(|next| next.text()).transpose()?);
+            sink.continue_at(next.map(|next| signer.text(&next)).transpose()?);
             write_batch(&page.rows, format, sink).await
         },
     )
@@ -117,42 +127,61 @@ fn pages_of(values: &ParameterValues) -> String {
     format!("{PATH}?{}cursor=", values.with("cursor", None).canonical())
 }
 
-impl Cursor {
-    /// The cursor in an address: its JSON in hexadecimal digits.
-    fn text(&self) -> Result<String, Problem> {
-        let json = serde_json::to_vec(self)
+/// Writer and reader of cursors, with the project's key: every server of a project reads what another wrote, and nobody else writes any.
+#[derive(Clone)]
+struct CursorSigner(Hmac<Sha256>);
+
+impl CursorSigner {
+    fn new(key: &PseudonymKey) -> Result<Self, Problem> {
+        let key = key.derived_key(PURPOSE);
+        let signer = Hmac::new_from_slice(&key).map(Self);
+        signer.map_err(|error| Problem::internal(format!("a key cannot be used: {error}")))
+    }
+
+    /// The cursor in an address: its JSON and the signature of it, in hexadecimal digits.
+    fn text(&self, cursor: &Cursor) -> Result<String, Problem> {
+        let mut bytes = serde_json::to_vec(cursor)
             .map_err(|error| Problem::internal(format!("a cursor cannot be written: {error}")))?;
-        Ok(json.iter().map(|byte| format!("{byte:02x}")).collect())
+        let signature = self.0.clone().chain_update(&bytes).finalize();
+        bytes.extend_from_slice(&signature.into_bytes());
+        Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// The cursor of a text, where it belongs to the list.
+    fn read(&self, text: &str, list: u64) -> Result<Cursor, Problem> {
+        let wrong = || {
+            Problem::bad_request("the cursor cannot be read")
+                .hint("Take it as the Link header of the page before has it.")
+        };
+        let bytes = bytes_of(text).ok_or_else(wrong)?;
+        let (json, signature) = bytes.split_last_chunk::<SIGNATURE>().ok_or_else(wrong)?;
+        let signed = self.0.clone().chain_update(json);
+        signed.verify_slice(signature).map_err(|_| wrong())?;
+        let cursor: Cursor = serde_json::from_slice(json).map_err(|_| wrong())?;
+        match cursor.list == list {
+            true => Ok(cursor),
+            false => Err(Problem::bad_request(
+                "the cursor belongs to a list that was asked for in another way",
+            )
+            .hint("Ask for the next page with the same parameters; only limit may change.")),
+        }
     }
 }
 
-/// The cursor of a text, where it belongs to the list.
-fn cursor_of(text: &str, list: u64) -> Result<Cursor, Problem> {
-    let wrong = || {
-        Problem::bad_request("the cursor cannot be read")
-            .hint("Take it as the Link header of the page before has it.")
-    };
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong());
+/// Bytes of hexadecimal digits, in small letters as they were written.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if !text.len().is_multiple_of(2) || !text.bytes().all(is_digit) {
+        return None;
     }
     let digits: Vec<char> = text.chars().collect();
-    let bytes: Option<Vec<u8>> = digits
+    digits
         .chunks(2)
         .map(|pair| {
             let pair: String = pair.iter().collect();
             u8::from_str_radix(&pair, 16).ok()
         })
-        .collect();
-    let cursor: Cursor = bytes
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .ok_or_else(wrong)?;
-    match cursor.list == list {
-        true => Ok(cursor),
-        false => Err(Problem::bad_request(
-            "the cursor belongs to a list that was asked for in another way",
-        )
-        .hint("Ask for the next page with the same parameters; only limit may change.")),
-    }
+        .collect()
 }
 
 fn place_of(cursor: &Cursor) -> Result<TransactionPlace, Problem> {
@@ -167,31 +196,64 @@ fn place_of(cursor: &Cursor) -> Result<TransactionPlace, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
+    use tillhouse_model::Secret;
 
-    #[test]
-    fn a_cursor_comes_back_as_it_was_and_only_to_its_list() {
-        let cursor = Cursor {
+    fn signer(key: &str) -> CursorSigner {
+        let secret = Secret::new(key.repeat(32));
+        CursorSigner::new(&PseudonymKey::parse(&secret).unwrap()).unwrap()
+    }
+
+    fn cursor() -> Cursor {
+        Cursor {
             run: "20260131T060000Z-1f2e3d".to_owned(),
             list: u64::MAX,
             value: Some(i64::MIN.to_string()),
             key: "hecone:\u{e9}\"1".to_owned(),
-        };
-        let text = cursor.text().unwrap();
-        assert_eq!(cursor_of(&text, u64::MAX).unwrap(), cursor);
+        }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_as_it_was_and_only_to_its_list() {
+        let (signer, cursor) = (signer("ab"), cursor());
+        let text = signer.text(&cursor).unwrap();
+        assert_eq!(signer.read(&text, u64::MAX).unwrap(), cursor);
         assert_eq!(
             place_of(&cursor).unwrap().number,
             Some(i128::from(i64::MIN))
         );
-        assert!(cursor_of(&text, 1).is_err());
+        assert!(signer.read(&text, 1).is_err());
         for wrong in [
             "",
             "7",
             "zz",
             "7b7d",
             &text[..text.len() - 2],
+            text.to_uppercase().as_str(),
             "\u{e9}\u{e9}",
         ] {
-            assert!(cursor_of(wrong, u64::MAX).is_err(), "{wrong}");
+            assert!(signer.read(wrong, u64::MAX).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_cursor_that_was_changed_is_refused_wherever_it_was() {
+        let text = signer("ab").text(&cursor()).unwrap();
+        for at in 0..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
+            let changed = String::from_utf8(changed).unwrap();
+            let refused = signer("ab").read(&changed, u64::MAX).unwrap_err();
+            assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{at}");
+        }
+        // One that somebody makes without the key, or with another project's.
+        let unsigned: String = serde_json::to_vec(&cursor())
+            .unwrap()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert!(signer("ab").read(&unsigned, u64::MAX).is_err());
+        assert!(signer("cd").read(&text, u64::MAX).is_err());
+        assert!(signer("ab").read(&text, u64::MAX).is_ok());
     }
 }

@@ -1,0 +1,249 @@
+//! Words of errors for whoever asks over HTTP: parameters in place of flags, paths in place of commands and of the prompt.
+//!
+//! Invariant: a flag that an endpoint has as a parameter is called by that parameter's name, at HecOne's endpoint by HecOne's. What
+//! stands in quotes is somebody's own text and stays as it is, and so does a command that is told to whoever runs the server.
+//!
+//! Errors are made where they are found, in words of the command line: most are read there. Rejected: hints in two kinds of words at
+//! each of these places, of which one would be forgotten.
+
+use crate::endpoints::{ENDPOINTS, EndpointId};
+
+/// What is said of the command line and of its prompt, and what is meant over HTTP.
+const PHRASES: [(&str, &str); 8] = [
+    (
+        "`tillhouse describe`, or \\dt at the prompt, lists",
+        "GET /api/v1/tables lists",
+    ),
+    (
+        "\\dt at the prompt, or SHOW TABLES, lists",
+        "GET /api/v1/tables, or SHOW TABLES, lists",
+    ),
+    (
+        "\\df at the prompt, or SHOW FUNCTIONS, lists",
+        "SHOW FUNCTIONS lists",
+    ),
+    (
+        "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists",
+        "GET /api/v1/runs lists",
+    ),
+    (
+        "`tillhouse sql --output file.csv \"SELECT ...\"`, or \\o file.csv at the prompt, writes a file.",
+        "Ask with `Accept: text/csv`, and keep the answer as a file.",
+    ),
+    (
+        "`--format json` of `tillhouse sql` writes JSON.",
+        "`Accept: application/json` asks for JSON.",
+    ),
+    (
+        "`--format` of `tillhouse sql` says how rows are written; settings stand in tillhouse.yaml.",
+        "`Accept` says how rows are written; settings stand in tillhouse.yaml.",
+    ),
+    (
+        "All queries of one prompt see the same published run",
+        "A query sees one published run",
+    ),
+];
+
+/// A text in the words of an endpoint.
+pub(crate) fn in_words_of(endpoint: EndpointId, text: &str) -> String {
+    let mut text = text.to_owned();
+    for (said, meant) in PHRASES {
+        text = text.replace(said, meant);
+    }
+    flags(endpoint, &queries(&text))
+}
+
+/// `` `tillhouse sql "QUERY"` `` as a query at the path for queries.
+fn queries(text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once("`tillhouse sql \"") {
+        let Some((query, after)) = behind.split_once("\"`") else {
+            break;
+        };
+        out.push_str(&format!("{before}`{query}` at POST /api/v1/sql"));
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Flags as parameters.
+fn flags(endpoint: EndpointId, text: &str) -> String {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once("--") {
+        out.push_str(before);
+        let is_of_name = |c: char| c.is_ascii_lowercase() || c == '-';
+        let after = behind.trim_start_matches(is_of_name);
+        let name = behind.strip_suffix(after).unwrap_or_default();
+        let begins = matches!(out.chars().next_back(), None | Some(' ' | '`' | '('));
+        rest = after;
+        if begins && !is_in_command(&out) {
+            if name == "param"
+                && let Some((value, behind)) = given(after)
+            {
+                out.push_str(&value);
+                rest = behind;
+                continue;
+            }
+            if let Some(parameter) = parameter(endpoint, name) {
+                out.push_str(&parameter);
+                continue;
+            }
+        }
+        out.push_str("--");
+        out.push_str(name);
+    }
+    out.push_str(rest);
+    out
+}
+
+/// ` NAME=VALUE` behind `--param` as the body of a query has it, and what follows.
+fn given(text: &str) -> Option<(String, &str)> {
+    let (name, behind) = text.strip_prefix(' ')?.split_once('=')?;
+    let after = behind.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_'));
+    let value = behind.strip_suffix(after)?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    is_name.then(|| {
+        (
+            format!("\"parameters\": {{\"{name}\": \"{value}\"}}"),
+            after,
+        )
+    })
+}
+
+/// True if a text ends within a command: somebody at a command line is told what to do.
+fn is_in_command(text: &str) -> bool {
+    let is_open = text.matches('`').count() % 2 == 1;
+    let last = text.rsplit('`').next().unwrap_or_default();
+    is_open && last.starts_with("tillhouse ")
+}
+
+/// The parameter of a flag; `None` where no endpoint has one.
+fn parameter(endpoint: EndpointId, flag: &str) -> Option<String> {
+    let of_hecone = match flag {
+        "from" => "start_date",
+        "to" => "end_date",
+        "tenant" => "mandator_id",
+        _ => flag,
+    };
+    if endpoint == EndpointId::HecOneStatistics && of_hecone != flag {
+        return Some(of_hecone.to_owned());
+    }
+    let name = flag.replace('-', "_");
+    let mut all = ENDPOINTS
+        .iter()
+        .flat_map(|endpoint| endpoint.parameters.iter());
+    all.any(|known| known.name == name).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+    use tillhouse_model::time::future_window_error;
+    use tillhouse_model::{Error, Window};
+    use tillhouse_query::{QueryEngine, QueryEngineOptions, QueryParameters};
+
+    #[test]
+    fn what_an_endpoint_knows_is_called_by_its_name() {
+        for (said, meant) in [
+            (
+                "Give a --from that is earlier than --to; x.",
+                "Give a from that is earlier than to; x.",
+            ),
+            (
+                "--from 2999 lies in the future",
+                "from 2999 lies in the future",
+            ),
+            (
+                "Until then `--as-of RUN` answers.",
+                "Until then `as_of RUN` answers.",
+            ),
+            (
+                "Ask without --as-of: it is kept.",
+                "Ask without as_of: it is kept.",
+            ),
+            (
+                "Give it one: --param day=VALUE.",
+                "Give it one: \"parameters\": {\"day\": \"VALUE\"}.",
+            ),
+            (
+                "`tillhouse sql \"SELECT group_key, name FROM site_groups\"` lists them.",
+                "`SELECT group_key, name FROM site_groups` at POST /api/v1/sql lists them.",
+            ),
+            (
+                "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs.",
+                "GET /api/v1/runs lists the runs.",
+            ),
+            (
+                "Did you mean a? `tillhouse describe`, or \\dt at the prompt, lists what there is.",
+                "Did you mean a? GET /api/v1/tables lists what there is.",
+            ),
+            // For whoever runs the server, and somebody's own text.
+            (
+                "`tillhouse init --source pace` adds one, `tillhouse sync` reads it.",
+                "`tillhouse init --source pace` adds one, `tillhouse sync` reads it.",
+            ),
+            (
+                "there is no tenant \"--from\"",
+                "there is no tenant \"--from\"",
+            ),
+            (
+                "Name the earlier run with --since.",
+                "Name the earlier run with --since.",
+            ),
+            ("a -- b, a--from, --", "a -- b, a--from, --"),
+        ] {
+            assert_eq!(in_words_of(EndpointId::Statistics, said), meant);
+        }
+        let of_hecone = in_words_of(
+            EndpointId::HecOneStatistics,
+            "Give a --from that is earlier than --to.",
+        );
+        assert_eq!(
+            of_hecone,
+            "Give a start_date that is earlier than end_date."
+        );
+    }
+
+    /// Errors of what is asked wrong, as the commands have them.
+    async fn errors() -> Vec<Error> {
+        let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let session = QueryEngine::new(QueryEngineOptions::default())
+            .unwrap()
+            .empty_session()
+            .unwrap();
+        let mut errors = vec![
+            Window::new(late, early).unwrap_err(),
+            future_window_error(late, early),
+            session.describe_named("nothing").await.unwrap_err(),
+        ];
+        let none = QueryParameters::default();
+        for sql in [
+            "SELECT :day",
+            "SELECT * FROM nothing",
+            "SELECT nothing_like_this()",
+            "SELECT 1 FOR UPDATE",
+            "COPY (SELECT 1) TO 'file.csv'",
+            "BEGIN",
+            "DROP TABLE x",
+        ] {
+            errors.extend(session.query_written(sql, &none, (1, 1)).await.err());
+        }
+        errors
+    }
+
+    #[tokio::test]
+    async fn nobody_is_told_of_flags_and_of_the_prompt() {
+        let errors = errors().await;
+        assert!(errors.len() > 8, "{}", errors.len());
+        for error in errors {
+            for text in [error.message(), error.hint_text().unwrap_or_default()] {
+                let told = in_words_of(EndpointId::Sql, text);
+                for word in ["--", "prompt", "tillhouse sql", "tillhouse describe"] {
+                    assert!(!told.contains(word), "{told}");
+                }
+            }
+        }
+    }
+}
