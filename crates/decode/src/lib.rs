@@ -38,6 +38,7 @@
 
 mod abort;
 mod column;
+mod common_currency;
 mod fields;
 #[cfg(test)]
 mod fixture;
@@ -151,6 +152,8 @@ pub struct Reject {
     /// The record's JSON with every value that is not an open column of the contract replaced by `"***"`, and unknown fields
     /// left out. Valid JSON, at most 4 KiB. Empty where the record is no object, or no JSON.
     pub redacted: String,
+    /// Hash of the record's bytes, by which one is known that a listing gives again. It is stored nowhere.
+    pub content: u128,
     /// The record time, microseconds UTC, where it can be read whatever else is wrong with the record.
     pub record_time: Option<i64>,
     /// The source's own version time of the record, microseconds UTC, where it can be read.

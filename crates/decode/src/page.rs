@@ -27,6 +27,7 @@ use std::sync::Arc;
 use tillhouse_model::json::SeparatorFaults;
 use tillhouse_model::table::timestamp;
 use tillhouse_model::{Error, ErrorKind, PseudonymKey, Result, ResultExt as _};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A page with more rejects than this is refused as a whole: it is not what the contract describes.
 const MAX_REJECTS: usize = 100_000;
@@ -166,7 +167,11 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
             };
             if meaning == wanted.as_bytes() {
                 if found.is_some() {
-                    let error = Error::data("the page has its records twice").at("key", *wanted);
+                    let error = Error::data(format!(
+                        "the page has the key {wanted:?} twice, and nobody knows which of its two lists counts"
+                    ))
+                    .at("key", *wanted)
+                    .hint("Nothing of the page was taken; the next sync asks for it again. If it stays so, tell the provider.");
                     return Err(Box::new(Abort::Page(error)));
                 }
                 found = Some(self.envelope(deeper)?);
@@ -321,12 +326,14 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         let (record_time, updated_at) = self.times_of(start);
         self.walker.warnings.rewind(warned);
         self.walker.scan.pos = end;
-        let redacted = redact(&self.plan.record, &self.walker.scan.data[start..end]);
+        let bytes = &self.walker.scan.data[start..end];
+        let (redacted, content) = (redact(&self.plan.record, bytes), xxh3_128(bytes));
         self.rejects.push(Reject {
             key,
             field,
             reason,
             redacted,
+            content,
             record_time,
             updated_at,
         });

@@ -1,13 +1,15 @@
 //! Rules that compare columns of one record: whether numbers add up, a clock fits an instant, and an amount its unit. What is multiplied
 //! stands in `product`, what a state follows from in `state`.
 //!
-//! Invariant: a rule is checked only where every value it needs is there; numbers are compared exactly, as whole numbers of one scale.
+//! Invariant: a rule is checked only where every value it needs is there; numbers are compared exactly, as whole numbers of one scale. Amounts of
+//! several currencies are not added up, nor compared.
 
 use crate::column::{ColumnBuilder, ColumnValues};
+use crate::common_currency::{CommonCurrency, CurrencyColumns};
 use crate::fields::{FieldKind, FieldPlan, ObjectPlan, PathStep, resolve};
-use crate::identity::{spell, visit};
+use crate::identity::{is_missing, spell, visit};
 use crate::operand::{
-    RuleOperand, each_element, element_of, resolve_text, text_of, unfit_column_error,
+    RuleOperand, at, each_element, element_of, resolve_text, text_of, unfit_column_error,
 };
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -26,6 +28,8 @@ pub(crate) struct CompiledSum {
     is: RuleOperand,
     within: ExactDecimal,
     except: Option<ExcludedElements>,
+    /// Currencies of what is added and of the sum.
+    currencies: Option<(CurrencyColumns, CurrencyColumns)>,
     /// The largest scale of them all, in which they are compared.
     scale: u8,
 }
@@ -50,7 +54,10 @@ enum SumOutcome {
 #[derive(Debug)]
 pub(crate) struct CompiledAmount {
     is: RuleOperand,
-    currency: Vec<PathStep>,
+    currency: CurrencyColumns,
+    guess: CurrencyColumns,
+    /// Column that names another record, which may name the currency.
+    currency_elsewhere: Option<Vec<PathStep>>,
     unit: PriceUnit,
     /// Path to the element that is checked; empty where it is the record itself.
     element: Vec<PathStep>,
@@ -122,20 +129,21 @@ impl CompiledAmount {
                 settled(parameters, name, "minor or unit: major", PriceUnit::named)?
             }
         };
-        let ((currency, _), is) = (
-            resolve_text(record, &amount.currency)?,
+        let (currency, is) = (
+            CurrencyColumns::new(record, &amount.currency)?,
             RuleOperand::new(record, path)?,
         );
         let element = element_of(&is.path).to_vec();
-        if !element.starts_with(element_of(&currency)) {
-            return Err(unfit_column_error(
-                &amount.currency,
-                "the currency of the same element",
-            ));
+        if !currency.is_of_element(&element) {
+            return Err(unfit_column_error(path, "the currency of the same element"));
         }
+        let elsewhere = amount.currency_elsewhere.as_ref();
+        let elsewhere = elsewhere.map(|path| Ok::<_, Error>(resolve(record, path)?.0));
         Ok(Self {
             is,
             currency,
+            guess: CurrencyColumns::new(record, &amount.guess)?,
+            currency_elsewhere: elsewhere.transpose()?,
             unit,
             element,
         })
@@ -150,24 +158,61 @@ impl CompiledAmount {
         tell: &mut dyn FnMut(String, String),
     ) {
         each_element(columns, &self.element, row, &mut |positions| {
-            if let Some(words) = self.breach(columns, row, positions) {
+            if let Some(words) = self.breach(record, columns, row, positions) {
                 tell(spell(record, &self.is.path, positions), words);
             }
         });
     }
 
+    /// True if another record is named, which may name the currency; 0 names none.
+    fn has_currency_elsewhere(
+        &self,
+        columns: &[ColumnBuilder],
+        row: usize,
+        positions: &[usize],
+    ) -> bool {
+        let path = self.currency_elsewhere.as_deref();
+        let named = path.and_then(|path| at(columns, path, row, positions));
+        named.is_some_and(|(column, row)| match &column.values {
+            ColumnValues::Int(values) => values.get(row).is_some_and(|id| *id != 0),
+            _ => !is_missing(column, row),
+        })
+    }
+
     /// The fault of an element; `None` where there is none, or no amount.
-    fn breach(&self, columns: &[ColumnBuilder], row: usize, positions: &[usize]) -> Option<String> {
+    fn breach(
+        &self,
+        record: &ObjectPlan,
+        columns: &[ColumnBuilder],
+        row: usize,
+        positions: &[usize],
+    ) -> Option<String> {
         let amount = self.is.value(columns, row, positions)?;
-        let currency = text_of(columns, &self.currency, row, positions);
+        let named = self.currency.of_element(columns, row, positions);
+        let guess = match named {
+            Some(_) => None,
+            None => self.guess.of_record(columns, row),
+        };
+        let currency = named.or(guess.as_ref().map(|guess| guess.text));
         let fits = self.unit.fits(amount, currency);
-        // 0 minor units are 0 of whatever it is.
-        let is_known = currency.and_then(minor_digits).is_some();
+        // 0 is 0 of whatever it is.
+        let is_untold = named.is_none()
+            && amount.units != 0
+            && !self.has_currency_elsewhere(columns, row, positions);
+        let is_known = match currency {
+            Some(currency) => minor_digits(currency).is_some(),
+            None => !is_untold,
+        };
         let has_no_digits = self.unit == PriceUnit::Minor && !is_known && amount.units != 0;
-        if fits && !has_no_digits {
+        if fits && !has_no_digits && !is_untold {
             return None;
         }
-        let (amount, currency) = (amount.trimmed(), currency.unwrap_or("of no currency"));
+        let amount = amount.trimmed();
+        if let Some(guess) = guess.filter(|_| fits && !has_no_digits) {
+            let from = spell(record, guess.path, &guess.positions);
+            return Some(format!("{amount} names no currency: that of {from} counts"));
+        }
+        let currency = currency.unwrap_or("of no currency");
         Some(match self.unit {
             PriceUnit::Minor if fits => {
                 format!(
@@ -178,6 +223,9 @@ impl CompiledAmount {
                 format!(
                     "{amount} {currency} has a fraction, and amounts are said to be in minor units"
                 )
+            }
+            PriceUnit::Major if fits => {
+                format!("{amount} {currency}: nobody knows what it is an amount of")
             }
             PriceUnit::Major => {
                 format!(
@@ -241,11 +289,16 @@ impl CompiledSum {
                 words: words.clone(),
             })
         });
+        let currencies = sum.currencies.as_ref().map(|currencies| {
+            let columns = |path| CurrencyColumns::new(record, std::slice::from_ref(path));
+            Ok::<_, Error>((columns(&currencies.of)?, columns(&currencies.is)?))
+        });
         Ok(Self {
             of,
             is,
             within: sum.within,
             except: except.transpose()?,
+            currencies: currencies.transpose()?,
             scale,
         })
     }
@@ -275,6 +328,9 @@ impl CompiledSum {
         row: usize,
         except: Option<&ExcludedElements>,
     ) -> SumOutcome {
+        if self.is_mixed(columns, row, except) {
+            return SumOutcome::Unknown;
+        }
         let off = || {
             let terms: Option<Vec<i128>> = self
                 .of
@@ -314,6 +370,41 @@ impl CompiledSum {
                 ))
             }
         }
+    }
+
+    /// True if what is added, without the elements of `except`, and the sum are in several currencies.
+    fn is_mixed(
+        &self,
+        columns: &[ColumnBuilder],
+        row: usize,
+        except: Option<&ExcludedElements>,
+    ) -> bool {
+        let Some((of, is)) = &self.currencies else {
+            return false;
+        };
+        let mut common = CommonCurrency::of(is.of_element(columns, row, &[]));
+        for term in &self.of {
+            visit(
+                columns,
+                &term.path,
+                row,
+                &mut Vec::new(),
+                &mut |_, _, positions| {
+                    let is_left_out = except.is_some_and(|except| {
+                        text_of(columns, &except.hops, row, positions).is_some_and(|text| {
+                            except
+                                .words
+                                .iter()
+                                .any(|word| word::is_same_word(word, text))
+                        })
+                    });
+                    if !is_left_out {
+                        common.add(of.of_element(columns, row, positions));
+                    }
+                },
+            );
+        }
+        common.is_mixed
     }
 
     /// The total of a term at the common scale.

@@ -4,10 +4,10 @@
 //! spelling. Amounts of several currencies are not added up, nor compared: what they come to is nobody's to say.
 
 use crate::column::{ColumnBuilder, ColumnValues};
+use crate::common_currency::{CommonCurrency, CurrencyColumns};
 use crate::fields::{ObjectPlan, PathStep};
 use crate::identity::visit;
-use crate::operand::{RuleOperand, element_of, resolve_text, text_of, unfit_column_error};
-use tillhouse_model::blank::is_blank;
+use crate::operand::{RuleOperand, element_of, resolve_text, unfit_column_error};
 use tillhouse_model::table::StateRule;
 use tillhouse_model::{Error, ExactDecimal, Result, derived_state, word};
 
@@ -23,38 +23,14 @@ pub(crate) struct CompiledState {
     /// The amounts of the payments.
     collected: RuleOperand,
     owed: RuleOperand,
-    currencies: Option<CurrencyPaths>,
+    currencies: Option<StateCurrencyColumns>,
 }
 
-/// Paths to the currencies of what was collected and of what is owed.
+/// Currencies of what was collected, payment by payment, and of what is owed.
 #[derive(Debug)]
-struct CurrencyPaths {
-    collected: Vec<PathStep>,
-    owed: Vec<PathStep>,
-}
-
-/// Currency of the amounts that are added up, and whether one of them is in another.
-struct CommonCurrency<'c> {
-    known: Option<&'c str>,
-    is_mixed: bool,
-}
-
-impl<'c> CommonCurrency<'c> {
-    fn of(named: Option<&'c str>) -> Self {
-        Self {
-            known: named,
-            is_mixed: false,
-        }
-    }
-
-    /// Takes the currency of one more amount; one that names none is in whatever the others are.
-    fn add(&mut self, named: Option<&'c str>) {
-        match (self.known, named) {
-            (Some(known), Some(named)) => self.is_mixed |= !word::is_same_word(known, named),
-            (None, named) => self.known = named,
-            (Some(_), None) => {}
-        }
-    }
+struct StateCurrencyColumns {
+    collected: CurrencyColumns,
+    owed: CurrencyColumns,
 }
 
 /// Path to texts, and its name.
@@ -74,9 +50,12 @@ impl CompiledState {
         }
         let articles = resolve_text(record, &rule.articles)?;
         let currencies = rule.currencies.as_ref().map(|currencies| {
-            Ok::<_, Error>(CurrencyPaths {
-                collected: resolve_text(record, &currencies.collected)?.0,
-                owed: resolve_text(record, &currencies.owed)?.0,
+            Ok::<_, Error>(StateCurrencyColumns {
+                collected: CurrencyColumns::new(
+                    record,
+                    std::slice::from_ref(&currencies.collected),
+                )?,
+                owed: CurrencyColumns::new(record, &currencies.owed)?,
             })
         });
         Ok(Self {
@@ -97,18 +76,19 @@ impl CompiledState {
         each_text(columns, &self.articles.0, row, |state, _| {
             articles.push(state)
         });
-        let currency = |path: fn(&CurrencyPaths) -> &[PathStep], positions: &[usize]| {
-            let path = path(self.currencies.as_ref()?);
-            text_of(columns, path, row, positions).filter(|text| !is_blank(text))
-        };
-        let mut common = CommonCurrency::of(currency(|paths| paths.owed.as_slice(), &[]));
+        let currencies = self.currencies.as_ref();
+        let owed_in = currencies.and_then(|named| named.owed.of_record(columns, row));
+        let mut common = CommonCurrency::of(owed_in.map(|named| named.text));
         let mut collected: Option<Option<i128>> = None;
         each_text(columns, &self.payments.0, row, |state, positions| {
             payments.push(state);
             if word::is_same_word(state, COLLECTED)
                 && let Some(amount) = self.collected.value(columns, row, positions)
             {
-                common.add(currency(|paths| paths.collected.as_slice(), positions));
+                common.add(
+                    currencies
+                        .and_then(|named| named.collected.of_element(columns, row, positions)),
+                );
                 collected = Some(
                     collected.map_or(Some(amount.units), |sum| sum?.checked_add(amount.units)),
                 );

@@ -150,8 +150,13 @@ pub struct PresenceRule {
 /// Currency and unit of an amount.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AmountRule {
-    /// The column that names the currency.
-    pub currency: Vec<String>,
+    /// The columns that name the currency, the first that does: of the same element, or of what it is in.
+    pub currency: Vec<Vec<String>>,
+    /// Columns whose currency counts where those name none, the first that does; through a list, that of any of its elements. It is a guess,
+    /// and told.
+    pub guess: Vec<Vec<String>>,
+    /// The column that names another record, which may name the currency: where it does, nothing is told of one that is missing here.
+    pub currency_elsewhere: Option<Vec<String>>,
     /// The unit.
     pub unit: PriceUnitSource,
 }
@@ -191,6 +196,17 @@ pub struct SumRule {
     pub within: ExactDecimal,
     /// Elements of a list that may be left out: the sum holds with them or without.
     pub except: Option<ElementFilter>,
+    /// Currencies of the numbers, where the source names them: those of several are not added up, nor compared.
+    pub currencies: Option<SumCurrencies>,
+}
+
+/// Columns that name the currencies of what is added and of the sum.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SumCurrencies {
+    /// Of each number that is added, below the same list.
+    pub of: Vec<String>,
+    /// Of the sum.
+    pub is: Vec<String>,
 }
 
 /// Elements of a list, selected by a text of theirs, such as those that need not count.
@@ -235,8 +251,8 @@ pub struct StateRule {
 pub struct StateCurrencies {
     /// Of each payment, below the same list as its amount.
     pub collected: Vec<String>,
-    /// Of the amount to be collected.
-    pub owed: Vec<String>,
+    /// Of the amount to be collected: the first of these that is named; through a list, by any of its elements.
+    pub owed: Vec<Vec<String>>,
 }
 
 /// Wall clock beside an instant.

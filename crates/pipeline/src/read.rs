@@ -105,7 +105,7 @@ impl SliceReader {
             read_by,
         };
         let (attempt, attempts) = self.attempt(pages, None, question, to, &mut told).await?;
-        let came = attempt.records + attempt.rejects;
+        let came = attempt.records + attempt.rejects + attempt.repeated_rejects;
         let counts = self.resource.declares_total && is_own;
         if let Some(declared) = attempt
             .declared_total

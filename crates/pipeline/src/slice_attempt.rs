@@ -1,13 +1,14 @@
 //! State of one attempt to read a slice: what came, what came twice, and what was told of it.
 //!
-//! Invariant: a record or reject that comes again because its page was asked for again is counted once and told once; one that a listing
-//! really has twice counts twice. An attempt that begins anew counts from nothing, and tells nothing twice.
+//! Invariant: a record or reject that comes again because its page was asked for again is counted once and told once. A record that a listing
+//! has twice counts twice, and is told; a reject that another page of the listing has had, byte by byte, is one. An attempt that begins anew
+//! counts from nothing, and tells nothing twice.
 
 use crate::message::NumberedReject;
 use arrow::array::Array;
 use jiff::Timestamp;
 use std::collections::HashSet;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 use tillhouse_decode::{DecodedPage, Reject, Warning};
 use tillhouse_model::{FastMap, FastSet, Window};
@@ -42,10 +43,14 @@ pub(crate) struct SliceAttempt {
     pub(crate) keyless: u64,
     /// Number of rejects without a key that look the same, by a hash of how they look.
     alike: FastMap<u128, u64>,
+    /// Number of those of the list at hand that are the same byte by byte, by a hash of their content.
+    same: FastMap<u128, u64>,
     pub(crate) records: u64,
     pub(crate) rejects: u64,
-    /// Hashes of the rejects, by which one is known that comes again in a page that was asked for again.
-    rejected: FastSet<u64>,
+    /// Rejects that came before in another page: they count for the declared total alone.
+    pub(crate) repeated_rejects: u64,
+    /// Hashes of the rejects with a key and how they look, by which one is known that comes again.
+    rejected: FastSet<u128>,
     /// Records that came before in the same page, or in another while the total stood still.
     pub(crate) repeated: usize,
     /// The last total that a page declared, and the largest.
@@ -54,6 +59,13 @@ pub(crate) struct SliceAttempt {
     total_moved: bool,
     pub(crate) started: Option<Timestamp>,
     content: ContentSum,
+}
+
+/// Rejects of one page without a key: how many look the same, and how many are.
+#[derive(Default)]
+struct PageRejects {
+    alike: FastMap<u128, u64>,
+    same: FastMap<u128, u64>,
 }
 
 /// Sum over the content of all records that came, whatever their order.
@@ -76,7 +88,8 @@ pub(crate) struct ReportedRemarks {
 impl SliceAttempt {
     /// Takes a page's total. One that moves says that records do, and may come again for that.
     pub(crate) fn note_declared_total(&mut self, total: Option<u64>) {
-        self.total_moved |= self.records + self.rejects > 0 && total != self.declared_total;
+        self.total_moved |=
+            self.records + self.rejects + self.repeated_rejects > 0 && total != self.declared_total;
         self.declared_total = total.or(self.declared_total);
         self.largest_total = self.largest_total.max(total);
     }
@@ -86,42 +99,30 @@ impl SliceAttempt {
         if self.scope.as_ref() != scope {
             self.scope = scope.cloned();
             self.listed.clear();
+            self.same.clear();
         }
     }
 
-    /// Numbers rejects without a key that look the same, so that each stays one of its own. Those that came before are left out of a page
-    /// that was asked for `again`.
+    /// Counts a page's rejects, and numbers those without a key that look the same, so that each stays one of its own. Those that came before
+    /// are left out: of a page that was asked for `again` those that look the same, of another page of the listing those that are the same byte by
+    /// byte, as a server gives them that does not heed which page it is asked for.
     pub(crate) fn number_rejects(
         &mut self,
         rejects: Vec<Reject>,
         place: impl Fn(&Reject) -> RejectPlace,
         again: bool,
     ) -> Vec<NumberedReject> {
-        let mut in_page: FastMap<u128, u64> = FastMap::default();
+        let mut page = PageRejects::default();
         let number = |reject: Reject| {
             let RejectPlace { time, within } = place(&reject);
-            if reject.key.is_some() {
-                return Some(NumberedReject {
-                    reject,
-                    nth: 1,
-                    time,
-                    within,
-                });
-            }
-            let micros = time.map(Timestamp::as_microsecond);
-            let looks = key_hash(&format!(
-                "{}\0{}\0{}\0{micros:?}",
-                reject.field, reject.reason, reject.redacted
-            ));
-            let (known, came) = (
-                self.alike.entry(looks).or_default(),
-                in_page.entry(looks).or_default(),
-            );
-            *came += 1;
-            let nth = if again { *came } else { *known + 1 };
-            let is_new = nth > *known;
-            *known = nth.max(*known);
-            is_new.then_some(NumberedReject {
+            let nth = match reject.key.as_deref() {
+                Some(key) => {
+                    self.count_keyed(key, &reject, again);
+                    1
+                }
+                None => self.number_keyless(&reject, time, &mut page, again)?,
+            };
+            Some(NumberedReject {
                 reject,
                 nth,
                 time,
@@ -131,6 +132,56 @@ impl SliceAttempt {
         rejects.into_iter().filter_map(number).collect()
     }
 
+    fn count_keyed(&mut self, key: &str, reject: &Reject, again: bool) {
+        let Reject {
+            field,
+            reason,
+            redacted,
+            ..
+        } = reject;
+        let looks = key_hash(&format!("{key}\0{field}\0{reason}\0{redacted}"));
+        match self.rejected.insert(looks) {
+            true => self.rejects += 1,
+            false => self.repeated_rejects += u64::from(!again),
+        }
+    }
+
+    /// Number of a reject among those that look the same; `None` for one that came before.
+    fn number_keyless(
+        &mut self,
+        reject: &Reject,
+        time: Option<Timestamp>,
+        page: &mut PageRejects,
+        again: bool,
+    ) -> Option<u64> {
+        let Reject {
+            field,
+            reason,
+            redacted,
+            content,
+            ..
+        } = reject;
+        let micros = time.map(Timestamp::as_microsecond);
+        let looks = key_hash(&format!("{field}\0{reason}\0{redacted}\0{micros:?}"));
+        let alike = page.alike.entry(looks).or_default();
+        let same = page.same.entry(*content).or_default();
+        (*alike, *same) = (*alike + 1, *same + 1);
+        let known_alike = self.alike.entry(looks).or_default();
+        let known_same = self.same.entry(*content).or_default();
+        let is_new = match again {
+            true => *alike > *known_alike,
+            false => *same > *known_same,
+        };
+        *known_same = (*known_same).max(*same);
+        if !is_new {
+            self.repeated_rejects += u64::from(!again);
+            return None;
+        }
+        *known_alike += 1;
+        (self.rejects, self.keyless) = (self.rejects + 1, self.keyless + 1);
+        Some(*known_alike)
+    }
+
     /// Fingerprint of what came: of every record its key and the hash of its content. `None` where something was listed twice, came again, or did
     /// not fit.
     pub(crate) fn fingerprint(&self) -> Option<String> {
@@ -138,7 +189,8 @@ impl SliceAttempt {
         is_plain.then(|| format!("{:x}-{:032x}", self.records, self.content.sum))
     }
 
-    /// Counts a page's records; one that is listed more than once gets a warning, unless it came again because the page was asked for
+    /// Counts a page's records; one that is listed more than once, be it as one that does not fit, gets a warning, unless it came again
+    /// because the page was asked for
     /// `again`, or the total says that records moved.
     pub(crate) fn count(&mut self, decoded: &mut DecodedPage, again: bool) {
         self.records += decoded.keys.len() as u64;
@@ -156,7 +208,11 @@ impl SliceAttempt {
         }
         let is_told = !again && !self.total_moved;
         let mut page = FastSet::default();
-        for key in decoded.keys.iter().flatten() {
+        let rejected = decoded
+            .rejects
+            .iter()
+            .filter_map(|reject| reject.key.as_deref());
+        for key in decoded.keys.iter().flatten().chain(rejected) {
             let hash = key_hash(key);
             self.distinct.insert(hash);
             let is_new = self.listed.insert(hash);
@@ -172,30 +228,6 @@ impl SliceAttempt {
                     original: String::new(),
                     count: 1,
                 });
-            }
-        }
-        let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        for Reject {
-            key,
-            field,
-            reason,
-            redacted,
-            ..
-        } in &decoded.rejects
-        {
-            // Records that are alike as far as they may be shown are two in one page, and one in a page that came again.
-            let is_new = self
-                .rejected
-                .insert(hasher.hash_one((key, field, reason, redacted)));
-            if again && !is_new {
-                continue;
-            }
-            self.rejects += 1;
-            match key {
-                Some(key) => {
-                    self.distinct.insert(key_hash(key));
-                }
-                None => self.keyless += 1,
             }
         }
     }
@@ -389,17 +421,83 @@ mod tests {
         );
     }
 
-    #[test]
-    fn rejects_without_a_key_are_told_apart_by_their_number_and_told_once() {
-        let reject = |key: Option<&str>, reason: &str| Reject {
+    /// A reject whose record is written otherwise for every `content`.
+    fn reject(key: Option<&str>, reason: &str, content: u128) -> Reject {
+        Reject {
             key: key.map(str::to_owned),
             field: String::new(),
             reason: reason.to_owned(),
             redacted: String::new(),
+            content: content + u128::from(reason == "number"),
             record_time: None,
             updated_at: None,
+        }
+    }
+
+    fn numbered(
+        attempt: &mut SliceAttempt,
+        rejects: Vec<Reject>,
+        again: bool,
+    ) -> Vec<NumberedReject> {
+        let within = Window::new(Timestamp::MIN, Timestamp::MAX).unwrap();
+        let place = |_: &Reject| RejectPlace { time: None, within };
+        attempt.number_rejects(rejects, place, again)
+    }
+
+    #[test]
+    fn a_page_that_comes_again_has_no_new_rejects_but_counts_for_the_total() {
+        let rejects = || {
+            let of = |key, content| reject(key, "null", content);
+            vec![of(None, 1), of(None, 1), of(None, 2), of(Some("a"), 3)]
         };
-        let ever = Window::new(Timestamp::MIN, Timestamp::MAX).unwrap();
+        let mut attempt = SliceAttempt::default();
+        let mut kept = Vec::new();
+        for _ in 0..3 {
+            kept.push(numbered(&mut attempt, rejects(), false).len());
+        }
+        // One with a key is the same one by its key.
+        assert_eq!(kept, [4, 1, 1]);
+        assert_eq!((attempt.rejects, attempt.repeated_rejects), (4, 8));
+        assert_eq!(attempt.keyless, 3);
+        // Another one is another one, also where it looks the same, and so is one of another parent's list.
+        assert_eq!(
+            numbered(&mut attempt, vec![reject(None, "null", 9)], false)[0].nth,
+            4
+        );
+        attempt.enter_scope(Some(&"7".into()));
+        assert_eq!(numbered(&mut attempt, rejects(), false).len(), 4);
+    }
+
+    #[test]
+    fn a_record_that_is_listed_again_as_one_that_does_not_fit_is_told() {
+        let mut attempt = SliceAttempt::default();
+        let mut first = page(&["a", "b"]);
+        attempt.count(&mut first, false);
+        let mut second = page(&["c"]);
+        second.rejects = vec![
+            reject(Some("a"), "text", 1),
+            reject(None, "text", 2),
+            reject(Some("d"), "text", 3),
+        ];
+        attempt.count(&mut second, false);
+        let told = |page: &DecodedPage| {
+            page.warnings
+                .iter()
+                .map(|w| w.key.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            (told(&first), told(&second)),
+            (vec![], vec!["a".to_owned()])
+        );
+        assert_eq!(
+            (attempt.records, attempt.repeated, attempt.distinct.len()),
+            (3, 1, 4)
+        );
+    }
+
+    #[test]
+    fn rejects_without_a_key_are_told_apart_by_their_number_and_told_once() {
         let page = || {
             [
                 (None, "null"),
@@ -409,15 +507,9 @@ mod tests {
                 (None, "null"),
             ]
         };
-        let numbered = |attempt: &mut SliceAttempt, again| {
-            attempt.number_rejects(
-                page().map(|(key, why)| reject(key, why)).into(),
-                |_| RejectPlace {
-                    time: None,
-                    within: ever,
-                },
-                again,
-            )
+        let numbered = |attempt: &mut SliceAttempt, content: u128, again| {
+            let rejects = page().map(|(key, why)| reject(key, why, content));
+            self::numbered(attempt, rejects.into(), again)
         };
         let numbers = |rejects: &[NumberedReject]| {
             rejects
@@ -426,26 +518,26 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let (mut attempt, mut told) = (SliceAttempt::default(), ReportedRemarks::default());
-        for wanted in [vec![1, 2, 1, 1, 3], vec![4, 5, 2, 1, 6]] {
-            let mut rejects = numbered(&mut attempt, false);
+        for (content, wanted) in [(10, vec![1, 2, 1, 1, 3]), (20, vec![4, 5, 2, 1, 6])] {
+            let mut rejects = numbered(&mut attempt, content, false);
             told.retain_unreported(&mut self::page(&[]), &mut rejects, false);
             assert_eq!(numbers(&rejects), wanted);
         }
         // Read anew, the numbers begin anew: what was told is not told again, what is more of its kind is.
         let mut attempt = SliceAttempt::default();
-        for wanted in [vec![], vec![], vec![7, 8, 3, 9]] {
-            let mut rejects = numbered(&mut attempt, false);
+        for (content, wanted) in [(10, vec![]), (20, vec![]), (30, vec![7, 8, 3, 9])] {
+            let mut rejects = numbered(&mut attempt, content, false);
             told.retain_unreported(&mut self::page(&[]), &mut rejects, true);
             assert_eq!(numbers(&rejects), wanted);
         }
         // A page that is asked for again has those that it had.
         let mut attempt = SliceAttempt::default();
-        for (again, wanted) in [
-            (false, vec![1, 2, 1, 1, 3]),
-            (true, vec![1]),
-            (false, vec![4, 5, 2, 1, 6]),
+        for (content, again, wanted) in [
+            (10, false, vec![1, 2, 1, 1, 3]),
+            (40, true, vec![1]),
+            (20, false, vec![4, 5, 2, 1, 6]),
         ] {
-            assert_eq!(numbers(&numbered(&mut attempt, again)), wanted);
+            assert_eq!(numbers(&numbered(&mut attempt, content, again)), wanted);
         }
     }
 }

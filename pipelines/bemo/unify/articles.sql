@@ -2,11 +2,12 @@
 --
 -- Codes of products and ids of sites are the networks' own, so their keys carry the network.
 SELECT
-    concat($pipeline, ':', s.session_id, ':', s.label, '/',
+    concat($pipeline, ':', s.session_id, ':', replace(replace(s.label, '%', '%25'), ':', '%3A'), '/',
         array_position(values_where(positions(s.labels), s.labels, s.label), s.position)) AS article_key,
-    concat($pipeline, ':', s.session_id, ':', s.label)               AS transaction_key,
+    concat($pipeline, ':', s.session_id, ':', replace(replace(s.label, '%', '%25'), ':', '%3A')) AS transaction_key,
     CAST(array_position(values_where(positions(s.labels), s.labels, s.label), s.position) AS BIGINT) AS line_number,
-    concat($pipeline, ':') || s.network || coalesce(s.a['product_code'], s.a['product_family']) AS product_key,
+    concat($pipeline, ':') || s.network || CASE WHEN s.network = '' THEN replace(replace(coalesce(s.a['product_code'], s.a['product_family']), '%', '%25'), '/', '%2F')
+        ELSE coalesce(s.a['product_code'], s.a['product_family']) END AS product_key,
     s.a['product_code']                                              AS product_code,
     coalesce(s.a['product_family'], s.a['product_code'])             AS name,
     category_of(s.a['product_category'])                             AS category,
@@ -29,7 +30,7 @@ FROM (
         FROM (
             SELECT *,
                 array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels,
-                coalesce(nullif(trim(place_network), '') || '/', '') AS network
+                coalesce(replace(replace(nullif(trim(place_network), ''), '%', '%25'), '/', '%2F') || '/', '') AS network
             FROM sessions
         ) l
     ) c

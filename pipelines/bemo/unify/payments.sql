@@ -1,8 +1,8 @@
 -- The payments of be-mo sessions: one a transaction, from the account, which settles with the provider later. The card or tag that opened the
 -- session is its medium.
 SELECT
-    concat($pipeline, ':', s.session_id, ':', s.label, '/1')         AS payment_key,
-    concat($pipeline, ':', s.session_id, ':', s.label)               AS transaction_key,
+    concat($pipeline, ':', s.session_id, ':', replace(replace(s.label, '%', '%25'), ':', '%3A'), '/1') AS payment_key,
+    concat($pipeline, ':', s.session_id, ':', replace(replace(s.label, '%', '%25'), ':', '%3A')) AS transaction_key,
     label($labels, 'type', 'account')                                AS type,
     label($labels, 'medium', CASE WHEN s.is_rfid THEN 'RFID' END)    AS medium,
     'account'                                                        AS method,

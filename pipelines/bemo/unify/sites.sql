@@ -1,7 +1,9 @@
--- The sites that sessions name, as the newest session shows them. placeId is the network's own, so the key carries the network. The sessions tell
+-- The sites that sessions name, as the newest session shows them. placeId is the network's own, so the key carries the network; a '/' of its name, and
+-- without one of the id, is written %2F there. The sessions tell
 -- an offset, which is the clock's of that moment and no time zone, so a site has none.
 SELECT
-    concat($pipeline, ':', coalesce(nullif(trim(place_network), '') || '/', ''), place_id) AS site_key,
+    concat($pipeline, ':', CASE WHEN nullif(trim(place_network), '') IS NULL THEN replace(replace(place_id, '%', '%25'), '/', '%2F')
+        ELSE replace(replace(trim(place_network), '%', '%25'), '/', '%2F') || '/' || place_id END) AS site_key,
     place_name                          AS name,
     place_id                            AS code,
     trim(address)                       AS street,

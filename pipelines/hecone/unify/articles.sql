@@ -1,6 +1,7 @@
 -- The articles of HecOne transactions, one row each.
 --
--- An article without a currency has its transaction's. What a refund gives back takes its quantity away. Its product's code stands in the transaction's list of products.
+-- An article without a currency has its transaction's. What a refund gives back takes its amount and quantity away, once: where the invoice is below zero and no
+-- article is, they are told without a sign. Its product's code stands in the transaction's list of products.
 SELECT
     concat($pipeline, ':', t.id, '/', t.line_number)                 AS article_key,
     concat($pipeline, ':', t.id)                                     AS transaction_key,
@@ -13,20 +14,24 @@ SELECT
     canonical_word(t.a['state'])                                     AS state,
     canonical_unit(t.a['unit_measure'])                              AS unit_measure,
     t.a['unit_measure']                                              AS source_unit,
-    signed_quantity(t.a['quantity'], t.a['amount'], t.invoice_amount) AS quantity,
+    signed_quantity(t.a['quantity'], first_present(CASE WHEN t.is_unsigned THEN -(t.a['amount']) ELSE t.a['amount'] END, t.invoice_amount),
+        t.invoice_amount)                                            AS quantity,
     t.a['free_quantity']                                             AS free_quantity,
     t.a['max_quantity']                                              AS max_quantity,
     t.a['unit_price']                                                AS unit_price,
-    t.a['amount']                                                    AS amount,
+    CASE WHEN t.is_unsigned THEN -(t.a['amount']) ELSE t.a['amount'] END AS amount,
     t.a['tax_percentage']                                            AS tax_percentage,
-    t.a['tax_amount']                                                AS tax_amount,
+    CASE WHEN (t.is_unsigned OR t.invoice_amount < 0 AND t.a['amount'] < 0) AND t.a['tax_amount'] > 0 THEN -(t.a['tax_amount'])
+        ELSE t.a['tax_amount'] END                                   AS tax_amount,
     currency_code(first_present(t.a['currency'], t.transaction_currency)) AS currency,
     t.a['start_time']                                                AS start_time,
     t.a['end_time']                                                  AS end_time
 FROM (
     SELECT
         id, invoice['amount'] AS invoice_amount,
-        first_present(invoice['currency'], pluck(articles, 'currency')[1], pluck(payments, 'currency')[1]) AS transaction_currency,
+        invoice['amount'] < 0 AND array_min(pluck(articles, 'amount')) >= 0 AS is_unsigned,
+        first_present(invoice['currency'], nullif(split_part(array_to_string(pluck(articles, 'currency'), '|'), '|', 1), ''),
+            nullif(split_part(array_to_string(pluck(payments, 'currency'), '|'), '|', 1), '')) AS transaction_currency,
         pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
         unnest(pluck(articles, 'id', 'product_id', 'name', 'category', 'state', 'unit_measure', 'quantity', 'free_quantity',
             'max_quantity', 'unit_price', 'amount', 'tax_percentage', 'tax_amount', 'currency', 'start_time', 'end_time')) AS a,

@@ -2,10 +2,10 @@
 --
 -- The record time (invoice.created_at, else the first article's start, else the first payment) is when the sale happened.
 -- A sale is free when it is over, its invoice is zero and no article costs anything; a negative invoice is a refund. HecOne
--- marks no test sales.
+-- marks no test sales. Of a refund, what was paid and its tax are taken away too, also where they are told without a sign.
 -- The session id is Hubject's, the roaming network's: it is the session's and the roaming session's at once.
 -- The state is the provider's word in its one spelling, else state_derived, which follows HecOne's rule table. What was collected in another
--- currency than the invoice's compares with nothing.
+-- currency than the invoice's, or where that names none than the first one that an article names, compares with nothing.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
     t.id                                                             AS transaction_id,
@@ -21,11 +21,12 @@ SELECT
     array_min(pluck(t.articles, 'start_time'))                       AS started_at,
     array_max(pluck(t.articles, 'end_time'))                         AS ended_at,
     t.invoice['amount']                                              AS amount,
-    t.invoice['amount'] - t.invoice['tax_amount']                    AS net_amount,
-    t.invoice['tax_amount']                                          AS tax_amount,
+    t.invoice['amount'] - t.tax_amount                               AS net_amount,
+    t.tax_amount,
     CASE WHEN t.invoice['tax_amount'] IS NULL THEN 'unknown' ELSE 'reported' END AS tax_origin,
-    t.invoice['paid_amount']                                         AS paid_amount,
-    currency_code(first_present(t.invoice['currency'], pluck(t.articles, 'currency')[1], pluck(t.payments, 'currency')[1])) AS currency,
+    CASE WHEN t.invoice['amount'] < 0 AND t.invoice['paid_amount'] > 0 THEN -(t.invoice['paid_amount'])
+        ELSE t.invoice['paid_amount'] END                            AS paid_amount,
+    currency_code(first_present(t.owed_currency, nullif(split_part(array_to_string(pluck(t.payments, 'currency'), '|'), '|', 1), ''))) AS currency,
     concat($pipeline, ':') || t.site_id                              AS site_key,
     concat($pipeline, ':') || t.site_id || '/' || t.device['code']   AS device_key,
     concat($pipeline, ':') || t.point_id                             AS point_key,
@@ -51,8 +52,13 @@ FROM (
             pluck(articles, 'state'),
             pluck(payments, 'state'),
             sum_where(pluck(payments, 'amount'), canonical_word(pluck(payments, 'state')), 'collected',
-                pluck(payments, 'currency'), invoice['currency']),
+                pluck(payments, 'currency'), owed_currency),
             invoice['amount']
         ) AS state_derived
-    FROM transactions
+    FROM (
+        SELECT *,
+            first_present(invoice['currency'], nullif(split_part(array_to_string(pluck(articles, 'currency'), '|'), '|', 1), '')) AS owed_currency,
+            CASE WHEN invoice['amount'] < 0 AND invoice['tax_amount'] > 0 THEN -(invoice['tax_amount']) ELSE invoice['tax_amount'] END AS tax_amount
+        FROM transactions
+    ) s
 ) t

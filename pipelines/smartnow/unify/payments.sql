@@ -3,6 +3,7 @@
 -- The method is in the provider's own five words; the type is in the operator's, so it says nothing that is not said by the method: it tells the
 -- method only where the provider names none, in the common words that both have (labels.yaml). A payment
 -- that the provider leaves out of its reports is kept, and marked `excluded`. Its time, place and state are those of its sale.
+-- A payment without a currency has its sale's.
 -- A payment whose sale is not there stands by itself, with its own time and place: kind and transaction_state are null, and its transaction is the one
 -- that it names. When the sale comes, the payment becomes the sale's.
 -- Day and hour are those of the time zone that the sale names, or the payment without one; where that is none, or nobody can read it, of its location's.
@@ -15,7 +16,7 @@ SELECT
     payment_method(NULL, first_present(label($labels, 'medium', t.method), label($labels, 'type', t.payment_type)), NULL, NULL, NULL) AS method,
     'collected'                                                      AS state,
     CASE WHEN $price_unit = 'minor' THEN from_minor_units(t.paid, coalesce(t.payment_currency, t.sale_currency)) ELSE CAST(t.paid AS DECIMAL(18, 4)) END AS amount,
-    currency_code(t.payment_currency)                                AS currency,
+    currency_code(coalesce(t.payment_currency, t.sale_currency))     AS currency,
     t.exclude <> 0                                                   AS excluded,
     t.report_group,
     t.paid_at                                                        AS created_at,
@@ -45,9 +46,9 @@ FROM (
             z.time_zone
         ) AS time_zone,
         p.id AS payment, p.type AS payment_type, p.method, p.currency AS payment_currency, p.exclude, p.report_group,
-        -- A type that means refund takes money away, also where its prices are not negative.
-        CASE WHEN mapped(CAST(s.salestype AS VARCHAR), $sales_types) = 'refund' AND coalesce(a.paid, p.price) > 0 THEN -p.price
-            ELSE p.price END AS paid,
+        -- A refund takes money away, also where its prices, or its payments' alone, are not negative.
+        CASE WHEN coalesce(mapped(CAST(s.salestype AS VARCHAR), $sales_types), sale_kind(s.price, 'completed', s.price)) = 'refund'
+            AND coalesce(a.paid, p.price) > 0 THEN -p.price ELSE p.price END AS paid,
         p._record_time AS paid_at, a.paid AS paid_in_all,
         CASE WHEN s.id IS NULL THEN concat('payment_transactions/', p._record_key) ELSE s._record_key END AS _record_key,
         CASE WHEN s.id IS NULL THEN p._record_time ELSE s._record_time END AS _record_time,

@@ -29,7 +29,8 @@ SELECT
     t.amount - included_tax(t.amount, t.rate)                        AS net_amount,
     included_tax(t.amount, t.rate)                                   AS tax_amount,
     CASE WHEN included_tax(t.amount, t.rate) IS NULL THEN 'unknown' ELSE 'derived' END AS tax_origin,
-    CASE WHEN t.kind_of_type = 'refund' AND t.paid > 0 THEN -t.unsigned_paid ELSE t.unsigned_paid END AS paid_amount,
+    CASE WHEN coalesce(t.kind_of_type, sale_kind(t.price, 'completed', t.price)) = 'refund' AND t.paid > 0 THEN -t.unsigned_paid
+        ELSE t.unsigned_paid END                                     AS paid_amount,
     currency_code(t.currency)                                        AS currency,
     concat($pipeline, ':') || CAST(nullif(t.location, 0) AS VARCHAR) AS site_key,
     concat($pipeline, ':') || CAST(nullif(t.machine, 0) AS VARCHAR)  AS device_key,

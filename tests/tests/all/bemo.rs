@@ -568,3 +568,96 @@ async fn what_the_sandbox_serves_fits_the_contract() {
     }
     sandbox.stop().await;
 }
+
+#[tokio::test]
+async fn no_two_sessions_sites_or_products_have_one_key() {
+    let in_currency = |currency: &str| json!([bought(currency.into(), json!(1), json!({}))]);
+    let at = |id: &str, network: Value, place: &str, code: &str| {
+        let purchases = json!([bought("EUR".into(), json!(1), json!({"productCode": code}))]);
+        session(
+            id,
+            purchases,
+            json!({"placeNetwork": network, "placeId": place}),
+        )
+    };
+    let sessions = [
+        session("29:EUR", in_currency("EUR"), json!({})),
+        session("29", in_currency("EUR:EUR"), json!({})),
+        session("30", in_currency("A%3AB"), json!({})),
+        session("30:A", in_currency("B"), json!({})),
+        session("30", in_currency("A:B"), json!({})),
+        at("a", "N".into(), "1/2", "B7/x"),
+        at("b", "N/1".into(), "2", "x"),
+        at("c", Value::Null, "N/1/2", "N/B7/x"),
+        at("d", Value::Null, "N%2F1/2", "N%2F1/x"),
+        at("e", "N%2F1".into(), "2", "x"),
+    ];
+    // Two sessions of one id are two versions of it for the source table; here each is a page of its own.
+    let mut found: [Vec<String>; 4] = Default::default();
+    for session in sessions {
+        let bench = BEMO.session(&[("sessions", page(&[session]))]);
+        for (keys, table, column) in [
+            (0, "transactions", "transaction_id"),
+            (1, "transactions", "site_key"),
+            (2, "articles", "product_key"),
+            (3, "payments", "transaction_key"),
+        ] {
+            let rows = BEMO.unified(&bench, table).await;
+            found[keys].extend(by_key(&rows, column).into_values().flatten());
+        }
+    }
+    let [transactions, sites, products, paid] = found;
+    assert_eq!(
+        transactions[..5],
+        [
+            "29:EUR:EUR",
+            "29:EUR%3AEUR",
+            "30:A%253AB",
+            "30:A:B",
+            "30:A%3AB"
+        ]
+    );
+    assert_eq!(
+        sites[5..],
+        [
+            "bemo:N/1/2",
+            "bemo:N%2F1/2",
+            "bemo:N%2F1%2F2",
+            "bemo:N%252F1%2F2",
+            "bemo:N%252F1/2"
+        ]
+    );
+    assert_eq!(
+        products[5..],
+        [
+            "bemo:N/B7/x",
+            "bemo:N%2F1/x",
+            "bemo:N%2FB7%2Fx",
+            "bemo:N%252F1%2Fx",
+            "bemo:N%252F1/x"
+        ]
+    );
+    let expected: Vec<String> = transactions.iter().map(|id| format!("bemo:{id}")).collect();
+    assert_eq!(paid, expected);
+}
+
+#[test]
+fn a_purchase_without_a_currency_is_told() {
+    let purchases = json!([
+        bought(Value::Null, json!(12.1), json!({})),
+        bought(" ".into(), json!(0), json!({"quantity": null})),
+        bought("EUR".into(), json!(12.1), json!({})),
+    ]);
+    let told: Vec<String> = BEMO
+        .decode("sessions", &page(&[session("one", purchases, json!({}))]))
+        .warnings
+        .iter()
+        .map(|w| format!("{} {}: {}", w.rule, w.field, w.original))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "total_amount_fits transactions[0].totalAmount: 12.1 of no currency: nobody knows what it is an amount of"
+        ]
+    );
+}

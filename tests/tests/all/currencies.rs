@@ -1,4 +1,4 @@
-//! Currencies in other spellings, and none at all, in SmartNow's sales and payments.
+//! Currencies in other spellings, and none at all, in SmartNow's sales and payments; prices that are missing, and refunds without a sign.
 //!
 //! Invariant: a currency is one whatever its case and blanks; what names none has its sale's, and what nobody can tell is null and told.
 
@@ -68,7 +68,8 @@ async fn a_payment_in_another_spelling_of_the_currency_pays() {
     assert_eq!(told("revenue_transactions", &sales), of_none(&["7", "8"]));
     assert_eq!(
         told("payment_transactions", &payments),
-        of_none(&["4", "5", "8"])
+        of_none(&[]),
+        "one without a currency has its sale's"
     );
 
     let session = BENCH.session(&[
@@ -83,7 +84,17 @@ async fn a_payment_in_another_spelling_of_the_currency_pays() {
         by_key(&paid, "medium"),
         by_key(&paid, "transaction_state"),
     );
-    for (at, (currency, _, state, amount)) in (1..).zip(&cases) {
+    let paid_in = by_key(&paid, "currency");
+    let spelled = |currency: &Value| {
+        let text = currency.as_str()?.trim().to_uppercase();
+        Some(text).filter(|text| !text.is_empty())
+    };
+    for (at, (currency, of_payment, state, amount)) in (1..).zip(&cases) {
+        assert_eq!(
+            paid_in[&format!("{at}/{at}")],
+            spelled(of_payment).or_else(|| spelled(currency)),
+            "{at}"
+        );
         let (sale, payment) = (at.to_string(), format!("{at}/{at}"));
         assert_eq!(
             (states[&sale].as_deref(), of[&payment].as_deref()),
@@ -239,4 +250,98 @@ async fn a_payment_whose_sale_cannot_be_read_is_kept_without_one() {
         Some("consumed"),
         "it was not paid by them"
     );
+}
+
+#[test]
+fn a_price_names_its_currency_in_either_unit() {
+    const MAJOR: UnifyHarness = UnifyHarness {
+        parameters: &[
+            ("price_unit", "major"),
+            ("vat_rate", "percent"),
+            ("sales_types", ""),
+        ],
+        ..BENCH
+    };
+    let priced = |id: i64, price: Value, currency: Value| {
+        let mut sale = sale(id, currency);
+        sale["price"] = price;
+        sale
+    };
+    let sales = Value::from(vec![
+        priced(1, json!(2.5), Value::Null),
+        priced(2, json!(-3), "".into()),
+        priced(3, json!(0), Value::Null),
+        priced(4, json!(2.5), "EUR".into()),
+        priced(5, Value::Null, "EUR".into()),
+    ])
+    .to_string();
+    let told = |bench: &UnifyHarness| -> Vec<String> {
+        let decoded = bench.decode("revenue_transactions", &sales);
+        assert_eq!(decoded.rejects, []);
+        decoded
+            .warnings
+            .into_iter()
+            .map(|w| format!("{} {}: {}", w.key, w.rule, w.original))
+            .collect()
+    };
+    assert_eq!(
+        told(&MAJOR),
+        [
+            "1 price_fits_unit: 2.5 of no currency: nobody knows what it is an amount of",
+            "2 price_fits_unit: -3 of no currency: nobody knows what it is an amount of",
+            "5 price_known: price is missing",
+        ]
+    );
+    let keys: Vec<String> = told(&BENCH)
+        .iter()
+        .filter_map(|words| Some(words.split_once(':')?.0.to_owned()))
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "1 price_fits_unit",
+            "2 price_fits_unit",
+            "4 price_fits_unit",
+            "5 price_known"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_a_refund_pays_back_is_taken_away_once() {
+    let sales = Value::from(vec![
+        json!({"id": 1, "price": -250, "currency": "EUR", "occurredAt": "2026-01-01T12:00:00Z", "timeZone": "UTC"}),
+        json!({"id": 2, "price": -250, "currency": "EUR", "occurredAt": "2026-01-01T12:00:00Z", "timeZone": "UTC"}),
+        sale(3, "EUR".into()),
+    ]);
+    let paid = |id: i64, sale: i64, price: i64| {
+        let mut payment = payment(id, sale, Value::Null);
+        payment["price"] = price.into();
+        payment
+    };
+    let payments = Value::from(vec![
+        paid(1, 1, 250),
+        paid(2, 2, -250),
+        paid(3, 3, 200),
+        paid(4, 3, 50),
+    ]);
+    let session = BENCH.session(&[
+        ("revenue_transactions", sales.to_string()),
+        ("payment_transactions", payments.to_string()),
+    ]);
+    let all = |rows: &[_], column: &str| {
+        by_key(rows, column)
+            .into_values()
+            .map(Option::unwrap_or_default)
+            .collect::<Vec<_>>()
+    };
+    let rows = BENCH.unified(&session, "payments").await;
+    assert_eq!(
+        all(&rows, "amount"),
+        ["-2.5000", "-2.5000", "2.0000", "0.5000"]
+    );
+    assert_eq!(all(&rows, "currency"), ["EUR"; 4]);
+    let rows = BENCH.unified(&session, "transactions").await;
+    assert_eq!(all(&rows, "paid_amount"), ["-2.5000", "-2.5000", "2.5000"]);
+    assert_eq!(all(&rows, "kind"), ["refund", "refund", "sale"]);
 }

@@ -652,3 +652,30 @@ async fn the_end_of_a_day_is_the_next_one_on_the_sites_clock_too() {
     );
     assert_eq!(all("local_hour"), ["0", "0", "0", "0", "19", "17"]);
 }
+
+#[test]
+fn a_price_without_a_currency_is_told_and_units_are_known_in_other_spellings() {
+    let records = [
+        sale("mute", json!({"currency": null})),
+        sale(
+            "nothing",
+            json!({"currency": null, "priceIncludingVAT": 0, "priceWithoutVAT": 0, "VAT": null, "fuel": null}),
+        ),
+        sale("US", json!({"fuel": {"unit": "US gallon"}})),
+        sale("litres", json!({"fuel": {"unit": " Litre"}})),
+        sale("either", json!({"fuel": {"unit": "gal"}})),
+    ];
+    let told: Vec<String> = PACE
+        .decode("transactions", &page(&records))
+        .warnings
+        .iter()
+        .map(|w| format!("{} {}: {}", w.key, w.rule, w.original))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "mute price_fits: 68.17 of no currency: nobody knows what it is an amount of",
+            "either fuel_unit_known: gal",
+        ]
+    );
+}

@@ -74,7 +74,7 @@ pub(crate) fn text(report: &StatisticsReport, detail: StatisticsDetail) -> Strin
         let _ = writeln!(out, "{} to {} ({})", meta.from, meta.to, meta.timezone);
     }
     if report.data.is_empty() {
-        let _ = writeln!(out, "\nNothing was sold in this window.");
+        let _ = writeln!(out, "\nNothing was {} in this window.", traded(meta));
     }
     let entries = by_transactions(report);
     let (in_full, in_short) = entries.split_at(entries.len().min(detail.currencies()));
@@ -264,14 +264,23 @@ fn against(meta: &StatisticsMeta) -> String {
     }
 }
 
+/// Word for what happens in a report: an account buys, all others sell.
+pub(crate) fn traded(meta: &StatisticsMeta) -> &'static str {
+    match meta.perspective.as_str() {
+        "purchase" => "bought",
+        _ => "sold",
+    }
+}
+
 /// Reason why there is no growth: nothing was sold in the window that it would be measured against.
 fn nothing_before(meta: &StatisticsMeta, entry: &CurrencyStatistics, window: Window) -> String {
-    let sold = match meta.compared_transactions {
-        0 => "nothing was sold",
-        _ => &format!("nothing was sold in {}", entry.currency),
+    let traded = traded(meta);
+    let nothing = match meta.compared_transactions {
+        0 => format!("nothing was {traded}"),
+        _ => format!("nothing was {traded} in {}", entry.currency),
     };
     format!(
-        "no growth: {sold} from {} to {}, the window it would be measured against",
+        "no growth: {nothing} from {} to {}, the window it would be measured against",
         window.from(),
         window.to()
     )

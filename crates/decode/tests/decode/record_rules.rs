@@ -11,7 +11,7 @@ use tillhouse_decode::Decoder;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
     AmountRule, ElementFilter, PresenceRule, PriceUnitSource, ProductRule, QualityRule, RuleCheck,
-    StateCurrencies, StateRule, SumRule,
+    StateCurrencies, StateRule, SumCurrencies, SumRule,
 };
 use tillhouse_model::{ColumnKind, ColumnSpec, ExactDecimal, TableSpec, TimeFormat};
 
@@ -46,6 +46,10 @@ fn till_where(or_less: &[&str]) -> TableSpec {
             path: path("lines.state"),
             words: vec!["declined".into(), "error".into()],
         }),
+        currencies: Some(SumCurrencies {
+            of: path("lines.currency"),
+            is: path("currency"),
+        }),
     };
     let product = ProductRule {
         of: vec![
@@ -64,7 +68,7 @@ fn till_where(or_less: &[&str]) -> TableSpec {
         owed: path("total"),
         currencies: Some(StateCurrencies {
             collected: path("payments.currency"),
-            owed: path("currency"),
+            owed: vec![path("currency"), path("lines.currency")],
         }),
     };
     let columns = vec![
@@ -81,6 +85,7 @@ fn till_where(or_less: &[&str]) -> TableSpec {
                 column("unit_price", quantity()),
                 column("before", fixture::MONEY),
                 column("amount", fixture::MONEY),
+                column("currency", ColumnKind::Text),
             ],
         ),
         list(
@@ -391,6 +396,60 @@ fn amounts_of_several_currencies_are_not_compared() {
 }
 
 #[test]
+fn what_is_owed_in_no_currency_is_in_that_of_the_lines() {
+    for (of_line, differs) in [("USD", true), ("EUR", false)] {
+        let told = told(&format!(
+            r#""state":"completed","total":10,"lines":[{{"state":"done","amount":10,"currency":"{of_line}"}}],"payments":[{{"state":"collected","amount":9,"currency":"USD"}}]"#
+        ));
+        assert_eq!(told.len(), usize::from(differs), "{told:?}");
+    }
+}
+
+#[test]
+fn amounts_of_several_currencies_are_not_added_up() {
+    let told = |lines: &str, currency: &str| {
+        told(&format!(
+            r#""total":6,"currency":{currency},"lines":[{lines}]"#
+        ))
+    };
+    let line = |state: &str, amount: u8, currency: &str| {
+        format!(r#"{{"state":"{state}","amount":{amount},"currency":{currency}}}"#)
+    };
+    let (eur, usd) = (r#""EUR""#, r#""usd""#);
+    let of = |currencies: [&str; 2]| {
+        format!(
+            "{},{}",
+            line("done", 5, currencies[0]),
+            line("done", 2, currencies[1])
+        )
+    };
+    for mixed in [
+        (of([eur, usd]), eur),
+        (of([eur, usd]), "null"),
+        (of([eur, eur]), usd),
+        (of(["null", eur]), usd),
+        (of([eur, r#""points""#]), eur),
+    ] {
+        assert_eq!(told(&mixed.0, mixed.1), [""; 0], "{mixed:?}");
+    }
+    let off = ["adds_up total: total is 6, expected 7 = lines[].amount"];
+    for one in [
+        (of([eur, r#"" Eur""#]), eur),
+        (of([eur, "null"]), eur),
+        (of(["null", eur]), "null"),
+        (of(["null", "null"]), usd),
+    ] {
+        assert_eq!(told(&one.0, one.1), off, "{one:?}");
+    }
+    // A line that was declined in another currency is not on the sale.
+    let declined = format!("{},{}", line("done", 5, eur), line("declined", 2, usd));
+    assert_eq!(
+        told(&declined, eur),
+        ["adds_up total: total is 6, expected 5 = lines[].amount"]
+    );
+}
+
+#[test]
 fn a_currency_has_one_spelling() {
     let page = r#"[{"id":"1","currency":"EUR","payments":[{"currency":" eur"},{"currency":"\u0065ur"},{"currency":"\u00a0Eur\t"}]},
         {"id":"2","currency":"  "},{"id":"3","currency":""},{"id":"4","currency":null},{"id":"5"},{"id":"6","currency":"euros"},{"id":"7","currency":"eur"},
@@ -491,9 +550,11 @@ fn paid() -> TableSpec {
         path: path("payments.state"),
         words: vec!["collected".into()],
     };
-    let amount = |currency: &str| {
+    let amount = |currency: &[&str]| {
         RuleCheck::Amount(AmountRule {
-            currency: path(currency),
+            currency: currency.iter().map(|named| path(named)).collect(),
+            guess: vec![path("payments.currency")],
+            currency_elsewhere: None,
             unit: PriceUnitSource::Contract(PriceUnit::Major),
         })
     };
@@ -514,8 +575,12 @@ fn paid() -> TableSpec {
                 otherwise: None,
             }),
         ),
-        rule("fits", "payments.amount", amount("payments.currency")),
-        rule("total_fits", "total", amount("currency")),
+        rule(
+            "fits",
+            "payments.amount",
+            amount(&["payments.currency", "currency"]),
+        ),
+        rule("total_fits", "total", amount(&["currency"])),
         rule("once", "payments.id", RuleCheck::Unique),
         rule("not_below", "test", RuleCheck::AtLeast(0)),
         rule("not_above", "test", RuleCheck::AtMost(1)),
@@ -526,10 +591,17 @@ fn paid() -> TableSpec {
     }
 }
 
-/// The sale without its id, and what is warned about.
+/// The sale without its id, in euros where it says nothing else, and what is warned about.
 fn sale_paid(json: &str) -> (String, Vec<String>) {
+    let currency = match json.contains(r#""currency":"#) {
+        true => "",
+        false => r#""currency":"EUR","#,
+    };
     let decoded = decoder(paid())
-        .decode(format!(r#"[{{"id":"1",{json}}}]"#).as_bytes(), &[])
+        .decode(
+            format!(r#"[{{"id":"1",{currency}{json}}}]"#).as_bytes(),
+            &[],
+        )
         .unwrap();
     assert_eq!(
         (decoded.batch.num_rows(), decoded.rejects.len()),
@@ -637,9 +709,57 @@ fn an_amount_has_the_digits_of_its_own_currency() {
         )),
         [
             "fits payments[1].amount: 1.005 JPY has too many decimals, and amounts are said to be in major units",
+            "fits payments[3].amount: 1.005 JPY has too many decimals, and amounts are said to be in major units",
             "fits payments[4].amount: 1.005 eur  has too many decimals, and amounts are said to be in major units",
             "total_fits total: 1.5 JPY has too many decimals, and amounts are said to be in major units"
         ]
+    );
+}
+
+#[test]
+fn an_amount_whose_currency_is_guessed_or_missing_is_told() {
+    let told = |json: &str| sale_paid(json).1;
+    let guessed = "names no currency: that of payments[1].currency counts";
+    for none in ["null", r#""""#, r#"" \u200b""#] {
+        assert_eq!(
+            told(&format!(
+                r#""total":2,"currency":{none},"payments":[{{"amount":1,"currency":{none}}},{{"amount":1.5,"currency":"CHF"}}]"#
+            )),
+            [
+                format!("fits payments[0].amount: 1 {guessed}"),
+                format!("total_fits total: 2 {guessed}"),
+            ],
+            "{none}"
+        );
+        let nobody = "of no currency: nobody knows what it is an amount of";
+        assert_eq!(
+            told(&format!(
+                r#""total":2,"currency":{none},"payments":[{{"amount":-1.5}},{{"amount":0}},{{"amount":null}}]"#
+            )),
+            [
+                format!("fits payments[0].amount: -1.5 {nobody}"),
+                format!("total_fits total: 2 {nobody}"),
+            ],
+            "{none}"
+        );
+        assert_eq!(
+            told(&format!(r#""total":0,"currency":{none},"payments":[]"#)),
+            [""; 0],
+            "0 is 0 of whatever it is"
+        );
+    }
+    assert_eq!(
+        told(r#""total":2.5,"currency":null,"payments":[{"currency":"JPY"}]"#),
+        [
+            "total_fits total: 2.5 JPY has too many decimals, and amounts are said to be in major units"
+        ]
+    );
+    // The currency that the sale names is no guess.
+    assert_eq!(
+        told(
+            r#""total":2,"currency":"EUR","payments":[{"amount":1.5},{"amount":1,"currency":"JPY"}]"#
+        ),
+        [""; 0]
     );
 }
 

@@ -181,9 +181,11 @@ fn warnings_are_bounded_and_the_rest_is_counted() {
 
 #[test]
 fn an_amount_is_compared_with_its_unit() {
-    let told = |unit: &str, json: &str| {
+    let told = |unit: &str, json: &str, is_of_sale: bool| {
         let amount = AmountRule {
-            currency: vec!["currency".into()],
+            currency: vec![vec!["currency".into()]],
+            guess: Vec::new(),
+            currency_elsewhere: is_of_sale.then(|| vec!["sale".into()]),
             unit: PriceUnitSource::Connection("price_unit".into()),
         };
         let rule = QualityRule {
@@ -195,6 +197,7 @@ fn an_amount_is_compared_with_its_unit() {
             column("id", ColumnKind::Text),
             column("price", fixture::MONEY),
             column("currency", ColumnKind::Text),
+            column("sale", ColumnKind::Int),
         ];
         let spec = Arc::new(TableSpec {
             rules: vec![rule],
@@ -211,8 +214,8 @@ fn an_amount_is_compared_with_its_unit() {
                 .collect::<Vec<_>>(),
         )
     };
-    let in_minor = |json: &str| told("minor", json).unwrap();
-    let in_major = |json: &str| told("major", json).unwrap();
+    let in_minor = |json: &str| told("minor", json, false).unwrap();
+    let in_major = |json: &str| told("major", json, false).unwrap();
     let fraction = "has a fraction, and amounts are said to be in minor units";
     let decimals = "has too many decimals, and amounts are said to be in major units";
     assert_eq!(
@@ -245,10 +248,31 @@ fn an_amount_is_compared_with_its_unit() {
         [""; 0],
         "0 is 0 of whatever it is"
     );
+    for none in [
+        r#""price":1250"#,
+        r#""price":1250,"currency":null"#,
+        r#""price":1250,"currency":" ""#,
+    ] {
+        assert_eq!(
+            in_major(none),
+            ["price: 1250 of no currency: nobody knows what it is an amount of"],
+            "{none}"
+        );
+        for unit in ["minor", "major"] {
+            let of_sale = |sale: &str| told(unit, &format!("{none}{sale}"), true).unwrap().len();
+            assert_eq!(of_sale(r#","sale":7"#), 0, "the sale may name it: {none}");
+            for no_sale in ["", r#","sale":0"#, r#","sale":null"#] {
+                assert_eq!(of_sale(no_sale), 1, "{none}{no_sale}");
+            }
+        }
+    }
     assert_eq!(
-        in_major(r#""price":1250"#),
-        [""; 0],
-        "a major unit is one whatever the currency"
+        told("minor", r#""price":12.5,"sale":7"#, true).unwrap(),
+        [format!("price: 12.5 of no currency {fraction}")]
+    );
+    assert_eq!(
+        told("minor", r#""price":1250,"currency":"???","sale":7"#, true).unwrap(),
+        [format!("price: 1250 ??? {unknown}")]
     );
     for fits in [
         r#""price":1250,"currency":"EUR""#,
@@ -263,7 +287,7 @@ fn an_amount_is_compared_with_its_unit() {
         [""; 0],
         "nobody knows its decimals"
     );
-    let error = told("cents", r#""price":1"#).unwrap_err();
+    let error = told("cents", r#""price":1"#, false).unwrap_err();
     assert!(
         error.message().contains("$price_unit") && error.hint_text().is_some(),
         "{error}"
@@ -273,7 +297,9 @@ fn an_amount_is_compared_with_its_unit() {
 #[test]
 fn nothing_costs_nothing_in_any_currency() {
     let amount = AmountRule {
-        currency: vec!["currency".into()],
+        currency: vec![vec!["currency".into()]],
+        guess: Vec::new(),
+        currency_elsewhere: None,
         unit: PriceUnitSource::Contract(PriceUnit::Minor),
     };
     let rule = QualityRule {

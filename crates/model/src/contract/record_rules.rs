@@ -11,7 +11,7 @@ use crate::money::{PriceUnit, VatRateUnit};
 use crate::table::{
     AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, LocalTimeRule, PresenceRule,
     PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule,
-    SumRule,
+    SumCurrencies, SumRule,
 };
 use crate::time_zone::IanaZone;
 use crate::yaml::FileLocation;
@@ -78,6 +78,11 @@ impl RuleArguments<'_> {
         }
     }
 
+    /// True if one of these keys is written.
+    fn has_any(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.map.contains_key(*key))
+    }
+
     fn only(&self, known: &[&str], problems: &mut ContractProblems) -> Option<()> {
         let stray = self.map.keys().find(|key| !known.contains(&key.as_str()))?;
         problems.add(
@@ -105,10 +110,7 @@ pub(super) fn read(
     };
     let keys = RuleArguments { rule, map, at };
     if rule == "sum" {
-        if keys
-            .only(&["of", "is", "within", "except"], problems)
-            .is_some()
-        {
+        if keys.only(&SUM_KEYS, problems).is_some() {
             return None;
         }
         let (of, is) = (keys.paths("of", problems), keys.path("is", problems));
@@ -118,12 +120,20 @@ pub(super) fn read(
             .map(|except| words_of("except", except, at, problems).ok_or(()))
             .transpose()
             .ok()?;
+        let currencies = match keys.has_any(&["ofCurrency", "isCurrency"]) {
+            true => Some(SumCurrencies {
+                of: keys.path("ofCurrency", problems)?,
+                is: keys.path("isCurrency", problems)?,
+            }),
+            false => None,
+        };
         return Some((
             is?,
             RuleCheck::Sum(SumRule {
                 of: of?,
                 within,
                 except,
+                currencies,
             }),
         ));
     }
@@ -179,18 +189,7 @@ pub(super) fn read(
         return Some((is?, RuleCheck::Present(PresenceRule { when, otherwise })));
     }
     if rule == "amount" {
-        if keys.only(&["is", "currency", "unit"], problems).is_some() {
-            return None;
-        }
-        let (is, currency) = (keys.path("is", problems), keys.path("currency", problems));
-        let unit = unit(map.get("unit"), at, problems)?;
-        return Some((
-            is?,
-            RuleCheck::Amount(AmountRule {
-                currency: currency?,
-                unit,
-            }),
-        ));
+        return amount(&keys, problems);
     }
     if rule == "rate" {
         if keys.only(&["is", "unit"], problems).is_some() {
@@ -241,6 +240,42 @@ pub(super) fn read(
     ))
 }
 
+/// Keys of `sum`.
+const SUM_KEYS: [&str; 6] = ["of", "is", "within", "except", "ofCurrency", "isCurrency"];
+
+/// Keys of `amount`.
+const AMOUNT_KEYS: [&str; 5] = ["is", "currency", "guess", "currencyElsewhere", "unit"];
+
+/// Reads `{ is: ..., currency: ..., unit: ... }`, with `guess` or `currencyElsewhere` or without.
+fn amount(
+    keys: &RuleArguments<'_>,
+    problems: &mut ContractProblems,
+) -> Option<(Vec<String>, RuleCheck)> {
+    if keys.only(&AMOUNT_KEYS, problems).is_some() {
+        return None;
+    }
+    let (is, currency) = (
+        keys.path("is", problems),
+        keys.one_or_more("currency", problems),
+    );
+    let guess = match keys.has_any(&["guess"]) {
+        true => keys.one_or_more("guess", problems)?,
+        false => Vec::new(),
+    };
+    let currency_elsewhere = match keys.has_any(&["currencyElsewhere"]) {
+        true => Some(keys.path("currencyElsewhere", problems)?),
+        false => None,
+    };
+    let unit = unit(keys.map.get("unit"), keys.at, problems)?;
+    let amount = AmountRule {
+        currency: currency?,
+        guess,
+        currency_elsewhere,
+        unit,
+    };
+    Some((is?, RuleCheck::Amount(amount)))
+}
+
 /// Keys of `state`.
 const STATE_KEYS: [&str; 7] = [
     "is",
@@ -260,16 +295,14 @@ fn state(
     if keys.only(&STATE_KEYS, problems).is_some() {
         return None;
     }
-    let names_currencies = ["collectedCurrency", "owedCurrency"]
-        .iter()
-        .any(|key| keys.map.contains_key(*key));
+    let names_currencies = keys.has_any(&["collectedCurrency", "owedCurrency"]);
     let mut path = |key: &str| keys.path(key, problems);
     let (is, articles, payments) = (path("is"), path("articles"), path("payments"));
     let (collected, owed) = (path("collected"), path("owed"));
     let currencies = match names_currencies {
         true => Some(StateCurrencies {
             collected: path("collectedCurrency")?,
-            owed: path("owedCurrency")?,
+            owed: keys.one_or_more("owedCurrency", problems)?,
         }),
         false => None,
     };
@@ -428,13 +461,31 @@ pub(super) fn fits(
 ) -> Result<(), String> {
     let is_number =
         |kind: &ColumnKind| matches!(kind, ColumnKind::Int | ColumnKind::Decimal { .. });
+    let is_text = |kind: &ColumnKind| *kind == ColumnKind::Text;
     match check {
-        RuleCheck::Amount(AmountRule { currency, .. }) => {
+        RuleCheck::Amount(AmountRule {
+            currency,
+            guess,
+            currency_elsewhere,
+            ..
+        }) => {
             column(columns, path, true, "a whole or decimal number", is_number)?;
-            column(columns, currency, true, "a string", |kind| {
-                *kind == ColumnKind::Text
-            })?;
-            of_its_element(columns, path, currency)
+            for named in currency.iter().chain(guess) {
+                column(columns, named, true, "a string", is_text)?;
+            }
+            if let Some(elsewhere) = currency_elsewhere {
+                column(
+                    columns,
+                    elsewhere,
+                    true,
+                    "a string or a whole number",
+                    |kind| matches!(kind, ColumnKind::Text | ColumnKind::Int),
+                )?;
+            }
+            currency
+                .iter()
+                .chain(currency_elsewhere)
+                .try_for_each(|named| of_its_element(columns, path, named))
         }
         RuleCheck::Present(PresenceRule { when, .. }) => {
             column(columns, path, true, "a single value", |kind| {
@@ -453,9 +504,20 @@ pub(super) fn fits(
                 None => Ok(()),
             }
         }
-        RuleCheck::Sum(SumRule { of, except, .. }) => {
+        RuleCheck::Sum(SumRule {
+            of,
+            except,
+            currencies,
+            ..
+        }) => {
             for path in of {
                 column(columns, path, true, "a whole or decimal number", is_number)?;
+            }
+            if let Some(SumCurrencies { of: of_each, is }) = currencies {
+                column(columns, of_each, true, "a string", is_text)?;
+                column(columns, is, false, "a string", is_text)?;
+                of.iter()
+                    .try_for_each(|of| of_its_element(columns, of, of_each))?;
             }
             if let Some(ElementFilter { path, .. }) = except {
                 column(columns, path, true, "a string", |kind| {
@@ -514,9 +576,10 @@ pub(super) fn fits(
                 owed: of_owed,
             }) = currencies
             {
-                let is_text = |kind: &ColumnKind| *kind == ColumnKind::Text;
                 column(columns, of_collected, true, "a string", is_text)?;
-                column(columns, of_owed, false, "a string", is_text)?;
+                for owed in of_owed {
+                    column(columns, owed, true, "a string", is_text)?;
+                }
                 of_its_element(columns, collected, of_collected)?;
             }
             column(columns, owed, false, "a whole or decimal number", is_number)

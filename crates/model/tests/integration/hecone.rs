@@ -9,8 +9,8 @@ use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
     AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, PresenceRule, PriceUnitSource,
-    ProductRule, RuleCheck, StateCurrencies, StateRule, SumRule, TableRole, TimeFormat,
-    UnknownFields, ValueNormalisation,
+    ProductRule, RuleCheck, StateCurrencies, StateRule, SumCurrencies, SumRule, TableRole,
+    TimeFormat, UnknownFields, ValueNormalisation,
 };
 
 /// One record of the list answer, as the API's document prints it.
@@ -201,6 +201,10 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
     let within = ExactDecimal::new(1, 2);
     let sum = |of: &str| {
+        let currencies = SumCurrencies {
+            of: path("articles.currency"),
+            is: path("invoice.currency"),
+        };
         let except = ElementFilter {
             path: path("articles.state"),
             words: vec!["declined".into(), "error".into()],
@@ -209,6 +213,7 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
             of: vec![path(of)],
             within,
             except: Some(except),
+            currencies: Some(currencies),
         })
     };
     let state = RuleCheck::State(StateRule {
@@ -218,7 +223,7 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
         owed: path("invoice.amount"),
         currencies: Some(StateCurrencies {
             collected: path("payments.currency"),
-            owed: path("invoice.currency"),
+            owed: vec![path("invoice.currency"), path("articles.currency")],
         }),
     });
     let product = RuleCheck::Product(ProductRule {
@@ -235,21 +240,33 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
         when: Some(collected),
         otherwise: None,
     });
+    let over = ElementFilter {
+        path: path("state"),
+        words: vec!["consumed".into(), "completed".into()],
+    };
+    let invoiced = RuleCheck::Present(PresenceRule {
+        when: Some(over),
+        otherwise: None,
+    });
     let zone_given = RuleCheck::Present(PresenceRule {
         when: None,
         otherwise: Some("the day and hour are those of UTC".into()),
     });
     let state_given = RuleCheck::Present(PresenceRule {
         when: None,
-        otherwise: Some("the state that follows from its articles and payments counts".into()),
+        otherwise: Some(
+            "the state that follows from its articles and payments counts, if one does".into(),
+        ),
     });
     let payment_state_given = RuleCheck::Present(PresenceRule {
         when: None,
         otherwise: Some("it does not count as collected".into()),
     });
-    let amount = |currency: &str| {
+    let amount = |currency: &[&str]| {
         RuleCheck::Amount(AmountRule {
-            currency: path(currency),
+            currency: currency.iter().map(|named| path(named)).collect(),
+            guess: vec![path("articles.currency"), path("payments.currency")],
+            currency_elsewhere: None,
             unit: PriceUnitSource::Contract(PriceUnit::Major),
         })
     };
@@ -339,6 +356,11 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
                 &present
             ),
             (
+                "invoice_amount_known",
+                "invoice.amount".to_owned(),
+                &invoiced
+            ),
+            (
                 "payment_state_given",
                 "payments.state".to_owned(),
                 &payment_state_given
@@ -352,17 +374,17 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
             (
                 "invoice_amount_fits",
                 "invoice.amount".to_owned(),
-                &amount("invoice.currency")
+                &amount(&["invoice.currency"])
             ),
             (
                 "article_amount_fits",
                 "articles.amount".to_owned(),
-                &amount("articles.currency")
+                &amount(&["articles.currency", "invoice.currency"])
             ),
             (
                 "payment_amount_fits",
                 "payments.amount".to_owned(),
-                &amount("payments.currency")
+                &amount(&["payments.currency", "invoice.currency"])
             ),
         ]
     );

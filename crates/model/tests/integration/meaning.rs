@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 use tillhouse_model::money::{PriceUnit, VatRateUnit};
 use tillhouse_model::table::{
     AmountRule, ColumnClass, ColumnKind, ElementFilter, LocalTimeRule, PriceUnitSource,
-    ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule, SumRule,
-    TableRole, TimeFormat, UnknownFields, ValueNormalisation,
+    ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule, SumCurrencies,
+    SumRule, TableRole, TimeFormat, UnknownFields, ValueNormalisation,
 };
 use tillhouse_model::{ColumnSpec, ExactDecimal, MisfitPolicy, TableSpec, contract};
 
@@ -322,16 +322,16 @@ fn rules_that_compare_columns_stand_at_the_table() {
          - name: clock_right\n  type: custom\n  engine: tillhouse\n  implementation:\n    localTime:\n      of: at\n      \
          is: clock\n      zoneBy: country\n      zones: { DE: Europe/Berlin, 'NO': [Europe/Oslo] }\n\
          - name: clock_near\n  type: custom\n  engine: tillhouse\n  implementation: { localTime: { of: at, is: clock } }\n\
-         - name: fits\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, unit: $price_unit } }\n\
-         - name: in_cents\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, unit: minor } }\n\
+         - name: fits\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, currencyElsewhere: clock, unit: $price_unit } }\n\
+         - name: in_cents\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: [country, clock], guess: lines.kind, unit: minor } }\n\
          - name: multiplies\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net, lines.pieces], is: lines.pieces, within: '1' } }\n\
          - name: either\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net], is: [vat.amount, net] } }\n\
          - name: rated\n  type: custom\n  engine: tillhouse\n  implementation: { rate: { is: net, unit: $vat_rate } }\n\
          - name: fraction\n  type: custom\n  engine: tillhouse\n  implementation: { rate: { is: net, unit: fraction } }\n\
          - name: counted\n  type: custom\n  engine: tillhouse\n  \
-         implementation: { sum: { of: [lines.pieces], is: net, except: { lines.kind: [void] } } }\n\
+         implementation: { sum: { of: [lines.pieces], is: net, except: { lines.kind: [void] }, ofCurrency: lines.kind, isCurrency: country } }\n\
          - name: follows\n  type: custom\n  engine: tillhouse\n  implementation:\n    state: { is: clock, articles: lines.kind, \
-         payments: lines.kind, collected: lines.pieces, owed: net, collectedCurrency: country, owedCurrency: country }",
+         payments: lines.kind, collected: lines.pieces, owed: net, collectedCurrency: country, owedCurrency: [country, lines.kind] }",
         COMPARED,
     );
     let spec = contract::parse(&text, "f").unwrap_or_else(|e| panic!("{e}\n{text}"));
@@ -346,6 +346,7 @@ fn rules_that_compare_columns_stand_at_the_table() {
             of: of.iter().map(|p| path(p)).collect(),
             within,
             except: None,
+            currencies: None,
         })
     };
     let local = |zone_by: Option<&str>, known: &[(&str, &str)]| {
@@ -365,9 +366,11 @@ fn rules_that_compare_columns_stand_at_the_table() {
         })
     };
     let rate = |unit| RuleCheck::Rate(RateRule { unit });
-    let amount = |unit| {
+    let amount = |currency: &[&str], guess: &[&str], elsewhere: Option<&str>, unit| {
         RuleCheck::Amount(AmountRule {
-            currency: path("country"),
+            currency: paths(currency),
+            guess: paths(guess),
+            currency_elsewhere: elsewhere.map(path),
             unit,
         })
     };
@@ -401,12 +404,22 @@ fn rules_that_compare_columns_stand_at_the_table() {
             (
                 "fits",
                 "net".to_owned(),
-                amount(PriceUnitSource::Connection("price_unit".into()))
+                amount(
+                    &["country"],
+                    &[],
+                    Some("clock"),
+                    PriceUnitSource::Connection("price_unit".into())
+                )
             ),
             (
                 "in_cents",
                 "net".to_owned(),
-                amount(PriceUnitSource::Contract(PriceUnit::Minor))
+                amount(
+                    &["country", "clock"],
+                    &["lines.kind"],
+                    None,
+                    PriceUnitSource::Contract(PriceUnit::Minor)
+                )
             ),
             (
                 "multiplies",
@@ -442,6 +455,10 @@ fn rules_that_compare_columns_stand_at_the_table() {
                         path: path("lines.kind"),
                         words: vec!["void".into()]
                     }),
+                    currencies: Some(SumCurrencies {
+                        of: path("lines.kind"),
+                        is: path("country"),
+                    }),
                 })
             ),
             (
@@ -454,7 +471,7 @@ fn rules_that_compare_columns_stand_at_the_table() {
                     owed: path("net"),
                     currencies: Some(StateCurrencies {
                         collected: path("country"),
-                        owed: path("country"),
+                        owed: paths(&["country", "lines.kind"]),
                     }),
                 })
             ),

@@ -482,6 +482,22 @@ fn rules_that_compare_columns() {
             "`unit` is `minor`, `major`, or the name of what the connection says of it: `$price_unit` (file kiosk/sales.yaml:11:69)",
         ),
         (
+            "{ amount: { is: net, currency: country, currencyElsewhere: at, unit: minor } }",
+            "the rule `r`: `at` is not a string or a whole number (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "{ amount: { is: net, currency: [country, lines.kind], unit: minor } }",
+            "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "{ sum: { of: [lines.pieces], is: net, ofCurrency: lines.kind } }",
+            "`sum` needs `isCurrency`: the path of a column (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ sum: { of: [net], is: net, ofCurrency: lines.kind, isCurrency: country } }",
+            "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
+        ),
+        (
             "{ amount: { is: net, currency: at, unit: minor } }",
             "the rule `r`: `at` is not a string (file kiosk/sales.yaml:11:9)",
         ),

@@ -217,6 +217,7 @@ mod tests {
                 field: "amount".into(),
                 reason: "text".into(),
                 redacted: String::new(),
+                content: 0,
                 record_time: None,
                 updated_at: None,
             },

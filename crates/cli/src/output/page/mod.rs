@@ -8,6 +8,7 @@ mod numbers;
 mod timeline;
 
 use crate::output::completeness::{CompletenessSummary, UnreadWindow};
+use crate::output::statistics::traded;
 use charts::{HeatChartCell, weekday};
 use jiff::tz::TimeZone;
 use numbers::{amount, count, escaped, per_cent, quantity, share};
@@ -57,7 +58,10 @@ pub(crate) fn page(report: &StatisticsReport, heat: &[HeatMapCell]) -> String {
     );
     let mut body = String::new();
     if report.data.is_empty() {
-        body.push_str("<h2>Nothing was sold in this window.</h2>");
+        body.push_str(&format!(
+            "<h2>Nothing was {} in this window.</h2>",
+            traded(meta)
+        ));
     }
     let entries = by_size(report);
     for (index, entry) in entries.iter().enumerate() {
@@ -477,7 +481,10 @@ fn collected_beside(report: &StatisticsReport) -> String {
         (true, _) => String::new(),
         (false, true) => notes,
         (false, false) => {
-            format!("<section>\n<h2>Currencies in which nothing was sold</h2>\n{notes}</section>\n")
+            let traded = traded(&report.meta);
+            format!(
+                "<section>\n<h2>Currencies in which nothing was {traded}</h2>\n{notes}</section>\n"
+            )
         }
     }
 }

@@ -121,7 +121,9 @@ fn what_was_not_read_is_said_first() {
     );
     assert!(html.contains("1 record did not fit"), "{html}");
     report.data.clear();
-    assert!(page(&report, &[]).contains("Nothing was sold"));
+    assert!(page(&report, &[]).contains("Nothing was sold in this window."));
+    report.meta.perspective = "purchase".into();
+    assert!(page(&report, &[]).contains("Nothing was bought in this window."));
 }
 
 #[test]
