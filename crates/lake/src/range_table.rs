@@ -13,7 +13,8 @@
 //! table for each level was rejected: every log costs requests of every run.
 //!
 //! The versions stand in one `txn` mark a unified table. An edition is part of the mark's name: a table whose columns mean something else
-//! now has no marks, and is made anew.
+//! now has no marks, and is made anew. Which edition wrote last stands in a mark too: it knows neither all levels nor all columns of another one, so
+//! that what another has marked no longer holds.
 
 use crate::file::fan_out::FanOutWriter;
 use crate::file::layout::TableLayout;
@@ -24,6 +25,7 @@ use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
+use crate::log::table_version::TableVersion;
 use crate::month::MonthNamer;
 use crate::ranges::{ChangedRanges, RangeSet};
 use crate::scan;
@@ -42,6 +44,9 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// A data file below this size is written together with new rows of its month.
 const SMALL_BYTES: u64 = 1 << 20;
+
+/// App id of the `txn` action that names the edition which replaced rows last.
+const LAST_EDITION: &str = "edition";
 
 /// Versions of the unified tables that a table was made from, by table name.
 pub type SourceWatermarks = BTreeMap<String, u64>;
@@ -74,6 +79,15 @@ impl PeriodWidth {
             Self::Year => year_of(month),
         }
     }
+}
+
+/// State of a table at a version that a run names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RangeTableState {
+    /// Versions of the unified tables that its rows were made from; none where another edition wrote it last.
+    pub made_from: SourceWatermarks,
+    /// The pipelines that have rows, by level.
+    pub pipelines: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// One table that is replaced by ranges of a column. A cheap handle. What is damaged in it nobody mends: it begins anew.
@@ -139,6 +153,19 @@ impl RangeTable {
         }
     }
 
+    /// The state of a version as a run names it, pinned pipelines included; `None` where there is no table. Of a version that is opened already, or that
+    /// the published run keeps, it asks the store nothing but whether its commit is there.
+    pub async fn state_at(&self, named: &TableVersion) -> Result<Option<RangeTableState>> {
+        let table = self.table()?;
+        let Some(snapshot) = table.opened_as_named(named).await? else {
+            return Ok(None);
+        };
+        Ok(Some(RangeTableState {
+            made_from: self.watermarks_at(&table, &snapshot).await?,
+            pipelines: pipelines_of(&snapshot),
+        }))
+    }
+
     /// Reason that the table cannot be gone on with: its log cannot be read or is another table's, data files are not there or cut, or a run found that it is
     /// not what was published. `None` where it can.
     ///
@@ -179,19 +206,8 @@ impl RangeTable {
 
     /// The pipelines that have rows, by level; those of levels that there are no more are among them.
     pub async fn pipelines(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
-        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        let Some(snapshot) = self.table()?.latest().await? else {
-            return Ok(found);
-        };
-        for file in snapshot.files.iter() {
-            if let (Some(level), Some(pipeline)) =
-                (file.partition_value(LEVEL), file.partition_value(PIPELINE))
-            {
-                let pipelines = found.entry(level.to_owned()).or_default();
-                pipelines.insert(pipeline.to_owned());
-            }
-        }
-        Ok(found)
+        let snapshot = self.table()?.latest().await?;
+        Ok(snapshot.as_ref().map(pipelines_of).unwrap_or_default())
     }
 
     /// Replaces the rows of the touched ranges and records the versions they were made from, in one commit. The rows are all there are
@@ -279,7 +295,10 @@ impl RangeTable {
             operation: DeltaOperation::Update { predicate: None },
             watermarks: counted
                 .iter()
-                .map(|(source, version)| Ok((self.watermark_id(source), mark(*version)?)))
+                .map(|(source, version)| {
+                    Ok::<_, Error>((self.watermark_id(source), mark(*version)?))
+                })
+                .chain([Ok((LAST_EDITION.to_owned(), i64::from(self.edition)))])
                 .collect::<Result<_>>()?,
             run_id,
         };
@@ -420,8 +439,30 @@ impl RangeTable {
                 counted.insert(source.clone(), version);
             }
         }
-        Ok(counted)
+        if counted.is_empty() {
+            return Ok(counted);
+        }
+        // Tables that were written before there was this mark have none.
+        let last = table.watermark(snapshot, LAST_EDITION).await?;
+        Ok(match last {
+            Some(last) if last != i64::from(self.edition) => SourceWatermarks::new(),
+            _ => counted,
+        })
     }
+}
+
+/// The pipelines that have rows in a version, by level.
+fn pipelines_of(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in snapshot.files.iter() {
+        if let (Some(level), Some(pipeline)) =
+            (file.partition_value(LEVEL), file.partition_value(PIPELINE))
+        {
+            let pipelines = found.entry(level.to_owned()).or_default();
+            pipelines.insert(pipeline.to_owned());
+        }
+    }
+    found
 }
 
 fn mark(version: u64) -> Result<i64> {

@@ -394,6 +394,35 @@ async fn a_new_edition_begins_with_nothing_counted() {
     assert_eq!(lines(&next).await, ["a 2026-01 2026-01-10T10:00:00Z 1"]);
 }
 
+#[tokio::test]
+async fn what_one_edition_counted_holds_until_another_writes() {
+    let place = TempWarehouse::new();
+    let one = filled(&place).await;
+    let two = table(&place, 2).await;
+    let first = TableVersion::from(version(&one).await.unwrap());
+    // Forth, back and forth again: each begins with nothing counted.
+    for (edition, other) in [(&two, &one), (&one, &two), (&two, &one)] {
+        let nothing = SourceWatermarks::new();
+        assert_eq!(seen(edition).await, nothing);
+        let rows = rows(&[("a", TEN, 1)]);
+        let done = edition
+            .replace(&nothing, &counted(3, 4), &every(&["a", "b"]), rows, "run")
+            .await;
+        assert!(done.unwrap().is_some());
+        assert_eq!(seen(edition).await, counted(3, 4));
+        assert_eq!(seen(other).await, nothing);
+        let made = other.version_made_from(&counted(3, 4)).await.unwrap();
+        assert_eq!(made, None);
+    }
+    // Of each version that is named, whoever wrote later.
+    let state = one.state_at(&first).await.unwrap().unwrap();
+    assert_eq!(state.made_from, counted(3, 4));
+    let both = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
+    assert_eq!(state.pipelines, BTreeMap::from([(HOURLY.to_owned(), both)]));
+    let state = two.state_at(&first).await.unwrap().unwrap();
+    assert_eq!(state.made_from, SourceWatermarks::new());
+}
+
 /// Data files of the table, on disk.
 fn data_files(place: &TempWarehouse) -> Vec<std::path::PathBuf> {
     let root = place.folder.path().join("wäre house/statistics/hourly");

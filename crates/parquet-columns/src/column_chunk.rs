@@ -100,7 +100,7 @@ impl ColumnChunkWriter {
         };
         let counted = matches!(
             descriptor.physical_type(),
-            Type::BYTE_ARRAY | Type::INT32 | Type::INT64
+            Type::BYTE_ARRAY | Type::INT32 | Type::INT64 | Type::FIXED_LEN_BYTE_ARRAY
         );
         let repeats = counted && properties.dictionary_enabled(descriptor.path());
         Ok(Self {
@@ -238,11 +238,17 @@ impl ColumnChunkWriter {
             DataType::Decimal128(precision, _) => {
                 let decimals = array.as_primitive::<Decimal128Type>().values();
                 if self.descriptor.physical_type() == Type::FIXED_LEN_BYTE_ARRAY {
+                    let repeats = self.repeats;
                     for place in places {
                         let decimal = decimals[place];
-                        self.values.extend_from_slice(
-                            &decimal.to_be_bytes()[size_of::<i128>() - self.width..],
-                        );
+                        let bytes = decimal.to_be_bytes();
+                        let bytes = &bytes[size_of::<i128>() - self.width..];
+                        match &mut self.dictionary {
+                            Some(dictionary) if repeats => {
+                                self.indices.push(dictionary.text(bytes));
+                            }
+                            _ => self.values.extend_from_slice(bytes),
+                        }
                         self.bounds.widen(decimal, decimal);
                     }
                 } else {

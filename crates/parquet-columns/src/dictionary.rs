@@ -11,7 +11,7 @@ use std::hash::BuildHasher;
 /// Distinct values for which there is room from the beginning.
 const ROOM: usize = 64;
 
-/// Dictionary of a column chunk: distinct values by number. Texts stand one behind the other with
+/// Dictionary of a column chunk: distinct values by number. Texts, and the bytes of values that always have as many, stand one behind the other with
 /// their length before them, numbers as they are.
 #[derive(Clone)]
 pub(crate) struct ChunkDictionary {
@@ -119,10 +119,12 @@ impl ChunkDictionary {
         number
     }
 
-    /// Appends one value in its plain encoding; a number takes `width` bytes.
+    /// Appends one value in its plain encoding; one that always has as many bytes takes `width`, a text 0.
     pub(crate) fn write(&self, number: u32, width: usize, out: &mut Vec<u8>) {
         match self.numbers.get(number as usize) {
             Some(value) => out.extend_from_slice(&value.to_le_bytes()[..width]),
+            // Only a text is read by its length.
+            None if width > 0 => out.extend_from_slice(text_at(&self.plain, &self.ends, number)),
             None => out
                 .extend_from_slice(&self.plain[start(&self.ends, number)..end(&self.ends, number)]),
         }
@@ -130,6 +132,11 @@ impl ChunkDictionary {
 
     /// All values in their plain encoding.
     pub(crate) fn into_plain(self, width: usize) -> Vec<u8> {
+        if width > 0 && self.numbers.is_empty() {
+            let places = (0_u32..).take(self.ends.len());
+            let values = places.map(|number| text_at(&self.plain, &self.ends, number));
+            return values.collect::<Vec<&[u8]>>().concat();
+        }
         let mut plain = self.plain;
         plain.reserve(self.numbers.len() * width);
         self.numbers
@@ -193,6 +200,18 @@ mod tests {
         texts.write(2, 0, &mut one);
         assert_eq!(one, b"\x02\0\0\0bc");
         assert_eq!(texts.into_plain(0), b"\x01\0\0\0a\0\0\0\0\x02\0\0\0bc");
+
+        // Of values that always have three bytes.
+        let mut fixed = ChunkDictionary::new();
+        let given: Vec<u32> = [b"abc", b"xyz", b"abc"]
+            .iter()
+            .map(|bytes| fixed.text(*bytes))
+            .collect();
+        assert_eq!(given, [0, 1, 0]);
+        let mut one = Vec::new();
+        fixed.write(1, 3, &mut one);
+        assert_eq!(one, b"xyz");
+        assert_eq!(fixed.into_plain(3), b"abcxyz");
 
         let mut numbers = ChunkDictionary::new();
         let given: Vec<u32> = [7, -1, 7, 7, i64::from(i32::MIN)]

@@ -128,6 +128,25 @@ fn a_dictionary_is_kept_where_values_repeat_and_ends_where_it_grows_too_large() 
 }
 
 #[test]
+fn sums_that_repeat_go_through_a_dictionary_whatever_their_width() {
+    // Of four bytes, of eight, and of as many as it takes.
+    for precision in [9, 18, 19, 21, 38] {
+        for (different, repeats) in [(40, true), (60_000, false)] {
+            let sums = (0..60_000_i128).map(|n| (n % 9 > 0).then_some(n % different - 20));
+            let sums = sums.collect::<Decimal128Array>();
+            let sums = sums.with_data_type(DataType::Decimal128(precision, 4));
+            let (schema, rows) = one_column("sum", Arc::new(sums));
+            let bytes = file(&schema, &[vec![rows.clone()]]);
+            assert!(read(reader(&bytes), &schema) == rows, "{precision}");
+            let reader = reader(&bytes);
+            let chunk = chunk_of(reader.metadata(), "sum");
+            let has_dictionary = chunk.dictionary_page_offset().is_some();
+            assert_eq!(has_dictionary, repeats, "{precision}, {different}");
+        }
+    }
+}
+
+#[test]
 fn a_dictionary_that_a_page_needs_is_kept() {
     // So few values that the first page ends before it is known whether they repeat.
     let texts = (0..60_000).map(|n| (n % 50 == 0).then(|| format!("number {n}")));

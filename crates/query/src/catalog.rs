@@ -106,6 +106,11 @@ impl Catalog {
         }
     }
 
+    /// The warehouse of the run; `None` where there is none, or this is a part of another catalog.
+    pub(crate) fn warehouse(&self) -> Option<&RedactedWarehouse> {
+        self.warehouse.as_ref()
+    }
+
     /// The part of these tables that a reader may see. Views are those there are, over that part.
     pub(crate) fn scoped(&self, scope: &Scope) -> Self {
         let rules = ScopeRules::new(scope.clone(), Arc::clone(&self.contracts));

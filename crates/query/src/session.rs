@@ -3,6 +3,7 @@
 //! Invariant: nothing that runs here writes. A session sees one published run for as long as it lives; open a new one for news.
 
 use crate::catalog::Catalog;
+use crate::catalog_schema::RedactedWarehouse;
 use crate::depth;
 use crate::engine;
 use crate::failure::{explain, into_error};
@@ -35,8 +36,8 @@ use datafusion::sql::parser::Statement;
 use futures::TryStreamExt;
 use futures::future::join_all;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use tillhouse_lake::RunRecord;
+use std::sync::{Arc, Mutex, PoisonError};
+use tillhouse_lake::{RunRecord, Warehouse};
 use tillhouse_model::did_you_mean::nearest;
 use tillhouse_model::{DataDictionary, Error, ErrorKind, ExpectedReads, PseudonymKey, Result};
 
@@ -58,7 +59,9 @@ pub struct QueryShape {
 pub struct Session {
     context: SessionContext,
     catalog: Arc<Catalog>,
+    warehouse: Option<RedactedWarehouse>,
     run: Option<RunRecord>,
+    findings: Arc<Mutex<BTreeMap<String, bool>>>,
     configured: Arc<BTreeMap<String, ExpectedReads>>,
     scope: Arc<Scope>,
 }
@@ -71,8 +74,10 @@ impl Session {
     ) -> Self {
         Self {
             context,
+            warehouse: catalog.warehouse().cloned(),
             catalog,
             run,
+            findings: Arc::default(),
             configured: Arc::default(),
             scope: Arc::new(Scope::everything()),
         }
@@ -124,6 +129,8 @@ impl Session {
         Self {
             context,
             catalog,
+            warehouse: self.warehouse.clone(),
+            findings: Arc::clone(&self.findings),
             run: self.run.as_ref().map(|run| scope.narrowed_run(run)),
             configured: Arc::new(scope.narrowed_reads(&self.configured)),
             scope: Arc::new(self.scope.and(scope)),
@@ -141,6 +148,8 @@ impl Session {
         Ok(Self {
             context,
             catalog: Arc::clone(&self.catalog),
+            warehouse: self.warehouse.clone(),
+            findings: Arc::clone(&self.findings),
             run: self.run.clone(),
             configured: Arc::clone(&self.configured),
             scope: Arc::clone(&self.scope),
@@ -423,6 +432,27 @@ impl Session {
         self.run.as_ref()
     }
 
+    /// The warehouse of that run, for what stands in the logs of its tables alone: rows are read through the session, which knows what its user may see.
+    pub fn warehouse(&self) -> Option<&Warehouse> {
+        self.warehouse.as_ref().map(|redacted| &redacted.0)
+    }
+
+    /// A finding about the run, by its name. It is asked for once, for this session, its siblings and its parts, since a run never changes.
+    pub async fn finding(
+        &self,
+        name: &str,
+        ask: impl Future<Output = Result<bool>>,
+    ) -> Result<bool> {
+        let findings = || self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = findings().get(name).copied();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let found = ask.await?;
+        findings().insert(name.to_owned(), found);
+        Ok(found)
+    }
+
     /// Reads that the reader's pipelines are configured for, by their names; see [`Session::expecting`].
     pub fn configured(&self) -> &BTreeMap<String, ExpectedReads> {
         &self.configured
@@ -475,6 +505,8 @@ impl Session {
         Self {
             context,
             catalog: Arc::clone(&self.catalog),
+            warehouse: self.warehouse.clone(),
+            findings: Arc::clone(&self.findings),
             run: self.run.clone(),
             configured: Arc::clone(&self.configured),
             scope: Arc::clone(&self.scope),

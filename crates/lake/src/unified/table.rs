@@ -31,6 +31,8 @@ pub struct UnifiedTable {
     pub(crate) registry: Arc<TableRegistry>,
     pub(crate) path: String,
     pub(crate) spec: Arc<TableSpec>,
+    /// True if a null of a dimension's row says nothing.
+    pub(crate) keeps_known: bool,
 }
 
 /// State of a step: done already, or next.
@@ -42,6 +44,16 @@ pub(crate) enum StepStatus {
 }
 
 impl UnifiedTable {
+    /// The same table for rows of records that only name what a dimension is of, as sales name their site: a value that a row lacks stays as it was known.
+    /// No difference to a fact.
+    #[must_use]
+    pub fn keeping_known(self) -> Self {
+        Self {
+            keeps_known: true,
+            ..self
+        }
+    }
+
     /// The highest package of that source table that is unified here; 0 at first.
     pub async fn progress(&self, pipeline: &str, resource: &str) -> Result<i64> {
         let table = self.table()?;

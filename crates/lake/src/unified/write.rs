@@ -99,7 +99,8 @@ impl UnifiedTable {
         writing.commit(step, superseded).await
     }
 
-    /// Merges rows of a dimension: of each key the newest `_as_of` wins, over what came and what is there. The pipeline's rows are
+    /// Merges rows of a dimension: of each key the newest `_as_of` wins, over what came and what is there; of [`UnifiedTable::keeping_known`] with
+    /// the newest value that is known of each column. The pipeline's rows are
     /// written anew only when one of them changed; the step is marked as done in any case.
     ///
     /// A step that is done already is left alone. Errors with [`ErrorKind::Conflict`] when the table is not where the step begins.
@@ -132,6 +133,7 @@ impl UnifiedTable {
                     &layout.definition.schema,
                     &self.spec.key,
                     now,
+                    self.keeps_known,
                 )?))
             }
             TableRole::Fact | TableRole::Source => {

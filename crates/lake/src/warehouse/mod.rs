@@ -413,6 +413,7 @@ impl Warehouse {
             registry: Arc::clone(&self.registry),
             path: format!("unified/{}", spec.name),
             spec,
+            keeps_known: false,
         }
     }
 

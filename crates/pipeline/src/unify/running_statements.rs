@@ -275,6 +275,10 @@ impl StatementTask {
     fn begin(&self) -> Result<UnifiedTableWriter> {
         let table = Arc::clone(&self.statement.table);
         let table = self.context.warehouse.unified_table(table);
+        let table = match self.statement.keeps_known {
+            true => table.keeping_known(),
+            false => table,
+        };
         table.begin(&self.pipeline)
     }
 

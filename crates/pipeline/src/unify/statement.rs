@@ -9,8 +9,9 @@ use crate::assets::TextAsset;
 use crate::config::{ChildLink, ChildResource, Pipeline};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use tillhouse_model::table::{AS_OF, TableSpec};
+use tillhouse_model::table::{AS_OF, TableRole, TableSpec};
 use tillhouse_model::{Error, ReadMode, Result};
 use tillhouse_query::{
     PlannedQuery, QueryEngine, RowErrorLog, ScalarValue, SendableRecordBatchStream, Session,
@@ -29,6 +30,8 @@ pub(super) struct UnifyStatement {
     overridden: bool,
     /// The resource whose records it unifies.
     pub(super) resource: &'static str,
+    /// True if the records of that resource are facts, which only name what a dimension is of: what one of them does not say stays as it is known.
+    pub(super) keeps_known: bool,
     /// The children of that resource that it names too.
     pub(super) children: Vec<ChildResource>,
     /// Values that its plan could not compute.
@@ -156,6 +159,11 @@ pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedS
             }
             Err(error) => wrong.push(error),
         }
+    }
+    let facts = checked.iter().filter(|of| of.table.role == TableRole::Fact);
+    let of_facts: BTreeSet<&str> = facts.map(|statement| statement.resource).collect();
+    for statement in &mut checked {
+        statement.keeps_known = of_facts.contains(statement.resource);
     }
     refused.append(&mut wrong);
     if refused.is_empty() {
@@ -419,6 +427,7 @@ fn statement(
         origin: asset.origin.clone(),
         overridden: asset.overridden,
         resource: plan.resource.name,
+        keeps_known: false,
         children: children.cloned().collect(),
         errors: RowErrorLog::default(),
         schema: table.unified_schema(),
@@ -471,6 +480,7 @@ pub async fn rows_of_statement(
             origin: table.name.clone(),
             overridden: true,
             resource,
+            keeps_known: false,
             children: Vec::new(),
             errors: RowErrorLog::default(),
             schema,

@@ -5,8 +5,11 @@
 use super::level::{LOCAL_HOURS, Level, UTC_HOURS};
 use super::{CURRENCY, HOURS, SCHEMA, START, TRANSACTION_KEY};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tillhouse_lake::{ChangedRanges, ComparedColumns, RangeTable, TableVersion, Warehouse};
+use tillhouse_lake::{
+    ChangedRanges, ComparedColumns, RangeTable, RunRecord, TableVersion, Warehouse,
+};
 use tillhouse_model::Result;
 use tillhouse_model::table::{LEVEL, MONTH, PERIOD, PIPELINE, timestamp};
 
@@ -26,8 +29,8 @@ pub(crate) struct RolledFact {
     pub(crate) name: &'static str,
     /// The table of its roll-ups, below `statistics`.
     pub(crate) table: &'static str,
-    /// Raised when its levels mean something else than before, or there are others; all of them are then counted anew. A new level goes with a new
-    /// column, so that nobody asks it of a table that has none of its rows yet.
+    /// Raised when its levels mean something else than before, or there are others; all of them are then counted anew. Readers ask only tables that this
+    /// edition has brought to the facts they read: another one lets be what it does not know.
     ///
     /// 3: a table a fact, with years and hours; 4: `without_amount` of payments; 5: days of articles and payments, with `business_date`.
     pub(super) edition: u32,
@@ -150,6 +153,29 @@ impl RolledFact {
         Level::of(self).fold(table.with_bounds_of(SITE), |table, level| {
             table.with_level(level.value, level.width)
         })
+    }
+
+    /// True if every level has rows of the same pipelines (`pipelines`, by level), as all have that are kept up together: each adds up every row of the
+    /// fact. A version of the program that knows fewer levels takes the rows of others out where it counts anew.
+    pub(super) fn has_all_levels(&self, pipelines: &BTreeMap<String, BTreeSet<String>>) -> bool {
+        let mut levels = Level::of(self).map(|level| pipelines.get(level.value));
+        let first = levels.next().flatten();
+        levels.all(|of_level| of_level == first)
+    }
+
+    /// True if its roll-ups stand, in all their levels, for the facts that a run names.
+    pub(super) async fn is_kept_up(&self, warehouse: &Warehouse, run: &RunRecord) -> Result<bool> {
+        let Some(named) = run.tables.get(&self.path()) else {
+            return Ok(false);
+        };
+        let Some(state) = self.range_table(warehouse).state_at(named).await? else {
+            return Ok(false);
+        };
+        let is_of_run = self.sources.iter().all(|source| {
+            let facts = run.tables.get(&format!("unified/{source}"));
+            state.made_from.get(*source).copied() == facts.map(|facts| facts.version)
+        });
+        Ok(is_of_run && self.has_all_levels(&state.pipelines))
     }
 
     /// The columns of its roll-ups. Those that a level does not tell apart are null in its rows.
@@ -275,6 +301,29 @@ mod tests {
                 let is_left_out = [TRANSACTION_KEY, LOCAL_HOUR].contains(&column);
                 let is_kept = schema.field_with_name(column).is_ok();
                 assert!(is_kept || is_left_out, "{}: {column}", fact.name);
+            }
+        }
+    }
+
+    #[test]
+    fn levels_that_were_kept_up_together_have_the_same_pipelines() {
+        let of = |names: &[&str]| -> BTreeSet<String> {
+            names.iter().map(|name| (*name).to_owned()).collect()
+        };
+        for fact in FACTS {
+            assert!(fact.has_all_levels(&BTreeMap::new()), "{}", fact.name);
+            let mut levels: BTreeMap<String, BTreeSet<String>> = Level::of(fact)
+                .map(|level| (level.value.to_owned(), of(&["p", "q"])))
+                .collect();
+            // One that there is no longer plays no part.
+            levels.insert("hourly".to_owned(), of(&["p"]));
+            assert!(fact.has_all_levels(&levels), "{}", fact.name);
+            for level in Level::of(fact) {
+                let mut without = levels.clone();
+                without.remove(level.value);
+                assert!(!fact.has_all_levels(&without), "{}", level.name);
+                without.insert(level.value.to_owned(), of(&["q"]));
+                assert!(!fact.has_all_levels(&without), "{}", level.name);
             }
         }
     }

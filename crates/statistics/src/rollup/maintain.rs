@@ -5,7 +5,9 @@
 //!                                                                       one commit a fact: these periods replaced in all levels
 //! ```
 //!
-//! A table that is damaged, or that a run found to be another than was published, begins anew: nobody knows which of its rows are stale.
+//! A table that is damaged, or that a run found to be another than was published, begins anew: nobody knows which of its rows are stale. One that
+//! a program of another edition has written since, after a step back to an earlier version, is counted anew: it was kept up only as far as that
+//! one knows it.
 //!
 //! Invariant: roll-ups that are named in a run were counted from the very versions of the unified tables that the run names. Whatever
 //! stands in the way (another run that is further on already), the run is published without the roll-ups, and is answered from
@@ -93,6 +95,7 @@ impl RollupMaintainer {
         for _ in 0..ROUNDS {
             if self.anew.is_empty()
                 && let Some(version) = table.version_made_from(&self.wanted).await?
+                && self.fact.has_all_levels(&table.pipelines().await?)
             {
                 return Ok(Some(version));
             }
@@ -109,7 +112,15 @@ impl RollupMaintainer {
                 tracing::warn!(table = %path, "another run has added up later versions: this run has no roll-ups");
                 return Ok(None);
             }
-            let changed = self.changed_hours(&path, &was).await?;
+            let is_whole = self.fact.has_all_levels(&table.pipelines().await?);
+            if !is_whole && !was.is_empty() {
+                tracing::warn!(
+                    "{path} lacks rows of some of its levels and is counted anew: another version of the program took them out"
+                );
+            }
+            let nothing = SourceWatermarks::new();
+            let since = if is_whole { &was } else { &nothing };
+            let changed = self.changed_hours(&path, since).await?;
             let touched = self.touched(&table, &changed).await?;
             let rows = self.rows(version, &touched).await?;
             if let Some(done) = table

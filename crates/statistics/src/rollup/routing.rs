@@ -433,11 +433,22 @@ pub(crate) async fn route(session: &Session, question: &CheckedRequest<'_>) -> R
     let filter = question.request.filter.as_ref();
     let filtered = filter.map(CheckedFilter::fact_columns).unwrap_or_default();
     let windows = PlannedWindows::of(question);
+    let (of_transactions, of_articles, of_payments) = futures::try_join!(
+        published(session, &TRANSACTIONS),
+        published(session, &ARTICLES),
+        published(session, &PAYMENTS),
+    )?;
     let (transactions, articles, payments, sites) = futures::try_join!(
-        scans_of(session, &TRANSACTIONS, &windows, &filtered),
-        scans_of(session, &ARTICLES, &windows, &filtered),
-        scans_of(session, &PAYMENTS, &windows, &filtered),
-        sites_of(session, question, &filtered),
+        scans_of(
+            session,
+            &TRANSACTIONS,
+            &of_transactions,
+            &windows,
+            &filtered
+        ),
+        scans_of(session, &ARTICLES, &of_articles, &windows, &filtered),
+        scans_of(session, &PAYMENTS, &of_payments, &windows, &filtered),
+        sites_of(session, question, &of_transactions, &filtered),
     )?;
     Ok(AnswerPlan {
         transactions,
@@ -454,7 +465,8 @@ pub(crate) async fn source_of_days(session: &Session) -> Result<AnswerSource> {
     Ok(days.map_or(AnswerSource::Facts, AnswerSource::Level))
 }
 
-/// The levels of a fact that the run of the session has, in their order; none where it has roll-ups of an earlier edition.
+/// The levels of a fact that the run of the session has, in their order; none where it has roll-ups of another edition, or that nobody brought to the facts
+/// it names.
 async fn published(session: &Session, fact: &RolledFact) -> Result<Vec<&'static Level>> {
     if !session.has_table(SCHEMA, fact.table).await? {
         return Ok(Vec::new());
@@ -462,21 +474,30 @@ async fn published(session: &Session, fact: &RolledFact) -> Result<Vec<&'static 
     let present = session.columns(SCHEMA, fact.table).await?;
     let schema = fact.schema();
     let mut fields = schema.fields().iter();
-    let is_whole = fields.all(|field| present.field_with_name(field.name()).is_ok());
+    let has_columns = fields.all(|field| present.field_with_name(field.name()).is_ok());
+    // Of tables that somebody registered nothing else is known.
+    let is_whole = match (session.warehouse(), session.run()) {
+        (Some(warehouse), Some(run)) if has_columns => {
+            let asked = fact.is_kept_up(warehouse, run);
+            session.finding(fact.table, asked).await?
+        }
+        _ => has_columns,
+    };
     Ok(match is_whole {
         true => Level::of(fact).collect(),
         false => Vec::new(),
     })
 }
 
-/// The scans of a fact for a request that filters by some columns. A level that does not tell these apart is left out.
+/// The scans of a fact for a request that filters by some columns. Of the levels that the run has, one that does not tell these apart is left out.
 async fn scans_of(
     session: &Session,
     fact: &RolledFact,
+    published: &[&'static Level],
     windows: &PlannedWindows,
     filtered: &BTreeSet<&'static str>,
 ) -> Result<Vec<FactScan>> {
-    let mut levels = published(session, fact).await?;
+    let mut levels = published.to_vec();
     levels.retain(|level| filtered.iter().all(|column| level.keeps(column)));
     let scans = windows.scans(fact, &levels);
     let of_levels = scans.iter().filter(|scan| scan.source.is_counted()).count();
@@ -503,6 +524,7 @@ async fn has_scales(session: &Session, fact: &RolledFact) -> Result<bool> {
 async fn sites_of(
     session: &Session,
     question: &CheckedRequest<'_>,
+    published: &[&'static Level],
     filtered: &BTreeSet<&'static str>,
 ) -> Result<Option<Vec<String>>> {
     let is_long = question.now.1.saturating_sub(question.now.0) >= LONG;
@@ -513,8 +535,7 @@ async fn sites_of(
     let (Some(filter), true) = (&question.request.filter, is_long && is_of_sites) else {
         return Ok(None);
     };
-    let levels = published(session, &TRANSACTIONS).await?;
-    let Some(level) = levels.iter().find(|level| level.keeps(SITE)) else {
+    let Some(level) = published.iter().find(|level| level.keeps(SITE)) else {
         return Ok(None);
     };
     let sql = format!(

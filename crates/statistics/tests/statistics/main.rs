@@ -18,6 +18,7 @@ mod reconcile;
 mod reports;
 mod reports_oracle;
 mod restated;
+mod rollup_editions;
 mod rollups;
 mod scan_counts;
 mod table_functions;

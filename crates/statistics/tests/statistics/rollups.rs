@@ -7,9 +7,7 @@ use crate::oracle::{house, request};
 use crate::published::{
     ARTICLES, FixtureWarehouse, LATER, PAYMENTS, RUN, SITES, TRANSACTIONS, fit,
 };
-use arrow::array::{RecordBatch, new_null_array};
-use arrow::compute::cast;
-use arrow::datatypes::Schema;
+use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ToSpan};
@@ -18,14 +16,13 @@ use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use tillhouse_lake::{
-    ChangedLevels, ChangedRanges, LostTable, PeriodWidth, RangeSet, RunRecord, SupersededRecords,
-    UnifyStep, Warehouse, WarehouseLocation,
+    LostTable, RunRecord, SupersededRecords, UnifyStep, Warehouse, WarehouseLocation,
 };
 use tillhouse_model::{Filter, Window, contract};
 use tillhouse_query::Session;
 use tillhouse_statistics::{
     CheckedFilter, GrowthBaseline, HourGrouping, StatisticsRequest, register_sql, roll_up,
-    rollup_schemas, statistics, statistics_of_facts,
+    statistics, statistics_of_facts,
 };
 
 /// Number of tables.
@@ -146,7 +143,7 @@ impl FixtureWarehouse {
         rolled
     }
 
-    async fn publish_tables(&self, tables: BTreeMap<String, u64>, run_id: &str) {
+    pub(crate) async fn publish_tables(&self, tables: BTreeMap<String, u64>, run_id: &str) {
         // Ids sort by time, and so does the time of day they begin with.
         let finished = t(&format!("2026-11-{}T01:00:00Z", &run_id[6..8]));
         let run = RunRecord {
@@ -187,7 +184,7 @@ fn step(land: i64) -> UnifyStep {
     }
 }
 
-fn all(house: &FixtureTables) -> Vec<usize> {
+pub(crate) fn all(house: &FixtureTables) -> Vec<usize> {
     (0..house.sales.len() + house.orphans.len()).collect()
 }
 
@@ -202,7 +199,7 @@ fn origin(answered_from: &str) -> &'static str {
 }
 
 /// Asks both ways and wants the same; what the answer came from.
-async fn both(
+pub(crate) async fn both(
     place: &FixtureWarehouse,
     session: &Session,
     request: &StatisticsRequest,
@@ -382,7 +379,7 @@ fn filter(field: &str, operator: &str, value: serde_json::Value) -> Option<Check
     Some(CheckedFilter::new(&Filter::parse(&descriptor).unwrap(), "UTC", None).unwrap())
 }
 
-async fn every_request(place: &FixtureWarehouse) {
+pub(crate) async fn every_request(place: &FixtureWarehouse) {
     let session = place.session().await;
     for (request, from) in requests() {
         assert_eq!(both(place, &session, &request).await, from, "{request:?}");
@@ -536,7 +533,7 @@ fn drawn() -> impl Strategy<Value = StatisticsRequest> {
 }
 
 /// One sale in each of two hours of a site in Kathmandu, a quarter off everybody's hours.
-fn kathmandu() -> FixtureTables {
+pub(crate) fn kathmandu() -> FixtureTables {
     let sale = |at: &str, local_hour, amount| FixtureSale {
         local_hour: Some(local_hour),
         site: some("p:k"),
@@ -560,7 +557,7 @@ fn kathmandu() -> FixtureTables {
     }
 }
 
-async fn lines(session: &Session, sql: &str) -> Vec<String> {
+pub(crate) async fn lines(session: &Session, sql: &str) -> Vec<String> {
     let batches = tillhouse_query::collect(session.query(sql).await.unwrap())
         .await
         .unwrap();
@@ -861,112 +858,6 @@ async fn nothing_changed_writes_nothing() {
         anew.iter()
             .all(|(path, version)| *version == first[path] + 1),
         "{anew:?}"
-    );
-    every_request(&place).await;
-}
-
-/// Table of roll-ups as an earlier program left it: of an earlier edition, without a column that was added since, and counted from what there is. It has
-/// one row, which is wrong, so that it shows if it is asked. Its version.
-async fn earlier_roll_ups(
-    place: &FixtureWarehouse,
-    (table, edition, without): (&str, u32, &str),
-    counted: BTreeMap<String, u64>,
-) -> u64 {
-    let (_, schema) = rollup_schemas().find(|(name, _)| *name == table).unwrap();
-    let fields = schema.fields().iter().cloned();
-    let fields = fields.filter(|field| field.name() != without);
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let sql = "SELECT to_timestamp_micros(1790812800000000) AS period_start, 'p' AS pipeline, 'hecone' AS source, 'sale' AS perspective,
-                      'sale' AS kind, 'completed' AS state, 'completed' AS transaction_state, 'EUR' AS currency, 99 AS transactions,
-                      99 AS articles, 99 AS amount, 99 AS quantity, 'monthly' AS level, '2026' AS period";
-    let session = place.engine.empty_session().unwrap();
-    let rows = session.query(sql).await.unwrap().map_ok(|batch| {
-        let columns =
-            schema
-                .fields()
-                .iter()
-                .map(|field| match batch.column_by_name(field.name()) {
-                    Some(column) => cast(column, field.data_type()).unwrap(),
-                    None => new_null_array(field.data_type(), 1),
-                });
-        RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
-    });
-    let rows: Vec<RecordBatch> = rows.try_collect().await.unwrap();
-    let sources: Vec<&str> = counted.keys().map(String::as_str).collect();
-    let old = place
-        .warehouse
-        .range_table(table, schema.clone(), "period_start", &sources, edition);
-    let old = old.with_level("monthly", PeriodWidth::Year);
-    let mut touched = ChangedRanges::default();
-    touched.add("p", RangeSet::All);
-    let touched = ChangedLevels::from([("monthly".to_owned(), touched)]);
-    let rows = futures::stream::iter(rows.into_iter().map(Ok)).boxed();
-    let done = old
-        .replace(&BTreeMap::new(), &counted, &touched, rows, RUN)
-        .await
-        .unwrap()
-        .unwrap();
-    done.version
-}
-
-#[tokio::test]
-async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
-    let place = FixtureWarehouse::new().await;
-    let mut house = kathmandu();
-    house.sales[2].amount = None;
-    place.replace(&house, &all(&house), None, 1).await;
-    let versions = place.versions().await;
-    let counted = |names: &[&str]| -> BTreeMap<String, u64> {
-        let version = |name: &str| versions[&format!("unified/{name}")];
-        let names = names.iter();
-        names
-            .map(|name| ((*name).to_owned(), version(name)))
-            .collect()
-    };
-    let mut tables = versions.clone();
-    // Articles had no days then.
-    for (table, edition, without, sources) in [
-        (
-            "transaction_rollups",
-            3,
-            "without_amount",
-            &["transactions"][..],
-        ),
-        (
-            "article_rollups",
-            4,
-            "business_date",
-            &["articles", "transactions"][..],
-        ),
-    ] {
-        let version = earlier_roll_ups(&place, (table, edition, without), counted(sources)).await;
-        tables.insert(format!("statistics/{table}"), version);
-    }
-    place.publish_tables(tables, RUN).await;
-
-    let asked = StatisticsRequest::new(window("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"));
-    let day = StatisticsRequest::new(window("2026-10-24T00:00:00Z", "2026-10-25T00:00:00Z"));
-    for request in [&asked, &day] {
-        let session = place.session().await;
-        assert_eq!(both(&place, &session, request).await, "facts");
-    }
-    place.roll(LATER).await;
-    let session = place.session().await;
-    assert_eq!(both(&place, &session, &day).await, "levels");
-    assert_eq!(both(&place, &session, &asked).await, "levels");
-    let answer = statistics(&session, &place.warehouse, &asked)
-        .await
-        .unwrap();
-    assert_eq!(
-        answer.meta.answered_from,
-        "monthly_transactions, daily_transaction_totals, monthly_article_totals, monthly_payment_totals"
-    );
-    assert_eq!(
-        (
-            answer.data[0].transactions_count.value,
-            answer.meta.transactions_without_amount
-        ),
-        (3, 1)
     );
     every_request(&place).await;
 }
