@@ -22,6 +22,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "hecone_login: { client_id: reporting, client_secret: \"${SERVE_SECRET}\" }",
     ),
     ("serve.hecone_currency", "hecone_currency: EUR"),
+    (
+        "serve.tls",
+        "tls: { certificate: server.pem, key: server-key.pem }",
+    ),
     ("serve.audit", "audit: audit.jsonl"),
     ("serve.concurrency", "concurrency: 4"),
     ("serve.queue", "queue: 64"),

@@ -32,7 +32,7 @@ pub(crate) struct Catalog {
     part: Option<CatalogPart>,
 }
 
-/// What makes a catalog a part of another.
+/// Rules of a catalog that is a part of another, and the parts that it is linked with.
 #[derive(Debug, Clone)]
 struct CatalogPart {
     rules: Arc<ScopeRules>,

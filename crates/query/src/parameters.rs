@@ -9,7 +9,10 @@
 //!   anywhere else, and what looks like no number          a text, which takes the other side's type
 //! ```
 
-use crate::parameter_literals::{self, ParameterLiteral};
+mod literals;
+
+pub use literals::ParameterLiteral;
+
 use crate::typed_rewrite::rewrite_expressions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
@@ -108,7 +111,7 @@ impl QueryParameters {
         let texts = self.0.iter();
         let texts = texts.map(|(name, text)| (name.clone(), ParameterLiteral::Text(text.clone())));
         let literals: BTreeMap<_, _> = texts.chain(self.1.clone()).collect();
-        parameter_literals::apply(&literals, statement);
+        literals::apply(&literals, statement);
     }
 
     /// Puts the values into a statement; true where types must be known for some of them, see [`resolve`].
@@ -121,7 +124,7 @@ impl QueryParameters {
             _ => return Ok(false),
         };
         if !self.1.is_empty() {
-            parameter_literals::apply(&self.1, inner.as_mut());
+            literals::apply(&self.1, inner.as_mut());
         }
         let mut values = ValueVisitor {
             given: self,
@@ -201,14 +204,14 @@ struct ValueVisitor<'a> {
 /// Prefix of the value of a placeholder that carries it.
 const CARRIED: &str = "$=";
 
-pub(crate) fn value(value: Value) -> Expr {
+fn value(value: Value) -> Expr {
     Expr::Value(ValueWithSpan {
         value,
         span: Span::empty(),
     })
 }
 
-pub(crate) fn number(text: &str) -> Expr {
+fn number(text: &str) -> Expr {
     let of = |digits: &str| value(Value::Number(digits.to_owned(), false));
     match text.strip_prefix('-') {
         Some(digits) => Expr::Nested(Box::new(Expr::UnaryOp {
@@ -220,7 +223,7 @@ pub(crate) fn number(text: &str) -> Expr {
 }
 
 /// The name of an expression that is a parameter, in brackets or without.
-pub(crate) fn placeholder(expr: &Expr) -> Option<&str> {
+fn placeholder(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Nested(inner) => placeholder(inner),
         Expr::Value(ValueWithSpan {

@@ -124,7 +124,7 @@ impl Scope {
             && tenants.is_none_or(|tenants| tenant.is_none_or(|tenant| tenants.contains(tenant)))
     }
 
-    /// What both scopes let be seen.
+    /// The scope of what both scopes let be seen.
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
         let both = |one: &Option<BTreeSet<String>>, two: &Option<BTreeSet<String>>| match (one, two)

@@ -1,7 +1,7 @@
 //! Tables of which a part is there: some of the rows, some of the columns.
 //!
 //! Invariant: nothing that somebody asks is evaluated on a row that is not there, and nothing of the whole table shows in a plan. The condition on the rows is applied by the
-//! scan itself, which is one closed step of the plan: it has no inputs that a rule could reach into, no order, no files, and of statistics a figure that is the same whatever is in the table. Conditions of a query come below that
+//! scan itself, which is one closed step of the plan: it has no inputs that a rule could reach into, no order, no files, as many partitions as there are threads, and of statistics a figure that is the same whatever is in the table. Conditions of a query come below that
 //! border only where they cannot fail: comparisons of a column with constants of its type.
 //!
 //! ```text
@@ -41,7 +41,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
     Statistics, StatisticsArgs,
 };
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use std::fmt;
 use std::sync::Arc;
 use tillhouse_model::table::{LOAD_ID, OCCURRED_AT, PERIOD};
@@ -172,7 +172,8 @@ impl TableProvider for ScopedTable {
         let mut plan = self
             .whole
             .scan(session, Some(&needed), &pruning, limit)
-            .await?;
+            .await
+            .map_err(without_inside)?;
         let options = session.config_options();
         if let Some(spread) = plan.repartitioned(session.config().target_partitions(), options)? {
             plan = spread;
@@ -187,7 +188,8 @@ impl TableProvider for ScopedTable {
         let plan = MergedFilters.optimize(plan, options)?;
         let plan = NamedFiles.optimize(plan, options)?;
         let plan = self.projected(plan, &needed, &wanted)?;
-        Ok(Arc::new(ScopedExec::new(plan, self.reckoned)))
+        let partitions = session.config().target_partitions();
+        Ok(Arc::new(ScopedExec::new(plan, partitions, self.reckoned)))
     }
 
     fn supports_filters_pushdown(
@@ -250,14 +252,16 @@ fn is_harmless(expr: &Expr, schema: &Schema) -> bool {
 pub(crate) struct ScopedExec {
     /// The plan that reads the part. It is in no answer of this step.
     closed: Arc<dyn ExecutionPlan>,
+    /// Partitions, as many as a session has threads: those of the closed plan would tell of the table's size.
+    partitions: usize,
     properties: Arc<PlanProperties>,
     /// Rows that a planner reckons with.
     reckoned: usize,
 }
 
 impl ScopedExec {
-    fn new(closed: Arc<dyn ExecutionPlan>, reckoned: usize) -> Self {
-        let partitions = closed.output_partitioning().partition_count();
+    fn new(closed: Arc<dyn ExecutionPlan>, partitions: usize, reckoned: usize) -> Self {
+        let partitions = partitions.max(1);
         // Nothing is known of the rows: not their order, and not what all of them have in common.
         let properties = PlanProperties::new(
             EquivalenceProperties::new(closed.schema()),
@@ -267,6 +271,7 @@ impl ScopedExec {
         );
         Self {
             closed,
+            partitions,
             properties: Arc::new(properties),
             reckoned,
         }
@@ -314,7 +319,7 @@ impl ExecutionPlan for ScopedExec {
 
     fn reset_state(self: Arc<Self>) -> Result<Arc<dyn ExecutionPlan>> {
         let closed = reset_plan_states(Arc::clone(&self.closed))?;
-        Ok(Arc::new(Self::new(closed, self.reckoned)))
+        Ok(Arc::new(Self::new(closed, self.partitions, self.reckoned)))
     }
 
     fn statistics_from_inputs(
@@ -332,8 +337,13 @@ impl ExecutionPlan for ScopedExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
-        let rows = self.closed.execute(partition, context);
-        let rows = rows.map_err(without_inside)?.map_err(without_inside);
+        let closed = self.closed.output_partitioning().partition_count();
+        let parts: Result<Vec<SendableRecordBatchStream>> = (partition..closed)
+            .step_by(self.partitions)
+            .map(|at| self.closed.execute(at, Arc::clone(&context)))
+            .collect();
+        let rows = stream::iter(parts.map_err(without_inside)?).flatten();
+        let rows = rows.map_err(without_inside);
         let schema = Arc::clone(self.properties.eq_properties.schema());
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }

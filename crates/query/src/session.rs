@@ -422,7 +422,7 @@ impl Session {
     }
 
     /// A context for questions about a catalog that hold to another engine's words: without any of Tillhouse's functions and rules, with the memory that all queries share.
-    /// Whoever makes the catalog sees to it that nothing else can be read by it.
+    /// It reads the catalog and nothing else, and knows no scope: the tables that it is given are of the part that may be seen.
     pub fn catalog_context(&self, name: &str, tables: Arc<dyn CatalogProvider>) -> SessionContext {
         engine::catalog_context(name, tables, self.context.runtime_env())
     }

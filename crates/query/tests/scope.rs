@@ -11,7 +11,8 @@ use datafusion::datasource::MemTable;
 use std::sync::Arc;
 use tillhouse_model::Result;
 use tillhouse_query::{
-    ContractTable, QueryEngine, QueryEngineOptions, QueryParameters, Scope, Session, collect,
+    ContractTable, ParameterLiteral, QueryEngine, QueryEngineOptions, QueryParameters, Scope,
+    Session, collect,
 };
 
 /// Texts of the other tenant, none of which may show anywhere.
@@ -227,6 +228,100 @@ async fn another_tenants_rows_come_by_no_way() {
 }
 
 #[tokio::test]
+async fn a_personal_column_comes_by_no_way() {
+    let part = whole().scoped(&north());
+    for sql in [
+        "SELECT driver FROM transactions",
+        "SELECT transactions.driver FROM transactions",
+        "SELECT * FROM transactions",
+        "SELECT t.* FROM transactions t",
+        "SELECT count(*) AS n FROM transactions WHERE driver = 'A' || 'lice'",
+        "SELECT count(driver) AS n FROM transactions",
+        "SELECT note FROM transactions ORDER BY driver",
+        "SELECT note FROM transactions GROUP BY note, driver",
+        "SELECT note FROM transactions GROUP BY note HAVING min(driver) > ''",
+        "SELECT a.note FROM transactions a JOIN transactions b USING (driver)",
+        "SELECT a.note FROM transactions a JOIN transactions b ON a.driver = b.driver",
+        "SELECT * FROM transactions a NATURAL JOIN transactions b",
+        "SELECT name FROM sites s WHERE EXISTS (SELECT 1 FROM transactions t WHERE t.site_key = s.site_key AND t.driver > '')",
+        "SELECT name, (SELECT max(t.driver) FROM transactions t WHERE t.site_key = s.site_key) AS d FROM sites s",
+        "SELECT first_value(driver) OVER (ORDER BY note) AS d FROM transactions",
+        "WITH t AS (SELECT * FROM transactions) SELECT driver FROM t",
+        "SELECT note FROM transactions UNION SELECT driver FROM transactions",
+        "SELECT * FROM sales",
+        "SELECT driver FROM sales",
+        "EXPLAIN SELECT * FROM transactions WHERE driver = 'x'",
+    ] {
+        let shown = asked(&part, sql).await;
+        for name in ["Alice", "Bob", "Mallory"] {
+            assert!(!shown.contains(name), "{sql}: {shown}");
+        }
+        let is_answered = shown.starts_with('+');
+        assert!(!(sql.contains("driver") && is_answered), "{sql}: {shown}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_and_descriptions_are_of_the_part() {
+    let part = whole().scoped(&north());
+    let hidden = part.shape_unbound("SELECT driver FROM transactions WHERE amount > $1", (1, 1));
+    assert!(hidden.await.is_err());
+    let seen = part.shape_unbound("SELECT * FROM transactions WHERE amount > $1", (1, 1));
+    let columns = seen.await.unwrap().columns;
+    assert!(columns.field_with_name("note").is_ok() && columns.field_with_name("driver").is_err());
+    let south = ParameterLiteral::Text("south".to_owned());
+    let given = QueryParameters::default().with_literal("1", south);
+    let sql = "SELECT note FROM transactions WHERE tenant_id = $1 OR 1 / (amount - 7) > 5";
+    let rows = part.query_written(sql, &given, (1, 1)).await.unwrap();
+    let rows: usize = collect(rows)
+        .await
+        .unwrap()
+        .iter()
+        .map(RecordBatch::num_rows)
+        .sum();
+    assert_eq!(rows, 0);
+}
+
+#[tokio::test]
+async fn rows_without_a_tenant_are_nobodys() {
+    let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+    let session = engine.empty_session().unwrap();
+    let tenants: ArrayRef = Arc::new(StringArray::from(vec![Some("north"), None]));
+    let payments = vec![("tenant_id", tenants), ("pipeline", text(&["p", "p"]))];
+    session.register("payments", table(payments)).unwrap();
+    let part = session.scoped(&Scope {
+        personal: true,
+        ..north()
+    });
+    for (condition, expected) in [
+        ("true", "1"),
+        ("tenant_id IS NULL", "0"),
+        ("tenant_id IS DISTINCT FROM 'north'", "0"),
+        ("coalesce(tenant_id, 'south') = 'south'", "0"),
+    ] {
+        let sql = format!("SELECT count(*) AS n FROM payments WHERE {condition}");
+        assert_eq!(number(&part, &sql).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_worked_out_for_one_scope_is_not_another_ones() {
+    let whole = whole();
+    let of = |tenant: &str| Scope {
+        tenants: Some([tenant.to_owned()].into()),
+        ..north()
+    };
+    let names = "SELECT string_agg(name, ' ' ORDER BY name) AS n FROM sites";
+    for _ in 0..2 {
+        let (north, south) = (whole.scoped(&of("north")), whole.scoped(&of("south")));
+        assert_eq!(number(&north, names).await, "Northgate Northpark");
+        assert_eq!(number(&south, names).await, "Southgate");
+        let again = whole.scoped_as(&south);
+        assert_eq!(number(&again, names).await, "Southgate");
+    }
+}
+
+#[tokio::test]
 async fn what_is_counted_is_what_may_be_seen() {
     let part = whole().scoped(&north());
     for (sql, expected) in [
@@ -335,6 +430,32 @@ async fn a_plan_tells_nothing_of_the_whole() {
         counted.contains("AggregateExec"),
         "a count that is known without reading is one of the whole: {counted}"
     );
+}
+
+#[tokio::test]
+async fn a_plan_is_the_same_however_much_others_have() {
+    let seen = async |partitions: usize, sql: &str| {
+        let engine = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+        let session = engine.empty_session().unwrap();
+        let columns = [
+            ("tenant_id", text(&["north", "south"]), true),
+            ("pipeline", text(&["p", "p"]), true),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]; partitions]).unwrap();
+        session.register("payments", Arc::new(table)).unwrap();
+        let part = session.scoped(&Scope {
+            personal: true,
+            ..north()
+        });
+        asked(&part, sql).await
+    };
+    let plan = "EXPLAIN SELECT pipeline, count(*) AS n FROM payments GROUP BY pipeline";
+    assert_eq!(seen(1, plan).await, seen(5, plan).await);
+    for partitions in [1, 5] {
+        let counted = seen(partitions, "SELECT count(*) AS n FROM payments").await;
+        assert!(counted.contains(&format!("| {partitions} |")), "{counted}");
+    }
 }
 
 #[tokio::test]

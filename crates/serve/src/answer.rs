@@ -75,7 +75,7 @@ pub(crate) struct AnswerNote {
 
 /// A question that one run answers, always alike.
 pub(crate) struct FixedQuestion {
-    /// Whoever asks.
+    /// Sender of the question.
     pub(crate) caller: Caller,
     /// Endpoint and parameters in one form, without anything personal.
     pub(crate) asked: String,

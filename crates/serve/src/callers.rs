@@ -1,8 +1,9 @@
-//! Callers: who asks, by a name and a password or by a token.
+//! Callers: senders of questions, known by a name and a password or by a token.
 //!
 //! Invariant: where there are users, nobody is answered without being one, and what is answered is of that user's scope. Where there are none, whoever is on this machine sees
 //! everything. Users that were once there and are gone let nobody in: they are never taken for a machine without users.
 
+use crate::guesses::Guesses;
 use crate::options::ServeOptions;
 use crate::problem::Problem;
 use crate::slots::Claim;
@@ -20,12 +21,16 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// Passwords that are hashed at once: each takes 19 MiB and a processor.
 const HASHED_AT_ONCE: usize = 2;
+/// Passwords that wait for their turn; one more is sent away.
+const WAITING: usize = 64;
+/// Seconds after which a login that was sent away may be tried again.
+const RETRY_AFTER: u32 = 2;
 /// Time that a refused login takes at least.
 pub(crate) const REFUSED_AFTER: Duration = Duration::from_millis(300);
-/// The ways in, for a client that came by none.
+/// Challenge to a client that came by no way in.
 const WAYS: &str = "Basic realm=\"tillhouse\", Bearer";
 
-/// Whoever asks.
+/// Sender of a question, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// None where there are no users.
@@ -71,15 +76,26 @@ impl Caller {
     }
 }
 
-/// Where a file of users stood when it was read.
+/// Time of change and length of a file of users; none where there is no file.
 type FileState = Option<(SystemTime, u64)>;
+
+/// Outcome of the last reading of the file.
+#[derive(Debug, Default)]
+struct ReadFile {
+    state: FileState,
+    /// Fault for which it is read again, whether or not it changes.
+    fault: Option<String>,
+}
 
 /// The users, as the file has them now.
 pub(crate) struct Callers {
     path: Option<PathBuf>,
     users: RwLock<Option<Arc<Users>>>,
-    read: Mutex<FileState>,
-    hashing: Semaphore,
+    read: Mutex<ReadFile>,
+    /// Turns to hash. Each is held until its hash is made, also where nobody waits for it any more.
+    hashing: Arc<Semaphore>,
+    waiting: Semaphore,
+    pub(crate) guesses: Guesses,
     changes: watch::Sender<()>,
 }
 
@@ -89,14 +105,21 @@ impl Callers {
         let path = options.users.clone();
         let state = path.as_deref().and_then(state_of);
         let users = match path.as_deref() {
-            Some(path) => Users::load_if_there(path)?.map(Arc::new),
+            Some(path) => Users::load_if_there(path)?,
             None => None,
+        };
+        // Where other machines reach it, a file that has gone since the address was checked leaves nobody.
+        let users = match users {
+            None if options.reached_address().is_some() => Some(Users::nobody()?),
+            users => users,
         };
         Ok(Self {
             path,
-            users: RwLock::new(users),
-            read: Mutex::new(state),
-            hashing: Semaphore::new(HASHED_AT_ONCE),
+            users: RwLock::new(users.map(Arc::new)),
+            read: Mutex::new(ReadFile { state, fault: None }),
+            hashing: Arc::new(Semaphore::new(HASHED_AT_ONCE)),
+            waiting: Semaphore::new(HASHED_AT_ONCE + WAITING),
+            guesses: Guesses::default(),
             changes: watch::Sender::new(()),
         })
     }
@@ -114,19 +137,17 @@ impl Callers {
         self.changes.subscribe()
     }
 
-    /// Reads the file anew where it has changed. One that cannot be read leaves the users as they were; one that is gone leaves nobody.
+    /// Reads the file anew where it has changed. One that cannot be read leaves the users as they were, and is read again at the next look; one that is gone leaves nobody.
     pub(crate) fn look(&self) {
         let Some(path) = self.path.as_deref() else {
             return;
         };
         let now = state_of(path);
-        {
-            let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            if *read == now {
-                return;
-            }
-            *read = now;
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.state == now && read.fault.is_none() {
+            return;
         }
+        read.state = now;
         let loaded = match Users::load_if_there(path) {
             Ok(Some(users)) => Ok(users),
             Ok(None) => Users::nobody(),
@@ -134,6 +155,7 @@ impl Callers {
         };
         match loaded {
             Ok(users) => {
+                read.fault = None;
                 tracing::info!(users = users.all().count(), "the users have changed");
                 {
                     let mut known = self.users.write().unwrap_or_else(PoisonError::into_inner);
@@ -141,11 +163,17 @@ impl Callers {
                 }
                 self.changes.send_replace(());
             }
-            Err(error) => tracing::error!("the users are as they were: {error}"),
+            Err(error) => {
+                let fault = error.to_string();
+                if read.fault.as_ref() != Some(&fault) {
+                    tracing::error!("the users are as they were: {fault}");
+                }
+                read.fault = Some(fault);
+            }
         }
     }
 
-    /// Whoever sent a request.
+    /// Caller that sent a request.
     ///
     /// Errors with 401 where there are users and it is none of them.
     pub(crate) async fn admit(
@@ -196,6 +224,9 @@ impl Callers {
         })
     }
 
+    /// The user of a name and password.
+    ///
+    /// Errors with 401 where they are not right, with 429 where a name has been guessed at too often, and with 503 where too many wait.
     async fn prove(
         &self,
         users: &Arc<Users>,
@@ -205,15 +236,30 @@ impl Callers {
         if let Some(user) = users.proven(&name, &password)? {
             return Ok(user);
         }
-        let turn = self.hashing.acquire().await;
-        let users = Arc::clone(users);
-        let proving =
-            tokio::task::spawn_blocking(move || users.authenticate_password(&name, &password));
-        let proven = proving.await;
-        // Nobody waits with whoever is refused.
-        drop(turn);
+        let proven = {
+            let Ok(_waiting) = self.waiting.try_acquire() else {
+                return Err(Problem::busy(RETRY_AFTER));
+            };
+            let turn = Arc::clone(&self.hashing).acquire_owned().await;
+            // The same password may have been proven meanwhile, as where a client begins with many requests at once.
+            if let Some(user) = users.proven(&name, &password)? {
+                return Ok(user);
+            }
+            let begun = self.guesses.begin(&name, Instant::now());
+            begun.map_err(guessed_too_often)?;
+            let (users, name) = (Arc::clone(users), name.clone());
+            let proving = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                users.authenticate_password(&name, &password)
+            });
+            proving.await
+        };
+        // No turn is held while whoever is refused waits.
         match proven {
-            Ok(Ok(user)) => Ok(user),
+            Ok(Ok(user)) => {
+                self.guesses.right(&name);
+                Ok(user)
+            }
             Ok(Err(error)) if error.kind() == ErrorKind::Unauthorized => {
                 tokio::time::sleep(REFUSED_AFTER).await;
                 Err(refused("the name or the password is not right"))
@@ -228,6 +274,20 @@ fn refused(what: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, what)
         .hint("Send name and password (Basic), or a token that POST /auth/login gives for them (Bearer). `tillhouse user add` makes a user.")
         .header(header::WWW_AUTHENTICATE, WAYS)
+}
+
+/// Refusal of a guess that comes too early.
+fn guessed_too_often(wait: Duration) -> Problem {
+    // Rounded up: whoever comes in time is not refused again.
+    let seconds = u32::try_from(wait.as_secs())
+        .unwrap_or(u32::MAX)
+        .saturating_add(1);
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "the password of this name was wrong too often",
+    )
+    .hint("Wait as long as Retry-After says. A token that was given before is good all the same.")
+    .retry_after(seconds)
 }
 
 fn state_of(path: &Path) -> FileState {
@@ -276,6 +336,7 @@ mod tests {
     use super::*;
     use crate::users::{NewUser, add_user, remove_user};
     use axum::http::HeaderValue;
+    use futures::future::join_all;
     use secrecy::ExposeSecret;
 
     const PASSWORD: &str = "correct horse battery";
@@ -340,6 +401,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn without_users_nobody_is_answered_where_other_machines_reach_it() {
+        let options = ServeOptions {
+            listen: "192.0.2.7:1".parse().unwrap(),
+            ..ServeOptions::default()
+        };
+        let callers = Callers::open(&options).unwrap();
+        let tokens = ClientTokens::default();
+        assert_eq!(status(&callers, &tokens, &HeaderMap::new()).await, 401);
+    }
+
+    #[tokio::test]
     async fn with_users_nobody_else_is_answered() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.yaml");
@@ -377,6 +449,64 @@ mod tests {
         ] {
             assert_eq!(status(&callers, &tokens, &wrong).await, 401);
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_guessed_at_is_refused_before_its_password_is_hashed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        north(&path);
+        let callers = callers(&path);
+        let tokens = ClientTokens::default();
+        let users = callers.users().unwrap();
+        let owner = callers.log_in(&users, "north", PASSWORD).await.unwrap();
+        let given = tokens.give(Instant::now(), owner);
+        let bearer = headers(&format!("Bearer {}", given.access));
+        // north:x, and nobody:x
+        for guess in ["Basic bm9ydGg6eA==", "Basic bm9ib2R5Ong="] {
+            let (before, guess) = (users.hashes(), headers(guess));
+            let asked = (0..8).map(|_| status(&callers, &tokens, &guess));
+            let told = join_all(asked).await;
+            let times = |wanted: u16| told.iter().filter(|told| **told == wanted).count();
+            assert_eq!((times(401), times(429)), (5, 3), "{told:?}");
+            assert_eq!(users.hashes() - before, 5);
+        }
+        // Whoever has proven the password before is not kept out by others' guesses.
+        let right = headers("Basic bm9ydGg6Y29ycmVjdCBob3JzZSBiYXR0ZXJ5");
+        for known in [right, bearer] {
+            assert_eq!(status(&callers, &tokens, &known).await, 200);
+        }
+    }
+
+    #[tokio::test]
+    async fn many_requests_at_once_with_the_right_password_are_all_let_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        north(&path);
+        let callers = callers(&path);
+        let tokens = ClientTokens::default();
+        let right = headers("Basic bm9ydGg6Y29ycmVjdCBob3JzZSBiYXR0ZXJ5");
+        let asked = (0..16).map(|_| status(&callers, &tokens, &right));
+        let told = join_all(asked).await;
+        assert!(told.iter().all(|told| *told == 200), "{told:?}");
+        assert!(callers.users().unwrap().hashes() <= 2);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_is_read_again_and_changes_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        north(&path);
+        let callers = callers(&path);
+        let good = std::fs::read(&path).unwrap();
+        std::fs::write(&path, "users: [").unwrap();
+        callers.look();
+        assert!(callers.users().unwrap().user("north").is_some());
+        assert!(callers.read.lock().unwrap().fault.is_some());
+        std::fs::write(&path, good).unwrap();
+        callers.look();
+        assert!(callers.users().unwrap().user("north").is_some());
+        assert!(callers.read.lock().unwrap().fault.is_none());
     }
 
     #[tokio::test]

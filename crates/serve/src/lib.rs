@@ -24,6 +24,7 @@ mod api;
 mod audit;
 mod callers;
 mod endpoints;
+mod guesses;
 mod kept_answers;
 mod media;
 mod metrics;

@@ -67,6 +67,12 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
+    /// An address that other machines reach; none where all are loopback.
+    pub(crate) fn reached_address(&self) -> Option<SocketAddr> {
+        let mut addresses = std::iter::once(self.listen).chain(self.postgres);
+        addresses.find(|address| !address.ip().is_loopback())
+    }
+
     /// Errors with [`tillhouse_model::ErrorKind::Config`] for an address that others reach, unless there are users and TLS, and for one address twice.
     pub(crate) fn check_address(&self) -> Result<()> {
         if self.postgres == Some(self.listen) && self.listen.port() != 0 {
@@ -76,8 +82,7 @@ impl ServeOptions {
             ))
             .hint("Name another port with `serve.postgres` or --postgres."));
         }
-        let mut addresses = std::iter::once(self.listen).chain(self.postgres);
-        let Some(address) = addresses.find(|address| !address.ip().is_loopback()) else {
+        let Some(address) = self.reached_address() else {
             return Ok(());
         };
         let has_users = match &self.users {

@@ -14,6 +14,7 @@ use crate::tls::server_config;
 use crate::users::Users;
 use axum::Router;
 use axum::extract::Request;
+use futures::future::join;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -138,7 +139,7 @@ impl BoundServer {
             state,
             ..
         } = self;
-        look_for_runs(Arc::clone(&state), stop.clone());
+        look_for_news(Arc::clone(&state), stop.clone());
         let postgres = postgres.map(|(listener, _)| {
             let postgres = PostgresListener::new(Arc::clone(&state), tls.clone());
             tokio::spawn(postgres.answer(listener, stop.clone()))
@@ -297,19 +298,24 @@ where
     }
 }
 
-/// Looks for new runs until the server stops.
-fn look_for_runs(state: Arc<ServerState>, stop: CancellationToken) {
+/// Looks for new runs and other users until the server stops. A store that does not answer keeps nobody in who was removed.
+fn look_for_news(state: Arc<ServerState>, stop: CancellationToken) {
     let every = state.options.look_every;
     let work = move || async move {
-        let looking = async {
+        let users = async {
             loop {
                 tokio::time::sleep(every).await;
                 state.callers.look();
+            }
+        };
+        let runs = async {
+            loop {
+                tokio::time::sleep(every).await;
                 // What went wrong has been logged, and is tried again.
                 let _ = state.runs.look().await;
             }
         };
-        stop.run_until_cancelled(looking).await;
+        stop.run_until_cancelled(join(users, runs)).await;
     };
     drop(tokio::spawn(on_thread("runs", work)));
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 /// Seconds after which somebody who was sent away may ask again.
 const RETRY_AFTER: u32 = 2;
 
-/// Whose question it is, and how many slots that reader may have at once.
+/// Reader whose question it is, and the most slots that this reader may have at once.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) who: &'a str,
@@ -35,7 +35,7 @@ pub(crate) struct Slots {
     patience: Duration,
 }
 
-/// What all holders of slots share.
+/// State that all holders of slots share.
 #[derive(Debug)]
 struct SlotPool {
     all: usize,

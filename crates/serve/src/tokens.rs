@@ -16,11 +16,11 @@ const MOST: usize = 4_096;
 
 type TokenDigest = [u8; 32];
 
-/// Whom a token was given to.
+/// Owner of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TokenOwner {
     pub(crate) name: String,
-    /// What the user was then, to tell if it still is; none of a client that is no user.
+    /// Digest of the user as it was when the token was given: one whose rights or password changed since is another. None for a client that is no user.
     pub(crate) fingerprint: Option<u64>,
 }
 
@@ -63,7 +63,7 @@ impl ClientTokens {
         pair
     }
 
-    /// Whoever has the token of an `Authorization` header, if it is good at a moment.
+    /// Owner of the token of an `Authorization` header, if it is good at a moment.
     pub(crate) fn owner(&self, header: Option<&str>, now: Instant) -> Option<TokenOwner> {
         let (scheme, token) = header?.trim().split_once(' ')?;
         if !scheme.eq_ignore_ascii_case("bearer") {

@@ -253,7 +253,7 @@ const MINUTES: &str = ":00:00";
 
 /// An hour's start as ISO 8601 with the offset of that hour; `Z` where the zone is UTC.
 ///
-/// Where a zone moves its clock by half an hour (Lord Howe Island), the hour after starts with the change, at half past.
+/// Zones that move their clock by half an hour (Lord Howe Island): the hour after the change starts with it, at half past.
 fn hour_label(start: i64, zone: Zone) -> Result<String> {
     let offset = zone.offset_at(start);
     let beyond = || {

@@ -83,6 +83,11 @@ async fn a_user_is_answered_of_its_own_tenant_and_nobody_without_a_password() {
         );
     }
     assert_eq!(server.get("/healthz").await.status.as_u16(), 200);
+    let ready = server.get("/readyz").await;
+    assert_eq!(
+        (ready.status.as_u16(), &ready.json()["run"]),
+        (200, &Value::Null)
+    );
 
     // Its figures are those of its tenant, from the roll-ups and from the facts.
     let mine = get(&server, "own", &format!("/api/v1/statistics?{window}")).await;
@@ -100,6 +105,27 @@ async fn a_user_is_answered_of_its_own_tenant_and_nobody_without_a_password() {
     let everybodys = get(&server, "all", &path).await;
     assert_ne!(mine.header("etag"), everybodys.header("etag"));
     assert_ne!(mine.json()["data"], everybodys.json()["data"]);
+    // Whoever sends another's tag is answered, and not told to have the answer.
+    let request = server
+        .client
+        .get(format!("{}{path}", server.url))
+        .basic_auth("own", Some(PASSWORD))
+        .header("if-none-match", everybodys.header("etag").unwrap());
+    let answer = RunningServer::read(request.send().await.unwrap()).await;
+    assert_eq!(answer.status.as_u16(), 200);
+    assert_eq!(answer.json()["data"], mine.json()["data"]);
+    // A cursor of another goes on in one's own list.
+    let first = get(
+        &server,
+        "all",
+        "/api/v1/transactions?limit=1&sort=occurred_at",
+    )
+    .await;
+    let link = first.header("link").unwrap();
+    let next = link.split(['<', '>']).nth(1).unwrap().to_owned();
+    let further = get(&server, "own", &next).await;
+    assert_eq!(further.status.as_u16(), 200, "{}", further.text());
+    assert!(!further.text().contains(other.as_str()));
 
     let counted = |answer: &ReadAnswer| answer.json()[0]["n"].clone();
     let query = "SELECT count(*) AS n FROM transactions";

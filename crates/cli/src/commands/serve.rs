@@ -96,9 +96,9 @@ struct ServeCheck {
     url: String,
     /// Address for PostgreSQL's protocol.
     postgres: Option<String>,
-    /// Who may ask.
+    /// Clients that may ask.
     who: String,
-    /// The users, and what each sees; null where there are none.
+    /// Scopes by user, in words; null where there are no users.
     users: Option<BTreeMap<String, String>>,
     is_encrypted: bool,
     /// The client that may log in at HecOne's endpoints.

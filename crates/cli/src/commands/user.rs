@@ -1,4 +1,4 @@
-//! `user`: who may ask `tillhouse serve`, and what they may see.
+//! `user`: the users of `tillhouse serve`, with what each may see.
 //!
 //! Invariant: a password is never an argument, which others on the machine could read, and is not shown as it is typed. Only the file of users is written.
 
@@ -148,7 +148,7 @@ fn names(set: Option<&std::collections::BTreeSet<String>>) -> Option<Vec<&str>> 
     set.map(|set| set.iter().map(String::as_str).collect())
 }
 
-/// What a scope lets be seen, in words.
+/// A scope, in words.
 pub(crate) fn seen(scope: &Scope) -> String {
     let of = |what: &str, set: Option<&std::collections::BTreeSet<String>>| match names(set) {
         None => format!("all {what}"),
@@ -195,7 +195,7 @@ fn of_file(file: &Path) -> Result<SecretString> {
         .map_err(|error| error.at("file", file.display().to_string()))
 }
 
-/// What a reader has, without the end of the line.
+/// The first line of a reader, without its end.
 fn first_line(reader: &mut impl Read) -> std::io::Result<SecretString> {
     let mut text = String::new();
     reader.take(MOST).read_to_string(&mut text)?;

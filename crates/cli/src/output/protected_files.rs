@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tillhouse_model::{Error, Result};
 
 /// Configuration in a project's folder.
-const CONFIGURATION: [&str; 2] = ["tillhouse.yaml", ".env"];
+const CONFIGURATION: [&str; 3] = ["tillhouse.yaml", ".env", "users.yaml"];
 /// The folder of a project's pipelines: settings, contracts, labels and unify SQL.
 const PIPELINES: &str = "pipelines";
 
@@ -46,7 +46,7 @@ impl ProtectedFiles {
         if self.is_configuration(&place) {
             return Err(refused("over the project's configuration")
                 .at("project", self.project.display().to_string())
-                .hint("Name another file: tillhouse.yaml, .env and what is in pipelines are the project's settings."));
+                .hint("Name another file: tillhouse.yaml, .env, users.yaml and what is in pipelines are the project's settings."));
         }
         Ok(())
     }
@@ -140,6 +140,7 @@ mod tests {
             ("settings.yaml", "over the project's configuration"),
             ("project/tillhouse.yaml", "over the project's configuration"),
             ("project/.env", "over the project's configuration"),
+            ("project/users.yaml", "over the project's configuration"),
             (
                 "project/pipelines/hecone/pipeline.yaml",
                 "over the project's configuration",

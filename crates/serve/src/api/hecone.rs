@@ -5,6 +5,7 @@
 
 use super::{EndpointRequest, filter, json_body, statistics::counted, window};
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, document, fixed, name_run};
+use crate::callers::REFUSED_AFTER;
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
 use crate::runs::RunSession;
@@ -16,7 +17,7 @@ use axum::http::{Response, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tillhouse_model::ExactDecimal;
 use tillhouse_query::encode::json_text;
 use tillhouse_statistics::StatisticsRequest;
@@ -29,8 +30,6 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Path of the statistics.
 const PATH: &str = "/transactions/statistics";
-/// Time that a refused login takes at least.
-const REFUSED_AFTER: Duration = Duration::from_millis(300);
 
 /// `POST /auth/login`: a token for credentials.
 pub(crate) async fn log_in(

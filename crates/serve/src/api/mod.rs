@@ -33,7 +33,7 @@ pub(crate) struct EndpointRequest {
     pub(crate) values: ParameterValues,
     /// The value of the parameter that is part of the path.
     pub(crate) in_path: String,
-    /// Whoever asks.
+    /// Sender of the request.
     pub(crate) caller: Caller,
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn answer(
     }
 }
 
-/// Lets in whoever may ask at an endpoint: where there are users, one of them; where there are none, anybody, at HecOne's endpoints with a token.
+/// Admission at an endpoint: where there are users, one of them; where there are none, anybody, at HecOne's endpoints with a token.
 pub(crate) async fn admit(
     state: &ServerState,
     endpoint: &'static Endpoint,
@@ -84,7 +84,9 @@ pub(crate) async fn admit(
     Ok(caller)
 }
 
-/// Lets in whoever has a token that is good.
+/// Check of a token.
+///
+/// Errors with 401 where it is missing, unknown or no longer good.
 fn check_token(
     state: &ServerState,
     headers: &HeaderMap,

@@ -13,6 +13,7 @@ use crate::users::Users;
 use bytes::{BufMut, Bytes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 const WISH_FOR_TLS: i32 = 80_877_103;
@@ -120,7 +121,22 @@ pub(super) async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let login = match listener.state.callers.users() {
         None => UserLogin::guest(user),
-        Some(users) => prove(users, &listener.decoy_key, wire, user).await?,
+        Some(users) => {
+            let guesses = &listener.state.callers.guesses;
+            // A guess that comes too early is told as one that is wrong.
+            if guesses.check(&user, Instant::now()).is_err() {
+                return Err(wrong_password(&user));
+            }
+            let proved = prove(users, &listener.decoy_key, wire, user.clone()).await;
+            match &proved {
+                Ok(_) => guesses.right(&user),
+                Err(Stop::Fault(fault)) if fault.code == NO_PASSWORD => {
+                    guesses.wrong(&user, Instant::now());
+                }
+                Err(_) => {}
+            }
+            proved?
+        }
     };
     wire.put(b'R', |out| out.put_i32(0));
     let options = said.remove("options").unwrap_or_default();
@@ -159,6 +175,12 @@ fn of_options(options: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// Refusal of a name whose password is not right.
+fn wrong_password(name: &str) -> Stop {
+    let message = format!("password authentication failed for user {name:?}");
+    Fault::new(NO_PASSWORD, message).fatal().into()
+}
+
 /// Has the password of a name proved.
 async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     users: Arc<Users>,
@@ -166,8 +188,10 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     wire: &mut Wire<S>,
     name: String,
 ) -> Result<UserLogin, Stop> {
-    let message = format!("password authentication failed for user {name:?}");
-    let wrong = || Stop::from(Fault::new(NO_PASSWORD, message.as_str()).fatal());
+    let wrong = {
+        let name = name.clone();
+        move || wrong_password(&name)
+    };
     wire.put(b'R', |out| {
         out.put_i32(10);
         put_text(out, MECHANISM);
@@ -182,7 +206,7 @@ async fn prove<S: AsyncRead + AsyncWrite + Unpin>(
     let exchange = Exchange::begin(verifier, &first, rand::random::<[u8; 18]>());
     let exchange = exchange
         .filter(|_| mechanism == MECHANISM)
-        .ok_or_else(wrong)?;
+        .ok_or_else(&wrong)?;
     wire.put(b'R', |out| {
         out.put_i32(11);
         out.put_slice(exchange.challenge().as_bytes());

@@ -1,4 +1,4 @@
-//! Users: who may ask, and what they may see.
+//! Users: names with their passwords, and the scope that each sees.
 //!
 //! Invariant: whoever is let in has proven a password or a key, and sees the scope that `users.yaml` gives to that name. A name that nobody has costs the same one hash as a
 //! wrong password. What somebody proved is remembered as a digest under a key of this process, so that a client that sends its password with each request is not hashed anew
@@ -29,6 +29,8 @@ const MEMORY: usize = 256 << 20;
 const CONCURRENCY: usize = 2;
 /// Time for which a password that was proven is remembered.
 const REMEMBERED: Duration = Duration::from_secs(300);
+/// Characters of a name, at most.
+pub(crate) const LONGEST_NAME: usize = 63;
 /// Passwords that are remembered.
 const MOST_REMEMBERED: usize = 1_024;
 
@@ -37,7 +39,7 @@ const MOST_REMEMBERED: usize = 1_024;
 pub struct User {
     /// Name.
     pub name: String,
-    /// What is seen.
+    /// Part of a run that is seen.
     pub scope: Scope,
     /// Time that an answer may take.
     pub timeout: Duration,
@@ -47,12 +49,12 @@ pub struct User {
     pub concurrency: usize,
 }
 
-/// What a new user may see.
+/// A user to be added.
 #[derive(Debug, Clone)]
 pub struct NewUser {
     /// Name.
     pub name: String,
-    /// What is seen.
+    /// Part of a run that is seen.
     pub scope: Scope,
 }
 
@@ -248,7 +250,7 @@ pub fn add_user(path: &Path, new: &NewUser, password: &SecretString) -> Result<b
         timeout_seconds: None,
         memory_mib: None,
         concurrency: None,
-        password: kept.argon2id.clone(),
+        password: kept.argon2id,
         scram: ScramEntry::of(&kept.scram),
     };
     match before.and_then(|at| file.users.get_mut(at)) {
@@ -310,7 +312,7 @@ fn user_of(entry: &UserEntry) -> Option<User> {
 /// A name that every endpoint can take: HTTP's Basic parts it from the password at a colon, and logs show it.
 fn checked_name(name: &str) -> Result<&str> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._@-".contains(c);
-    let is_name = (1..=63).contains(&name.len()) && name.chars().all(is_plain);
+    let is_name = (1..=LONGEST_NAME).contains(&name.len()) && name.chars().all(is_plain);
     match is_name {
         true => Ok(name),
         false => Err(Error::config("that is no name of a user").hint(

@@ -1,4 +1,4 @@
-//! What is kept of a password: an argon2id hash, and the keys of SCRAM-SHA-256 for clients of SQL.
+//! Passwords, as far as they are kept: an argon2id hash, and the keys of SCRAM-SHA-256 for clients of SQL.
 //!
 //! Invariant: neither of them tells the password, and nothing here prints either. A password is printable ASCII, since clients of SCRAM prepare other characters each in their own
 //! way.
@@ -61,7 +61,7 @@ impl ScramVerifier {
     }
 }
 
-/// What is kept of a password.
+/// Hash and keys of a password.
 pub(crate) struct KeptPassword {
     /// In PHC's notation, with its salt and its costs.
     pub(crate) argon2id: String,

@@ -15,7 +15,7 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Head of the file.
 const HEAD: &str = "\
-# Who may ask `tillhouse serve`, and what they may see. `tillhouse user add` and `tillhouse user remove` write it.
+# Users of `tillhouse serve`, and what they may see. `tillhouse user add` and `tillhouse user remove` write it.
 # Without `tenants` a user sees all of them, without `pipelines` likewise. Passwords are not in here, but guesses could be tried: keep it to yourself.
 ";
 

@@ -3,7 +3,7 @@
 //! Invariant: a value becomes a literal in the tree that the text was read into, never text of the query; it has the type that its sender gave it, also where it looks
 //! like a value of another one: the text '007' stays a text.
 
-use crate::parameters::{number, placeholder, value};
+use super::{number, placeholder, value};
 use datafusion::sql::sqlparser::ast::{
     Array, CastKind, DataType as SqlType, Expr, Statement, TimezoneInfo, Value, VisitMut,
     VisitorMut,
@@ -137,7 +137,7 @@ impl VisitorMut for LiteralVisitor<'_> {
 }
 
 /// Puts literals in the places of the parameters that have these names; others stay.
-pub(crate) fn apply(literals: &BTreeMap<String, ParameterLiteral>, statement: &mut Statement) {
+pub(super) fn apply(literals: &BTreeMap<String, ParameterLiteral>, statement: &mut Statement) {
     let _ = VisitMut::visit(statement, &mut LiteralVisitor(literals));
 }
 
