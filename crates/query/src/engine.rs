@@ -40,7 +40,7 @@ use crate::whole_groups::WholeGroups;
 use crate::window_values::HeldWindowValues;
 use datafusion::catalog::CatalogProvider;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
-use datafusion::execution::memory_pool::{MemoryLimit, TrackConsumersPool};
+use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::functions_aggregate::count::count_udaf;
@@ -241,7 +241,7 @@ impl QueryEngine {
     }
 }
 
-/// A context without any of Tillhouse's functions and rules, over another catalog.
+/// A context over another catalog, without Tillhouse's functions and rules but for those that hold what is made of small values to memory.
 pub(crate) fn catalog_context(
     name: &str,
     tables: Arc<dyn CatalogProvider>,
@@ -252,9 +252,31 @@ pub(crate) fn catalog_context(
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(false)
         .with_target_partitions(1);
-    let context = SessionContext::new_with_config_rt(config, runtime);
+    let pool = Arc::clone(&runtime.memory_pool);
+    let joined = JoinedTexts::new(&pool);
+    let joined_text = joined.function();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_physical_optimizer_rule(Arc::new(HeldSteps))
+        .with_default_features()
+        .with_analyzer_rule(Arc::new(joined))
+        .build();
+    let context = SessionContext::new_with_state(state);
+    context.register_udf(joined_text);
+    hold_functions(&context, &context.state(), &pool);
     context.register_catalog(name, tables);
     context
+}
+
+/// Holds the functions of a state that make large values of small ones to the memory of a pool.
+fn hold_functions(context: &SessionContext, state: &SessionState, pool: &Arc<dyn MemoryPool>) {
+    for function in bounded::functions(|name| state.scalar_functions().get(name).cloned(), pool) {
+        context.register_udf(function);
+    }
+    for function in state.higher_order_functions().values() {
+        context.register_higher_order_function(Arc::new(bounded_lambdas::held(function, pool)));
+    }
 }
 
 /// A context with Tillhouse's functions, over a catalog.
@@ -357,12 +379,7 @@ fn context_with(
     for function in list_arithmetic::functions(|name| state.scalar_functions().get(name).cloned()) {
         context.register_udf(function);
     }
-    for function in bounded::functions(|name| state.scalar_functions().get(name).cloned(), &pool) {
-        context.register_udf(function);
-    }
-    for function in state.higher_order_functions().values() {
-        context.register_higher_order_function(Arc::new(bounded_lambdas::held(function, &pool)));
-    }
+    hold_functions(&context, &state, &pool);
     for function in functions::standard(|name| state.scalar_functions().get(name).cloned()) {
         context.register_udf(function);
     }

@@ -421,7 +421,8 @@ impl Session {
         &self.context
     }
 
-    /// A context for questions about a catalog that hold to another engine's words: without any of Tillhouse's functions and rules, with the memory that all queries share.
+    /// A context for questions about a catalog that hold to another engine's words: without Tillhouse's functions and rules but for those that hold values to memory, with the
+    /// memory that all queries share.
     /// It reads the catalog and nothing else, and knows no scope: the tables that it is given are of the part that may be seen.
     pub fn catalog_context(&self, name: &str, tables: Arc<dyn CatalogProvider>) -> SessionContext {
         engine::catalog_context(name, tables, self.context.runtime_env())

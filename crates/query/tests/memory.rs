@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use arrow::util::pretty::pretty_format_batches;
-use tillhouse_query::{QueryEngine, QueryEngineOptions, Session, collect};
+use datafusion::catalog::MemoryCatalogProvider;
+use std::sync::Arc;
+use tillhouse_query::{QueryEngine, QueryEngineOptions, Session, collect, into_error};
 
 const MIB: u64 = 1 << 20;
 
@@ -545,4 +547,30 @@ async fn medians_of_a_few_large_groups_are_worked_out_from_disk() {
         answer(&session(64 * MIB, 1), thirds).await,
         "0 749998.500000000000; 1 749999.500000000000; 2 750000.500000000000"
     );
+}
+
+/// Questions of tools about a catalog are planned with other rules, and have no more memory.
+#[tokio::test]
+async fn questions_about_a_catalog_make_no_large_values_either() {
+    let session = session(16 * MIB, 1);
+    let context = session.catalog_context("tools", Arc::new(MemoryCatalogProvider::new()));
+    // Ten times eight times as long.
+    let mut long = "SELECT 'x' || chr(value + 60) AS a FROM generate_series(1, 1)".to_owned();
+    for _ in 0..10 {
+        long = format!("SELECT a || a || a || a || a || a || a || a AS a FROM ({long})");
+    }
+    for sql in [
+        "SELECT length(repeat('x', 1000000000))",
+        "SELECT length(lpad('x', 1000000000, 'y'))",
+        "SELECT array_length(array_repeat('x', 100000000))",
+        &format!("SELECT length(a) FROM ({long})"),
+    ] {
+        let asked = async { context.sql(sql).await?.collect().await };
+        let error = into_error(asked.await.unwrap_err());
+        assert!(error.message().contains("more memory"), "{sql}: {error}");
+    }
+    let small = context.sql("SELECT repeat('x', 3) || 'y' AS a").await;
+    let small = small.unwrap().collect().await.unwrap();
+    let shown = pretty_format_batches(&small).unwrap().to_string();
+    assert!(shown.contains("xxxy"), "{shown}");
 }

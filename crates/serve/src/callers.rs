@@ -304,7 +304,7 @@ fn credentials(encoded: &str) -> Option<(String, SecretString)> {
 }
 
 /// Bytes of a text in base 64, as RFC 4648 has it; `None` for what is none.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=').as_bytes();
     if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
         return None;

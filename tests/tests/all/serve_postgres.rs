@@ -178,6 +178,21 @@ async fn statements_are_prepared_and_rows_taken_in_pieces() {
     assert_eq!(kinds(&messages), "1tTZ", "{messages:?}");
     // The place says that the first is a decimal, and its sender that the second is a text.
     assert_eq!(messages[1].body, [0, 2, 0, 0, 6, 164, 0, 0, 0, 25]);
+    // A column that is made of a parameter has the type that its sender named, also for a whole decimal and for none.
+    let sql = "SELECT $1 AS n, $2 AS d, $3 AS t";
+    let described = [
+        parse("typed", sql, &[20, 1700, 1184]),
+        describe(b'S', "typed"),
+        bind("", "typed", (0, &[Some(b"7"), Some(b"8"), None]), 0),
+        execute("", 0),
+        sync(),
+    ];
+    client.send(&described.concat()).await;
+    let messages = client.until_ready().await;
+    assert_eq!(kinds(&messages), "1tT2DCZ", "{messages:?}");
+    let types: Vec<u32> = columns(&messages).iter().map(|column| column.1).collect();
+    assert_eq!(types, [20, 1700, 1184]);
+    assert_eq!(texts(&messages), [["7", "8", "NULL"]]);
     let seven = 7_i64.to_be_bytes();
     let asked = [
         parse(
@@ -302,7 +317,14 @@ async fn a_transaction_reads_one_run_from_beginning_to_end() {
     server.until_run_after(&run).await;
     let after = outside.texts(count).await;
     assert_ne!(after, before);
-    // It was begun before it asked anything.
+    // It was begun before it asked anything, and after a failure it goes back to its run.
+    assert_eq!(within.texts(count).await, before);
+    within.query("SAVEPOINT a").await;
+    let failed = within.query("SELECT nothing").await;
+    assert_eq!(failed.last().unwrap().body, b"E");
+    let back = within.query("ROLLBACK TO SAVEPOINT a").await;
+    assert_eq!(tags(&back), ["ROLLBACK"]);
+    assert_eq!(back.last().unwrap().body, b"T");
     assert_eq!(within.texts(count).await, before);
     within.query("COMMIT").await;
     assert_eq!(within.texts(count).await, after);
@@ -417,6 +439,10 @@ async fn what_tools_ask_first_is_answered() {
         client.texts("SELECT current_schema(), current_user").await,
         [["unified", "ada"]]
     );
+    // Nothing here can be changed by anybody.
+    let allowed = "SELECT has_table_privilege('unified.transactions', 'SELECT'), \
+         has_table_privilege('unified.transactions', 'INSERT')";
+    assert_eq!(client.texts(allowed).await, [["t", "f"]]);
     // \dt and \d+: tables, columns with their types, and what the contracts say of them.
     let tables = "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
          ON n.oid = c.relnamespace WHERE n.nspname = 'unified' AND c.relkind IN ('r', 'v') ORDER BY 1";
@@ -458,6 +484,53 @@ async fn questions_about_the_catalog_are_bounded_as_queries_are() {
         assert!(!failed[&'C'].starts_with("XX"), "{failed:?}");
         assert_eq!(client.texts("SELECT current_user").await, [["ada"]]);
     }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_holds_no_more_than_it_may() {
+    let (sandbox, project) = synced(100).await;
+    let server = RunningServer::start(&project, SETTINGS).await;
+    let mut client = PostgresClient::connect(&address(&server)).await;
+    // Short texts that name types of 65,535 parameters, a quarter of a megabyte each.
+    let types = vec![25_u32; usize::from(u16::MAX)];
+    let mut kept = 0;
+    let refused = loop {
+        let asked = [parse(&format!("s{kept}"), "SELECT 1", &types), sync()];
+        client.send(&asked.concat()).await;
+        let messages = client.until_ready().await;
+        if kinds(&messages) != "1Z" {
+            break messages;
+        }
+        kept += 1;
+        assert!(kept < 64, "there is no end");
+    };
+    assert_eq!(error(&refused)[&'C'], "54000");
+    client.query("DEALLOCATE ALL").await;
+    // Cursors, each of which holds rows.
+    client.query("BEGIN").await;
+    let declare =
+        |number: usize| format!("DECLARE c{number} CURSOR FOR SELECT * FROM generate_series(1, 9)");
+    for number in 0..16 {
+        assert_eq!(
+            tags(&client.query(&declare(number)).await),
+            ["DECLARE CURSOR"]
+        );
+    }
+    assert_eq!(error(&client.query(&declare(16)).await)[&'C'], "54000");
+    client.query("ROLLBACK").await;
+    // More columns than a message can count.
+    let columns: Vec<String> = (0..2_000).map(|at| format!("1 AS c{at}")).collect();
+    let wide = format!("SELECT {}", columns.join(", "));
+    assert_eq!(error(&client.query(&wide).await)[&'C'], "54011");
+    client
+        .send(&[parse("", &wide, &[]), describe(b'S', ""), sync()].concat())
+        .await;
+    assert_eq!(error(&client.until_ready().await)[&'C'], "54011");
+    // As many statements as a text has room for are answered while they are done.
+    let many = client.query(&"SHOW ALL;".repeat(2_000)).await;
+    assert_eq!(tags(&many).len(), 2_000);
+    assert_eq!(client.texts("SELECT 1").await, [["1"]]);
     sandbox.stop().await;
 }
 

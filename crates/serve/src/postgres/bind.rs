@@ -6,11 +6,14 @@
 use super::fault::{Fault, NOT_THERE};
 use super::{numeric, times};
 use bytes::Bytes;
+use std::borrow::Cow;
 use tillhouse_model::Result as ModelResult;
 use tillhouse_query::{ParameterLiteral, QueryParameters};
 
 /// Number of the type that nobody named.
 pub(super) const UNKNOWN: u32 = 0;
+/// Exponent of a number, at most: more digits than a column has.
+const MOST_EXPONENT: u32 = 100;
 
 /// Reads the values of parameters, of these types and formats.
 pub(super) fn parameters(
@@ -56,6 +59,34 @@ pub(super) fn parameters(
     Ok(given.fold(read, |read, (name, literal)| {
         read.with_literal(&name, literal)
     }))
+}
+
+/// Values of these types, for a query that is planned to see its columns and not run.
+pub(super) fn samples(types: &[u32]) -> QueryParameters {
+    let numbered = (1_usize..).zip(types);
+    numbered.fold(QueryParameters::default(), |given, (number, of)| {
+        given.with_literal(&number.to_string(), sample(*of))
+    })
+}
+
+fn sample(of: u32) -> ParameterLiteral {
+    let own = |text: &str| text.to_owned();
+    match of {
+        20 | 21 | 23 | 26 => ParameterLiteral::Number(own("1")),
+        1700 => ParameterLiteral::Number(own("1.0")),
+        700 | 701 => ParameterLiteral::Float(own("1")),
+        16 => ParameterLiteral::Truth(true),
+        1082 => ParameterLiteral::Date(own("2000-01-01")),
+        1083 => ParameterLiteral::Time(own("00:00:00")),
+        1114 => ParameterLiteral::Timestamp(own("2000-01-01 00:00:00")),
+        1184 => ParameterLiteral::Instant(own("2000-01-01 00:00:00+00:00")),
+        1186 => ParameterLiteral::Span(own("1 day")),
+        18 | 19 | 25 | 114 | 1042 | 1043 | 2950 | 3802 => ParameterLiteral::Text(own("")),
+        list => match item_of(list) {
+            Some(item) => ParameterLiteral::List(vec![sample(item)]),
+            None => ParameterLiteral::Null,
+        },
+    }
 }
 
 fn mismatch() -> Fault {
@@ -115,7 +146,7 @@ fn of_text(of: u32, text: &str) -> Result<ParameterLiteral, Refusal> {
             "f" | "false" | "n" | "no" | "off" | "0" => ParameterLiteral::Truth(false),
             _ => return Err(Refusal::Unreadable),
         },
-        1082 => ParameterLiteral::Date(own()),
+        1082 => ParameterLiteral::Date(day_of(text).to_owned()),
         1083 => ParameterLiteral::Time(own()),
         1114 => ParameterLiteral::Timestamp(own()),
         1184 => ParameterLiteral::Instant(own()),
@@ -145,6 +176,11 @@ fn number(text: &str, has_point: bool) -> Result<ParameterLiteral, Refusal> {
         (None, Some(rest)) => ("", rest),
         (None, None) => ("", text),
     };
+    let plain = match has_point {
+        true => without_exponent(digits).ok_or(Refusal::Unreadable)?,
+        false => Cow::Borrowed(digits),
+    };
+    let digits = &*plain;
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let are_digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
     let is_number = are_digits(whole)
@@ -162,6 +198,43 @@ fn number(text: &str, has_point: bool) -> Result<ParameterLiteral, Refusal> {
         true => format!("{sign}{whole}"),
         false => format!("{sign}{whole}.{fraction}"),
     }))
+}
+
+/// A number without its exponent, as decimals of Java and Python are sent: `1.2E+3` is `1200`. None where that is longer than any column.
+fn without_exponent(text: &str) -> Option<Cow<'_, str>> {
+    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
+        return Some(Cow::Borrowed(text));
+    };
+    let exponent = exponent.parse::<i32>().ok();
+    let exponent = exponent.filter(|exponent| exponent.unsigned_abs() <= MOST_EXPONENT)?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let point = i32::try_from(whole.len()).ok()?.checked_add(exponent)?;
+    Some(Cow::Owned(match usize::try_from(point) {
+        Err(_) | Ok(0) => {
+            let noughts = usize::try_from(point.unsigned_abs()).ok()?;
+            format!("0.{}{digits}", "0".repeat(noughts))
+        }
+        Ok(point) if point >= digits.len() => format!("{digits:0<point$}"),
+        Ok(point) => {
+            let (whole, fraction) = digits.split_at(point);
+            format!("{whole}.{fraction}")
+        }
+    }))
+}
+
+/// The day of a date, behind which a client may send its offset or a time: `2026-01-01 +01`.
+fn day_of(text: &str) -> &str {
+    let text = text.trim();
+    match text.split_once([' ', 'T']) {
+        Some((day, rest)) if rest.starts_with(|c: char| c.is_ascii_digit() || "+-".contains(c)) => {
+            day
+        }
+        _ => text,
+    }
 }
 
 /// A value of a type, from its binary form.
@@ -308,6 +381,10 @@ fn binary_list(bytes: &[u8]) -> Result<ParameterLiteral, Refusal> {
         return Err(Refusal::Unreadable);
     };
     let item = u32::try_from(item).map_err(|_| Refusal::Unreadable)?;
+    // PostgreSQL knows no list of lists: a list has dimensions. A message has room for forty thousand of them within each other, and the stack has not.
+    if item_of(item).is_some() {
+        return Err(Refusal::Unreadable);
+    }
     if dimensions == 0 {
         return Ok(ParameterLiteral::List(Vec::new()));
     }
@@ -350,6 +427,24 @@ mod tests {
         assert_eq!(text(23, " -007 "), number_of("-7"));
         assert_eq!(text(1700, "12.50"), number_of("12.50"));
         assert_eq!(text(1700, ".5"), number_of("0.5"));
+        for (sent, number) in [
+            ("1E+3", "1000"),
+            ("-12.5e1", "-125"),
+            ("1.5e-3", "0.0015"),
+            ("12.345E1", "123.45"),
+            ("0E-4", "0.0000"),
+            ("5e-1", "0.5"),
+        ] {
+            assert_eq!(text(1700, sent), number_of(number), "{sent}");
+        }
+        for (sent, day) in [
+            ("2026-01-01 +01", "2026-01-01"),
+            (" 2026-01-01T10:00:00", "2026-01-01"),
+            ("0001-01-01 BC", "0001-01-01 BC"),
+        ] {
+            let day = ParameterLiteral::Date(day.to_owned());
+            assert_eq!(text(1082, sent), Some(day), "{sent}");
+        }
         assert_eq!(text(16, "TRUE"), Some(ParameterLiteral::Truth(true)));
         assert_eq!(
             text(1043, "007"),
@@ -361,6 +456,12 @@ mod tests {
             (23, ""),
             (1700, "NaN"),
             (1700, "."),
+            (1700, "1e"),
+            (1700, "e5"),
+            (1700, "1e5e5"),
+            (1700, "1e1000000000"),
+            (1700, "1e-101"),
+            (23, "1e3"),
             (701, "x"),
             (16, "maybe"),
             (600, "(1,2)"),
@@ -420,6 +521,15 @@ mod tests {
             ParameterLiteral::Null,
         ];
         assert_eq!(binary(1007, &bytes), Some(ParameterLiteral::List(expected)));
+    }
+
+    #[test]
+    fn lists_within_lists_are_refused_before_the_stack_ends() {
+        // One dimension of one item each, whose type is a list again.
+        let levels = 40_000_u32;
+        let words = (0..levels).flat_map(|level| [1, 0, 1007, 1, 1, (levels - 1 - level) * 24]);
+        let nested: Vec<u8> = words.flat_map(u32::to_be_bytes).collect();
+        assert_eq!(binary(1007, &nested), None);
     }
 
     #[test]

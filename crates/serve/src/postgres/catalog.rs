@@ -8,7 +8,7 @@
 //! statements would need ours.
 
 use super::catalog_functions::{self, Descriptions, description_fields};
-use super::columns::columns;
+use super::columns::all_columns;
 use super::reader::RunReader;
 use super::words::tokens;
 use crate::callers::Caller;
@@ -50,7 +50,7 @@ const KEPT: usize = 8;
 type ColumnTypes = BTreeMap<(i32, i16), (i32, i32)>;
 
 /// Functions that are about the server and not about sales, beside all that begin with `pg_`.
-const FUNCTIONS: [&str; 12] = [
+const FUNCTIONS: [&str; 16] = [
     "version",
     "current_schemas",
     "current_database",
@@ -63,6 +63,25 @@ const FUNCTIONS: [&str; 12] = [
     "has_schema_privilege",
     "has_table_privilege",
     "has_database_privilege",
+    "has_any_column_privilege",
+    "inet_server_addr",
+    "inet_server_port",
+    "quote_ident",
+];
+/// Parts of what psql asks (`\d+`, `\du`, `\dT`) that the engine cannot plan, lists made of queries above all, with what they are of a catalog that has no such thing.
+const REPLACED: [(&str, &str); 3] = [
+    (
+        "pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x), ', ')",
+        "''",
+    ),
+    (
+        "ARRAY(SELECT b.rolname\n        FROM pg_catalog.pg_auth_members m\n        JOIN pg_catalog.pg_roles b ON (m.roleid = b.oid)\n        WHERE m.member = r.oid)",
+        "'{}'",
+    ),
+    (
+        "(SELECT c.relkind = 'c' FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid)",
+        "false",
+    ),
 ];
 /// Values that are about the server, with or without brackets behind them.
 const VALUES: [&str; 4] = [
@@ -351,7 +370,7 @@ impl ToolCatalog {
             let Some(oid) = numbers.get(name) else {
                 continue;
             };
-            for (number, column) in (1_i16..).zip(columns(schema).iter()) {
+            for (number, column) in (1_i16..).zip(all_columns(schema).iter()) {
                 let of = i32::try_from(column.of.oid()).unwrap_or_default();
                 types.insert((*oid, number), (of, column.modifier));
             }
@@ -439,7 +458,10 @@ impl ToolCatalog {
     }
 
     fn read(&self, sql: &str, given: &QueryParameters) -> Option<ParsedStatement> {
-        let mut statements = self.parser.parse(sql).ok()?;
+        let sql = REPLACED.iter().fold(sql.to_owned(), |sql, (theirs, ours)| {
+            sql.replace(theirs, ours)
+        });
+        let mut statements = self.parser.parse(&sql).ok()?;
         let mut statement = statements.pop().filter(|_| statements.is_empty())?;
         if !matches!(statement, Statement::Query(_)) {
             return None;

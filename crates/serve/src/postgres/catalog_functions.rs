@@ -4,7 +4,7 @@
 
 use super::catalog::DATABASE;
 use super::settings::{DEFAULTS, SERVER_VERSION};
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type};
 use datafusion::common::{Result, ScalarValue};
@@ -139,6 +139,63 @@ impl ScalarUDFImpl for SettingFunction {
     }
 }
 
+/// `has_table_privilege` and those like it, the last argument of which names what is wanted, several with commas between them: one that is allowed will do.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct PrivilegeFunction {
+    name: &'static str,
+    signature: Signature,
+}
+
+/// Names of those functions.
+const PRIVILEGES: [&str; 7] = [
+    "has_any_column_privilege",
+    "has_column_privilege",
+    "has_database_privilege",
+    "has_function_privilege",
+    "has_schema_privilege",
+    "has_sequence_privilege",
+    "has_table_privilege",
+];
+/// Privileges that everybody has; nobody has those that change something.
+const ALLOWED: [&str; 4] = ["select", "usage", "connect", "execute"];
+
+impl ScalarUDFImpl for PrivilegeFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(wanted) = args.args.last() else {
+            return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
+        };
+        let wanted = cast(&wanted.to_array(args.number_rows)?, &DataType::Utf8)?;
+        let are_allowed = wanted
+            .as_string::<i32>()
+            .iter()
+            .map(|wanted| wanted.map(is_allowed));
+        let are_allowed: BooleanArray = are_allowed.collect();
+        Ok(ColumnarValue::Array(Arc::new(are_allowed)))
+    }
+}
+
+/// True if one of these privileges is one that everybody has.
+fn is_allowed(wanted: &str) -> bool {
+    let mut wanted = wanted.split(',').map(str::trim);
+    wanted.any(|wanted| {
+        ALLOWED
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(wanted))
+    })
+}
+
 /// The functions, for a user who asks.
 pub(super) fn all(user: &str, descriptions: Descriptions) -> Vec<ScalarUDF> {
     let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
@@ -157,12 +214,30 @@ pub(super) fn all(user: &str, descriptions: Descriptions) -> Vec<ScalarUDF> {
         ("session_user", text(user)),
         ("current_user", text(user)),
         ("pg_get_userbyid", text("tillhouse")),
+        ("pg_advisory_unlock_all", text("")),
         ("pg_is_in_recovery", ScalarValue::Boolean(Some(false))),
         ("pg_is_other_temp_schema", ScalarValue::Boolean(Some(false))),
         ("pg_my_temp_schema", ScalarValue::Int32(Some(0))),
         ("pg_table_size", ScalarValue::Int64(Some(0))),
+        ("pg_indexes_size", ScalarValue::Int64(Some(0))),
+        ("pg_database_size", ScalarValue::Int64(Some(0))),
+        ("pg_tablespace_size", ScalarValue::Int64(Some(0))),
         ("pg_size_pretty", text("")),
+        ("pg_function_is_visible", ScalarValue::Boolean(Some(true))),
+        ("pg_type_is_visible", ScalarValue::Boolean(Some(true))),
+        ("pg_operator_is_visible", ScalarValue::Boolean(Some(true))),
+        ("pg_opclass_is_visible", ScalarValue::Boolean(Some(true))),
+        ("pg_opfamily_is_visible", ScalarValue::Boolean(Some(true))),
+        ("pg_collation_is_visible", ScalarValue::Boolean(Some(true))),
+        // A name that is no type, table or function: drivers ask for types that they know how to read.
+        ("to_regtype", ScalarValue::Int32(None)),
+        ("to_regclass", ScalarValue::Int32(None)),
+        ("to_regnamespace", ScalarValue::Int32(None)),
+        ("to_regproc", ScalarValue::Int32(None)),
         ("pg_get_viewdef", none()),
+        ("pg_get_ruledef", none()),
+        ("pg_get_functiondef", none()),
+        ("pg_get_function_identity_arguments", none()),
         ("pg_get_indexdef", none()),
         ("pg_get_serial_sequence", none()),
         ("pg_get_function_arguments", none()),
@@ -198,7 +273,14 @@ pub(super) fn all(user: &str, descriptions: Descriptions) -> Vec<ScalarUDF> {
             is_change,
         })
     });
-    fixed.into_iter().chain(described).chain(settings).collect()
+    let privileges = PRIVILEGES.map(|name| {
+        ScalarUDF::new_from_impl(PrivilegeFunction {
+            name,
+            signature: any_arguments(),
+        })
+    });
+    let functions = fixed.into_iter().chain(described).chain(settings);
+    functions.chain(privileges).collect()
 }
 
 /// Columns of `pg_description`, which has the descriptions as rows.
@@ -209,4 +291,25 @@ pub(super) fn description_fields() -> Vec<Field> {
         Field::new("objsubid", DataType::Int32, false),
         Field::new("description", DataType::Utf8, false),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_is_allowed_and_nothing_else() {
+        for wanted in ["SELECT", "usage", "insert, select", " Connect"] {
+            assert!(is_allowed(wanted), "{wanted}");
+        }
+        for wanted in [
+            "INSERT",
+            "update,delete",
+            "CREATE",
+            "SELECT WITH GRANT OPTION",
+            "",
+        ] {
+            assert!(!is_allowed(wanted), "{wanted}");
+        }
+    }
 }

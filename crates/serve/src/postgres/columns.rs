@@ -3,9 +3,12 @@
 //! Invariant: a type is the one that holds every value of the column: decimals are numeric with their precision, instants are timestamptz, times on a clock are timestamp,
 //! structs and maps are jsonb. The numbers are those that PostgreSQL gives its own types.
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
-use arrow::datatypes::{Field, IntervalUnit};
+use super::fault::Fault;
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, TimeUnit};
 use std::sync::Arc;
+
+/// Columns of an answer, at most, as PostgreSQL has it: a message counts them in 16 bits, and clients make room for each.
+const MOST: usize = 1_664;
 
 /// Type of a column.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub(super) struct WireColumn {
     pub(super) of: WireType,
     /// Precision and scale of a decimal; -1 of anything else.
     pub(super) modifier: i32,
+    /// True if it has no value at all, and so none that another type could not have.
+    pub(super) is_null: bool,
 }
 
 impl WireType {
@@ -142,7 +147,8 @@ impl WireType {
                 DataType::Decimal32(digits, scale) | DataType::Decimal64(digits, scale) => {
                     DataType::Decimal128(*digits, *scale)
                 }
-                DataType::UInt64 => DataType::Decimal128(20, 0),
+                // Also where a whole number stands in for a decimal that was told.
+                whole if whole.is_integer() => DataType::Decimal128(20, 0),
                 other => other.clone(),
             },
             Self::Text => DataType::Utf8,
@@ -184,6 +190,15 @@ impl WireColumn {
             name: name.to_owned(),
             of: WireType::Text,
             modifier: -1,
+            is_null: false,
+        }
+    }
+
+    /// The column without the precision and the scale of its decimals.
+    pub(super) fn without_modifier(&self) -> Self {
+        Self {
+            modifier: -1,
+            ..self.clone()
         }
     }
 
@@ -192,6 +207,7 @@ impl WireColumn {
             name: field.name().clone(),
             of: WireType::of(field.data_type()),
             modifier: modifier(field.data_type()),
+            is_null: field.data_type() == &DataType::Null,
         }
     }
 }
@@ -209,15 +225,41 @@ fn modifier(data_type: &DataType) -> i32 {
     }
 }
 
-/// The columns of an answer.
-pub(super) fn columns(schema: &Schema) -> Arc<[WireColumn]> {
+/// The columns of a table or an answer, however many.
+pub(super) fn all_columns(schema: &Schema) -> Arc<[WireColumn]> {
     let fields = schema.fields().iter();
     fields.map(|field| WireColumn::of(field)).collect()
+}
+
+/// The columns of an answer.
+///
+/// Errors where there are more than a message may have.
+pub(super) fn columns(schema: &Schema) -> Result<Arc<[WireColumn]>, Fault> {
+    match schema.fields().len() {
+        0..=MOST => Ok(all_columns(schema)),
+        count => {
+            let what = format!("the answer has {count} columns, and may have {MOST}");
+            Err(Fault::new("54011", what).hint("Name those that are wanted."))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_has_no_more_columns_than_a_message_may() {
+        let of = |count: usize| {
+            let field = |at: usize| Field::new(format!("c{at}"), DataType::Int64, true);
+            columns(&Schema::new((0..count).map(field).collect::<Vec<_>>()))
+        };
+        assert_eq!(of(0).unwrap().len(), 0);
+        assert_eq!(of(MOST).unwrap().len(), MOST);
+        for count in [MOST + 1, 70_000] {
+            assert_eq!(of(count).unwrap_err().code, "54011", "{count}");
+        }
+    }
 
     #[test]
     fn each_type_is_the_one_that_holds_its_values() {

@@ -19,6 +19,8 @@ pub(super) enum Command {
     RollbackTo,
     /// A value of a setting; none for its default.
     Set(String, Option<String>),
+    /// A setting that gets its default back.
+    Reset(String),
     ResetAll,
     Show(String),
     ShowAll,
@@ -78,7 +80,7 @@ pub(super) fn read(sql: &str) -> Command {
         "reset" => match words.word(1) {
             "all" => Command::ResetAll,
             "session" => Command::Nothing("RESET"),
-            name => Command::Set(setting_name(name, words.word(2)), None),
+            name => Command::Reset(setting_name(name, words.word(2))),
         },
         "show" => match words.word(1) {
             "all" => Command::ShowAll,
@@ -173,6 +175,7 @@ fn set(words: &Words<'_>) -> Command {
         "transaction" | "session" if words.word(at + 1) != "authorization" => {
             Command::Nothing("SET")
         }
+        "session" if words.word(at + 2) == "default" => Command::Nothing("SET"),
         "session" => refused("the user"),
         "role" if words.word(at + 1) == "none" => Command::Nothing("SET"),
         "role" => refused("the user"),
@@ -334,6 +337,7 @@ mod tests {
                 set_to("timezone", Some("UTC")),
             ),
             ("SET TimeZone TO DEFAULT", set_to("timezone", None)),
+            ("RESET TIME ZONE", Command::Reset("timezone".to_owned())),
             ("SET NAMES 'UTF8'", set_to("client_encoding", Some("UTF8"))),
             (
                 "SET search_path TO unified, public",
@@ -343,6 +347,7 @@ mod tests {
                 "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
                 Command::Nothing("SET"),
             ),
+            ("SET SESSION AUTHORIZATION DEFAULT", Command::Nothing("SET")),
             (
                 "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
                 Command::Nothing("SET"),

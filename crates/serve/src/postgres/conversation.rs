@@ -35,7 +35,35 @@ pub(super) enum Transaction {
     None,
     /// With the run that it reads, once there is one.
     Open(Option<Arc<RunReader>>),
-    Failed,
+    /// With the run that it read, to which it goes back.
+    Failed(Option<Arc<RunReader>>),
+}
+
+impl Transaction {
+    /// Letter of the message that says that more may be asked.
+    fn status(&self) -> u8 {
+        match self {
+            Self::None => b'I',
+            Self::Open(_) => b'T',
+            Self::Failed(_) => b'E',
+        }
+    }
+
+    /// The transaction once a statement of it has failed.
+    fn failed(self) -> Self {
+        match self {
+            Self::Open(reader) | Self::Failed(reader) => Self::Failed(reader),
+            Self::None => Self::None,
+        }
+    }
+
+    /// The transaction once it has gone back before what failed.
+    fn recovered(self) -> Self {
+        match self {
+            Self::Failed(reader) => Self::Open(reader),
+            other => other,
+        }
+    }
 }
 
 /// A connection.
@@ -193,7 +221,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             let prepared = Prepared::simple(statement, &text);
             let mut portal = Portal::of(Arc::new(prepared));
             match self.run_portal(&mut portal, None, "QUERY").await {
-                Ok(()) => {}
+                // A text may have a hundred thousand statements, whose answers are not gathered.
+                Ok(()) => self.wire.flush_much().await?,
                 Err(Stop::Fault(fault)) if !fault.is_fatal => {
                     fault.put(&mut self.wire);
                     self.fail();
@@ -213,7 +242,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     fn fail(&mut self) {
         self.known.handle.end();
         if !matches!(self.transaction, Transaction::None) {
-            self.transaction = Transaction::Failed;
+            let transaction = std::mem::replace(&mut self.transaction, Transaction::None);
+            self.transaction = transaction.failed();
             self.portals.retain(|_, portal| portal.is_held);
         }
     }
@@ -289,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     pub(super) fn check_transaction(&self) -> Result<(), Fault> {
         match self.transaction {
             Transaction::None | Transaction::Open(_) => Ok(()),
-            Transaction::Failed => {
+            Transaction::Failed(_) => {
                 let what = "the transaction has failed, and nothing is done until it ends";
                 Err(Fault::new("25P02", what).hint("Send ROLLBACK."))
             }
@@ -324,19 +354,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             }
             Command::Savepoint(tag) => match self.transaction {
                 Transaction::None => return Err(no_transaction()),
-                Transaction::Open(_) | Transaction::Failed => *tag,
+                Transaction::Open(_) | Transaction::Failed(_) => *tag,
             },
-            Command::RollbackTo => match self.transaction {
-                Transaction::None => return Err(no_transaction()),
-                Transaction::Failed => {
-                    self.transaction = Transaction::Open(None);
-                    "ROLLBACK"
+            Command::RollbackTo => {
+                if matches!(self.transaction, Transaction::None) {
+                    return Err(no_transaction());
                 }
-                Transaction::Open(_) => "ROLLBACK",
-            },
+                let transaction = std::mem::replace(&mut self.transaction, Transaction::None);
+                self.transaction = transaction.recovered();
+                "ROLLBACK"
+            }
             Command::Set(name, value) => {
                 self.set(name, value.as_deref())?;
                 "SET"
+            }
+            Command::Reset(name) => {
+                self.set(name, None)?;
+                "RESET"
             }
             Command::ResetAll => {
                 self.reset_settings();
@@ -471,11 +505,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 
     fn put_ready(&mut self) {
-        let status = match self.transaction {
-            Transaction::None => b'I',
-            Transaction::Open(_) => b'T',
-            Transaction::Failed => b'E',
-        };
+        let status = self.transaction.status();
         self.wire.put(b'Z', |out| out.put_u8(status));
     }
 

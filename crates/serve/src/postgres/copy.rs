@@ -326,7 +326,7 @@ impl CopyFormat {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::columns;
+    use super::super::columns::all_columns;
     use super::super::words::tokens;
     use super::*;
     use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -347,7 +347,7 @@ mod tests {
         let column: ArrayRef = Arc::new(texts);
         let batch =
             RecordBatch::try_from_iter([("a", Arc::clone(&column)), ("b", column)]).unwrap();
-        let names = columns(&batch.schema());
+        let names = all_columns(&batch.schema());
         let rows = ReadyRows::of(&batch, &names).unwrap();
         let mut out = BytesMut::new();
         format.put_begin(names.iter().map(|column| column.name.as_str()), &mut out);
@@ -381,6 +381,8 @@ mod tests {
         );
         let new = new.unwrap();
         assert_eq!(new.sql, "SELECT a, \"B\" FROM unified.sales");
+        let tabs = order("COPY sales TO STDOUT (FORMAT csv, DELIMITER E'\\t')").unwrap();
+        assert_eq!(tabs.format.delimiter, b'\t');
         let old =
             order("copy sales to stdout with csv header delimiter as ';' null as 'x'").unwrap();
         assert_eq!(old.sql, "SELECT * FROM sales");

@@ -343,7 +343,7 @@ fn bytes_text(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::columns::columns;
+    use super::super::columns::all_columns;
     use super::*;
     use arrow::array::{
         Decimal128Array, Float64Array, Int64Array, ListArray, StringArray, StructArray,
@@ -355,7 +355,7 @@ mod tests {
     fn rows(name: &str, array: ArrayRef) -> ReadyRows {
         let field = Field::new(name, array.data_type().clone(), true);
         let schema = Arc::new(Schema::new(vec![field]));
-        let columns = columns(&schema);
+        let columns = all_columns(&schema);
         let batch = RecordBatch::try_new(schema, vec![array]).unwrap();
         ReadyRows::of(&batch, &columns).unwrap()
     }

@@ -9,20 +9,22 @@ use super::commands::{self, Command, DeclaredCursor, FetchOrder};
 use super::conversation::{Conversation, Transaction, no_cursor, shown_all, too_many};
 use super::copy::CopyOrder;
 use super::fault::{Fault, NO_MESSAGE, NOT_THERE, Stop};
-use super::reader::BoundQuery;
+use super::reader::{BoundQuery, UnboundShape};
 use super::running::{RowForm, Running, planned};
 use super::wire::Parts;
 use super::words::{Token, tokens};
 use crate::observe::new_id;
 use bytes::{BufMut, Bytes};
 use std::sync::Arc;
-use tillhouse_query::{LocatedStatement, QueryParameters, QueryShape, locate_statements};
+use tillhouse_query::{LocatedStatement, QueryParameters, locate_statements};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Portals and cursors of a connection.
 const PORTALS: usize = 16;
 /// Prepared statements of a connection, and their bytes.
 const PREPARED: (usize, usize) = (1_024, 8 << 20);
+/// Bytes of a column that a client was told, with its name.
+const TOLD: usize = 96;
 
 /// A statement that was read.
 #[derive(Debug, Clone)]
@@ -69,6 +71,13 @@ impl Prepared {
             is_simple: true,
         }
     }
+
+    /// Bytes that it holds: also a short text may name the last of 65,535 parameters, or have many columns.
+    fn bytes(&self) -> usize {
+        let told = self.told.as_ref().map_or(0, |told| told.len());
+        let texts = self.text.len() + self.query.sql.len();
+        texts + self.types.len() * size_of::<u32>() + told * TOLD
+    }
 }
 
 impl Portal {
@@ -99,7 +108,7 @@ fn parameter_count(sql: &str) -> usize {
     let numbers = pairs.filter_map(|pair| match pair {
         [sign, number] if sign.token.is_sign('$') && sign.to == number.from => {
             match &number.token {
-                Token::Number(digits) => digits.parse().ok(),
+                Token::Number(digits) => digits.parse::<usize>().ok(),
                 _ => None,
             }
         }
@@ -132,18 +141,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         });
         let count = parameter_count(&statement.sql);
         types.resize(count.max(types.len()), UNKNOWN);
-        self.prepared.remove(&name);
-        let bytes: usize = self.prepared.values().map(|known| known.text.len()).sum();
-        if self.prepared.len() >= PREPARED.0 || bytes + text.len() > PREPARED.1 {
-            return Err(too_many("prepared statements").into());
-        }
         let prepared = Prepared {
             types,
             is_simple: false,
             ..Prepared::simple(statement, &text)
         };
-        self.prepared.insert(name, Arc::new(prepared));
+        self.keep(name, prepared)?;
         self.wire.put(b'1', |_| {});
+        Ok(())
+    }
+
+    /// Keeps a prepared statement in the place of one of its name.
+    fn keep(&mut self, name: String, prepared: Prepared) -> Result<(), Fault> {
+        self.prepared.remove(&name);
+        let bytes: usize = self.prepared.values().map(|known| known.bytes()).sum();
+        if self.prepared.len() >= PREPARED.0 || bytes + prepared.bytes() > PREPARED.1 {
+            return Err(too_many("prepared statements"));
+        }
+        self.prepared.insert(name, Arc::new(prepared));
         Ok(())
     }
 
@@ -210,17 +225,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             && !prepared.query.sql.is_empty()
         {
             let shape = self.shape(&prepared).await?;
-            for (at, of) in described.types.iter_mut().enumerate() {
-                if *of == UNKNOWN {
-                    let wanted = shape.parameters.get(&(at + 1).to_string());
-                    *of = wanted.map_or(WireType::Text, WireType::of).oid();
-                }
-            }
-            described.told = Some(columns(&shape.columns));
+            described.types = shape.types;
+            let told = columns(&shape.columns)?;
+            // How many digits a decimal has may depend on a value that is not there yet.
+            described.told = Some(match described.types.is_empty() {
+                true => told,
+                false => told.iter().map(WireColumn::without_modifier).collect(),
+            });
         }
         let types = described.types.clone();
         let told = self.told_columns(&described);
-        self.prepared.insert(name.to_owned(), Arc::new(described));
+        self.keep(name.to_owned(), described)?;
         self.wire.put(b't', |out| {
             out.put_u16(u16::try_from(types.len()).unwrap_or(u16::MAX));
             types.iter().for_each(|of| out.put_u32(*of));
@@ -270,14 +285,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     }
 
     /// Plans a query whose parameters have no values yet, to see its columns.
-    async fn shape(&mut self, prepared: &Prepared) -> Result<QueryShape, Stop> {
+    async fn shape(&mut self, prepared: &Prepared) -> Result<UnboundShape, Stop> {
         self.check_transaction()?;
         let reader = self.reader()?;
         let context = self.context();
         let id = new_id();
         let around = context.around(&id, &prepared.text);
-        let query = prepared.query.clone();
-        let work = move || async move { reader.unbound_shape(&query).await };
+        let (query, types) = (prepared.query.clone(), prepared.types.clone());
+        let work = move || async move { reader.unbound_shape(&query, types).await };
         planned(&around, &mut self.wire, work).await
     }
 
@@ -507,7 +522,12 @@ fn within(query: &BoundQuery, from: usize) -> (u64, u64) {
 fn as_told(told: &Arc<[WireColumn]>, are: &Arc<[WireColumn]>) -> Result<Arc<[WireColumn]>, Fault> {
     let fits = |(told, is): (&WireColumn, &WireColumn)| {
         let is_nested = matches!(is.of, WireType::Json | WireType::List(_));
-        told.of == is.of || (told.of == WireType::Text && !is_nested)
+        // A decimal that a client sends may be whole, and a value that it sends may be none.
+        let is_whole = matches!(is.of, WireType::Int2 | WireType::Int4 | WireType::Int8);
+        told.of == is.of
+            || is.is_null
+            || (told.of == WireType::Text && !is_nested)
+            || (told.of == WireType::Numeric && is_whole)
     };
     match told.len() == are.len() && told.iter().zip(are.iter()).all(fits) {
         true => Ok(Arc::clone(told)),

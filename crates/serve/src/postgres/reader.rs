@@ -3,9 +3,12 @@
 //! Invariant: a reader is of one run for as long as it lives. What a tool asks about tables is answered from a catalog that holds no rows of them; whatever names a table is
 //! run by the session, with its rules and limits.
 
+use super::bind::{UNKNOWN, samples};
 use super::catalog::{KeptCatalogs, is_about_catalog};
+use super::columns::WireType;
 use crate::callers::Caller;
 use crate::runs::RunSession;
+use arrow::datatypes::SchemaRef;
 use std::sync::Arc;
 use tillhouse_model::Result;
 use tillhouse_query::{QueryParameters, QueryShape, SendableRecordBatchStream};
@@ -29,6 +32,12 @@ pub(super) struct BoundQuery {
     pub(super) start: (u64, u64),
 }
 
+/// Columns of a query whose parameters have no values yet, and the numbers of the types of these.
+pub(super) struct UnboundShape {
+    pub(super) types: Vec<u32>,
+    pub(super) columns: SchemaRef,
+}
+
 impl RunReader {
     /// Runs a query.
     pub(super) async fn rows(&self, query: &BoundQuery) -> Result<SendableRecordBatchStream> {
@@ -44,8 +53,40 @@ impl RunReader {
             .await
     }
 
-    /// Columns and parameters of a query whose parameters have no values yet.
-    pub(super) async fn unbound_shape(&self, query: &BoundQuery) -> Result<QueryShape> {
+    /// Columns and parameters of a query whose parameters have no values yet, of the types that its client named: a column that is made of a parameter has that one's type.
+    pub(super) async fn unbound_shape(
+        &self,
+        query: &BoundQuery,
+        mut types: Vec<u32>,
+    ) -> Result<UnboundShape> {
+        if types.is_empty() {
+            let columns = self.untyped_shape(query).await?.columns;
+            return Ok(UnboundShape { types, columns });
+        }
+        let unbound = match types.contains(&UNKNOWN) {
+            true => Some(self.untyped_shape(query).await?),
+            false => None,
+        };
+        if let Some(shape) = &unbound {
+            for (at, of) in types.iter_mut().enumerate() {
+                if *of == UNKNOWN {
+                    let wanted = shape.parameters.get(&(at + 1).to_string());
+                    *of = wanted.map_or(WireType::Text, WireType::of).oid();
+                }
+            }
+        }
+        let typed = self.typed_shape(query, &types).await;
+        let columns = match (typed, unbound) {
+            (Ok(columns), _) => columns,
+            // A text stands for what no place has a type for, and not every place takes one.
+            (Err(_), Some(unbound)) => unbound.columns,
+            (Err(error), None) => return Err(error),
+        };
+        Ok(UnboundShape { types, columns })
+    }
+
+    /// Columns and parameters of a query, the types of which its places alone say.
+    async fn untyped_shape(&self, query: &BoundQuery) -> Result<QueryShape> {
         if is_about_catalog(&query.sql) {
             let catalog = self.catalogs.of(self).await?;
             let unbound = QueryParameters::unknown_in(&query.sql);
@@ -55,5 +96,19 @@ impl RunReader {
         }
         let session = &self.part.session;
         session.shape_unbound(&query.sql, query.start).await
+    }
+
+    /// Columns of a query whose parameters are of these types.
+    async fn typed_shape(&self, query: &BoundQuery, types: &[u32]) -> Result<SchemaRef> {
+        let given = samples(types);
+        if is_about_catalog(&query.sql) {
+            let catalog = self.catalogs.of(self).await?;
+            if let Some(statement) = catalog.statement(&query.sql, &given)? {
+                return Ok(catalog.shape(statement).await?.columns);
+            }
+        }
+        let session = &self.part.session;
+        let shape = session.shape_written(&query.sql, &given, query.start);
+        Ok(shape.await?.columns)
     }
 }

@@ -153,7 +153,7 @@ impl Running {
             rows: 0,
         };
         match running.part(around, wire).await? {
-            Part::Columns(schema) => running.columns = columns(&schema),
+            Part::Columns(schema) => running.columns = columns(&schema)?,
             Part::Rows(_) | Part::End(_) | Part::TooSlow(_) => {
                 return Err(around.interrupted().into());
             }

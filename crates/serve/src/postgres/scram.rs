@@ -3,6 +3,7 @@
 //! Invariant: no password is known here, and none is sent; a proof is compared in a time that says nothing of it. For a name that nobody has the exchange goes on to its end
 //! as for any other, with the same salt each time, and fails there.
 
+use crate::callers::from_base64;
 use crate::users::ScramVerifier;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -76,7 +77,7 @@ impl Exchange {
         let (without_proof, proof) = message.rsplit_once(",p=")?;
         let is_bound = attribute(without_proof, "c")? == encode(self.binding.as_bytes());
         let is_same = attribute(without_proof, "r")? == self.nonce;
-        let proof: [u8; 32] = decode(proof)?.try_into().ok()?;
+        let proof: [u8; 32] = from_base64(proof)?.try_into().ok()?;
         let asked = format!(
             "{},{},{without_proof}",
             self.client_first, self.server_first
@@ -110,21 +111,6 @@ fn encode(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0_u32);
-    for digit in text.trim_end_matches('=').bytes() {
-        let value = DIGITS.iter().position(|known| *known == digit)?;
-        bits = bits << 6 | u32::try_from(value).ok()?;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 255).ok()?);
-        }
-        bits &= (1 << count) - 1;
-    }
-    (text.len() % 4 == 0).then_some(bytes)
 }
 
 /// The other side of the exchange, for tests.
@@ -161,7 +147,7 @@ pub(super) mod client {
 
     /// The client's last message, of its first one, what the server said, and a password.
     pub(in crate::postgres) fn last(first: &str, challenge: &str, password: &str) -> String {
-        let salt = decode(attribute(challenge, "s").unwrap()).unwrap();
+        let salt = from_base64(attribute(challenge, "s").unwrap()).unwrap();
         let iterations = attribute(challenge, "i").unwrap().parse().unwrap();
         let key = keyed(&salted(password, &salt, iterations), b"Client Key");
         let stored: [u8; 32] = Sha256::digest(key).into();
@@ -179,13 +165,13 @@ pub(super) mod client {
 
 #[cfg(test)]
 mod tests {
-    use super::client::verifier;
+    use super::client::{self, verifier};
     use super::*;
 
     #[test]
     fn the_example_of_the_standard_is_answered() {
         // RFC 7677, section 3, with the server's part of the nonce put in place.
-        let salt = decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let salt = from_base64("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let first = b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
         let mut exchange =
             Exchange::begin(verifier("pencil", &salt, 4096), first, [0; 18]).unwrap();
@@ -201,6 +187,39 @@ mod tests {
         assert_eq!(exchange.finish(other.as_bytes()), None);
         let unbound = String::from_utf8_lossy(last).replace("biws", "eSws");
         assert_eq!(exchange.finish(unbound.as_bytes()), None);
+    }
+
+    #[test]
+    fn a_last_message_of_another_exchange_is_refused() {
+        let begun = |random| {
+            Exchange::begin(verifier("pencil", b"salt", 2), b"n,,n=,r=abc", random).unwrap()
+        };
+        let exchange = begun([7; 18]);
+        let right = client::last("n=,r=abc", exchange.challenge(), "pencil");
+        let server = exchange.finish(right.as_bytes());
+        assert!(server.is_some_and(|said| said.starts_with("v=")));
+        let (said, proof) = right.split_once(",p=").unwrap();
+        for wrong in [
+            String::new(),
+            said.to_owned(),
+            format!("{said},p="),
+            format!("{said},p=!{}", &proof[1..]),
+            format!("{said},p={}", &proof[4..]),
+            format!("{said},p={proof}===="),
+            format!("{said},x=1,p={proof}"),
+            // Other flags of channel binding than the first message had.
+            right.replace("c=biws", "c=eSws"),
+            right.replace("c=biws", "c=cD10bHMtdW5pcXVlLCw="),
+            right.replace("c=biws,", ""),
+            right.replace("r=abc", "r=abd"),
+        ] {
+            assert_eq!(exchange.finish(wrong.as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(exchange.finish(b"\xff,p=AAAA"), None);
+        // The server's part of the nonce is another each time.
+        assert_eq!(begun([8; 18]).finish(right.as_bytes()), None);
+        let other = client::last("n=,r=abc", exchange.challenge(), "pencils");
+        assert_eq!(exchange.finish(other.as_bytes()), None);
     }
 
     #[test]
@@ -223,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn base_64_is_read_as_it_is_written() {
+    fn base_64_is_written_as_it_is_read() {
         for (bytes, text) in [
             (b"".as_slice(), ""),
             (b"f", "Zg=="),
@@ -232,8 +251,7 @@ mod tests {
             (b"foob", "Zm9vYg=="),
         ] {
             assert_eq!(encode(bytes), text);
-            assert_eq!(decode(text).as_deref(), Some(bytes));
+            assert_eq!(from_base64(text).as_deref(), Some(bytes));
         }
-        assert_eq!(decode("a-b="), None);
     }
 }

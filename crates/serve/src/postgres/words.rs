@@ -76,6 +76,18 @@ pub(super) fn tokens(sql: &str) -> Vec<Placed> {
     }
 }
 
+/// The character that stands behind a backslash, as it is meant: `E'\t'` is a tab.
+fn escaped(c: char) -> char {
+    match c {
+        'b' => '\u{8}',
+        'f' => '\u{c}',
+        'n' => '\n',
+        'r' => '\r',
+        't' => '\t',
+        other => other,
+    }
+}
+
 struct Reader<'a> {
     sql: &'a str,
     at: usize,
@@ -173,7 +185,7 @@ impl Reader<'_> {
         let mut text = String::new();
         while let Some(c) = self.take() {
             if c == '\\' && has_escapes {
-                text.extend(self.take());
+                text.extend(self.take().map(escaped));
             } else if c != quote {
                 text.push(c);
             } else if self.peek() == Some(quote) {
@@ -213,7 +225,7 @@ mod tests {
     #[test]
     fn words_are_told_from_texts_and_comments() {
         let shown: Vec<Token> = tokens(
-            "/* a /* b */ c */ SET Search_Path TO 'it''s', \"Q\" -- end\n = 1.5, E'\\'', $$x 'y$$, $t$z$t$, $1",
+            "/* a /* b */ c */ SET Search_Path TO 'it''s', \"Q\" -- end\n = 1.5, E'\\'\\t', $$x 'y$$, $t$z$t$, $1",
         )
         .into_iter()
         .map(|placed| placed.token)
@@ -232,7 +244,7 @@ mod tests {
                 Token::Sign('='),
                 Token::Number("1.5".to_owned()),
                 Token::Sign(','),
-                text("'"),
+                text("'\t"),
                 Token::Sign(','),
                 text("x 'y"),
                 Token::Sign(','),
