@@ -10,6 +10,7 @@ use crate::distinct::DistinctByGroups;
 use crate::distinct_count::SpillSettings;
 use crate::exact::{DecimalTexts, ExactAverage, ExactMedian, ExactPercentile, RoundedCasts};
 use crate::failure::into_error;
+use crate::filter_fences;
 use crate::flat_choices::FlatChoices;
 use crate::functions::{self, list_arithmetic};
 use crate::guarded;
@@ -326,6 +327,7 @@ fn context_with(
         .with_config(config)
         .with_runtime_env(runtime)
         .with_expr_planners(vec![Arc::new(ExactOperators::new())])
+        .with_physical_optimizer_rules(filter_fences::physical_rules())
         .with_physical_optimizer_rule(Arc::new(whole_groups))
         .with_physical_optimizer_rule(Arc::new(SpillingSorts { budget }))
         .with_physical_optimizer_rule(Arc::new(SlicedConstants {

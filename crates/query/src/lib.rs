@@ -33,6 +33,7 @@ pub mod encode;
 mod engine;
 mod exact;
 mod failure;
+mod filter_fences;
 mod flat_choices;
 mod function_list;
 mod functions;

@@ -1,4 +1,4 @@
-//! `LATERAL` with ORDER BY and LIMIT or with window functions, and `UNNEST` of a column of the tables before it, whatever is done with its elements.
+//! `LATERAL` with ORDER BY and LIMIT or with window functions, `UNNEST` of a column of the tables before it, whatever is done with its elements, and subqueries that need the same.
 //!
 //! Invariant: what a lateral query does to the rows of one row before it is done to those rows alone. The rows before it are numbered, all of theirs are joined to them,
 //! and sorting, limits and windows are worked out by that number. DataFusion pulls the condition that joins them up through a window, so that it counts the rows of all.
@@ -23,6 +23,7 @@
 
 mod lists;
 mod steps;
+mod subqueries;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -36,6 +37,7 @@ use lists::{is_over_lists, unnested};
 use std::collections::HashMap;
 use std::sync::Arc;
 use steps::{by_row, is_of_all_rows};
+use subqueries::has_dependent_total;
 
 /// The rule.
 #[derive(Debug)]
@@ -50,10 +52,22 @@ const IS_THERE: &str = "__is_there";
 
 impl AnalyzerRule for LateralRows {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let mut has_subqueries = false;
         let done = plan.transform_up_with_subqueries(|plan| match plan {
             LogicalPlan::Join(join) => rewritten(join),
-            other => Ok(Transformed::no(other)),
+            other => {
+                let done = subqueries::joined(other)?;
+                has_subqueries |= done.transformed;
+                Ok(done)
+            }
         })?;
+        if !has_subqueries {
+            return Ok(done.data);
+        }
+        // The value of a subquery may be null now.
+        let done = done
+            .data
+            .transform_up_with_subqueries(|plan| plan.recompute_schema().map(Transformed::yes))?;
         Ok(done.data)
     }
 
@@ -152,6 +166,11 @@ fn rewritten(join: Join) -> Result<Transformed<LogicalPlan>> {
     };
     if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
         return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
+    if has_dependent_total(&subquery.subquery) {
+        return plan_err!(
+            "a LATERAL query over rows of the tables before it cannot have ROLLUP, CUBE or a grouping set of all rows"
+        );
     }
     let condition = conjunction(
         join.on

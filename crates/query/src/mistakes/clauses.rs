@@ -224,6 +224,7 @@ fn of_subqueries(said: &Said<'_>) -> Option<Mistake> {
         "logical expression Exists(",
         "logical expression InSubquery(",
         "outer_ref(",
+        "rows that depend on the query around it",
     ]
     .iter()
     .any(|sign| said.has(sign));

@@ -1,0 +1,308 @@
+//! Steps of a plan that no condition is moved past.
+//!
+//! Invariant: a condition, written or learnt while a query runs, is asked of the column that it is about. DataFusion moves conditions towards the files, and finds their columns by name in
+//! what lies below: of a join of sales with payments, `ORDER BY p.amount LIMIT 1` learnt an amount of the payments and left out sales by it. And a column that is `random()` became
+//! another number in the condition than in the result.
+//!
+//! ```text
+//!   Sort amount@1, first 1                  learns amount@1 < 30
+//!     fence                                 its columns are amount, amount: the condition goes no further
+//!       Join: amount, amount
+//!         Join, Scan, ...                   what these learn they move as before
+//! ```
+//!
+//! The fences stand while conditions are moved, and are taken away at once.
+//!
+//! Rejected: no conditions that are learnt at all. A join with a few sites reads the files of those alone by it. And names of their own for all columns of a join: plans are made by others,
+//! and names are what people read in EXPLAIN.
+
+use crate::one_input::one_input;
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::datasource::physical_plan::FileScanConfig;
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr_common::physical_expr::is_volatile;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+/// Beginning of the names of the rules that move conditions.
+const MOVING: &str = "FilterPushdown";
+
+/// DataFusion's rules for the steps of a plan, with fences around those that move conditions.
+pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let rules = PhysicalOptimizer::new().rules.into_iter();
+    rules
+        .map(|rule| match rule.name().starts_with(MOVING) {
+            true => {
+                Arc::new(FencedFilters { rule }) as Arc<dyn PhysicalOptimizerRule + Send + Sync>
+            }
+            false => rule,
+        })
+        .collect()
+}
+
+/// A rule that moves conditions, none of them past a fence.
+#[derive(Debug)]
+struct FencedFilters {
+    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+}
+
+impl PhysicalOptimizerRule for FencedFilters {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        config: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let fenced = plan.transform_up(|node| {
+            Ok(
+                match has_same_names(&node) || has_other_names(&node) || makes_values(&node) {
+                    true => Transformed::yes(
+                        Arc::new(FenceExec { input: node }) as Arc<dyn ExecutionPlan>
+                    ),
+                    false => Transformed::no(node),
+                },
+            )
+        })?;
+        let moved = self.rule.optimize(fenced.data, config)?;
+        if !fenced.transformed {
+            return Ok(moved);
+        }
+        let done = moved.transform_up(|node| {
+            Ok(match node.downcast_ref::<FenceExec>() {
+                Some(fence) => Transformed::yes(Arc::clone(&fence.input)),
+                None => Transformed::no(node),
+            })
+        })?;
+        Ok(done.data)
+    }
+
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn schema_check(&self) -> bool {
+        self.rule.schema_check()
+    }
+}
+
+/// True for a step two of whose columns have one name.
+fn has_same_names(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let schema = node.schema();
+    let mut known = HashSet::with_capacity(schema.fields().len());
+    !schema
+        .fields()
+        .iter()
+        .all(|field| known.insert(field.name()))
+}
+
+/// True for a step whose column has the name of another one below: a set operation goes by places, and a group may be called as what it is worked out of.
+fn has_other_names(node: &Arc<dyn ExecutionPlan>) -> bool {
+    if let Some(groups) = node.downcast_ref::<AggregateExec>() {
+        let below = groups.input().schema();
+        return groups.group_expr().expr().iter().any(|(expr, name)| {
+            let column = expr.downcast_ref::<Column>();
+            let is_itself = column.is_some_and(|column| column.name() == name);
+            !is_itself && below.column_with_name(name).is_some()
+        });
+    }
+    let names = |step: &Arc<dyn ExecutionPlan>| -> Vec<String> {
+        let schema = step.schema();
+        schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone())
+            .collect()
+    };
+    let is_union = node.downcast_ref::<UnionExec>().is_some();
+    is_union
+        && node
+            .children()
+            .into_iter()
+            .any(|child| names(child) != names(node))
+}
+
+/// True for a step with a column that has another value each time it is worked out.
+fn makes_values(node: &Arc<dyn ExecutionPlan>) -> bool {
+    if let Some(columns) = node.downcast_ref::<ProjectionExec>() {
+        return columns
+            .expr()
+            .iter()
+            .any(|column| is_volatile(&column.expr));
+    }
+    let scan = node.downcast_ref::<DataSourceExec>();
+    let files = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
+    let columns = files.and_then(|files| files.file_source().projection());
+    columns.is_some_and(|columns| columns.iter().any(|column| is_volatile(&column.expr)))
+}
+
+/// The rows of its input; conditions stay above.
+#[derive(Debug)]
+struct FenceExec {
+    input: Arc<dyn ExecutionPlan>,
+}
+
+impl FenceExec {
+    fn over(&self, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+        Arc::new(Self { input })
+    }
+}
+
+impl DisplayAs for FenceExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl ExecutionPlan for FenceExec {
+    fn name(&self) -> &'static str {
+        "Fence"
+    }
+
+    one_input!(input);
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+    use arrow::datatypes::{Float64Type, Int64Type};
+    use datafusion::execution::session_state::SessionStateBuilder;
+    use datafusion::parquet::arrow::ArrowWriter;
+    use datafusion::physical_plan::displayable;
+    use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+    use std::fs::File;
+    use std::path::Path;
+
+    /// A file with a row for each amount, numbered from 1, each in a group of its own: what a query learns of one is known when the next is read.
+    fn write(path: &Path, amounts: impl Iterator<Item = i64>) {
+        let amounts: Vec<i64> = amounts.collect();
+        let ids = (1_i64..).take(amounts.len());
+        let columns: [(&str, ArrayRef); 2] = [
+            ("id", Arc::new(Int64Array::from_iter_values(ids))),
+            ("amount", Arc::new(Int64Array::from(amounts))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let file = File::create(path).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+        for row in 0..rows.num_rows() {
+            writer.write(&rows.slice(row, 1)).unwrap();
+            writer.flush().unwrap();
+        }
+        writer.close().unwrap();
+    }
+
+    async fn session(folder: &Path) -> SessionContext {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(1)
+            .with_batch_size(1);
+        config.options_mut().execution.parquet.pushdown_filters = true;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_physical_optimizer_rules(physical_rules())
+            .with_default_features()
+            .build();
+        let session = SessionContext::new_with_state(state);
+        for (table, count, first, step) in [
+            ("sales", 200, 1_001, 1),
+            ("payments", 20, 99, -1),
+            ("vouchers", 10, 99, -1),
+        ] {
+            let path = folder.join(format!("{table}.parquet"));
+            write(&path, (0..count).map(|row| first + step * row));
+            session
+                .register_parquet(table, path.to_str().unwrap(), ParquetReadOptions::default())
+                .await
+                .unwrap();
+        }
+        session
+    }
+
+    async fn rows(session: &SessionContext, sql: &str) -> Vec<RecordBatch> {
+        let frame = session.sql(sql).await.unwrap();
+        frame.collect().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_query_learns_of_one_column_leaves_another_of_its_name_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = session(folder.path()).await;
+        let joined = "FROM sales s JOIN payments p ON s.id = p.id JOIN vouchers v ON p.id = v.id";
+        for (order, sale, payment) in [
+            ("p.amount", 1_010, 90),
+            ("p.amount DESC", 1_001, 99),
+            ("s.amount", 1_001, 99),
+            ("s.amount DESC", 1_010, 90),
+        ] {
+            let sql = format!("SELECT s.amount, p.amount {joined} ORDER BY {order} LIMIT 1");
+            let found = rows(&session, &sql).await;
+            let value = |at: usize| found[0].column(at).as_primitive::<Int64Type>().value(0);
+            assert_eq!((value(0), value(1)), (sale, payment), "{order}");
+        }
+        let found = rows(
+            &session,
+            "SELECT count(s.amount + p.amount) FROM sales s JOIN payments p ON s.id = p.id JOIN vouchers v ON v.amount = p.amount",
+        )
+        .await;
+        assert_eq!(found[0].column(0).as_primitive::<Int64Type>().value(0), 10);
+        // A set operation has the first column of each side in its first, whatever they are called.
+        let found = rows(
+            &session,
+            "SELECT id, amount FROM vouchers UNION ALL SELECT amount, id FROM sales ORDER BY id DESC LIMIT 1",
+        )
+        .await;
+        assert_eq!(
+            found[0].column(0).as_primitive::<Int64Type>().value(0),
+            1_200
+        );
+    }
+
+    #[tokio::test]
+    async fn a_condition_is_asked_of_the_number_that_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = session(folder.path()).await;
+        for sql in [
+            "SELECT r FROM (SELECT random() AS r FROM sales) AS q WHERE r < 0.5",
+            "SELECT r FROM (SELECT random() AS r FROM sales WHERE amount > 1050) AS q WHERE r < 0.5",
+            "SELECT r FROM (SELECT r FROM (SELECT id, random() AS r FROM sales) AS a JOIN payments p ON p.id <> a.id) AS q WHERE r < 0.5",
+        ] {
+            for batch in rows(&session, sql).await {
+                let shown = batch.column(0).as_primitive::<Float64Type>();
+                assert!(shown.values().iter().all(|r| *r < 0.5), "{sql}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plan_has_no_fences_and_still_moves_conditions() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = session(folder.path()).await;
+        let sql = "SELECT s.amount, p.amount FROM sales s JOIN payments p ON s.id = p.id WHERE s.amount > 1010 ORDER BY p.amount LIMIT 1";
+        let frame = session.sql(sql).await.unwrap();
+        let plan = frame.create_physical_plan().await.unwrap();
+        let shown = displayable(plan.as_ref()).indent(false).to_string();
+        assert!(!shown.contains("Fence"), "{shown}");
+        assert!(
+            shown.contains("predicate=") && shown.contains("> 1010"),
+            "{shown}"
+        );
+        assert!(!shown.contains("FilterExec"), "{shown}");
+    }
+}
