@@ -129,6 +129,7 @@ pub(crate) fn sales() -> TableSpec {
             path: strings(&["articles", "name"]),
             words: strings(&["void"]),
         }),
+        currencies: None,
     };
     let product = ProductRule {
         of: vec![strings(&["counter"]), strings(&["tip"])],
@@ -153,7 +154,9 @@ pub(crate) fn sales() -> TableSpec {
         zones,
     };
     let tip = AmountRule {
-        currency: strings(&["continent"]),
+        currency: vec![strings(&["continent"])],
+        guess: Vec::new(),
+        currency_elsewhere: None,
         unit: PriceUnitSource::Contract(PriceUnit::Major),
     };
     let rule = |name: &str, path: &[&str], check| QualityRule {

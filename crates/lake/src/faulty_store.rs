@@ -39,6 +39,19 @@ use tillhouse_model::table::{
     ColumnClass, ColumnKind, ColumnSpec, TableRole, TimeFormat, UnknownFields,
 };
 
+/// Copies a folder with all that is in it.
+pub(crate) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        match path.is_dir() {
+            true => copy_folder(&path, &to),
+            false => drop(std::fs::copy(&path, &to).unwrap()),
+        }
+    }
+}
+
 /// Work that is run once, just before the next commit.
 type CommitHook = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 

@@ -45,6 +45,7 @@ pub use ops::lease::{
     LeaseOwner, LeaseRecord, LeaseSwap, StoredLease, StoredLeases, SwappedLeases,
 };
 pub use ops::maintenance::MaintenanceRow;
+pub use ops::older_copy::AheadTable;
 pub use ops::published_note::{LostRun, UnnotedRun};
 pub use ops::reconciliation::ReconciliationRow;
 pub use ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
@@ -67,4 +68,4 @@ pub use unified::step::{ResourceWatermark, SupersededRecords, UnifyStep};
 pub use unified::table::UnifiedTable;
 pub use unified::write::UnifiedTableWriter;
 pub use warehouse::integrity::{LostKind, LostTable, TableDamage, lost_commits};
-pub use warehouse::{FORMAT_VERSION, OpenTable, Warehouse, WarehouseClock};
+pub use warehouse::{FORMAT_FILE, FORMAT_VERSION, OpenTable, Warehouse, WarehouseClock};

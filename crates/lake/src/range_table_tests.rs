@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::faulty_store::{TempWarehouse, sql, times, us, warehouse_of};
+use crate::log::damage::LogFiles;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::FutureExt;
@@ -572,6 +573,22 @@ async fn a_file_that_cannot_be_read_where_its_rows_stay_makes_the_table_begin_an
     assert!(table.damage().await.unwrap().is_some());
     table.begin_anew("run").await.unwrap();
     assert_eq!(seen(&table).await, SourceWatermarks::new());
+}
+
+#[tokio::test]
+async fn the_checkpoint_that_a_table_begins_anew_with_is_proved_without_what_is_before_it() {
+    let place = TempWarehouse::new();
+    filled(&place).await;
+    let table = table(&place, 1).await;
+    table.begin_anew("run").await.unwrap();
+    let version = version(&table).await.unwrap();
+    let log = LogFiles {
+        commits: (0..=version).collect(),
+        checkpoints: [version].into(),
+    };
+    let handle = table.table().unwrap();
+    handle.prove_checkpoint(version, &log).await.unwrap();
+    assert!(!handle.can_be_mended(version).await);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, Stream, StreamExt, TryFutureExt};
+use futures::{FutureExt, Stream, StreamExt, TryFutureExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::{
@@ -32,6 +32,8 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Rows in a batch.
 const BATCH_ROWS: usize = 8_192;
+/// Files that are read whole at once.
+const READ_WHOLE: usize = 2;
 
 /// Projection and row filter of a scan.
 #[derive(Clone, Default)]
@@ -257,6 +259,36 @@ pub(crate) async fn check_footer(
         }),
         Err(_) => Err("its footer is not what a footer is".to_owned()),
     }
+}
+
+/// Paths of the files that the store gives whole and that cannot be read to the end, since their pages or their footers are not what was
+/// written. One that the store does not give is not known to be damaged.
+pub(crate) async fn damaged_files(table: &TableHandle, files: &[DataFile]) -> Vec<String> {
+    let read = stream::iter(files).map(|file| async move {
+        let is_damaged = is_damaged(table, file).await;
+        is_damaged.then(|| file.path.clone())
+    });
+    let read: Vec<Option<String>> = read.buffered(READ_WHOLE).collect().await;
+    read.into_iter().flatten().collect()
+}
+
+async fn is_damaged(table: &TableHandle, file: &DataFile) -> bool {
+    if can_be_read(table, file).await {
+        return false;
+    }
+    let given = table.content_of(&file.path).await;
+    let is_given = matches!(given, Ok(Some(bytes)) if bytes.len() as u64 == file.size);
+    is_given && !can_be_read(table, file).await
+}
+
+/// True if a file can be read to the end, all columns of it.
+async fn can_be_read(table: &TableHandle, file: &DataFile) -> bool {
+    let read = async {
+        let mut rows = open(table, file, None, None).await?;
+        while rows.next().await.transpose()?.is_some() {}
+        Ok::<_, Error>(())
+    };
+    matches!(AssertUnwindSafe(read).catch_unwind().await, Ok(Ok(())))
 }
 
 /// Lets only the rows pass that are asked for.

@@ -20,6 +20,8 @@ pub(crate) struct Environment {
     values: HashMap<String, String>,
     /// Variables of the process whose values are no UTF-8.
     unreadable: BTreeSet<String>,
+    /// True if there is a `.env` and it could not be read: nobody knows what it sets.
+    lacks_file: bool,
 }
 
 impl fmt::Debug for Environment {
@@ -52,6 +54,7 @@ impl Environment {
     ) -> (Self, Vec<Error>) {
         let (mut values, mut problems) = (HashMap::new(), Vec::new());
         let path = dir.join(".env");
+        let mut lacks_file = false;
         if std::fs::symlink_metadata(&path).is_ok() {
             match read_within(&path, timeout) {
                 Ok(text) => {
@@ -63,7 +66,10 @@ impl Environment {
                         }));
                     }
                 }
-                Err(error) => problems.push(error),
+                Err(error) => {
+                    lacks_file = true;
+                    problems.push(error);
+                }
             }
         }
         let mut unreadable = BTreeSet::new();
@@ -78,7 +84,12 @@ impl Environment {
                 (Err(_), _) => {}
             }
         }
-        (Self { values, unreadable }, problems)
+        let environment = Self {
+            values,
+            unreadable,
+            lacks_file,
+        };
+        (environment, problems)
     }
 
     /// Exactly these values.
@@ -87,6 +98,7 @@ impl Environment {
         Self {
             values: values.into_iter().collect(),
             unreadable: BTreeSet::new(),
+            lacks_file: false,
         }
     }
 
@@ -100,6 +112,11 @@ impl Environment {
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+
+    /// True if `.env` is there and could not be read: a variable that is not set otherwise may be set there.
+    pub(crate) fn lacks_file(&self) -> bool {
+        self.lacks_file
     }
 
     /// True for a variable that is set, and whose value is no text.
@@ -231,8 +248,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".env");
         assert_eq!(loaded(dir.path(), &[]).1, Vec::<String>::new());
+        assert!(!loaded(dir.path(), &[]).0.lacks_file());
         std::fs::create_dir(&path).unwrap();
-        assert!(loaded(dir.path(), &[]).1.concat().contains("a folder"));
+        let (environment, problems) = loaded(dir.path(), &[]);
+        assert!(problems.concat().contains("a folder") && environment.lacks_file());
         std::fs::remove_dir(&path).unwrap();
         std::os::unix::fs::symlink("nowhere", &path).unwrap();
         assert!(loaded(dir.path(), &[]).1.concat().contains("is not there"));

@@ -49,6 +49,16 @@ impl<'a> RunScope<'a> {
         }
     }
 
+    /// True if the run goes through everything that it is about, from the provider or from source tables.
+    pub(crate) fn reads_all(&self) -> bool {
+        self.origin != RecordOrigin::ProviderIncremental
+    }
+
+    /// True if the run asks the providers for everything.
+    pub(crate) fn asks_for_all(&self) -> bool {
+        self.origin == RecordOrigin::ProviderFull
+    }
+
     /// From now on nothing is written of a pipeline.
     pub(crate) fn refuse(&mut self, pipeline: &str) {
         self.refused.insert(pipeline.to_owned());
@@ -67,6 +77,13 @@ impl<'a> RunScope<'a> {
             Some(own) => !own.reads(resource),
             None => !self.configured.contains(pipeline),
         }
+    }
+
+    /// Pipelines of the project that the run writes nothing of.
+    pub(crate) fn left_out(&self) -> Vec<&str> {
+        let all = self.configured.iter().map(String::as_str);
+        all.filter(|name| self.own(name).is_none() || self.refused.contains(*name))
+            .collect()
     }
 
     /// Pipelines of the project whose records a run names, and of which this one writes nothing.
@@ -140,6 +157,51 @@ fn pipelines_of(run: &RunRecord) -> BTreeSet<&str> {
 
 /// Reason that nothing is done with tables that have lost commits, with what helps: to a run of a scope, or to somebody who does not know the project.
 pub(crate) fn refusal(run: &RunRecord, lost: &[LostTable], scope: Option<&RunScope<'_>>) -> Error {
+    lost_commits(run, lost).hint(format!(
+        "Put the tables' files back from a copy. Where there is none, {}",
+        way_out(run, lost, scope)
+    ))
+}
+
+/// Problems with tables that have lost commits, and with others that cannot be read, each by path. Where they are of several kinds, what
+/// helps one stops at another: then all have the way out of all of them.
+pub(crate) fn problems_of(
+    run: &RunRecord,
+    lost: &[LostTable],
+    unreadable: Vec<(String, Error)>,
+    scope: Option<&RunScope<'_>>,
+) -> Vec<Error> {
+    let unread = unreadable.iter().map(|(path, _)| gone(path));
+    let all: Vec<LostTable> = unread.chain(lost.iter().cloned()).collect();
+    let is_mixed = all.windows(2).any(|two| two[0].kind() != two[1].kind());
+    let all_refused = (!lost.is_empty()).then(|| refusal(run, lost, scope));
+    let mut problems: Vec<Error> = unreadable.into_iter().map(|(_, error)| error).collect();
+    if is_mixed && !problems.is_empty() {
+        let hint = format!(
+            "Put the tables' files back from a copy. Where there is none, {} Where that stops at a table all the same, move the table's folder out of the warehouse before.",
+            way_out(run, &all, scope)
+        );
+        problems.extend(all_refused);
+        return problems
+            .into_iter()
+            .map(|error| error.hint(hint.clone()))
+            .collect();
+    }
+    problems.extend(all_refused);
+    problems
+}
+
+/// A table of which nothing can be used.
+pub(crate) fn gone(path: &str) -> LostTable {
+    LostTable {
+        path: path.to_owned(),
+        named: 0,
+        found: None,
+    }
+}
+
+/// The command that makes all of these tables good, as the end of a sentence, and what it needs.
+fn way_out(run: &RunRecord, lost: &[LostTable], scope: Option<&RunScope<'_>>) -> String {
     let is_abandoned = |table: &LostTable| {
         let source = table.source();
         scope.is_some_and(|scope| {
@@ -192,13 +254,11 @@ pub(crate) fn refusal(run: &RunRecord, lost: &[LostTable], scope: Option<&RunSco
         }
         _ => String::new(),
     };
-    lost_commits(run, lost).hint(format!(
-        "Put the tables' files back from a copy. Where there is none, {means}.{more}"
-    ))
+    format!("{means}.{more}")
 }
 
 /// Hint for a run that does not have all pipelines.
-fn without(absent: &[&str]) -> String {
+pub(crate) fn without(absent: &[&str]) -> String {
     match absent {
         [] => String::new(),
         absent => format!(

@@ -8,7 +8,7 @@ use crate::config::Pipeline;
 use crate::context::RunContext;
 use crate::held_lease::check_leases;
 use crate::lease::LeaseHolders;
-use crate::loss::{LossOutcome, RunScope, refusal, tell};
+use crate::loss::{LossOutcome, RunScope, gone, problems_of, refusal, tell, without};
 use crate::record_origin::RecordOrigin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ const WITHOUT_A_RUN: &str = "the warehouse has tables and no published run: its 
 pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {
     let found = PublishedState::of(warehouse).await?;
     found.tell_of_what_is_not_published(warehouse).await?;
-    several(found.problems())
+    let older = found.older_copy(warehouse).await?;
+    several(found.problems().into_iter().chain(older).collect())
 }
 
 /// As [`check_tables`]; and every table that is there can be read from its log alone, the records of the newest days' runs, and every lease; and no record of a run
@@ -43,7 +44,9 @@ async fn check_with(
     let mut problems = match PublishedState::of(warehouse).await {
         Ok(found) => {
             let missing = found.missing_records(warehouse).await;
+            let older = found.older_copy(warehouse).await;
             let mut problems = found.problems();
+            problems.extend(older.unwrap_or_else(Some));
             problems.extend(missing.unwrap_or_else(|error| vec![error]));
             problems
         }
@@ -90,6 +93,14 @@ impl PublishedState {
             lost_run,
             damage,
         })
+    }
+
+    /// Error where bookkeeping is older than the tables.
+    async fn older_copy(&self, warehouse: &Warehouse) -> Result<Option<Error>> {
+        match (&self.run, &self.lost_run) {
+            (Some(run), None) => warehouse.ops().older_copy(run, &self.damage.ahead).await,
+            _ => Ok(None),
+        }
     }
 
     /// Tables without a run, and reads that no run has, unless more is known to be lost.
@@ -151,14 +162,13 @@ impl PublishedState {
     }
 
     fn problems(self) -> Vec<Error> {
-        let TableDamage { lost, unreadable } = self.damage;
+        let TableDamage {
+            lost, unreadable, ..
+        } = self.damage;
         let mut problems: Vec<Error> = self.lost_run.iter().map(LostRun::error).collect();
-        problems.extend(unreadable.into_iter().map(|(_, error)| error));
-        problems.extend(
-            self.run
-                .filter(|_| !lost.is_empty())
-                .map(|run| refusal(&run, &lost, None)),
-        );
+        if let Some(run) = &self.run {
+            problems.extend(problems_of(run, &lost, unreadable, None));
+        }
         problems
     }
 }
@@ -208,16 +218,29 @@ pub(crate) async fn prepare(
             run.run_id
         );
     }
+    let older = found.older_copy(&context.warehouse).await?;
     let Some(run) = found.run else {
         return Ok(PreparedRun::default());
     };
     let mut scope = RunScope::new(context.project.pipeline_names()?, pipelines, origin);
     let mut damage = found.damage;
+    let mut let_be = Vec::new();
+    if let Some(older) = older {
+        go_on_with_older_copy(older, &scope)?;
+        let_be.extend(of_nobody(&damage, &scope));
+    }
+    let lacking = lost_data(context, &run, &damage.lost, &scope).await;
+    damage.unreadable.extend(lacking);
     if set_aside(context, &run, &damage, &scope, run_id).await? {
         damage = context.warehouse.damage(&run).await;
     }
     let (unreadable, mut refused) = set_apart(damage.unreadable, &mut scope, origin);
-    let (lost, absent) = (damage.lost, scope.absent(&run));
+    let (mut lost, absent) = (damage.lost, scope.absent(&run));
+    for table in damaged_roll_ups(context, &run, &scope).await {
+        if lost.iter().all(|known| known.path != table.path) {
+            lost.push(table);
+        }
+    }
     let outcomes: Vec<(&LostTable, LossOutcome)> = lost
         .iter()
         .map(|table| (table, scope.outcome(table, &absent)))
@@ -226,8 +249,7 @@ pub(crate) async fn prepare(
         .iter()
         .any(|(_, outcome)| *outcome == LossOutcome::RunRefused);
     if is_refused || !unreadable.is_empty() {
-        let mut problems = unreadable;
-        problems.extend((!lost.is_empty()).then(|| refusal(&run, &lost, Some(&scope))));
+        let problems = problems_of(&run, &lost, unreadable, Some(&scope));
         return Err(Error::combine(problems));
     }
     let of = |wanted: LossOutcome| {
@@ -238,7 +260,7 @@ pub(crate) async fn prepare(
     for table in of(LossOutcome::Beside) {
         tracing::warn!("{table}: this run is not about it, and goes on");
     }
-    let let_be = leave(context, &of(LossOutcome::Abandoned), origin, run_id).await?;
+    let_be.extend(leave(context, &of(LossOutcome::Abandoned), origin, run_id).await?);
     let made_good = of(LossOutcome::MadeGood);
     let mut anew = mend(context, pipelines, &made_good, run_id).await?;
     anew.extend(tell_of_strangers(&scope, &run, &made_good));
@@ -250,8 +272,95 @@ pub(crate) async fn prepare(
     })
 }
 
-/// Sets tables aside whose logs are damaged, where the run makes all of them anew and nothing else stops it: then they are gone, as if somebody had moved their
-/// folders away. True if there were any.
+/// Goes on with bookkeeping that is older than the tables, where the run is about all pipelines: those that it is not about would be shown
+/// as the older run has them.
+fn go_on_with_older_copy(older: Error, scope: &RunScope<'_>) -> Result<()> {
+    let left_out = scope.left_out();
+    if !left_out.is_empty() {
+        let hint = older.hint_text().unwrap_or_default().to_owned();
+        return Err(older.hint(format!("{hint}{}", without(&left_out))));
+    }
+    tracing::warn!(
+        "{older}: this run publishes the tables as they are, and reads again what is not noted as read"
+    );
+    Ok(())
+}
+
+/// Tables that were written behind the newest run and are of no pipeline and no resource of the project any more: no other run would ever
+/// name them as they are.
+fn of_nobody(damage: &TableDamage, scope: &RunScope<'_>) -> Vec<String> {
+    let paths = damage.ahead.iter().map(|table| &table.path);
+    let of_nobody = paths.filter(|path| scope.outcome(&gone(path), &[]) == LossOutcome::Abandoned);
+    of_nobody.cloned().collect()
+}
+
+/// Source tables of the run that lack data files, each with what to do, where the run reads all of them or makes them anew; of the latter also
+/// those with a file that is not what was written. A sync of what is new needs few of the files, and whoever needs one says so.
+async fn lost_data(
+    context: &RunContext,
+    run: &RunRecord,
+    lost: &[LostTable],
+    scope: &RunScope<'_>,
+) -> Vec<(String, Error)> {
+    let mut found = Vec::new();
+    if !scope.reads_all() {
+        return found;
+    }
+    let is_lost = |path: &str| lost.iter().any(|table| table.path == path);
+    for path in run.tables.keys().filter(|path| !is_lost(path)) {
+        let Some((pipeline, resource)) = path.split_once('/') else {
+            continue;
+        };
+        let is_own = LostTable::is_source(path)
+            && scope.own(pipeline).is_some()
+            && !scope.is_abandoned(pipeline, resource);
+        if is_own && let Some(error) = damage_of_data(context, path, scope.asks_for_all()).await {
+            found.push((path.clone(), error));
+        }
+    }
+    found
+}
+
+/// Roll-ups of which data files are lost or damaged, where the run counts them anew.
+async fn damaged_roll_ups(
+    context: &RunContext,
+    run: &RunRecord,
+    scope: &RunScope<'_>,
+) -> Vec<LostTable> {
+    let mut found = Vec::new();
+    if !scope.reads_all() {
+        return found;
+    }
+    for (path, version) in &run.tables {
+        let table = LostTable {
+            path: path.clone(),
+            named: version.newest(),
+            found: Some(version.newest()),
+        };
+        if table.kind() == LostKind::RollUp && damage_of_data(context, path, true).await.is_some() {
+            found.push(table);
+        }
+    }
+    found
+}
+
+/// Damage of a table's data files: some are missing or cut or, where all are read for it, not what was written. A table that cannot be read is
+/// told of by now, and whoever is interrupted notices by itself.
+async fn damage_of_data(context: &RunContext, path: &str, is_read: bool) -> Option<Error> {
+    let looking = async {
+        match is_read {
+            true => context.warehouse.damaged_data(path).await,
+            false => context.warehouse.lost_data(path).await,
+        }
+    };
+    tokio::select! {
+        () = context.cancel.cancelled() => None,
+        found = looking => found.ok().flatten(),
+    }
+}
+
+/// Sets tables aside whose logs are damaged, or which lack data files, where the run makes all of them anew and nothing else stops it: then
+/// they are gone, as if somebody had moved their folders away. True if there were any.
 ///
 /// Not where a unified table may hold rows of a pipeline that is not in the project any more: nobody could make these anew.
 async fn set_aside(
@@ -274,11 +383,7 @@ async fn set_aside(
     }
     let mut damaged = Vec::new();
     for (path, error) in &damage.unreadable {
-        let gone = LostTable {
-            path: path.clone(),
-            named: 0,
-            found: None,
-        };
+        let gone = gone(path);
         match (gone.kind(), scope.outcome(&gone, &absent)) {
             // Whoever counts it anew says so.
             (LostKind::RollUp, _) => {}
@@ -313,7 +418,7 @@ fn set_apart(
     unreadable: Vec<(String, Error)>,
     scope: &mut RunScope<'_>,
     origin: RecordOrigin,
-) -> (Vec<Error>, Vec<(String, Error)>) {
+) -> (Vec<(String, Error)>, Vec<(String, Error)>) {
     let (mut stopping, mut refused) = (Vec::new(), Vec::new());
     for (path, error) in unreadable {
         // Roll-ups that cannot be read are counted anew, and whoever does it says so.
@@ -331,7 +436,7 @@ fn set_apart(
                 scope.refuse(name);
                 refused.push((name.to_owned(), error));
             }
-            _ => stopping.push(error),
+            _ => stopping.push((path, error)),
         }
     }
     (stopping, refused)

@@ -359,6 +359,14 @@ impl YamlFile {
         let error = match &mistake.kind {
             VariableErrorKind::Missing(name) if is_unreadable(name) => Error::config(format!("the value of the environment variable {name} is no text in UTF-8"))
                 .hint(format!("Set {name} in UTF-8, or point to the secret: {{ file: PATH }}.")),
+            VariableErrorKind::Missing(name) if self.environment.as_ref().is_some_and(Environment::lacks_file) => {
+                let wanted = match key {
+                    "" => format!("the environment variable {name} is wanted"),
+                    key => format!("the key `{key}` wants the environment variable {name}"),
+                };
+                Error::config(format!("{wanted}, and nobody can tell whether .env sets it, which cannot be read"))
+                    .hint("Mend .env first, as its own error says.")
+            }
             VariableErrorKind::Missing(name) => Error::config(match key {
                 "" => format!("the environment variable {name} is not set"),
                 key => format!("the key `{key}` wants the environment variable {name}, which is not set"),

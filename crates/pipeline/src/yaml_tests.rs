@@ -860,3 +860,25 @@ fn too_many_levels_and_aliases_are_told_as_such() {
         );
     }
 }
+
+#[test]
+fn a_variable_that_a_file_may_set_which_cannot_be_read_is_not_said_to_be_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let yaml = dir.path().join("t.yaml");
+    std::fs::write(&yaml, "key: ${TILLHOUSE_TEST_UNREAD}\n").unwrap();
+    let said = || {
+        let (environment, _) = Environment::load_partly(dir.path());
+        let file = YamlFile::read(&yaml, &environment).unwrap();
+        let problems = file.tree().map(|tree| tree.problems);
+        let told = problems.unwrap_or_else(|error| vec![error]);
+        told.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert!(said().contains("which is not set"), "{}", said());
+    std::fs::create_dir(dir.path().join(".env")).unwrap();
+    let text = said();
+    assert!(
+        text.contains("TILLHOUSE_TEST_UNREAD") && text.contains("cannot be read"),
+        "{text}"
+    );
+    assert!(!text.contains("not set"), "{text}");
+}

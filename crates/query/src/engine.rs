@@ -160,7 +160,8 @@ impl QueryEngine {
 
     /// A session over the tables of a published run.
     ///
-    /// Errors with [`ErrorKind::Query`] when nothing has been published by then.
+    /// Errors with [`ErrorKind::Query`] when nothing has been published by then, and with [`ErrorKind::Storage`] where bookkeeping is older
+    /// than the tables.
     pub async fn open(&self, warehouse: &Warehouse, at: &AsOf) -> Result<Session> {
         self.register_warehouse(warehouse);
         let run = warehouse
@@ -185,6 +186,9 @@ impl QueryEngine {
                     "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs.",
                 ),
             })?;
+        if *at == AsOf::Latest {
+            warehouse.ops().refuse_older_copy(&run).await?;
+        }
         if *at == AsOf::Latest
             && let Err(error) = warehouse.ops().warn_of_unpublished_reads(&run).await
         {

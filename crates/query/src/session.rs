@@ -657,9 +657,10 @@ mod tests {
         ));
         assert_eq!(shape.parameters.get("2"), Some(&DataType::Utf8));
         // A place that wants a type takes NULL.
-        let untyped = session().shape_unbound("SELECT $1 AS a, $1 IS NULL AS b", (1, 1));
+        let session = session();
+        let untyped = session.shape_unbound("SELECT $1 AS a, $1 IS NULL AS b", (1, 1));
         assert_eq!(untyped.await.unwrap().columns.fields().len(), 2);
-        let wrong = session().shape_unbound("SELECT\n nothing FROM sold", (1, 1));
+        let wrong = session.shape_unbound("SELECT\n nothing FROM sold", (1, 1));
         let wrong = wrong.await.unwrap_err();
         assert!(wrong.message().contains("nothing"), "{wrong}");
         assert!(

@@ -27,8 +27,11 @@ pub(crate) struct RunSession {
     pub(crate) run: String,
     pub(crate) finished_at: Timestamp,
     /// Sessions over the parts of the run that users see.
-    parts: Mutex<HashMap<String, (Arc<User>, Arc<RunSession>)>>,
+    parts: Mutex<HashMap<String, UserPart>>,
 }
+
+/// A user as the part was made for, and the session over that part.
+type UserPart = (Arc<User>, Arc<RunSession>);
 
 /// The runs.
 pub(crate) struct PublishedRuns {

@@ -13,6 +13,11 @@ const UNIFIED: &str = "unified/transactions";
 
 /// A project that has been synced twice, so that its tables have more than one package.
 async fn synced() -> (Sandbox, TestProject) {
+    synced_and_copied(&[]).await
+}
+
+/// As [`synced`], with these folders of the warehouse copied between the two syncs, to `copy` in the project.
+async fn synced_and_copied(folders: &[&str]) -> (Sandbox, TestProject) {
     let sandbox = Sandbox::start(SandboxOptions {
         transactions: 1000,
         ..SandboxOptions::default()
@@ -22,14 +27,59 @@ async fn synced() -> (Sandbox, TestProject) {
     let project = TestProject::new(&sandbox.hecone_url()).await;
     project.set("slice", "30d");
     project.sync(&["--to", "2026-01-03"]).await;
+    for name in folders {
+        copy_folder(
+            &folder(&project, name),
+            &project.path().join("copy").join(name),
+        );
+    }
     project
         .sync(&["--from", "2026-01-03", "--to", "2026-01-06"])
         .await;
     (sandbox, project)
 }
 
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        match path.is_dir() {
+            true => copy_folder(&path, &to),
+            false => drop(std::fs::copy(&path, &to).unwrap()),
+        }
+    }
+}
+
 fn folder(project: &TestProject, table: &str) -> PathBuf {
     project.path().join("warehouse").join(table)
+}
+
+/// All data files in a table's folder, of earlier versions too.
+fn data_files(project: &TestProject, table: &str) -> Vec<PathBuf> {
+    let (mut folders, mut files) = (vec![folder(project, table)], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_parquet = path.extension().is_some_and(|kind| kind == "parquet");
+            match is_parquet {
+                true if !path.to_string_lossy().contains("_delta_log") => files.push(path),
+                _ if path.is_dir() => folders.push(path),
+                _ => {}
+            }
+        }
+    }
+    files
+}
+
+/// Changes every byte of a data file's pages.
+fn spoil(file: &Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let end = bytes.len() - 8;
+    let footer = u32::from_le_bytes(bytes[end..][..4].try_into().unwrap());
+    let pages = 4..end - footer as usize;
+    bytes[pages].iter_mut().for_each(|byte| *byte ^= 0xff);
+    std::fs::write(file, bytes).unwrap();
 }
 
 /// The commit files of a table, in their order.
@@ -260,6 +310,144 @@ async fn a_table_whose_log_lacks_a_commit_is_set_aside_by_the_command_that_makes
     sandbox.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_table_that_lacks_data_is_set_aside_by_a_full_sync_and_one_that_is_whole_is_not() {
+    let (sandbox, project) = synced().await;
+    for left in [Some(0), Some(100), None] {
+        let months = std::fs::read_dir(folder(&project, SOURCE)).unwrap();
+        let months = months.map(|entry| entry.unwrap());
+        let months = months.filter(|entry| entry.file_name().to_string_lossy().contains('='));
+        // Some may be of earlier versions alone.
+        for entry in months.flat_map(|month| std::fs::read_dir(month.path()).unwrap()) {
+            let file = entry.unwrap().path();
+            match left {
+                Some(left) => {
+                    let whole = std::fs::read(&file).unwrap();
+                    std::fs::write(&file, &whole[..left]).unwrap();
+                }
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+        }
+        assert_refused(
+            &project,
+            &[&["rebuild"], &["check"]],
+            &[SOURCE, "missing or cut", "tillhouse sync"],
+        )
+        .await;
+        let ran = project.run(&["check", "--warehouse"]).await;
+        assert_eq!(ran.code, Some(1), "{left:?}: {}", ran.stderr);
+        let ran = project.run(&["sync", "hecone", "--full"]).await;
+        assert_eq!(ran.code, Some(0), "{left:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(".set-aside") && ran.stderr.contains(SOURCE),
+            "{left:?}: {}",
+            ran.stderr
+        );
+        assert_unified_equals(&project, &sandbox, "after a full sync").await;
+        for check in [&["check"][..], &["check", "--warehouse"]] {
+            let ran = project.run(check).await;
+            assert_eq!(ran.code, Some(0), "{left:?}, {check:?}: {}", ran.stderr);
+        }
+    }
+    let ran = project.run(&["sync", "hecone", "--full"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("set aside"), "{}", ran.stderr);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_table_whose_files_are_not_what_was_written_is_set_aside_by_a_full_sync() {
+    let (sandbox, project) = synced().await;
+    for file in data_files(&project, SOURCE) {
+        spoil(&file);
+    }
+    assert_refused(&project, &[&["rebuild"]], &["`tillhouse sync", "--full`"]).await;
+    let ran = project.run(&["sync", "hecone", "--full"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(".set-aside") && ran.stderr.contains(SOURCE),
+        "{}",
+        ran.stderr
+    );
+    assert_unified_equals(&project, &sandbox, "after a full sync").await;
+    for command in [&["check"][..], &["check", "--warehouse"], &["rebuild"]] {
+        let ran = project.run(command).await;
+        assert_eq!(ran.code, Some(0), "{command:?}: {}", ran.stderr);
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unified_tables_and_roll_ups_whose_files_are_lost_or_damaged_are_made_anew_by_a_rebuild() {
+    let (sandbox, project) = synced().await;
+    let range = ["--from", "2026-01-01", "--to", "2026-01-06"];
+    let stats = [&["stats", "--format", "json"][..], &range].concat();
+    let answer = async || {
+        let ran = project.run(&stats).await;
+        let value: serde_json::Value = serde_json::from_str(&ran.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", ran.stderr));
+        value["data"].clone()
+    };
+    let before = answer().await;
+    let tables = [
+        UNIFIED,
+        "unified/payments",
+        "unified/sites",
+        "statistics/transaction_rollups",
+    ];
+    let cut = |file: &Path| {
+        let whole = std::fs::read(file).unwrap();
+        std::fs::write(file, &whole[..whole.len() / 2]).unwrap();
+    };
+    let remove = |file: &Path| std::fs::remove_file(file).unwrap();
+    let damages: [(&str, &dyn Fn(&Path)); 3] =
+        [("cut", &cut), ("missing", &remove), ("spoiled", &spoil)];
+    for (what, damage) in damages {
+        for file in tables.iter().flat_map(|table| data_files(&project, table)) {
+            damage(&file);
+        }
+        let (command, told): (&[&str], &str) = match what {
+            "spoiled" => (&["sql", "SELECT * FROM transactions"], "is damaged"),
+            _ => (&["check"], "missing or cut"),
+        };
+        assert_refused(&project, &[command], &[told, "`tillhouse rebuild`"]).await;
+        let ran = project.run(&["rebuild"]).await;
+        assert_eq!(ran.code, Some(0), "{what}: {}", ran.stderr);
+        assert_unified_equals(&project, &sandbox, what).await;
+        assert_eq!(answer().await, before, "{what}");
+        for check in [&["check"][..], &["check", "--warehouse"]] {
+            let ran = project.run(check).await;
+            assert_eq!(ran.code, Some(0), "{what}, {check:?}: {}", ran.stderr);
+        }
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_unified_tables_and_roll_ups_that_were_put_back_are_made_good_by_what_is_named() {
+    let both = ["unified", "statistics"];
+    let (sandbox, project) = synced_and_copied(&both).await;
+    for name in both {
+        std::fs::remove_dir_all(folder(&project, name)).unwrap();
+        let copy = project.path().join("copy").join(name);
+        std::fs::rename(copy, folder(&project, name)).unwrap();
+    }
+    assert_refused(
+        &project,
+        &[&["sync"], &["check"], &["status"]],
+        &["lost commits", UNIFIED, "`tillhouse rebuild`"],
+    )
+    .await;
+    let ran = project.run(&["rebuild"]).await;
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_unified_equals(&project, &sandbox, "after the rebuild").await;
+    for check in [&["check"][..], &["check", "--warehouse"], &["status"]] {
+        let ran = project.run(check).await;
+        assert_eq!(ran.code, Some(0), "{check:?}: {}", ran.stderr);
+    }
+    sandbox.stop().await;
+}
+
 /// The newest commit of a table, or its folder, is moved away.
 fn lose(project: &TestProject, table: &str, is_whole: bool) {
     let lost = match is_whole {
@@ -401,31 +589,9 @@ async fn a_damaged_page_is_named_with_its_file_by_every_command_that_reads_it() 
             &[&["sql", "SELECT * FROM latest.hecone_transactions"]],
         ),
     ] {
-        let mut folders = vec![folder(&project, table)];
-        let mut file = None;
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                match path
-                    .extension()
-                    .is_some_and(|extension| extension == "parquet")
-                {
-                    true if !path.to_string_lossy().contains("_delta_log") => file = Some(path),
-                    _ if path.is_dir() => folders.push(path),
-                    _ => {}
-                }
-            }
-        }
-        let file = file.unwrap();
+        let file = data_files(&project, table).pop().unwrap();
         let whole = std::fs::read(&file).unwrap();
-        let mut damaged = whole.clone();
-        let footer = whole.len()
-            - 8
-            - u32::from_le_bytes(whole[whole.len() - 8..][..4].try_into().unwrap()) as usize;
-        damaged[64..footer]
-            .iter_mut()
-            .for_each(|byte| *byte ^= 0xff);
-        std::fs::write(&file, damaged).unwrap();
+        spoil(&file);
         let name = std::fs::canonicalize(&file).unwrap().display().to_string();
         assert_refused(
             &project,

@@ -546,5 +546,11 @@ async fn a_file_that_the_shell_opened_goes_on_where_it_ends() {
         assert!(ended.success(), "{path}");
     }
     assert_eq!(fs::read_to_string(&log).unwrap(), "before\na\n1\na\n1\n");
+    // Without a format it is standard output as ever.
+    let plain = project.run(&["sql", "SELECT 1 AS a"]).await;
+    let named = project.run(&["sql", "SELECT 1 AS a", "--output", "/dev/stdout"]);
+    let named = named.await;
+    assert_eq!(named.code, Some(0), "{}", named.stderr);
+    assert_eq!(named.stdout, plain.stdout);
     sandbox.stop().await;
 }

@@ -30,7 +30,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
             .output
             .as_deref()
             .map(|file| ResultFile::of(file, cli.format.map(|_| format)))
-            .transpose()?,
+            .transpose()?
+            .flatten(),
         null: arguments.null.clone(),
         separator: arguments.csv_separator,
         csv_file: CsvStyle {
@@ -83,7 +84,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
             check(&runner, &statements, format)?;
             runner.execute_each(&statements, format).await
         }
-        None if runner.style.file.is_some() => {
+        None if arguments.output.is_some() => {
             Err(Error::config("--output needs a query").hint("Give one, or -f FILE."))
         }
         None => prompt::run(&runner, format, cli.csv_style()).await,

@@ -10,7 +10,12 @@ use std::io;
 use std::path::Path;
 
 #[cfg(unix)]
-pub(super) use unix::opened_by_shell;
+pub(super) use unix::{is_standard_output, opened_by_shell};
+
+#[cfg(not(unix))]
+pub(super) fn is_standard_output(_: &Path) -> bool {
+    false
+}
 
 #[cfg(not(unix))]
 pub(super) fn opened_by_shell(_: &Path) -> io::Result<Option<File>> {
@@ -40,6 +45,11 @@ mod unix {
             Some(other) => return opened_anew(other).map(Some),
         };
         copied.map(|copied| Some(File::from(copied)))
+    }
+
+    /// True if a path names standard output by its number.
+    pub(in crate::output) fn is_standard_output(file: &Path) -> bool {
+        number_of(file) == Some(1)
     }
 
     /// The number that a path, or what it leads to, names.

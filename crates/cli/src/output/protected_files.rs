@@ -1,16 +1,26 @@
-//! Files that no output is written over: those of the warehouse, and the project's configuration.
+//! Files that no output is written over: those of a warehouse, and a project's configuration; of the project at hand, and of any other.
 //!
-//! Invariant: a file is told by the folder that it leads to, whatever it is called: through links, `..`, and a folder that is mounted in two places.
+//! Invariant: a file is told by the folder that it leads to, whatever it is called: through links, `..`, and a folder that is mounted in
+//! two places. A folder is another warehouse or project if it holds the file that makes it one. Of another project's links to its own files
+//! nothing is known.
 
 use super::output_file::{end_of_links, folder_of};
 use std::fs;
 use std::path::{Path, PathBuf};
+use tillhouse_lake::FORMAT_FILE;
 use tillhouse_model::{Error, Result};
+use tillhouse_pipeline::PROJECT_FILE;
 
 /// Configuration in a project's folder.
-const CONFIGURATION: [&str; 3] = ["tillhouse.yaml", ".env", "users.yaml"];
-/// The folder of a project's pipelines: settings, contracts, labels and unify SQL.
-const PIPELINES: &str = "pipelines";
+const CONFIGURATION: [&str; 5] = [
+    PROJECT_FILE,
+    ".env",
+    ".env.example",
+    ".gitignore",
+    "users.yaml",
+];
+/// The folders of a project's pipelines (settings, labels and unify SQL) and of its contracts.
+const FOLDERS: [&str; 2] = ["pipelines", "schemas"];
 
 /// The places of a project that are not for output.
 #[derive(Debug, Clone)]
@@ -26,8 +36,8 @@ impl ProtectedFiles {
         Self { warehouse, project }
     }
 
-    /// Errors with [`ErrorKind::Config`](tillhouse_model::ErrorKind::Config) where `what` (`the output`) would be written into the warehouse or over the
-    /// project's configuration. Of a path that leads nowhere, whoever opens it says so.
+    /// Errors with [`ErrorKind::Config`](tillhouse_model::ErrorKind::Config) where `what` (`the output`) would be written into a warehouse
+    /// or over a project's configuration. Of a path that leads nowhere, whoever opens it says so.
     pub(crate) fn check(&self, what: &str, file: &Path) -> Result<()> {
         let Some(place) = place_of(file) else {
             return Ok(());
@@ -36,26 +46,46 @@ impl ProtectedFiles {
             let error = Error::config(format!("{what} would be written {why}"));
             error.at("file", file.display().to_string())
         };
-        if let Some(warehouse) = &self.warehouse
-            && is_in(&place, warehouse)
-        {
+        if let Some(warehouse) = self.warehouse_of(&place) {
             return Err(refused("into the warehouse")
                 .at("warehouse", warehouse.display().to_string())
                 .hint("Name a file outside of the warehouse's folder: what is in there is Tillhouse's own, and would be lost."));
         }
-        if self.is_configuration(&place) {
+        if let Some(project) = self.project_of(&place) {
             return Err(refused("over the project's configuration")
-                .at("project", self.project.display().to_string())
-                .hint("Name another file: tillhouse.yaml, .env, users.yaml and what is in pipelines are the project's settings."));
+                .at("project", project.display().to_string())
+                .hint("Name another file: tillhouse.yaml, .env, .gitignore, users.yaml and what is in pipelines and schemas are the project's settings."));
         }
         Ok(())
     }
 
-    fn is_configuration(&self, place: &Path) -> bool {
-        let mut files = CONFIGURATION.iter().map(|name| self.project.join(name));
-        files.any(|file| place_of(&file).is_some_and(|file| file == place))
-            || is_in(place, &self.project.join(PIPELINES))
+    /// The warehouse that a place is in: the project's, or any other.
+    fn warehouse_of<'a>(&'a self, place: &'a Path) -> Option<&'a Path> {
+        let own = self.warehouse.as_deref();
+        let own = own.filter(|warehouse| is_in(place, warehouse));
+        own.or_else(|| {
+            let mut above = place.ancestors();
+            above.find(|folder| folder.join(FORMAT_FILE).is_file())
+        })
     }
+
+    /// The project whose configuration a place is: this one, or any other.
+    fn project_of<'a>(&'a self, place: &'a Path) -> Option<&'a Path> {
+        let own = self.project.as_path();
+        if is_configuration(place, own) {
+            return Some(own);
+        }
+        let mut above = place.ancestors();
+        above.find(|folder| folder.join(PROJECT_FILE).is_file() && is_configuration(place, folder))
+    }
+}
+
+/// True if a place is configuration of the project in a folder.
+fn is_configuration(place: &Path, project: &Path) -> bool {
+    let mut files = CONFIGURATION.iter().map(|name| project.join(name));
+    let mut folders = FOLDERS.iter().map(|name| project.join(name));
+    files.any(|file| place_of(&file).is_some_and(|file| file == place))
+        || folders.any(|folder| is_in(place, &folder))
 }
 
 /// The file that a path leads to, whether or not it is there; `None` where its folder is not.
@@ -110,10 +140,20 @@ mod tests {
             "project/reports",
             "store/ops/runs",
             "elsewhere",
+            "other/pipelines/pace",
+            "other/schemas/unified",
+            "other/reports",
+            "copy of a store/ops/format",
+            "copy of a store/pace/orders",
         ] {
             fs::create_dir_all(at(made)).unwrap();
         }
-        for written in ["store/ops/runs/part.parquet", "settings.yaml"] {
+        for written in [
+            "store/ops/runs/part.parquet",
+            "settings.yaml",
+            "other/tillhouse.yaml",
+            "copy of a store/ops/format/format.json",
+        ] {
             fs::write(at(written), "x").unwrap();
         }
         for (target, link) in [
@@ -141,9 +181,27 @@ mod tests {
             ("project/tillhouse.yaml", "over the project's configuration"),
             ("project/.env", "over the project's configuration"),
             ("project/users.yaml", "over the project's configuration"),
+            ("project/.gitignore", "over the project's configuration"),
             (
                 "project/pipelines/hecone/pipeline.yaml",
                 "over the project's configuration",
+            ),
+            ("other/tillhouse.yaml", "over the project's configuration"),
+            ("other/.env", "over the project's configuration"),
+            ("other/.gitignore", "over the project's configuration"),
+            ("other/users.yaml", "over the project's configuration"),
+            (
+                "other/pipelines/pace/pipeline.yaml",
+                "over the project's configuration",
+            ),
+            (
+                "elsewhere/../other/schemas/unified/sites.yaml",
+                "over the project's configuration",
+            ),
+            ("copy of a store/x.csv", "into the warehouse"),
+            (
+                "copy of a store/pace/orders/part.parquet",
+                "into the warehouse",
             ),
         ] {
             let error = protected.check("the output", &at(file)).unwrap_err();
@@ -157,6 +215,9 @@ mod tests {
             "project/x.csv",
             "project/reports/x.csv",
             "project/reports/tillhouse.yaml",
+            "other/x.csv",
+            "other/reports/.env",
+            "elsewhere/.gitignore",
             "elsewhere/x.csv",
             "elsewhere/nowhere.csv",
             "no/where.csv",

@@ -3,6 +3,7 @@
 //! Invariant: a result that goes into a file is written as it comes, however large it is; a file has the whole of it, or stays what it was. A value is the same in every
 //! format: decimals keep their digits, and of columns of one name the second is `x_2` where a format needs names.
 
+use super::descriptor::is_standard_output;
 use super::workbook::WorkbookEncoder;
 use super::{NULL, OutputFile, print_notice, print_text, table, write};
 use crate::args::DataFormat;
@@ -40,8 +41,9 @@ pub(crate) struct ResultFile {
 }
 
 impl ResultFile {
-    /// The file, in the format that its ending says; `named` is the format that was asked for beside it.
-    pub(crate) fn of(path: &Path, named: Option<DataFormat>) -> Result<Self> {
+    /// The file, in the format that its ending says; `named` is the format that was asked for beside it. `None` for standard output by name
+    /// (`/dev/stdout`) where none was asked for: it is what it is without a name.
+    pub(crate) fn of(path: &Path, named: Option<DataFormat>) -> Result<Option<Self>> {
         let ending = path
             .extension()
             .map(|ending| ending.to_string_lossy().to_lowercase());
@@ -67,15 +69,18 @@ impl ResultFile {
             }
             (ending, named) => ending.or(named),
         };
+        if format.is_none() && is_standard_output(path) {
+            return Ok(None);
+        }
         let format = format.ok_or_else(|| {
             Error::config("the ending of the file names no format")
                 .at("file", path.display().to_string())
                 .hint("Write .csv, .json, .parquet or .xlsx, or say --format csv or json.")
         })?;
-        Ok(Self {
+        Ok(Some(Self {
             path: path.to_owned(),
             format,
-        })
+        }))
     }
 
     /// Place of it.

@@ -232,6 +232,7 @@ impl PromptState<'_> {
                     Error::config(error.message())
                         .hint("A result is written as CSV, JSON, Parquet or a workbook: \\o x.csv, \\o x.json, \\o x.parquet, \\o x.xlsx.")
                 })?;
+                let named = named.flatten();
                 if let Some(file) = &named {
                     self.runner.protected.check("the output", file.path())?;
                 }

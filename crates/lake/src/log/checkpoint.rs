@@ -6,17 +6,20 @@
 use crate::log::damage::{LogFiles, checkpoint_name};
 use crate::log::remedy::replace_file;
 use crate::log::snapshot::Snapshot;
-use crate::log::table::{CHECKPOINT_EVERY, TableHandle};
+use crate::log::table::{CHECKPOINT_EVERY, TableHandle, commit_name};
 use crate::store::checkpoint_seal;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
-use crate::store::log_guard::LAST_CHECKPOINT;
+use crate::store::log_guard::{LAST_CHECKPOINT, version_of};
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::collections::BTreeSet;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// Beginning of the paths of tables that are begun anew behind a log that is there.
+const BEGUN_ANEW: &str = "statistics/";
 
 impl TableHandle {
     /// Writes a checkpoint when the table is due for one. It is apart from the commit, which is durable already: a failure is
@@ -58,6 +61,10 @@ impl TableHandle {
     /// Errors unless a checkpoint can be read, and says what the commits say that it stands for, as far as these are there. One that is damaged is written anew
     /// from them, and read back. `log` are the files that are there.
     pub(crate) async fn prove_checkpoint(&self, version: u64, log: &LogFiles) -> Result<()> {
+        if self.begins_anew(version).await? {
+            self.trust_checkpoint(version).await?;
+            return self.by_checkpoint(version).await?.map(drop);
+        }
         let mut others = log.clone();
         others.checkpoints.remove(&version);
         self.trust_checkpoint(version).await?;
@@ -66,11 +73,23 @@ impl TableHandle {
             .await
             .map(|(table, _)| self.snapshot_of(&table))
             .transpose()?;
-        if told.is_none() && others.reach(0, version) == Some(true) {
-            return Err(self.checkpoint_error(
-                "the commits that a checkpoint stands for cannot be read",
-                version,
-            ));
+        if told.is_none() {
+            // What is damaged tells no more than what is gone.
+            for (file, _) in self.damaged_checkpoints().await? {
+                if let Some(damaged) = damaged_version(&file) {
+                    others.checkpoints.remove(&damaged);
+                }
+            }
+            let behind = log.commits.range(..=version).copied();
+            for damaged in self.damaged_commits(behind).await? {
+                others.commits.remove(&damaged);
+            }
+            if others.reach(0, version) == Some(true) {
+                return Err(self.checkpoint_error(
+                    "the commits that a checkpoint stands for cannot be read",
+                    version,
+                ));
+            }
         }
         self.trust_checkpoint(version).await?;
         let damage = match (self.by_checkpoint(version).await?, &told) {
@@ -125,6 +144,53 @@ impl TableHandle {
         Ok(damaged)
     }
 
+    /// True if a damaged checkpoint can be written anew from the commits that it stands for. It is passed over from then on. One of a table
+    /// that may have been begun anew stands for no commits.
+    pub(crate) async fn can_be_mended(&self, version: u64) -> bool {
+        if self.path().starts_with(BEGUN_ANEW) || self.pass_over(version).await.is_err() {
+            return false;
+        }
+        matches!(self.load(Some(version)).await, Ok(Some(_)))
+    }
+
+    /// Writes checkpoints anew that readers pass over, and removes the log's note of the last one where it is damaged: readers list the log
+    /// then, and the next checkpoint writes it. A checkpoint whose commits are gone or damaged stays as it is. All are read whole.
+    ///
+    /// Errors where the store fails.
+    pub(crate) async fn mend_checkpoints(&self) -> Result<()> {
+        for (file, _) in self.damaged_checkpoints().await? {
+            let Some(version) = damaged_version(&file) else {
+                let deleted = self.store().delete(&Path::from(file.as_str())).await;
+                if let Err(error) = deleted
+                    && !matches!(error, object_store::Error::NotFound { .. })
+                {
+                    let what = "the note of a log's last checkpoint cannot be deleted";
+                    return Err(self.storage_error(what, error));
+                }
+                tracing::warn!("{}: {file} was damaged, and is removed", self.path());
+                continue;
+            };
+            if self.can_be_mended(version).await {
+                let told = self.by_library(version).await?;
+                let damage = "a checkpoint of a table's log is damaged";
+                let damage = self.checkpoint_error(damage, version);
+                self.write_anew(version, &told, damage).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Content of a file below the table, as the store has it; `None` where there is none.
+    pub(crate) async fn content_of(&self, file: &str) -> Result<Option<Bytes>> {
+        let root = Path::from_url_path(self.log_store().root_url().path())
+            .or_error(ErrorKind::Config, "a table's path is not possible")?;
+        let file =
+            Path::parse(file).or_error(ErrorKind::Storage, "a data file has an impossible path")?;
+        let location: Path = root.parts().chain(file.parts()).collect();
+        let found = self.found_at(&location).await;
+        found.map_err(|error| self.storage_error("a table's file cannot be read", error))
+    }
+
     /// Content of a file of the store, as it is; `None` where there is none.
     pub(super) async fn found_at(&self, location: &Path) -> object_store::Result<Option<Bytes>> {
         match self.unguarded.get(location).await {
@@ -134,11 +200,26 @@ impl TableHandle {
         }
     }
 
+    /// True if a version is the first of a table that was begun anew: its checkpoint stands for nothing that is before it in the log.
+    async fn begins_anew(&self, version: u64) -> Result<bool> {
+        let commit = self.content_of(&in_log(&commit_name(version))).await?;
+        let mut lines = commit
+            .iter()
+            .flat_map(|commit| commit.split(|byte| *byte == b'\n'));
+        Ok(version > 0 && lines.any(|line| line.starts_with(b"{\"protocol\"")))
+    }
+
+    /// From now on a checkpoint is passed over.
+    async fn pass_over(&self, version: u64) -> Result<()> {
+        let (location, size) = self.stored_checkpoint(version).await?;
+        self.checkpoints.trust(location, size, false);
+        Ok(())
+    }
+
     /// Writes a damaged checkpoint anew from its commits, and reads it back.
     async fn write_anew(&self, version: u64, told: &Snapshot, damage: Error) -> Result<()> {
         // Passed over, so that the library reads the commits and does not take it for written.
-        let (location, size) = self.stored_checkpoint(version).await?;
-        self.checkpoints.trust(location, size, false);
+        self.pass_over(version).await?;
         self.checkpoint(version).await?;
         self.trust_checkpoint(version).await?;
         match self.by_checkpoint(version).await? {
@@ -194,6 +275,11 @@ impl TableHandle {
             .at("file", checkpoint_name(version))
             .hint(replace_file(self.path()))
     }
+}
+
+/// Version of a checkpoint, by its file below the table; `None` for the note of the last one.
+pub(crate) fn damaged_version(file: &str) -> Option<u64> {
+    version_of(file.rsplit('/').next().unwrap_or_default())
 }
 
 /// Path of a log's file below the table.

@@ -7,6 +7,7 @@
 //! twice, and it reports an error after a durable commit when something later fails. Here the commit file is put if absent, once,
 //! and nothing else belongs to the commit.
 
+use crate::log::base_run::BASE_RUN;
 use crate::log::data_file::DataFile;
 use crate::log::snapshot::{CommitStamp, FOREIGN_FEATURES, Snapshot};
 use crate::log::table::{TableHandle, commit_name};
@@ -111,7 +112,7 @@ pub(crate) async fn attempt(
     change: &CommitRequest<'_>,
 ) -> Result<AttemptedCommit> {
     let commit_id = Uuid::new_v4();
-    let metadata = HashMap::from([
+    let mut metadata = HashMap::from([
         (RUN_ID.to_owned(), serde_json::Value::from(change.run_id)),
         (
             COMMIT_ID.to_owned(),
@@ -127,6 +128,9 @@ pub(crate) async fn attempt(
         // And one in which a bit has flipped.
         (CHECKSUM.to_owned(), serde_json::Value::from(UNKNOWN)),
     ]);
+    if let Some(run) = table.base_run.get() {
+        metadata.insert(BASE_RUN.to_owned(), run.into());
+    }
     let marks = change
         .watermarks
         .iter()

@@ -8,7 +8,7 @@ use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
 use crate::store::log_guard::{DAMAGED, LAST_CHECKPOINT, LostCheckpoint, check_lines, version_of};
 use deltalake::{DeltaTable, DeltaTableError};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::collections::BTreeSet;
@@ -16,6 +16,8 @@ use tillhouse_model::{Error, ErrorKind};
 
 /// Most gaps that a message names.
 const NAMED: usize = 5;
+/// Commits read at once.
+const AT_ONCE: usize = 16;
 
 /// The files of a log that count, by version.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -302,6 +304,23 @@ impl TableHandle {
             }
         }
         false
+    }
+
+    /// Versions whose commits are not there, or not what was written.
+    ///
+    /// Errors where the store does not give one.
+    pub(crate) async fn damaged_commits(
+        &self,
+        versions: impl IntoIterator<Item = u64>,
+    ) -> tillhouse_model::Result<BTreeSet<u64>> {
+        let read = stream::iter(versions).map(|version| async move {
+            let file = format!("{LOG_FOLDER}/{}", commit_name(version));
+            let found = self.content_of(&file).await?;
+            let is_sound = found.is_some_and(|commit| check_lines(version, &commit).is_ok());
+            Ok::<_, Error>((!is_sound).then_some(version))
+        });
+        let read: Vec<Option<u64>> = read.buffered(AT_ONCE).try_collect().await?;
+        Ok(read.into_iter().flatten().collect())
     }
 
     /// The checkpoint that the log's note of the last one names, where it is missing or cut.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: knows versions and files, and no row of them. Of this crate it imports only what lies beneath: the store, and the month's name.
 
+pub(crate) mod base_run;
 pub(crate) mod checkpoint;
 pub(crate) mod comments;
 pub(crate) mod commit;

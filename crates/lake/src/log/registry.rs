@@ -2,6 +2,7 @@
 //!
 //! Invariant: no I/O before a table is asked something. All handles of one warehouse share what was read of a table's log.
 
+use crate::log::base_run::BaseRun;
 use crate::log::table::TableHandle;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::log_guard::{CheckpointCache, LogGuard};
@@ -36,6 +37,8 @@ pub(crate) struct TableRegistry {
     tables: Mutex<HashMap<String, Arc<TableHandle>>>,
     /// True while no other process changes what this one asks tables for.
     is_held: Arc<AtomicBool>,
+    /// The newest published run, as far as this process knows.
+    base_run: BaseRun,
     /// Paths of the tables that the run which holds the warehouse will ask for.
     of_run: Mutex<Vec<String>>,
 }
@@ -53,6 +56,7 @@ impl TableRegistry {
             prefix,
             tables,
             is_held,
+            base_run: BaseRun::default(),
             of_run: Mutex::default(),
         }
     }
@@ -68,6 +72,7 @@ impl TableRegistry {
             prefix: self.prefix.clone(),
             tables: Mutex::default(),
             is_held: Arc::default(),
+            base_run: BaseRun::default(),
             of_run: Mutex::default(),
         }
     }
@@ -82,6 +87,11 @@ impl TableRegistry {
     /// True while no other process changes what this one asks tables for.
     pub(crate) fn is_held(&self) -> bool {
         self.is_held.load(Relaxed)
+    }
+
+    /// The run that commits say was published when they were made.
+    pub(crate) fn base_run(&self) -> &BaseRun {
+        &self.base_run
     }
 
     /// From now on every table is asked for news once more: others have written what this process has not seen.
@@ -196,7 +206,7 @@ impl TableRegistry {
             (Arc::clone(&self.store), Arc::clone(&self.unguarded)),
             &url,
             Arc::clone(&self.checkpoints),
-            Arc::clone(&self.is_held),
+            (Arc::clone(&self.is_held), self.base_run.clone()),
         )?);
         tables.insert(path.to_owned(), table.clone());
         Ok(table)

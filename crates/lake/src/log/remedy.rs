@@ -3,9 +3,11 @@
 //! Invariant: every hint names a command that brings back what the table held, or says that only a copy does.
 
 /// The way out where roll-ups are not what was published.
-const COUNTED_ANEW: &str = "Run `tillhouse sync`: it counts the roll-ups anew.";
-/// The way out where one of their files is damaged: a sync that finds nothing new does not look at data files.
-const FILE_COUNTED_ANEW: &str = "Run `tillhouse sync`, or where that finds nothing new `tillhouse rebuild`: it counts the roll-ups anew.";
+const COUNTED_ANEW: &str = "Run `tillhouse sync`: it counts the roll-ups anew. Where it stops since other tables are damaged too, the command that it names counts them \
+     anew as well.";
+/// The way out where one of their files is damaged: a sync does not look at all data files.
+const FILE_COUNTED_ANEW: &str = "Run `tillhouse rebuild`: it counts the roll-ups anew. Where it stops since other tables are damaged too, the command that it names counts \
+     them anew as well.";
 
 /// The way out where a source table is of no pipeline of the project, which nobody can read again.
 const OF_NOBODY: &str = "If the project does not have that pipeline or resource any more, `tillhouse rebuild` goes on with what is left.";
@@ -40,22 +42,22 @@ pub(crate) fn remedy(path: &str) -> String {
 }
 
 /// The way out where data files are missing or damaged, whatever tables they are of.
-pub const REPLACE_FILES: &str = "Put the files back from a copy. Where there is none, move the table's folder out of the warehouse; then \
-     `tillhouse sync` counts roll-ups anew and goes on with bookkeeping, `tillhouse rebuild` makes unified tables anew, and `tillhouse sync PIPELINE --full` reads a pipeline's source tables from the provider again.";
+pub const REPLACE_FILES: &str = "Put the files back from a copy. Where there is none, run `tillhouse rebuild`, of all pipelines, for unified tables and roll-ups: it makes \
+     them anew from the source tables; for source tables `tillhouse sync PIPELINE --full`: it sets them aside and reads everything from the provider again. Of \
+     bookkeeping, and of source tables in a bucket, move the table's folder out of the warehouse before; with the former `tillhouse sync` goes on.";
+
+/// Work that is left to somebody where a table is not set aside.
+const BY_HAND: &str =
+    "where it does not, and in a bucket, move the table's folder out of the warehouse before.";
+const COPY: &str = "Put the file back from a copy. Where there is none,";
 
 /// The way out where a file of a table's log is missing or damaged: the command that makes the table anew sets it aside by itself.
 pub(crate) fn replace_log_file(path: &str) -> String {
-    const BY_HAND: &str =
-        "where it does not, and in a bucket, move the table's folder out of the warehouse before.";
-    const COPY: &str = "Put the file back from a copy. Where there is none,";
     match path.split_once('/') {
         Some(("unified", _)) => format!(
             "{COPY} run `tillhouse rebuild`, of all pipelines: it sets the table aside and makes it anew; {BY_HAND}"
         ),
-        Some(("ops" | "statistics", _)) | None => replace_file(path),
-        Some((pipeline, _)) => format!(
-            "{COPY} run `tillhouse sync {pipeline} --full`: it sets the table aside and reads everything from the provider again; {BY_HAND} {OF_NOBODY}"
-        ),
+        Some(_) | None => replace_file(path),
     }
 }
 
@@ -73,14 +75,18 @@ pub(crate) fn replace_file(path: &str) -> String {
         Some(("statistics", _)) => {
             return FILE_COUNTED_ANEW.to_owned();
         }
-        Some(("unified", _)) | None => "`tillhouse rebuild` makes it anew.".to_owned(),
+        Some(("unified", _)) => {
+            return format!(
+                "{COPY} run `tillhouse rebuild`, of all pipelines: it makes the table anew from the source tables, and sets it aside where its log is damaged; in a bucket, \
+                 where that is so, move the table's folder out of the warehouse before."
+            );
+        }
+        None => "`tillhouse rebuild` makes it anew.".to_owned(),
         Some((pipeline, _)) => {
-            format!(
-                "`tillhouse sync {pipeline} --full` reads everything from the provider again. {OF_NOBODY}"
-            )
+            return format!(
+                "{COPY} run `tillhouse sync {pipeline} --full`: it sets the table aside and reads everything from the provider again; {BY_HAND} {OF_NOBODY}"
+            );
         }
     };
-    format!(
-        "Put the file back from a copy. Where there is none, move the table's folder out of the warehouse; then {then}"
-    )
+    format!("{COPY} move the table's folder out of the warehouse; then {then}")
 }

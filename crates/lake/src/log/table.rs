@@ -4,6 +4,7 @@
 //! that a sync of many packages does not replay the log again for each; what a published run keeps of a table is taken only while the
 //! commit file it stands for is the one it was.
 
+use crate::log::base_run::BaseRun;
 use crate::log::damage::LogFiles;
 use crate::log::figures::TableFigures;
 use crate::log::recent_keys::RecentKeys;
@@ -71,6 +72,8 @@ pub(crate) struct TableHandle {
     pub(super) checkpoints: Arc<CheckpointCache>,
     /// True while no other process changes what this one asks tables for.
     is_held: Arc<AtomicBool>,
+    /// The newest published run, as far as this process knows.
+    pub(super) base_run: BaseRun,
     /// True if there was no such table when this process looked.
     is_missing: AtomicBool,
     /// True once another process has committed what this one has not seen.
@@ -93,7 +96,7 @@ impl TableHandle {
         (root_store, unguarded): (Arc<dyn ObjectStore>, Arc<dyn ObjectStore>),
         url: &url::Url,
         checkpoints: Arc<CheckpointCache>,
-        is_held: Arc<AtomicBool>,
+        (is_held, base_run): (Arc<AtomicBool>, BaseRun),
     ) -> Result<Self> {
         know_scheme(url);
         let log_store = logstore_with(root_store, url, StorageConfig::default()).or_error(
@@ -113,6 +116,7 @@ impl TableHandle {
             forsaken: StdMutex::default(),
             checkpoints,
             is_held,
+            base_run,
             is_missing: AtomicBool::new(false),
             is_behind: AtomicBool::new(false),
         })
@@ -336,7 +340,10 @@ impl TableHandle {
         Ok(Some(found))
     }
 
-    async fn commit_file(&self, version: u64) -> object_store::Result<Option<bytes::Bytes>> {
+    pub(super) async fn commit_file(
+        &self,
+        version: u64,
+    ) -> object_store::Result<Option<bytes::Bytes>> {
         let path = Path::from(LOG_FOLDER).join(commit_name(version));
         match self.store().get(&path).await {
             Ok(found) => found.bytes().await.map(Some),

@@ -24,6 +24,7 @@ use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
 use crate::maintenance::layout::layout_of;
 use crate::ops::maintenance::{COMPACT, MaintenanceNotes, MaintenanceRow};
+use crate::ops::older_copy::AheadTable;
 use crate::ops::row_codec::BookkeepingRow;
 use crate::scan;
 use crate::warehouse::Warehouse;
@@ -153,7 +154,8 @@ struct CompactedGroup {
 impl Warehouse {
     /// Compacts all tables, those of pipelines that are no longer configured and of bookkeeping too. `watch` is told each table before it is begun.
     ///
-    /// Errors where the warehouse cannot be listed; a table that cannot be compacted is in the summary, and does not keep the others waiting.
+    /// Errors where the warehouse cannot be listed, and where bookkeeping is older than the tables; a table that cannot be compacted is in the
+    /// summary, and does not keep the others waiting.
     pub async fn compact(
         &self,
         options: CompactionOptions,
@@ -204,12 +206,17 @@ impl Warehouse {
     ) -> Result<Vec<String>> {
         let mut found = Vec::new();
         let (run, lost) = self.ops().newest_published().await?;
+        let is_run_lost = lost.is_some();
         let newest = lost.map(|lost| lost.as_run()).or(run);
+        let mut ahead = Vec::new();
         for (schema, name) in self.tables().await? {
             let path = format!("{schema}/{name}");
             match self.table(&path)?.latest().await {
                 Ok(Some(snapshot)) => {
                     let named = newest.as_ref().and_then(|run| run.tables.get(&path));
+                    ahead.extend(
+                        named.and_then(|named| AheadTable::of(&path, named, snapshot.version)),
+                    );
                     let named = named.map(TableVersion::newest);
                     if let (Some(run), Some(named)) = (&newest, named)
                         && named > snapshot.version
@@ -233,6 +240,11 @@ impl Warehouse {
                 Ok(None) => {}
                 Err(error) => summary.failed.push((path, error)),
             }
+        }
+        if let Some(newest) = newest.as_ref().filter(|_| !is_run_lost)
+            && let Some(error) = self.ops().older_copy(newest, &ahead).await?
+        {
+            return Err(error);
         }
         found.sort();
         Ok(found.into_iter().map(|(_, path)| path).collect())

@@ -17,6 +17,7 @@ use crate::log::data_file::decoded;
 use crate::log::snapshot::{CommitStamp, Snapshot};
 use crate::log::table::{TableHandle, commit_name};
 use crate::store::durable::LOG_FOLDER;
+use crate::store::failure::is_store_failure;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
@@ -107,12 +108,48 @@ impl FileLifetimes {
         }
         match found.is_of(latest) {
             true => Ok(found),
-            false => Err(Error::new(
-                ErrorKind::Storage,
-                "a table's commits do not add up to its newest version",
-            )
-            .at("table", table.path())
-            .at("version", latest.version.to_string())),
+            false => Err(not_adding_up(table, latest)),
+        }
+    }
+
+    /// As [`FileLifetimes::read`], past versions that cannot be told since the log has lost what tells them; these are given beside. Of a file
+    /// that only they hold nothing is known.
+    pub(crate) async fn read_past(
+        table: &TableHandle,
+        commits: &BTreeSet<u64>,
+        versions: &BTreeSet<u64>,
+        latest: &Snapshot,
+    ) -> Result<(Self, BTreeSet<u64>)> {
+        let mut wanted: BTreeSet<u64> = versions.range(..=latest.version).copied().collect();
+        wanted.insert(latest.version);
+        let first = wanted.first().copied().unwrap_or_default();
+        let between = commits.range(first..=latest.version).copied();
+        let damaged = table.damaged_commits(between).await?;
+        let sound: BTreeSet<u64> = commits.difference(&damaged).copied().collect();
+        let (mut found, mut untold) = (Self::default(), BTreeSet::new());
+        let mut told: Option<u64> = None;
+        for version in wanted {
+            let is_near =
+                |told: u64| version - told <= FOLLOWED && has_all(&sound, told + 1, version);
+            if told.is_some_and(is_near) {
+                found.follow(table, version).await?;
+            } else if version == latest.version {
+                found.jump_to(latest);
+            } else {
+                match opened(table, version).await {
+                    Ok(snapshot) => found.jump_to(&snapshot),
+                    Err(error) if is_store_failure(&error) => return Err(error),
+                    Err(_) => {
+                        untold.insert(version);
+                        continue;
+                    }
+                }
+            }
+            told = Some(version);
+        }
+        match found.is_of(latest) {
+            true => Ok((found, untold)),
+            false => Err(not_adding_up(table, latest)),
         }
     }
 
@@ -153,6 +190,11 @@ impl FileLifetimes {
         self.files
             .get(path)
             .is_some_and(|lifetime| lifetime.meets(versions))
+    }
+
+    /// True if a version is known to hold the file, or to have held it.
+    pub(crate) fn knows(&self, path: &str) -> bool {
+        self.files.contains_key(path)
     }
 
     /// The files that some of these versions hold, with their sizes.
@@ -315,6 +357,12 @@ pub(crate) async fn damaged_file(table: &TableHandle) -> Result<Option<String>> 
     let bytes = kept_bytes(table).await?;
     let damaged = bytes.filter(|bytes| decompressed(bytes).is_none());
     Ok(damaged.map(|_| place().to_string()))
+}
+
+fn not_adding_up(table: &TableHandle, latest: &Snapshot) -> Error {
+    let what = "a table's commits do not add up to its newest version";
+    let error = Error::new(ErrorKind::Storage, what).at("table", table.path());
+    error.at("version", latest.version.to_string())
 }
 
 async fn opened(table: &TableHandle, version: u64) -> Result<Snapshot> {

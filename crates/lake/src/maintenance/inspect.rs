@@ -2,6 +2,7 @@
 //!
 //! Invariant: changes nothing, and stops at nothing: what cannot be read is a finding.
 
+use crate::log::checkpoint::damaged_version;
 use crate::log::damage::LogFiles;
 use crate::log::remedy::{remedy, replace_file};
 use crate::log::table::TableHandle;
@@ -12,7 +13,6 @@ use crate::ops::rows::AsOf;
 use crate::scan;
 use crate::store::durable::LOG_FOLDER;
 use crate::warehouse::Warehouse;
-use crate::warehouse::integrity::LostKind;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use serde::Serialize;
@@ -50,17 +50,16 @@ pub struct Inspection {
     pub bytes: u64,
     /// Everything that is damaged, by table.
     pub damaged: Vec<Damage>,
-    /// Lacks of runs before the newest, in tables that any run makes good by itself: no damage, since nothing can be done about them, and the newest run has all.
+    /// Lacks of runs before the newest, which has all and goes on without: no damage, since no command can do anything about them.
     pub of_earlier_runs: Vec<Damage>,
 }
 
-/// Advice where the newest run has all of a table that was begun anew.
-const MADE_ANEW: &str = "The table was lost and made anew, and the newest run goes on with it. Runs before that cannot be asked for, unless the table's files are put back \
+/// Advice where the newest run has all, be it that the table was made anew, or that what is lost was replaced since.
+const OF_EARLIER: &str = "The newest run has all, and goes on without. Runs before it that need this cannot be asked for, unless the table's files are put back \
      from a copy; they go with `retention`.";
 
 /// Advice where a checkpoint is damaged.
-const PASSED_OVER: &str = "Readers go by the commits that it stands for, where these are there: then it may be deleted, with _last_checkpoint beside it. `tillhouse vacuum` \
-     writes it anew before it removes commits.";
+const PASSED_OVER: &str = "Readers go by the commits that it stands for. `tillhouse vacuum` writes it anew; it may be deleted too, with _last_checkpoint beside it.";
 /// Advice where what vacuum has learnt of a table is damaged.
 const LEARNT_ANEW: &str =
     "`tillhouse vacuum` reads the log instead, and writes it anew. It may be deleted.";
@@ -135,20 +134,28 @@ impl Warehouse {
 impl Inspection {
     /// Looks at what spares readers of a table and vacuum work. Without it everything is there all the same.
     async fn look_beside(&mut self, table: &TableHandle) -> Result<()> {
-        let mut found = |file: String, what: String, hint: &str| {
-            self.damaged.push(Damage {
-                table: table.path().to_owned(),
-                file: Some(file),
-                what,
-                can_be_rebuilt: true,
-                hint: hint.to_owned(),
-            });
+        let found = |file: String, what: String, hint: &str| Damage {
+            table: table.path().to_owned(),
+            file: Some(file),
+            what,
+            can_be_rebuilt: true,
+            hint: hint.to_owned(),
         };
         for (file, what) in table.damaged_checkpoints().await? {
-            found(file, what, PASSED_OVER);
+            // The newest version has been told by now, with it or past it.
+            let is_mended = match damaged_version(&file) {
+                Some(version) => table.can_be_mended(version).await,
+                None => true,
+            };
+            let damage = found(file, what, PASSED_OVER);
+            match is_mended {
+                true => self.damaged.push(damage),
+                false => self.of_earlier_runs.push(of_earlier(damage)),
+            }
         }
         if let Some(file) = file_lifetimes::damaged_file(table).await? {
-            found(file, "is damaged".to_owned(), LEARNT_ANEW);
+            let damage = found(file, "is damaged".to_owned(), LEARNT_ANEW);
+            self.damaged.push(damage);
         }
         Ok(())
     }
@@ -160,7 +167,6 @@ impl Inspection {
         named: Option<&TableVersion>,
     ) -> Result<()> {
         let listed = |error| table.storage_error("a table cannot be listed", error);
-        let heals = LostKind::of(table.path()).heals_by_itself();
         let (mut sizes, mut commits) = (HashMap::new(), BTreeSet::new());
         let store = table.store();
         let mut found = store.list(None);
@@ -189,7 +195,7 @@ impl Inspection {
             // Says that it is gone.
             let gone = table.at(&newest.into()).await.map(drop);
             return match gone {
-                Err(error) if heals && named.is_none() => {
+                Err(error) if named.is_none() => {
                     let damage = of_log(table.path(), &error);
                     self.of_earlier_runs.push(of_earlier(damage));
                     Ok(())
@@ -198,10 +204,10 @@ impl Inspection {
             };
         };
         if let Some(lost) = versions.split_off(&(latest.version + 1)).last() {
-            let is_made_anew = named.is_none_or(|named| named.newest() <= latest.version);
-            let error = lost_version(table, (*lost, latest.version), is_made_anew);
+            let is_of_earlier = named.is_none_or(|named| named.newest() <= latest.version);
+            let error = lost_version(table, *lost, latest.version);
             let damage = of_log(table.path(), &error);
-            match is_made_anew && heals {
+            match is_of_earlier {
                 true => self.of_earlier_runs.push(of_earlier(damage)),
                 false => self.damaged.push(damage),
             }
@@ -221,24 +227,20 @@ impl Inspection {
                 }
                 Err(error) => {
                     let damage = of_log(table.path(), &error);
-                    let alone = match heals {
-                        true => FileLifetimes::read(table, &commits, &current, &latest)
-                            .await
-                            .ok(),
-                        false => None,
-                    };
-                    let today = match alone {
-                        Some(lifetimes) => {
+                    let past = FileLifetimes::read_past(table, &commits, &versions, &latest).await;
+                    match past {
+                        Ok((lifetimes, untold)) if untold.is_disjoint(&current) => {
                             self.of_earlier_runs.push(of_earlier(damage));
-                            lifetimes.needed(&current)
+                            (lifetimes.needed(&versions), lifetimes.needed(&current))
                         }
-                        None => {
+                        Ok(_) | Err(_) => {
                             self.damaged.push(damage);
                             let files = latest.files.iter();
-                            files.map(|file| (file.path.clone(), file.size)).collect()
+                            let today: Vec<(String, u64)> =
+                                files.map(|file| (file.path.clone(), file.size)).collect();
+                            (today.clone(), today)
                         }
-                    };
-                    (today.clone(), today)
+                    }
                 }
             };
         needed.sort();
@@ -271,21 +273,18 @@ impl Inspection {
                 can_be_rebuilt: can_be_rebuilt(table.path()),
                 hint: replace_file(table.path()),
             };
-            match heals && !is_needed_today {
-                true => self.of_earlier_runs.push(of_earlier(damage)),
-                false => self.damaged.push(damage),
+            match is_needed_today {
+                true => self.damaged.push(damage),
+                false => self.of_earlier_runs.push(of_earlier(damage)),
             }
         }
         Ok(())
     }
 }
 
-fn lost_version(table: &TableHandle, (named, newest): (u64, u64), is_made_anew: bool) -> Error {
+fn lost_version(table: &TableHandle, named: u64, newest: u64) -> Error {
     let text = format!("a run names version {named}, and the newest is {newest}");
-    Error::new(tillhouse_model::ErrorKind::Storage, text).hint(match is_made_anew {
-        false => remedy(table.path()),
-        true => MADE_ANEW.to_owned(),
-    })
+    Error::new(tillhouse_model::ErrorKind::Storage, text).hint(remedy(table.path()))
 }
 
 fn of_log(path: &str, error: &Error) -> Damage {
@@ -303,7 +302,7 @@ fn of_log(path: &str, error: &Error) -> Damage {
 /// A lack that only runs before the newest have.
 fn of_earlier(damage: Damage) -> Damage {
     Damage {
-        hint: MADE_ANEW.to_owned(),
+        hint: OF_EARLIER.to_owned(),
         ..damage
     }
 }

@@ -8,6 +8,7 @@ use crate::log::table::TableHandle;
 use crate::maintenance::file_lifetimes::{FileLifetimes, has_all};
 use crate::maintenance::log_expiry::{ExpiredLog, expired};
 use crate::store::durable::LOG_FOLDER;
+use crate::store::failure::is_store_failure;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use object_store::path::Path;
@@ -123,7 +124,14 @@ impl TableListing {
             .map(|(version, file)| (*version, file.into()))
             .collect();
         let (mut lifetimes, is_kept) =
-            FileLifetimes::read_on(table, &stamps, &needed, latest).await?;
+            match FileLifetimes::read_on(table, &stamps, &needed, latest).await {
+                Ok(read) => read,
+                Err(error) => {
+                    return self
+                        .garbage_past_damage(table, &needed, latest, safe, error)
+                        .await;
+                }
+            };
         let data: Vec<ObjectMeta> = self
             .data
             .iter()
@@ -134,7 +142,17 @@ impl TableListing {
             .collect();
         let log = self
             .expired_log(table, &named, latest.version, oldest, dry_run)
-            .await?;
+            .await;
+        let log = match log {
+            Ok(log) => log,
+            Err(error) => {
+                let commits = self.commits.keys().copied();
+                match table.damaged_commits(commits).await?.is_empty() {
+                    true => return Err(error),
+                    false => self.whole_log(table, error).await?,
+                }
+            }
+        };
         let summary = self.summary(&data, log.len() as u64);
         if !dry_run {
             let goes: BTreeSet<&str> = data.iter().map(|file| file.location.as_ref()).collect();
@@ -153,6 +171,41 @@ impl TableListing {
             }
         }
         Ok(Garbage { data, log, summary })
+    }
+
+    /// As [`TableListing::garbage`], where earlier versions cannot be told, as `error` says, since commits or checkpoints are damaged behind the
+    /// one that the newest version is told from: of data only what is known to have gone, and nothing of the log. So whoever has a copy of the
+    /// file has everything. What was read is not kept, since it is not all.
+    ///
+    /// Errors with `error` where what the newest version is told from is damaged.
+    async fn garbage_past_damage(
+        &self,
+        table: &TableHandle,
+        needed: &BTreeSet<u64>,
+        latest: &Snapshot,
+        safe: Timestamp,
+        error: Error,
+    ) -> Result<Garbage> {
+        if is_store_failure(&error) || table.check_log().await.is_err() {
+            return Err(error);
+        }
+        let commits = self.commits.keys().copied().collect();
+        let (lifetimes, _) = FileLifetimes::read_past(table, &commits, needed, latest).await?;
+        tracing::warn!(
+            "{}: {error}. Only data files go that are known to be needed by no run, and nothing of its log",
+            self.path
+        );
+        let is_unneeded = |file: &&ObjectMeta| {
+            let path = file.location.as_ref();
+            stamp(file) <= safe && lifetimes.knows(path) && !lifetimes.is_needed(path, needed)
+        };
+        let data: Vec<ObjectMeta> = self.data.iter().filter(is_unneeded).cloned().collect();
+        let summary = self.summary(&data, 0);
+        Ok(Garbage {
+            data,
+            log: Vec::new(),
+            summary,
+        })
     }
 
     /// The versions that were the newest at some moment since an instant.
@@ -218,9 +271,12 @@ impl TableListing {
             )
             .at("table", table.path())
             .at("version", version.to_string())
-            .hint("`tillhouse check --warehouse` says what is damaged. Until then nothing of the table is deleted.")
+            .hint("`tillhouse check --warehouse` says what is damaged. Until then nothing of the table's log is deleted.")
         };
-        let mut goes: ExpiredLog = expired(&log, named, base, Some(pointed)).map_err(untold)?;
+        let mut goes: ExpiredLog = match expired(&log, named, base, Some(pointed)) {
+            Ok(goes) => goes,
+            Err(version) => return self.whole_log(table, untold(version)).await,
+        };
         if goes.commits.is_empty() && goes.checkpoints.is_empty() && goes.wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -233,6 +289,16 @@ impl TableListing {
                 log.checkpoints.insert(*version);
             }
             goes = expired(&log, named, base, Some(pointed)).map_err(untold)?;
+        }
+        // Of two ways to tell a version the one that stays has to be sound.
+        let relied_on = relied_on(&found, &goes, base);
+        let damaged = table.damaged_commits(relied_on).await?;
+        if !damaged.is_empty() {
+            tracing::warn!(
+                "{}: commits of its log are damaged, of versions {damaged:?}. Nothing of the log goes until no run needs it",
+                self.path
+            );
+            return Ok(Vec::new());
         }
         if !dry_run {
             for version in standing_in(&found, &goes, base) {
@@ -251,6 +317,17 @@ impl TableListing {
         }
         files.sort_by_key(|(version, _)| *version);
         Ok(files.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// No file of the log, where something before its newest checkpoint is damaged, as `error` says.
+    ///
+    /// Errors with `error` where its newest version cannot be told either.
+    async fn whole_log(&self, table: &TableHandle, error: Error) -> Result<Vec<ObjectMeta>> {
+        if table.check_log().await.is_err() {
+            return Err(error);
+        }
+        tracing::warn!("{}: {error}. Nothing of its log goes", self.path);
+        Ok(Vec::new())
     }
 
     /// The checkpoint that readers are pointed to, or any number where they are pointed to none; `None` where that cannot be told.
@@ -306,6 +383,21 @@ fn standing_in(found: &LogFiles, goes: &ExpiredLog, base: u64) -> Vec<u64> {
         from = version + 1;
     }
     standing
+}
+
+/// Commits that stay and that versions will be told by whose own checkpoint, or one before them, goes.
+fn relied_on(found: &LogFiles, goes: &ExpiredLog, base: u64) -> BTreeSet<u64> {
+    let stays = |version: &&u64| !goes.checkpoints.contains(*version);
+    let mut relied_on = BTreeSet::new();
+    for gone in &goes.checkpoints {
+        let before = found.checkpoints.range(..*gone).rfind(stays);
+        let behind = found.checkpoints.range(*gone..).find(stays);
+        let from = before.map_or(0, |before| before + 1);
+        let until = behind.map_or(base, |behind| base.min(*behind));
+        let commits = found.commits.range(from..until.max(from)).copied();
+        relied_on.extend(commits.filter(|version| !goes.commits.contains(version)));
+    }
+    relied_on
 }
 
 /// When a file was made, by the store's clock. What cannot be told is never old.

@@ -11,6 +11,8 @@
 //!   deleted log entries      behind the newest checkpoint of the safe age, but for those that tell of kept versions: see `log_expiry`
 //! ```
 //!
+//! Checkpoints that are damaged are written anew before.
+//!
 //! Ages are told by the store's clock, which stamps the files: a file that was just made is added now, to ask it.
 //!
 //! Rejected: to delete what `remove` actions name, as the Delta library does. It knows no runs, and it misses the files of lost races.
@@ -84,8 +86,8 @@ struct NamedVersions {
 impl Warehouse {
     /// Deletes what no kept run needs. `watch` is told each table before it is looked at.
     ///
-    /// Errors where runs or tables cannot be listed, and where the store cannot delete; a table whose log cannot be read is left alone, and
-    /// is in the summary.
+    /// Errors where runs or tables cannot be listed, where the store cannot delete, and where bookkeeping is older than the tables, before
+    /// anything is done; a table whose log cannot be read is left alone, and is in the summary.
     pub async fn vacuum(
         &self,
         options: VacuumOptions,
@@ -94,6 +96,7 @@ impl Warehouse {
     ) -> Result<VacuumSummary> {
         let ops = self.ops();
         self.registry.look_again();
+        ops.refuse_upkeep_by_older_copy().await?;
         let note = ops.newest_note().await?;
         let heads = ops.run_heads().await?;
         let held = ops.retention_marks().await?;
@@ -155,9 +158,7 @@ impl Warehouse {
                     .and_then(|tables| tables.get(&path))
                     .map(TableVersion::newest),
             };
-            let (done, failed) = self
-                .vacuum_table(&path, versions, safe, options.dry_run)
-                .await;
+            let (done, failed) = self.vacuum_table(&path, versions, safe, options).await;
             if let Some(done) = done {
                 if !options.dry_run {
                     notes.add(self.vacuum_row(&done, run_id)).await?;
@@ -233,10 +234,16 @@ impl Warehouse {
         path: &str,
         versions: NamedVersions,
         safe: Timestamp,
-        dry_run: bool,
+        options: VacuumOptions,
     ) -> (Option<TableVacuum>, Option<Error>) {
+        let dry_run = options.dry_run;
+        // All checkpoints are read for it: in a bucket by whoever asks for a vacuum, and not by the share of a sync.
+        let mends = !dry_run && (options.until.is_none() || self.folder().is_some());
         let found = async {
             let table = self.table(path)?;
+            if mends && let Err(error) = table.mend_checkpoints().await {
+                tracing::warn!("{path}: a checkpoint that is damaged stays as it is: {error}");
+            }
             let garbage = self.garbage_of(&table, versions, safe, dry_run).await?;
             Ok::<_, Error>((table, garbage))
         };

@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::faulty_store::{
-    FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, page, run, source_spec, sql, step,
-    t, us,
+    FixtureFact, FixtureRecord, TempWarehouse, copy_folder, fact_spec, facts, page, run,
+    source_spec, sql, step, t, us,
 };
 use crate::maintenance::compact::CompactionOptions;
 use crate::ops::rows::{AsOf, RunRecord};
@@ -582,6 +582,68 @@ async fn an_inspection_names_what_readers_pass_over_with_the_way_out() {
     );
 }
 
+/// Changes every byte of a file of a log but for its ends.
+fn spoil(file: &std::path::Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let end = bytes.len() - 12;
+    bytes[12..end].iter_mut().for_each(|byte| *byte ^= 0x55);
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn damage_behind_what_tells_the_newest_version_is_mended_or_passed_over() {
+    let damaged = async |place: &TempWarehouse| {
+        let found = place.open().await.inspect(&|_| {}).await.unwrap();
+        (found.damaged, found.of_earlier_runs.len())
+    };
+    for (file, is_mended) in [
+        ("00000000000000000007.json", false),
+        ("00000000000000000017.json", false),
+        ("00000000000000000010.checkpoint.parquet", true),
+    ] {
+        let place = TempWarehouse::new();
+        let mut before = BTreeMap::new();
+        for day in 1..=24 {
+            let id = sync(&on_day(&place, day).await, day).await;
+            before.insert(id.clone(), rows_of(&place, &id).await);
+        }
+        let log = place.root().join(SOURCE).join("_delta_log");
+        spoil(&log.join(file));
+        let (found, of_earlier) = damaged(&place).await;
+        match is_mended {
+            true => {
+                assert_eq!((found.len(), of_earlier), (1, 0), "{found:?}");
+                assert!(found[0].hint.contains("`tillhouse vacuum`"), "{found:?}");
+            }
+            false => assert_eq!((found, of_earlier), (Vec::new(), 1), "{file}"),
+        }
+        // Whether all runs are kept or few.
+        for days in [90, 3] {
+            vacuum(&on_day(&place, 24).await, options(days)).await;
+            assert_eq!(damaged(&place).await.0, [], "{file}, {days}");
+            for id in ["run-22", "run-23", "run-24"] {
+                assert_eq!(
+                    rows_of(&place, id).await,
+                    before[id],
+                    "{file}, {days}, {id}"
+                );
+            }
+        }
+        assert!(!log.join(file).exists(), "{file}");
+        assert!(log.join("00000000000000000020.checkpoint.parquet").exists());
+        // The commits of that one are gone by now.
+        for day in 25..=31 {
+            sync(&on_day(&place, day).await, day).await;
+        }
+        spoil(&log.join("00000000000000000020.checkpoint.parquet"));
+        assert_eq!(damaged(&place).await.0, [], "{file}");
+        let newest = rows_of(&place, "run-31").await;
+        vacuum(&on_day(&place, 31).await, options(0)).await;
+        assert_eq!(damaged(&place).await, (Vec::new(), 0), "{file}");
+        assert_eq!(rows_of(&place, "run-31").await, newest, "{file}");
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_has_lost_its_end_is_left_alone_by_both() {
     let place = TempWarehouse::new();
@@ -615,6 +677,48 @@ async fn a_table_that_has_lost_its_end_is_left_alone_by_both() {
 }
 
 #[tokio::test]
+async fn beside_bookkeeping_from_an_older_copy_nothing_is_deleted_and_nothing_is_compacted() {
+    let place = TempWarehouse::new();
+    let (ops, copy) = (place.root().join("ops"), place.folder.path().join("copy"));
+    let warehouse = on_day(&place, 9).await;
+    for day in 1..=6 {
+        sync(&warehouse, day).await;
+        if day == 3 {
+            copy_folder(&ops, &copy);
+        }
+    }
+    let newer = place.folder.path().join("newer");
+    std::fs::rename(&ops, &newer).unwrap();
+    copy_folder(&copy, &ops);
+    let was = [SOURCE, FACT].map(|table| files(&place, table));
+    let refused = |error: Error| {
+        let text = error.to_string();
+        assert!(text.contains("older than the tables"), "{error:?}");
+        assert!(error.hint_text().unwrap().contains("`tillhouse sync`"));
+    };
+    for dry_run in [true, false] {
+        let (vacuum, compaction) = (options(0), CompactionOptions::everything());
+        let vacuum = VacuumOptions { dry_run, ..vacuum };
+        let compaction = CompactionOptions {
+            dry_run,
+            ..compaction
+        };
+        let warehouse = on_day(&place, 9).await;
+        let vacuumed = warehouse.vacuum(vacuum, "upkeep", &|_| {}).await;
+        refused(vacuumed.unwrap_err());
+        let compacted = warehouse.compact(compaction, "upkeep", &|_| {}).await;
+        refused(compacted.unwrap_err());
+        let now = [SOURCE, FACT].map(|table| files(&place, table));
+        assert_eq!(now, was, "{dry_run}");
+    }
+    // With what belongs to the tables both go on.
+    std::fs::remove_dir_all(&ops).unwrap();
+    std::fs::rename(&newer, &ops).unwrap();
+    compact(&on_day(&place, 9).await).await;
+    vacuum(&on_day(&place, 9).await, options(0)).await;
+}
+
+#[tokio::test]
 async fn a_table_that_was_lost_and_made_anew_is_vacuumed_again() {
     let place = TempWarehouse::new();
     for day in 1..=4 {
@@ -642,9 +746,14 @@ async fn a_table_that_was_lost_and_made_anew_is_vacuumed_again() {
     // Runs before it name versions that no log has.
     vacuum(&warehouse, options(90)).await;
     assert_eq!(rows_of(&place, "run-05").await.1.len(), 1);
-    let found = warehouse.inspect(&|_| {}).await.unwrap().damaged;
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].hint.contains("made anew"), "{found:?}");
+    let found = warehouse.inspect(&|_| {}).await.unwrap();
+    assert_eq!(found.damaged, []);
+    let lacks = found.of_earlier_runs;
+    assert_eq!(lacks.len(), 1, "{lacks:?}");
+    assert!(
+        lacks[0].hint.contains("The newest run has all"),
+        "{lacks:?}"
+    );
 }
 
 /// A number that looks random and is the same every time.

@@ -2,6 +2,15 @@
 //!
 //! Invariant: they are read, never written, and only where they may still hold: the listing tells when each was written, and one that was not
 //! renewed for minutes has expired whatever it says. So a warehouse in which no such version is at work costs one request.
+//!
+//! They are outside of the compare-and-swap: a run of such a version that begins after they were read, or while this one holds its leases,
+//! does not see `ops/leases.json`, and both write the same pipeline then. Nothing is lost or counted twice by that: each commit is by
+//! compare-and-swap on the version it was computed from, whoever loses a race computes again, and what both have landed is found known. One
+//! of the two has worked for nothing. No repair is to be begun then.
+//!
+//! Rejected: to write these objects too, so that earlier versions see who holds a pipeline. Each run would write and renew an object a
+//! pipeline again, for the days of an upgrade. Rejected too: to read them once more behind the write, which leaves the other half of the
+//! race as it is.
 
 use crate::ops::edit::OpsTables;
 use crate::ops::lease::{LeaseRecord, StoredLease, damage_of, unreadable_lease, written_at};

@@ -11,6 +11,7 @@ pub(crate) mod lease;
 pub(crate) mod maintenance;
 mod merged_run;
 mod notes;
+pub(crate) mod older_copy;
 pub(crate) mod published_note;
 pub(crate) mod reconciliation;
 mod rejects;

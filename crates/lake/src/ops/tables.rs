@@ -272,6 +272,7 @@ impl OpsTables {
                         table.checkpoint_if_due(version).await;
                         return Ok(None);
                     }
+                    self.registry.base_run().published(&row.run.run_id);
                     let noted = UnnotedRun::new(self, &row.run, (place, notes), &table);
                     return Ok(Some(noted));
                 }
@@ -362,6 +363,7 @@ impl OpsTables {
             }
         }
         if *at == AsOf::Latest {
+            self.registry.base_run().read(&run.run_id);
             self.warn_of_run(&run);
         }
         Ok((Some(run), lost))

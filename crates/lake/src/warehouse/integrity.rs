@@ -8,6 +8,7 @@
 use crate::log::figures::TableFigures;
 use crate::log::registry::OPENED;
 use crate::log::table_version::TableVersion;
+use crate::ops::older_copy::AheadTable;
 use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::RunRecord;
 use crate::warehouse::Warehouse;
@@ -87,6 +88,8 @@ pub struct TableDamage {
     pub lost: Vec<LostTable>,
     /// Tables whose logs cannot be read, by path, each with what to do.
     pub unreadable: Vec<(String, Error)>,
+    /// Tables that were written since, which is no damage by itself.
+    pub ahead: Vec<AheadTable>,
 }
 
 impl TableDamage {
@@ -123,16 +126,25 @@ pub fn lost_commits(run: &RunRecord, lost: &[LostTable]) -> Error {
 impl Warehouse {
     /// Tables that are older than a run says, or other, and those that cannot be read.
     pub async fn damage(&self, run: &RunRecord) -> TableDamage {
-        let compared = stream::iter(&run.tables)
-            .map(|(path, version)| async move { (path, self.compare(run, path, version).await) });
+        let compared = stream::iter(&run.tables).map(|(path, version)| async move {
+            let found = self.compare(run, path, version).await;
+            (path, found, self.ahead_of(path, version).await)
+        });
         let mut damage = TableDamage::default();
-        for (path, found) in compared.buffered(OPENED).collect::<Vec<_>>().await {
+        for (path, found, ahead) in compared.buffered(OPENED).collect::<Vec<_>>().await {
+            damage.ahead.extend(ahead);
             match found {
                 Ok(lost) => damage.lost.extend(lost),
                 Err(error) => damage.unreadable.push((path.clone(), error)),
             }
         }
         damage
+    }
+
+    /// The table, where the newest version that was seen of it lies behind the one that a run names.
+    async fn ahead_of(&self, path: &str, named: &TableVersion) -> Option<AheadTable> {
+        let seen = self.table(path).ok()?.seen().await?;
+        AheadTable::of(path, named, seen.version)
     }
 
     async fn compare(

@@ -4,8 +4,8 @@
 
 use super::*;
 use crate::faulty_store::{
-    FixtureFact, FixtureRecord, TempWarehouse, fact_spec, facts, lease_owner, page, run,
-    source_spec, sql_as_named, step, t,
+    FixtureFact, FixtureRecord, TempWarehouse, copy_folder, fact_spec, facts, lease_owner, page,
+    run, source_spec, sql_as_named, step, t,
 };
 use crate::ops::lease::LeaseRecord;
 use crate::ops::rows::{AsOf, SliceRow};
@@ -776,5 +776,53 @@ async fn records_of_runs_that_cannot_be_read_are_told_of() {
         let told = told_of(&place).await;
         assert!(told.len() == 1 && told[0].contains(RUNS), "{told:?}");
         std::fs::write(&data, whole).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn bookkeeping_from_an_older_copy_is_told_by_what_tables_were_written_behind() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    let copies: Vec<PathBuf> = (1..4)
+        .map(|run| place.folder.path().join(format!("ops {run}")))
+        .collect();
+    for ((land, key), copy) in (1..).zip(["a", "b", "c"]).zip(&copies) {
+        publish(&warehouse, key, land, &format!("r{land}")).await;
+        copy_folder(&folder(&place, "ops"), copy);
+    }
+    // Whatever was published last, what is written behind it and not published is a run that is under way or was cut short.
+    let source = warehouse.source_table("hecone", Arc::new(source_spec()));
+    let records = [FixtureRecord("d", None, 1, None)];
+    let landed = page("2026-03-01T00:00:00Z", &records);
+    source.land(vec![landed], &run("r4")).await.unwrap();
+    for (content, (copy, knows)) in (1..).zip(copies.iter().zip([false, false, true])) {
+        std::fs::remove_dir_all(folder(&place, "ops")).unwrap();
+        copy_folder(copy, &folder(&place, "ops"));
+        let reader = place.open().await;
+        let newest = reader.ops().published(&AsOf::Latest).await;
+        let newest = newest.unwrap().unwrap();
+        let damage = reader.damage(&newest).await;
+        assert!(damage.is_none() && !damage.ahead.is_empty(), "{damage:?}");
+        let told = reader.ops().older_copy(&newest, &damage.ahead).await;
+        let (told, refused) = (
+            told.unwrap().map(|error| error.to_string()),
+            reader.ops().refuse_older_copy(&newest).await,
+        );
+        let refused = refused.err();
+        assert_eq!(told, refused.as_ref().map(ToString::to_string));
+        assert_eq!(told.is_none(), knows, "{copy:?}: {told:?}");
+        if let Some(error) = refused {
+            assert!(error.to_string().contains(SOURCE), "{error:?}");
+            assert!(error.hint_text().unwrap().contains("`tillhouse sync`"));
+            // Whoever writes all the same and is cut short does not hide it.
+            let source = reader.source_table("hecone", Arc::new(source_spec()));
+            let records = [FixtureRecord("e", None, content, None)];
+            let landed = page("2026-03-01T00:00:00Z", &records);
+            source.land(vec![landed], &run("r5")).await.unwrap();
+            let again = place.open().await.ops();
+            let newest = again.published(&AsOf::Latest).await.unwrap().unwrap();
+            let refused = again.refuse_older_copy(&newest).await.unwrap_err();
+            assert!(refused.to_string().contains(SOURCE), "{refused:?}");
+        }
     }
 }

@@ -49,7 +49,8 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
 /// The format of warehouses this version writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
-const FORMAT_FILE: &str = "ops/format/format.json";
+/// The file that makes a folder a warehouse, below it.
+pub const FORMAT_FILE: &str = "ops/format/format.json";
 
 /// One warehouse. A cheap handle.
 #[derive(Clone)]

@@ -1,11 +1,15 @@
 //! Tables that are set aside: a folder is moved out of every reader's sight, so that a run can make the table anew, and nothing is deleted.
 //!
-//! Invariant: a table is moved in one step or not at all, and only where its log has lost something for certain. From then on it is a table that is gone: a run that
-//! is cut short leaves the newest run saying so. In a bucket nothing moves in one step, and no table is set aside.
+//! Invariant: a table is moved in one step or not at all, and only where its log or its data files have lost something for certain. From
+//! then on it is a table that is gone: a run that is cut short leaves the newest run saying so. In a bucket nothing moves in one step, and
+//! no table is set aside.
 //!
 //! Rejected: to begin the table anew behind its damaged log, as roll-ups do. Versions that kept runs name before the damage could not be told for as long as these are
 //! kept, and vacuum would leave the table alone.
 
+use crate::log::remedy::replace_file;
+use crate::log::table::TableHandle;
+use crate::scan;
 use crate::store::durable::supported;
 use crate::warehouse::Warehouse;
 use std::io;
@@ -16,15 +20,43 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 const FOLDER: &str = ".set-aside";
 
 impl Warehouse {
-    /// True if a table can be set aside, and its log lacks commits or holds one that is not what was written. A log that could not be read for another reason is
-    /// not known to be damaged.
+    /// True if a table can be set aside, and its log lacks commits or holds one that is not what was written, or a data file is missing, cut,
+    /// or not what was written. What could not be read for another reason is not known to be damaged.
     pub async fn may_be_set_aside(&self, path: &str) -> Result<bool> {
         if self.folder().is_none() {
             return Ok(false);
         }
         let table = self.table(path)?;
-        // Twice, since a vacuum may have been at the log while it was listed.
-        Ok(table.has_damaged_log().await && table.has_damaged_log().await)
+        // Twice, since a vacuum may have been at the table while it was listed.
+        for _ in 0..2 {
+            let is_damaged = table.has_damaged_log().await || lacks_data(&table).await;
+            if !is_damaged {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Error where data files of a table's newest version are missing or not as long as they were written, with what to do; `None` where
+    /// all are there, and where there is no table. One request a thousand files.
+    ///
+    /// Errors with [`ErrorKind::Storage`] where the table cannot be read or listed.
+    pub async fn lost_data(&self, path: &str) -> Result<Option<Error>> {
+        let table = self.table(path)?;
+        let lost = lost_data_files(&table).await?;
+        Ok(data_error(path, &lost, "missing or cut"))
+    }
+
+    /// As [`Warehouse::lost_data`], also where what data files hold is not what was written. On a disk all of them are read; in a bucket, where no
+    /// table is set aside, none is.
+    pub async fn damaged_data(&self, path: &str) -> Result<Option<Error>> {
+        let lost = self.lost_data(path).await?;
+        if lost.is_some() || self.folder().is_none() {
+            return Ok(lost);
+        }
+        let table = self.table(path)?;
+        let damaged = damaged_data_files(&table).await?;
+        Ok(data_error(path, &damaged, "damaged"))
     }
 
     /// Moves a table's folder into one of the run's, below `.set-aside` in the warehouse; its place there. To be called by whoever holds the leases of all that
@@ -54,6 +86,41 @@ impl Warehouse {
         self.table(path)?.was_moved().await;
         Ok(place)
     }
+}
+
+/// Data files of a table's newest version that are missing or cut; a version that others have committed since counts.
+async fn lost_data_files(table: &TableHandle) -> Result<Vec<String>> {
+    table.is_overtaken();
+    match table.latest().await? {
+        Some(newest) => table.lost_files(&newest).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Data files of a table's newest version that are there and are not what was written.
+async fn damaged_data_files(table: &TableHandle) -> Result<Vec<String>> {
+    table.is_overtaken();
+    match table.latest().await? {
+        Some(newest) => Ok(scan::damaged_files(table, &newest.files).await),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// True if it is known that data files are lost, or damaged.
+async fn lacks_data(table: &TableHandle) -> bool {
+    let is_any = |files: Result<Vec<String>>| files.is_ok_and(|files| !files.is_empty());
+    is_any(lost_data_files(table).await) || is_any(damaged_data_files(table).await)
+}
+
+/// Error where there are files of which something is wrong.
+fn data_error(path: &str, files: &[String], what: &str) -> Option<Error> {
+    let first = files.first()?;
+    let what = match files.len() {
+        1 => format!("a data file is {what}"),
+        files => format!("{files} data files are {what}"),
+    };
+    let error = Error::new(ErrorKind::Storage, what).at("table", path);
+    Some(error.at("file", first).hint(replace_file(path)))
 }
 
 /// Moves a folder below the root; the names of what was moved are on disk when it is over.
@@ -116,6 +183,47 @@ mod tests {
         }
         std::fs::write(&commit, &whole).unwrap();
         assert!(!may_be().await, "it was put back");
+        // So is one that lacks a data file, or has one that was cut.
+        let month = std::fs::read_dir(&folder).unwrap().map(Result::unwrap);
+        let mut month = month.filter(|entry| entry.file_name().to_string_lossy().contains('='));
+        let month = month.next().unwrap().path();
+        let data = std::fs::read_dir(month).unwrap().next().unwrap().unwrap();
+        let content = std::fs::read(data.path()).unwrap();
+        for wrong in [Some(&b""[..]), Some(&content[..content.len() / 2]), None] {
+            match wrong {
+                Some(wrong) => std::fs::write(data.path(), wrong).unwrap(),
+                None => std::fs::remove_file(data.path()).unwrap(),
+            }
+            assert!(may_be().await);
+            let lost = place.open().await.lost_data(SOURCE).await.unwrap();
+            let hint = lost.unwrap().hint_text().unwrap().to_owned();
+            assert!(hint.contains("`tillhouse sync hecone --full`"), "{hint}");
+        }
+        // And one that has one which is as long as it was, and something else.
+        let mut spoiled = content.clone();
+        let end = content.len() - 12;
+        spoiled[4..end].iter_mut().for_each(|byte| *byte ^= 0xff);
+        std::fs::write(data.path(), &spoiled).unwrap();
+        assert!(may_be().await);
+        let warehouse = place.open().await;
+        assert!(warehouse.lost_data(SOURCE).await.unwrap().is_none());
+        let damaged = warehouse.damaged_data(SOURCE).await.unwrap().unwrap();
+        assert!(damaged.to_string().contains("is damaged"), "{damaged:?}");
+        let hint = damaged.hint_text().unwrap();
+        assert!(hint.contains("`tillhouse sync hecone --full`"), "{hint}");
+        std::fs::write(data.path(), &content).unwrap();
+        assert!(!may_be().await, "it was put back");
+        let whole = place.open().await.damaged_data(SOURCE).await.unwrap();
+        assert!(whole.is_none(), "{whole:?}");
+        assert!(
+            place
+                .open()
+                .await
+                .lost_data(SOURCE)
+                .await
+                .unwrap()
+                .is_none()
+        );
         // A run that holds the table does not ask again for what it has seen.
         let warehouse = place.open().await;
         warehouse.hold(Vec::new());

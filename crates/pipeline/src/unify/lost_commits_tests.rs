@@ -7,7 +7,7 @@ use super::scripted_statements::{ARTICLES, TRANSACTIONS, pipeline};
 use crate::config::Pipeline;
 use crate::held_lease::{FRESH, VALID};
 use crate::lease::{IfRunning, RunLeases};
-use crate::loss::{LossOutcome, RunScope, refusal};
+use crate::loss::{LossOutcome, RunScope, gone, problems_of, refusal};
 use crate::record_origin::RecordOrigin;
 use crate::repair::prepare;
 use crate::report::RunReport;
@@ -15,7 +15,7 @@ use crate::scripted_source::{ScriptedRun, window};
 use crate::{check_all_tables, rebuild, sync};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use tillhouse_lake::{LeaseOwner, LeaseRecord, LostRun, LostTable, RunRecord, TableVersion};
+use tillhouse_lake::{AsOf, LeaseOwner, LeaseRecord, LostRun, LostTable, RunRecord, TableVersion};
 use tillhouse_model::{ErrorKind, Result};
 
 fn folder(run: &ScriptedRun, table: &str) -> PathBuf {
@@ -149,6 +149,74 @@ async fn a_record_of_a_run_that_is_missing_with_its_note_is_told_until_a_sync_pu
     }
 }
 
+/// Copies a folder with all that is in it.
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        match path.is_dir() {
+            true => copy_folder(&path, &to),
+            false => drop(std::fs::copy(&path, &to).unwrap()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn bookkeeping_from_an_older_copy_is_refused_until_a_sync_of_all_pipelines_publishes() {
+    let run = published().await;
+    let (ops, copy) = (folder(&run, "ops"), folder(&run, "../ops"));
+    copy_folder(&ops, &copy);
+    for sale in ["d", "e"] {
+        let context = run.other_process().await;
+        publish(&context, pipeline_of(&run, "shop", &[sale])).await;
+    }
+    let before = shown(&run).await;
+    std::fs::remove_dir_all(&ops).unwrap();
+    std::fs::rename(&copy, &ops).unwrap();
+    let what = "older than the tables";
+    let missing = told(&run).await;
+    assert!(
+        missing.contains(what) && missing.contains("`tillhouse sync`"),
+        "{missing}"
+    );
+    let reader = run.other_process().await;
+    let opened = reader.engine.open(&reader.warehouse, &AsOf::Latest).await;
+    let refused = opened.err().unwrap();
+    assert!(refused.to_string().contains(what), "{refused:?}");
+    // Pipelines that a run is not about would be shown as the older copy has them.
+    configure(&run, "kiosk");
+    let error = sync_of(&run, &["shop"]).await.unwrap_err();
+    let hint = error.hint_text().unwrap();
+    assert!(error.to_string().contains(what), "{error:?}");
+    assert!(hint.contains("without kiosk"), "{hint}");
+    let report = sync_of(&run, &["shop", "kiosk"]).await.unwrap();
+    assert!(report.published && !report.is_partial(), "{report:?}");
+    assert_eq!(told(&run).await, "");
+    let after = shown(&run).await;
+    assert!(before.iter().all(|sale| after.contains(sale)), "{after:?}");
+}
+
+#[tokio::test]
+async fn tables_of_nobody_do_not_make_bookkeeping_seem_older_once_a_sync_has_published() {
+    let run = published().await;
+    let (ops, copy) = (folder(&run, "ops"), folder(&run, "../ops"));
+    copy_folder(&ops, &copy);
+    for sale in ["l", "m"] {
+        let context = run.other_process().await;
+        publish(&context, pipeline_of(&run, "kiosk", &[sale])).await;
+    }
+    std::fs::remove_dir_all(&ops).unwrap();
+    std::fs::rename(&copy, &ops).unwrap();
+    assert!(told(&run).await.contains("kiosk/sales"));
+    // By now the project has no such pipeline.
+    for _ in 0..2 {
+        let report = sync_of(&run, &["shop"]).await.unwrap();
+        assert!(report.published && !report.is_partial(), "{report:?}");
+        assert_eq!(told(&run).await, "");
+    }
+}
+
 #[tokio::test]
 async fn a_unified_table_whose_log_lacks_a_commit_is_set_aside_by_a_rebuild_that_fills_it() {
     let run = published().await;
@@ -187,6 +255,51 @@ async fn a_unified_table_whose_log_lacks_a_commit_is_set_aside_by_a_rebuild_that
     assert!(aside[0].join("unified/articles/_delta_log").exists());
     let report = sync_of(&run, &["shop", "kiosk"]).await.unwrap();
     assert!(report.published && !report.is_partial(), "{report:?}");
+}
+
+#[test]
+fn what_helps_tables_of_several_kinds_is_named_for_each_of_them() {
+    let run = LostRun {
+        run_id: "r".to_owned(),
+        finished_at: "2026-01-01T00:00:00Z".parse().unwrap(),
+        tables: BTreeMap::new(),
+        figures: BTreeMap::new(),
+    }
+    .as_run();
+    let hints = |lost: &[&str], unreadable: &[&str]| -> Vec<String> {
+        let lost: Vec<LostTable> = lost.iter().map(|path| gone(path)).collect();
+        let unreadable = unreadable.iter().map(|path| {
+            let error = tillhouse_model::Error::new(ErrorKind::Storage, "damaged");
+            ((*path).to_owned(), error.hint("its own"))
+        });
+        let problems = problems_of(&run, &lost, unreadable.collect(), None);
+        let hints = problems.iter().map(|problem| problem.hint_text());
+        hints.map(|hint| hint.unwrap().to_owned()).collect()
+    };
+    assert_eq!(hints(&[], &["unified/a", "unified/b"]), ["its own"; 2]);
+    let (source, unified, roll_up) = ("shop/sales", "unified/a", "statistics/sums");
+    for (lost, unreadable, command) in [
+        (vec![source], vec![unified], "`tillhouse sync --full`"),
+        (vec![unified], vec![source], "`tillhouse sync --full`"),
+        (vec![], vec![source, unified], "`tillhouse sync --full`"),
+        (vec![unified], vec![roll_up], "`tillhouse rebuild`"),
+        (
+            vec![],
+            vec![roll_up, source],
+            "`tillhouse sync shop --full`",
+        ),
+        (
+            vec!["ops/rejects"],
+            vec![unified],
+            "`tillhouse sync --full`",
+        ),
+    ] {
+        let told = hints(&lost, &unreadable);
+        assert_eq!(told.len(), unreadable.len() + usize::from(!lost.is_empty()));
+        for hint in told {
+            assert!(hint.contains(command), "{lost:?} {unreadable:?}: {hint}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -20,7 +20,9 @@
 use super::steps::is_of_all_rows;
 use super::{columns, rewritten};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DataFusionError, JoinType, Result, Spans, plan_datafusion_err};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, JoinType, Result, Spans, plan_datafusion_err,
+};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
