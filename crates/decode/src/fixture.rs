@@ -155,8 +155,8 @@ pub(crate) fn sales() -> TableSpec {
     };
     let tip = AmountRule {
         currency: vec![strings(&["continent"])],
-        guess: Vec::new(),
-        currency_elsewhere: None,
+        guess: vec![strings(&["articles", "currency"])],
+        currency_elsewhere: Some(strings(&["id"])),
         unit: PriceUnitSource::Contract(PriceUnit::Major),
     };
     let rule = |name: &str, path: &[&str], check| QualityRule {

@@ -451,6 +451,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             // What names nothing is no key, and where several are called zero, none of them is.
             let is_none = match &ids.values {
                 ColumnValues::Int(values) => values[row] == 0,
+                _ if blank::begins_a_name(&id) => false,
                 _ => std::str::from_utf8(&id)
                     .is_ok_and(|id| blank::names_nothing(id) || blank::is_zero(id)),
             };

@@ -7,7 +7,7 @@
 use crate::column::{ColumnBuilder, ColumnValues};
 use crate::common_currency::{CommonCurrency, CurrencyColumns};
 use crate::fields::{FieldKind, FieldPlan, ObjectPlan, PathStep, resolve};
-use crate::identity::{is_missing, spell, visit};
+use crate::identity::{names_nothing, spell, visit};
 use crate::operand::{
     RuleOperand, at, each_element, element_of, resolve_text, text_of, unfit_column_error,
 };
@@ -56,7 +56,7 @@ pub(crate) struct CompiledAmount {
     is: RuleOperand,
     currency: CurrencyColumns,
     guess: CurrencyColumns,
-    /// Column that names another record, which may name the currency.
+    /// Column that names another record, which may name the currency, or amount at which a missing one is told.
     currency_elsewhere: Option<Vec<PathStep>>,
     unit: PriceUnit,
     /// Path to the element that is checked; empty where it is the record itself.
@@ -164,7 +164,7 @@ impl CompiledAmount {
         });
     }
 
-    /// True if another record is named, which may name the currency; 0 names none.
+    /// True if another record is named, which may name the currency, or an amount of this one, which is told in its place; 0 is neither.
     fn has_currency_elsewhere(
         &self,
         columns: &[ColumnBuilder],
@@ -175,7 +175,8 @@ impl CompiledAmount {
         let named = path.and_then(|path| at(columns, path, row, positions));
         named.is_some_and(|(column, row)| match &column.values {
             ColumnValues::Int(values) => values.get(row).is_some_and(|id| *id != 0),
-            _ => !is_missing(column, row),
+            ColumnValues::Decimal(values) => values.get(row).is_some_and(|units| *units != 0),
+            _ => !names_nothing(column, row),
         })
     }
 
@@ -199,11 +200,11 @@ impl CompiledAmount {
         let is_untold = named.is_none()
             && amount.units != 0
             && !self.has_currency_elsewhere(columns, row, positions);
-        let is_known = match currency {
+        let is_known = || match currency {
             Some(currency) => minor_digits(currency).is_some(),
             None => !is_untold,
         };
-        let has_no_digits = self.unit == PriceUnit::Minor && !is_known && amount.units != 0;
+        let has_no_digits = self.unit == PriceUnit::Minor && amount.units != 0 && !is_known();
         if fits && !has_no_digits && !is_untold {
             return None;
         }
@@ -328,9 +329,6 @@ impl CompiledSum {
         row: usize,
         except: Option<&ExcludedElements>,
     ) -> SumOutcome {
-        if self.is_mixed(columns, row, except) {
-            return SumOutcome::Unknown;
-        }
         let off = || {
             let terms: Option<Vec<i128>> = self
                 .of
@@ -353,6 +351,8 @@ impl CompiledSum {
         match off() {
             None => SumOutcome::Unknown,
             Some((.., false)) => SumOutcome::Fits,
+            // Asked only here, since nearly all add up.
+            Some(_) if self.is_mixed(columns, row, except) => SumOutcome::Unknown,
             Some((terms, sum, is, true)) => {
                 let terms: Vec<String> = match self.of.as_slice() {
                     // Its number is the sum.

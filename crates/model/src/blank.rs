@@ -60,6 +60,9 @@ const NO_VALUES: [&str; 9] = [
 /// assert!(!names_nothing("0") && !names_nothing("nullable"));
 /// ```
 pub fn names_nothing(text: &str) -> bool {
+    if begins_a_name(text.as_bytes()) {
+        return false;
+    }
     let bare = text.trim_matches(|c: char| {
         is_blank_char(c)
             || matches!(

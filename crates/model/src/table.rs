@@ -155,7 +155,8 @@ pub struct AmountRule {
     /// Columns whose currency counts where those name none, the first that does; through a list, that of any of its elements. It is a guess,
     /// and told.
     pub guess: Vec<Vec<String>>,
-    /// The column that names another record, which may name the currency: where it does, nothing is told of one that is missing here.
+    /// The column that names another record, which may name the currency, or an amount of this one: where it does, or is there, and is not 0, nothing is
+    /// told here of one that is missing.
     pub currency_elsewhere: Option<Vec<String>>,
     /// The unit.
     pub unit: PriceUnitSource,

@@ -205,7 +205,7 @@ mod tests {
         let mut fixed = ChunkDictionary::new();
         let given: Vec<u32> = [b"abc", b"xyz", b"abc"]
             .iter()
-            .map(|bytes| fixed.text(*bytes))
+            .map(|bytes| fixed.text(bytes.as_slice()))
             .collect();
         assert_eq!(given, [0, 1, 0]);
         let mut one = Vec::new();

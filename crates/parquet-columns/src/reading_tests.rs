@@ -143,6 +143,17 @@ fn sums_that_repeat_go_through_a_dictionary_whatever_their_width() {
             let has_dictionary = chunk.dictionary_page_offset().is_some();
             assert_eq!(has_dictionary, repeats, "{precision}, {different}");
         }
+        // Each sum three times, below and above zero: worth a dictionary, until it is too large.
+        let sums = (0..60_000_i128).map(|n| (n % 9 > 0).then_some(n / 3 - 10_000));
+        let sums = sums.collect::<Decimal128Array>();
+        let sums = sums.with_data_type(DataType::Decimal128(precision, 4));
+        let (schema, rows) = one_column("sum", Arc::new(sums));
+        let bytes = file(&schema, &[vec![rows.clone()]]);
+        assert!(read(reader(&bytes), &schema) == rows, "{precision}");
+        let reader = reader(&bytes);
+        let of_pages = chunk_of(reader.metadata(), "sum").page_encoding_stats_mask();
+        let has = |encoding| of_pages.unwrap().is_set(encoding);
+        assert!(has(Encoding::RLE_DICTIONARY) && has(Encoding::PLAIN));
     }
 }
 

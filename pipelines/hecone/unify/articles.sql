@@ -30,8 +30,8 @@ FROM (
     SELECT
         id, invoice['amount'] AS invoice_amount,
         invoice['amount'] < 0 AND array_min(pluck(articles, 'amount')) >= 0 AS is_unsigned,
-        first_present(invoice['currency'], nullif(split_part(array_to_string(pluck(articles, 'currency'), '|'), '|', 1), ''),
-            nullif(split_part(array_to_string(pluck(payments, 'currency'), '|'), '|', 1), '')) AS transaction_currency,
+        first_present(invoice['currency'], array_any_value(pluck(articles, 'currency')), array_any_value(pluck(payments, 'currency')))
+            AS transaction_currency,
         pluck(products, 'id') AS product_ids, pluck(products, 'code') AS product_codes,
         unnest(pluck(articles, 'id', 'product_id', 'name', 'category', 'state', 'unit_measure', 'quantity', 'free_quantity',
             'max_quantity', 'unit_price', 'amount', 'tax_percentage', 'tax_amount', 'currency', 'start_time', 'end_time')) AS a,

@@ -28,8 +28,8 @@ FROM (
     SELECT
         id,
         invoice['amount'] < 0 AND array_min(pluck(payments, 'amount')) >= 0 AS is_unsigned,
-        first_present(invoice['currency'], nullif(split_part(array_to_string(pluck(articles, 'currency'), '|'), '|', 1), ''),
-            nullif(split_part(array_to_string(pluck(payments, 'currency'), '|'), '|', 1), '')) AS transaction_currency,
+        first_present(invoice['currency'], array_any_value(pluck(articles, 'currency')), array_any_value(pluck(payments, 'currency')))
+            AS transaction_currency,
         unnest(pluck(payments, 'id', 'type', 'medium', 'scheme', 'entry_mode', 'card_entrymode', 'function', 'state', 'amount',
             'reserved_amount', 'currency', 'card_id', 'additional_card', 'identification_id', 'created_at')) AS p,
         unnest(positions(payments)) AS position

@@ -26,7 +26,7 @@ SELECT
     CASE WHEN t.invoice['tax_amount'] IS NULL THEN 'unknown' ELSE 'reported' END AS tax_origin,
     CASE WHEN t.invoice['amount'] < 0 AND t.invoice['paid_amount'] > 0 THEN -(t.invoice['paid_amount'])
         ELSE t.invoice['paid_amount'] END                            AS paid_amount,
-    currency_code(first_present(t.owed_currency, nullif(split_part(array_to_string(pluck(t.payments, 'currency'), '|'), '|', 1), ''))) AS currency,
+    currency_code(first_present(t.owed_currency, array_any_value(pluck(t.payments, 'currency')))) AS currency,
     concat($pipeline, ':') || t.site_id                              AS site_key,
     concat($pipeline, ':') || t.site_id || '/' || t.device['code']   AS device_key,
     concat($pipeline, ':') || t.point_id                             AS point_key,
@@ -57,7 +57,7 @@ FROM (
         ) AS state_derived
     FROM (
         SELECT *,
-            first_present(invoice['currency'], nullif(split_part(array_to_string(pluck(articles, 'currency'), '|'), '|', 1), '')) AS owed_currency,
+            first_present(invoice['currency'], array_any_value(pluck(articles, 'currency'))) AS owed_currency,
             CASE WHEN invoice['amount'] < 0 AND invoice['tax_amount'] > 0 THEN -(invoice['tax_amount']) ELSE invoice['tax_amount'] END AS tax_amount
         FROM transactions
     ) s

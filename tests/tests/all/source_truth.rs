@@ -45,12 +45,12 @@ pub(crate) fn record_time(record: &Value) -> Option<Timestamp> {
         .or_else(|| earliest("payments", "created_at"))
 }
 
-/// A transaction's currency: its invoice's, else its first article's, else its first payment's.
+/// A transaction's currency: its invoice's, else the first that an article names, else the first of a payment.
 pub(crate) fn currency(record: &Value) -> Option<&str> {
     let first = |name: &str| {
         list(record, name)
-            .first()
-            .and_then(|entry| entry["currency"].as_str())
+            .iter()
+            .find_map(|entry| entry["currency"].as_str())
     };
     record["invoice"]["currency"]
         .as_str()

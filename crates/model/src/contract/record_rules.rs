@@ -474,13 +474,9 @@ pub(super) fn fits(
                 column(columns, named, true, "a string", is_text)?;
             }
             if let Some(elsewhere) = currency_elsewhere {
-                column(
-                    columns,
-                    elsewhere,
-                    true,
-                    "a string or a whole number",
-                    |kind| matches!(kind, ColumnKind::Text | ColumnKind::Int),
-                )?;
+                column(columns, elsewhere, true, "a string or a number", |kind| {
+                    is_text(kind) || is_number(kind)
+                })?;
             }
             currency
                 .iter()

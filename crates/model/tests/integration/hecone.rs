@@ -262,11 +262,11 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
         when: None,
         otherwise: Some("it does not count as collected".into()),
     });
-    let amount = |currency: &[&str]| {
+    let amount = |currency: &[&str], elsewhere: Option<&str>| {
         RuleCheck::Amount(AmountRule {
             currency: currency.iter().map(|named| path(named)).collect(),
             guess: vec![path("articles.currency"), path("payments.currency")],
-            currency_elsewhere: None,
+            currency_elsewhere: elsewhere.map(path),
             unit: PriceUnitSource::Contract(PriceUnit::Major),
         })
     };
@@ -374,17 +374,23 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
             (
                 "invoice_amount_fits",
                 "invoice.amount".to_owned(),
-                &amount(&["invoice.currency"])
+                &amount(&["invoice.currency"], None)
             ),
             (
                 "article_amount_fits",
                 "articles.amount".to_owned(),
-                &amount(&["articles.currency", "invoice.currency"])
+                &amount(
+                    &["articles.currency", "invoice.currency"],
+                    Some("invoice.amount")
+                )
             ),
             (
                 "payment_amount_fits",
                 "payments.amount".to_owned(),
-                &amount(&["payments.currency", "invoice.currency"])
+                &amount(
+                    &["payments.currency", "invoice.currency"],
+                    Some("invoice.amount")
+                )
             ),
         ]
     );

@@ -483,7 +483,7 @@ fn rules_that_compare_columns() {
         ),
         (
             "{ amount: { is: net, currency: country, currencyElsewhere: at, unit: minor } }",
-            "the rule `r`: `at` is not a string or a whole number (file kiosk/sales.yaml:11:9)",
+            "the rule `r`: `at` is not a string or a number (file kiosk/sales.yaml:11:9)",
         ),
         (
             "{ amount: { is: net, currency: [country, lines.kind], unit: minor } }",

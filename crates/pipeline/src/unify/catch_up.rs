@@ -245,8 +245,7 @@ impl CatchUp<'_> {
         let parameters = parameters(pipeline);
         let result = statement.run_on_tables(&session, &parameters).await;
         let (rows, misfits) = fit_result(context, statement, result.map_err(at)?, step);
-        let target = Arc::clone(&statement.table);
-        let target = context.warehouse.unified_table(target);
+        let target = statement.target(&context.warehouse);
         context.shared.check_lease().await?;
         let replaced = match statement.table.role {
             TableRole::Dimension => target.merge(step, rows).await,

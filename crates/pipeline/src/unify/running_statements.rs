@@ -273,13 +273,8 @@ impl StatementTask {
     }
 
     fn begin(&self) -> Result<UnifiedTableWriter> {
-        let table = Arc::clone(&self.statement.table);
-        let table = self.context.warehouse.unified_table(table);
-        let table = match self.statement.keeps_known {
-            true => table.keeping_known(),
-            false => table,
-        };
-        table.begin(&self.pipeline)
+        let target = self.statement.target(&self.context.warehouse);
+        target.begin(&self.pipeline)
     }
 
     async fn run_scans(

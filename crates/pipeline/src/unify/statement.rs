@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use tillhouse_lake::{UnifiedTable, Warehouse};
 use tillhouse_model::table::{AS_OF, TableRole, TableSpec};
 use tillhouse_model::{Error, ReadMode, Result};
 use tillhouse_query::{
@@ -30,8 +31,9 @@ pub(super) struct UnifyStatement {
     overridden: bool,
     /// The resource whose records it unifies.
     pub(super) resource: &'static str,
-    /// True if the records of that resource are facts, which only name what a dimension is of: what one of them does not say stays as it is known.
-    pub(super) keeps_known: bool,
+    /// True if the records of that resource are facts, which only name what a dimension is of: what one of them does not say stays as it is
+    /// known.
+    keeps_known: bool,
     /// The children of that resource that it names too.
     pub(super) children: Vec<ChildResource>,
     /// Values that its plan could not compute.
@@ -53,12 +55,30 @@ impl UnifyStatement {
         self.streaming_plan.is_some() && self.children.is_empty()
     }
 
+    /// Its table, as its rows are merged into it, however it runs.
+    pub(super) fn target(&self, warehouse: &Warehouse) -> UnifiedTable {
+        let table = warehouse.unified_table(Arc::clone(&self.table));
+        match self.keeps_known {
+            true => table.keeping_known(),
+            false => table,
+        }
+    }
+
     /// True if children stand in its table by themselves until their parents are there.
     pub(super) fn has_orphans(&self) -> bool {
         let table = &self.table.name;
         self.children
             .iter()
             .any(|child| child.has_orphans_in(table))
+    }
+
+    /// The table that its rows are written to.
+    pub(super) fn target(&self, warehouse: &Warehouse) -> UnifiedTable {
+        let table = warehouse.unified_table(Arc::clone(&self.table));
+        match self.keeps_known {
+            true => table.keeping_known(),
+            false => table,
+        }
     }
 
     /// Error with the statement's table and file.
