@@ -164,6 +164,12 @@ pub trait Source: Send + Sync + Debug {
     /// Logs in and asks for as little as possible, to find out whether everything is set up.
     async fn check(&self) -> Result<()>;
 
+    /// Gets the token of the first requests before they are sent, while a run still waits for something else. They share its outcome, good or bad, and a
+    /// source that is never told to logs in with them. By default nothing, for sources that need no login.
+    async fn log_in(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// The tenants a resource has to be asked for one by one; `[None]` where one question answers for all. Each of them is expected to be read:
     /// one that never is, is a gap. Tenants that the configuration names are given without asking anybody, at the first poll, so that
     /// readers know of them too.

@@ -113,6 +113,10 @@ impl Source for HecOneSource {
         Ok(())
     }
 
+    async fn log_in(&self) -> Result<()> {
+        self.api.log_in().await
+    }
+
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
         find_resource("HecOne", RESOURCES, resource).map(|_| vec![None])
     }

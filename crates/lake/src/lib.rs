@@ -60,6 +60,7 @@ pub use store::cloud_options::{SecretReader, StoreOption};
 pub use store::counter::StoreRequests;
 pub use store::durable::{DiskEvent, DiskObserver};
 pub use store::end_uploads;
+pub use store::failure::is_store_failure;
 pub use store::location::{WarehouseLocation, is_store_variable};
 pub use typed_rows::{ColumnType, RowValue, encode_column};
 pub use unified::changed_ranges::{ChangedFiles, ComparedColumns};

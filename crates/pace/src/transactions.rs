@@ -255,6 +255,10 @@ impl Source for PaceSource {
         Ok(())
     }
 
+    async fn log_in(&self) -> Result<()> {
+        self.api.log_in().await
+    }
+
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
         find_resource("PACE", RESOURCES, resource)?;
         Ok(self.tenants())

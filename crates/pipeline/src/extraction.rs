@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Invariant: what a resource comes to does not depend on which others are read meanwhile, and the report names resources in the order of the
-//! configuration. A child is read once the reading of its parents is over, well or badly; nothing else waits. Each resource's own pages are
+//! configuration. A child is read once the reading of its parents is over, well or badly, and before what the configuration names behind it: at the end of
+//! all others it would be read alone. Nothing else waits, and who waits takes no place of another. Each resource's own pages are
 //! landed in the order in which they came.
 
 use crate::config::{ChildLink, Pipeline, ResourcePlan};
@@ -21,7 +22,8 @@ use crate::read_resource;
 use crate::report::{FailedSlice, PipelineReport};
 use crate::slices;
 use crate::unify::{CheckedStatements, StreamingUnify};
-use futures::{StreamExt, stream};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +32,6 @@ use tillhouse_lake::{
     FingerprintUse, KnownList, LandingOptions, PipelineFingerprints, PipelineLedger, RejectRow,
 };
 use tillhouse_model::{Error, ErrorKind, ReadMode, Result};
-use tokio_util::sync::CancellationToken;
 
 /// One pipeline's part of a sync.
 #[derive(Clone, Copy)]
@@ -116,16 +117,11 @@ impl PipelineRun<'_> {
     /// The outcomes of all resources, in their order; `None` of those that a failure of the whole kept from being begun.
     async fn read_all(&self, before: &PipelineBefore) -> Vec<Option<ResourceOutcome>> {
         let resources = &self.pipeline.resources;
-        let over: Vec<CancellationToken> =
-            resources.iter().map(|_| CancellationToken::new()).collect();
         let trouble = Mutex::new(FailureTracker::default());
         let tracker = || trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let read = |ReadingTurn { resource, after }: ReadingTurn| {
-            let (over, tracker) = (&over, &tracker);
+        let read = |resource: usize| {
+            let tracker = &tracker;
             async move {
-                for parent in after {
-                    over[parent].cancelled().await;
-                }
                 let (is_over, is_gone) = {
                     let tracker = tracker();
                     (tracker.is_over, tracker.server_is_gone())
@@ -141,15 +137,24 @@ impl PipelineRun<'_> {
                     };
                     Some(tracker().note(outcome))
                 };
-                over[resource].cancel();
                 (resource, outcome)
             }
         };
         let mut outcomes: Vec<Option<ResourceOutcome>> = resources.iter().map(|_| None).collect();
-        let mut reading = stream::iter(reading_order(self.pipeline))
-            .map(read)
-            .buffer_unordered(self.pipeline.concurrency.max(1));
-        while let Some((resource, outcome)) = reading.next().await {
+        let mut waiting = reading_order(self.pipeline);
+        waiting.sort_by_key(|turn| turn.resource);
+        let mut over = vec![false; resources.len()];
+        let mut reading = FuturesUnordered::new();
+        loop {
+            while reading.len() < self.pipeline.concurrency.max(1)
+                && let Some(next) = waiting.iter().position(|turn| turn.has_come(&over))
+            {
+                reading.push(read(waiting.remove(next).resource));
+            }
+            let Some((resource, outcome)) = reading.next().await else {
+                break;
+            };
+            over[resource] = true;
             outcomes[resource] = outcome;
         }
         outcomes
@@ -294,9 +299,16 @@ struct ReadingTurn {
     after: Vec<usize>,
 }
 
+impl ReadingTurn {
+    /// True if the reading of all that it waits for is `over`, which is told by their numbers.
+    fn has_come(&self, over: &[bool]) -> bool {
+        self.after.iter().all(|parent| over[*parent])
+    }
+}
+
 /// The turns of a pipeline's resources: those first that wait for none, in the order of the configuration, then their children.
 ///
-/// A resource waits only for those that have their turn before, so whoever is next always can be read. Of resources that are one another's
+/// A resource waits only for those that have their turn before, so among any that are left there is one that can be read. Of resources that are one another's
 /// children the first goes first.
 fn reading_order(pipeline: &Pipeline) -> Vec<ReadingTurn> {
     let number = |name: &str| {

@@ -126,6 +126,44 @@ async fn a_child_is_read_after_its_parent_and_waits_for_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_child_comes_before_what_is_named_behind_it_and_takes_no_place_until_then() {
+    let order = async |concurrency: usize, resources: &[&'static Resource]| {
+        let run = ScriptedRun::new([]).await;
+        let meeting = Arc::new(Barrier::new(concurrency));
+        for resource in [SALES, SHOPS, PAYMENTS] {
+            // As many as have a place meet, but for the last one.
+            let turns = match resource.name == PAYMENTS.name {
+                true => good(resource.name),
+                false => after(&meeting, good(resource.name)),
+            };
+            run.answer(resource, [turns]);
+        }
+        let pipeline = Pipeline {
+            concurrency,
+            children: vec![part_of_sales()],
+            ..run.pipeline_of(resources)
+        };
+        let report = read(&run, &pipeline, days(1)).await;
+        assert_eq!((report.slices, report.new), (3, 3));
+        run.log().questions.lock().unwrap().clone()
+    };
+    for resources in [
+        [SALES, PAYMENTS, SHOPS],
+        [PAYMENTS, SALES, SHOPS],
+        [SALES, SHOPS, PAYMENTS],
+    ] {
+        let questions = order(1, &resources).await;
+        let wanted = match resources[2].name == SHOPS.name {
+            true => ["pages sales", "pages payments", "pages shops"],
+            false => ["pages sales", "pages shops", "pages payments"],
+        };
+        assert_eq!(questions, wanted);
+        // Sales and shops meet while payments wait.
+        assert_eq!(order(2, &resources).await[2], "pages payments");
+    }
+}
+
+#[tokio::test]
 async fn a_child_is_read_also_where_its_parent_was_refused() {
     let run = ScriptedRun::new([]).await;
     run.answer(SALES, [bad(ErrorKind::Unauthorized)]);

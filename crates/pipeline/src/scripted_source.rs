@@ -88,6 +88,7 @@ pub(crate) enum Turn {
 pub(crate) struct SourceLog {
     /// Questions, as `method resource`.
     pub(crate) questions: Mutex<Vec<String>>,
+    logins: AtomicUsize,
     taken: AtomicUsize,
     dropped: AtomicUsize,
     /// Streams that were open at once, at most.
@@ -95,6 +96,11 @@ pub(crate) struct SourceLog {
 }
 
 impl SourceLog {
+    /// Logins before the first question.
+    pub(crate) fn logins(&self) -> usize {
+        self.logins.load(Ordering::SeqCst)
+    }
+
     /// Pages that were taken from streams.
     pub(crate) fn taken(&self) -> usize {
         self.taken.load(Ordering::SeqCst)
@@ -182,6 +188,17 @@ impl Source for ScriptedSource {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
+        async { Ok(()) }.boxed()
+    }
+
+    fn log_in<'life0, 'async_trait>(&'life0 self) -> BoxFuture<'async_trait, Result<()>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        if self.log.questions.lock().unwrap().is_empty() {
+            self.log.logins.fetch_add(1, Ordering::SeqCst);
+        }
         async { Ok(()) }.boxed()
     }
 

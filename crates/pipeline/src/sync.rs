@@ -168,6 +168,12 @@ fn look_ahead(
     (AbortOnDropHandle::new(seen), AbortOnDropHandle::new(noted))
 }
 
+/// Begins to log in at a pipeline's source. What comes of it is told to whoever asks for the first page.
+fn log_in_ahead(pipeline: &Pipeline) -> AbortOnDropHandle<Result<()>> {
+    let source = Arc::clone(&pipeline.source);
+    AbortOnDropHandle::new(tokio::spawn(async move { source.log_in().await }))
+}
+
 /// Plans a pipeline's statements and decoders, before any request.
 async fn check(context: &RunContext, pipeline: &Pipeline) -> Result<unify::CheckedStatements> {
     let statements = unify::check(&context.engine, pipeline).await?;
@@ -227,6 +233,8 @@ impl SyncRun<'_> {
         } else {
             RecordOrigin::ProviderIncremental
         };
+        // The sources give out their tokens while the store answers.
+        let _logins: Vec<_> = held.iter().map(|pipeline| log_in_ahead(pipeline)).collect();
         let before = match held.is_empty() {
             true => WarehouseBefore::default(),
             false => WarehouseBefore::read(context, &held, origin, &self.run_id).await?,

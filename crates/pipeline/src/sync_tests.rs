@@ -83,6 +83,16 @@ async fn pipelines_are_read_at_once_and_reported_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_source_gives_out_its_token_before_it_is_asked_for_a_page() {
+    let run = ScriptedRun::new([good("1")]).await;
+    let pipeline = run.pipeline(SALES);
+    let context = run.context();
+    let syncing = sync(&context, std::slice::from_ref(&pipeline), options());
+    assert!(syncing.await.unwrap().published);
+    assert_eq!(run.log().logins(), 1);
+}
+
+#[tokio::test]
 async fn a_pipeline_that_fails_leaves_the_others_alone_and_is_named_with_its_reason() {
     for kind in [
         ErrorKind::Unreachable,

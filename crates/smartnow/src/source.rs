@@ -244,6 +244,10 @@ impl Source for SmartNowSource {
         crate::connection_check::check(self).await
     }
 
+    async fn log_in(&self) -> Result<()> {
+        self.api.log_in().await
+    }
+
     async fn tenants(&self, resource: &str) -> Result<Vec<Option<String>>> {
         endpoint(resource).map(|_| vec![None])
     }

@@ -107,37 +107,57 @@ async fn last_syncs(
     run: &RunRecord,
     pipelines: &BTreeSet<String>,
 ) -> Result<BTreeMap<String, LastSync>> {
-    let mut syncs: BTreeMap<String, LastSync> = BTreeMap::new();
-    let mut note = |run: &RunRecord| {
-        for pipeline in run
-            .pipelines
-            .iter()
-            .filter(|name| run.command == SYNC && pipelines.contains(*name))
-        {
-            if syncs
-                .get(pipeline)
-                .is_none_or(|known| known.started_at < run.started_at)
-            {
-                let is_whole = run.outcome == DONE;
+    let mut syncs = LastSyncs {
+        pipelines,
+        found: BTreeMap::new(),
+    };
+    syncs.note(run);
+    // The newest is asked as a rule, and tells.
+    let is_told = |name: &String| run.pipelines.contains(name) || was_never_synced(run, name);
+    if run.command == SYNC && pipelines.iter().all(is_told) {
+        return Ok(syncs.found);
+    }
+    let ops = warehouse.ops();
+    let is_before = |other: &&RunRecord| other.published && other.finished_at <= run.finished_at;
+    let recent = ops.recent_run_heads().await?;
+    recent
+        .iter()
+        .filter(is_before)
+        .for_each(|run| syncs.note(run));
+    // All others started earlier than any of these.
+    let since = recent.iter().map(|other| other.started_at).min();
+    let is_told = |name: &String| {
+        let sync = syncs.found.get(name);
+        sync.is_some_and(|sync| Some(sync.started_at) >= since) || was_never_synced(run, name)
+    };
+    if !pipelines.iter().all(is_told) {
+        let all = ops.run_heads().await?;
+        all.iter().filter(is_before).for_each(|run| syncs.note(run));
+    }
+    Ok(syncs.found)
+}
+
+/// The newest syncs of some pipelines among the runs that were noted.
+struct LastSyncs<'a> {
+    pipelines: &'a BTreeSet<String>,
+    found: BTreeMap<String, LastSync>,
+}
+
+impl LastSyncs<'_> {
+    fn note(&mut self, run: &RunRecord) {
+        let is_asked = |name: &&String| run.command == SYNC && self.pipelines.contains(*name);
+        for pipeline in run.pipelines.iter().filter(is_asked) {
+            let known = self.found.get(pipeline);
+            if known.is_none_or(|known| known.started_at < run.started_at) {
                 let sync = LastSync {
                     run_id: run.run_id.clone(),
                     started_at: run.started_at,
-                    is_whole,
+                    is_whole: run.outcome == DONE,
                 };
-                syncs.insert(pipeline.clone(), sync);
+                self.found.insert(pipeline.clone(), sync);
             }
         }
-    };
-    note(run);
-    // The newest is asked as a rule, and tells.
-    let is_told = |name: &String| run.pipelines.contains(name) || was_never_synced(run, name);
-    if run.command != SYNC || !pipelines.iter().all(is_told) {
-        let runs = warehouse.ops().run_heads().await?;
-        runs.iter()
-            .filter(|other| other.published && other.finished_at <= run.finished_at)
-            .for_each(&mut note);
     }
-    Ok(syncs)
 }
 
 /// True if no run up to this one was about a pipeline, which is configured all the same.

@@ -1,12 +1,13 @@
 -- The products that were bought, as the newest session shows them. Their codes are the networks' own, so their keys carry the network; a '/' of its name, and
--- without one of the code, is written %2F there.
+-- without one of the code, is written %2F there. The name is the family alone: a code that stood in for it would take the place of a name that an earlier
+-- session told.
 SELECT
     concat($pipeline, ':', t.network, CASE WHEN t.network = '' THEN replace(replace(coalesce(t.a['product_code'], t.a['product_family']), '%', '%25'), '/', '%2F')
         ELSE coalesce(t.a['product_code'], t.a['product_family']) END) AS product_key,
-    t.a['product_code']                                  AS code,
-    coalesce(t.a['product_family'], t.a['product_code']) AS name,
-    category_of(t.a['product_category'])                 AS category,
-    canonical_unit(t.a['quantity_unit'])                 AS unit_measure
+    t.a['product_code']                  AS code,
+    t.a['product_family']                AS name,
+    category_of(t.a['product_category']) AS category,
+    canonical_unit(t.a['quantity_unit']) AS unit_measure
 FROM (
     SELECT unnest(transactions) AS a,
         coalesce(replace(replace(nullif(trim(place_network), ''), '%', '%25'), '/', '%2F') || '/', '') AS network

@@ -1,10 +1,13 @@
 -- The sites that transactions name, as the newest transaction shows them. PACE's transactions carry no id of a site, so it is its brand
 -- and address, in small letters; the name is the station's, where the newer list tells it. The
 -- transactions tell what the site's clock showed, which is an offset of that moment and no time zone, so a site has none.
+--
+-- Brand and address stand in for a name that a transaction does not tell: in a row of their own, older than all others, so that they never take the
+-- place of a name that another one told.
 SELECT
     concat($pipeline, ':', t.site)      AS site_key,
-    coalesce(t.l['station_name'], nullif(concat_ws(' ', t.l['brand'], t.l['address']['city'], t.l['address']['street'],
-        t.l['address']['house_no']), '')) AS name,
+    CASE WHEN t.stands_in THEN nullif(concat_ws(' ', t.l['brand'], t.l['address']['city'], t.l['address']['street'],
+        t.l['address']['house_no']), '') ELSE t.l['station_name'] END AS name,
     t.l['address']['street']            AS street,
     t.l['address']['house_no']          AS house_number,
     t.l['address']['city']              AS city,
@@ -12,16 +15,20 @@ SELECT
     t.l['address']['country_code']      AS country_code,
     CAST(t.l['latitude'] AS DECIMAL(20, 6))  AS latitude,
     CAST(t.l['longitude'] AS DECIMAL(20, 6)) AS longitude,
-    t.l['brand']                        AS brand
+    t.l['brand']                        AS brand,
+    CASE WHEN t.stands_in THEN arrow_cast('1970-01-01T00:00:00Z', 'Timestamp(Microsecond, Some("UTC"))')
+        ELSE coalesce(t._record_time, t._extracted_at) END AS _as_of
 FROM (
     SELECT
         attributes['location'] AS l,
+        unnest(CASE WHEN attributes['location']['station_name'] IS NULL THEN make_array(false, true) ELSE make_array(false) END) AS stands_in,
         nullif(lower(concat_ws('/',
             coalesce(attributes['location']['brand'], ''),
             coalesce(attributes['location']['address']['country_code'], ''),
             coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
             coalesce(attributes['location']['address']['street'], ''),
-            coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site
+            coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
+        _record_time, _extracted_at
     FROM transactions
 ) t
 WHERE t.site IS NOT NULL

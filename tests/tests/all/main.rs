@@ -35,6 +35,7 @@ mod guard;
 mod hecone;
 mod hostile_names;
 mod journey;
+mod known_names;
 mod lost_commits;
 mod maintenance;
 mod never_read;

@@ -348,7 +348,7 @@ impl MaintenanceNotes {
 }
 
 /// Places of a table's data files by their month.
-fn files_by_month(snapshot: &Snapshot) -> BTreeMap<&str, Vec<usize>> {
+pub(super) fn files_by_month(snapshot: &Snapshot) -> BTreeMap<&str, Vec<usize>> {
     let mut months: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (place, file) in snapshot.files.iter().enumerate() {
         let month = file.partition_value(MONTH).unwrap_or_default();

@@ -5,8 +5,8 @@
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
 use crate::month::month_of;
-use crate::ops::edit::{OpsTables, for_each_row_of};
-use crate::ops::maintenance::RetentionMarks;
+use crate::ops::edit::{OpsTables, for_each_row, for_each_row_of};
+use crate::ops::maintenance::{RetentionMarks, files_by_month};
 use crate::ops::row_codec::ColumnType::{Bool, Int, Text, Time};
 use crate::ops::row_codec::{BookkeepingRow, ColumnType, NumberedRun, RowReader, RowValue, json};
 use crate::ops::rows::RunRecord;
@@ -21,6 +21,8 @@ use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Age of runs, beside the newest, whose records `check` reads whole.
 const READ_WHOLE: SignedDuration = SignedDuration::from_secs(7 * 86_400);
+/// Months of runs that are recent: of one alone little would be left on its first day.
+const RECENT_MONTHS: usize = 2;
 
 /// Columns of a run's record that tell of no table.
 #[derive(Clone)]
@@ -83,6 +85,22 @@ impl OpsTables {
     pub async fn run_heads(&self) -> Result<Vec<RunRecord>> {
         let heads = self.read(None, |_: &RunHead| true).await?;
         Ok(newest_first(heads.into_iter().map(|head| head.0).collect()))
+    }
+
+    /// As [`OpsTables::run_heads`], of the latest months that have runs: all others started before each of these.
+    pub async fn recent_run_heads(&self) -> Result<Vec<RunRecord>> {
+        let table = self.registry.table(NumberedRun::TABLE)?;
+        let Some(snapshot) = table.newest().await? else {
+            return Ok(Vec::new());
+        };
+        let months = files_by_month(&snapshot);
+        let places = months.into_values().rev().take(RECENT_MONTHS).flatten();
+        let mut heads = Vec::new();
+        for_each_row(&table, &snapshot, places.collect(), |_, row: RunHead| {
+            heads.push(row.0);
+        })
+        .await?;
+        Ok(newest_first(heads))
     }
 
     /// The published run that was committed last, of all pipelines (`None`), then of each of these one in which it did not fail; none where nothing
@@ -375,12 +393,16 @@ mod tests {
         }
         let (heads, runs) = (ops.run_heads().await.unwrap(), ops.runs().await.unwrap());
         let before = warehouse.requests().data_gets;
+        assert_eq!(ops.recent_run_heads().await.unwrap(), heads[..4]);
+        let of_recent = warehouse.requests().data_gets - before;
+        let before = before + of_recent;
         let found = ops.records_of(vec![&heads[2], &heads[5]]).await;
         assert_eq!(found.unwrap(), [runs[2].clone(), runs[5].clone()]);
         let of_two_months = warehouse.requests().data_gets - before;
         assert_eq!(ops.records_of(heads.iter().collect()).await.unwrap(), runs);
         let of_all = warehouse.requests().data_gets - before - of_two_months;
         assert!(of_two_months < of_all, "{of_two_months} of {of_all}");
+        assert!(of_recent < of_all, "{of_recent} of {of_all}");
         let all = RetentionMarks::default();
         assert_eq!(ops.kept_records(&heads, &all).await.unwrap(), runs);
         assert_eq!(ops.records_of(Vec::new()).await.unwrap(), []);

@@ -24,10 +24,13 @@ impl fmt::Display for StoreFailure {
 
 impl std::error::Error for StoreFailure {}
 
-/// True if a store's call is what failed beneath an error: the warehouse itself may be whole.
-pub(crate) fn is_store_failure(error: &(dyn std::error::Error + 'static)) -> bool {
+/// True if a store's call is what failed beneath an error: the warehouse itself may be whole. A store that says that an object is not there has answered.
+pub fn is_store_failure(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
+        if matches!(error.downcast_ref::<Error>(), Some(Error::NotFound { .. })) {
+            return false;
+        }
         if error.is::<StoreFailure>() {
             return true;
         }
@@ -693,14 +696,19 @@ mod tests {
                 error,
             )
         };
-        assert!(matches!(
+        let (missing, no_bucket) = (
             explained(there("NoSuchKey")),
-            Error::NotFound { .. }
-        ));
-        assert!(matches!(
             explained(there("NoSuchBucket")),
-            Error::Generic { .. }
-        ));
+        );
+        assert!(matches!(missing, Error::NotFound { .. }));
+        assert!(matches!(no_bucket, Error::Generic { .. }));
+        // A file that is gone is the warehouse's matter, however far below it is said.
+        let read = |error| {
+            let read = parquet::errors::ParquetError::External(Box::new(error));
+            tillhouse_model::Error::data("a file cannot be read").because(read)
+        };
+        assert!(!is_store_failure(&read(missing)));
+        assert!(is_store_failure(&read(no_bucket)));
         let exists = Error::AlreadyExists {
             path: "x".to_owned(),
             source: "412".into(),

@@ -15,6 +15,8 @@
 //!   3       -       -
 //! ```
 //!
+//! A statement that knows what may stand in for such a value gives it in a row of its own, as of 1970: it is taken where no other row has one.
+//!
 //! The times of values that were taken over are not kept. So where a value that the newest row lacks comes late in several versions, and these come
 //! out of order, the one that came first stays until it is named again; a rebuild, which has all of them at once, takes the newest.
 //!

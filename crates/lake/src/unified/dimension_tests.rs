@@ -265,6 +265,36 @@ async fn what_sales_do_not_say_stays_known_and_what_lists_do_not_say_is_gone() {
 }
 
 #[tokio::test]
+async fn a_value_that_stands_in_is_taken_where_none_is_known() {
+    // As a statement gives it: beside a row without a name an older one with what stands in for it.
+    let steps: [(&[NamedRow], &str); 4] = [
+        (
+            &[("a", None, Some("1"), 10), ("a", Some("One"), None, 0)],
+            "a One 1",
+        ),
+        (&[("a", Some("Two"), None, 20)], "a Two 1"),
+        (
+            &[("a", None, Some("2"), 30), ("a", Some("One"), None, 0)],
+            "a Two 2",
+        ),
+        (&[("a", Some("Three"), None, 40)], "a Three 2"),
+    ];
+    let place = TempWarehouse::new();
+    let table = place.open().await.unified_table(Arc::new(coded_spec()));
+    let table = table.keeping_known();
+    for (at, (rows, wanted)) in (0_i64..).zip(steps) {
+        let rows = futures::stream::iter([Ok(named(rows, 1))]).boxed();
+        table
+            .merge(&step("hecone", at, at + 1), rows)
+            .await
+            .unwrap();
+        let query = "SELECT site_key, name, code FROM t";
+        let found = sql(&warehouse_of(&table.registry), &table.path, None, query).await;
+        assert_eq!(found, [wanted]);
+    }
+}
+
+#[tokio::test]
 async fn a_row_that_says_nothing_new_is_not_written() {
     let place = TempWarehouse::new();
     let table = place.open().await.unified_table(Arc::new(coded_spec()));

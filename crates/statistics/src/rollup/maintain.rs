@@ -10,7 +10,7 @@
 //! one knows it.
 //!
 //! Invariant: roll-ups that are named in a run were counted from the very versions of the unified tables that the run names. Whatever
-//! stands in the way (another run that is further on already), the run is published without the roll-ups, and is answered from
+//! stands in the way (another run that is further on already, a store that fails), the run is published without the roll-ups, and is answered from
 //! the facts. Where these versions are those that were counted, nothing is asked of the store.
 //!
 //! Rejected: to add to a month what its changed hours have more than before. It reads less, but what was once wrong would stay so.
@@ -22,7 +22,7 @@ use futures::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{
     ChangedLevels, ChangedRanges, FactSnapshot, RangeSet, RangeTable, SourceWatermarks,
-    TableVersion, UnifiedRowStream, Warehouse,
+    TableVersion, UnifiedRowStream, Warehouse, is_store_failure,
 };
 use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::task::JoinSet;
@@ -150,8 +150,13 @@ impl RollupMaintainer {
             let since = was.get(source).copied().map(TableVersion::from);
             let (since, now) = (since.as_ref(), TableVersion::from(*version));
             let found = match fact.changed_hours(&self.warehouse, since, &now).await {
-                Err(error) if error.kind() == ErrorKind::Storage && since.is_some() => {
-                    // Vacuum may have taken the earlier version's files.
+                // Vacuum may have taken the earlier version's files, or they are damaged. A store that fails now leaves the roll-ups to the next run: with
+                // every hour to be read it would fail all the more.
+                Err(error)
+                    if error.kind() == ErrorKind::Storage
+                        && since.is_some()
+                        && !is_store_failure(&error) =>
+                {
                     tracing::warn!(table = %path, "counting every hour anew: {error}");
                     changed.is_anew = true;
                     fact.changed_hours(&self.warehouse, None, &now).await

@@ -4,6 +4,7 @@
 //! Invariant: where a warehouse stands makes no difference to what is in it: every figure is compared with that of a folder's.
 
 mod bad_input;
+mod large_files;
 mod servers;
 mod unconditional_store;
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use tillhouse_lake::{StoreOption, WarehouseLocation};
 use tokio::sync::OnceCell;
 
 /// Lines to the store's script, and its answers. Not tokio's pipes: those end with the runtime of the test that was first.
@@ -177,6 +178,20 @@ impl CloudPlace {
         Self {
             url: url.to_owned(),
             ..self.clone()
+        }
+    }
+
+    /// The same place, for a warehouse of this process.
+    pub(super) fn location(&self) -> WarehouseLocation {
+        let (variable, secret) = self.env.trim_end().split_once('=').unwrap();
+        let variable = format!("${{{variable}}}");
+        let options = self.options.iter().map(|(name, value)| {
+            let value = value.replace(&variable, secret);
+            ((*name).to_owned(), StoreOption::from(value.as_str()))
+        });
+        WarehouseLocation {
+            options: options.collect(),
+            ..WarehouseLocation::new(&self.url)
         }
     }
 

@@ -596,7 +596,9 @@ impl ExpectedFacts {
         let zone = clock(session.time_zone.as_deref());
         let mut labels: Vec<Option<&str>> = Vec::new();
         for bought in &session.transactions {
-            if let (Some(key), Some(name)) = (bought.key(&network), bought.name()) {
+            // A code names a line, and no product.
+            let named = (bought.key(&network), bought.product_family.as_deref());
+            if let (Some(key), Some(name)) = named {
                 call(&mut self.products, &key, at, name);
             }
             if !labels.contains(&bought.currency_key.as_deref()) {
