@@ -6,8 +6,8 @@
 //!
 //! ```text
 //!   Sort amount@1, first 1                  learns amount@1 < 30
-//!     fence                                 its columns are amount, amount: the condition goes no further
-//!       Join: amount, amount
+//!     fence                                 its columns are amount, amount, site: a condition on amount goes no further
+//!       Join: amount, amount, site
 //!         Join, Scan, ...                   what these learn they move as before
 //! ```
 //!
@@ -23,12 +23,16 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::aggregates::AggregateExec;
-use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::filter_pushdown::{
+    ChildFilterDescription, FilterDescription, FilterPushdownPhase,
+};
+use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use std::collections::HashSet;
@@ -63,15 +67,14 @@ impl PhysicalOptimizerRule for FencedFilters {
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let fenced = plan.transform_up(|node| {
-            Ok(
-                match has_same_names(&node) || has_other_names(&node) || makes_values(&node) {
-                    true => Transformed::yes(
-                        Arc::new(FenceExec { input: node }) as Arc<dyn ExecutionPlan>
-                    ),
-                    false => Transformed::no(node),
-                },
-            )
+        let fenced = plan.transform_up(|input| {
+            let held = held_names(&input);
+            Ok(match held.is_empty() {
+                true => Transformed::no(input),
+                false => {
+                    Transformed::yes(Arc::new(FenceExec { input, held }) as Arc<dyn ExecutionPlan>)
+                }
+            })
         })?;
         let moved = self.rule.optimize(fenced.data, config)?;
         if !fenced.transformed {
@@ -95,65 +98,79 @@ impl PhysicalOptimizerRule for FencedFilters {
     }
 }
 
-/// True for a step two of whose columns have one name.
-fn has_same_names(node: &Arc<dyn ExecutionPlan>) -> bool {
-    let schema = node.schema();
-    let mut known = HashSet::with_capacity(schema.fields().len());
-    !schema
-        .fields()
-        .iter()
-        .all(|field| known.insert(field.name()))
+/// Names of the columns of a step that no condition is moved past it by.
+fn held_names(node: &Arc<dyn ExecutionPlan>) -> HashSet<String> {
+    let mut held = same_names(node);
+    held.extend(other_names(node));
+    held.extend(made_names(node));
+    held
 }
 
-/// True for a step whose column has the name of another one below: a set operation goes by places, and a group may be called as what it is worked out of.
-fn has_other_names(node: &Arc<dyn ExecutionPlan>) -> bool {
+/// Names that several columns of a step have.
+fn same_names(node: &Arc<dyn ExecutionPlan>) -> HashSet<String> {
+    let schema = node.schema();
+    let mut known = HashSet::with_capacity(schema.fields().len());
+    let fields = schema.fields().iter();
+    fields
+        .filter(|field| !known.insert(field.name().as_str()))
+        .map(|field| field.name().clone())
+        .collect()
+}
+
+/// Names of columns that another one has below: a set operation goes by places, and a group may be called as what it is worked out of.
+fn other_names(node: &Arc<dyn ExecutionPlan>) -> Vec<String> {
     if let Some(groups) = node.downcast_ref::<AggregateExec>() {
         let below = groups.input().schema();
-        return groups.group_expr().expr().iter().any(|(expr, name)| {
+        let renamed = groups.group_expr().expr().iter().filter(|(expr, name)| {
             let column = expr.downcast_ref::<Column>();
             let is_itself = column.is_some_and(|column| column.name() == name);
             !is_itself && below.column_with_name(name).is_some()
         });
+        return renamed.map(|(_, name)| name.clone()).collect();
     }
-    let names = |step: &Arc<dyn ExecutionPlan>| -> Vec<String> {
-        let schema = step.schema();
-        schema
-            .fields()
-            .iter()
-            .map(|field| field.name().clone())
-            .collect()
-    };
-    let is_union = node.downcast_ref::<UnionExec>().is_some();
-    is_union
-        && node
-            .children()
-            .into_iter()
-            .any(|child| names(child) != names(node))
+    if node.downcast_ref::<UnionExec>().is_none() {
+        return Vec::new();
+    }
+    let sides: Vec<_> = node.children().iter().map(|side| side.schema()).collect();
+    let schema = node.schema();
+    let fields = schema.fields().iter().enumerate();
+    fields
+        .filter(|(at, field)| {
+            sides
+                .iter()
+                .any(|side| side.field(*at).name() != field.name())
+        })
+        .map(|(_, field)| field.name().clone())
+        .collect()
 }
 
-/// True for a step with a column that has another value each time it is worked out.
-fn makes_values(node: &Arc<dyn ExecutionPlan>) -> bool {
+/// Names of columns that have another value each time they are worked out.
+fn made_names(node: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    let made = |columns: &[ProjectionExpr]| -> Vec<String> {
+        let made = columns.iter().filter(|column| is_volatile(&column.expr));
+        made.map(|column| column.alias.clone()).collect()
+    };
     if let Some(columns) = node.downcast_ref::<ProjectionExec>() {
-        return columns
-            .expr()
-            .iter()
-            .any(|column| is_volatile(&column.expr));
+        return made(columns.expr());
     }
     let scan = node.downcast_ref::<DataSourceExec>();
     let files = scan.and_then(|scan| scan.data_source().downcast_ref::<FileScanConfig>());
     let columns = files.and_then(|files| files.file_source().projection());
-    columns.is_some_and(|columns| columns.iter().any(|column| is_volatile(&column.expr)))
+    columns.map_or_else(Vec::new, |columns| made(columns.as_ref()))
 }
 
-/// The rows of its input; conditions stay above.
+/// The rows of its input; conditions on some of its columns stay above.
 #[derive(Debug)]
 struct FenceExec {
     input: Arc<dyn ExecutionPlan>,
+    /// Names of these columns.
+    held: HashSet<String>,
 }
 
 impl FenceExec {
     fn over(&self, input: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self { input })
+        let held = self.held.clone();
+        Arc::new(Self { input, held })
     }
 }
 
@@ -170,6 +187,23 @@ impl ExecutionPlan for FenceExec {
 
     one_input!(input);
 
+    fn gather_filters_for_pushdown(
+        &self,
+        _: FilterPushdownPhase,
+        parent_filters: Vec<Arc<dyn PhysicalExpr>>,
+        _: &ConfigOptions,
+    ) -> Result<FilterDescription> {
+        let schema = self.schema();
+        let fields = schema.fields().iter().enumerate();
+        let free = fields.filter(|(_, field)| !self.held.contains(field.name()));
+        let moved = ChildFilterDescription::from_child_with_allowed_indices(
+            &parent_filters,
+            free.map(|(at, _)| at).collect(),
+            &self.input,
+        )?;
+        Ok(FilterDescription::new().with_child(moved))
+    }
+
     fn execute(
         &self,
         partition: usize,
@@ -183,10 +217,12 @@ impl ExecutionPlan for FenceExec {
 mod tests {
     use super::*;
     use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-    use arrow::datatypes::{Float64Type, Int64Type};
+    use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema};
     use datafusion::execution::session_state::SessionStateBuilder;
     use datafusion::parquet::arrow::ArrowWriter;
     use datafusion::physical_plan::displayable;
+    use datafusion::physical_plan::empty::EmptyExec;
+    use datafusion::physical_plan::filter_pushdown::PushedDown;
     use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
     use std::fs::File;
     use std::path::Path;
@@ -272,6 +308,52 @@ mod tests {
             found[0].column(0).as_primitive::<Int64Type>().value(0),
             1_200
         );
+    }
+
+    /// A step without rows that has columns of these names.
+    fn step(names: &[&str]) -> Arc<dyn ExecutionPlan> {
+        let fields = names
+            .iter()
+            .map(|name| Field::new(*name, DataType::Int64, true));
+        Arc::new(EmptyExec::new(Arc::new(Schema::new(
+            fields.collect::<Vec<_>>(),
+        ))))
+    }
+
+    #[test]
+    fn a_condition_on_a_column_without_namesakes_passes() {
+        let input = step(&["amount", "site", "amount"]);
+        let held = held_names(&input);
+        assert_eq!(held, HashSet::from(["amount".to_owned()]));
+        let filters: Vec<Arc<dyn PhysicalExpr>> = [("amount", 0), ("site", 1), ("amount", 2)]
+            .into_iter()
+            .map(|(name, at)| Arc::new(Column::new(name, at)) as Arc<dyn PhysicalExpr>)
+            .collect();
+        let fence = FenceExec { input, held };
+        let moved = fence
+            .gather_filters_for_pushdown(
+                FilterPushdownPhase::Post,
+                filters,
+                &ConfigOptions::default(),
+            )
+            .unwrap();
+        let moved: Vec<bool> = moved.parent_filters()[0]
+            .iter()
+            .map(|filter| matches!(filter.discriminant, PushedDown::Yes))
+            .collect();
+        assert_eq!(moved, [false, true, false]);
+    }
+
+    #[test]
+    fn sides_of_a_set_operation_hold_the_columns_that_they_call_otherwise() {
+        let sides = vec![
+            step(&["site", "id", "amount"]),
+            step(&["site", "amount", "id"]),
+        ];
+        let held = held_names(&UnionExec::try_new(sides).unwrap());
+        assert_eq!(held, HashSet::from(["id".to_owned(), "amount".to_owned()]));
+        let sides = vec![step(&["site", "id"]), step(&["site", "id"])];
+        assert!(held_names(&UnionExec::try_new(sides).unwrap()).is_empty());
     }
 
     #[tokio::test]

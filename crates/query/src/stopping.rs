@@ -105,7 +105,7 @@ fn stopped() -> DataFusionError {
     )))
 }
 
-/// A plan that is about to run, held to a flag. Whoever asks to see a plan sees it without.
+/// A plan that is about to run, held to a flag. EXPLAIN shows it without; EXPLAIN ANALYZE, which runs it, shows what it ran.
 pub(crate) fn held_to(
     plan: Arc<dyn ExecutionPlan>,
     stop: &StopFlag,
@@ -189,10 +189,11 @@ impl ExecutionPlan for StoppableExec {
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
         let stop = self.stop.clone();
-        let mut batches = make_cooperative(self.input.execute(partition, context)?);
-        let held = stream::poll_fn(move |context| match stop.is_stopped() {
-            true => Poll::Ready(Some(Err(stopped()))),
-            false => batches.poll_next_unpin(context),
+        let mut rest = Some(make_cooperative(self.input.execute(partition, context)?));
+        let held = stream::poll_fn(move |context| match &mut rest {
+            Some(batches) if !stop.is_stopped() => batches.poll_next_unpin(context),
+            // The error comes once, and what the input holds is given back with it.
+            _ => Poll::Ready(rest.take().map(|_| Err(stopped()))),
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), held)))
     }

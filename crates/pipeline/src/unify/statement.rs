@@ -72,15 +72,6 @@ impl UnifyStatement {
             .any(|child| child.has_orphans_in(table))
     }
 
-    /// The table that its rows are written to.
-    pub(super) fn target(&self, warehouse: &Warehouse) -> UnifiedTable {
-        let table = warehouse.unified_table(Arc::clone(&self.table));
-        match self.keeps_known {
-            true => table.keeping_known(),
-            false => table,
-        }
-    }
-
     /// Error with the statement's table and file.
     pub(super) fn place(&self, error: Error) -> Error {
         error

@@ -21,6 +21,7 @@
 //!
 //! Rejected: partitions by the columns that are compared with the outer row's. It needs no join of all rows, but `b.at <= a.at` compares with another value in every row.
 
+mod absent;
 mod lists;
 mod steps;
 mod subqueries;
@@ -31,13 +32,15 @@ use datafusion::common::{
     Column, DFSchema, JoinType, Result, ScalarValue, TableReference, plan_err,
 };
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery};
+use datafusion::logical_expr::{
+    Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Subquery, Union,
+};
 use datafusion::optimizer::AnalyzerRule;
 use lists::{is_over_lists, unnested};
 use std::collections::HashMap;
 use std::sync::Arc;
 use steps::{by_row, is_of_all_rows};
-use subqueries::has_dependent_total;
+use subqueries::{has_cut_join, has_dependent_total, is_asked};
 
 /// The rule.
 #[derive(Debug)]
@@ -54,7 +57,7 @@ impl AnalyzerRule for LateralRows {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let mut has_subqueries = false;
         let done = plan.transform_up_with_subqueries(|plan| match plan {
-            LogicalPlan::Join(join) => rewritten(join),
+            LogicalPlan::Join(join) if !is_asked(&join) => rewritten(join),
             other => {
                 let done = subqueries::joined(other)?;
                 has_subqueries |= done.transformed;
@@ -65,15 +68,36 @@ impl AnalyzerRule for LateralRows {
             return Ok(done.data);
         }
         // The value of a subquery may be null now.
-        let done = done
-            .data
-            .transform_up_with_subqueries(|plan| plan.recompute_schema().map(Transformed::yes))?;
+        let done = done.data.transform_up_with_subqueries(|plan| {
+            let known = match plan {
+                LogicalPlan::Union(of) => with_nulls(of),
+                other => other.recompute_schema(),
+            };
+            known.map(Transformed::yes)
+        })?;
         Ok(done.data)
     }
 
     fn name(&self) -> &'static str {
         "lateral_rows"
     }
+}
+
+/// A set operation whose columns may be null where those of one of its sides may be.
+fn with_nulls(of: Union) -> Result<LogicalPlan> {
+    let may_be_null = |at: usize| {
+        let mut sides = of.inputs.iter();
+        sides.any(|side| side.schema().field(at).is_nullable())
+    };
+    let fields = of.schema.iter().enumerate().map(|(at, (relation, field))| {
+        let nullable = field.is_nullable() || may_be_null(at);
+        let field = field.as_ref().clone().with_nullable(nullable);
+        (relation.cloned(), Arc::new(field))
+    });
+    let metadata = of.schema.metadata().clone();
+    let schema = Arc::new(DFSchema::new_with_metadata(fields.collect(), metadata)?);
+    let inputs = of.inputs;
+    Ok(LogicalPlan::Union(Union { inputs, schema }))
 }
 
 /// The lateral query of a join.
@@ -170,6 +194,11 @@ fn rewritten(join: Join) -> Result<Transformed<LogicalPlan>> {
     if has_dependent_total(&subquery.subquery) {
         return plan_err!(
             "a LATERAL query over rows of the tables before it cannot have ROLLUP, CUBE or a grouping set of all rows"
+        );
+    }
+    if has_cut_join(&subquery.subquery) {
+        return plan_err!(
+            "a LATERAL query cannot use the tables before it on that side of an outer join, EXCEPT or INTERSECT which may be without rows; join in it without, and choose above"
         );
     }
     let condition = conjunction(

@@ -91,8 +91,15 @@ struct RowsByRow {
 
 /// The left side with the number of each row.
 fn numbered_left(join: &Join, left: &[Expr]) -> Result<LogicalPlan> {
+    let number = numbered(Vec::new(), Vec::new());
+    let name = number.schema_name().to_string();
+    // It may have such a number of its own.
+    let number = match join.left.schema().has_column_with_unqualified_name(&name) {
+        true => number.alias(ROW),
+        false => number,
+    };
     let numbered = LogicalPlanBuilder::from(join.left.as_ref().clone())
-        .window(vec![numbered(Vec::new(), Vec::new())])?
+        .window(vec![number])?
         .build()?;
     let row = last_column(&numbered)?.alias(ROW);
     LogicalPlanBuilder::from(numbered)

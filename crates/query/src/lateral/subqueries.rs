@@ -17,17 +17,19 @@
 //!
 //! The last stands for all conditions whose null is as good as false, of which DataFusion asks true or false alone: a mark in a join is never null.
 
+use super::absent::with_absence;
 use super::steps::is_of_all_rows;
 use super::{columns, rewritten};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{
-    Column, DFSchema, DataFusionError, JoinType, Result, Spans, plan_datafusion_err,
+    Column, DFSchema, DataFusionError, JoinType, Result, ScalarValue, Spans, plan_datafusion_err,
 };
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, FetchType, Filter, GroupingSet, Limit, LogicalPlan,
-    LogicalPlanBuilder, Operator, Projection, SkipType, Subquery, binary_expr, lit,
+    BinaryExpr, Case, Expr, ExprSchemable, FetchType, Filter, GroupingSet, Join, Limit,
+    LogicalPlan, LogicalPlanBuilder, Operator, Projection, SkipType, Subquery, binary_expr, lit,
 };
 use std::sync::Arc;
 
@@ -53,12 +55,18 @@ fn refused() -> DataFusionError {
 pub(super) fn joined(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let mut has_subqueries = false;
     plan.apply_expressions(|expr| {
-        has_subqueries |= expr.exists(|expr| Ok(is_subquery(expr)))?;
+        has_subqueries |= has_subquery(expr);
         Ok(TreeNodeRecursion::Continue)
     })?;
     if !has_subqueries {
         return Ok(Transformed::no(plan));
     }
+    plan.apply_expressions(|expr| {
+        if expr.exists(|expr| Ok(subquery_of(expr).is_some_and(is_cut_by_join)))? {
+            return Err(refused());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
     let names = NamePreserver::new(&plan);
     match plan {
         LogicalPlan::Filter(filter) => {
@@ -83,11 +91,14 @@ pub(super) fn joined(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 let name = names.save(expr);
                 outputs.push(name.restore(rows.values(expr.clone())?));
             }
-            if rows.subqueries == 0 {
+            if outputs == projection.expr {
                 return Ok(Transformed::no(LogicalPlan::Projection(projection)));
             }
             let plan = Projection::try_new(outputs, Arc::new(rows.plan))?;
             Ok(Transformed::yes(LogicalPlan::Projection(plan)))
+        }
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
+            asked_above(join).map(Transformed::yes)
         }
         other => {
             other.apply_expressions(|expr| {
@@ -96,16 +107,51 @@ pub(super) fn joined(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 }
                 Ok(TreeNodeRecursion::Continue)
             })?;
-            Ok(Transformed::no(other))
+            match other {
+                LogicalPlan::Join(join) => rewritten(join),
+                other => Ok(Transformed::no(other)),
+            }
         }
     }
 }
 
+/// True for a join whose condition has subqueries.
+pub(super) fn is_asked(join: &Join) -> bool {
+    join.filter.as_ref().is_some_and(has_subquery)
+}
+
+/// An inner join whose conditions with subqueries are asked of its rows.
+fn asked_above(mut join: Join) -> Result<LogicalPlan> {
+    let conditions = join.filter.take().map(split_conjunction_owned);
+    let (asked, plain): (Vec<_>, Vec<_>) = conditions
+        .unwrap_or_default()
+        .into_iter()
+        .partition(has_subquery);
+    join.filter = conjunction(plain);
+    let rows = rewritten(join)?.data;
+    let Some(asked) = conjunction(asked) else {
+        return Ok(rows);
+    };
+    let chosen = Filter::try_new(asked, Arc::new(rows))?;
+    joined(LogicalPlan::Filter(chosen)).map(|done| done.data)
+}
+
+fn subquery_of(expr: &Expr) -> Option<&Subquery> {
+    match expr {
+        Expr::Exists(of) => Some(&of.subquery),
+        Expr::InSubquery(of) => Some(&of.subquery),
+        Expr::ScalarSubquery(of) => Some(of),
+        _ => None,
+    }
+}
+
 fn is_subquery(expr: &Expr) -> bool {
-    matches!(
-        expr,
-        Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_)
-    )
+    subquery_of(expr).is_some()
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    // The closure does not fail.
+    expr.exists(|expr| Ok(is_subquery(expr))).unwrap_or(false)
 }
 
 fn is_for_each_row(expr: &Expr) -> bool {
@@ -149,6 +195,45 @@ fn needs_rows(subquery: &Subquery, wanted: SubqueryUse) -> bool {
 fn loses_limit(part: &LogicalPlan) -> bool {
     let is_limit = |part: &LogicalPlan| matches!(part, LogicalPlan::Limit(_));
     matches!(part, LogicalPlan::Join(of) if depends(&of.left) && has_part(&of.right, is_limit))
+}
+
+/// True for a subquery with rows that depend on the row around where a join gives a row also without them: DataFusion chooses among the rows of that join, which is too late.
+fn is_cut_by_join(subquery: &Subquery) -> bool {
+    !subquery.outer_ref_columns.is_empty() && has_cut_join(&subquery.subquery)
+}
+
+/// True where a plan has such a join: of an outer one the side that may be null, of EXCEPT and INTERSECT the second.
+pub(super) fn has_cut_join(plan: &LogicalPlan) -> bool {
+    let is_cut = |of: &Join| {
+        let (left, right) = match of.join_type {
+            JoinType::Inner => (false, false),
+            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => {
+                (false, true)
+            }
+            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => {
+                (true, false)
+            }
+            JoinType::Full => (true, true),
+        };
+        left && depends(&of.left) || right && depends(&of.right)
+    };
+    has_part(
+        plan,
+        |part| matches!(part, LogicalPlan::Join(of) if is_cut(of)),
+    )
+}
+
+/// The rows of EXISTS below their order, which is of no matter there and which DataFusion joins no rows with; `None` where they have none.
+fn unsorted(plan: &LogicalPlan) -> Option<&LogicalPlan> {
+    match plan {
+        LogicalPlan::Projection(of) => unsorted(&of.input),
+        LogicalPlan::SubqueryAlias(of) => unsorted(&of.input),
+        LogicalPlan::Limit(of) if keeps_first(of) => unsorted(&of.input),
+        LogicalPlan::Sort(of) if of.fetch != Some(0) => {
+            Some(unsorted(&of.input).unwrap_or(&of.input))
+        }
+        _ => None,
+    }
 }
 
 fn keeps_first(limit: &Limit) -> bool {
@@ -260,11 +345,8 @@ impl RowsAround {
     /// `x IN (SELECT ...)`, or `x NOT IN (SELECT ...)`, in a condition.
     fn member(&mut self, of: InSubquery, is_wanted: bool, is_alone: bool) -> Result<Expr> {
         let is_correlated = !of.subquery.outer_ref_columns.is_empty();
-        let for_each_row = needs_rows(&of.subquery, SubqueryUse::Values);
         let is_strict = is_wanted != of.negated;
-        let may_be_null = of.subquery.subquery.schema().field(0).is_nullable()
-            || of.expr.nullable(self.plan.schema())?;
-        if for_each_row {
+        if needs_rows(&of.subquery, SubqueryUse::Values) {
             let Some(matching) = self.matching(&of, is_strict)? else {
                 return Err(refused());
             };
@@ -274,18 +356,65 @@ impl RowsAround {
                 false => found.is_not_null(),
             });
         }
+        let may_be_null = self.may_be_null(&of)?;
+        let expr = Box::new(self.values(*of.expr)?);
+        let of = InSubquery { expr, ..of };
         let is_left = is_alone && is_column(&of.expr) || !may_be_null;
         if is_strict || !is_correlated && is_left {
-            let expr = self.values(*of.expr)?;
-            return Ok(Expr::InSubquery(InSubquery::new(
-                Box::new(expr),
-                of.subquery,
-                of.negated,
-            )));
+            return Ok(Expr::InSubquery(of));
         }
         if is_correlated {
             return match self.matching(&of, !may_be_null)? {
                 Some(matching) => Ok(Expr::Exists(Exists::new(query(matching), of.negated))),
+                None => Err(refused()),
+            };
+        }
+        let may_match = self.may_match(&of)?;
+        let negated = of.negated;
+        let matches = Expr::InSubquery(InSubquery {
+            negated: false,
+            ..of
+        });
+        let matches = matches.or(may_match);
+        Ok(match negated {
+            true => Expr::Not(Box::new(matches)),
+            false => matches,
+        })
+    }
+
+    /// True where such a test may be null.
+    fn may_be_null(&self, of: &InSubquery) -> Result<bool> {
+        let values = of.subquery.subquery.schema().field(0);
+        Ok(values.is_nullable() || of.expr.nullable(self.plan.schema())?)
+    }
+
+    /// Such a test as a value, null where a mark in a join would be false.
+    fn membership(&self, of: InSubquery) -> Result<Expr> {
+        if !self.may_be_null(&of)? {
+            return Ok(Expr::InSubquery(of));
+        }
+        let may_match = self.may_match(&of)?;
+        let negated = of.negated;
+        let matches = Expr::InSubquery(InSubquery {
+            negated: false,
+            ..of
+        });
+        let when_then = vec![
+            (Box::new(matches), Box::new(lit(!negated))),
+            (
+                Box::new(may_match),
+                Box::new(lit(ScalarValue::Boolean(None))),
+            ),
+        ];
+        let otherwise = Some(Box::new(lit(negated)));
+        Ok(Expr::Case(Case::new(None, when_then, otherwise)))
+    }
+
+    /// True where IN is null, perhaps also where it is true.
+    fn may_match(&self, of: &InSubquery) -> Result<Expr> {
+        if !of.subquery.outer_ref_columns.is_empty() {
+            return match self.matching(of, false)? {
+                Some(matching) => Ok(Expr::Exists(Exists::new(query(matching), false))),
                 None => Err(refused()),
             };
         }
@@ -299,20 +428,13 @@ impl RowsAround {
             Ok(Expr::Exists(Exists::new(query(first), false)))
         };
         let (any_row, any_null) = (exists(rows.clone())?, exists(nulls)?);
-        let expr = self.values(of.expr.as_ref().clone())?;
-        let may_match = expr.clone().is_null().and(any_row).or(any_null);
-        let matches = Expr::InSubquery(InSubquery::new(Box::new(expr), of.subquery, false));
-        let matches = matches.or(may_match);
-        Ok(match of.negated {
-            true => Expr::Not(Box::new(matches)),
-            false => matches,
-        })
+        Ok(of.expr.as_ref().clone().is_null().and(any_row).or(any_null))
     }
 
     /// The rows of a subquery of IN whose value is the one that is looked for, or, where it is not strict, may be it. `None` where that cannot be asked within the subquery.
     fn matching(&self, of: &InSubquery, is_strict: bool) -> Result<Option<LogicalPlan>> {
         let rows = of.subquery.subquery.as_ref();
-        let Some(value) = as_outer(&of.expr, self.plan.schema(), rows.schema())? else {
+        let Some(value) = as_outer(&of.expr, self.plan.schema(), rows)? else {
             return Ok(None);
         };
         let is_same = first_column(rows)?.eq(value);
@@ -344,6 +466,17 @@ impl RowsAround {
                 Expr::InSubquery(of) if needs_rows(&of.subquery, SubqueryUse::Values) => {
                     return Err(refused());
                 }
+                Expr::ScalarSubquery(of) => Transformed::yes(with_absence(of)),
+                Expr::InSubquery(of) => Transformed::yes(self.membership(of)?),
+                Expr::Exists(of) if !of.subquery.outer_ref_columns.is_empty() => {
+                    match unsorted(&of.subquery.subquery) {
+                        Some(rows) => {
+                            let rows = query(rows.clone());
+                            Transformed::yes(Expr::Exists(Exists::new(rows, of.negated)))
+                        }
+                        None => Transformed::no(Expr::Exists(of)),
+                    }
+                }
                 other => Transformed::no(other),
             })
         })?;
@@ -361,7 +494,11 @@ impl RowsAround {
 
     /// The column of a query of one row, joined to the rows.
     fn join(&mut self, plan: &LogicalPlan) -> Result<Expr> {
-        let subquery = query(plan.clone());
+        // Its own name may be that of a column of the rows around, as `count(*)` is.
+        let name = format!("__value_{}", self.subqueries);
+        let value = first_column(plan)?.alias(name.clone());
+        let named = LogicalPlanBuilder::from(plan.clone()).project([value])?;
+        let subquery = query(named.build()?);
         let is_of_others = |expr: &Expr| match expr {
             Expr::OuterReferenceColumn(_, column) => !self.plan.schema().has_column(column),
             _ => false,
@@ -371,7 +508,7 @@ impl RowsAround {
             return Err(refused());
         }
         let right = LogicalPlanBuilder::from(LogicalPlan::Subquery(subquery))
-            .alias(format!("__value_{}", self.subqueries))?
+            .alias(name)?
             .build()?;
         let value = first_column(&right)?;
         let joined = LogicalPlanBuilder::from(self.plan.clone())
@@ -414,11 +551,17 @@ fn first_column(plan: &LogicalPlan) -> Result<Expr> {
 
 /// An expression of the rows around a subquery, as it stands within that; `None` for one that has a value for each time it is asked, a subquery of its own, or a column that would be
 /// taken for one of the subquery's.
-fn as_outer(expr: &Expr, schema: &DFSchema, within: &DFSchema) -> Result<Option<Expr>> {
-    let is_own = |column: &Column| column.relation.is_none() && within.has_column(column);
+fn as_outer(expr: &Expr, schema: &DFSchema, within: &LogicalPlan) -> Result<Option<Expr>> {
+    let is_own = |column: &Column| {
+        let has_it = |part: &LogicalPlan| part.schema().has_column(column);
+        has_it(within)
+            || has_part(within, |part| {
+                part.contains_outer_reference() && has_it(part)
+            })
+    };
     if expr.is_volatile()
         || expr.contains_outer()
-        || expr.exists(|expr| Ok(is_subquery(expr)))?
+        || has_subquery(expr)
         || expr.column_refs().into_iter().any(is_own)
     {
         return Ok(None);
