@@ -37,6 +37,7 @@ pub use maintenance::retention::RetentionPolicy;
 pub use maintenance::table_listing::TableVacuum;
 pub use maintenance::upgrade::{TableUpgrade, UpgradeSummary, upgrade};
 pub use maintenance::vacuum::{VacuumOptions, VacuumSummary};
+pub use ops::audit::AuditRow;
 pub use ops::bookkeeping::{RejectFate, RunBookkeeping};
 pub use ops::coverage::{CoverageRow, KnownList, RunFindings, readable_until};
 pub use ops::edit::OpsTables;

@@ -23,6 +23,13 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("serve.hecone_currency", "hecone_currency: EUR"),
     (
+        "serve.oidc",
+        "oidc: { issuer: https://id.example.com, audience: tillhouse }",
+    ),
+    ("serve.oidc.issuer", "issuer: https://id.example.com"),
+    ("serve.oidc.audience", "audience: tillhouse"),
+    ("serve.oidc.claim", "claim: sub"),
+    (
         "serve.tls",
         "tls: { certificate: server.pem, key: server-key.pem }",
     ),

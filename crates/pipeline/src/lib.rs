@@ -58,7 +58,7 @@ pub use assets::{TextAsset, built_in_contracts};
 pub use config::{
     ChildLink, ChildResource, ExaminedPipeline, OwnColumn, PROJECT_FILE, Pipeline, Project,
     ProjectExamination, RequestedPipeline, ResourcePlan, RetentionSettings, ServeSettings,
-    ServedCertificate, ServedLogin, SourceEntry, SyncSettings, parse_bytes,
+    ServedCertificate, ServedLogin, ServedProvider, SourceEntry, SyncSettings, parse_bytes,
 };
 pub use context::{RunContext, new_run_id};
 pub use contract_tables::contract_tables;

@@ -13,7 +13,7 @@
 //!   reconciliations
 //!   ops: warnings, drift        pipeline                 absent
 //!   ops: runs                   all, without figures     all, without figures
-//!   ops: maintenance            absent                   absent
+//!   ops: maintenance, audit     absent                   absent
 //!   source schemas, latest      the schema's name        absent
 //! ```
 //!
@@ -45,8 +45,16 @@ const RUN_COLUMNS: [&str; 8] = [
     "number",
     "month",
 ];
-/// Columns of the bookkeeping that may hold keys, values or filters of somebody.
-const OPS_PERSONAL: [&str; 4] = ["record_key", "redacted", "original", "filter"];
+/// Columns of the bookkeeping that may hold keys, values or filters of somebody, or say who asked what.
+const OPS_PERSONAL: [&str; 7] = [
+    "record_key",
+    "redacted",
+    "original",
+    "filter",
+    "who",
+    "from_address",
+    "asked",
+];
 /// Dimensions without a tenant, and the key by which facts name their rows.
 static LINKED: [(&str, &str); 4] = [
     ("sites", "site_key"),
@@ -361,6 +369,17 @@ mod tests {
             assert!(nobody.rule(schema, table, &facts).is_none(), "{schema}");
         }
         assert!(nobody.rule("ops", "maintenance", &facts).is_none());
+        // Who asked what is for whoever sees all rows, and names are for whoever sees personal columns.
+        let asked = columns(&["asked_at", "who", "from_address", "asked", "rows"]);
+        assert!(nobody.rule("ops", "audit", &asked).is_none());
+        let impersonal = rules(Scope {
+            personal: false,
+            ..Scope::everything()
+        });
+        assert_eq!(
+            impersonal.rule("ops", "audit", &asked).unwrap().shown,
+            [0, 4]
+        );
     }
 
     #[test]

@@ -1,20 +1,32 @@
 //! The audit log: who asked what of which run, how many rows and bytes went out, and how long it took.
 //!
 //! Invariant: a line a request, written when its answer has ended, whether or not the client read it to its end. A line holds no secret, no token and no personal value:
-//! filters stand there with pseudonyms, queries without their texts.
+//! filters stand there with pseudonyms, queries without their texts. A line that its place does not take stands in the process's own log: none is lost without a word.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tillhouse_lake::{AuditRow, Warehouse};
 use tillhouse_model::{ErrorKind, Result, ResultExt};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Time after which lines are written into the warehouse: each batch is a commit.
+const WRITTEN_EVERY: Duration = Duration::from_secs(60);
+/// Lines that are written at once, before that time is over.
+const BATCH: usize = 8_192;
+/// Lines that are held at most while the warehouse takes none.
+const MOST: usize = 65_536;
 
 /// A request that has been answered.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct AuditLine {
-    /// When it came, RFC 3339.
-    pub(crate) at: String,
+    /// When it came.
+    pub(crate) at: Timestamp,
     /// Its id, as a problem names it.
     pub(crate) id: String,
     /// Client that asked: the name of its login, else nobody.
@@ -39,17 +51,103 @@ pub(crate) struct AuditLine {
 /// Place of the lines.
 #[derive(Debug)]
 pub(crate) enum AuditLog {
-    /// The process's own log.
-    Tracing,
+    /// The table `ops.audit`, in batches.
+    Warehouse(AuditBatch),
     /// A file, to which lines are appended.
     File(Mutex<File>),
 }
 
+/// Lines that are to be written into the warehouse.
+#[derive(Debug, Default)]
+pub(crate) struct AuditBatch {
+    lines: Mutex<Vec<AuditLine>>,
+    /// Told when there are enough of them for a batch.
+    is_full: Notify,
+}
+
+impl AuditBatch {
+    fn add(&self, line: &AuditLine) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() >= MOST {
+            drop(lines);
+            return line.log();
+        }
+        lines.push(line.clone());
+        if lines.len() == BATCH {
+            self.is_full.notify_one();
+        }
+    }
+
+    /// Writes the lines that there are, in one commit; into the process's own log where there is no warehouse, or it does not take them.
+    async fn write(&self, warehouse: Option<Warehouse>) {
+        let lines = {
+            let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *lines)
+        };
+        if lines.is_empty() {
+            return;
+        }
+        let Some(warehouse) = warehouse else {
+            return lines.iter().for_each(AuditLine::log);
+        };
+        let rows: Vec<AuditRow> = lines.iter().map(AuditLine::row).collect();
+        if let Err(error) = warehouse.ops().record_audit(&rows).await {
+            tracing::error!(
+                "{} lines of the audit log cannot be written into the warehouse, and stand here: {error}. `serve.audit` in tillhouse.yaml names a file \
+                 for a process that may only read the warehouse.",
+                lines.len()
+            );
+            lines.iter().for_each(AuditLine::log);
+        }
+    }
+}
+
+impl AuditLine {
+    fn row(&self) -> AuditRow {
+        AuditRow {
+            asked_at: self.at,
+            request_id: self.id.clone(),
+            who: self.who.clone(),
+            from_address: self.from.clone(),
+            method: self.method.clone(),
+            endpoint: self.endpoint.clone(),
+            asked: self.asked.clone(),
+            run_id: self.run.clone(),
+            status: self.status.into(),
+            rows: self.rows,
+            bytes: self.bytes,
+            milliseconds: self.milliseconds,
+            is_whole: self.is_whole,
+        }
+    }
+
+    /// Writes the line into the process's own log.
+    fn log(&self) {
+        tracing::info!(
+            target: "tillhouse_serve::audit",
+            id = %self.id,
+            at = %self.at,
+            who = self.who.as_deref().unwrap_or("-"),
+            from = %self.from,
+            method = %self.method,
+            endpoint = %self.endpoint,
+            asked = self.asked.as_deref().unwrap_or("-"),
+            run = self.run.as_deref().unwrap_or("-"),
+            status = self.status,
+            rows = self.rows,
+            bytes = self.bytes,
+            milliseconds = self.milliseconds,
+            is_whole = self.is_whole,
+            "answered"
+        );
+    }
+}
+
 impl AuditLog {
-    /// Opens the log. A file is made if it is not there, readable by its owner alone.
+    /// Opens the log. A file is made if it is not there, readable by its owner alone; without one the log is the warehouse's.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else {
-            return Ok(Self::Tracing);
+            return Ok(Self::Warehouse(AuditBatch::default()));
         };
         let mut options = OpenOptions::new();
         options.create(true).append(true);
@@ -77,25 +175,33 @@ impl AuditLog {
         written(tried, path).map(drop)
     }
 
+    /// Writes batches into the warehouse until `stop` is cancelled, and then what is left; `warehouse` gives none while there is nothing in it. Lines that go elsewhere are
+    /// written as they come.
+    pub(crate) async fn keep_writing(
+        &self,
+        warehouse: impl Fn() -> Option<Warehouse>,
+        stop: &CancellationToken,
+    ) {
+        let Self::Warehouse(batch) = self else {
+            return;
+        };
+        loop {
+            let is_last = tokio::select! {
+                () = stop.cancelled() => true,
+                () = batch.is_full.notified() => false,
+                () = tokio::time::sleep(WRITTEN_EVERY) => false,
+            };
+            batch.write(warehouse()).await;
+            if is_last {
+                return;
+            }
+        }
+    }
+
     /// Writes a line.
     pub(crate) fn write(&self, line: &AuditLine) {
         match self {
-            Self::Tracing => tracing::info!(
-                target: "tillhouse_serve::audit",
-                id = %line.id,
-                who = line.who.as_deref().unwrap_or("-"),
-                from = %line.from,
-                method = %line.method,
-                endpoint = %line.endpoint,
-                asked = line.asked.as_deref().unwrap_or("-"),
-                run = line.run.as_deref().unwrap_or("-"),
-                status = line.status,
-                rows = line.rows,
-                bytes = line.bytes,
-                milliseconds = line.milliseconds,
-                is_whole = line.is_whole,
-                "answered"
-            ),
+            Self::Warehouse(batch) => batch.add(line),
             Self::File(file) => {
                 let Ok(mut text) = serde_json::to_vec(line) else {
                     return;
@@ -107,7 +213,10 @@ impl AuditLog {
                     .unwrap_or_else(PoisonError::into_inner)
                     .write_all(&text);
                 if let Err(error) = written {
-                    tracing::error!("the audit log cannot be written: {error}");
+                    tracing::error!(
+                        "the audit log cannot be written, and its line stands here: {error}"
+                    );
+                    line.log();
                 }
             }
         }
@@ -221,12 +330,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn lines_are_appended_to_the_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("audit.jsonl");
-        let line = AuditLine {
-            at: "2026-01-01T00:00:00Z".to_owned(),
+    fn line() -> AuditLine {
+        AuditLine {
+            at: "2026-01-01T00:00:00Z".parse().unwrap(),
             id: "7".to_owned(),
             who: None,
             from: "127.0.0.1".to_owned(),
@@ -239,14 +345,40 @@ mod tests {
             bytes: 2,
             milliseconds: 3,
             is_whole: true,
+        }
+    }
+
+    /// That they come into the warehouse is tested where there is one.
+    #[tokio::test]
+    async fn lines_wait_for_a_batch_and_no_more_of_them_than_may() {
+        let log = AuditLog::open(None).unwrap();
+        for _ in 0..MOST + 5 {
+            log.write(&line());
+        }
+        let AuditLog::Warehouse(batch) = &log else {
+            panic!("a file: {log:?}");
         };
+        let waiting = || batch.lines.lock().unwrap().len();
+        assert_eq!(waiting(), MOST);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        // Where nothing is published yet there is no warehouse to write into.
+        log.keep_writing(|| None, &stop).await;
+        assert_eq!(waiting(), 0);
+    }
+
+    #[test]
+    fn lines_are_appended_to_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
         for _ in 0..2 {
-            AuditLog::open(Some(&path)).unwrap().write(&line);
+            AuditLog::open(Some(&path)).unwrap().write(&line());
         }
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         let read: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         assert_eq!(read["endpoint"], "statistics");
+        assert_eq!(read["at"], "2026-01-01T00:00:00Z");
         // Into a folder that is not there, below a file, over a folder.
         for wrong in ["no/such/file", "audit.jsonl/file", "."] {
             let wrong = folder.path().join(wrong);

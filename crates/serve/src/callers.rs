@@ -1,15 +1,18 @@
-//! Callers: senders of questions, known by a name and a password or by a token.
+//! Callers: senders of questions, known by a name and a password, by a token of this server, or by one of an OpenID Connect provider.
 //!
 //! Invariant: where there are users, nobody is answered without being one, and what is answered is of that user's scope. Where there are none, whoever is on this machine sees
 //! everything. Users that were once there and are gone let nobody in: they are never taken for a machine without users.
 
+use crate::base64::from_base64;
 use crate::guesses::Guesses;
+use crate::oidc::{OidcFault, OidcVerifier, is_signed_token};
 use crate::options::ServeOptions;
 use crate::problem::Problem;
 use crate::slots::Claim;
 use crate::tokens::{ClientTokens, TokenOwner};
 use crate::users::{User, Users};
 use axum::http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -27,6 +30,8 @@ const WAITING: usize = 64;
 const RETRY_AFTER: u32 = 2;
 /// Time that a refused login takes at least.
 pub(crate) const REFUSED_AFTER: Duration = Duration::from_millis(300);
+/// Seconds after which a token may be sent again whose provider did not answer.
+const PROVIDER_RETRY_AFTER: u32 = 5;
 /// Challenge to a client that came by no way in.
 const WAYS: &str = "Basic realm=\"tillhouse\", Bearer";
 
@@ -96,11 +101,13 @@ pub(crate) struct Callers {
     hashing: Arc<Semaphore>,
     waiting: Semaphore,
     pub(crate) guesses: Guesses,
+    /// Verifier of a provider's tokens, where one is configured.
+    oidc: Option<OidcVerifier>,
     changes: watch::Sender<()>,
 }
 
 impl Callers {
-    /// Errors with [`ErrorKind::Config`] for users that cannot be read.
+    /// Errors with [`ErrorKind::Config`] for users that cannot be read, and for a provider of tokens that cannot be one.
     pub(crate) fn open(options: &ServeOptions) -> Result<Self> {
         let path = options.users.clone();
         let state = path.as_deref().and_then(state_of);
@@ -108,9 +115,10 @@ impl Callers {
             Some(path) => Users::load_if_there(path)?,
             None => None,
         };
-        // Where other machines reach it, a file that has gone since the address was checked leaves nobody.
+        // Where other machines reach it, a file that has gone since the address was checked leaves nobody. Where tokens say who asks, nobody is let in without.
+        let is_for_users = options.oidc.is_some() || options.reached_address().is_some();
         let users = match users {
-            None if options.reached_address().is_some() => Some(Users::nobody()?),
+            None if is_for_users => Some(Users::nobody()?),
             users => users,
         };
         Ok(Self {
@@ -120,6 +128,7 @@ impl Callers {
             hashing: Arc::new(Semaphore::new(HASHED_AT_ONCE)),
             waiting: Semaphore::new(HASHED_AT_ONCE + WAITING),
             guesses: Guesses::default(),
+            oidc: options.oidc.as_ref().map(OidcVerifier::new).transpose()?,
             changes: watch::Sender::new(()),
         })
     }
@@ -195,6 +204,21 @@ impl Callers {
                 .ok_or_else(|| refused("the credentials cannot be read"))?;
             let user = self.prove(&users, name, password).await?;
             return Ok(Caller { user: Some(user) });
+        }
+        let token = rest.trim();
+        if let Some(oidc) = &self.oidc
+            && scheme.eq_ignore_ascii_case("bearer")
+            && is_signed_token(token)
+        {
+            let name = oidc.name(token, Timestamp::now().as_second()).await;
+            // The users of this moment: keys may have been waited for.
+            let user = name.and_then(|name| {
+                let user = self.users().and_then(|users| users.user(&name));
+                user.ok_or(OidcFault::Refused("the token is of nobody among the users"))
+            });
+            return user
+                .map(|user| Caller { user: Some(user) })
+                .map_err(refused_token);
         }
         let owner = tokens.owner(sent, Instant::now());
         let user = owner.and_then(|owner| {
@@ -276,6 +300,20 @@ fn refused(what: &str) -> Problem {
         .header(header::WWW_AUTHENTICATE, WAYS)
 }
 
+/// Refusal of a provider's token.
+fn refused_token(fault: OidcFault) -> Problem {
+    match fault {
+        OidcFault::Refused(what) => Problem::new(StatusCode::UNAUTHORIZED, what)
+            .hint("Get a token from the provider that `serve.oidc` in tillhouse.yaml names, for its audience. `tillhouse user add` makes a user by the name in its claim.")
+            .header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\""),
+        OidcFault::Unavailable => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the keys of the tokens' provider cannot be read at the moment",
+        )
+        .retry_after(PROVIDER_RETRY_AFTER),
+    }
+}
+
 /// Refusal of a guess that comes too early.
 fn guessed_too_often(wait: Duration) -> Problem {
     // Rounded up: whoever comes in time is not refused again.
@@ -295,6 +333,14 @@ fn state_of(path: &Path) -> FileState {
     Some((known.modified().ok()?, known.len()))
 }
 
+/// Name and password of a request by HTTP's Basic; `None` where there is nothing of the kind.
+pub(crate) fn basic_credentials(headers: &HeaderMap) -> Option<(String, SecretString)> {
+    let sent = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, rest) = sent.trim().split_once(' ')?;
+    let encoded = scheme.eq_ignore_ascii_case("basic").then(|| rest.trim())?;
+    credentials(encoded)
+}
+
 /// Name and password of HTTP's Basic.
 fn credentials(encoded: &str) -> Option<(String, SecretString)> {
     let bytes = from_base64(encoded)?;
@@ -303,37 +349,10 @@ fn credentials(encoded: &str) -> Option<(String, SecretString)> {
     Some((name.to_owned(), SecretString::from(password.to_owned())))
 }
 
-/// Bytes of a text in base 64, as RFC 4648 has it; `None` for what is none.
-pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let digits = text.trim_end_matches('=').as_bytes();
-    if !text.len().is_multiple_of(4) || text.len() - digits.len() > 2 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    let (mut held, mut bits) = (0_u32, 0_u32);
-    for digit in digits {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        held = (held << 6) | u32::from(value);
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push(u8::try_from((held >> bits) & 0xff).ok()?);
-            held &= (1 << bits) - 1;
-        }
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::OidcOptions;
     use crate::users::{NewUser, add_user, remove_user};
     use axum::http::HeaderValue;
     use futures::future::join_all;
@@ -381,12 +400,6 @@ mod tests {
             (name.as_str(), password.expose_secret()),
             ("Aladdin", "open sesame")
         );
-        assert_eq!(from_base64("").unwrap(), b"");
-        assert_eq!(from_base64("Zm9vYmFy").unwrap(), b"foobar");
-        assert_eq!(from_base64("Zm9vYmE=").unwrap(), b"fooba");
-        for wrong in ["Zm9", "Zm9vYg", "Zm9v====", "Zm9!", "Zm 9", "=", "Zg==Zg=="] {
-            assert!(from_base64(wrong).is_none(), "{wrong}");
-        }
         assert!(credentials("Zm9vYmFy").is_none(), "no colon");
     }
 
@@ -490,6 +503,45 @@ mod tests {
         let told = join_all(asked).await;
         assert!(told.iter().all(|told| *told == 200), "{told:?}");
         assert!(callers.users().unwrap().hashes() <= 2);
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_does_not_answer_keeps_its_tokens_out_and_passwords_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("http://{}", nobody.local_addr().unwrap());
+        drop(nobody);
+        let options = ServeOptions {
+            users: Some(path.clone()),
+            oidc: Some(OidcOptions {
+                issuer,
+                audience: "till".to_owned(),
+                claim: "sub".to_owned(),
+            }),
+            ..ServeOptions::default()
+        };
+        let tokens = ClientTokens::default();
+        // Without users tokens are of nobody, and so is whoever sends none.
+        let without_users = Callers::open(&options).unwrap();
+        assert_eq!(
+            status(&without_users, &tokens, &HeaderMap::new()).await,
+            401
+        );
+        north(&path);
+        let callers = Callers::open(&options).unwrap();
+        // {"alg":"ES256"}, {}
+        let signed = headers("Bearer eyJhbGciOiJFUzI1NiJ9.e30.AAAA");
+        assert_eq!(status(&callers, &tokens, &signed).await, 503);
+        let unreadable = headers("Bearer a.b.c");
+        assert_eq!(status(&callers, &tokens, &unreadable).await, 401);
+        let right = headers("Basic bm9ydGg6Y29ycmVjdCBob3JzZSBiYXR0ZXJ5");
+        assert_eq!(status(&callers, &tokens, &right).await, 200);
+        let users = callers.users().unwrap();
+        let owner = callers.log_in(&users, "north", PASSWORD).await.unwrap();
+        let given = tokens.give(Instant::now(), owner);
+        let own = headers(&format!("Bearer {}", given.access));
+        assert_eq!(status(&callers, &tokens, &own).await, 200);
     }
 
     #[tokio::test]

@@ -357,7 +357,7 @@ pub(crate) static ENDPOINTS: [Endpoint; 13] = [
             EndpointId::Login,
             "/auth/login",
             "A token for credentials, as HecOne gives one",
-            "The token opens /transactions/statistics until it expires, and where there are users every other path too. Users log in by name and password; where there are none, serve.hecone_login in tillhouse.yaml says who may.",
+            "The token opens /transactions/statistics until it expires, and where there are users every other path too. Users log in by name and password; where there are none, serve.hecone_login in tillhouse.yaml says who may. The form of OAuth 2.0 (grant_type=client_credentials) is taken too.",
             &[],
             JSON_ALONE,
         )

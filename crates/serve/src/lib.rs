@@ -8,7 +8,7 @@
 //!                                                                            │     tag of (run, question) ─ 304 | kept answer | slot ─ work
 //!                                                                            ├─ api::bookkeeping, sql ─ answer::live ─ slot ─ work
 //!                                                                            └─ api::hecone: login, and HecOne's statistics in HecOne's shape
-//!   callers: a user by password or token ─ scope ─ runs::part: a session in which nothing else is there
+//!   callers: a user by password, token or token of a provider (oidc) ─ scope ─ runs::part: a session in which nothing else is there
 //!   runs: looks for a new published run every two seconds; an answer is of the run that was newest when its question came
 //!   postgres: a listener of its own for tools that speak PostgreSQL's protocol, over the same users, runs, slots and limits
 //!   work: a thread with a deep stack a question; dropped future or stream, or its time over ─> query asked to stop ─> free slot
@@ -22,6 +22,7 @@
 mod answer;
 mod api;
 mod audit;
+mod base64;
 mod callers;
 mod endpoints;
 mod guesses;
@@ -29,6 +30,7 @@ mod kept_answers;
 mod media;
 mod metrics;
 mod observe;
+mod oidc;
 mod openapi;
 mod options;
 mod parameters;
@@ -48,7 +50,10 @@ mod wording;
 mod work;
 
 pub use options::{
-    CoverageAnswer, LoginCredentials, ServeOptions, ServedProject, ServedWarehouse, TlsFiles,
+    CoverageAnswer, LoginCredentials, OidcOptions, ServeOptions, ServedProject, ServedWarehouse,
+    TlsFiles,
 };
 pub use server::{BoundServer, check};
-pub use users::{NewUser, ScramVerifier, User, Users, add_user, remove_user};
+pub use users::{
+    NewUser, ScramVerifier, User, Users, add_user, add_user_without_password, remove_user,
+};

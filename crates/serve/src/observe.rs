@@ -44,7 +44,7 @@ impl ObservedRequest {
         state.in_flight.fetch_add(1, Ordering::Relaxed);
         let peer = request.extensions().get::<Peer>();
         let line = AuditLine {
-            at: Timestamp::now().to_string(),
+            at: Timestamp::now(),
             id: note.id.clone(),
             who: None,
             from: peer.map_or_else(String::new, |peer| peer.0.ip().to_string()),

@@ -263,10 +263,22 @@ fn request_body(body: BodyForm, options: &ServeOptions) -> Value {
             },
         }),
     };
+    let mut content = json!({ "application/json": { "schema": schema } });
+    if body == BodyForm::Login {
+        content["application/x-www-form-urlencoded"] = json!({ "schema": {
+            "type": "object",
+            "required": ["grant_type", "client_id", "client_secret"],
+            "properties": {
+                "grant_type": { "type": "string", "enum": ["client_credentials"] },
+                "client_id": { "type": "string" },
+                "client_secret": { "type": "string" },
+            },
+        } });
+    }
     json!({
         "required": true,
         "description": format!("At most {} bytes.", options.body_bytes),
-        "content": { "application/json": { "schema": schema } },
+        "content": content,
     })
 }
 

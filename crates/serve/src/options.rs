@@ -31,6 +31,17 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// Provider whose tokens are taken, by OpenID Connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OidcOptions {
+    /// Its issuer, letter by letter as its tokens name it.
+    pub issuer: String,
+    /// Audience that tokens for this server are for.
+    pub audience: String,
+    /// Claim with the name of a user.
+    pub claim: String,
+}
+
 /// Settings of the server.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
@@ -44,9 +55,11 @@ pub struct ServeOptions {
     pub hecone_currency: Option<String>,
     /// File of the users; where there is none, whoever is on this machine may ask.
     pub users: Option<PathBuf>,
+    /// Provider whose tokens are taken beside passwords; none where it is not there.
+    pub oidc: Option<OidcOptions>,
     /// Certificate and key; without them the server speaks in the clear.
     pub tls: Option<TlsFiles>,
-    /// File of the audit log, a line of JSON a request; the process's own log where there is none.
+    /// File of the audit log, a line of JSON a request; the table `ops.audit` where there is none.
     pub audit: Option<PathBuf>,
     /// Questions that are worked on at once.
     pub concurrency: usize,
@@ -151,6 +164,7 @@ impl Default for ServeOptions {
             hecone_login: None,
             hecone_currency: None,
             users: None,
+            oidc: None,
             tls: None,
             audit: None,
             concurrency: 2,

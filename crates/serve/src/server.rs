@@ -5,6 +5,7 @@
 
 use crate::audit::AuditLog;
 use crate::observe::{Peer, new_id};
+use crate::oidc::OidcVerifier;
 use crate::options::{ServeOptions, ServedWarehouse};
 use crate::patient_stream::PatientStream;
 use crate::postgres::PostgresListener;
@@ -46,17 +47,22 @@ const HEAD_BYTES: usize = 128 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Time that a last answer has to be sent, once all are made.
 const LAST_BYTES: Duration = Duration::from_millis(500);
+/// Time in which the last lines of the audit log have to be written, once there are no more to come.
+const RECORDED_WITHIN: Duration = Duration::from_secs(10);
 /// Pause between two looks at what still runs.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Check of what a server starts with, by the server itself and by whoever only asks. Nothing is made that stays, and nothing is listened on.
 ///
 /// Errors with [`ErrorKind::Config`] where it would not start: for an address that others reach without users and TLS, and for a
-/// certificate, an audit log or users that cannot be used.
+/// certificate, an audit log, users or a provider of tokens that cannot be used. Whether the provider answers is not tried.
 pub fn check(options: &ServeOptions) -> Result<()> {
     options.check_address()?;
     if let Some(path) = &options.users {
         Users::load_if_there(path)?;
+    }
+    if let Some(oidc) = &options.oidc {
+        OidcVerifier::new(oidc)?;
     }
     if let Some(files) = &options.tls {
         server_config(files)?;
@@ -140,6 +146,8 @@ impl BoundServer {
             ..
         } = self;
         look_for_news(Arc::clone(&state), stop.clone());
+        let all_told = CancellationToken::new();
+        let recording = tokio::spawn(record_audit(Arc::clone(&state), all_told.clone()));
         let postgres = postgres.map(|(listener, _)| {
             let postgres = PostgresListener::new(Arc::clone(&state), tls.clone());
             tokio::spawn(postgres.answer(listener, stop.clone()))
@@ -202,6 +210,11 @@ impl BoundServer {
                 .is_err()
         {
             postgres.abort();
+        }
+        all_told.cancel();
+        let recorded = tokio::time::timeout(RECORDED_WITHIN, recording);
+        if recorded.await.is_err() {
+            tracing::error!("the last lines of the audit log could not be written in time");
         }
     }
 }
@@ -320,6 +333,19 @@ fn look_for_news(state: Arc<ServerState>, stop: CancellationToken) {
     drop(tokio::spawn(on_thread("runs", work)));
 }
 
+/// Writes the audit log into the warehouse, where it goes there, until all that was asked has been told.
+async fn record_audit(state: Arc<ServerState>, all_told: CancellationToken) {
+    let work = move || async move {
+        // A warehouse in which nothing is published yet is not made by questions.
+        let warehouse = || {
+            let newest = state.runs.known_newest();
+            newest.map(|_| state.served.warehouse.clone())
+        };
+        state.audit.keep_writing(warehouse, &all_told).await;
+    };
+    on_thread("audit", work).await;
+}
+
 /// Runs work on a thread of its own, which the worker threads need not wait for.
 async fn on_thread<W, F>(name: &str, work: W)
 where
@@ -346,7 +372,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::TlsFiles;
+    use crate::options::{OidcOptions, TlsFiles};
 
     #[test]
     fn what_would_not_start_is_told_beforehand() {
@@ -373,6 +399,14 @@ mod tests {
             },
             ServeOptions {
                 users: Some(broken),
+                ..right.clone()
+            },
+            ServeOptions {
+                oidc: Some(OidcOptions {
+                    issuer: "http://id.example.com".to_owned(),
+                    audience: "tillhouse".to_owned(),
+                    claim: "sub".to_owned(),
+                }),
                 ..right.clone()
             },
             ServeOptions {

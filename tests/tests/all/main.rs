@@ -61,6 +61,7 @@ mod scram_client;
 mod serve;
 mod serve_hecone;
 mod serve_limits;
+mod serve_oidc;
 mod serve_postgres;
 mod serve_postgres_users;
 mod serve_users;

@@ -408,6 +408,10 @@ async fn it_listens_on_loopback_alone_and_says_so_beforehand() {
         ("  timeout: 90000h", "serve.timeout"),
         ("  body: 100GiB", "serve.body"),
         (
+            "  oidc: { issuer: http://id.example.com, audience: till }",
+            "serve.oidc.issuer",
+        ),
+        (
             "  tls: { certificate: none.pem, key: none.pem }",
             "none.pem",
         ),
@@ -421,4 +425,46 @@ async fn it_listens_on_loopback_alone_and_says_so_beforehand() {
             assert!(ran.stderr.contains(word), "{settings}: {}", ran.stderr);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_stands_in_the_warehouse_once_the_server_has_stopped() {
+    let (_sandbox, project) = synced(60).await;
+    let count = "SELECT count(*) FROM ops.audit";
+    assert_eq!(project.count(count).await, 0);
+    let mut server = RunningServer::start(&project, "").await;
+    let query = json!({"query": "SELECT 'KA-XY 1' AS plate, 7 AS n"});
+    let answered = server.sql(&query, "application/json").await;
+    assert_eq!(answered.status.as_u16(), 200, "{}", answered.text());
+    let refused = server.get("/api/v1/nothing").await;
+    refused.problem(404);
+    server.terminate().await;
+    assert!(server.ended().await.success());
+    let rows = project
+        .sql("SELECT request_id, who, method, endpoint, asked, run_id, status, rows, is_whole FROM ops.audit ORDER BY asked_at")
+        .await;
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    let (sql, unknown) = (&rows[0], &rows[1]);
+    assert_eq!(sql["endpoint"], "sql");
+    assert_eq!(sql["method"], "POST");
+    assert_eq!(sql["run_id"].as_str(), answered.header("tillhouse-run"));
+    assert_eq!((&sql["status"], &sql["rows"]), (&json!(200), &json!(1)));
+    assert_eq!(sql["is_whole"], true);
+    let asked = sql["asked"].as_str().unwrap();
+    assert!(!asked.contains("KA-XY") && asked.contains('7'), "{asked}");
+    assert_eq!(
+        unknown["request_id"].as_str(),
+        refused.header("x-request-id")
+    );
+    assert_eq!(
+        (&unknown["endpoint"], &unknown["status"]),
+        (&json!("none"), &json!(404))
+    );
+    assert!(unknown["who"].is_null() && unknown["run_id"].is_null());
+    // A server that goes on adds to it.
+    let mut server = RunningServer::start(&project, "").await;
+    server.get("/api/v1/nothing").await.problem(404);
+    server.terminate().await;
+    assert!(server.ended().await.success());
+    assert_eq!(project.count(count).await, 3);
 }

@@ -165,6 +165,7 @@ async fn a_user_is_answered_of_its_own_tenant_and_nobody_without_a_password() {
         "SELECT * FROM hecone.transactions",
         "SELECT * FROM latest.hecone_transactions",
         "SELECT * FROM ops.warnings",
+        "SELECT * FROM ops.audit",
     ] {
         sql(&server, "own", query).await.problem(400);
         assert_eq!(
@@ -241,6 +242,55 @@ async fn a_token_is_the_user_that_it_was_given_to_and_ends_with_it() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert!(is_out, "a token outlives its user");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_credentials_are_taken_as_oauth_has_them() {
+    let project = TestProject::bare().await;
+    add(&project, "reports", &[]).await;
+    let server = RunningServer::start(&project, "").await;
+    let ask = async |form: &[(&str, &str)], basic: Option<&str>| {
+        let request = server.client.post(format!("{}/auth/login", server.url));
+        let request = match basic {
+            Some(password) => request.basic_auth("reports", Some(password)),
+            None => request,
+        };
+        RunningServer::read(request.form(form).send().await.unwrap()).await
+    };
+    let grant = ("grant_type", "client_credentials");
+    let (id, secret) = (("client_id", "reports"), ("client_secret", PASSWORD));
+    for given in [
+        ask(&[grant, id, secret], None).await,
+        ask(&[grant, ("scope", "any")], Some(PASSWORD)).await,
+    ] {
+        assert_eq!(given.status.as_u16(), 200, "{}", given.text());
+        assert_eq!(given.header("cache-control"), Some("no-store"));
+        let given = given.json();
+        assert_eq!(given["token_type"], "Bearer");
+        let token = given["access_token"].as_str().unwrap();
+        let request = server.client.get(format!("{}/api/v1/tables", server.url));
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        // It comes in, and nothing is published yet.
+        assert_eq!(answer.status().as_u16(), 503);
+    }
+    let wrong = ("client_secret", "not the password");
+    for (form, basic, status, word) in [
+        (&[grant, id, wrong][..], None, 401, "invalid_client"),
+        (&[grant], Some("not the password"), 401, "invalid_client"),
+        (&[id, secret], None, 400, "invalid_request"),
+        (&[grant, id], None, 400, "invalid_request"),
+        (&[grant, id, id, secret], None, 400, "invalid_request"),
+        (
+            &[("grant_type", "password"), id, secret],
+            None,
+            400,
+            "unsupported_grant_type",
+        ),
+    ] {
+        let refused = ask(form, basic).await;
+        assert_eq!(refused.problem(status)["error"], word, "{form:?}");
+        assert!(!refused.text().contains(PASSWORD));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

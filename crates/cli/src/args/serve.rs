@@ -24,11 +24,12 @@ pub(super) const USER_HELP: &str = "\
 Examples:
   tillhouse user add reporting --tenant north-fuels       asks for a password of 12 characters or more
   tillhouse user add analyst --personal --sources < password.txt
+  tillhouse user add anna@example.org --no-password        for tokens of the provider that `serve.oidc` names
   tillhouse user list
   tillhouse user remove reporting
 
 The users stand in users.yaml beside tillhouse.yaml, as hashes. Once there is one, nobody is answered without a name and a
-password, or a token that POST /auth/login gives for them. docs/serve.md says what each of them sees.";
+password, or a token: one that POST /auth/login gives for them, or of the provider that `serve.oidc` names. docs/serve.md says what each of them sees.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
@@ -62,6 +63,9 @@ pub(crate) struct UserAddArgs {
     /// File with the password [default: asked for on a terminal, else standard input]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) password_file: Option<PathBuf>,
+    /// No password: only tokens of the provider that `serve.oidc` names let the user in
+    #[arg(long, conflicts_with = "password_file")]
+    pub(crate) no_password: bool,
 }
 
 #[derive(Debug, Args)]

@@ -20,8 +20,8 @@ use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{DataDictionary, ExpectedReads, Result};
 use tillhouse_pipeline::{Project, RequestedPipeline, expected_of_project, status};
 use tillhouse_serve::{
-    BoundServer, CoverageAnswer, LoginCredentials, ServeOptions, ServedProject, ServedWarehouse,
-    TlsFiles, Users,
+    BoundServer, CoverageAnswer, LoginCredentials, OidcOptions, ServeOptions, ServedProject,
+    ServedWarehouse, TlsFiles, Users,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -74,6 +74,11 @@ async fn options(project: &Project, arguments: &ServeArgs) -> Result<ServeOption
         hecone_login,
         hecone_currency: settings.hecone_currency.clone(),
         users: Some(project.dir.join(USERS_FILE)),
+        oidc: settings.oidc.as_ref().map(|oidc| OidcOptions {
+            issuer: oidc.issuer.clone(),
+            audience: oidc.audience.clone(),
+            claim: oidc.claim.clone(),
+        }),
         tls: settings.tls.as_ref().map(|tls| TlsFiles {
             certificate: tls.certificate.clone(),
             key: tls.key.clone(),
@@ -101,6 +106,8 @@ struct ServeCheck {
     /// Scopes by user, in words; null where there are no users.
     users: Option<BTreeMap<String, String>>,
     is_encrypted: bool,
+    /// Issuer whose tokens are taken.
+    oidc: Option<String>,
     /// The client that may log in at HecOne's endpoints.
     hecone_login: Option<String>,
     hecone_currency: Option<String>,
@@ -132,6 +139,7 @@ async fn check(
     let mut addresses = std::iter::once(options.listen).chain(options.postgres);
     let is_loopback = addresses.all(|address| address.ip().is_loopback());
     let who = match &users {
+        None if options.oidc.is_some() => "nobody: there are no users, whom tokens name".to_owned(),
         None => "whoever is on this machine; nobody from another".to_owned(),
         Some(users) if users.is_empty() => "nobody: there are no users in users.yaml".to_owned(),
         Some(_) if is_loopback => "users, from this machine; nobody from another".to_owned(),
@@ -147,6 +155,7 @@ async fn check(
         postgres: options.postgres.map(|address| address.to_string()),
         who,
         is_encrypted: options.tls.is_some(),
+        oidc: options.oidc.as_ref().map(|oidc| oidc.issuer.clone()),
         hecone_login: options
             .hecone_login
             .as_ref()
@@ -176,6 +185,11 @@ async fn check(
         ),
         ("who may ask", told.who),
         (
+            "tokens of",
+            told.oidc
+                .unwrap_or_else(|| none("this server alone: serve.oidc is not set")),
+        ),
+        (
             "HecOne login",
             match (&told.users, told.hecone_login) {
                 (Some(_), _) => none("the users"),
@@ -191,7 +205,7 @@ async fn check(
         (
             "audit log",
             told.audit.map_or_else(
-                || none("lines of the log on standard error"),
+                || none("the table ops.audit, once a run is published"),
                 |path| path.display().to_string(),
             ),
         ),

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::Scope;
-use tillhouse_serve::{NewUser, Users, add_user, remove_user};
+use tillhouse_serve::{NewUser, Users, add_user, add_user_without_password, remove_user};
 
 /// The file of users, in the project's folder.
 pub(crate) const USERS_FILE: &str = "users.yaml";
@@ -41,8 +41,10 @@ fn add(path: &Path, arguments: &UserAddArgs) -> Result<ExitCode> {
             source_schemas: arguments.sources,
         },
     };
-    let password = password(arguments)?;
-    let was_there = add_user(path, &new, &password)?;
+    let was_there = match arguments.no_password {
+        true => add_user_without_password(path, &new)?,
+        false => add_user(path, &new, &password(arguments)?)?,
+    };
     let what = if was_there { "changed" } else { "added" };
     print_notice(&format!(
         "{what} {} in {}: {}",

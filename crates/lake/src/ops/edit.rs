@@ -65,6 +65,22 @@ pub(crate) trait BookkeepingEdit<R>: Sync + Send {
     fn added(&self) -> Vec<R>;
 }
 
+/// Append of rows, whatever rows are there.
+pub(crate) struct RowAppend<'a, R>(pub(crate) &'a [R]);
+
+impl<R: BookkeepingRow> BookkeepingEdit<R> for RowAppend<'_, R> {
+    fn looks_back(&self) -> bool {
+        false
+    }
+    fn note(&mut self, _: &R) {}
+    fn changed(&self, _: &R) -> Option<R> {
+        None
+    }
+    fn added(&self) -> Vec<R> {
+        self.0.to_vec()
+    }
+}
+
 /// Places of the files that may hold a row of one of the pipelines, as far as the log tells.
 fn files_of(snapshot: &Snapshot, pipelines: Option<&BTreeSet<&str>>) -> Vec<usize> {
     let all = 0..snapshot.files.len();

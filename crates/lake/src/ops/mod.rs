@@ -2,6 +2,7 @@
 //!
 //! Invariant: what a run writes is bounded by what there is to say, not by the number of runs before it.
 
+pub(crate) mod audit;
 pub(crate) mod bookkeeping;
 pub(crate) mod coverage;
 mod earlier_leases;

@@ -45,7 +45,7 @@ pub(super) struct OpsNote(
     pub(super) &'static [(&'static str, &'static str)],
 );
 
-pub(super) const NOTES: [OpsNote; 7] = [
+pub(super) const NOTES: [OpsNote; 8] = [
     OpsNote(
         "runs",
         "One run of sync or rebuild, and the versions of all tables that belong together after it.",
@@ -232,6 +232,49 @@ pub(super) const NOTES: [OpsNote; 7] = [
             ("bytes_after", "Size of the files after, in bytes."),
             ("log_files", "Number of files of the log that were deleted."),
             ("detail", "Mark of a `retain`, as JSON."),
+        ],
+    ),
+    OpsNote(
+        "audit",
+        "One request or statement that `tillhouse serve` answered.",
+        &[
+            ("asked_at", "When the request came, UTC."),
+            (
+                "request_id",
+                "Id of the request, as its problem and the server's log name it.",
+            ),
+            (
+                "who",
+                "User or client that asked; null where nobody was named.",
+            ),
+            ("from_address", "IP address that the request came from."),
+            (
+                "method",
+                "Method of HTTP, or kind of a statement of PostgreSQL's protocol.",
+            ),
+            (
+                "endpoint",
+                "Endpoint that was asked; `none` for a path that no endpoint has.",
+            ),
+            (
+                "asked",
+                "Question, with pseudonyms in filters and without the texts of a query.",
+            ),
+            (
+                "run_id",
+                "Published run that was answered from; null where none was.",
+            ),
+            (
+                "status",
+                "Status of the answer, as HTTP has it; 499 where the client left before.",
+            ),
+            ("rows", "Number of rows of the answer."),
+            ("bytes", "Size of the answer before compression, in bytes."),
+            (
+                "milliseconds",
+                "Time until the answer had ended, in milliseconds.",
+            ),
+            ("is_whole", "True if the answer was read to its end."),
         ],
     ),
 ];

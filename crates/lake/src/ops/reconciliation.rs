@@ -4,7 +4,7 @@
 //! told from what agreed.
 
 use crate::month::month_of;
-use crate::ops::edit::{BookkeepingEdit, OpsTables};
+use crate::ops::edit::{OpsTables, RowAppend};
 use crate::ops::row_codec::{
     BookkeepingRow, ColumnType, NUMBER, RowReader, RowValue, json, number,
 };
@@ -125,29 +125,14 @@ impl BookkeepingRow for ReconciliationRow {
     }
 }
 
-/// Append of what a reconciliation found.
-struct ReconciliationAppend<'a>(&'a [ReconciliationRow]);
-
-impl BookkeepingEdit<ReconciliationRow> for ReconciliationAppend<'_> {
-    fn looks_back(&self) -> bool {
-        false
-    }
-    fn note(&mut self, _: &ReconciliationRow) {}
-    fn changed(&self, _: &ReconciliationRow) -> Option<ReconciliationRow> {
-        None
-    }
-    fn added(&self) -> Vec<ReconciliationRow> {
-        self.0.to_vec()
-    }
-}
-
 impl OpsTables {
     /// Adds what a reconciliation found.
     pub async fn record_reconciliation(&self, rows: &[ReconciliationRow]) -> Result<()> {
         let id = rows
             .first()
             .map_or("", |row| row.reconciliation_id.as_str());
-        self.edit(id, &mut ReconciliationAppend(rows)).await
+        self.edit::<ReconciliationRow>(id, &mut RowAppend(rows))
+            .await
     }
 
     /// Results of reconciliations, of one pipeline or all, the oldest first.

@@ -1,10 +1,11 @@
-//! The bookkeeping tables: runs, slices, rejects, warnings, drift; `reconciliation` adds one.
+//! The bookkeeping tables: runs, slices, rejects, warnings, drift; `reconciliation`, `maintenance` and `audit` add one each.
 //!
 //! Invariant: whatever is noted twice stands there once.
 
 use crate::file::writer::PartitionWriter;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::schema_evolution;
+use crate::ops::audit::AuditRow;
 use crate::ops::edit::{BookkeepingEdit, OpsTables};
 use crate::ops::maintenance::MaintenanceRow;
 use crate::ops::notes::note_of;
@@ -30,7 +31,8 @@ const NOTED_EVERY: SignedDuration = SignedDuration::from_mins(24 * 60);
 
 impl OpsTables {
     /// Names of the bookkeeping tables.
-    pub const NAMES: [&'static str; 7] = [
+    pub const NAMES: [&'static str; 8] = [
+        "audit",
         "drift",
         "maintenance",
         "reconciliations",
@@ -40,7 +42,7 @@ impl OpsTables {
         "warnings",
     ];
 
-    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`, `maintenance`), whether it has rows or not. `None`
+    /// The columns of a bookkeeping table (`runs`, `slices`, `rejects`, `warnings`, `drift`, `reconciliations`, `maintenance`, `audit`), whether it has rows or not. `None`
     /// for any other name.
     pub fn schema(table: &str) -> Option<SchemaRef> {
         fn of<R: BookkeepingRow>(path: &str) -> Option<SchemaRef> {
@@ -54,6 +56,7 @@ impl OpsTables {
             .or_else(|| of::<UnknownField>(&path))
             .or_else(|| of::<ReconciliationRow>(&path))
             .or_else(|| of::<MaintenanceRow>(&path))
+            .or_else(|| of::<AuditRow>(&path))
     }
 
     /// Notes on a bookkeeping table and its columns. `None` for any other name.

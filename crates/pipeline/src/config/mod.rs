@@ -27,5 +27,5 @@ pub use children::{ChildLink, ChildResource, OwnColumn};
 pub use pipeline::{Pipeline, RequestedPipeline, ResourcePlan};
 pub use project::{ExaminedPipeline, PROJECT_FILE, Project, ProjectExamination, parse_bytes};
 pub use retention::RetentionSettings;
-pub use serve::{ServeSettings, ServedCertificate, ServedLogin};
+pub use serve::{ServeSettings, ServedCertificate, ServedLogin, ServedProvider};
 pub use source_entry::SourceEntry;

@@ -164,7 +164,7 @@ impl Project {
         let mut problems = ProblemList(problems);
         let blank = file.blank_keys(root.get("retention"), "retention", |_| true);
         problems.0.extend(blank);
-        let is_section = |key: &str| ["hecone_login", "tls"].contains(&key);
+        let is_section = |key: &str| ["hecone_login", "oidc", "tls"].contains(&key);
         let blank = file.blank_keys(root.get("serve"), "serve", |key| !is_section(key));
         problems.0.extend(blank);
         let is_value = |key: &str| ["memory_limit", "maintenance"].contains(&key);

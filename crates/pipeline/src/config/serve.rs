@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tillhouse_extract::Credential;
+use tillhouse_extract::{Credential, EndpointUrl};
 use tillhouse_model::money::{canonical_currency, is_currency};
 use tillhouse_model::time::parse_duration;
 use tillhouse_model::yaml::Spanned;
@@ -26,6 +26,13 @@ const ROWS: u64 = 1_000_000;
 const BODY_BYTES: u64 = 1 << 20;
 /// Bytes of answers that are kept.
 const CACHE_BYTES: u64 = 64 << 20;
+
+/// Claim of a token that names its user, where nothing is said: OpenID Connect's identifier of whoever logged in.
+const CLAIM: &str = "sub";
+
+/// Example of a provider of tokens, for errors.
+const EXAMPLE: &str =
+    "Write it like `oidc: { issuer: https://id.example.com, audience: tillhouse, claim: sub }`.";
 
 /// Most questions at once: each has a thread, and a part of the memory.
 const MOST_CONCURRENCY: u64 = 1_024;
@@ -56,6 +63,17 @@ pub struct ServedCertificate {
     pub key: PathBuf,
 }
 
+/// Provider whose tokens the server takes, by OpenID Connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedProvider {
+    /// Its issuer, letter by letter as its tokens name it.
+    pub issuer: String,
+    /// Audience that tokens for the server are for.
+    pub audience: String,
+    /// Claim with the name of a user.
+    pub claim: String,
+}
+
 /// Settings of the server.
 #[derive(Debug, Clone)]
 pub struct ServeSettings {
@@ -67,9 +85,11 @@ pub struct ServeSettings {
     pub hecone_login: Option<ServedLogin>,
     /// Currency of HecOne's statistics, which have one; the only one there is where nothing is said.
     pub hecone_currency: Option<String>,
+    /// Provider whose tokens are taken beside passwords.
+    pub oidc: Option<ServedProvider>,
     /// Certificate; without one the server speaks in the clear, and to this machine alone.
     pub tls: Option<ServedCertificate>,
-    /// File of the audit log; the process's own log where there is none.
+    /// File of the audit log; the table `ops.audit` where there is none.
     pub audit: Option<PathBuf>,
     /// Questions that are worked on at once.
     pub concurrency: usize,
@@ -92,6 +112,7 @@ impl Default for ServeSettings {
             postgres: None,
             hecone_login: None,
             hecone_currency: None,
+            oidc: None,
             tls: None,
             audit: None,
             concurrency: std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
@@ -112,6 +133,7 @@ pub(super) struct ServeSection {
     postgres: Option<Spanned<String>>,
     hecone_login: Option<LoginSection>,
     hecone_currency: Option<Spanned<String>>,
+    oidc: Option<OidcSection>,
     tls: Option<TlsSection>,
     audit: Option<Spanned<String>>,
     concurrency: Option<Spanned<u64>>,
@@ -128,6 +150,16 @@ pub(super) struct ServeSection {
 struct TlsSection {
     certificate: Spanned<String>,
     key: Spanned<String>,
+}
+
+/// Section `serve.oidc` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OidcSection {
+    issuer: Spanned<String>,
+    audience: Spanned<String>,
+    #[serde(default)]
+    claim: Option<Spanned<String>>,
 }
 
 /// Section `serve.hecone_login` as it is written.
@@ -159,6 +191,9 @@ impl ServeSection {
         }
         if let Some(text) = &self.hecone_currency {
             keep(currency(file, text).map(|code| settings.hecone_currency = Some(code)));
+        }
+        if let Some(oidc) = &self.oidc {
+            keep(oidc.checked(file).map(|oidc| settings.oidc = Some(oidc)));
         }
         if let Some(tls) = &self.tls {
             keep(tls.checked(file, dir).map(|tls| settings.tls = Some(tls)));
@@ -204,6 +239,31 @@ impl TlsSection {
         Ok(ServedCertificate {
             certificate: path(file, "tls.certificate", &self.certificate, dir)?,
             key: path(file, "tls.key", &self.key, dir)?,
+        })
+    }
+}
+
+impl OidcSection {
+    fn checked(&self, file: &YamlFile) -> Result<ServedProvider> {
+        let name = |key: &str, text: &Spanned<String>| match text.value.trim() {
+            "" => {
+                let what = format!("`serve.oidc.{key}` is empty");
+                Err(error_at(file, text.referenced, what).hint(EXAMPLE))
+            }
+            written => Ok(written.to_owned()),
+        };
+        let issuer = name("issuer", &self.issuer)?;
+        if let Err(error) = EndpointUrl::parse(&issuer) {
+            let what = format!("`serve.oidc.issuer`: {}", error.message());
+            return Err(error_at(file, self.issuer.referenced, what).hint(EXAMPLE));
+        }
+        Ok(ServedProvider {
+            issuer,
+            audience: name("audience", &self.audience)?,
+            claim: match &self.claim {
+                None => CLAIM.to_owned(),
+                Some(claim) => name("claim", claim)?,
+            },
         })
     }
 }
@@ -337,7 +397,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "serve:\n  listen: localhost:9000\n  postgres: \"[::1]:5432\"\n  hecone_login: { client_id: till, client_secret: s3cret }\n  \
-                    hecone_currency: eur\n  tls: { certificate: c.pem, key: /etc/k.pem }\n  audit: logs/audit.jsonl\n  concurrency: 3\n  queue: 5\n  timeout: 90s\n  \
+                    hecone_currency: eur\n  oidc: { issuer: https://id.example.com/realms/north, audience: tillhouse, claim: email }\n  tls: { certificate: c.pem, key: /etc/k.pem }\n  audit: logs/audit.jsonl\n  concurrency: 3\n  queue: 5\n  timeout: 90s\n  \
                     rows: 10\n  body: 4KiB\n  cache: 1MiB\n";
         let (said, problems) = settings(text);
         assert!(problems.is_empty(), "{problems:?}");
@@ -358,6 +418,12 @@ mod tests {
             key: "/etc/k.pem".into(),
         };
         assert_eq!(said.tls, Some(tls));
+        let provider = ServedProvider {
+            issuer: "https://id.example.com/realms/north".to_owned(),
+            audience: "tillhouse".to_owned(),
+            claim: "email".to_owned(),
+        };
+        assert_eq!(said.oidc, Some(provider));
         assert_eq!((said.concurrency, said.queue), (3, 5));
         assert_eq!(said.timeout, Duration::from_secs(90));
         assert_eq!(
@@ -385,6 +451,30 @@ mod tests {
                         && told.contains(&format!("`serve.{key}`"))),
                 "{key}: {told:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_provider_of_tokens_has_an_issuer_and_an_audience() {
+        let section = |text: &str| settings(&format!("serve:\n  oidc: {text}\n"));
+        let (said, told) = section("{ issuer: 'https://id.example.com/', audience: till }");
+        assert!(told.is_empty(), "{told:?}");
+        let said = said.oidc.unwrap();
+        assert_eq!(
+            (said.issuer.as_str(), said.claim.as_str()),
+            ("https://id.example.com/", "sub")
+        );
+        for wrong in [
+            "{ issuer: '', audience: till }",
+            "{ issuer: id.example.com, audience: till }",
+            "{ issuer: 'https://id.example.com/?x=1', audience: till }",
+            "{ issuer: 'https://id.example.com', audience: ' ' }",
+            "{ issuer: 'https://id.example.com', audience: till, claim: '' }",
+        ] {
+            let (_, told) = section(wrong);
+            assert_eq!(told.len(), 1, "{wrong}: {told:?}");
+            assert!(told[0].contains("tillhouse.yaml:2:"), "{told:?}");
+            assert!(told[0].contains("`serve.oidc."), "{told:?}");
         }
     }
 

@@ -3,9 +3,11 @@
 //! Invariant: names and shapes are those of HecOne's document and nothing besides: an entry has no currency, and no figure that HecOne's does not have. Where amounts of
 //! several currencies would have to be added up or chosen from, the answer is 409 with the list.
 
-use super::{EndpointRequest, filter, json_body, statistics::counted, window};
+use super::{
+    EndpointRequest, body_bytes, filter, json_body, media_type, statistics::counted, window,
+};
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, document, fixed, name_run};
-use crate::callers::REFUSED_AFTER;
+use crate::callers::{REFUSED_AFTER, basic_credentials};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
 use crate::runs::RunSession;
@@ -13,9 +15,11 @@ use crate::state::ServerState;
 use crate::tokens::{GOOD_FOR, TokenOwner, are_right};
 use crate::work::AnswerSink;
 use axum::body::Body;
-use axum::http::{Response, StatusCode, header};
+use axum::http::{HeaderMap, Response, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 use tillhouse_model::ExactDecimal;
@@ -26,12 +30,15 @@ use tillhouse_statistics::report::{
     PaymentEntryModeAmount, PaymentFunctionAmount, PaymentMediumAmount, PaymentSchemeAmount,
     PaymentTypeAmount, SiteAmount, SiteTransactions, StatisticsReport,
 };
+use url::form_urlencoded;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// Media type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
 /// Path of the statistics.
 const PATH: &str = "/transactions/statistics";
 
-/// `POST /auth/login`: a token for credentials.
+/// `POST /auth/login`: a token for credentials, in HecOne's form or in that of OAuth 2.0.
 pub(crate) async fn log_in(
     state: &Arc<ServerState>,
     incoming: &EndpointRequest,
@@ -39,18 +46,19 @@ pub(crate) async fn log_in(
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
     let _ = note.asked.set("login".to_owned());
-    let body = json_body(state, &incoming.headers, body).await?;
-    let text = |name: &str| body.get(name).and_then(Value::as_str);
-    let (Some(id), Some(secret)) = (text("client_id"), text("client_secret")) else {
-        return Err(Problem::bad_request(
-            "client_id and client_secret are texts that have to be given",
-        )
-        .hint(r#"Send {"client_id": "...", "client_secret": "..."}."#));
+    let is_form = media_type(&incoming.headers).eq_ignore_ascii_case(FORM);
+    let (id, secret) = match is_form {
+        true => form_credentials(state, &incoming.headers, body).await?,
+        false => json_credentials(state, &incoming.headers, body).await?,
     };
-    let owner = match state.callers.users() {
-        Some(users) => state.callers.log_in(&users, id, secret).await?,
-        None => client(state, id, secret).await?,
-    };
+    let proven = prove(state, &id, secret.expose_secret()).await;
+    let owner = proven.map_err(|problem| match problem.status {
+        // The word by which clients of OAuth 2.0 know it.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if is_form => {
+            problem.member("error", json!("invalid_client"))
+        }
+        _ => problem,
+    })?;
     let _ = note.who.set(owner.name.clone());
     let pair = state.tokens.give(Instant::now(), owner);
     let given = json!({
@@ -65,6 +73,71 @@ pub(crate) async fn log_in(
         name_run(response.headers_mut(), &newest.run);
     }
     Ok(response)
+}
+
+/// Credentials in HecOne's form.
+async fn json_credentials(
+    state: &ServerState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(String, SecretString), Problem> {
+    let body = json_body(state, headers, body).await?;
+    let text = |name: &str| body.get(name).and_then(Value::as_str);
+    match (text("client_id"), text("client_secret")) {
+        (Some(id), Some(secret)) => Ok((id.to_owned(), secret.to_owned().into())),
+        _ => Err(Problem::bad_request(
+            "client_id and client_secret are texts that have to be given",
+        )
+        .hint(r#"Send {"client_id": "...", "client_secret": "..."}."#)),
+    }
+}
+
+/// Client credentials as OAuth 2.0 has them (RFC 6749, section 4.4): a form, with the credentials in it or as HTTP's Basic.
+async fn form_credentials(
+    state: &ServerState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(String, SecretString), Problem> {
+    let wrong = |what: &str, word: &str| {
+        Problem::bad_request(what)
+            .hint("Send grant_type=client_credentials, and client_id and client_secret in the form or as Basic.")
+            .member("error", json!(word))
+    };
+    let bytes = body_bytes(state, headers, body).await?;
+    let mut form: HashMap<String, String> = HashMap::new();
+    for (name, value) in form_urlencoded::parse(&bytes) {
+        if form.insert(name.into_owned(), value.into_owned()).is_some() {
+            return Err(wrong("a parameter is given twice", "invalid_request"));
+        }
+    }
+    match form.get("grant_type").map(String::as_str) {
+        Some("client_credentials") => {}
+        Some(_) => {
+            return Err(wrong(
+                "grant_type is another than client_credentials",
+                "unsupported_grant_type",
+            ));
+        }
+        None => return Err(wrong("grant_type is missing", "invalid_request")),
+    }
+    if let Some(known) = basic_credentials(headers) {
+        return Ok(known);
+    }
+    match (form.remove("client_id"), form.remove("client_secret")) {
+        (Some(id), Some(secret)) => Ok((id, secret.into())),
+        _ => Err(wrong(
+            "client_id and client_secret have to be given",
+            "invalid_request",
+        )),
+    }
+}
+
+/// What a token stands for that these credentials get: a user, or where there are none the client that may log in.
+async fn prove(state: &ServerState, id: &str, secret: &str) -> Result<TokenOwner, Problem> {
+    match state.callers.users() {
+        Some(users) => state.callers.log_in(&users, id, secret).await,
+        None => client(state, id, secret).await,
+    }
 }
 
 /// The client that may log in where there are no users.

@@ -19,6 +19,7 @@ use crate::problem::Problem;
 use crate::state::ServerState;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Response, StatusCode, header};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tillhouse_model::{Filter, Result, Window};
@@ -108,24 +109,45 @@ fn check_token(
         .header(header::WWW_AUTHENTICATE, "Bearer"))
 }
 
+/// Media type of a body, without what stands behind a semicolon; JSON where none is said.
+pub(crate) fn media_type(headers: &HeaderMap) -> &str {
+    let media = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("application/json");
+    media.split(';').next().unwrap_or_default().trim()
+}
+
 /// The body of a request, which has to be JSON.
 pub(crate) async fn json_body(
     state: &ServerState,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<serde_json::Value, Problem> {
-    let media = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or("application/json");
-    let essence = media.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case("application/json") {
+    if !media_type(headers).eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "the body has to be JSON",
         )
         .hint("Send it with `Content-Type: application/json`."));
     }
+    let bytes = body_bytes(state, headers, body).await?;
+    // serde's own words quote what they stumble over, which may be somebody's.
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Problem::bad_request(format!(
+            "the body is no JSON: line {}, column {}",
+            error.line(),
+            error.column()
+        ))
+    })
+}
+
+/// The bytes of a body, in the time that one has and no more than one may have.
+pub(crate) async fn body_bytes(
+    state: &ServerState,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Bytes, Problem> {
     let most = state.options.body_bytes;
     let too_large = || {
         Problem::new(
@@ -141,25 +163,15 @@ pub(crate) async fn json_body(
     if declared.is_some_and(|length| length > most) {
         return Err(too_large());
     }
-    let bytes = match tokio::time::timeout(BODY_WITHIN, to_bytes(body, most)).await {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) if is_of_length(&error) => return Err(too_large()),
-        Ok(Err(_)) => return Err(Problem::bad_request("the body did not arrive whole")),
-        Err(_) => {
-            return Err(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                format!("the body took more than {} s", BODY_WITHIN.as_secs()),
-            ));
-        }
-    };
-    // serde's own words quote what they stumble over, which may be somebody's.
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::bad_request(format!(
-            "the body is no JSON: line {}, column {}",
-            error.line(),
-            error.column()
-        ))
-    })
+    match tokio::time::timeout(BODY_WITHIN, to_bytes(body, most)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if is_of_length(&error) => Err(too_large()),
+        Ok(Err(_)) => Err(Problem::bad_request("the body did not arrive whole")),
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body took more than {} s", BODY_WITHIN.as_secs()),
+        )),
+    }
 }
 
 /// True where a body was cut off at its limit.

@@ -40,7 +40,7 @@ impl ObservedStatement {
         Self {
             state: Arc::clone(state),
             line: AuditLine {
-                at: Timestamp::now().to_string(),
+                at: Timestamp::now(),
                 id: new_id(),
                 who: user.map(str::to_owned),
                 from: peer.ip().to_string(),

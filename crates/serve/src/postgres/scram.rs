@@ -3,7 +3,7 @@
 //! Invariant: no password is known here, and none is sent; a proof is compared in a time that says nothing of it. For a name that nobody has the exchange goes on to its end
 //! as for any other, with the same salt each time, and fails there.
 
-use crate::callers::from_base64;
+use crate::base64::from_base64;
 use crate::users::ScramVerifier;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};

@@ -72,8 +72,8 @@ pub struct Users {
 /// A user, with what is kept of the password.
 struct KnownUser {
     user: Arc<User>,
-    argon2id: String,
-    scram: ScramVerifier,
+    /// None for a user whom no password lets in.
+    password: Option<KeptPassword>,
 }
 
 impl fmt::Debug for Users {
@@ -116,16 +116,27 @@ impl Users {
                 Error::config(format!("user {name:?}: {what}"))
                     .hint("`tillhouse user remove` and `tillhouse user add` write the user anew.")
             };
-            let scram = entry.scram.keys();
-            let scram = scram.ok_or_else(|| broken("`scram` has no keys of SCRAM-SHA-256"))?;
-            if !is_hash(&entry.password) {
-                return Err(broken("`password` is no hash of argon2id"));
-            }
+            let scram = entry.scram.as_ref().map(ScramEntry::keys);
+            let password = match (&entry.password, scram) {
+                (None, None) => None,
+                (Some(hash), _) if !is_hash(hash) => {
+                    return Err(broken("`password` is no hash of argon2id"));
+                }
+                (Some(hash), Some(Some(scram))) => Some(KeptPassword {
+                    argon2id: hash.clone(),
+                    scram,
+                }),
+                (_, Some(None)) => return Err(broken("`scram` has no keys of SCRAM-SHA-256")),
+                (Some(_), None) | (None, Some(_)) => {
+                    return Err(broken(
+                        "has one of `password` and `scram`, which go together",
+                    ));
+                }
+            };
             let user = user_of(&entry).ok_or_else(|| broken("a limit is 0 or too large"))?;
             let user = KnownUser {
                 user: Arc::new(user),
-                argon2id: entry.password,
-                scram,
+                password,
             };
             if known.insert(name.clone(), user).is_some() {
                 return Err(broken("is there twice"));
@@ -150,12 +161,13 @@ impl Users {
             return Ok(user);
         }
         let known = self.known.get(name);
+        let known = known.and_then(|known| Some((&known.user, known.password.as_ref()?)));
         self.hashes.fetch_add(1, Ordering::Relaxed);
-        let hash = known.map_or(&self.decoy, |known| &known.argon2id);
+        let hash = known.map_or(&self.decoy, |(_, kept)| &kept.argon2id);
         match (is_right(hash, password), known) {
-            (true, Some(known)) => {
+            (true, Some((user, _))) => {
                 self.remember(self.digest(name, password)?);
-                Ok(Arc::clone(&known.user))
+                Ok(Arc::clone(user))
             }
             _ => Err(Error::new(
                 ErrorKind::Unauthorized,
@@ -199,9 +211,10 @@ impl Users {
         }
     }
 
-    /// The keys of SCRAM-SHA-256 of a name; `None` for a name that nobody has.
+    /// The keys of SCRAM-SHA-256 of a name; `None` for a name that nobody has, and for a user without a password.
     pub fn scram(&self, name: &str) -> Option<ScramVerifier> {
-        Some(self.known.get(name)?.scram.clone())
+        let kept = self.known.get(name)?.password.as_ref()?;
+        Some(kept.scram.clone())
     }
 
     /// The user of a name that was proven in another way.
@@ -212,7 +225,8 @@ impl Users {
     /// Digest of a user with what is seen and the hash of the password, to tell if it is still the one that a token was given to.
     pub(crate) fn fingerprint(&self, name: &str) -> Option<u64> {
         let known = self.known.get(name)?;
-        let text = format!("{}\n{:?}", known.argon2id, known.user);
+        let hash = known.password.as_ref().map(|kept| kept.argon2id.as_str());
+        let text = format!("{}\n{:?}", hash.unwrap_or_default(), known.user);
         Some(xxhash_rust::xxh3::xxh3_64(text.as_bytes()))
     }
 
@@ -237,8 +251,16 @@ impl Users {
 ///
 /// Errors with [`ErrorKind::Config`] for a name or a password that cannot be one, and for a file that cannot be read or written. True if there was such a user.
 pub fn add_user(path: &Path, new: &NewUser, password: &SecretString) -> Result<bool> {
+    write_user(path, new, Some(KeptPassword::of(password)?))
+}
+
+/// As [`add_user`], a user without a password: only tokens of a provider let it in. A password that it had is gone.
+pub fn add_user_without_password(path: &Path, new: &NewUser) -> Result<bool> {
+    write_user(path, new, None)
+}
+
+fn write_user(path: &Path, new: &NewUser, kept: Option<KeptPassword>) -> Result<bool> {
     checked_name(&new.name)?;
-    let kept = KeptPassword::of(password)?;
     let mut file = UsersFile::read(path)?.unwrap_or(UsersFile { users: Vec::new() });
     let before = file.users.iter().position(|user| user.name == new.name);
     let entry = UserEntry {
@@ -250,8 +272,8 @@ pub fn add_user(path: &Path, new: &NewUser, password: &SecretString) -> Result<b
         timeout_seconds: None,
         memory_mib: None,
         concurrency: None,
-        password: kept.argon2id,
-        scram: ScramEntry::of(&kept.scram),
+        scram: kept.as_ref().map(|kept| ScramEntry::of(&kept.scram)),
+        password: kept.map(|kept| kept.argon2id),
     };
     match before.and_then(|at| file.users.get_mut(at)) {
         Some(user) => {
@@ -448,6 +470,40 @@ mod tests {
         }
         let twice = good.replace("users:\n", &format!("users:\n{}", entries(&good)));
         assert!(parsed(&twice).is_err());
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_let_in_by_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        add_user(&path, &north(), &secret(PASSWORD)).unwrap();
+        let before = Users::load(&path).unwrap().fingerprint("north");
+        assert!(add_user_without_password(&path, &north()).unwrap());
+        let users = Users::load(&path).unwrap();
+        assert_eq!(users.user("north").unwrap().scope, north().scope);
+        assert_ne!(users.fingerprint("north"), before);
+        assert!(users.scram("north").is_none());
+        for guess in [PASSWORD, "", "null"] {
+            let hashes = users.hashes();
+            assert!(
+                users
+                    .authenticate_password("north", &secret(guess))
+                    .is_err()
+            );
+            assert_eq!(users.hashes() - hashes, 1, "it costs what others do");
+        }
+        // One of the two alone is a file that somebody has cut.
+        add_user(&path, &north(), &secret(PASSWORD)).unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let without_scram = whole.split("    scram:").next().unwrap();
+        let without_hash: String = whole
+            .lines()
+            .filter(|line| !line.starts_with("    password:"))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        for cut in [without_scram, &without_hash] {
+            assert!(UsersFile::parse(cut).and_then(Users::of).is_err(), "{cut}");
+        }
     }
 
     fn entries(text: &str) -> &str {

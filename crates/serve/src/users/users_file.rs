@@ -16,7 +16,8 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 /// Head of the file.
 const HEAD: &str = "\
 # Users of `tillhouse serve`, and what they may see. `tillhouse user add` and `tillhouse user remove` write it.
-# Without `tenants` a user sees all of them, without `pipelines` likewise. Passwords are not in here, but guesses could be tried: keep it to yourself.
+# Without `tenants` a user sees all of them, without `pipelines` likewise; without `password` only tokens of a provider let a user in.
+# Passwords are not in here, but guesses could be tried: keep it to yourself.
 ";
 
 /// The file.
@@ -45,8 +46,11 @@ pub(super) struct UserEntry {
     pub(super) memory_mib: Option<u64>,
     #[serde(default)]
     pub(super) concurrency: Option<u64>,
-    pub(super) password: String,
-    pub(super) scram: ScramEntry,
+    /// Hash of the password; none where only tokens of a provider let the user in. So it is with `scram`.
+    #[serde(default)]
+    pub(super) password: Option<String>,
+    #[serde(default)]
+    pub(super) scram: Option<ScramEntry>,
 }
 
 /// Keys of SCRAM-SHA-256, in hexadecimal digits.
@@ -170,8 +174,12 @@ impl UserEntry {
                 let _ = writeln!(out, "    {key}: {number}");
             }
         }
-        let _ = writeln!(out, "    password: {}", quoted(&self.password));
-        let scram = &self.scram;
+        if let Some(password) = &self.password {
+            let _ = writeln!(out, "    password: {}", quoted(password));
+        }
+        let Some(scram) = &self.scram else {
+            return;
+        };
         let _ = writeln!(out, "    scram:");
         let _ = writeln!(out, "      iterations: {}", scram.iterations);
         for (key, digits) in [
