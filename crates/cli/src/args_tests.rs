@@ -41,3 +41,29 @@ fn values_may_begin_with_a_hyphen() {
     assert_eq!(report.sites, ["-1", "-2"]);
     assert_eq!(report.devices, ["-3"]);
 }
+
+#[cfg(feature = "serve")]
+#[test]
+fn what_a_user_sees_is_named_or_taken_away_or_left() {
+    let cases: [(&[&str], Option<bool>, Option<bool>); 3] = [
+        (&[], None, None),
+        (&["--personal"], Some(true), None),
+        (
+            &["--personal=false", "--sources=true"],
+            Some(false),
+            Some(true),
+        ),
+    ];
+    for (flags, personal, sources) in cases {
+        // A flag does not take the name for its value.
+        let line = [&["user", "add"][..], flags, &["analyst"]].concat();
+        let CliCommand::User {
+            command: UserCommand::Add(arguments),
+        } = parsed(&line)
+        else {
+            panic!("no user");
+        };
+        assert_eq!(arguments.name, "analyst");
+        assert_eq!((arguments.personal, arguments.sources), (personal, sources));
+    }
+}

@@ -46,7 +46,7 @@ pub use ops::lease::{
     LeaseOwner, LeaseRecord, LeaseSwap, StoredLease, StoredLeases, SwappedLeases,
 };
 pub use ops::maintenance::MaintenanceRow;
-pub use ops::older_copy::AheadTable;
+pub use ops::older_copy::{AheadTable, OlderCopy};
 pub use ops::published_note::{LostRun, UnnotedRun};
 pub use ops::reconciliation::ReconciliationRow;
 pub use ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};

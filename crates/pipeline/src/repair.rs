@@ -12,7 +12,9 @@ use crate::loss::{LossOutcome, RunScope, gone, problems_of, refusal, tell, witho
 use crate::record_origin::RecordOrigin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tillhouse_lake::{LostKind, LostRun, LostTable, RunRecord, SliceRow, TableDamage, Warehouse};
+use tillhouse_lake::{
+    LostKind, LostRun, LostTable, OlderCopy, RunRecord, SliceRow, TableDamage, Warehouse,
+};
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Tables of which nobody knows a run.
@@ -22,7 +24,7 @@ const WITHOUT_A_RUN: &str = "the warehouse has tables and no published run: its 
 pub async fn check_tables(warehouse: &Warehouse) -> Result<()> {
     let found = PublishedState::of(warehouse).await?;
     found.tell_of_what_is_not_published(warehouse).await?;
-    let older = found.older_copy(warehouse).await?;
+    let older = found.refused_copy(warehouse).await?;
     several(found.problems().into_iter().chain(older).collect())
 }
 
@@ -43,10 +45,20 @@ async fn check_with(
 ) -> Result<()> {
     let mut problems = match PublishedState::of(warehouse).await {
         Ok(found) => {
-            let missing = found.missing_records(warehouse).await;
             let older = found.older_copy(warehouse).await;
+            let missing = match &older {
+                // Its list of runs lacks these too, and that is all.
+                Ok(Some(older)) if older.is_of_runs_alone() => {
+                    let told = found.tell_of_what_is_not_published(warehouse).await;
+                    told.map(|()| Vec::new())
+                }
+                _ => found.missing_records(warehouse).await,
+            };
             let mut problems = found.problems();
-            problems.extend(older.unwrap_or_else(Some));
+            match older {
+                Ok(older) => problems.extend(older.and_then(refusal_of)),
+                Err(error) => problems.push(error),
+            }
             problems.extend(missing.unwrap_or_else(|error| vec![error]));
             problems
         }
@@ -62,6 +74,15 @@ async fn check_with(
             .filter(|error| !told.contains(&error.to_string())),
     );
     several(problems)
+}
+
+/// The error of bookkeeping that is older than the tables; `None` where its list of runs alone is, which is said.
+fn refusal_of(older: OlderCopy) -> Option<Error> {
+    if older.is_of_runs_alone() {
+        older.warn();
+        return None;
+    }
+    Some(older.into_error())
 }
 
 fn several(problems: Vec<Error>) -> Result<()> {
@@ -95,8 +116,13 @@ impl PublishedState {
         })
     }
 
-    /// Error where bookkeeping is older than the tables.
-    async fn older_copy(&self, warehouse: &Warehouse) -> Result<Option<Error>> {
+    /// Error where bookkeeping is older than the tables, and not its list of runs alone.
+    async fn refused_copy(&self, warehouse: &Warehouse) -> Result<Option<Error>> {
+        Ok(self.older_copy(warehouse).await?.and_then(refusal_of))
+    }
+
+    /// Bookkeeping that is older than the tables.
+    async fn older_copy(&self, warehouse: &Warehouse) -> Result<Option<OlderCopy>> {
         match (&self.run, &self.lost_run) {
             (Some(run), None) => warehouse.ops().older_copy(run, &self.damage.ahead).await,
             _ => Ok(None),
@@ -226,7 +252,7 @@ pub(crate) async fn prepare(
     let mut damage = found.damage;
     let mut let_be = Vec::new();
     if let Some(older) = older {
-        go_on_with_older_copy(older, &scope)?;
+        go_on_with_older_copy(older.into_error(), &scope)?;
         let_be.extend(of_nobody(&damage, &scope));
     }
     let lacking = lost_data(context, &run, &damage.lost, &scope).await;
@@ -412,13 +438,16 @@ async fn set_aside(
     Ok(!damaged.is_empty())
 }
 
+/// Errors, each by the path of its table or the name of its pipeline.
+type Errors = Vec<(String, Error)>;
+
 /// Of tables whose logs cannot be read, the errors that stop the run, and the pipelines that are refused alone. Shared tables are everybody's; a
 /// source table is its pipeline's alone.
 fn set_apart(
     unreadable: Vec<(String, Error)>,
     scope: &mut RunScope<'_>,
     origin: RecordOrigin,
-) -> (Vec<(String, Error)>, Vec<(String, Error)>) {
+) -> (Errors, Errors) {
     let (mut stopping, mut refused) = (Vec::new(), Vec::new());
     for (path, error) in unreadable {
         // Roll-ups that cannot be read are counted anew, and whoever does it says so.

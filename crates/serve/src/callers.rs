@@ -373,7 +373,7 @@ mod tests {
                 ..Scope::everything()
             },
         };
-        add_user(path, &new, &SecretString::from(PASSWORD.to_owned())).unwrap();
+        add_user(path, &new, Some(&SecretString::from(PASSWORD.to_owned()))).unwrap();
     }
 
     fn callers(path: &Path) -> Callers {

@@ -55,5 +55,6 @@ pub use options::{
 };
 pub use server::{BoundServer, check};
 pub use users::{
-    NewUser, ScramVerifier, User, Users, add_user, add_user_without_password, remove_user,
+    NewUser, ScramVerifier, User, UserChange, Users, add_user, change_user, expect_user,
+    remove_user,
 };

@@ -229,7 +229,7 @@ mod tests {
             scope: Scope::everything(),
         };
         let password = SecretString::from("correct horse battery".to_owned());
-        add_user(&path, &new, &password).unwrap();
+        add_user(&path, &new, Some(&password)).unwrap();
         assert!(at(true, tls()).check_address().is_ok());
         // What PostgreSQL's protocol is spoken at is held to the same.
         let beside = |users: bool, tls: Option<TlsFiles>| ServeOptions {

@@ -173,7 +173,7 @@ async fn a_connection_ends_with_its_user_and_its_rights() {
     }
     let removed = project.run(&["user", "remove", "gone"]).await;
     assert_eq!(removed.code, Some(0), "{}", removed.stderr);
-    add(&project, "narrowed", &["--tenant", &ids[0]]).await;
+    add(&project, "narrowed", &["--change", "--tenant", &ids[0]]).await;
     // It is told, though it asks nothing.
     for client in [&mut gone, &mut narrowed] {
         assert_eq!(error(&client.until_closed().await)[&'C'], "28000");

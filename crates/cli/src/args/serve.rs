@@ -25,6 +25,7 @@ Examples:
   tillhouse user add reporting --tenant north-fuels       asks for a password of 12 characters or more
   tillhouse user add analyst --personal --sources < password.txt
   tillhouse user add anna@example.org --no-password        for tokens of the provider that `serve.oidc` names
+  tillhouse user add reporting --change --tenant city-fuels   another password, other tenants; what is not named stays
   tillhouse user list
   tillhouse user remove reporting
 
@@ -33,7 +34,7 @@ password, or a token: one that POST /auth/login gives for them, or of the provid
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
-    /// Add a user, or give one another password and other rights
+    /// Add a user, or with --change give one another password and other rights
     Add(UserAddArgs),
     /// The users, and what they may see
     List,
@@ -48,18 +49,33 @@ pub(crate) enum UserCommand {
 pub(crate) struct UserAddArgs {
     /// The user's name: letters, digits and . _ @ -
     pub(crate) name: String,
+    /// Change a user who is there: another password, and the rights that are named here; the others stay
+    #[arg(long)]
+    pub(crate) change: bool,
     /// Only this tenant's rows; may be repeated [default: all]
     #[arg(long = "tenant", value_name = "TENANT")]
     pub(crate) tenants: Vec<String>,
     /// Only this pipeline's rows; may be repeated [default: all]
     #[arg(long = "pipeline", value_name = "PIPELINE")]
     pub(crate) pipelines: Vec<String>,
-    /// Personal columns too, which are pseudonyms
-    #[arg(long)]
-    pub(crate) personal: bool,
-    /// The schemas of sources too; they tell no tenants apart, so that a user of some tenants sees none of them
-    #[arg(long)]
-    pub(crate) sources: bool,
+    /// Personal columns too, which are pseudonyms; with --change, `--personal=false` takes them away
+    #[arg(
+        long,
+        value_name = "IS_SEEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) personal: Option<bool>,
+    /// The schemas of sources too, or `--sources=false`; they tell no tenants apart, so that a user of some tenants sees none of them
+    #[arg(
+        long,
+        value_name = "IS_SEEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) sources: Option<bool>,
     /// File with the password [default: asked for on a terminal, else standard input]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) password_file: Option<PathBuf>,

@@ -12,7 +12,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::Scope;
-use tillhouse_serve::{NewUser, Users, add_user, add_user_without_password, remove_user};
+use tillhouse_serve::{
+    NewUser, UserChange, Users, add_user, change_user, expect_user, remove_user,
+};
 
 /// The file of users, in the project's folder.
 pub(crate) const USERS_FILE: &str = "users.yaml";
@@ -32,28 +34,74 @@ pub(crate) fn run(cli: &Cli, command: &UserCommand, format: DataFormat) -> Resul
 
 fn add(path: &Path, arguments: &UserAddArgs) -> Result<ExitCode> {
     let set = |names: &[String]| (!names.is_empty()).then(|| names.iter().cloned().collect());
-    let new = NewUser {
-        name: arguments.name.clone(),
-        scope: Scope {
-            tenants: set(&arguments.tenants),
-            pipelines: set(&arguments.pipelines),
-            personal: arguments.personal,
-            source_schemas: arguments.sources,
-        },
+    let name = &arguments.name;
+    expect_user(path, name, arguments.change)?;
+    let password = match arguments.no_password {
+        true => None,
+        false => Some(password(arguments)?),
     };
-    let was_there = match arguments.no_password {
-        true => add_user_without_password(path, &new)?,
-        false => add_user(path, &new, &password(arguments)?)?,
+    let (what, scope) = match arguments.change {
+        true => {
+            let change = UserChange {
+                name: name.clone(),
+                tenants: set(&arguments.tenants),
+                pipelines: set(&arguments.pipelines),
+                personal: arguments.personal,
+                source_schemas: arguments.sources,
+            };
+            ("changed", change_user(path, &change, password.as_ref())?)
+        }
+        false => {
+            let new = NewUser {
+                name: name.clone(),
+                scope: Scope {
+                    tenants: set(&arguments.tenants),
+                    pipelines: set(&arguments.pipelines),
+                    personal: arguments.personal.unwrap_or(false),
+                    source_schemas: arguments.sources.unwrap_or(false),
+                },
+            };
+            add_user(path, &new, password.as_ref())?;
+            ("added", new.scope)
+        }
     };
-    let what = if was_there { "changed" } else { "added" };
     print_notice(&format!(
-        "{what} {} in {}: {}",
-        new.name,
+        "{what} {name} in {}: {}",
         path.display(),
-        seen(&new.scope)
+        seen(&scope)
     ));
     print_notice("A server that runs knows it within seconds.");
+    if path.parent().is_some_and(may_reach_git) {
+        print_notice(&format!(
+            "The project's .gitignore does not name {USERS_FILE}: add that line, so that hashes of passwords stay out of git."
+        ));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// True if a project's `.gitignore` does not keep the users out of git; where there is none, if the project is in a git repository.
+fn may_reach_git(project: &Path) -> bool {
+    match std::fs::read_to_string(project.join(".gitignore")) {
+        Ok(text) => !ignores_users(&text),
+        Err(_) => project
+            .ancestors()
+            .any(|folder| folder.join(".git").exists()),
+    }
+}
+
+/// True if a `.gitignore` names the users, as the one does that `init` writes.
+fn ignores_users(gitignore: &str) -> bool {
+    let lines = gitignore.lines().map(str::trim_end);
+    let named = [USERS_FILE, "*.yaml", "*"];
+    lines.fold(false, |is_ignored, line| {
+        let pattern = line.strip_prefix('!').unwrap_or(line);
+        let is_named = named.contains(&pattern.strip_prefix('/').unwrap_or(pattern));
+        if is_named {
+            !line.starts_with('!')
+        } else {
+            is_ignored
+        }
+    })
 }
 
 fn remove(path: &Path, name: &str) -> Result<ExitCode> {
@@ -243,6 +291,32 @@ mod tests {
         };
         assert_eq!(read(" with blanks \r\n"), " with blanks ");
         assert_eq!(read("plain"), "plain");
+    }
+
+    #[test]
+    fn a_gitignore_keeps_the_users_out_where_a_line_names_them() {
+        for text in [
+            ".env\nusers.yaml\nwarehouse/\n",
+            "/users.yaml",
+            "*.yaml\r\n!pipeline.yaml\r\n",
+            "!users.yaml\nusers.yaml",
+        ] {
+            assert!(ignores_users(text), "{text}");
+        }
+        for text in [
+            "",
+            ".env\nwarehouse/\n",
+            "# users.yaml",
+            "other/users.yaml",
+            "*.yaml\n!users.yaml",
+        ] {
+            assert!(!ignores_users(text), "{text}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join(".git")).unwrap();
+        assert!(may_reach_git(folder.path()));
+        std::fs::write(folder.path().join(".gitignore"), "users.yaml\n").unwrap();
+        assert!(!may_reach_git(folder.path()));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Beginning of the paths of tables that are begun anew behind a log that is there.
 const BEGUN_ANEW: &str = "statistics/";
+/// Operation of a commit that makes a table where there is none, as Delta's commits name it.
+const MADE: &str = "CREATE TABLE";
 
 impl TableHandle {
     /// Writes a checkpoint when the table is due for one. It is apart from the commit, which is durable already: a failure is
@@ -202,11 +204,11 @@ impl TableHandle {
 
     /// True if a version is the first of a table that was begun anew: its checkpoint stands for nothing that is before it in the log.
     async fn begins_anew(&self, version: u64) -> Result<bool> {
+        if version == 0 {
+            return Ok(false);
+        }
         let commit = self.content_of(&in_log(&commit_name(version))).await?;
-        let mut lines = commit
-            .iter()
-            .flat_map(|commit| commit.split(|byte| *byte == b'\n'));
-        Ok(version > 0 && lines.any(|line| line.starts_with(b"{\"protocol\"")))
+        Ok(commit.is_some_and(|commit| makes_a_table(&commit)))
     }
 
     /// From now on a checkpoint is passed over.
@@ -277,6 +279,13 @@ impl TableHandle {
     }
 }
 
+/// True for a commit that makes a table, as its first line tells. Another one may have a protocol too, as that of an upgrade.
+fn makes_a_table(commit: &[u8]) -> bool {
+    let first = commit.split(|byte| *byte == b'\n').next();
+    let line = first.and_then(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
+    line.is_some_and(|line| line["commitInfo"]["operation"] == MADE)
+}
+
 /// Version of a checkpoint, by its file below the table; `None` for the note of the last one.
 pub(crate) fn damaged_version(file: &str) -> Option<u64> {
     version_of(file.rsplit('/').next().unwrap_or_default())
@@ -314,4 +323,27 @@ fn holds_same(one: &Snapshot, other: &Snapshot) -> bool {
             .collect::<BTreeSet<_>>()
     };
     files(one) == files(other) && one.schema() == other.schema()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_begun_anew_by_the_commit_that_makes_it_and_by_no_other_that_has_a_protocol() {
+        let protocol = r#"{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}"#;
+        let commit = |first: &str| format!("{first}\n{protocol}\n");
+        let made = commit(r#"{"commitInfo":{"operation":"CREATE TABLE"}}"#);
+        assert!(makes_a_table(made.as_bytes()));
+        for other in [
+            r#"{"commitInfo":{"operation":"WRITE"}}"#,
+            r#"{"commitInfo":{"operation":"UPGRADE PROTOCOL"}}"#,
+            r#"{"commitInfo":{}}"#,
+            r#"{"add":{"operation":"CREATE TABLE"}}"#,
+            r#"{"commitInfo":{"operation":"CREATE"#,
+            "",
+        ] {
+            assert!(!makes_a_table(commit(other).as_bytes()), "{other}");
+        }
+    }
 }

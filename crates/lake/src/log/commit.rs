@@ -128,7 +128,7 @@ pub(crate) async fn attempt(
         // And one in which a bit has flipped.
         (CHECKSUM.to_owned(), serde_json::Value::from(UNKNOWN)),
     ]);
-    if let Some(run) = table.base_run.get() {
+    if let Some(run) = table.base_run.of_table(table.path()) {
         metadata.insert(BASE_RUN.to_owned(), run.into());
     }
     let marks = change

@@ -242,9 +242,9 @@ impl Warehouse {
             }
         }
         if let Some(newest) = newest.as_ref().filter(|_| !is_run_lost)
-            && let Some(error) = self.ops().older_copy(newest, &ahead).await?
+            && let Some(older) = self.ops().older_copy(newest, &ahead).await?
         {
-            return Err(error);
+            return Err(older.into_error());
         }
         found.sort();
         Ok(found.into_iter().map(|(_, path)| path).collect())

@@ -183,7 +183,8 @@ impl Warehouse {
         // No other command works with an earlier format, and this one names the tables as they are.
         if let Some(older) = self.ops().older_copy(&run, &ahead).await? {
             tracing::warn!(
-                "{older}: the upgrade publishes the tables as they are; the next sync reads again what is not noted as read"
+                "{}: the upgrade publishes the tables as they are; the next sync reads again what is not noted as read",
+                older.into_error()
             );
         }
         run.started_at = self.now();

@@ -2,8 +2,10 @@
 //!
 //! Invariant: it is told by commits alone, each of which names the run that was published last when it was made: where bookkeeping does not
 //! know that run, it is older. A run that is under way or was cut short names one that bookkeeping knows. So a copy from before the last
-//! published run alone looks like a run that was cut short.
+//! published run alone looks like a run that was cut short. Where the rest of bookkeeping was written by that run or behind it, the list of
+//! runs alone is older: whoever answers from it says so, and is not refused.
 
+use crate::log::base_run::{KnownTo, is_bookkeeping};
 use crate::log::registry::OPENED;
 use crate::log::table::commit_name;
 use crate::log::table_version::TableVersion;
@@ -46,51 +48,119 @@ impl AheadTable {
     }
 }
 
+/// Bookkeeping that does not know a published run which tables were written behind.
+#[derive(Debug)]
+pub struct OlderCopy {
+    error: Error,
+    /// True where other bookkeeping knows the run.
+    is_of_runs_alone: bool,
+    /// True where this process has not met it before.
+    is_new: bool,
+}
+
+impl OlderCopy {
+    /// True where only the list of runs is older, as in a copy that was made while runs were published: answers from the newest run there
+    /// are old, and right.
+    pub fn is_of_runs_alone(&self) -> bool {
+        self.is_of_runs_alone
+    }
+
+    /// The error, for whoever cannot go on with it.
+    pub fn into_error(self) -> Error {
+        self.error
+    }
+
+    /// A warning in the error's words.
+    pub fn warn(&self) {
+        tracing::warn!(
+            "{}. {}",
+            self.error,
+            self.error.hint_text().unwrap_or_default()
+        );
+    }
+}
+
 impl OpsTables {
-    /// Error where tables that are `ahead` of the newest run were written behind a published run that bookkeeping does not know; `None`
-    /// where it knows all. Where no table is ahead, nothing is asked, and one commit of each that is as a rule.
+    /// Bookkeeping that is older than tables that are `ahead` of the newest run: these were written behind a published run that `ops/runs`
+    /// does not know; `None` where it knows all. Where no table is ahead, nothing is asked, and the last commits of each that is as a rule.
     ///
     /// Errors with [`ErrorKind::Storage`] where the store gives no answer.
     pub async fn older_copy(
         &self,
         newest: &RunRecord,
         ahead: &[AheadTable],
-    ) -> Result<Option<Error>> {
+    ) -> Result<Option<OlderCopy>> {
         let named = stream::iter(ahead).map(|table| async move {
             let handle = self.registry.table(&table.path)?;
-            let run = handle.base_run_between(table.named, table.found).await?;
-            Ok::<_, Error>(run.map(|run| (table, run)))
+            let runs = handle.base_runs_between(table.named, table.found).await?;
+            Ok::<_, Error>((table, runs))
         });
-        let named: Vec<Option<(&AheadTable, String)>> =
+        let mut unknown: Vec<(&AheadTable, Vec<String>)> =
             named.buffered(OPENED).try_collect().await?;
-        let mut unknown: Vec<(&AheadTable, String)> = named
-            .into_iter()
-            .flatten()
-            .filter(|(_, run)| *run != newest.run_id)
-            .collect();
+        let known = BTreeSet::from([newest.run_id.clone()]);
+        leave_unknown(&mut unknown, &known);
         if unknown.is_empty() {
             return Ok(None);
         }
         // Others may have published since.
         self.registry.table(NumberedRun::TABLE)?.is_overtaken();
         let heads = self.run_heads().await?;
-        let known: BTreeSet<&str> = heads.iter().map(|run| run.run_id.as_str()).collect();
-        unknown.retain(|(_, run)| !known.contains(run.as_str()));
-        let Some((_, run)) = unknown.first() else {
+        let known = heads.into_iter().map(|run| run.run_id).collect();
+        leave_unknown(&mut unknown, &known);
+        let Some(run) = unknown.first().and_then(|(_, runs)| runs.first()) else {
             return Ok(None);
         };
+        let runs: BTreeSet<&str> = unknown
+            .iter()
+            .flat_map(|(_, runs)| runs.iter().map(String::as_str))
+            .collect();
+        let is_of_runs_alone = self.is_known_beside_runs(&runs).await?;
+        let known_to = match is_of_runs_alone {
+            true => KnownTo::Bookkeeping,
+            false => KnownTo::Tables,
+        };
         // What is committed all the same must not hide it, should it be cut short before it is published.
-        self.registry.base_run().found_in_table(run);
-        Ok(Some(error_of(newest, &unknown)))
+        let is_new = self.registry.base_run().found_in_table(run, known_to);
+        Ok(Some(OlderCopy {
+            error: error_of(newest, &unknown, is_of_runs_alone),
+            is_of_runs_alone,
+            is_new,
+        }))
     }
 
-    /// Errors as [`OpsTables::older_copy`] tells, for whoever answers from the newest run: looks for commits behind it on a disk, without a
-    /// request. In a bucket nothing is looked for.
+    /// True if bookkeeping beside `ops/runs` was written by each of these runs, or behind it, as its newest commits tell.
+    async fn is_known_beside_runs(&self, runs: &BTreeSet<&str>) -> Result<bool> {
+        let mut found = BTreeSet::new();
+        for path in Self::named_tables() {
+            let table = self.registry.table(path)?;
+            found.extend(table.runs_of_newest_commits().await?);
+            if runs.iter().all(|run| found.contains(*run)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Errors where bookkeeping is older, as [`OpsTables::older_copy`] tells, for whoever answers from the newest run: looks for commits
+    /// behind it on a disk, without a request. In a bucket nothing is looked for. Where the list of runs alone is older, that is said once.
     pub async fn refuse_older_copy(&self, newest: &RunRecord) -> Result<()> {
+        match self.older_copy_on_disk(newest).await? {
+            Some(older) if older.is_of_runs_alone => {
+                if older.is_new {
+                    older.warn();
+                }
+                Ok(())
+            }
+            Some(older) => Err(older.error),
+            None => Ok(()),
+        }
+    }
+
+    async fn older_copy_on_disk(&self, newest: &RunRecord) -> Result<Option<OlderCopy>> {
         let url = self.registry.url();
         let root = (url.scheme() == "file").then(|| url.to_file_path().ok());
         let Some(root) = root.flatten() else {
-            return Ok(());
+            return Ok(None);
         };
         let tables = newest.tables.iter();
         let ahead: Vec<AheadTable> = tables
@@ -100,60 +170,80 @@ impl OpsTables {
                 AheadTable::of(path, named, found)
             })
             .collect();
-        match self.older_copy(newest, &ahead).await? {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        self.older_copy(newest, &ahead).await
     }
 
-    /// As [`OpsTables::refuse_older_copy`], for whoever deletes what no run needs, in a bucket too: older bookkeeping knows nothing of what
-    /// newer runs need. A table that cannot be read is told of by whoever needs it.
+    /// Errors where bookkeeping is older, if only its list of runs, for whoever deletes what no run needs, in a bucket too: it knows
+    /// nothing of what newer runs need. A table that cannot be read is told of by whoever needs it.
     pub(crate) async fn refuse_upkeep_by_older_copy(&self) -> Result<()> {
         // Of a run whose record is lost the note tells what it needs.
         let (Some(newest), None) = self.newest_published().await? else {
             return Ok(());
         };
-        if self.registry.url().scheme() == "file" {
-            return self.refuse_older_copy(&newest).await;
-        }
-        let tables = newest.tables.iter();
-        let tables = tables.filter(|(path, _)| !is_bookkeeping(path));
-        let looked_at = stream::iter(tables).map(|(path, named)| async move {
-            let found = self.registry.table(path).ok()?.latest().await.ok()??;
-            AheadTable::of(path, named, found.version)
-        });
-        let ahead: Vec<Option<AheadTable>> = looked_at.buffered(OPENED).collect().await;
-        let ahead: Vec<AheadTable> = ahead.into_iter().flatten().collect();
-        match self.older_copy(&newest, &ahead).await? {
-            Some(error) => Err(error),
+        let older = match self.registry.url().scheme() {
+            "file" => self.older_copy_on_disk(&newest).await?,
+            _ => {
+                let tables = newest.tables.iter();
+                let tables: Vec<(&String, &TableVersion)> =
+                    tables.filter(|(path, _)| !is_bookkeeping(path)).collect();
+                let looked_at = stream::iter(tables).map(|(path, named)| async move {
+                    let found = self.registry.table(path).ok()?.latest().await.ok()??;
+                    AheadTable::of(path, named, found.version)
+                });
+                let ahead: Vec<Option<AheadTable>> = looked_at.buffered(OPENED).collect().await;
+                let ahead: Vec<AheadTable> = ahead.into_iter().flatten().collect();
+                self.older_copy(&newest, &ahead).await?
+            }
+        };
+        match older {
+            Some(older) => Err(older.error),
             None => Ok(()),
         }
     }
 }
 
-fn is_bookkeeping(path: &str) -> bool {
-    path.starts_with("ops/")
+/// Leaves the runs that are not known, and the tables that name one.
+fn leave_unknown(named: &mut Vec<(&AheadTable, Vec<String>)>, known: &BTreeSet<String>) {
+    for (_, runs) in named.iter_mut() {
+        runs.retain(|run| !known.contains(run));
+    }
+    named.retain(|(_, runs)| !runs.is_empty());
 }
 
-fn error_of(newest: &RunRecord, unknown: &[(&AheadTable, String)]) -> Error {
-    let mut tables: Vec<String> = unknown
-        .iter()
-        .take(NAMED)
-        .map(|(table, run)| {
-            let AheadTable { path, named, found } = table;
-            format!("{path} is at version {found} instead of {named}, written after run {run}")
-        })
-        .collect();
+fn error_of(
+    newest: &RunRecord,
+    unknown: &[(&AheadTable, Vec<String>)],
+    is_of_runs_alone: bool,
+) -> Error {
+    let tables = unknown.iter().filter_map(|(table, runs)| {
+        let AheadTable { path, named, found } = table;
+        let run = runs.first()?;
+        Some(format!(
+            "{path} is at version {found} instead of {named}, written after run {run}"
+        ))
+    });
+    let mut tables: Vec<String> = tables.take(NAMED).collect();
     if unknown.len() > NAMED {
         tables.push(format!("{} more", unknown.len() - NAMED));
     }
-    Error::new(
-        ErrorKind::Storage,
-        "the bookkeeping in ops is older than the tables: runs were published that it does not know",
-    )
-    .at("run", &newest.run_id)
-    .at("tables", tables.join("; "))
-    .hint(HINT)
+    let (what, hint) = match is_of_runs_alone {
+        false => (
+            "the bookkeeping in ops is older than the tables: runs were published that it does not know",
+            HINT.to_owned(),
+        ),
+        true => (
+            "the list of runs in ops/runs is older than the tables and the rest of ops: runs were published that it does not know",
+            format!(
+                "The warehouse is a copy that was made while runs were published, or their records are lost. Answers are of run {}, \
+                 which ended at {:.0}; `tillhouse sync`, of all pipelines, publishes the tables as they are.",
+                newest.run_id, newest.finished_at
+            ),
+        ),
+    };
+    Error::new(ErrorKind::Storage, what)
+        .at("run", &newest.run_id)
+        .at("tables", tables.join("; "))
+        .hint(hint)
 }
 
 /// The newest commit of a log on a disk, at least a version. Commits that are gone behind it are stood for by the last checkpoint.

@@ -277,6 +277,10 @@ async fn a_checkpoint_in_parts_stands_for_commits_that_are_gone() {
 }
 
 async fn note_slice(warehouse: &Warehouse, from: &str, to: &str) {
+    note_slice_of(warehouse, "r", (from, to)).await;
+}
+
+async fn note_slice_of(warehouse: &Warehouse, run_id: &str, (from, to): (&str, &str)) {
     let row = SliceRow {
         pipeline: "hecone".to_owned(),
         resource: "transactions".to_owned(),
@@ -284,7 +288,7 @@ async fn note_slice(warehouse: &Warehouse, from: &str, to: &str) {
         window: Window::new(t(from), t(to)).unwrap(),
         read_by: Some(ReadBy::EventTime),
         also_read_by: None,
-        run_id: "r".to_owned(),
+        run_id: run_id.to_owned(),
         read_at: t("2026-03-09T00:00:00Z"),
         records: 1,
         rejects: 0,
@@ -805,7 +809,7 @@ async fn bookkeeping_from_an_older_copy_is_told_by_what_tables_were_written_behi
         assert!(damage.is_none() && !damage.ahead.is_empty(), "{damage:?}");
         let told = reader.ops().older_copy(&newest, &damage.ahead).await;
         let (told, refused) = (
-            told.unwrap().map(|error| error.to_string()),
+            told.unwrap().map(|older| older.into_error().to_string()),
             reader.ops().refuse_older_copy(&newest).await,
         );
         let refused = refused.err();
@@ -825,4 +829,92 @@ async fn bookkeeping_from_an_older_copy_is_told_by_what_tables_were_written_behi
             assert!(refused.to_string().contains(SOURCE), "{refused:?}");
         }
     }
+}
+
+/// Lands a record and publishes nothing, as a sync that is under way or was cut short.
+async fn land(warehouse: &Warehouse, key: &'static str, run_id: &str) {
+    let source = warehouse.source_table("hecone", Arc::new(source_spec()));
+    let records = [FixtureRecord(key, None, 1, None)];
+    let landed = page("2026-03-01T00:00:00Z", &records);
+    source.land(vec![landed], &run(run_id)).await.unwrap();
+}
+
+/// True if answers from the newest run are refused, by whoever opens the warehouse anew; and whether its list of runs alone is older.
+async fn is_refused(place: &TempWarehouse) -> (bool, Option<bool>) {
+    let warehouse = place.open().await;
+    let ops = warehouse.ops();
+    let newest = ops.published(&AsOf::Latest).await.unwrap().unwrap();
+    let refused = ops.refuse_older_copy(&newest).await.is_err();
+    let damage = warehouse.damage(&newest).await;
+    let older = ops.older_copy(&newest, &damage.ahead).await.unwrap();
+    (refused, older.map(|older| older.is_of_runs_alone()))
+}
+
+#[tokio::test]
+async fn a_list_of_runs_that_alone_is_older_than_the_rest_refuses_nobody() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    let january = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
+    let of_first = place.folder.path().join("ops of r1");
+    let put_back = |tables: &[&str]| {
+        for table in tables {
+            std::fs::remove_dir_all(folder(&place, table)).unwrap();
+            copy_folder(&of_first.join(table), &folder(&place, table));
+        }
+    };
+    note_slice_of(&warehouse, "r1", january).await;
+    publish(&warehouse, "a", 1, "r1").await;
+    for table in [RUNS, "ops/published", SLICES] {
+        copy_folder(&folder(&place, table), &of_first.join(table));
+    }
+    note_slice_of(&warehouse, "r2", january).await;
+    publish(&warehouse, "b", 2, "r2").await;
+    land(&warehouse, "c", "r3").await;
+    assert_eq!(is_refused(&place).await, (false, None));
+    // As in a copy for which these were copied first, and where records of runs were lost.
+    put_back(&[RUNS, "ops/published"]);
+    assert_eq!(is_refused(&place).await, (false, Some(true)));
+    // However much is noted meanwhile by whoever is cut short.
+    let writer = place.open().await;
+    let newest = writer.ops().published(&AsOf::Latest).await;
+    let newest = newest.unwrap().unwrap();
+    assert_eq!(newest.run_id, "r1");
+    writer.ops().refuse_older_copy(&newest).await.unwrap();
+    for _ in 0..20 {
+        note_slice_of(&writer, "r4", january).await;
+    }
+    land(&writer, "d", "r4").await;
+    assert_eq!(is_refused(&place).await, (false, Some(true)));
+    // Nothing is deleted that the runs may need which nobody knows.
+    let upkeep = place.open().await.ops();
+    let refused = upkeep.refuse_upkeep_by_older_copy().await.unwrap_err();
+    assert!(refused.to_string().contains(RUNS), "{refused:?}");
+    // Where the rest is old too it is, whatever is noted in it meanwhile.
+    put_back(&[SLICES]);
+    assert_eq!(is_refused(&place).await, (true, Some(false)));
+    let writer = place.open().await;
+    let refused = writer.ops().refuse_older_copy(&newest).await;
+    assert!(refused.is_err());
+    note_slice_of(&writer, "r5", january).await;
+    land(&writer, "e", "r5").await;
+    assert_eq!(is_refused(&place).await, (true, Some(false)));
+}
+
+#[tokio::test]
+async fn a_commit_of_whoever_began_before_later_runs_does_not_hide_that_bookkeeping_is_older() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    let copy = place.folder.path().join("ops of r1");
+    publish(&warehouse, "a", 1, "r1").await;
+    copy_folder(&folder(&place, "ops"), &copy);
+    let long = place.open().await;
+    long.ops().published(&AsOf::Latest).await.unwrap();
+    for (land, key) in (2..).zip(["b", "c"]) {
+        publish(&warehouse, key, land, &format!("r{land}")).await;
+    }
+    land(&long, "d", "long").await;
+    assert_eq!(is_refused(&place).await, (false, None));
+    std::fs::remove_dir_all(folder(&place, "ops")).unwrap();
+    copy_folder(&copy, &folder(&place, "ops"));
+    assert_eq!(is_refused(&place).await, (true, Some(false)));
 }

@@ -198,6 +198,37 @@ async fn bookkeeping_from_an_older_copy_is_refused_until_a_sync_of_all_pipelines
 }
 
 #[tokio::test]
+async fn a_copy_that_was_made_while_runs_were_published_answers_from_those_it_knows() {
+    let run = published().await;
+    let before = shown(&run).await;
+    let (ops, copy) = (folder(&run, "ops"), folder(&run, "../ops"));
+    // What names something is copied before what it names.
+    for first in ["published", "runs"] {
+        copy_folder(&ops.join(first), &copy.join(first));
+    }
+    for sale in ["d", "e"] {
+        let context = run.other_process().await;
+        publish(&context, pipeline_of(&run, "shop", &[sale])).await;
+    }
+    for first in ["published", "runs"] {
+        std::fs::remove_dir_all(ops.join(first)).unwrap();
+        std::fs::rename(copy.join(first), ops.join(first)).unwrap();
+    }
+    assert_eq!(told(&run).await, "");
+    assert_eq!(shown(&run).await, before);
+    // Pipelines that a run is not about would be shown as these runs have them.
+    configure(&run, "kiosk");
+    let error = sync_of(&run, &["shop"]).await.unwrap_err();
+    assert!(error.to_string().contains("list of runs"), "{error:?}");
+    let report = sync_of(&run, &["shop", "kiosk"]).await.unwrap();
+    assert!(report.published && !report.is_partial(), "{report:?}");
+    assert_eq!(told(&run).await, "");
+    let after = shown(&run).await;
+    assert!(before.iter().all(|sale| after.contains(sale)), "{after:?}");
+    assert!(after.contains(&"shop:d shop:d/1".to_owned()), "{after:?}");
+}
+
+#[tokio::test]
 async fn tables_of_nobody_do_not_make_bookkeeping_seem_older_once_a_sync_has_published() {
     let run = published().await;
     let (ops, copy) = (folder(&run, "ops"), folder(&run, "../ops"));

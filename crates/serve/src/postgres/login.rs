@@ -88,7 +88,7 @@ mod tests {
             name: name.to_owned(),
             scope: Scope::everything(),
         };
-        add_user(path, &new, &SecretString::from(password.to_owned())).unwrap();
+        add_user(path, &new, Some(&SecretString::from(password.to_owned()))).unwrap();
     }
 
     fn callers(path: &Path) -> Callers {
@@ -114,6 +114,7 @@ mod tests {
         add(&path, "west", "correct horse battery");
         callers.look();
         assert!(north.is_current(&callers) && south.is_current(&callers));
+        remove_user(&path, "south").unwrap();
         add(&path, "south", "another password");
         callers.look();
         assert!(north.is_current(&callers) && !south.is_current(&callers));

@@ -254,7 +254,7 @@ mod tests {
             name: "ada".to_owned(),
             scope: Scope::everything(),
         };
-        add_user(&path, &new, &SecretString::from(PASSWORD.to_owned())).unwrap();
+        add_user(&path, &new, Some(&SecretString::from(PASSWORD.to_owned()))).unwrap();
         Arc::new(Users::load(&path).unwrap())
     }
 

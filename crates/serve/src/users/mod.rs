@@ -11,7 +11,7 @@ pub use password::ScramVerifier;
 
 use password::{KeptPassword, argon2id, is_hash, is_right, mac};
 use secrecy::{ExposeSecret, SecretString};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::Scope;
-use users_file::{ScramEntry, UserEntry, UsersFile};
+use users_file::{ScramEntry, UserEntry, UsersEdit, UsersFile};
 
 /// Time that an answer to a user may take, where nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -56,6 +56,21 @@ pub struct NewUser {
     pub name: String,
     /// Part of a run that is seen.
     pub scope: Scope,
+}
+
+/// Rights of a user that become others; what is `None` stays.
+#[derive(Debug, Clone, Default)]
+pub struct UserChange {
+    /// Name.
+    pub name: String,
+    /// The only tenants that are seen.
+    pub tenants: Option<BTreeSet<String>>,
+    /// The only pipelines that are seen.
+    pub pipelines: Option<BTreeSet<String>>,
+    /// True if personal columns are seen.
+    pub personal: Option<bool>,
+    /// True if the schemas of sources are seen.
+    pub source_schemas: Option<bool>,
 }
 
 /// The users of a project.
@@ -247,23 +262,17 @@ impl Users {
     }
 }
 
-/// Adds a user to a file, which is made where there is none; the password of one that is there is replaced, and what is seen.
+/// Adds a user to a file, which is made where there is none. Only tokens of a provider let in who has no password.
 ///
-/// Errors with [`ErrorKind::Config`] for a name or a password that cannot be one, and for a file that cannot be read or written. True if there was such a user.
-pub fn add_user(path: &Path, new: &NewUser, password: &SecretString) -> Result<bool> {
-    write_user(path, new, Some(KeptPassword::of(password)?))
-}
-
-/// As [`add_user`], a user without a password: only tokens of a provider let it in. A password that it had is gone.
-pub fn add_user_without_password(path: &Path, new: &NewUser) -> Result<bool> {
-    write_user(path, new, None)
-}
-
-fn write_user(path: &Path, new: &NewUser, kept: Option<KeptPassword>) -> Result<bool> {
+/// Errors with [`ErrorKind::Config`] for a name or a password that cannot be one, for a name that is there, and for a file that cannot be
+/// read or written; with [`ErrorKind::Conflict`] where another command changes it.
+pub fn add_user(path: &Path, new: &NewUser, password: Option<&SecretString>) -> Result<()> {
     checked_name(&new.name)?;
-    let mut file = UsersFile::read(path)?.unwrap_or(UsersFile { users: Vec::new() });
-    let before = file.users.iter().position(|user| user.name == new.name);
-    let entry = UserEntry {
+    let kept = password.map(KeptPassword::of).transpose()?;
+    let mut edit = UsersEdit::begin(path)?;
+    refuse_unless(edit.file.as_ref(), &new.name, false).map_err(|error| of_file(error, path))?;
+    let mut file = edit.file.take().unwrap_or(UsersFile { users: Vec::new() });
+    file.users.push(UserEntry {
         name: new.name.clone(),
         tenants: new.scope.tenants.clone(),
         pipelines: new.scope.pipelines.clone(),
@@ -274,23 +283,57 @@ fn write_user(path: &Path, new: &NewUser, kept: Option<KeptPassword>) -> Result<
         concurrency: None,
         scram: kept.as_ref().map(|kept| ScramEntry::of(&kept.scram)),
         password: kept.map(|kept| kept.argon2id),
-    };
-    match before.and_then(|at| file.users.get_mut(at)) {
-        Some(user) => {
-            let limits = (user.timeout_seconds, user.memory_mib, user.concurrency);
-            *user = entry;
-            (user.timeout_seconds, user.memory_mib, user.concurrency) = limits;
-        }
-        None => file.users.push(entry),
-    }
+    });
     file.users.sort_by(|one, other| one.name.cmp(&other.name));
-    file.write(path)?;
-    Ok(before.is_some())
+    edit.write(&file)
+}
+
+/// Gives a user of a file another password, or none, and the rights that are named; what is not named stays. What is seen from then on.
+///
+/// Errors as [`add_user`], and for a name that is not there.
+pub fn change_user(
+    path: &Path,
+    change: &UserChange,
+    password: Option<&SecretString>,
+) -> Result<Scope> {
+    let kept = password.map(KeptPassword::of).transpose()?;
+    let mut edit = UsersEdit::begin(path)?;
+    refuse_unless(edit.file.as_ref(), &change.name, true).map_err(|error| of_file(error, path))?;
+    let mut file = edit.file.take().unwrap_or(UsersFile { users: Vec::new() });
+    let mut scope = Scope::default();
+    for user in &mut file.users {
+        if user.name != change.name {
+            continue;
+        }
+        for (set, named) in [
+            (&mut user.tenants, &change.tenants),
+            (&mut user.pipelines, &change.pipelines),
+        ] {
+            if named.is_some() {
+                set.clone_from(named);
+            }
+        }
+        user.personal = change.personal.unwrap_or(user.personal);
+        user.sources = change.source_schemas.unwrap_or(user.sources);
+        user.scram = kept.as_ref().map(|kept| ScramEntry::of(&kept.scram));
+        user.password = kept.as_ref().map(|kept| kept.argon2id.clone());
+        scope = scope_of(user);
+    }
+    edit.write(&file)?;
+    Ok(scope)
+}
+
+/// Errors unless a user is there, or is not, for whoever asks before a password is given.
+pub fn expect_user(path: &Path, name: &str, is_there: bool) -> Result<()> {
+    checked_name(name)?;
+    let file = UsersFile::read(path)?;
+    refuse_unless(file.as_ref(), name, is_there).map_err(|error| of_file(error, path))
 }
 
 /// Removes a user from a file. True if there was one.
 pub fn remove_user(path: &Path, name: &str) -> Result<bool> {
-    let Some(mut file) = UsersFile::read(path)? else {
+    let mut edit = UsersEdit::begin(path)?;
+    let Some(mut file) = edit.file.take() else {
         return Ok(false);
     };
     let before = file.users.len();
@@ -298,8 +341,33 @@ pub fn remove_user(path: &Path, name: &str) -> Result<bool> {
     if file.users.len() == before {
         return Ok(false);
     }
-    file.write(path)?;
+    edit.write(&file)?;
     Ok(true)
+}
+
+fn refuse_unless(file: Option<&UsersFile>, name: &str, is_there: bool) -> Result<()> {
+    let mut known = file.iter().flat_map(|file| &file.users);
+    match (known.any(|user| user.name == name), is_there) {
+        (true, false) => Err(Error::config(format!("there is a user {name:?} already")).hint(format!(
+            "`tillhouse user add {name} --change` gives another password and the rights that are named, and leaves the others as they are."
+        ))),
+        (false, true) => Err(Error::config(format!("there is no user {name:?}"))
+            .hint("`tillhouse user list` lists those there are.")),
+        _ => Ok(()),
+    }
+}
+
+fn of_file(error: Error, path: &Path) -> Error {
+    error.at("file", path.display().to_string())
+}
+
+fn scope_of(entry: &UserEntry) -> Scope {
+    Scope {
+        tenants: entry.tenants.clone(),
+        pipelines: entry.pipelines.clone(),
+        personal: entry.personal,
+        source_schemas: entry.sources,
+    }
 }
 
 fn user_of(entry: &UserEntry) -> Option<User> {
@@ -319,12 +387,7 @@ fn user_of(entry: &UserEntry) -> Option<User> {
     };
     Some(User {
         name: entry.name.clone(),
-        scope: Scope {
-            tenants: entry.tenants.clone(),
-            pipelines: entry.pipelines.clone(),
-            personal: entry.personal,
-            source_schemas: entry.sources,
-        },
+        scope: scope_of(entry),
         timeout,
         memory,
         concurrency,
@@ -371,18 +434,22 @@ mod tests {
         let path = folder.path().join("users.yaml");
         assert!(Users::load(&path).is_err());
         assert!(Users::load_if_there(&path).unwrap().is_none());
-        assert!(!add_user(&path, &north(), &secret(PASSWORD)).unwrap());
+        add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap();
         let everything = NewUser {
             name: "all".to_owned(),
             scope: Scope::everything(),
         };
-        assert!(!add_user(&path, &everything, &secret(PASSWORD)).unwrap());
+        add_user(&path, &everything, Some(&secret(PASSWORD))).unwrap();
         let users = Users::load(&path).unwrap();
         assert_eq!(users.user("north").unwrap().scope, north().scope);
         assert!(users.user("all").unwrap().scope.is_everything());
         assert_eq!(users.all().count(), 2);
         let before = users.fingerprint("north");
-        assert!(add_user(&path, &north(), &secret("another password")).unwrap());
+        let same = UserChange {
+            name: "north".to_owned(),
+            ..UserChange::default()
+        };
+        change_user(&path, &same, Some(&secret("another password"))).unwrap();
         let users = Users::load(&path).unwrap();
         assert_ne!(users.fingerprint("north"), before);
         assert!(
@@ -399,13 +466,124 @@ mod tests {
         assert!(!text.contains(PASSWORD));
     }
 
+    #[test]
+    fn a_user_who_is_there_is_changed_only_where_that_is_asked_for_and_keeps_what_is_not_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        let of = |name: &str| Some(BTreeSet::from([name.to_owned()]));
+        let password = secret(PASSWORD);
+        add_user(&path, &north(), Some(&password)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let limited = text.replace("sources: false", "sources: false\n    concurrency: 7");
+        std::fs::write(&path, limited).unwrap();
+        let before = std::fs::read(&path).unwrap();
+        let wider = NewUser {
+            scope: Scope::everything(),
+            ..north()
+        };
+        for error in [
+            add_user(&path, &wider, Some(&password)).unwrap_err(),
+            expect_user(&path, "north", false).unwrap_err(),
+        ] {
+            assert!(error.hint_text().unwrap().contains("--change"), "{error:?}");
+        }
+        let change = |name: &str| UserChange {
+            name: name.to_owned(),
+            ..UserChange::default()
+        };
+        assert!(change_user(&path, &change("nobody"), Some(&password)).is_err());
+        assert!(expect_user(&path, "nobody", true).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), before);
+        let mut scope = north().scope;
+        for (change, named) in [
+            (change("north"), scope.clone()),
+            (
+                UserChange {
+                    pipelines: of("pace"),
+                    personal: Some(true),
+                    ..change("north")
+                },
+                Scope {
+                    pipelines: of("pace"),
+                    personal: true,
+                    ..scope.clone()
+                },
+            ),
+            (
+                UserChange {
+                    tenants: of("d"),
+                    personal: Some(false),
+                    source_schemas: Some(true),
+                    ..change("north")
+                },
+                Scope {
+                    tenants: of("d"),
+                    pipelines: of("pace"),
+                    personal: false,
+                    source_schemas: true,
+                },
+            ),
+        ] {
+            scope = change_user(&path, &change, Some(&password)).unwrap();
+            assert_eq!(scope, named, "{change:?}");
+            let user = Users::load(&path).unwrap().user("north").unwrap();
+            assert_eq!((&user.scope, user.concurrency), (&scope, 7));
+        }
+    }
+
+    #[test]
+    fn of_two_commands_at_once_neither_loses_what_the_other_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        let edit = UsersEdit::begin(&path).unwrap();
+        let other = add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap_err();
+        assert_eq!(other.kind(), ErrorKind::Conflict);
+        assert!(other.to_string().contains("users.yaml.lock"), "{other}");
+        assert_eq!(
+            remove_user(&path, "north").unwrap_err().kind(),
+            ErrorKind::Conflict
+        );
+        drop(edit);
+        add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap();
+        assert!(remove_user(&path, "north").unwrap());
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["users.yaml"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_written_through() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("kept")).unwrap();
+        symlink("kept/next.yaml", at("users.yaml")).unwrap();
+        symlink("users of all.yaml", at("kept/next.yaml")).unwrap();
+        // The file is made where there is none, and replaced where there is one.
+        for name in ["north", "south"] {
+            let new = NewUser {
+                name: name.to_owned(),
+                ..north()
+            };
+            add_user(&at("users.yaml"), &new, Some(&secret(PASSWORD))).unwrap();
+            let users = Users::load(&at("kept/users of all.yaml")).unwrap();
+            assert!(users.user(name).is_some());
+        }
+        for link in ["users.yaml", "kept/next.yaml"] {
+            assert!(std::fs::symlink_metadata(at(link)).unwrap().is_symlink());
+        }
+        symlink("round.yaml", at("round.yaml")).unwrap();
+        assert!(add_user(&at("round.yaml"), &north(), Some(&secret(PASSWORD))).is_err());
+    }
+
     #[cfg(unix)]
     #[test]
     fn the_file_is_its_owners_alone() {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.yaml");
-        add_user(&path, &north(), &secret(PASSWORD)).unwrap();
+        add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
@@ -418,7 +596,7 @@ mod tests {
     fn a_name_that_nobody_has_costs_what_a_wrong_password_does() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.yaml");
-        add_user(&path, &north(), &secret(PASSWORD)).unwrap();
+        add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap();
         let users = Users::load(&path).unwrap();
         let cost = |name: &str, password: &str| {
             let before = users.hashes();
@@ -444,7 +622,7 @@ mod tests {
     fn a_broken_file_is_refused_without_a_word_of_what_stands_in_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.yaml");
-        add_user(&path, &north(), &secret(PASSWORD)).unwrap();
+        add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap();
         let good = std::fs::read_to_string(&path).unwrap();
         let parsed = |text: &str| UsersFile::parse(text).and_then(Users::of);
         assert!(parsed(&good).is_ok());
@@ -476,9 +654,13 @@ mod tests {
     fn a_user_without_a_password_is_let_in_by_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.yaml");
-        add_user(&path, &north(), &secret(PASSWORD)).unwrap();
+        add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap();
         let before = Users::load(&path).unwrap().fingerprint("north");
-        assert!(add_user_without_password(&path, &north()).unwrap());
+        let change = UserChange {
+            name: "north".to_owned(),
+            ..UserChange::default()
+        };
+        change_user(&path, &change, None).unwrap();
         let users = Users::load(&path).unwrap();
         assert_eq!(users.user("north").unwrap().scope, north().scope);
         assert_ne!(users.fingerprint("north"), before);
@@ -493,7 +675,7 @@ mod tests {
             assert_eq!(users.hashes() - hashes, 1, "it costs what others do");
         }
         // One of the two alone is a file that somebody has cut.
-        add_user(&path, &north(), &secret(PASSWORD)).unwrap();
+        add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap();
         let whole = std::fs::read_to_string(&path).unwrap();
         let without_scram = whole.split("    scram:").next().unwrap();
         let without_hash: String = whole

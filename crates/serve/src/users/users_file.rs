@@ -1,6 +1,6 @@
 //! `users.yaml` as it is written.
 //!
-//! Invariant: the file is readable by its owner alone, is replaced as a whole, and no error quotes a value of it. A key with nothing behind it is nobody's tenants, never everybody's.
+//! Invariant: the file is readable by its owner alone, is replaced as a whole by one command at a time, and no error quotes a value of it. A link to it stays one. A key with nothing behind it is nobody's tenants, never everybody's.
 
 use super::password::ScramVerifier;
 use serde::{Deserialize, Deserializer};
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use tillhouse_model::yaml::{YamlFault, YamlNode};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
@@ -19,6 +19,21 @@ const HEAD: &str = "\
 # Without `tenants` a user sees all of them, without `pipelines` likewise; without `password` only tokens of a provider let a user in.
 # Passwords are not in here, but guesses could be tried: keep it to yourself.
 ";
+
+/// Links behind one another that are followed, at most.
+const MOST_LINKS: usize = 40;
+
+/// The users while one command changes them: a file beside theirs keeps others from it.
+pub(super) struct UsersEdit {
+    /// As they are; `None` where there is no file.
+    pub(super) file: Option<UsersFile>,
+    /// The file itself, where links were named.
+    path: PathBuf,
+    _lock: EditLock,
+}
+
+/// File that is there while the users are changed.
+struct EditLock(PathBuf);
 
 /// The file.
 #[derive(Deserialize)]
@@ -104,14 +119,10 @@ impl UsersFile {
     }
 
     /// Writes the file in the place of the one that is there.
-    pub(super) fn write(&self, path: &Path) -> Result<()> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
+    fn write(&self, path: &Path) -> Result<()> {
         let written = || {
             // Readable by its owner alone from the beginning.
-            let mut file = NamedTempFile::new_in(folder)?;
+            let mut file = NamedTempFile::new_in(folder_of(path))?;
             file.write_all(self.text().as_bytes())?;
             file.as_file().sync_all()?;
             file.persist(path).map(drop).map_err(|error| error.error)
@@ -132,6 +143,83 @@ impl UsersFile {
         }
         text
     }
+}
+
+impl UsersEdit {
+    /// Begins an edit of a file, which may not be there yet.
+    ///
+    /// Errors with [`ErrorKind::Conflict`] where another command changes it, and as [`UsersFile::read`].
+    pub(super) fn begin(path: &Path) -> Result<Self> {
+        let path = behind_links(path)?;
+        let lock = EditLock::take(&path)?;
+        Ok(Self {
+            file: UsersFile::read(&path)?,
+            path,
+            _lock: lock,
+        })
+    }
+
+    /// Ends the edit with these users.
+    pub(super) fn write(self, file: &UsersFile) -> Result<()> {
+        file.write(&self.path)
+    }
+}
+
+impl EditLock {
+    fn take(users: &Path) -> Result<Self> {
+        let mut path = users.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let made = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path);
+        let error = match made {
+            Ok(_) => return Ok(Self(path)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Error::new(
+                ErrorKind::Conflict,
+                "another `tillhouse user` is changing the users, or was cut short",
+            )
+            .hint(
+                "Nothing was changed. Run it again; if it stays so and no other one is at work, remove this file.",
+            ),
+            Err(error) => Error::config("the users cannot be written").because(error),
+        };
+        Err(error.at("file", path.display().to_string()))
+    }
+}
+
+impl Drop for EditLock {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(%error, "{} cannot be removed: remove it", self.0.display());
+        }
+    }
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// The file that a path names, behind all links; it need not be there.
+fn behind_links(path: &Path) -> Result<PathBuf> {
+    let mut found = path.to_path_buf();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&found) {
+            Ok(next) => found = folder_of(&found).join(next),
+            // No link, or nothing.
+            Err(_) => return Ok(found),
+        }
+    }
+    Err(
+        Error::config("the users are behind links that lead nowhere")
+            .at("file", path.display().to_string())
+            .hint("Make it a file, or a link to one."),
+    )
 }
 
 /// A text as YAML has it in quotes.
