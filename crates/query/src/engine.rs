@@ -35,6 +35,7 @@ use crate::spill::SpillSpace;
 use crate::table_arguments::TableArguments;
 use crate::time_texts::{self, TimeTexts};
 use crate::truth_tests::TruthTests;
+use crate::truth_texts::TruthTexts;
 use crate::unnested_keys::UnnestedKeys;
 use crate::value_files::ValueSpill;
 use crate::whole_groups::WholeGroups;
@@ -362,6 +363,7 @@ fn context_with(
     analyzer.add_function_rewrite(Arc::new(FlatChoices));
     // Before types are coerced; those above come afterwards.
     analyzer.rules.insert(0, Arc::new(DecimalTexts));
+    analyzer.rules.insert(0, Arc::new(TruthTexts));
     if let Some(rule) = rule {
         builder = builder.with_physical_optimizer_rule(rule);
     }

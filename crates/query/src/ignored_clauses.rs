@@ -2,12 +2,13 @@
 //!
 //! Invariant: a query that says something is answered with it, or refused. DataFusion takes no notice of a sample, a partition, a version, hints and locks, of words that ClickHouse, Oracle and
 //! others have (PREWHERE, CONNECT BY, SETTINGS, FORMAT, FOR JSON), of FILTER, DISTINCT, ORDER BY and OVER behind a function that is no aggregate, and of the number of equal rows
-//! in EXCEPT ALL and INTERSECT ALL; a comparison with ANY or ALL of a query gives it wrong answers.
+//! in EXCEPT ALL and INTERSECT ALL; a comparison with ANY or ALL of a query gives it wrong answers, and a JOIN whose condition was forgotten every row beside every other.
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArguments, GroupByExpr, GroupByWithModifier, Query,
-    Select, SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, Visit, Visitor,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArguments, GroupByExpr,
+    GroupByWithModifier, Join, JoinConstraint, JoinOperator, PipeOperator, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, TableAlias, TableFactor, Visit, Visitor,
 };
 use std::ops::ControlFlow;
 use tillhouse_model::{Error, ErrorKind, Result};
@@ -33,6 +34,32 @@ struct IgnoredClauses;
 type FoundClause = (&'static str, &'static str);
 
 const LEAVE_OUT: &str = "Leave it out: SQL here reads one published run, as a whole.";
+
+/// A join that says nothing of which rows belong together.
+const NO_CONDITION: FoundClause = (
+    "JOIN without ON or USING",
+    "JOIN b ON a.key = b.key, or USING (key); CROSS JOIN is every row beside every other.",
+);
+
+fn has_no_condition(join: &Join) -> bool {
+    match &join.join_operator {
+        JoinOperator::Join(of)
+        | JoinOperator::Inner(of)
+        | JoinOperator::Left(of)
+        | JoinOperator::LeftOuter(of)
+        | JoinOperator::Right(of)
+        | JoinOperator::RightOuter(of)
+        | JoinOperator::FullOuter(of)
+        | JoinOperator::Semi(of)
+        | JoinOperator::LeftSemi(of)
+        | JoinOperator::RightSemi(of)
+        | JoinOperator::Anti(of)
+        | JoinOperator::LeftAnti(of)
+        | JoinOperator::RightAnti(of)
+        | JoinOperator::StraightJoin(of) => *of == JoinConstraint::None,
+        _ => false,
+    }
+}
 
 fn of_set(body: &SetExpr) -> Option<FoundClause> {
     let mut body = body;
@@ -102,8 +129,11 @@ fn of_select(select: &Select) -> Option<FoundClause> {
     if select.value_table_mode.is_some() || select.select_modifiers.is_some() {
         return Some(("a word between SELECT and its columns", "Leave it out."));
     }
-    let mut joins = select.from.iter().flat_map(|from| &from.joins);
-    joins
+    let joins = || select.from.iter().flat_map(|from| &from.joins);
+    if joins().any(has_no_condition) {
+        return Some(NO_CONDITION);
+    }
+    joins()
         .any(|join| join.global)
         .then_some(("GLOBAL JOIN", "JOIN says it."))
 }
@@ -223,6 +253,22 @@ fn of_call(call: &Function) -> Option<&'static str> {
     }
 }
 
+/// Operators that are read, and planned by nobody.
+fn of_operator(op: &BinaryOperator) -> Option<FoundClause> {
+    Some(match op {
+        BinaryOperator::Overlaps => (
+            "OVERLAPS",
+            "a.begin < b.end AND b.begin < a.end asks if two spans of time do.",
+        ),
+        BinaryOperator::Xor => ("XOR", "a <> b is true where one of two conditions holds."),
+        BinaryOperator::PGOverlap => (
+            "`&&`",
+            "AND joins conditions; array_has_any(a, b) asks if two lists have an element in common.",
+        ),
+        _ => return None,
+    })
+}
+
 impl Visitor for IgnoredClauses {
     type Break = FoundClause;
 
@@ -241,6 +287,10 @@ impl Visitor for IgnoredClauses {
                 "SETTINGS or FORMAT",
                 "`--format` of `tillhouse sql` says how rows are written; settings stand in tillhouse.yaml.",
             ));
+        }
+        let is_joined = |step: &PipeOperator| matches!(step, PipeOperator::Join(join) if has_no_condition(join));
+        if query.pipe_operators.iter().any(is_joined) {
+            return ControlFlow::Break(NO_CONDITION);
         }
         match of_set(&query.body) {
             Some(found) => ControlFlow::Break(found),
@@ -266,6 +316,10 @@ impl Visitor for IgnoredClauses {
                     "`= ANY (SELECT ...)` is `IN (SELECT ...)`, `> ALL` compares with `(SELECT max(...))`, `> ANY` with `(SELECT min(...))`.",
                 ))
             }
+            Expr::BinaryOp { op, .. } => match of_operator(op) {
+                Some(found) => ControlFlow::Break(found),
+                None => ControlFlow::Continue(()),
+            },
             Expr::Function(Function {
                 parameters: FunctionArguments::List(_) | FunctionArguments::Subquery(_),
                 ..
@@ -287,6 +341,13 @@ impl Visitor for IgnoredClauses {
     fn pre_visit_table_factor(&mut self, table: &TableFactor) -> ControlFlow<FoundClause> {
         if let Some(found) = of_table(table) {
             return ControlFlow::Break(found);
+        }
+        if let TableFactor::NestedJoin {
+            table_with_joins, ..
+        } = table
+            && table_with_joins.joins.iter().any(has_no_condition)
+        {
+            return ControlFlow::Break(NO_CONDITION);
         }
         let (sample, others) = match table {
             TableFactor::Table {

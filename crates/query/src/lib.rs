@@ -84,6 +84,7 @@ mod table_arguments;
 mod table_count;
 mod time_texts;
 mod truth_tests;
+mod truth_texts;
 mod typed_rewrite;
 mod unfit;
 mod unnest_pieces;

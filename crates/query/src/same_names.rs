@@ -8,6 +8,7 @@
 //! Invariant: only a statement that the planner has refused for it is changed. Where a name is asked for outside of the SELECT that gives it twice, the
 //! statement stays refused: nobody knows which of the two is meant.
 
+use crate::language::folded;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::Statement;
@@ -127,20 +128,20 @@ fn selects_of<'q>(body: &'q mut SetExpr, found: &mut Vec<&'q mut Select>) {
 }
 
 /// A column that a SELECT names: what it is, the name it is known by, and the one it gets where it is not alone.
-fn named(item: &SelectItem) -> Option<(&Expr, Option<&str>, String)> {
+fn named(item: &SelectItem) -> Option<(&Expr, Option<String>, String)> {
     let (expr, alias) = match item {
         SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias)),
         SelectItem::UnnamedExpr(expr) => (expr, None),
         _ => return None,
     };
     if let Some(alias) = alias {
-        return Some((expr, Some(&alias.value), alias.value.clone()));
+        return Some((expr, Some(folded(alias)), folded(alias)));
     }
     Some(match uncast(expr) {
-        Expr::Identifier(column) => (expr, Some(&column.value), column.value.clone()),
+        Expr::Identifier(column) => (expr, Some(folded(column)), folded(column)),
         Expr::CompoundIdentifier(path) => {
-            let column = &path.last()?.value;
-            (expr, Some(column), column.clone())
+            let column = folded(path.last()?);
+            (expr, Some(column.clone()), column)
         }
         Expr::Function(function) => match function.name.0.last()? {
             ObjectNamePart::Identifier(name) => (expr, None, name.value.to_lowercase()),
@@ -195,9 +196,9 @@ fn name_apart(
         let Some((expr, known, _)) = named(item) else {
             continue;
         };
-        taken.extend(known.map(str::to_owned));
+        taken.extend(known.clone());
         let key = match known {
-            Some(name) => (true, name.to_owned()),
+            Some(name) => (true, name),
             None => (false, uncast(expr).to_string()),
         };
         alike.entry(key).or_default().push(at);

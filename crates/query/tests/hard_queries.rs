@@ -275,3 +275,82 @@ async fn the_first_value_that_is_not_null_is_exact() {
         assert_eq!(run(&session, &sql).await.unwrap(), "0.3000", "{sql}");
     }
 }
+
+#[tokio::test]
+async fn a_condition_on_the_row_around_never_loses_or_adds_rows() {
+    let session = session(64 * MIB);
+    let outer = "(VALUES (1), (2)) AS a(x)";
+    let chosen = "(SELECT y FROM (VALUES (1, 5)) AS b(k, y) WHERE b.k = a.x) AS d";
+    for (sql, result) in [
+        // An aggregate of all rows beside them has a row for each row around, which may have none of these.
+        (
+            format!(
+                "SELECT a.x, l.y, l.n FROM {outer}, LATERAL (SELECT d.y, t.n FROM {chosen} CROSS JOIN (SELECT count(*) AS n FROM t) AS t) AS l ORDER BY 1"
+            ),
+            "1 5 4",
+        ),
+        (
+            format!(
+                "SELECT a.x, l.y, l.n FROM {outer}, LATERAL (SELECT d.y, t.n FROM (SELECT count(*) AS n FROM t) AS t CROSS JOIN {chosen}) AS l ORDER BY 1"
+            ),
+            "1 5 4",
+        ),
+        // What an outer join fills with nulls is there, whatever chose the rows that are missing.
+        (
+            format!(
+                "SELECT a.x, l.z, l.y FROM {outer}, LATERAL (SELECT c.z, d.y FROM (VALUES (5), (6)) AS c(z) LEFT JOIN {chosen} ON d.y = c.z) AS l ORDER BY 1, 2"
+            ),
+            "1 5 5; 1 6 -; 2 5 -; 2 6 -",
+        ),
+        (
+            format!(
+                "SELECT a.x FROM {outer} WHERE EXISTS (SELECT 1 FROM (VALUES (5)) AS c(z) LEFT JOIN {chosen} ON d.y = c.z WHERE d.y IS NULL)"
+            ),
+            "2",
+        ),
+        (
+            format!(
+                "SELECT a.x, (SELECT count(*) FROM {chosen} RIGHT JOIN (VALUES (5), (6)) AS c(z) ON d.y = c.z) FROM {outer} ORDER BY 1"
+            ),
+            "1 2; 2 2",
+        ),
+    ] {
+        // It is right, or refused.
+        if let Ok(rows) = run(&session, &sql).await {
+            assert_eq!(rows, result, "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_join_says_which_rows_belong_together() {
+    let session = session(64 * MIB);
+    for from in [
+        "t JOIN t AS u",
+        "t LEFT JOIN t AS u",
+        "t FULL OUTER JOIN t AS u WHERE t.k = u.k",
+        "(t INNER JOIN t AS u) CROSS JOIN t AS v",
+        "t CROSS JOIN t AS u JOIN t AS v",
+        "t JOIN LATERAL (SELECT 1 AS x) AS u",
+        "t WHERE EXISTS (SELECT 1 FROM t AS u JOIN t AS v)",
+    ] {
+        let sql = format!("SELECT count(*) FROM {from}");
+        let error = run(&session, &sql).await.expect_err(&sql);
+        assert_eq!(
+            error.message(),
+            "JOIN without ON or USING is not known here",
+            "{sql}"
+        );
+        assert!(error.hint_text().is_some(), "{sql}");
+    }
+    for (from, rows) in [
+        ("t CROSS JOIN t AS u", "16"),
+        ("t, t AS u", "16"),
+        ("t JOIN t AS u ON true", "16"),
+        ("t JOIN t AS u USING (k)", "8"),
+        ("t NATURAL JOIN (SELECT k FROM t) AS u", "8"),
+    ] {
+        let sql = format!("SELECT count(*) FROM {from}");
+        assert_eq!(run(&session, &sql).await.unwrap(), rows, "{sql}");
+    }
+}

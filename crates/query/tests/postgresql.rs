@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use tillhouse_query::{QueryEngine, QueryEngineOptions, Session, collect};
 
 /// Statements with answers, at least.
-const STATEMENTS: usize = 750;
+const STATEMENTS: usize = 800;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

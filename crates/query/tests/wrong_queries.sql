@@ -213,6 +213,8 @@ SELECT DISTINCT ON (state) state FROM transactions ORDER BY amount
 
 SELECT array_agg(DISTINCT state ORDER BY amount) FROM transactions
 
+SELECT count(DISTINCT state, currency) FROM transactions
+
 -- windows
 
 SELECT state FROM transactions WHERE row_number() OVER (ORDER BY amount) = 1
@@ -226,6 +228,8 @@ SELECT lag(amount, 'x') OVER (ORDER BY occurred_at) FROM transactions
 SELECT sum(row_number() OVER ()) FROM transactions
 
 SELECT state FROM transactions QUALIFY amount > 1
+
+SELECT sum(amount) OVER (ORDER BY occurred_at ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW) FROM transactions
 
 -- queries within queries
 
@@ -276,6 +280,14 @@ SELECT * FROM transactions TABLESAMPLE (10)
 SELECT amount FROM transactions EXCEPT ALL SELECT amount FROM articles
 
 SELECT * FROM transactions WHERE amount > ALL (SELECT amount FROM articles)
+
+SELECT * FROM transactions JOIN articles
+
+SELECT * FROM transactions t LEFT JOIN articles a WHERE t.amount > a.amount
+
+SELECT state FROM transactions WHERE (started_at, ended_at) OVERLAPS (occurred_at, ended_at)
+
+SELECT state FROM transactions WHERE state LIKE '5!' ESCAPE '!'
 
 -- statements
 
@@ -342,3 +354,11 @@ SELECT state FROM transactions WHERE state = 'a' AND
 SELECT order FROM transactions
 
 SELECT state FROM transactions WHERE state = 'it's'
+
+SELECT state FROM transactions LIMIT 5 WHERE amount > 1
+
+SELECT state FROM transactions WHERE amount => 5
+
+SELECT state FROM transactions WHERE amount =< 5
+
+SELECT state FROM transactions WHERE amount IS 5

@@ -36,6 +36,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         "date_sub" | "datesub" => moved(of, &name, BinaryOperator::Minus)?,
         "age" => aged(of)?,
         "date_part" | "datepart" => part(of),
+        "date_trunc" => truncated(of),
         "regexp_replace" => replaced(of),
         "encode" => padded(of),
         "array_length" => length_or_null(of),
@@ -245,6 +246,28 @@ fn aged(of: &Function) -> Result<Expr> {
             "one time, or two of which the second is taken off the first",
         )),
     }
+}
+
+/// `date_trunc('month', instant, zone)`: the beginning of the day, week, month, quarter or year on the zone's clock, as an instant.
+fn truncated(of: &Function) -> Expr {
+    let is_of_days = |unit: &str| {
+        matches!(
+            unit.to_lowercase().as_str(),
+            "day" | "week" | "month" | "quarter" | "year"
+        )
+    };
+    if let Some([Expr::Value(unit), at, zone]) = values(&of.args).as_deref()
+        && let Value::SingleQuotedString(name) = &unit.value
+        && is_of_days(name)
+    {
+        // What has no zone is UTC's.
+        let clock = call("local_timestamp", vec![at.clone(), text("UTC")]);
+        let instant = call("at_time_zone", vec![clock, text("UTC")]);
+        let clock = call("at_time_zone", vec![instant, zone.clone()]);
+        let begun = call("date_trunc", vec![Expr::Value(unit.clone()), clock]);
+        return call("at_time_zone", vec![begun, zone.clone()]);
+    }
+    Expr::Function(of.clone())
 }
 
 fn is_call_of(expr: &Expr, name: &str) -> bool {

@@ -7,6 +7,7 @@
 //!   calls           count_if, every, if, arg_max, mode, percentile_disc ...      aggregates and CASE
 //!   operands        AT TIME ZONE, extract(century ...), ::json, ::varchar(3)     functions
 //!                   LIKE ANY (ARRAY[...])                                        LIKE ... OR LIKE ...
+//!                   LIKE ... ESCAPE '!'                                          LIKE ..., escaped by backslashes
 //!   selects         EXISTS in a column, HAVING without groups, ORDER BY ALL, FETCH FIRST   subqueries, aggregates, positions, LIMIT
 //!   rows            (a, b) = (1, 2), (a, b) IN ((1, 2), (3, 4))                  comparisons of the parts
 //!                   (a, b) IN (SELECT x, y ...) in WHERE                         EXISTS
@@ -14,6 +15,7 @@
 //!   windows         OVER w, OVER (w ORDER BY ...)                                the window written out
 //!   lists           LATERAL unnest(...), generate_series(1, t.n)                 UNNEST
 //!   pivot           PIVOT, UNPIVOT                                               filtered aggregates, unnest
+//!   with_names      WITH of a name that a query around it has given already        a name of its own
 //!   bare_names      a name that two tables of a subquery have                    refused
 //!   merged          JOIN ... USING, NATURAL JOIN                                 ON, and the merged column written out; it needs the tables' columns
 //! ```
@@ -31,9 +33,11 @@ mod rows;
 mod selects;
 mod tree;
 mod windows;
+mod with_names;
 
 pub(crate) use lambda::lambda_function;
 pub(crate) use merged::{TableColumns, merge_columns};
+pub(crate) use operands::folded;
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
@@ -42,6 +46,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use std::ops::ControlFlow;
 use tillhouse_model::{Error, ErrorKind, Result};
+use with_names::WithNames;
 
 /// Rewrites a statement.
 ///
@@ -52,6 +57,8 @@ pub(crate) fn rewrite(statement: &mut Statement) -> Result<()> {
         Statement::Explain(explain) => return rewrite(&mut explain.statement),
         _ => return Ok(()),
     };
+    // It does not break off.
+    let _ = VisitMut::visit(inner.as_mut(), &mut WithNames::default());
     match VisitMut::visit(inner.as_mut(), &mut Rewriter::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),

@@ -33,6 +33,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
             }
         }
         Expr::Like { any: true, .. } | Expr::ILike { any: true, .. } => *expr = like_any(expr)?,
+        Expr::Like { .. } | Expr::ILike { .. } => escape(expr)?,
         Expr::Extract {
             field, expr: of, ..
         } => {
@@ -113,20 +114,78 @@ fn like_any(of: &Expr) -> Result<Expr> {
         one @ Expr::Value(_) if !is_list_in_text => vec![one],
         _ => Vec::new(),
     };
-    let each = several.into_iter().map(|one| {
+    let each = several.into_iter().map(|one| -> Result<Expr> {
         let mut like = like.clone();
         if let Expr::Like { pattern, .. } | Expr::ILike { pattern, .. } = &mut like {
             **pattern = one;
         }
-        like
+        escape(&mut like)?;
+        Ok(like)
     });
-    match either(each.collect()) {
+    match either(each.collect::<Result<Vec<_>>>()?) {
         Some(chosen) => Ok(Expr::Nested(Box::new(chosen))),
         None => Err(refused(
             "LIKE ANY of what is no list that is written out",
             "x LIKE ANY (ARRAY['a%', 'b%']), or x LIKE 'a%' OR x LIKE 'b%'.",
         )),
     }
+}
+
+/// `x LIKE 'a!%' ESCAPE '!'` with the backslash in place of another letter, which is the only one that is planned. A pattern that is no text stays as it is, and is refused.
+fn escape(like: &mut Expr) -> Result<()> {
+    let (Expr::Like {
+        pattern,
+        escape_char,
+        ..
+    }
+    | Expr::ILike {
+        pattern,
+        escape_char,
+        ..
+    }) = like
+    else {
+        return Ok(());
+    };
+    let Some(Value::SingleQuotedString(letter)) = escape_char.as_ref().map(|of| &of.value) else {
+        return Ok(());
+    };
+    let mut letters = letter.chars();
+    let (letter, None) = (letters.next(), letters.next()) else {
+        return Err(refused(
+            "ESCAPE of several letters",
+            "It is one, x LIKE '50!%' ESCAPE '!', or none, ESCAPE ''.",
+        ));
+    };
+    let Some(written) = text_of(pattern) else {
+        return Ok(());
+    };
+    **pattern = text(&with_backslashes(written, letter)?);
+    *escape_char = None;
+    Ok(())
+}
+
+fn with_backslashes(pattern: &str, letter: Option<char>) -> Result<String> {
+    let mut escaped = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(c) = rest.next() {
+        let (c, is_itself) = match Some(c) == letter {
+            true => match rest.next() {
+                Some(next) => (next, true),
+                None => {
+                    return Err(refused(
+                        "a pattern of LIKE that ends with its ESCAPE",
+                        "It stands before the letter that it escapes: '50!%' ESCAPE '!'; the letter itself is written twice.",
+                    ));
+                }
+            },
+            false => (c, false),
+        };
+        if c == '\\' || is_itself && matches!(c, '%' | '_') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    Ok(escaped)
 }
 
 /// A comparison with any element of a list: `=` of a list that is written out is IN, any other says that not all are otherwise. Of the planner's own, one with a null among
@@ -254,9 +313,35 @@ fn name_fields(root: &Expr, chain: &mut [AccessExpr]) {
 }
 
 /// A name as the planner reads it: in lower case unless it is quoted.
-pub(super) fn folded(name: &Ident) -> String {
+pub(crate) fn folded(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
         None => name.value.to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_backslashes;
+
+    #[test]
+    fn any_letter_escapes_as_the_backslash_does() {
+        for (pattern, letter, escaped) in [
+            ("a!%b%", Some('!'), "a\\%b%"),
+            ("a!!b!_", Some('!'), "a!b\\_"),
+            ("a\\b", Some('!'), "a\\\\b"),
+            ("a!\\b!c", Some('!'), "a\\\\bc"),
+            ("a\\%b", Some('\\'), "a\\%b"),
+            ("a\\%b", None, "a\\\\%b"),
+            ("%%", Some('%'), "\\%"),
+            ("ä€%", Some('€'), "ä\\%"),
+        ] {
+            assert_eq!(
+                with_backslashes(pattern, letter).unwrap(),
+                escaped,
+                "{pattern}"
+            );
+        }
+        assert!(with_backslashes("a!", Some('!')).is_err());
     }
 }

@@ -23,6 +23,7 @@
 
 mod absent;
 mod lists;
+mod sides;
 mod steps;
 mod subqueries;
 
@@ -57,7 +58,12 @@ impl AnalyzerRule for LateralRows {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
         let mut has_subqueries = false;
         let done = plan.transform_up_with_subqueries(|plan| match plan {
-            LogicalPlan::Join(join) if !is_asked(&join) => rewritten(join),
+            LogicalPlan::Join(join) if !is_asked(&join) => {
+                let ordered = sides::ordered(join)?;
+                let done = rewritten(ordered.data)?;
+                let is_changed = ordered.transformed || done.transformed;
+                Ok(Transformed::new(done.data, is_changed, done.tnr))
+            }
             other => {
                 let done = subqueries::joined(other)?;
                 has_subqueries |= done.transformed;

@@ -117,6 +117,15 @@ fn of_groups(said: &Said<'_>) -> Option<Mistake> {
         );
         return Some(mistake.hint("SELECT DISTINCT ON (a) ... ORDER BY a, b DESC keeps of each a the row with the greatest b."));
     }
+    if said.has("COUNT DISTINCT with multiple arguments") {
+        let mistake = said.mistake(
+            "count(DISTINCT ...) takes one column",
+            &Evidence::Call("count"),
+        );
+        return Some(
+            mistake.hint("SELECT count(*) FROM (SELECT DISTINCT a, b FROM t) counts pairs."),
+        );
+    }
     if said.has("In an aggregate with DISTINCT") {
         let mistake = said.mistake(
             "an aggregate with DISTINCT is ordered by its own argument alone",

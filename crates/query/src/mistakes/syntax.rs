@@ -34,6 +34,11 @@ const CLAUSES: [&str; 20] = [
     "WINDOW",
 ];
 
+/// Words that the parts of a query begin with, which stand in one order.
+const PARTS: [&str; 8] = [
+    "FROM", "WHERE", "GROUP", "HAVING", "QUALIFY", "ORDER", "LIMIT", "OFFSET",
+];
+
 /// Words that are often mistyped.
 const KEYWORDS: [&str; 30] = [
     "SELECT",
@@ -145,7 +150,7 @@ pub(super) fn of_parser(text: &str, query: &WrittenQuery) -> Mistake {
         .near(query, &Evidence::End);
     }
     let found = shorten(found);
-    let mistake = match expected {
+    let mistake = match &expected {
         Some(expected) => Mistake::new(format!("{expected} is missing before `{found}`")),
         None => Mistake::new(format!("`{found}` does not fit here")),
     };
@@ -154,6 +159,10 @@ pub(super) fn of_parser(text: &str, query: &WrittenQuery) -> Mistake {
     if is_first {
         return mistake
             .hint("A query begins with SELECT, WITH, VALUES, FROM, EXPLAIN, DESCRIBE or SHOW.");
+    }
+    let is_clause = PARTS.iter().any(|part| query.text.is_word(at, part));
+    if is_clause && expected.is_none() {
+        return mistake.hint("The parts of a query stand in this order: SELECT, FROM, WHERE, GROUP BY, HAVING, QUALIFY, ORDER BY, LIMIT, OFFSET.");
     }
     if query
         .text
@@ -197,6 +206,9 @@ fn of_tokens(at: usize, query: &WrittenQuery) -> Option<Mistake> {
             return Some(mistake.hint("A text stands in straight single quotes, 'completed', a name in straight double ones."));
         }
     }
+    if let Some(known) = of_operators(at, query) {
+        return Some(known);
+    }
     for index in around(5) {
         let is_comma = text.is(index, &Token::Comma);
         let clause = CLAUSES
@@ -239,6 +251,41 @@ fn of_tokens(at: usize, query: &WrittenQuery) -> Option<Mistake> {
         }
     }
     of_brackets(at, query)
+}
+
+/// Signs of a comparison the wrong way round, a value behind IS, and EXCLUDE of a frame.
+fn of_operators(at: usize, query: &WrittenQuery) -> Option<Mistake> {
+    let text = &query.text;
+    let is_sign = |index: usize, sign: &str| text.shown(index).is_some_and(|shown| shown == sign);
+    let before = at.checked_sub(1)?;
+    let place = text.start_of(at);
+    if is_sign(at, "=>") {
+        let mistake = Mistake::new("`=>` does not fit here").placed(place);
+        return Some(mistake.hint("Did you mean >=?"));
+    }
+    if is_sign(before, "=") && is_sign(at, "<") {
+        let mistake = Mistake::new("`=<` does not fit here").placed(text.start_of(before));
+        return Some(mistake.hint("Did you mean <=?"));
+    }
+    if text.is_word(before, "IS") && at < text.len() {
+        let mistake = Mistake::new(
+            "behind IS stands NULL, TRUE, FALSE, UNKNOWN or DISTINCT FROM, and no value",
+        );
+        let sign = if text.is_word(at, "NOT") { "<>" } else { "=" };
+        return Some(
+            mistake
+                .placed(place)
+                .hint(format!("`{sign}` compares with a value.")),
+        );
+    }
+    let ends_frame = ["ROW", "PRECEDING", "FOLLOWING"]
+        .iter()
+        .any(|end| text.is_word(before, end));
+    if ends_frame && text.is_word(at, "EXCLUDE") {
+        let mistake = Mistake::new("EXCLUDE of a window's frame is not known here").placed(place);
+        return Some(mistake.hint("sum(x) OVER (...) - x leaves the row out."));
+    }
+    None
 }
 
 /// Brackets and CASEs that are never closed, and closing ones too many.
