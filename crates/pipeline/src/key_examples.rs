@@ -17,6 +17,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("serve", "serve: { listen: 127.0.0.1:8373 }"),
     ("serve.listen", "listen: 127.0.0.1:8373"),
     ("serve.postgres", "postgres: 127.0.0.1:5432"),
+    ("serve.flight", "flight: 127.0.0.1:32010"),
     (
         "serve.hecone_login",
         "hecone_login: { client_id: reporting, client_secret: \"${SERVE_SECRET}\" }",

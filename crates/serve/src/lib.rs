@@ -1,4 +1,4 @@
-//! The HTTP API and PostgreSQL's protocol: what the commands answer, over the newest published run, for tools.
+//! The HTTP API, PostgreSQL's protocol and Flight SQL: what the commands answer, over the newest published run, for tools.
 //!
 //! Invariant: a request reads one run from beginning to end, and writes nothing but its line in the audit log. What is answered is computed and encoded by `statistics` and
 //! `query`, as for the command line; nothing is counted here.
@@ -11,6 +11,7 @@
 //!   callers: a user by password, token or token of a provider (oidc) ─ scope ─ runs::part: a session in which nothing else is there
 //!   runs: looks for a new published run every two seconds; an answer is of the run that was newest when its question came
 //!   postgres: a listener of its own for tools that speak PostgreSQL's protocol, over the same users, runs, slots and limits
+//!   flight: a listener of its own for tools that speak Flight SQL, the same way
 //!   work: a thread with a deep stack a question; dropped future or stream, or its time over ─> query asked to stop ─> free slot
 //! ```
 //!
@@ -21,15 +22,19 @@
 
 mod answer;
 mod api;
+mod arrivals;
 mod audit;
 mod base64;
+mod batches;
 mod callers;
 mod endpoints;
+mod flight;
 mod guesses;
 mod kept_answers;
 mod media;
 mod metrics;
 mod observe;
+mod observed_statement;
 mod oidc;
 mod openapi;
 mod options;
@@ -41,6 +46,7 @@ mod router;
 mod rows;
 mod runs;
 mod server;
+mod signer;
 mod slots;
 mod state;
 mod tls;

@@ -49,6 +49,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// Address for PostgreSQL's protocol; nothing listens for it where there is none.
     pub postgres: Option<SocketAddr>,
+    /// Address for Flight SQL; nothing listens for it where there is none.
+    pub flight: Option<SocketAddr>,
     /// Credentials of HecOne's login; without them it lets nobody in.
     pub hecone_login: Option<LoginCredentials>,
     /// Currency of HecOne's statistics; the only one there is where nothing is said.
@@ -80,20 +82,28 @@ pub struct ServeOptions {
 }
 
 impl ServeOptions {
+    /// All addresses that it listens on.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let others = self.postgres.into_iter().chain(self.flight);
+        std::iter::once(self.listen).chain(others)
+    }
+
     /// An address that other machines reach; none where all are loopback.
     pub(crate) fn reached_address(&self) -> Option<SocketAddr> {
-        let mut addresses = std::iter::once(self.listen).chain(self.postgres);
-        addresses.find(|address| !address.ip().is_loopback())
+        self.addresses().find(|address| !address.ip().is_loopback())
     }
 
     /// Errors with [`tillhouse_model::ErrorKind::Config`] for an address that others reach, unless there are users and TLS, and for one address twice.
     pub(crate) fn check_address(&self) -> Result<()> {
-        if self.postgres == Some(self.listen) && self.listen.port() != 0 {
-            return Err(Error::config(format!(
-                "{} is to be listened on for HTTP and for PostgreSQL's protocol",
-                self.listen
-            ))
-            .hint("Name another port with `serve.postgres` or --postgres."));
+        let mut known = BTreeSet::new();
+        let fixed = self.addresses().filter(|address| address.port() != 0);
+        for address in fixed {
+            if !known.insert(address) {
+                return Err(Error::config(format!(
+                    "{address} is to be listened on for two of HTTP, PostgreSQL's protocol and Flight SQL"
+                ))
+                .hint("Name another port: `serve.listen` or --listen, `serve.postgres` or --postgres, `serve.flight` or --flight."));
+            }
         }
         let Some(address) = self.reached_address() else {
             return Ok(());
@@ -112,7 +122,7 @@ impl ServeOptions {
             "{address} is reached from other machines, and {missing}"
         ))
         .hint(
-            "Listen on 127.0.0.1 or [::1], as `serve.listen` and --listen, `serve.postgres` and --postgres say. Another address needs users and TLS: \
+            "Listen on 127.0.0.1 or [::1], as `serve.listen` and --listen, `serve.postgres` and --postgres, `serve.flight` and --flight say. Another address needs users and TLS: \
              `tillhouse user add NAME`, and `serve: { tls: { certificate: FILE, key: FILE } }` in tillhouse.yaml.",
         ))
     }
@@ -161,6 +171,7 @@ impl Default for ServeOptions {
         Self {
             listen: SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0)),
             postgres: None,
+            flight: None,
             hecone_login: None,
             hecone_currency: None,
             users: None,
@@ -200,6 +211,11 @@ mod tests {
             assert!(error.hint_text().unwrap().contains("users"), "{error}");
             let beside = ServeOptions {
                 postgres: Some(other.parse().unwrap()),
+                ..at("127.0.0.1:1")
+            };
+            assert!(beside.check_address().is_err(), "{other}");
+            let beside = ServeOptions {
+                flight: Some(other.parse().unwrap()),
                 ..at("127.0.0.1:1")
             };
             assert!(beside.check_address().is_err(), "{other}");

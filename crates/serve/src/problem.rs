@@ -10,6 +10,8 @@ use tillhouse_model::{Error, ErrorKind};
 
 /// Media type of a problem.
 pub(crate) const PROBLEM: &str = "application/problem+json";
+/// Words of the refusal of whatever would write, by which other protocols than HTTP tell it.
+pub(crate) const ONLY_READS: &str = "is not a query, and SQL here only reads";
 /// Places of an error that are about the question.
 const SHOWN_PLACES: [&str; 5] = ["line", "column", "field", "filter", "compare"];
 
@@ -111,6 +113,16 @@ impl Problem {
         self.detail = words(&self.detail);
         self.hint = self.hint.as_deref().map(words);
         self
+    }
+
+    /// The mistake, in a sentence.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The way out, where there is one.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// Text for the log.

@@ -4,6 +4,7 @@
 //! not they used it. Connections are bounded in number, and one that says nothing or takes nothing is closed.
 
 use crate::audit::AuditLog;
+use crate::flight::FlightListener;
 use crate::observe::{Peer, new_id};
 use crate::oidc::OidcVerifier;
 use crate::options::{ServeOptions, ServedWarehouse};
@@ -11,7 +12,7 @@ use crate::patient_stream::PatientStream;
 use crate::postgres::PostgresListener;
 use crate::router::router;
 use crate::state::ServerState;
-use crate::tls::server_config;
+use crate::tls::{for_http2, server_config};
 use crate::users::Users;
 use axum::Router;
 use axum::extract::Request;
@@ -24,7 +25,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tillhouse_model::{ErrorKind, Result, ResultExt};
+use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
@@ -77,6 +78,8 @@ pub struct BoundServer {
     tls: Option<TlsAcceptor>,
     /// Listener for PostgreSQL's protocol, and its address.
     postgres: Option<(TcpListener, SocketAddr)>,
+    /// Listener for Flight SQL, its address, and what answers there.
+    flight: Option<(TcpListener, SocketAddr, Arc<FlightListener>)>,
     state: Arc<ServerState>,
 }
 
@@ -88,7 +91,9 @@ impl BoundServer {
     pub async fn bind(served: ServedWarehouse, options: ServeOptions) -> Result<Self> {
         check(&options)?;
         let tls = options.tls.as_ref().map(server_config).transpose()?;
-        let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
+        let flight_tls = tls.clone().map(for_http2);
+        let acceptor = |config: rustls::ServerConfig| TlsAcceptor::from(Arc::new(config));
+        let (tls, flight_tls) = (tls.map(acceptor), flight_tls.map(acceptor));
         let state = ServerState::new(served, options)?;
         let hint = "Name another with --listen or `serve.listen`, or find out who listens there.";
         let (listener, address) = listen(state.options.listen, hint).await?;
@@ -97,6 +102,17 @@ impl BoundServer {
             Some(wanted) => {
                 let hint = "Name another with --postgres or `serve.postgres`, or find out who listens there.";
                 Some(listen(wanted, hint).await?)
+            }
+        };
+        let flight = match state.options.flight {
+            None => None,
+            Some(wanted) => {
+                let hint =
+                    "Name another with --flight or `serve.flight`, or find out who listens there.";
+                let (listener, address) = listen(wanted, hint).await?;
+                let answering = FlightListener::new(Arc::clone(&state), flight_tls)
+                    .map_err(|problem| Error::internal(problem.for_log()))?;
+                Some((listener, address, answering))
             }
         };
         let looking = Arc::clone(&state);
@@ -111,6 +127,7 @@ impl BoundServer {
             address,
             tls,
             postgres,
+            flight,
             state,
         })
     }
@@ -131,6 +148,11 @@ impl BoundServer {
         self.postgres.as_ref().map(|(_, address)| *address)
     }
 
+    /// Address for Flight SQL, where it listens for it.
+    pub fn flight_address(&self) -> Option<SocketAddr> {
+        self.flight.as_ref().map(|(_, address, _)| *address)
+    }
+
     /// Id of the run that is answered from; none where there is none yet.
     pub fn run(&self) -> Option<String> {
         self.state.runs.known_newest().map(|run| run.run.clone())
@@ -142,6 +164,7 @@ impl BoundServer {
             listener,
             tls,
             postgres,
+            flight,
             state,
             ..
         } = self;
@@ -152,6 +175,8 @@ impl BoundServer {
             let postgres = PostgresListener::new(Arc::clone(&state), tls.clone());
             tokio::spawn(postgres.answer(listener, stop.clone()))
         });
+        let flight = flight
+            .map(|(listener, _, answering)| tokio::spawn(answering.answer(listener, stop.clone())));
         let router = router(&state);
         let mut connections = JoinSet::new();
         let room = Arc::new(Semaphore::new(CONNECTIONS));
@@ -204,12 +229,10 @@ impl BoundServer {
         }
         state.stop.cancel();
         connections.shutdown().await;
-        if let Some(mut postgres) = postgres
-            && tokio::time::timeout(LAST_BYTES, &mut postgres)
-                .await
-                .is_err()
-        {
-            postgres.abort();
+        for mut other in postgres.into_iter().chain(flight) {
+            if tokio::time::timeout(LAST_BYTES, &mut other).await.is_err() {
+                other.abort();
+            }
         }
         all_told.cancel();
         let recorded = tokio::time::timeout(RECORDED_WITHIN, recording);
@@ -412,6 +435,16 @@ mod tests {
             ServeOptions {
                 listen: same,
                 postgres: Some(same),
+                ..right.clone()
+            },
+            ServeOptions {
+                listen: same,
+                flight: Some(same),
+                ..right.clone()
+            },
+            ServeOptions {
+                postgres: Some(same),
+                flight: Some(same),
                 ..right
             },
         ] {

@@ -38,6 +38,12 @@ pub(crate) fn server_config(files: &TlsFiles) -> Result<ServerConfig> {
         .map_err(|_| wrong("the private key is not the certificate's", &files.key))
 }
 
+/// The same settings for a listener that speaks HTTP/2 alone. Clients of gRPC take no connection on which that was not agreed.
+pub(crate) fn for_http2(mut config: ServerConfig) -> ServerConfig {
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -98,39 +98,77 @@ pub(crate) struct AnswerSink {
 
 /// Ends that work may come to before it is done.
 #[derive(Debug, Clone)]
-struct WorkEnds {
+pub(crate) struct WorkEnds {
     /// Cancelled when nobody waits any more.
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     /// Cancelled when its time is over.
-    late: CancellationToken,
+    pub(crate) late: CancellationToken,
+    timeout: Duration,
 }
 
 impl WorkEnds {
+    pub(crate) fn of(limits: &WorkLimits) -> Self {
+        Self {
+            stop: limits.stop.child_token(),
+            late: CancellationToken::new(),
+            timeout: limits.timeout,
+        }
+    }
+
+    /// The problem of work whose time is over.
+    pub(crate) fn too_slow(&self) -> Problem {
+        Problem::too_slow(self.timeout.as_secs())
+    }
+
+    /// Outcome of work, or of the end that it comes to before it is done.
+    pub(crate) async fn within<T>(
+        &self,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        let limited = async {
+            let done = self.late.run_until_cancelled(work).await;
+            done.unwrap_or_else(|| Err(self.too_slow()))
+                // A query that was stopped at the end of its time says no more than that.
+                .map_err(|problem| match self.late.is_cancelled() {
+                    true => self.too_slow(),
+                    false => problem,
+                })
+        };
+        match self.stop.run_until_cancelled(limited).await {
+            Some(outcome) => outcome,
+            None => Err(Error::new(ErrorKind::Interrupted, "nobody waits for the answer").into()),
+        }
+    }
+
     /// Asks the queries of work to stop when it comes to one of its ends, unless it is over before. On a thread that answers requests:
     /// those always come to it.
-    async fn watch(self, timeout: Duration, queries: StopFlag, over: CancellationToken) {
+    async fn watch(self, queries: StopFlag, over: CancellationToken) {
         tokio::select! {
             () = over.cancelled() => return,
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(timeout) => self.late.cancel(),
+            () = tokio::time::sleep(self.timeout) => self.late.cancel(),
         }
         queries.stop();
+    }
+}
+
+/// Counts rows of an answer. Errors where there are more than one may have.
+pub(crate) fn count_rows(counted: &AtomicU64, rows: usize, most: u64) -> Result<(), Error> {
+    let rows = u64::try_from(rows).unwrap_or(u64::MAX);
+    let before = counted.fetch_add(rows, Ordering::Relaxed);
+    match before.saturating_add(rows) > most {
+        false => Ok(()),
+        true => Err(Error::config(format!(
+            "the answer has more than the {most} rows that one may have"
+        ))
+        .hint("Ask for less at a time, with LIMIT or a shorter period. serve.rows in tillhouse.yaml is the limit.")),
     }
 }
 
 impl AnswerSink {
     /// Counts rows of the answer. Errors where there are more than one may have.
     pub(crate) fn count(&self, rows: usize) -> Result<(), Error> {
-        let rows = u64::try_from(rows).unwrap_or(u64::MAX);
-        let before = self.rows.fetch_add(rows, Ordering::Relaxed);
-        match before.saturating_add(rows) > self.most_rows {
-            false => Ok(()),
-            true => Err(Error::config(format!(
-                "the answer has more than the {} rows that one may have",
-                self.most_rows
-            ))
-            .hint("Ask for less at a time, with LIMIT or a shorter period. serve.rows in tillhouse.yaml is the limit.")),
-        }
+        count_rows(&self.rows, rows, self.most_rows)
     }
 
     /// Says where the next page begins; before the first byte of this one is written.
@@ -224,10 +262,7 @@ pub(crate) async fn run<F>(
 where
     F: AsyncFnOnce(&mut AnswerSink) -> Result<(), Problem> + Send + 'static,
 {
-    let ends = WorkEnds {
-        stop: limits.stop.child_token(),
-        late: CancellationToken::new(),
-    };
+    let ends = WorkEnds::of(&limits);
     let guard = ends.stop.clone().drop_guard();
     let (first, outcome) = oneshot::channel();
     let sink = AnswerSink {
@@ -241,24 +276,10 @@ where
         id: limits.id,
         ends: ends.clone(),
     };
-    let runtime = query_threads()?;
-    let (queries, over, timeout) = (
-        StopFlag::default(),
-        CancellationToken::new(),
-        limits.timeout,
-    );
-    tokio::spawn(ends.clone().watch(timeout, queries.clone(), over.clone()));
-    let (over, own) = (over.drop_guard(), ends.clone());
-    let job = move || {
-        let (_slot, _over) = (slot, over);
-        runtime.block_on(stoppable(queries, until_done(sink, work, timeout, own)));
-    };
-    let thread = std::thread::Builder::new()
-        .name("question".to_owned())
-        .stack_size(DEEP_STACK);
-    thread
-        .spawn(job)
-        .map_err(|error| Problem::internal(format!("cannot start a thread: {error}")))?;
+    let own = ends.clone();
+    begin(slot, ends.clone(), async move || {
+        until_done(sink, work, own).await
+    })?;
     let delivered = tokio::select! {
         biased;
         outcome = outcome => match outcome {
@@ -266,11 +287,59 @@ where
             Err(_) => Err(Problem::internal("the query engine failed")),
         },
         // Also where the work is stuck in one piece, and cannot say so.
-        () = ends.late.cancelled() => Err(Problem::too_slow(timeout.as_secs())),
+        () = ends.late.cancelled() => Err(ends.too_slow()),
     };
     // A stream has a guard of its own.
     drop(guard.disarm());
     delivered
+}
+
+/// Runs work that finds something small, and waits for it.
+///
+/// Errors with 504 where it takes too long.
+pub(crate) async fn find<T, F>(slot: TakenSlot, limits: &WorkLimits, work: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: AsyncFnOnce() -> Result<T, Problem> + Send + 'static,
+{
+    let ends = WorkEnds::of(limits);
+    let _guard = ends.stop.clone().drop_guard();
+    let (out, found) = oneshot::channel();
+    let own = ends.clone();
+    begin(slot, ends.clone(), async move || {
+        // Nobody waits any more where the client has left.
+        let _ = out.send(own.within(work()).await);
+    })?;
+    tokio::select! {
+        biased;
+        found = found => match found {
+            Ok(found) => found,
+            Err(_) => Err(Problem::internal("the query engine failed")),
+        },
+        () = ends.late.cancelled() => Err(ends.too_slow()),
+    }
+}
+
+/// Begins work on a thread of its own. Its slot is free when it has ended; at its ends its queries are asked to stop.
+pub(crate) fn begin<F>(slot: TakenSlot, ends: WorkEnds, work: F) -> Result<(), Problem>
+where
+    F: AsyncFnOnce() + Send + 'static,
+{
+    let runtime = query_threads()?;
+    let (queries, over) = (StopFlag::default(), CancellationToken::new());
+    tokio::spawn(ends.watch(queries.clone(), over.clone()));
+    let over = over.drop_guard();
+    let job = move || {
+        let (_slot, _over) = (slot, over);
+        runtime.block_on(stoppable(queries, work()));
+    };
+    let thread = std::thread::Builder::new()
+        .name("question".to_owned())
+        .stack_size(DEEP_STACK);
+    thread
+        .spawn(job)
+        .map(drop)
+        .map_err(|error| Problem::internal(format!("cannot start a thread: {error}")))
 }
 
 /// The threads that queries run on. They end with the process.
@@ -288,7 +357,7 @@ fn query_threads() -> Result<&'static Runtime, Problem> {
         .map_err(|error| Problem::internal(format!("cannot start threads: {error}")))
 }
 
-async fn until_done<F>(mut sink: AnswerSink, work: F, timeout: Duration, ends: WorkEnds)
+async fn until_done<F>(mut sink: AnswerSink, work: F, ends: WorkEnds)
 where
     F: AsyncFnOnce(&mut AnswerSink) -> Result<(), Problem>,
 {
@@ -297,20 +366,7 @@ where
         sink.flush().await;
         Ok::<_, Problem>(())
     };
-    let too_slow = || Problem::too_slow(timeout.as_secs());
-    let limited = async {
-        let done = ends.late.run_until_cancelled(done).await;
-        done.unwrap_or_else(|| Err(too_slow()))
-            // A query that was stopped at the end of its time says no more than that.
-            .map_err(|problem| match ends.late.is_cancelled() {
-                true => too_slow(),
-                false => problem,
-            })
-    };
-    let outcome = match ends.stop.run_until_cancelled(limited).await {
-        Some(outcome) => outcome,
-        None => Err(Error::new(ErrorKind::Interrupted, "nobody waits for the answer").into()),
-    };
+    let outcome = ends.within(done).await;
     sink.finish(outcome);
 }
 
@@ -380,6 +436,23 @@ mod tests {
             .map(|chunk| chunk.as_ref().unwrap().len())
             .sum();
         assert_eq!(bytes, 10 << 20);
+        until_free(&slots).await;
+    }
+
+    #[tokio::test]
+    async fn something_small_is_found_in_time_or_not_at_all() {
+        let slots = Slots::new(1, 1, LONG);
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let found = find(slot, &limits(LONG), async || Ok(7)).await;
+        assert_eq!(found.unwrap(), 7);
+        until_free(&slots).await;
+        let slot = slots.take(Claim::GUEST).await.unwrap();
+        let slow = find(slot, &limits(Duration::from_millis(20)), async || {
+            std::future::pending::<()>().await;
+            Ok(7)
+        })
+        .await;
+        assert_eq!(slow.unwrap_err().status, StatusCode::GATEWAY_TIMEOUT);
         until_free(&slots).await;
     }
 

@@ -24,6 +24,8 @@ pub(crate) struct RunningServer {
     pub(crate) url: String,
     /// Address for PostgreSQL's protocol, where the settings name one.
     pub(crate) postgres: Option<String>,
+    /// Address for Flight SQL, where the settings name one.
+    pub(crate) flight: Option<String>,
     pub(crate) client: Client,
 }
 
@@ -92,6 +94,7 @@ impl RunningServer {
             child,
             url: told["url"].as_str().expect("an address").to_owned(),
             postgres: told["postgres"].as_str().map(str::to_owned),
+            flight: told["flight"].as_str().map(str::to_owned),
             client,
         }
     }

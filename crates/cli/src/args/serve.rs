@@ -14,6 +14,7 @@ Examples:
   curl -H 'Accept: text/csv' 'http://127.0.0.1:8373/api/v1/reports/summary'
   curl 'http://127.0.0.1:8373/api/v1/sql' --json '{\"query\": \"SELECT currency, sum(amount) FROM counted GROUP BY 1\"}'
   tillhouse serve --postgres 127.0.0.1:5432         psql \"host=127.0.0.1 dbname=tillhouse\", drivers, BI tools
+  tillhouse serve --flight 127.0.0.1:32010          ADBC, JDBC and whatever else speaks Flight SQL
 
 http://127.0.0.1:8373/docs/ shows every path and its parameters; /openapi.json is the document, /metrics is for Prometheus.
 A client that was written against HecOne works with this address as its base URL: POST /auth/login takes what
@@ -92,6 +93,9 @@ pub(crate) struct ServeArgs {
     /// Address to listen on for PostgreSQL's protocol too (psql, drivers, BI tools), of this machine alone unless there are users and TLS [default: serve.postgres, else none]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) postgres: Option<SocketAddr>,
+    /// Address to listen on for Flight SQL too (ADBC, JDBC), of this machine alone unless there are users and TLS [default: serve.flight, else none]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) flight: Option<SocketAddr>,
     /// Say what it would listen on and who may come in, and end
     #[arg(long)]
     pub(crate) check: bool,

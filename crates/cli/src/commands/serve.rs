@@ -1,4 +1,4 @@
-//! `serve`: the HTTP API and PostgreSQL's protocol over the newest published run, until Ctrl-C or SIGTERM.
+//! `serve`: the HTTP API, PostgreSQL's protocol and Flight SQL over the newest published run, until Ctrl-C or SIGTERM.
 //!
 //! Invariant: it listens on loopback alone, unless there are users and TLS, and writes nothing but its audit log. Asked to stop, it ends with exit code 0 once what ran by then has been answered.
 
@@ -71,6 +71,7 @@ async fn options(project: &Project, arguments: &ServeArgs) -> Result<ServeOption
     Ok(ServeOptions {
         listen: arguments.listen.unwrap_or(settings.listen),
         postgres: arguments.postgres.or(settings.postgres),
+        flight: arguments.flight.or(settings.flight),
         hecone_login,
         hecone_currency: settings.hecone_currency.clone(),
         users: Some(project.dir.join(USERS_FILE)),
@@ -101,6 +102,8 @@ struct ServeCheck {
     url: String,
     /// Address for PostgreSQL's protocol.
     postgres: Option<String>,
+    /// Address for Flight SQL.
+    flight: Option<String>,
     /// Clients that may ask.
     who: String,
     /// Scopes by user, in words; null where there are no users.
@@ -136,8 +139,9 @@ async fn check(
             .map(|user| (user.name.clone(), seen(&user.scope)))
             .collect()
     });
-    let mut addresses = std::iter::once(options.listen).chain(options.postgres);
-    let is_loopback = addresses.all(|address| address.ip().is_loopback());
+    let is_loopback = options
+        .addresses()
+        .all(|address| address.ip().is_loopback());
     let who = match &users {
         None if options.oidc.is_some() => "nobody: there are no users, whom tokens name".to_owned(),
         None => "whoever is on this machine; nobody from another".to_owned(),
@@ -153,6 +157,7 @@ async fn check(
     let told = ServeCheck {
         url: format!("{scheme}://{}", options.listen),
         postgres: options.postgres.map(|address| address.to_string()),
+        flight: options.flight.map(|address| address.to_string()),
         who,
         is_encrypted: options.tls.is_some(),
         oidc: options.oidc.as_ref().map(|oidc| oidc.issuer.clone()),
@@ -182,6 +187,11 @@ async fn check(
             "PostgreSQL's protocol",
             told.postgres
                 .unwrap_or_else(|| none("not: serve.postgres is not set")),
+        ),
+        (
+            "Flight SQL",
+            told.flight
+                .unwrap_or_else(|| none("not: serve.flight is not set")),
         ),
         ("who may ask", told.who),
         (
@@ -248,7 +258,10 @@ fn tell(server: &BoundServer, format: DataFormat) -> Result<()> {
     match format {
         DataFormat::Json => {
             let postgres = server.postgres_address().map(|address| address.to_string());
-            let line = serde_json::json!({ "url": url, "postgres": postgres, "run": server.run() });
+            let flight = server.flight_address().map(|address| address.to_string());
+            let line = serde_json::json!({
+                "url": url, "postgres": postgres, "flight": flight, "run": server.run()
+            });
             print(&format!("{line}\n"))?;
         }
         DataFormat::Table | DataFormat::Csv(_) => print(&format!("{url}\n"))?,
@@ -264,8 +277,11 @@ fn tell(server: &BoundServer, format: DataFormat) -> Result<()> {
         .map_or_else(String::new, |address| {
             format!("; PostgreSQL's protocol is spoken at {address}")
         });
+    let flight = server.flight_address().map_or_else(String::new, |address| {
+        format!("; Flight SQL is spoken at {address}")
+    });
     print_notice(&format!(
-        "{run}; {url}/docs/ shows what may be asked{postgres}. Ctrl-C stops."
+        "{run}; {url}/docs/ shows what may be asked{postgres}{flight}. Ctrl-C stops."
     ));
     Ok(())
 }

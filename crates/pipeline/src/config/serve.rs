@@ -81,6 +81,8 @@ pub struct ServeSettings {
     pub listen: SocketAddr,
     /// Address for PostgreSQL's protocol; nothing listens for it where nothing is said.
     pub postgres: Option<SocketAddr>,
+    /// Address for Flight SQL; nothing listens for it where nothing is said.
+    pub flight: Option<SocketAddr>,
     /// Login of HecOne's endpoints; without one they let nobody in.
     pub hecone_login: Option<ServedLogin>,
     /// Currency of HecOne's statistics, which have one; the only one there is where nothing is said.
@@ -110,6 +112,7 @@ impl Default for ServeSettings {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
             postgres: None,
+            flight: None,
             hecone_login: None,
             hecone_currency: None,
             oidc: None,
@@ -131,6 +134,7 @@ impl Default for ServeSettings {
 pub(super) struct ServeSection {
     listen: Option<Spanned<String>>,
     postgres: Option<Spanned<String>>,
+    flight: Option<Spanned<String>>,
     hecone_login: Option<LoginSection>,
     hecone_currency: Option<Spanned<String>>,
     oidc: Option<OidcSection>,
@@ -181,6 +185,9 @@ impl ServeSection {
         }
         if let Some(text) = &self.postgres {
             keep(address(file, "postgres", text).map(|at| settings.postgres = Some(at)));
+        }
+        if let Some(text) = &self.flight {
+            keep(address(file, "flight", text).map(|at| settings.flight = Some(at)));
         }
         if let Some(login) = self.hecone_login {
             keep(
@@ -390,13 +397,13 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         assert!(said.listen.ip().is_loopback());
         assert!(said.hecone_login.is_none() && said.audit.is_none());
-        assert_eq!(said.postgres, None);
+        assert_eq!((said.postgres, said.flight), (None, None));
         assert!(said.concurrency >= 2);
     }
 
     #[test]
     fn every_key_is_read() {
-        let text = "serve:\n  listen: localhost:9000\n  postgres: \"[::1]:5432\"\n  hecone_login: { client_id: till, client_secret: s3cret }\n  \
+        let text = "serve:\n  listen: localhost:9000\n  postgres: \"[::1]:5432\"\n  flight: localhost:32010\n  hecone_login: { client_id: till, client_secret: s3cret }\n  \
                     hecone_currency: eur\n  oidc: { issuer: https://id.example.com/realms/north, audience: tillhouse, claim: email }\n  tls: { certificate: c.pem, key: /etc/k.pem }\n  audit: logs/audit.jsonl\n  concurrency: 3\n  queue: 5\n  timeout: 90s\n  \
                     rows: 10\n  body: 4KiB\n  cache: 1MiB\n";
         let (said, problems) = settings(text);
@@ -404,6 +411,8 @@ mod tests {
         assert_eq!(said.listen.to_string(), "127.0.0.1:9000");
         let postgres = said.postgres.map(|address| address.to_string());
         assert_eq!(postgres.as_deref(), Some("[::1]:5432"));
+        let flight = said.flight.map(|address| address.to_string());
+        assert_eq!(flight.as_deref(), Some("127.0.0.1:32010"));
         assert_eq!(
             said.hecone_login.map(|login| login.client_id).as_deref(),
             Some("till")

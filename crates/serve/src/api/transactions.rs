@@ -11,13 +11,12 @@ use crate::parameters::ParameterValues;
 use crate::problem::Problem;
 use crate::rows::write_batch;
 use crate::runs::RunSession;
+use crate::signer::Signer;
 use crate::state::ServerState;
 use crate::work::AnswerSink;
 use axum::body::Body;
 use axum::http::Response;
-use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 use std::sync::Arc;
 use tillhouse_model::PseudonymKey;
 use tillhouse_statistics::{
@@ -30,8 +29,6 @@ const PATH: &str = "/api/v1/transactions";
 
 /// Purpose of the key that cursors are signed with.
 const PURPOSE: &str = "cursors of lists of transactions";
-/// Bytes of a signature.
-const SIGNATURE: usize = 32;
 
 /// Beginning of the next page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,21 +126,18 @@ fn pages_of(values: &ParameterValues) -> String {
 
 /// Writer and reader of cursors, with the project's key: every server of a project reads what another wrote, and nobody else writes any.
 #[derive(Clone)]
-struct CursorSigner(Hmac<Sha256>);
+struct CursorSigner(Signer);
 
 impl CursorSigner {
     fn new(key: &PseudonymKey) -> Result<Self, Problem> {
-        let key = key.derived_key(PURPOSE);
-        let signer = Hmac::new_from_slice(&key).map(Self);
-        signer.map_err(|error| Problem::internal(format!("a key cannot be used: {error}")))
+        Ok(Self(Signer::new(key, PURPOSE)?))
     }
 
     /// The cursor in an address: its JSON and the signature of it, in hexadecimal digits.
     fn text(&self, cursor: &Cursor) -> Result<String, Problem> {
         let mut bytes = serde_json::to_vec(cursor)
             .map_err(|error| Problem::internal(format!("a cursor cannot be written: {error}")))?;
-        let signature = self.0.clone().chain_update(&bytes).finalize();
-        bytes.extend_from_slice(&signature.into_bytes());
+        self.0.sign(&mut bytes);
         Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 
@@ -154,9 +148,7 @@ impl CursorSigner {
                 .hint("Take it as the Link header of the page before has it.")
         };
         let bytes = bytes_of(text).ok_or_else(wrong)?;
-        let (json, signature) = bytes.split_last_chunk::<SIGNATURE>().ok_or_else(wrong)?;
-        let signed = self.0.clone().chain_update(json);
-        signed.verify_slice(signature).map_err(|_| wrong())?;
+        let json = self.0.signed(&bytes).ok_or_else(wrong)?;
         let cursor: Cursor = serde_json::from_slice(json).map_err(|_| wrong())?;
         match cursor.list == list {
             true => Ok(cursor),

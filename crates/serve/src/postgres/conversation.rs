@@ -4,13 +4,13 @@
 //! taken note of it: by Sync where the message was one of the extended protocol, by ROLLBACK where it was in a transaction. A connection whose user is gone, or has another
 //! password or other rights, is closed, with all it holds.
 
+use super::ENDPOINT;
 use super::cancel::{CancelHandle, KnownConnection};
 use super::columns::WireColumn;
 use super::commands::Command;
 use super::fault::{Fault, NO_MESSAGE, NOT_ALLOWED, STOPPED, Stop};
 use super::listener::PostgresListener;
 use super::login::UserLogin;
-use super::observed::ObservedStatement;
 use super::opening::OpenedConnection;
 use super::portals::{Portal, Prepared};
 use super::reader::RunReader;
@@ -18,6 +18,7 @@ use super::running::{Surroundings, is_binary};
 use super::settings::{Changed, REPORTED, Settings};
 use super::wire::{Ended, Parts, Wire, put_text};
 use crate::callers::Caller;
+use crate::observed_statement::ObservedStatement;
 use crate::state::ServerState;
 use bytes::{BufMut, Bytes};
 use std::collections::BTreeMap;
@@ -258,7 +259,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         let who = (Some(self.login.name()), self.peer);
         let asked = (method, portal.prepared.query.sql.as_str());
         let state = &self.listener.state;
-        let observed = ObservedStatement::new(state, who, asked, self.wire.written);
+        let before = self.wire.written;
+        let mut observed = ObservedStatement::new(state, ENDPOINT, who, asked);
         let id = observed.id().to_owned();
         let outcome = self.turn(portal, most, &id).await;
         self.known.handle.end();
@@ -266,8 +268,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
             Transaction::Open(Some(reader)) => Some(reader.part.run.clone()),
             _ => self.reader.as_ref().map(|reader| reader.part.run.clone()),
         };
-        let rows = outcome.as_ref().copied();
-        observed.finish(run, rows, self.wire.written);
+        observed.of_run(run);
+        let (status, rows) = match &outcome {
+            Ok(rows) => (200, *rows),
+            Err(stop) => (stop.status(), 0),
+        };
+        observed.finish(status, rows, self.wire.written.saturating_sub(before));
         outcome.map(|_| ())
     }
 

@@ -4,13 +4,15 @@
 //! message names.
 
 use super::wire::{Ended, Wire, put_text};
+use crate::observed_statement::CLIENT_LEFT;
+use crate::problem::ONLY_READS;
 use bytes::BufMut;
 use tillhouse_model::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Errors by what their messages say, the first that fits.
 const STATES: [(&str, &str); 17] = [
-    ("is not a query, and SQL here only reads", READ_ONLY),
+    (ONLY_READS, READ_ONLY),
     ("there is no table function", "42883"),
     ("there is no table", "42P01"),
     ("there is no schema", "3F000"),
@@ -67,6 +69,16 @@ pub(super) enum Stop {
     Fault(Fault),
     /// Nobody is there any more.
     Ended(Ended),
+}
+
+impl Stop {
+    /// Status of the statement, as HTTP would have it, for the audit log.
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::Fault(fault) => fault.status(),
+            Self::Ended(_) => CLIENT_LEFT,
+        }
+    }
 }
 
 impl From<Fault> for Stop {

@@ -4,24 +4,25 @@
 //! neither a stranger nor one user keeps everybody else out; one too many is told so. Who comes from another machine says nothing in the clear. Asked to stop, idle connections are closed at once and the others
 //! when their statement has ended.
 
+use super::ENDPOINT;
 use super::cancel::CancelKeys;
 use super::catalog::KeptCatalogs;
 use super::conversation::Conversation;
 use super::fault::{Fault, NO_PASSWORD, NOT_ALLOWED, Stop, TOO_MANY};
-use super::observed::observe_refusal;
 use super::opening::{Beginning, OpenedConnection, begin, enter};
 use super::wire::{Ended, MOST_BEFORE_LOGIN, Wire};
+use crate::arrivals::{IN_WITHIN, LoginPermit, Logins};
 use crate::callers::REFUSED_AFTER;
+use crate::observed_statement::observe_refusal;
 use crate::patient_stream::PatientStream;
 use crate::state::ServerState;
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
@@ -30,12 +31,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Connections that are open at once and have come in.
 const CONNECTIONS: usize = 256;
-/// Connections that are on their way in at once.
-const LOGINS: usize = 64;
-/// As many of another machine: half of them, so that others come in beside it.
-const OF_ONE_MACHINE: usize = LOGINS / 2;
-/// Time in which whoever comes has to have come in.
-const IN_WITHIN: Duration = Duration::from_secs(15);
 /// Time in which a client has to take something of what it is sent.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Pause after a connection could not be accepted, as where no file may be opened any more.
@@ -63,65 +58,6 @@ struct Arrival {
     is_encrypted: bool,
     /// One of those that may be on their way in.
     permit: LoginPermit,
-}
-
-/// Connections that are on their way in, by their address.
-struct Logins {
-    room: Arc<Semaphore>,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-}
-
-/// Room for a connection on its way in, until dropped.
-struct LoginPermit {
-    address: IpAddr,
-    by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    _room: OwnedSemaphorePermit,
-}
-
-impl Logins {
-    fn new() -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(LOGINS)),
-            by_address: Arc::default(),
-        }
-    }
-
-    /// Room for one more; none where there are as many as there may be, or as many of its machine.
-    fn enter(&self, peer: SocketAddr) -> Option<LoginPermit> {
-        let address = peer.ip().to_canonical();
-        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
-        {
-            let mut by_address = self
-                .by_address
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let own = by_address.entry(address).or_default();
-            if *own >= OF_ONE_MACHINE && !address.is_loopback() {
-                return None;
-            }
-            *own += 1;
-        }
-        Some(LoginPermit {
-            address,
-            by_address: Arc::clone(&self.by_address),
-            _room: room,
-        })
-    }
-}
-
-impl Drop for LoginPermit {
-    fn drop(&mut self) {
-        let mut by_address = self
-            .by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = by_address.get_mut(&self.address) {
-            *own -= 1;
-            if *own == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-    }
 }
 
 impl Arrival {
@@ -279,7 +215,7 @@ impl PostgresListener {
         if fault.code == NO_PASSWORD {
             tokio::time::sleep(REFUSED_AFTER).await;
         }
-        observe_refusal(&self.state, peer, fault);
+        observe_refusal(&self.state, ENDPOINT, peer, fault.status());
         fault.put(&mut wire);
         // Nobody waits any more where the client has left.
         let _ = wire.flush().await;
@@ -318,25 +254,6 @@ fn refuse(stream: TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_machine_leaves_room_for_others_on_their_way_in() {
-        let logins = Logins::new();
-        let enter = |peer: &str| logins.enter(peer.parse().unwrap());
-        let mut of_one: Vec<LoginPermit> = (0..OF_ONE_MACHINE)
-            .map(|_| enter("192.0.2.7:5000").unwrap())
-            .collect();
-        assert!(enter("192.0.2.7:5001").is_none());
-        assert!(enter("[::ffff:192.0.2.7]:5001").is_none());
-        let other = enter("192.0.2.8:5000").unwrap();
-        drop(of_one.pop());
-        of_one.push(enter("192.0.2.7:5001").unwrap());
-        drop((of_one, other));
-        assert!(logins.by_address.lock().unwrap().is_empty());
-        // Whoever is on this machine comes in as far as there is room.
-        let here: Vec<_> = (0..=LOGINS).map(|_| enter("127.0.0.1:5000")).collect();
-        assert_eq!(here.iter().flatten().count(), LOGINS);
-    }
 
     #[tokio::test]
     async fn who_comes_from_another_machine_says_nothing_in_the_clear() {

@@ -26,7 +26,6 @@ mod fault;
 mod listener;
 mod login;
 mod numeric;
-mod observed;
 mod opening;
 mod portals;
 mod query_slot;
@@ -39,3 +38,7 @@ mod wire;
 mod words;
 
 pub(crate) use listener::PostgresListener;
+pub(crate) use portals::parameter_count;
+
+/// Name of the endpoint, in metrics and in the audit log.
+const ENDPOINT: &str = "postgres";

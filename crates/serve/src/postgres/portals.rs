@@ -102,7 +102,7 @@ impl Portal {
 }
 
 /// Number of parameters of a statement: `$7` is the seventh.
-fn parameter_count(sql: &str) -> usize {
+pub(crate) fn parameter_count(sql: &str) -> usize {
     let placed = tokens(sql);
     let pairs = placed.windows(2);
     let numbers = pairs.filter_map(|pair| match pair {

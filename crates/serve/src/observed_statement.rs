@@ -1,9 +1,8 @@
-//! Line of the audit log of each statement, as every request of HTTP has one, and of each login that was refused.
+//! Line of the audit log of each statement of a database protocol, as every request of HTTP has one, and of each login that was refused.
 //!
 //! Invariant: a line a statement, written when its answer has ended, failed, or its client has left; it holds no text of the statement and no value of a parameter. The line of
 //! a refused login names nobody: what was said in the place of a name may be a password.
 
-use super::fault::{Fault, Stop};
 use crate::audit::{AuditLine, without_texts};
 use crate::observe::new_id;
 use crate::state::ServerState;
@@ -13,39 +12,40 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Name of the endpoint.
-const ENDPOINT: &str = "postgres";
 /// Status of a login that was refused.
 const REFUSED: u16 = 401;
 /// Status of a statement whose client left before it was answered.
-const CLIENT_LEFT: u16 = 499;
+pub(crate) const CLIENT_LEFT: u16 = 499;
+
+/// Status of a statement that was answered.
+const ANSWERED: u16 = 200;
 
 /// A statement that is being answered; its line is written when this is dropped.
-pub(super) struct ObservedStatement {
+pub(crate) struct ObservedStatement {
     state: Arc<ServerState>,
+    endpoint: &'static str,
     line: AuditLine,
     began: Instant,
-    /// Bytes of the connection before it.
-    written: u64,
 }
 
 impl ObservedStatement {
-    pub(super) fn new(
+    pub(crate) fn new(
         state: &Arc<ServerState>,
+        endpoint: &'static str,
         (user, peer): (Option<&str>, SocketAddr),
         (method, sql): (&str, &str),
-        written: u64,
     ) -> Self {
         state.in_flight.fetch_add(1, Ordering::Relaxed);
         Self {
             state: Arc::clone(state),
+            endpoint,
             line: AuditLine {
                 at: Timestamp::now(),
                 id: new_id(),
                 who: user.map(str::to_owned),
                 from: peer.ip().to_string(),
                 method: method.to_owned(),
-                endpoint: ENDPOINT.to_owned(),
+                endpoint: endpoint.to_owned(),
                 asked: (!sql.is_empty()).then(|| format!("sql {}", without_texts(sql))),
                 run: None,
                 status: CLIENT_LEFT,
@@ -55,37 +55,45 @@ impl ObservedStatement {
                 is_whole: false,
             },
             began: Instant::now(),
-            written,
         }
     }
 
     /// Its id.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.line.id
     }
 
-    /// Says how it ended.
-    pub(super) fn finish(mut self, run: Option<String>, outcome: Result<u64, &Stop>, written: u64) {
+    /// Says of which run it is.
+    pub(crate) fn of_run(&mut self, run: Option<String>) {
+        self.line.run = run;
+    }
+
+    /// Says how it ended: its status as HTTP would have it, its rows and its bytes.
+    pub(crate) fn finish(mut self, status: u16, rows: u64, bytes: u64) {
         let line = &mut self.line;
-        line.run = run;
-        line.bytes = written.saturating_sub(self.written);
-        match outcome {
-            Ok(rows) => {
-                line.status = 200;
-                line.rows = rows;
-                line.is_whole = true;
-            }
-            Err(Stop::Fault(fault)) => line.status = fault.status(),
-            Err(Stop::Ended(_)) => {}
-        }
+        line.status = status;
+        line.rows = rows;
+        line.bytes = bytes;
+        line.is_whole = status == ANSWERED;
+    }
+
+    /// Says what has been sent of an answer that goes on.
+    pub(crate) fn sent(&mut self, rows: u64, bytes: u64) {
+        self.line.rows = rows;
+        self.line.bytes = bytes;
     }
 }
 
-/// Writes the line of a login that was refused; none for bytes that are no login.
-pub(super) fn observe_refusal(state: &Arc<ServerState>, peer: SocketAddr, fault: &Fault) {
-    if fault.status() == REFUSED {
-        let observed = ObservedStatement::new(state, (None, peer), ("LOGIN", ""), 0);
-        observed.finish(None, Err(&Stop::Fault(fault.clone())), 0);
+/// Writes the line of a login that was refused; none for what is no login.
+pub(crate) fn observe_refusal(
+    state: &Arc<ServerState>,
+    endpoint: &'static str,
+    peer: SocketAddr,
+    status: u16,
+) {
+    if status == REFUSED {
+        let observed = ObservedStatement::new(state, endpoint, (None, peer), ("LOGIN", ""));
+        observed.finish(status, 0, 0);
     }
 }
 
@@ -94,7 +102,8 @@ impl Drop for ObservedStatement {
         let took = self.began.elapsed();
         self.line.milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (status, bytes) = (self.line.status, self.line.bytes);
-        self.state.metrics.count(ENDPOINT, status, took, bytes);
+        let endpoint = self.endpoint;
+        self.state.metrics.count(endpoint, status, took, bytes);
         self.state.audit.write(&self.line);
         self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
