@@ -89,11 +89,13 @@ impl CompiledProduct {
         row: usize,
         positions: &[usize],
     ) -> Option<ProductMismatch> {
+        let mut has_sign = false;
         let product = self
             .of
             .iter()
             .try_fold(ExactDecimal::new(1, 0), |product, factor| {
                 let factor = factor.value(columns, row, positions)?;
+                has_sign |= factor.units < 0;
                 Some(ExactDecimal::new(
                     product.units.checked_mul(factor.units)?,
                     product.scale.checked_add(factor.scale)?,
@@ -112,8 +114,9 @@ impl CompiledProduct {
         if is.units == 0 || is_less {
             return None;
         }
-        // A refund may be told by its amount alone: quantity and price say how much, and not which way.
-        let is_refund = is.units < 0 && product.units > 0;
+        // A refund may be told by its amount alone: quantity and price say how much, and not which way. Where
+        // one of them has a sign, they say that too.
+        let is_refund = is.units < 0 && product.units > 0 && !has_sign;
         let product = if is_refund {
             ExactDecimal::new(product.units.checked_neg()?, product.scale)
         } else {

@@ -41,6 +41,14 @@ struct ExcludedElements {
     words: Vec<String>,
 }
 
+impl ExcludedElements {
+    /// True if the element at these positions is left out.
+    fn contains(&self, columns: &[ColumnBuilder], row: usize, positions: &[usize]) -> bool {
+        text_of(columns, &self.hops, row, positions)
+            .is_some_and(|text| self.words.iter().any(|word| word::is_same_word(word, text)))
+    }
+}
+
 /// Outcome of comparing a sum with the column it should equal.
 enum SumOutcome {
     Fits,
@@ -339,13 +347,8 @@ impl CompiledSum {
             let sum = terms
                 .iter()
                 .try_fold(0_i128, |sum, term| sum.checked_add(*term))?;
-            let off = sum.checked_sub(is)?.checked_abs()?;
-            Some((
-                terms,
-                sum,
-                is,
-                off > self.within.rescaled(self.scale)?.units,
-            ))
+            let is_off = self.is_off(sum, is)?;
+            Some((terms, sum, is, is_off))
         };
         let shown = |units| ExactDecimal::new(units, self.scale).trimmed();
         match off() {
@@ -353,6 +356,11 @@ impl CompiledSum {
             Some((.., false)) => SumOutcome::Fits,
             // Asked only here, since nearly all add up.
             Some(_) if self.is_mixed(columns, row, except) => SumOutcome::Unknown,
+            Some((terms, _, is, true))
+                if self.fits_unsigned((columns, row), except, &terms, is) =>
+            {
+                SumOutcome::Fits
+            }
             Some((terms, sum, is, true)) => {
                 let terms: Vec<String> = match self.of.as_slice() {
                     // Its number is the sum.
@@ -370,6 +378,36 @@ impl CompiledSum {
                 ))
             }
         }
+    }
+
+    /// True if a sum is further off than it may be; `None` where that has too many digits.
+    fn is_off(&self, sum: i128, is: i128) -> Option<bool> {
+        let off = sum.checked_sub(is)?.checked_abs()?;
+        Some(off > self.within.rescaled(self.scale)?.units)
+    }
+
+    /// True if the whole is below zero, and what is added comes to it where a column none of whose numbers has a sign is told without it: a
+    /// refund says by its whole alone which way the money went.
+    fn fits_unsigned(
+        &self,
+        (columns, row): (&[ColumnBuilder], usize),
+        except: Option<&ExcludedElements>,
+        terms: &[i128],
+        is: i128,
+    ) -> bool {
+        let sum = || {
+            self.of
+                .iter()
+                .zip(terms)
+                .try_fold(0_i128, |sum, (term, units)| {
+                    if has_sign(term, columns, row, except) {
+                        sum.checked_add(*units)
+                    } else {
+                        sum.checked_sub(*units)
+                    }
+                })
+        };
+        is < 0 && sum().and_then(|sum| self.is_off(sum, is)) == Some(false)
     }
 
     /// True if what is added, without the elements of `except`, and the sum are in several currencies.
@@ -390,15 +428,7 @@ impl CompiledSum {
                 row,
                 &mut Vec::new(),
                 &mut |_, _, positions| {
-                    let is_left_out = except.is_some_and(|except| {
-                        text_of(columns, &except.hops, row, positions).is_some_and(|text| {
-                            except
-                                .words
-                                .iter()
-                                .any(|word| word::is_same_word(word, text))
-                        })
-                    });
-                    if !is_left_out {
+                    if !except.is_some_and(|except| except.contains(columns, row, positions)) {
                         common.add(of.of_element(columns, row, positions));
                     }
                 },
@@ -421,6 +451,30 @@ impl CompiledSum {
                 .units,
         )
     }
+}
+
+/// True if one of the numbers a term leads to, without the elements of `except`, is below zero.
+fn has_sign(
+    term: &RuleOperand,
+    columns: &[ColumnBuilder],
+    row: usize,
+    except: Option<&ExcludedElements>,
+) -> bool {
+    let mut has_sign = false;
+    visit(
+        columns,
+        &term.path,
+        row,
+        &mut Vec::new(),
+        &mut |_, _, positions| {
+            let is_below = term
+                .value(columns, row, positions)
+                .is_some_and(|number| number.units < 0);
+            has_sign |=
+                is_below && !except.is_some_and(|except| except.contains(columns, row, positions));
+        },
+    );
+    has_sign
 }
 
 /// Remaining path to the text that excludes an element, and the words that exclude it.

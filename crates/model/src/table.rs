@@ -187,7 +187,7 @@ pub enum PriceUnitSource {
     Connection(String),
 }
 
-/// Columns that add up to another one.
+/// Columns that add up to another one. Where that one is below zero, a column none of whose numbers is may be told without the sign.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SumRule {
     /// The columns that are added; through a list, each of its elements is.
@@ -219,7 +219,7 @@ pub struct ElementFilter {
     pub words: Vec<String>,
 }
 
-/// Columns whose product another one is.
+/// Columns whose product another one is. Where that one is below zero, the factors may be told without the sign, all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProductRule {
     /// The factors. Those that lead through the list that `is` leads through are of the same element.

@@ -1,5 +1,7 @@
 -- What was bought in be-mo sessions, one row a product. Lines are counted within their transaction: the session and the currency.
 --
+-- Goods that were given back are taken away: their quantity is below zero, also where be-mo tells it without a sign, and their unit price is not. What only makes
+-- the session cheaper has the quantity that it had.
 -- Codes of products and ids of sites are the networks' own, so their keys carry the network.
 SELECT
     concat($pipeline, ':', s.session_id, ':', replace(replace(s.label, '%', '%25'), ':', '%3A'), '/',
@@ -14,8 +16,9 @@ SELECT
     CASE WHEN s.session_end_date IS NULL THEN 'ongoing' ELSE 'done' END AS state,
     canonical_unit(s.a['quantity_unit'])                             AS unit_measure,
     s.a['quantity_unit']                                             AS source_unit,
-    signed_quantity(s.a['quantity'], s.a['total_amount'], s.amount)  AS quantity,
-    s.a['unit_price']                                                AS unit_price,
+    signed_quantity(s.a['quantity'], s.a['total_amount'], s.amount, s.a['unit_price']) AS quantity,
+    CASE WHEN s.a['total_amount'] < 0 AND s.amount < 0 AND s.a['quantity'] > 0 AND s.a['unit_price'] < 0 THEN -(s.a['unit_price'])
+        ELSE s.a['unit_price'] END                                   AS unit_price,
     s.a['total_amount']                                              AS amount,
     currency_code(nullif(s.label, 'none'))                            AS currency,
     s.a['tariff_code']                                               AS tariff_code,

@@ -1,7 +1,7 @@
 -- The payments of HecOne transactions, one row each.
 --
--- A payment without a currency has its transaction's. What a refund pays back is taken away, once: where the invoice is below zero and no payment is,
--- they are told without a sign. Older terminals write card_entrymode instead of entry_mode. How was
+-- A payment without a currency has its transaction's. What a refund pays back is taken away, once: where the invoice is below zero and no payment
+-- that was collected is, or where none was no payment at all, they are told without a sign. Older terminals write card_entrymode instead of entry_mode. How was
 -- paid is told in the common words (labels.yaml); the method follows from HecOne's own.
 SELECT
     concat($pipeline, ':', t.id, '/', t.position)                    AS payment_key,
@@ -15,7 +15,7 @@ SELECT
     payment_method(t.p['type'], t.p['medium'], t.p['scheme'], first_present(canonical_word(t.p['entry_mode']), t.p['card_entrymode']),
         t.p['function'])                                             AS method,
     canonical_word(t.p['state'])                                     AS state,
-    CASE WHEN t.is_unsigned THEN -(t.p['amount']) ELSE t.p['amount'] END AS amount,
+    CASE WHEN t.is_unsigned AND t.p['amount'] > 0 THEN -(t.p['amount']) ELSE t.p['amount'] END AS amount,
     t.p['reserved_amount']                                           AS reserved_amount,
     currency_code(first_present(t.p['currency'], t.transaction_currency)) AS currency,
     t.p['card_id']                                                   AS card_id,
@@ -27,7 +27,10 @@ SELECT
 FROM (
     SELECT
         id,
-        invoice['amount'] < 0 AND array_min(pluck(payments, 'amount')) >= 0 AS is_unsigned,
+        invoice['amount'] < 0 AND first_present(
+            array_min(values_where(pluck(payments, 'amount'), canonical_word(pluck(payments, 'state')), 'collected')),
+            array_min(pluck(payments, 'amount'))
+        ) >= 0 AS is_unsigned,
         first_present(invoice['currency'], array_any_value(pluck(articles, 'currency')), array_any_value(pluck(payments, 'currency')))
             AS transaction_currency,
         unnest(pluck(payments, 'id', 'type', 'medium', 'scheme', 'entry_mode', 'card_entrymode', 'function', 'state', 'amount',

@@ -1,6 +1,7 @@
 -- What was sold in PACE transactions: one line each, which costs what the transaction costs. Where no fuel is named, something else was
 -- sold, and nobody says what. PACE's rate of VAT is a
 -- fraction, but for some sites it comes in per cent: no rate is above 100 % or, but for 0, below 1 %, so up to 1 it is a fraction.
+-- A refund takes its quantity, tax and discount away, also where PACE tells them without a sign; its unit price is not below zero.
 SELECT
     concat($pipeline, ':', t.id, '/1')                               AS article_key,
     concat($pipeline, ':', t.id)                                     AS transaction_key,
@@ -12,12 +13,15 @@ SELECT
     'done'                                                           AS state,
     canonical_unit(t.f['unit'])                                      AS unit_measure,
     t.f['unit']                                                      AS source_unit,
-    signed_quantity(t.f['amount'], t.a['price_including_vat'], t.a['price_including_vat']) AS quantity,
-    t.f['price_per_unit']                                            AS unit_price,
+    signed_quantity(t.f['amount'], t.a['price_including_vat'], t.a['price_including_vat'], t.f['price_per_unit']) AS quantity,
+    CASE WHEN t.a['price_including_vat'] < 0 AND t.f['amount'] > 0 AND t.f['price_per_unit'] < 0 THEN -(t.f['price_per_unit'])
+        ELSE t.f['price_per_unit'] END                               AS unit_price,
     t.a['price_including_vat']                                       AS amount,
-    t.a['discount_amount']                                           AS discount_amount,
+    CASE WHEN t.a['price_including_vat'] < 0 AND t.a['discount_amount'] > 0 THEN -(t.a['discount_amount'])
+        ELSE t.a['discount_amount'] END                              AS discount_amount,
     CAST(CASE WHEN t.a['vat']['rate'] BETWEEN -1 AND 1 THEN t.a['vat']['rate'] * 100 ELSE t.a['vat']['rate'] END AS DECIMAL(38, 4)) AS tax_percentage,
-    t.a['vat']['amount']                                             AS tax_amount,
+    CASE WHEN t.a['price_including_vat'] < 0 AND t.a['vat']['amount'] > 0 THEN -(t.a['vat']['amount'])
+        ELSE t.a['vat']['amount'] END                                AS tax_amount,
     currency_code(t.a['currency'])                                   AS currency
 FROM (
     SELECT

@@ -2,7 +2,8 @@
 --
 -- PACE lists what was paid, and gives no state: a transaction that has an error was not paid, every other one is completed, also where its
 -- price is not known. The offset of the
--- site's clock follows from createdAt and createdAtLocaltime. Prices are gross, after discount. A sale that
+-- site's clock follows from createdAt and createdAtLocaltime. Prices are gross, after discount. Of a
+-- refund, net, tax and discount are taken away too, also where PACE tells them without a sign. A sale that
 -- names no fuel is of category other. The site is its brand and address.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
@@ -18,9 +19,12 @@ SELECT
     t.a['created_at']                                                AS created_at,
     t.a['updated_at']                                                AS updated_at,
     t.a['price_including_vat']                                       AS amount,
-    t.a['discount_amount']                                           AS discount_amount,
-    t.a['price_without_vat']                                         AS net_amount,
-    t.a['vat']['amount']                                             AS tax_amount,
+    CASE WHEN t.a['price_including_vat'] < 0 AND t.a['discount_amount'] > 0 THEN -(t.a['discount_amount'])
+        ELSE t.a['discount_amount'] END                              AS discount_amount,
+    CASE WHEN t.a['price_including_vat'] < 0 AND t.a['price_without_vat'] > 0 THEN -(t.a['price_without_vat'])
+        ELSE t.a['price_without_vat'] END                            AS net_amount,
+    CASE WHEN t.a['price_including_vat'] < 0 AND t.a['vat']['amount'] > 0 THEN -(t.a['vat']['amount'])
+        ELSE t.a['vat']['amount'] END                                AS tax_amount,
     CASE WHEN t.a['vat']['amount'] IS NULL THEN 'unknown' ELSE 'reported' END AS tax_origin,
     CASE WHEN t.state = 'completed' THEN t.a['price_including_vat'] END AS paid_amount,
     currency_code(t.a['currency'])                                   AS currency,

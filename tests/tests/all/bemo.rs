@@ -324,6 +324,75 @@ fn what_does_not_fit_is_told_and_kept() {
     );
 }
 
+#[tokio::test]
+async fn a_return_within_a_session_is_taken_away_and_what_makes_it_cheaper_is_not() {
+    let bought = |amount: Value, quantity: Value, price: Value| {
+        bought(
+            "EUR".into(),
+            amount,
+            json!({"quantity": quantity, "unitPrice": price}),
+        )
+    };
+    let sessions = [
+        session(
+            "return",
+            json!([
+                bought(json!(20), json!(10), json!(2)),
+                bought(json!(-5), json!(2.5), json!(2)),
+                bought(json!(-2.01), json!(1), json!(2)),
+            ]),
+            json!({}),
+        ),
+        session(
+            "cheaper",
+            json!([
+                bought(json!(20), json!(10), json!(2)),
+                bought(json!(-1), json!(10), json!(2)),
+                bought(json!(-1), json!(1), Value::Null),
+                bought(json!(-1), json!(1), json!(-1)),
+            ]),
+            json!({}),
+        ),
+        session(
+            "refund",
+            json!([
+                bought(json!(-10), json!(5), json!(-2)),
+                bought(json!(-10), json!(-5), json!(2)),
+                bought(json!(-10), json!(5), json!(2)),
+            ]),
+            json!({}),
+        ),
+    ];
+    let bench = BEMO.session(&[("sessions", page(&sessions))]);
+    let rows = BEMO.unified(&bench, "articles").await;
+    let all = |column: &str| {
+        by_key(&rows, column)
+            .into_values()
+            .map(Option::unwrap_or_default)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        all("quantity"),
+        [
+            "10.000000",
+            "10.000000",
+            "1.000000",
+            "1.000000",
+            "-5.000000",
+            "-5.000000",
+            "-5.000000",
+            "10.000000",
+            "-2.500000",
+            "-1.000000"
+        ]
+    );
+    let prices: Vec<String> = all("unit_price")
+        .iter()
+        .map(|price| price.split('.').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(prices, ["2", "2", "", "-1", "2", "2", "2", "2", "2", "2"]);
+}
+
 /// The document gives a session no state, and so none that depends on its prices.
 #[tokio::test]
 async fn a_purchase_without_an_amount_is_told_and_hides_neither_its_session_nor_what_the_others_cost()

@@ -479,6 +479,174 @@ async fn a_refund_is_taken_away_once_with_signs_or_without() {
     );
 }
 
+#[tokio::test]
+async fn what_counts_decides_whether_a_refund_is_told_without_a_sign() {
+    let refund = |id: &str, articles: &[(&str, i64)], payments: &[(&str, i64)]| {
+        let line = |(state, amount): &(&str, i64)| json!({"state": state, "amount": amount, "tax_amount": 0, "currency": "EUR"});
+        let mut record = sale(&json!({
+            "state": "completed", "invoice": {"amount": -10, "tax_amount": 0, "currency": "EUR"},
+            "articles": articles.iter().map(line).collect::<Vec<_>>(),
+            "payments": payments.iter().map(line).collect::<Vec<_>>(),
+        }));
+        record["id"] = id.into();
+        record
+    };
+    let (done, collected, declined) = ("done", "collected", "declined");
+    let records = [
+        // One that never came to anything has a sign, and it is its own alone.
+        refund(
+            "1",
+            &[(done, 10), (declined, -10)],
+            &[(collected, 10), (declined, -10)],
+        ),
+        refund(
+            "2",
+            &[(" Done", 10), ("error", -3)],
+            &[(" Collected", 10), ("error", -10)],
+        ),
+        // What counts has no sign, and so has the rest none.
+        refund(
+            "3",
+            &[(done, 10), (declined, 3)],
+            &[(collected, 10), (declined, 10)],
+        ),
+        // What counts has one, and so the rest is what it says.
+        refund(
+            "4",
+            &[(done, -10), (declined, 3)],
+            &[(collected, -10), (declined, 10)],
+        ),
+        refund(
+            "5",
+            &[(done, -12), (done, 2)],
+            &[(collected, -12), (collected, 2)],
+        ),
+        // Where nothing counts, all of them decide.
+        refund(
+            "6",
+            &[(declined, 10), ("error", 4)],
+            &[(declined, 10), ("open", 4)],
+        ),
+        refund(
+            "7",
+            &[(declined, 10), ("error", -4)],
+            &[(declined, 10), ("open", -4)],
+        ),
+    ];
+    let session = HECONE.session(&[("transactions", json!({"data": records}).to_string())]);
+    for (table, expected) in [
+        (
+            "articles",
+            [
+                [-10, -10],
+                [-10, -3],
+                [-10, -3],
+                [-10, 3],
+                [-12, 2],
+                [-10, -4],
+                [10, -4],
+            ],
+        ),
+        (
+            "payments",
+            [
+                [-10, -10],
+                [-10, -10],
+                [-10, -10],
+                [-10, 10],
+                [-12, 2],
+                [-10, -4],
+                [10, -4],
+            ],
+        ),
+    ] {
+        let rows = HECONE.unified(&session, table).await;
+        let amounts = expected
+            .iter()
+            .flatten()
+            .map(|amount| format!("{amount}.0000"));
+        let found: Vec<String> = by_key(&rows, "amount").into_values().flatten().collect();
+        assert_eq!(found, amounts.collect::<Vec<_>>(), "{table}");
+    }
+}
+
+#[tokio::test]
+async fn goods_that_are_given_back_are_taken_away_and_their_price_is_above_zero() {
+    let article = |amount: Value, quantity: i64, price: i64| json!({"state": "done", "amount": amount, "tax_amount": 0, "quantity": quantity, "unit_price": price, "unit_measure": "l", "currency": "EUR"});
+    let record = |id: &str, amount: i64, articles: Value| {
+        let mut record = sale(&json!({
+            "state": "completed", "invoice": {"amount": amount, "tax_amount": 0, "currency": "EUR"}, "articles": articles,
+            "payments": [{"state": "collected", "amount": amount, "currency": "EUR"}],
+        }));
+        record["id"] = id.into();
+        record
+    };
+    let records = [
+        record(
+            "1",
+            14,
+            json!([
+                article(json!(20), 10, 2),
+                article(json!(-5), 5, 1),
+                article(json!(-1), 1, 4)
+            ]),
+        ),
+        record("2", -10, json!([article(json!(-10), 5, -2)])),
+        record("3", -10, json!([article(json!(10), 5, 2)])),
+        record("4", -10, json!([article(json!(-10), -5, 2)])),
+        record("5", -10, json!([article(Value::Null, 5, -2)])),
+        // A line that is told with its sign is as it was.
+        record(
+            "6",
+            16,
+            json!([
+                article(json!(20), 10, 2),
+                article(json!(-4), 1, -4),
+                article(json!(0), 1, 2)
+            ]),
+        ),
+    ];
+    let session = HECONE.session(&[("transactions", json!({"data": records}).to_string())]);
+    let rows = HECONE.unified(&session, "articles").await;
+    let all = |column: &str| {
+        by_key(&rows, column)
+            .into_values()
+            .flatten()
+            .collect::<Vec<_>>()
+    };
+    let quantities = [10, -5, 1, -5, -5, -5, -5, 10, 1, 1];
+    assert_eq!(
+        all("quantity"),
+        quantities.map(|quantity| format!("{quantity}.000000"))
+    );
+    let prices: Vec<String> = all("unit_price")
+        .iter()
+        .map(|price| price.split('.').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(prices, ["2", "1", "4", "2", "2", "2", "2", "2", "-4", "2"]);
+}
+
+#[test]
+fn refunds_that_are_told_without_a_sign_are_no_contradiction() {
+    let refund = |amount: i64, tax: f64, quantity: i64| {
+        let article = json!({"state": "done", "amount": amount, "tax_amount": tax, "quantity": quantity, "unit_price": 2, "currency": "EUR"});
+        let words = told(&json!({
+            "state": "completed", "invoice": {"amount": -10, "tax_amount": -1.6, "currency": "EUR"}, "articles": [article],
+            "payments": [{"state": "collected", "amount": -10, "currency": "EUR"}],
+        }));
+        let rules = ["articles_add_up", "taxes_add_up", "article_multiplies"];
+        words
+            .into_iter()
+            .filter(|words| rules.iter().any(|rule| words.starts_with(*rule)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(refund(10, 1.6, 5), [""; 0]);
+    assert_eq!(refund(-10, -1.6, -5), [""; 0]);
+    assert_eq!(refund(-10, 1.6, 5), [""; 0]);
+    assert_eq!(refund(9, 1.6, 5).len(), 2, "nine are not ten");
+    assert_eq!(refund(10, 1.5, 5).len(), 1);
+}
+
 #[test]
 fn a_sale_that_is_over_without_an_amount_is_told() {
     let without = |state: &str| {

@@ -25,13 +25,16 @@ fn sale(day: u8, station: Option<&str>) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_station_keeps_its_name_where_a_later_sale_tells_none() {
     let names = "SELECT name FROM sites";
-    let steps: [(&[(u8, Option<&str>)], &str); 4] = [
+    let steps: [(Vec<(u8, Option<&str>)>, &str); 4] = [
         // Until somebody tells the name, brand and address stand in for it.
-        (&[(10, None), (11, None)], "JET Bern Ring 1"),
-        (&[(12, Some("Ringtank"))], "Ringtank"),
-        (&[(20, None)], "Ringtank"),
+        (vec![(10, None), (11, None)], "JET Bern Ring 1"),
+        (vec![(12, Some("Ringtank"))], "Ringtank"),
+        (vec![(20, None)], "Ringtank"),
         // In one reading too, and told anew.
-        (&[(21, Some("Ring Ost")), (22, None), (5, None)], "Ring Ost"),
+        (
+            vec![(21, Some("Ring Ost")), (22, None), (5, None)],
+            "Ring Ost",
+        ),
     ];
     let bench = CannedProject::new("pace", &[("transactions", vec![])], "").await;
     let mut all = Vec::new();

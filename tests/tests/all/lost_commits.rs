@@ -400,11 +400,13 @@ async fn unified_tables_and_roll_ups_whose_files_are_lost_or_damaged_are_made_an
         std::fs::write(file, &whole[..whole.len() / 2]).unwrap();
     };
     let remove = |file: &Path| std::fs::remove_file(file).unwrap();
-    let damages: [(&str, &dyn Fn(&Path)); 3] =
-        [("cut", &cut), ("missing", &remove), ("spoiled", &spoil)];
-    for (what, damage) in damages {
+    for what in ["cut", "missing", "spoiled"] {
         for file in tables.iter().flat_map(|table| data_files(&project, table)) {
-            damage(&file);
+            match what {
+                "cut" => cut(&file),
+                "missing" => remove(&file),
+                _ => spoil(&file),
+            }
         }
         let (command, told): (&[&str], &str) = match what {
             "spoiled" => (&["sql", "SELECT * FROM transactions"], "is damaged"),

@@ -221,6 +221,68 @@ async fn a_rate_of_vat_is_per_cent_however_it_comes() {
 }
 
 #[tokio::test]
+async fn a_refund_is_taken_away_once_with_signs_or_without() {
+    let refund = |id: &str, sign: i64, fuel: [i64; 2]| {
+        sale(
+            id,
+            json!({
+                "priceIncludingVAT": -119, "priceWithoutVAT": 100 * sign, "VAT": {"amount": 19 * sign, "rate": 0.19},
+                "priceIncludingVATBeforeDiscount": -120, "discountAmount": sign,
+                "fuel": {"amount": fuel[0], "pricePerUnit": fuel[1]}
+            }),
+        )
+    };
+    let records = [
+        refund("1", 1, [60, 2]),
+        refund("2", -1, [-60, 2]),
+        refund("3", 1, [60, -2]),
+        refund("4", -1, [-60, -2]),
+    ];
+    let page = page(&records);
+    let told: Vec<String> = PACE
+        .decode("transactions", &page)
+        .warnings
+        .iter()
+        .map(|w| format!("{} {}", w.key, w.rule))
+        .collect();
+    assert_eq!(told, ["4 fuel_multiplies"], "two signs are none");
+    let session = PACE.session(&[("transactions", page)]);
+    for (table, columns) in [
+        (
+            "transactions",
+            &[
+                ("amount", "-119.0000"),
+                ("net_amount", "-100.0000"),
+                ("tax_amount", "-19.0000"),
+                ("discount_amount", "-1.0000"),
+            ][..],
+        ),
+        (
+            "articles",
+            &[
+                ("amount", "-119.0000"),
+                ("tax_amount", "-19.0000"),
+                ("discount_amount", "-1.0000"),
+                ("quantity", "-60.000000"),
+            ][..],
+        ),
+    ] {
+        let rows = PACE.unified(&session, table).await;
+        for (column, value) in columns {
+            let found: Vec<_> = by_key(&rows, column).into_values().flatten().collect();
+            assert_eq!(found, [*value; 4], "{table}.{column}");
+        }
+    }
+    let rows = PACE.unified(&session, "articles").await;
+    let prices: Vec<String> = by_key(&rows, "unit_price")
+        .into_values()
+        .flatten()
+        .map(|price| price.split('.').next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(prices, ["2", "2", "2", "-2"]);
+}
+
+#[tokio::test]
 async fn a_sale_without_a_price_has_its_state_and_is_told() {
     let without = json!({"priceIncludingVAT": null});
     let failed = json!({"priceIncludingVAT": null, "error": "declined"});

@@ -461,7 +461,7 @@ async fn two_tenants_see_their_own_rows_over_flight() {
     let mut given = Vec::new();
     for (user, own) in [("north", north), ("south", south)] {
         let mut client = logged_in(&server, user).await;
-        assert_eq!(texts(&mut client, sql).await, [own.clone()]);
+        assert_eq!(texts(&mut client, sql).await, std::slice::from_ref(own));
         let hidden = "SELECT license_plate FROM transactions";
         assert_eq!(
             refusal(ask(&mut client, hidden).await).0,

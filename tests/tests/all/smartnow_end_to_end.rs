@@ -504,6 +504,58 @@ impl SmartNowProject {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_in_no_currency_whose_sale_is_not_there_is_told() {
+    let house = SmartNowProject::new(SandboxOptions {
+        transactions: 10,
+        smartnow_sales: Some(100),
+        ..SandboxOptions::default()
+    })
+    .await;
+    let (mut sale, payment) = sale_and_payment(&house, 9, 901, 250);
+    sale["id"] = 10.into();
+    for (id, sale, price, currency) in [
+        (901, 9, 250, Value::Null),
+        (902, 9, 50, " ".into()),
+        (903, 9, 50, "EUR".into()),
+        (904, 9, 0, Value::Null),
+        (905, 10, 250, Value::Null),
+    ] {
+        let mut payment = payment.clone();
+        payment["id"] = id.into();
+        payment["revenuetransaction"] = sale.into();
+        payment["price"] = price.into();
+        payment["currency"] = currency;
+        house.put("payment_transactions", &payment);
+    }
+    house.put("revenue_transactions", &sale);
+    house.sync().await;
+    let warned = "SELECT record_key, field, original FROM ops.warnings \
+                  WHERE rule = 'price_fits_unit' AND resource = 'payment_transactions' AND record_key LIKE '90_' ORDER BY 1";
+    let warning = |payment: &str, price: &str| {
+        let words = format!(
+            "{price} of no currency: revenuetransaction 9, which may name it, is not there"
+        );
+        vec![payment.to_owned(), "price".to_owned(), words]
+    };
+    let both = vec![warning("901", "250"), warning("902", "50")];
+    house.assert_same("no sale", warned, both.clone()).await;
+    let amounts = "SELECT split_part(payment_key, '/', 2) AS payment, amount FROM unified.payments \
+                   WHERE split_part(payment_key, '/', 2) IN ('901', '905') ORDER BY 1";
+    let amount = |payment: &str, amount: &str| vec![payment.to_owned(), amount.to_owned()];
+    let known = vec![amount("901", "-"), amount("905", "2.5000")];
+    house.assert_same("no sale", amounts, known).await;
+
+    // Its currency comes with its sale, and nothing is told again.
+    sale["id"] = 9.into();
+    house.put("revenue_transactions", &sale);
+    house.sync().await;
+    let known = vec![amount("901", "2.5000"), amount("905", "2.5000")];
+    house.assert_same("the sale", amounts, known).await;
+    house.assert_same("told once", warned, both).await;
+    house.sandbox.stop().await;
+}
+
 const ALONE: &str = "SELECT payment_key, transaction_key, kind, transaction_state, amount, site_key, device_key, business_date, local_hour \
                      FROM unified.payments WHERE split_part(payment_key, '/', 2) IN ('901', '902')";
 

@@ -181,6 +181,17 @@ fn products_are_compared_element_by_element() {
         lines(r#"{"quantity":-2,"unit_price":5,"amount":10}"#).len(),
         1
     );
+    assert_eq!(
+        lines(r#"{"quantity":2,"unit_price":-5,"amount":-10}"#),
+        [""; 0]
+    );
+    assert_eq!(
+        lines(r#"{"quantity":-2,"unit_price":-5,"amount":-10}"#),
+        [
+            "multiplies lines[0].amount: lines[0].amount is -10, expected 10 = lines[0].quantity -2 x lines[0].unit_price -5 x factor 1"
+        ],
+        "two signs are none"
+    );
     for missing in [
         r#"{"unit_price":10,"amount":8}"#,
         r#"{"quantity":1,"amount":8}"#,
@@ -281,6 +292,43 @@ fn elements_that_may_not_count_may_be_left_out() {
         sale(r#"{"state":"done","amount":2},{"state":"declined"}"#, "6"),
         ["adds_up total: total is 6, expected 2 = lines[].amount"]
     );
+}
+
+#[test]
+fn what_a_refund_is_made_of_may_be_told_without_a_sign() {
+    let refund = |lines: &[(&str, i8)], total: i8| {
+        let lines = lines
+            .iter()
+            .map(|(state, amount)| format!(r#"{{"state":"{state}","amount":{amount}}}"#));
+        let lines = lines.collect::<Vec<_>>().join(",");
+        told(&format!(r#""total":{total},"lines":[{lines}]"#))
+    };
+    let (done, declined) = ("done", "declined");
+    let fine: [&[(&str, i8)]; 7] = [
+        &[(done, -4), (done, -6)],
+        &[(done, 4), (done, 6)],
+        &[(done, 0), (done, 10)],
+        &[(done, 2), (done, -12)],
+        &[(done, 10), (declined, -10)],
+        &[(done, 10), (declined, 3)],
+        &[(done, 7), (declined, 3)],
+    ];
+    for fine in fine {
+        assert_eq!(refund(fine, -10), [""; 0], "{fine:?}");
+    }
+    let off: [(&[(&str, i8)], i8); 4] = [
+        (&[(done, 4), (done, 5)], 9),
+        (&[(done, -2), (done, 12)], 10),
+        (&[(done, 8), (done, -2)], 6),
+        (&[(done, -4), (done, -5)], -9),
+    ];
+    for (off, sum) in off {
+        let words = format!("adds_up total: total is -10, expected {sum} = lines[].amount");
+        assert_eq!(refund(off, -10), [words], "{off:?}");
+    }
+    // Of what is no refund nothing is below zero.
+    let words = "adds_up total: total is 10, expected -10 = lines[].amount";
+    assert_eq!(refund(&[(done, -4), (done, -6)], 10), [words]);
 }
 
 #[test]

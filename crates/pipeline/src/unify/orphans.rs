@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A child that stands by itself looks up what parents look up, by its own columns of the names that the parents' have: a payment
-//! without a sale is on its location's clock, as a sale is.
+//! without a sale is on its location's clock, as a sale is. A currency that the parent may name is told to be missing while the parent is: when
+//! the child was decoded, nobody knew whether it would come.
 //!
 //! Invariant: such a row's `_record_key` is `<resource>/<the child's key>` and its `_record_time` the child's, so that whichever of
 //! the two changes next, exactly that row is superseded. One key a child and not one a parent: a row that is removed is one that
@@ -26,8 +27,8 @@ use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use tillhouse_lake::{SupersededRecords, TableProvider, WarningRow};
-use tillhouse_model::Result;
-use tillhouse_model::table::timestamp;
+use tillhouse_model::table::{QualityRule, RuleCheck, timestamp};
+use tillhouse_model::{ExactDecimal, Result};
 
 /// The quality rule that a child's parent is there.
 const PARENT_KNOWN: &str = "parent_known";
@@ -37,27 +38,82 @@ pub(super) struct OrphanChild {
     pub(super) version: HistoryVersion,
     /// The parent that it names.
     parent: Option<String>,
+    /// Its amount, where it has one whose currency only the parent could name.
+    amount: Option<String>,
+}
+
+/// Amount of a child whose currency its parent may name in its place.
+pub(super) struct ElsewhereAmount<'p> {
+    /// Rule that says so.
+    rule: &'p QualityRule,
+    /// SQL of the amount as text; null where it is 0, or names its currency, or the child names no parent.
+    sql: String,
+}
+
+impl<'p> ElsewhereAmount<'p> {
+    /// By the child's contract; `None` where no parent names a currency.
+    pub(super) fn of(pipeline: &'p Pipeline, child: &StepChild<'_>, by: &str) -> Option<Self> {
+        let resource = child.history.child.resource;
+        let mut offered = pipeline.offered.iter();
+        let (_, spec) = offered.find(|(offered, _)| offered.name == resource)?;
+        let schema = child.history.versions.schema();
+        let column = |path: &[String]| match path {
+            [column] if schema.field_with_name(column).is_ok() => Some(format!("\"{column}\"")),
+            _ => None,
+        };
+        spec.rules.iter().find_map(|rule| {
+            let RuleCheck::Amount(amount) = &rule.check else {
+                return None;
+            };
+            if amount.currency_elsewhere.as_ref()?.as_slice() != [by] {
+                return None;
+            }
+            let price = column(&rule.path)?;
+            let mut sql =
+                format!("CASE WHEN {price} <> 0 AND CAST(\"{by}\" AS VARCHAR) NOT IN ('', '0')");
+            for currency in &amount.currency {
+                sql.push_str(&format!(
+                    " AND currency_code({}) IS NULL",
+                    column(currency)?
+                ));
+            }
+            sql.push_str(&format!(" THEN CAST({price} AS VARCHAR) END"));
+            Some(Self { rule, sql })
+        })
+    }
 }
 
 impl OrphanChild {
-    /// Warning about it, for `ops.warnings`. A key is no personal value.
-    pub(super) fn warning(
+    /// Warnings about it, for `ops.warnings`: of its parent, and of its amount where only that could name the currency. A key is no personal value.
+    pub(super) fn warnings(
         &self,
         pipeline: &Pipeline,
         child: &StepChild<'_>,
-        by: &str,
+        (by, elsewhere): (&str, Option<&ElsewhereAmount<'_>>),
         run_id: &str,
-    ) -> WarningRow {
-        WarningRow {
+    ) -> impl Iterator<Item = WarningRow> {
+        let warning = |field: &str, rule: &str, original: String| WarningRow {
             pipeline: pipeline.name.clone(),
             resource: child.history.child.resource.to_owned(),
             record_key: self.version.key.clone(),
-            field: by.to_owned(),
-            rule: PARENT_KNOWN.to_owned(),
-            original: self.parent.clone().unwrap_or_default(),
+            field: field.to_owned(),
+            rule: rule.to_owned(),
+            original,
             run_id: run_id.to_owned(),
             first_seen: Timestamp::now(),
-        }
+        };
+        let parent = self.parent.clone().unwrap_or_default();
+        let of_amount = elsewhere.zip(self.amount.as_deref());
+        let of_amount = of_amount.map(|(ElsewhereAmount { rule, .. }, amount)| {
+            let amount = ExactDecimal::parse(amount)
+                .map_or_else(|| amount.to_owned(), |amount| amount.trimmed().to_string());
+            let words =
+                format!("{amount} of no currency: {by} {parent}, which may name it, is not there");
+            warning(&rule.path.join("."), &rule.name, words)
+        });
+        [warning(by, PARENT_KNOWN, parent)]
+            .into_iter()
+            .chain(of_amount)
     }
 }
 
@@ -71,7 +127,7 @@ fn key_of(history: &ChildHistory, child: &str) -> String {
 pub(super) async fn find(
     context: &RunContext,
     child: &StepChild<'_>,
-    by: &str,
+    (by, elsewhere): (&str, Option<&ElsewhereAmount<'_>>),
     present: &HashSet<String>,
     superseded: &mut SupersededRecords,
 ) -> Result<Vec<OrphanChild>> {
@@ -86,9 +142,10 @@ pub(super) async fn find(
     let session = context.engine.empty_session()?;
     session.register("history", Arc::clone(&history.versions))?;
     let suspect_all = has_untimed(&session).await?;
+    let amount = elsewhere.map_or("CAST(NULL AS VARCHAR)", |elsewhere| elsewhere.sql.as_str());
     let sql = format!(
         "SELECT _record_key, _load_id, _record_time, _prev_record_time, CAST(\"{by}\" AS VARCHAR), \
-                CAST(_deleted_at AS VARCHAR) \
+                CAST(_deleted_at AS VARCHAR), {amount} \
          FROM history WHERE _load_id > {} AND _load_id <= {}",
         watermark.after_load_id, watermark.to_load_id
     );
@@ -96,6 +153,7 @@ pub(super) async fn find(
     let mut newest: BTreeMap<String, (OrphanChild, bool)> = BTreeMap::new();
     for batch in collect(&session, &sql).await? {
         let (keys, parents, deleted) = (text(&batch, 0)?, text(&batch, 4)?, text(&batch, 5)?);
+        let amounts = text(&batch, 6)?;
         let load_ids = cast(batch.column(1), &DataType::Int64)?;
         let load_ids = load_ids.as_primitive::<Int64Type>();
         let (times, before) = (
@@ -127,7 +185,12 @@ pub(super) async fn find(
             };
             let parent = text_at(&parents, row).map(str::to_owned);
             let is_gone = text_at(&deleted, row).is_some();
-            newest.insert(key.to_owned(), (OrphanChild { version, parent }, is_gone));
+            let orphan = OrphanChild {
+                version,
+                parent,
+                amount: text_at(&amounts, row).map(str::to_owned),
+            };
+            newest.insert(key.to_owned(), (orphan, is_gone));
         }
     }
     let stands_alone = |(orphan, is_gone): (OrphanChild, bool)| {

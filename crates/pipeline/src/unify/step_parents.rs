@@ -12,6 +12,7 @@
 
 use super::changes::StepChanges;
 use super::children::{ChildHistory, StepChild};
+use super::orphans::ElsewhereAmount;
 use super::rows::{collect, key_batch};
 use super::statement::UnifyStatement;
 use super::versions::{LatestVersions, create_version_view, version_batch};
@@ -152,9 +153,11 @@ impl<'a> StepParents<'a> {
                 .map(|version| (version.key.as_str(), version.load_id))
                 .collect();
             let (mut orphans, mut looking_up) = (Vec::new(), Vec::new());
+            let elsewhere = ElsewhereAmount::of(pipeline, child, by);
+            let link = (by, elsewhere.as_ref());
             if child.history.child.has_orphans_in(&statement.table.name) {
                 let superseded = records.superseded.to_mut();
-                orphans = orphans::find(context, child, by, &self.present, superseded).await?;
+                orphans = orphans::find(context, child, link, &self.present, superseded).await?;
                 if child.watermark.after_load_id > 0 {
                     let beside = (self.children.as_slice(), self.history);
                     looking_up =
@@ -165,7 +168,7 @@ impl<'a> StepParents<'a> {
                 versions.insert((orphan.version.key.as_str(), orphan.version.load_id));
                 records
                     .warnings
-                    .push(orphan.warning(pipeline, child, by, run_id));
+                    .extend(orphan.warnings(pipeline, child, link, run_id));
             }
             let looking_up = looking_up.iter();
             versions.extend(looking_up.map(|version| (version.key.as_str(), version.load_id)));

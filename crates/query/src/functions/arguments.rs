@@ -180,6 +180,13 @@ impl CallArguments {
         Ok(InstantArgument { array, step })
     }
 
+    /// The number at a position, where the call has so many arguments.
+    pub(super) fn optional_number(&self, position: usize) -> Result<Option<NumberArgument<'_>>> {
+        (position < self.columns.len())
+            .then(|| self.number(position))
+            .transpose()
+    }
+
     pub(super) fn number(&self, position: usize) -> Result<NumberArgument<'_>> {
         let (array, step) = self.column(position)?;
         let array = array

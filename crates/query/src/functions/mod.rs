@@ -86,6 +86,8 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
 struct SqlFunction {
     name: &'static str,
     takes: &'static [ArgumentType],
+    /// Number of arguments that every call has: those behind may be left out.
+    least: usize,
     gives: DataType,
     body: fn(&CallArguments) -> Result<ArrayRef>,
     signature: Signature,
@@ -101,9 +103,18 @@ impl SqlFunction {
         Self {
             name,
             takes,
+            least: takes.len(),
             gives,
             body,
             signature: Signature::user_defined(Volatility::Immutable),
+        }
+    }
+
+    /// The function with a last argument that may be left out.
+    fn with_optional_last(self) -> Self {
+        Self {
+            least: self.takes.len().saturating_sub(1),
+            ..self
         }
     }
 }
@@ -136,9 +147,14 @@ impl ScalarUDFImpl for SqlFunction {
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        if given.len() != self.takes.len() {
+        if !(self.least..=self.takes.len()).contains(&given.len()) {
+            let or_less = if self.least < self.takes.len() {
+                format!("{} or ", self.least)
+            } else {
+                String::new()
+            };
             return plan_err!(
-                "{} takes {} arguments, not {}",
+                "{} takes {or_less}{} arguments, not {}",
                 self.name,
                 self.takes.len(),
                 given.len()

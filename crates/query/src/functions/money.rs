@@ -20,7 +20,11 @@ const AMOUNT: (u8, i8) = (38, 4);
 /// Digits of a quantity, in all and after the point.
 const QUANTITY: (u8, i8) = (38, 6);
 
-/// `currency_code(text)`, `from_minor_units(amount, currency)`, `included_tax(amount, percent)` and `signed_quantity(quantity, amount, total)`.
+/// How far quantity times unit price may be off the amount: that of the quality rules that compare them.
+const CENT: ExactDecimal = ExactDecimal { units: 1, scale: 2 };
+
+/// `currency_code(text)`, `from_minor_units(amount, currency)`, `included_tax(amount, percent)` and
+/// `signed_quantity(quantity, amount, total[, unit_price])`.
 pub(super) fn functions() -> [SqlFunction; 4] {
     let amount = DataType::Decimal128(AMOUNT.0, AMOUNT.1);
     [
@@ -44,10 +48,11 @@ pub(super) fn functions() -> [SqlFunction; 4] {
         ),
         SqlFunction::new(
             "signed_quantity",
-            &[ArgumentType::Number; 3],
+            &[ArgumentType::Number; 4],
             DataType::Decimal128(QUANTITY.0, QUANTITY.1),
             signed_quantity,
-        ),
+        )
+        .with_optional_last(),
     ]
 }
 
@@ -120,20 +125,34 @@ fn included_tax(arguments: &CallArguments) -> Result<ArrayRef> {
     ))
 }
 
-/// The quantity of an article with that amount, of a sale that comes to `total`: of a refund, what was given back is taken away, also where the
-/// provider tells it without a sign. An article that only makes a sale cheaper is as it was.
+/// The quantity of an article with that amount, of a sale that comes to `total`: what was given back is taken away, also where the provider tells
+/// it without a sign. That is every article below zero of a refund, and in any other sale one whose amount is quantity times unit price but for
+/// the sign. An article that only makes a sale cheaper is as it was.
 fn signed_quantity(arguments: &CallArguments) -> Result<ArrayRef> {
     let (quantities, amounts, totals) = (
         arguments.number(0)?,
         arguments.number(1)?,
         arguments.number(2)?,
     );
+    let prices = arguments.optional_number(3)?;
     let scale = u8::try_from(quantities.scale).unwrap_or(u8::MAX);
     let mut signed = Decimal128Array::builder(arguments.rows());
     for row in 0..arguments.rows() {
         let is_refund =
             |numbers: NumberArgument<'_>| numbers.get(row).is_some_and(|number| number < 0);
-        let gives_back = is_refund(amounts) && is_refund(totals);
+        let is_goods = || {
+            let exact = |numbers: NumberArgument<'_>| {
+                Some(ExactDecimal::new(
+                    numbers.get(row)?,
+                    u8::try_from(numbers.scale).ok()?,
+                ))
+            };
+            let told = exact(quantities)
+                .zip(exact(amounts))
+                .zip(prices.and_then(exact));
+            told.is_some_and(|((quantity, amount), price)| is_return(quantity, amount, price))
+        };
+        let gives_back = is_refund(amounts) && (is_refund(totals) || is_goods());
         let quantity = quantities.get(row).map(|quantity| {
             if gives_back {
                 -quantity.saturating_abs()
@@ -154,6 +173,22 @@ fn signed_quantity(arguments: &CallArguments) -> Result<ArrayRef> {
             .finish()
             .with_precision_and_scale(QUANTITY.0, QUANTITY.1)?,
     ))
+}
+
+/// True if the amount is below zero, and quantity and unit price, neither of which is, come to it but for the sign: goods that were given back.
+fn is_return(quantity: ExactDecimal, amount: ExactDecimal, price: ExactDecimal) -> bool {
+    let off = || {
+        let product = ExactDecimal::new(
+            quantity.units.checked_mul(price.units)?,
+            quantity.scale.checked_add(price.scale)?,
+        );
+        let off = product.plus(amount)?;
+        Some(ExactDecimal::new(off.units.checked_abs()?, off.scale))
+    };
+    amount.units < 0
+        && quantity.units > 0
+        && price.units > 0
+        && off().is_some_and(|off| off.compare(CENT).is_le())
 }
 
 /// The tax in a gross amount, amount x rate / (100 + rate), with four digits, half-even beyond them; `None` for a rate below zero,
@@ -212,6 +247,35 @@ mod tests {
             "what a column holds is not asked here"
         );
         assert_eq!(major(10_i128.pow(37), 0, 0), None, "does not fit");
+    }
+
+    #[test]
+    fn goods_that_are_given_back_cost_what_they_cost_but_for_the_sign() {
+        let told = |quantity: i128, price: i128, amount: i128| {
+            is_return(
+                ExactDecimal::new(quantity, 6),
+                ExactDecimal::new(amount, 4),
+                ExactDecimal::new(price, 6),
+            )
+        };
+        assert!(told(2_500_000, 2_000_000, -50_000), "2.5 x 2 for -5");
+        assert!(told(16_530_000, 1_210_000, -200_000), "20.0013 for -20");
+        assert!(told(2_500_000, 2_000_000, -50_100), "a cent more");
+        for (quantity, price, amount) in [
+            (2_500_000, 2_000_000, -50_101),
+            (2_500_000, 2_000_000, 50_000),
+            (-2_500_000, 2_000_000, -50_000),
+            (2_500_000, -2_000_000, -50_000),
+            (1_000_000, 0, -40_000),
+            (0, 2_000_000, -50_000),
+            (10_000_000, 2_000_000, -40_000),
+            (i128::MAX, 2_000_000, -40_000),
+        ] {
+            assert!(
+                !told(quantity, price, amount),
+                "{quantity} x {price} for {amount}"
+            );
+        }
     }
 
     #[test]

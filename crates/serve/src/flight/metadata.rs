@@ -34,10 +34,10 @@ type Result<T> = std::result::Result<T, Problem>;
 /// Columns of a list; `None` for a command that asks for none.
 pub(super) fn columns(command: &Command) -> Result<Option<SchemaRef>> {
     Ok(Some(match command {
-        Command::CommandGetCatalogs(asked) => asked.clone().into_builder().schema(),
+        Command::CommandGetCatalogs(asked) => asked.into_builder().schema(),
         Command::CommandGetDbSchemas(asked) => asked.clone().into_builder().schema(),
         Command::CommandGetTables(asked) => asked.clone().into_builder().schema(),
-        Command::CommandGetTableTypes(asked) => asked.clone().into_builder().schema(),
+        Command::CommandGetTableTypes(asked) => asked.into_builder().schema(),
         Command::CommandGetPrimaryKeys(_) => primary_keys(),
         Command::CommandGetExportedKeys(_)
         | Command::CommandGetImportedKeys(_)
@@ -52,12 +52,12 @@ pub(super) fn columns(command: &Command) -> Result<Option<SchemaRef>> {
 pub(super) fn fixed_rows(command: &Command) -> Result<Option<RecordBatch>> {
     let made = match command {
         Command::CommandGetCatalogs(asked) => {
-            let mut list = asked.clone().into_builder();
+            let mut list = asked.into_builder();
             list.append(CATALOG);
             list.build()
         }
         Command::CommandGetTableTypes(asked) => {
-            let mut list = asked.clone().into_builder();
+            let mut list = asked.into_builder();
             for of in [TABLE, VIEW] {
                 list.append(of);
             }
@@ -75,7 +75,7 @@ pub(super) fn fixed_rows(command: &Command) -> Result<Option<RecordBatch>> {
                 Ok(RecordBatch::try_new(ability_columns(), columns)?)
             })
         }
-        Command::CommandGetXdbcTypeInfo(asked) => asked.clone().into_builder(types()?).build(),
+        Command::CommandGetXdbcTypeInfo(asked) => asked.into_builder(types()?).build(),
         _ => return Ok(None),
     };
     made.map(Some).map_err(unmade)
