@@ -52,6 +52,8 @@ pub(crate) struct FieldPlan {
     pub(crate) is_quotable: bool,
     /// Cost of a value that cannot be read as this field's.
     pub(crate) misfit: MisfitCost,
+    /// The JSON of a value that is no text is the text, as it came.
+    pub(crate) keeps_json: bool,
     /// True for a text that its rules want to name a time zone.
     pub(crate) is_zone: bool,
     /// True for a whole number that its rules keep between 0 and 1: a yes or no.
@@ -348,11 +350,12 @@ impl FieldPlan {
             is_quotable: shown,
             misfit: match column.on_misfit {
                 _ if column.required => MisfitCost::Record,
-                Some(MisfitPolicy::Warn) => MisfitCost::Value,
+                Some(MisfitPolicy::Warn | MisfitPolicy::Keep) => MisfitCost::Value,
                 Some(MisfitPolicy::Reject) => MisfitCost::Record,
                 None if matches!(what, FieldKind::Decimal { .. }) => MisfitCost::Record,
                 None => MisfitCost::Value,
             },
+            keeps_json: column.on_misfit == Some(MisfitPolicy::Keep),
             is_zero_or_one: false,
             distinct: None,
             id: xxhash_rust::xxh3::xxh3_64(path.as_bytes()).max(1),

@@ -2,7 +2,7 @@
 //!
 //! Invariant: where a page says nothing of a record, what was known stays, at every depth. A missing field, null, `{}`, `[]` and a text of which
 //! nothing can be seen are the same: nothing said, and so is the name of a time zone that nobody can read. What a page does say counts, also where
-//! more was known.
+//! more was known. What was known of one thing is never said of another: an object whose id changed, its own or the one that refers to it, starts anew.
 //!
 //! ```text
 //!   known  site {name: "A", timezone: "Europe/Berlin"}   articles [{id: 1, name: "Diesel"}, {id: 2}]
@@ -28,6 +28,9 @@ use tillhouse_model::{Error, Result, zone_name};
 
 /// The column that identifies the elements of a list.
 const ELEMENT_ID: &str = "id";
+
+/// The column that tells an object within a record from others where it has no id.
+const ELEMENT_CODE: &str = "code";
 
 /// The last known versions of some records.
 #[derive(Debug, Clone)]
@@ -79,17 +82,25 @@ impl KnownRecords {
             .ok()
             .and_then(|key| self.by_key.get(key));
         let Some(known) = known else { return Ok(false) };
-        for (at, (field, column)) in plan.record.fields.iter().zip(columns).enumerate() {
+        let fields = &plan.record.fields;
+        let mut said = Vec::with_capacity(fields.len());
+        for (field, column) in fields.iter().zip(columns.iter()) {
+            let mut value = ColumnBuilder::new(field, &mut [].iter());
+            append(field, &mut value, column, row)?;
+            said.push(value);
+        }
+        let value_of = |name: &str| -> Option<KnownValue<'_>> {
+            let array = self.rows.column_by_name(name)?;
+            Some((array.as_ref(), *known))
+        };
+        for (at, (field, column)) in fields.iter().zip(columns).enumerate() {
             // A value that the request named is not the record's own.
-            let array = self
-                .rows
-                .column_by_name(&field.name)
-                .filter(|_| plan.scope != Some(at));
-            let Some(array) = array else { continue };
-            let mut said = ColumnBuilder::new(field, &mut [].iter());
-            append(field, &mut said, column, row)?;
+            let value = value_of(&field.name).filter(|_| plan.scope != Some(at));
+            if value.is_none() || is_another(&plan.record, at, &said, 0, &value_of) {
+                continue;
+            }
             column.truncate(row);
-            complete(field, column, &said, 0, Some((array.as_ref(), *known)))?;
+            complete(field, column, &said[at], 0, value)?;
         }
         Ok(true)
     }
@@ -188,11 +199,14 @@ fn complete(
     match (&field.kind, &mut out.values, &said.values) {
         (FieldKind::Object(object), ColumnValues::Object(columns), ColumnValues::Object(said)) => {
             let parent = array.as_struct();
-            for ((field, column), said) in object.fields.iter().zip(columns).zip(said) {
-                let known = parent
-                    .column_by_name(&field.name)
-                    .map(|array| (array.as_ref(), known_row));
-                complete(field, column, said, row, known)?;
+            let value_of = |name: &str| -> Option<KnownValue<'_>> {
+                let array = parent.column_by_name(name)?;
+                Some((array.as_ref(), known_row))
+            };
+            for (at, (field, column)) in object.fields.iter().zip(columns).enumerate() {
+                let known =
+                    value_of(&field.name).filter(|_| !is_another(object, at, said, row, &value_of));
+                complete(field, column, &said[at], row, known)?;
             }
         }
         (
@@ -224,6 +238,68 @@ fn complete(
     Ok(())
 }
 
+/// True if an object within another one is not the one that was known there: its own id changed, or the id beside it that refers to it (`site_id` of
+/// `site`). One that has but a code is a thing of a place: it is another one where its code changed, or what such an id refers to. Nothing that was known of
+/// the other one is said of it.
+fn is_another<'k>(
+    parent: &ObjectPlan,
+    at: usize,
+    said: &[ColumnBuilder],
+    row: usize,
+    known: &dyn Fn(&str) -> Option<KnownValue<'k>>,
+) -> bool {
+    let (FieldKind::Object(object), ColumnValues::Object(inner)) =
+        (&parent.fields[at].kind, &said[at].values)
+    else {
+        return false;
+    };
+    let name = &parent.fields[at].name;
+    let within = |name: &str| -> Option<KnownValue<'k>> {
+        let (array, row) =
+            known(&parent.fields[at].name).filter(|(array, row)| array.is_valid(*row))?;
+        let array = array.as_struct_opt()?.column_by_name(name)?;
+        Some((array.as_ref(), row))
+    };
+    let own_changed =
+        |id: &str| said[at].valid.get(row) && has_changed(object, id, inner, row, within(id));
+    let changed = |id: &str| has_changed(parent, id, said, row, known(id));
+    let has = |fields: &[FieldPlan], name: &str| fields.iter().any(|field| field.name == name);
+    let reference = format!("{name}_{ELEMENT_ID}");
+    if own_changed(ELEMENT_ID) || changed(&reference) {
+        return true;
+    }
+    let is_told_by_code = !has(&object.fields, ELEMENT_ID)
+        && !has(&parent.fields, &reference)
+        && has(&object.fields, ELEMENT_CODE);
+    is_told_by_code
+        && (own_changed(ELEMENT_CODE)
+            || parent.fields.iter().any(|field| {
+                let refers_to = field.name.strip_suffix(ELEMENT_ID);
+                refers_to
+                    .and_then(|name| name.strip_suffix('_'))
+                    .is_some_and(|name| has(&parent.fields, name))
+                    && changed(&field.name)
+            }))
+}
+
+/// True if both sides name something in that field, and not the same.
+fn has_changed(
+    object: &ObjectPlan,
+    name: &str,
+    said: &[ColumnBuilder],
+    row: usize,
+    known: Option<KnownValue<'_>>,
+) -> bool {
+    let at = object.fields.iter().position(|field| field.name == name);
+    let (Some(at), Some((array, known_row))) = (at, known) else {
+        return false;
+    };
+    let is_known = array.is_valid(known_row) && fits(&object.fields[at], array);
+    is_known
+        && !identity::names_nothing(&said[at], row)
+        && !is_same_id(&said[at], row, array, known_row)
+}
+
 /// Finds the known element that an element of a list is a version of.
 fn known_element(
     element: &FieldPlan,
@@ -243,10 +319,10 @@ fn known_element(
     let named = at.filter(|at| said.valid.get(row) && !identity::names_nothing(&columns[*at], row));
     let Some(at) = named else { return place };
     let ids = known.as_struct_opt()?.column_by_name(ELEMENT_ID)?;
-    (0..ids.len()).find(|known| is_same_id(&columns[at], row, ids, *known))
+    (0..ids.len()).find(|known| is_same_id(&columns[at], row, ids.as_ref(), *known))
 }
 
-fn is_same_id(said: &ColumnBuilder, row: usize, ids: &ArrayRef, known: usize) -> bool {
+fn is_same_id(said: &ColumnBuilder, row: usize, ids: &dyn Array, known: usize) -> bool {
     if ids.is_null(known) {
         return false;
     }

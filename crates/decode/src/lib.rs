@@ -14,10 +14,10 @@
 //!
 //! - `null` is a missing field. A missing required field rejects the record. A field given twice rejects it as well: which of the two
 //!   counts, nobody can say. So does a text that is no text (half a surrogate pair, bytes that are not UTF-8).
-//! - **Text** is a JSON string, or a number: its digits as they are written (`1.0` stays `1.0`). A key, a reference or
-//!   a currency that names nothing (blanks, `null`, a UUID of zeros, see [`tillhouse_model::blank::names_nothing`]) is missing.
+//! - **Text** is a JSON string, or a number: its digits as they are written (`1.0` stays `1.0`). A key, a reference, a name,
+//!   a word of a vocabulary or a currency that names nothing (blanks, `null`, a UUID of zeros, see [`tillhouse_model::blank::names_nothing`]) is missing.
 //! - **Bool** is `true` or `false`, `1` or `0`, or one of these as text in any case.
-//! - **Int** is a whole number of 64 bits, also written `1.0` or `1e2`, or a text that holds one.
+//! - **Int** is a whole number of 64 bits, also written `1.0` or `1e2`, or a text that holds one. A text that names nothing is none.
 //! - **Decimal** is a number, or a text that holds one; digits beyond the scale are rounded half-even with a warning. A number in a text is digits,
 //!   one point at most, a sign, an exponent, and blanks around them; whatever else people write into numbers is not read.
 //! - **Timestamp**: see [`tillhouse_model::TimeFormat`]. Digits beyond microseconds are rounded half-even with a warning. Where a zone

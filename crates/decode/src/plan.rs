@@ -12,7 +12,7 @@ use crate::presence_rule::CompiledPresence;
 use crate::product_rule::CompiledProduct;
 use crate::record_rules::{CompiledAmount, CompiledLocalTime, CompiledRate, CompiledSum};
 use crate::state_rule::CompiledState;
-use tillhouse_model::blank::is_blank;
+use tillhouse_model::blank::{is_blank, names_nothing};
 use tillhouse_model::table::{RuleCheck, SCOPE};
 use tillhouse_model::{ColumnKind, ColumnSpec, Error, MisfitPolicy, Result, TableSpec};
 
@@ -197,7 +197,7 @@ impl DecodePlan {
 
 /// Settles what a misfit costs where the contract does not say so at the field itself: what is in a currency's column or decides the record time, and what
 /// holds something that a record is rejected for. And where a blank text is none: no currency, no time zone and no word of a vocabulary is blank, and no
-/// currency is called `null`.
+/// currency and no word, but one that is listed, is called `null`.
 fn settle_misfits(
     record: &mut ObjectPlan,
     spec: &TableSpec,
@@ -205,6 +205,11 @@ fn settle_misfits(
 ) -> Result<()> {
     for rule in &spec.rules {
         let currency = rule.check == RuleCheck::Currency;
+        let is_name = match &rule.check {
+            RuleCheck::Currency => true,
+            RuleCheck::OneOf(words) => !words.iter().any(|word| names_nothing(word)),
+            _ => false,
+        };
         let never_blank = match &rule.check {
             RuleCheck::Currency | RuleCheck::TimeZone => true,
             RuleCheck::OneOf(words) => !words.iter().any(|word| is_blank(word)),
@@ -217,7 +222,7 @@ fn settle_misfits(
         let said = said(&spec.columns, &rule.path);
         if let Some(field) = field_at(record, &hops) {
             field.blank_is_none = true;
-            field.is_name |= currency;
+            field.is_name |= is_name;
             if currency && said.is_none() {
                 field.misfit = MisfitCost::Record;
             }

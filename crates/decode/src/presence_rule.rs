@@ -1,7 +1,7 @@
 //! The rule that a value is there: the amount of a payment that was collected, the time zone of a site.
 //!
 //! Invariant: one element is looked at at a time. A list without elements misses nothing, and what is `null` in the place of an element is none. A
-//! blank text says nothing, and is missing too.
+//! blank text says nothing, and is missing too. Where any of several values will do, the record is looked at as a whole, and any element has it.
 
 use crate::column::ColumnBuilder;
 use crate::fields::{FieldKind, ObjectPlan, PathStep, resolve};
@@ -14,6 +14,10 @@ use tillhouse_model::{Result, word};
 #[derive(Debug)]
 pub(crate) struct CompiledPresence {
     is: Vec<PathStep>,
+    /// The values of which one does as well.
+    or: Vec<Vec<PathStep>>,
+    /// The values of which one has to be there for the rule to hold; empty: it always does.
+    with: Vec<Vec<PathStep>>,
     /// The text that has to be one of these words; everything counts without.
     when: Option<(Vec<PathStep>, Vec<String>)>,
     /// Path to the element that is checked; empty where it is the record itself.
@@ -24,11 +28,21 @@ pub(crate) struct CompiledPresence {
 
 impl CompiledPresence {
     pub(crate) fn new(record: &ObjectPlan, path: &[String], rule: &PresenceRule) -> Result<Self> {
-        let (is, field) = resolve(record, path)?;
-        if matches!(field.kind, FieldKind::Object(_)) {
-            return Err(unfit_column_error(path, "a single value"));
-        }
-        let element = element_of(&is).to_vec();
+        let single = |path: &[String]| {
+            let (hops, field) = resolve(record, path)?;
+            match field.kind {
+                FieldKind::Object(_) => Err(unfit_column_error(path, "a single value")),
+                _ => Ok(hops),
+            }
+        };
+        let all = |paths: &[Vec<String>]| -> Result<Vec<_>> {
+            paths.iter().map(|path| single(path)).collect()
+        };
+        let (is, or, with) = (single(path)?, all(&rule.or)?, all(&rule.with)?);
+        let element = match or.is_empty() {
+            true => element_of(&is).to_vec(),
+            false => Vec::new(),
+        };
         let when = match &rule.when {
             Some(when) => Some((resolve_text(record, &when.path)?.0, when.words.clone())),
             None => None,
@@ -40,6 +54,8 @@ impl CompiledPresence {
         }
         Ok(Self {
             is,
+            or,
+            with,
             when,
             element,
             otherwise: rule.otherwise.clone(),
@@ -54,6 +70,14 @@ impl CompiledPresence {
         row: usize,
         tell: &mut dyn FnMut(String, String),
     ) {
+        let is_there = |hops: &Vec<PathStep>| is_anywhere(columns, hops, row);
+        let does_not_hold = !self.with.is_empty() && !self.with.iter().any(is_there);
+        if does_not_hold || self.or.iter().any(is_there) {
+            return;
+        }
+        if !self.or.is_empty() && is_there(&self.is) {
+            return;
+        }
         each_element(columns, &self.element, row, &mut |positions| {
             if at(columns, &self.is, row, positions)
                 .is_some_and(|(column, row)| !is_missing(column, row))
@@ -61,7 +85,14 @@ impl CompiledPresence {
                 return;
             }
             let field = spell(record, &self.is, positions);
-            let mut words = format!("{field} is missing");
+            let mut words = match self.or.as_slice() {
+                [] => format!("{field} is missing"),
+                or => {
+                    let others: Vec<String> =
+                        or.iter().map(|hops| spell(record, hops, &[])).collect();
+                    format!("{field} is missing, and so is {}", others.join(", "))
+                }
+            };
             if let Some((hops, wanted)) = &self.when {
                 let said = text_of(columns, hops, row, positions);
                 let Some(word) =
@@ -80,4 +111,15 @@ impl CompiledPresence {
             tell(field, words);
         });
     }
+}
+
+/// True if a value is there in any element that the steps lead to.
+fn is_anywhere(columns: &[ColumnBuilder], hops: &[PathStep], row: usize) -> bool {
+    let mut found = false;
+    each_element(columns, element_of(hops), row, &mut |positions| {
+        found = found
+            || at(columns, hops, row, positions)
+                .is_some_and(|(column, row)| !is_missing(column, row));
+    });
+    found
 }

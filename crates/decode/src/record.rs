@@ -15,7 +15,7 @@ use crate::json_path::{JsonPathSegment, path};
 use crate::misfit::{self, UnreadTime, ValueMisfit};
 use crate::number;
 use crate::pseudonyms::PseudonymCache;
-use crate::scalar::{ParsedBool, ParsedInstant, ParsedNumber, is_blank, is_number};
+use crate::scalar::{ParsedBool, ParsedInstant, ParsedNumber, is_blank, is_number, last_four};
 use crate::scan::{JsonScanner, RawJsonString, unescape};
 use crate::warnings::{MAX_ORIGINAL, PageWarnings, excerpt};
 use std::borrow::Cow;
@@ -205,6 +205,10 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                         return self.missing(field, column);
                     }
                     self.keep(*keep, &written, texts)?;
+                } else if field.keeps_json {
+                    if !self.json_text(field, *keep, texts)? {
+                        return self.missing(field, column);
+                    }
                 } else {
                     return self.misfit(
                         field,
@@ -263,7 +267,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                 }
             }
             (FieldKind::Int, ColumnValues::Int(values)) => {
-                let number = match self.read_number(first)? {
+                let number = match self.read_whole_number(first)? {
                     ParsedNumber::Number(number) => number,
                     ParsedNumber::Blank => return self.missing(field, column),
                     ParsedNumber::Other => {
@@ -524,7 +528,12 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
     }
 
     /// Appends what is kept of a text.
-    fn keep(&mut self, keep: TextTreatment, text: &str, texts: &mut TextBuffer) -> ReadResult {
+    pub(crate) fn keep(
+        &mut self,
+        keep: TextTreatment,
+        text: &str,
+        texts: &mut TextBuffer,
+    ) -> ReadResult {
         match keep {
             TextTreatment::Whole => texts.bytes.extend_from_slice(text.as_bytes()),
             TextTreatment::Currency => texts
@@ -678,7 +687,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         Ok(())
     }
 
-    fn check_depth(&self, depth: usize, name: &str) -> ReadResult {
+    pub(crate) fn check_depth(&self, depth: usize, name: &str) -> ReadResult {
         if self.path.len() + depth > MAX_DEPTH {
             return self.reject(name, "nested deeper than 128");
         }
@@ -757,39 +766,4 @@ fn says_something(field: &FieldPlan, text: &[u8]) -> bool {
     }
     blank::begins_a_name(text)
         || std::str::from_utf8(text).is_ok_and(|text| !blank::names_nothing(text))
-}
-
-/// The last four characters, but never more than half: four of a short value would be all of it.
-fn last_four(text: &str) -> &str {
-    let count = text.chars().count();
-    let keep = (count / 2).min(4);
-    let from = text
-        .char_indices()
-        .nth(count - keep)
-        .map_or(text.len(), |(at, _)| at);
-    &text[from..]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_four_never_show_the_whole() {
-        for (text, kept) in [
-            ("5168 xxxx xxxx 8932", "8932"),
-            ("12345678", "5678"),
-            ("1234567", "567"),
-            ("1234", "34"),
-            ("12", "2"),
-            ("1", ""),
-            ("", ""),
-            (
-                "\u{e9}\u{e8}\u{ea}\u{20ac}\u{1f600}\u{e9}\u{e8}\u{ea}",
-                "\u{1f600}\u{e9}\u{e8}\u{ea}",
-            ),
-        ] {
-            assert_eq!(last_four(text), kept, "{text}");
-        }
-    }
 }

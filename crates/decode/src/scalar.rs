@@ -4,12 +4,14 @@
 //! these is distinguished from an empty text.
 
 use crate::abort::ReadResult;
-use crate::fields::FieldPlan;
+use crate::column::TextBuffer;
+use crate::fields::{FieldPlan, TextTreatment};
 use crate::instant::{self, InstantFormat, RoundedInstant};
 use crate::misfit::{self, ValueMisfit};
 use crate::number;
 use crate::record::{JsonRecordReader, ROUNDED};
 use crate::scan::{JsonNumber, RawJsonString};
+use serde_json::Value;
 use std::borrow::Cow;
 use tillhouse_model::blank;
 
@@ -49,6 +51,24 @@ impl<'d> JsonRecordReader<'_, 'd> {
         match number::in_text(raw.bytes) {
             Some(number) => Ok(ParsedNumber::Number(number)),
             None => Ok(self.odd_figure(raw)),
+        }
+    }
+
+    /// A whole number, in the same way. One counts or names something, so a word for no value (`null`, `undefined`) is none, as for texts that do.
+    #[inline]
+    pub(crate) fn read_whole_number(&mut self, first: u8) -> ReadResult<ParsedNumber<'d>> {
+        let start = self.scan.pos;
+        match self.read_number(first)? {
+            ParsedNumber::Other if first == b'"' => {
+                self.scan.pos = start;
+                let text = self.read_string()?;
+                let is_none = std::str::from_utf8(&text).is_ok_and(blank::names_nothing);
+                Ok(match is_none {
+                    true => ParsedNumber::Blank,
+                    false => ParsedNumber::Other,
+                })
+            }
+            number => Ok(number),
         }
     }
 
@@ -201,6 +221,27 @@ impl<'d> JsonRecordReader<'_, 'd> {
         })
     }
 
+    /// Appends the JSON of a value that is no text; false if nothing is in it.
+    #[cold]
+    pub(crate) fn json_text(
+        &mut self,
+        field: &FieldPlan,
+        keep: TextTreatment,
+        texts: &mut TextBuffer,
+    ) -> ReadResult<bool> {
+        let start = self.scan.pos;
+        let depth = self.scan.skip()?;
+        self.check_depth(depth, &field.json_name)?;
+        let data = self.scan.data;
+        let Ok(json) = std::str::from_utf8(&data[start..self.scan.pos]) else {
+            return self.reject(&field.json_name, "the text is not UTF-8");
+        };
+        if serde_json::from_str::<Value>(json).is_ok_and(|value| holds_nothing(&value)) {
+            return Ok(false);
+        }
+        self.keep(keep, json, texts).map(|()| true)
+    }
+
     /// True if an empty container stands here; consumes it then. The position is at its opening
     /// bracket.
     pub(crate) fn empty_container(&mut self, close: u8) -> ReadResult<bool> {
@@ -214,6 +255,17 @@ impl<'d> JsonRecordReader<'_, 'd> {
     }
 }
 
+/// True if a JSON value says nothing at any depth: null, false, a text that names nothing, and objects and lists of these.
+fn holds_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) | Value::Number(_) => false,
+        Value::String(text) => blank::names_nothing(text),
+        Value::Array(elements) => elements.iter().all(holds_nothing),
+        Value::Object(fields) => fields.values().all(holds_nothing),
+    }
+}
+
 #[inline]
 pub(crate) fn is_number(first: u8) -> bool {
     first.is_ascii_digit() || first == b'-'
@@ -221,4 +273,39 @@ pub(crate) fn is_number(first: u8) -> bool {
 
 pub(crate) fn is_blank(text: &[u8]) -> bool {
     std::str::from_utf8(text).is_ok_and(blank::is_blank)
+}
+
+/// The last four characters, but never more than half: four of a short value would be all of it.
+pub(crate) fn last_four(text: &str) -> &str {
+    let count = text.chars().count();
+    let keep = (count / 2).min(4);
+    let from = text
+        .char_indices()
+        .nth(count - keep)
+        .map_or(text.len(), |(at, _)| at);
+    &text[from..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_four_never_show_the_whole() {
+        for (text, kept) in [
+            ("5168 xxxx xxxx 8932", "8932"),
+            ("12345678", "5678"),
+            ("1234567", "567"),
+            ("1234", "34"),
+            ("12", "2"),
+            ("1", ""),
+            ("", ""),
+            (
+                "\u{e9}\u{e8}\u{ea}\u{20ac}\u{1f600}\u{e9}\u{e8}\u{ea}",
+                "\u{1f600}\u{e9}\u{e8}\u{ea}",
+            ),
+        ] {
+            assert_eq!(last_four(text), kept, "{text}");
+        }
+    }
 }

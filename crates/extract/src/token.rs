@@ -8,7 +8,7 @@ use crate::redact::Redactor;
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
-use tillhouse_model::{Error, ErrorKind, Result, Secret};
+use tillhouse_model::{Error, ErrorKind, Result, Secret, blank};
 
 /// Token of a login.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ impl Token {
         let granted = serde_json::from_slice::<TokenResponse>(body).ok();
         // A token that comes with an error opens nothing.
         let usable = |granted: &TokenResponse| {
-            !granted.access_token.expose().trim().is_empty() && !is_failure_beyond_words(body)
+            !blank::names_nothing(granted.access_token.expose()) && !is_failure_beyond_words(body)
         };
         let granted = granted
             .filter(usable)
@@ -63,13 +63,13 @@ impl Token {
         Ok(Self {
             // A file with a line's end behind it becomes a header's value.
             access: Secret::new(access),
-            // Whatever else stands there (`false`, `""`) is none.
+            // Whatever else stands there (`false`, `""`, `"null"`) is none.
             refresh: granted
                 .refresh_token
                 .as_ref()
                 .and_then(Value::as_str)
                 .map(str::trim)
-                .filter(|token| !token.is_empty())
+                .filter(|token| !blank::names_nothing(token))
                 .map(Secret::new),
             lifetime,
         })
@@ -164,6 +164,13 @@ mod tests {
                 "holds no access_token that is a text, but a boolean",
             ),
             (r#"" ""#, "holds no access_token"),
+            (r#""null""#, "holds no access_token"),
+            (r#"" Undefined\n""#, "holds no access_token"),
+            (r#""[object Object]""#, "holds no access_token"),
+            (
+                r#""00000000-0000-0000-0000-000000000000""#,
+                "holds no access_token",
+            ),
         ] {
             let body = format!(r#"{{"access_token":{found}}}"#);
             let error =
@@ -209,7 +216,17 @@ mod tests {
                 .map(|token| token.expose().to_owned())
         };
         assert_eq!(refresh(r#"" again\n""#).as_deref(), Some("again"));
-        for none in ["null", "false", "0", r#""""#, r#"" ""#, "[]", "{}"] {
+        for none in [
+            "null",
+            "false",
+            "0",
+            r#""""#,
+            r#"" ""#,
+            r#""null""#,
+            r#""undefined""#,
+            "[]",
+            "{}",
+        ] {
             assert_eq!(refresh(none), None, "{none}");
         }
     }

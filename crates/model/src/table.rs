@@ -139,8 +139,12 @@ pub enum RuleCheck {
 }
 
 /// Requirement that a value is there: a number, a time, or a text that is not blank.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct PresenceRule {
+    /// Columns of which one does as well, in whatever element; where there are any, the record is looked at as a whole.
+    pub or: Vec<Vec<String>>,
+    /// Columns of which one has to be there for the rule to hold; empty: it always does.
+    pub with: Vec<Vec<String>>,
     /// Elements that the rule is for, by a text of theirs; `None`: all.
     pub when: Option<ElementFilter>,
     /// Words for what counts in its place, such as `the day is that of UTC`.
@@ -306,6 +310,8 @@ pub enum MisfitPolicy {
     Reject,
     /// The value is null, with a warning.
     Warn,
+    /// The value of a text is its JSON, as it came; what holds nothing (`{}`, `[]`, `false`, objects and lists of nothing) is null.
+    Keep,
 }
 
 /// Type of a column.

@@ -26,8 +26,8 @@ SELECT
 FROM (
     SELECT
         id, attributes AS a, attributes['fuel'] AS f,
-        coalesce(attributes['fuel']['type'] || '/' || attributes['fuel']['product_name'],
-            attributes['fuel']['type'], attributes['fuel']['product_name']) AS product,
+        coalesce(replace(replace(attributes['fuel']['type'], '%', '%25'), '/', '%2F') || '/' || attributes['fuel']['product_name'],
+            replace(replace(coalesce(attributes['fuel']['type'], attributes['fuel']['product_name']), '%', '%25'), '/', '%2F')) AS product,
         (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
             OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL
             OR attributes['fuel']['pump_number'] IS NOT NULL) AS has_fuel

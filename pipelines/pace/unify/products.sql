@@ -1,5 +1,5 @@
 -- The products that were sold, as the newest transaction shows them. Every brand has its own name for a product of one type, so a product is
--- both.
+-- both. A '/' of the type, and of a name or a type that stands alone, is written %2F in the key: no two products meet in one.
 SELECT
     concat($pipeline, ':', t.product)   AS product_key,
     t.f['type']                         AS code,
@@ -9,8 +9,8 @@ SELECT
 FROM (
     SELECT
         attributes['fuel'] AS f,
-        coalesce(attributes['fuel']['type'] || '/' || attributes['fuel']['product_name'],
-            attributes['fuel']['type'], attributes['fuel']['product_name']) AS product
+        coalesce(replace(replace(attributes['fuel']['type'], '%', '%25'), '/', '%2F') || '/' || attributes['fuel']['product_name'],
+            replace(replace(coalesce(attributes['fuel']['type'], attributes['fuel']['product_name']), '%', '%25'), '/', '%2F')) AS product
     FROM transactions
 ) t
 WHERE t.product IS NOT NULL

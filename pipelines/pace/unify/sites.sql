@@ -1,5 +1,5 @@
 -- The sites that transactions name, as the newest transaction shows them. PACE's transactions carry no id of a site, so it is its brand
--- and address, in small letters; the name is the station's, where the newer list tells it. The
+-- and address, in small letters, where there is an address; the name is the station's, where the newer list tells it. The
 -- transactions tell what the site's clock showed, which is an offset of that moment and no time zone, so a site has none.
 --
 -- Brand and address stand in for a name that a transaction does not tell: in a row of their own, older than all others, so that they never take the
@@ -22,12 +22,16 @@ FROM (
     SELECT
         attributes['location'] AS l,
         unnest(CASE WHEN attributes['location']['station_name'] IS NULL THEN make_array(false, true) ELSE make_array(false) END) AS stands_in,
-        nullif(lower(concat_ws('/',
-            coalesce(attributes['location']['brand'], ''),
-            coalesce(attributes['location']['address']['country_code'], ''),
-            coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
-            coalesce(attributes['location']['address']['street'], ''),
-            coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
+        -- A brand alone, and a country, name no site. A '/' of any part but the last is written %2f.
+        CASE WHEN attributes['location']['address']['postal_code'] IS NOT NULL OR attributes['location']['address']['city'] IS NOT NULL
+            OR attributes['location']['address']['street'] IS NOT NULL OR attributes['location']['address']['house_no'] IS NOT NULL
+            THEN lower(concat_ws('/',
+                replace(replace(coalesce(attributes['location']['brand'], ''), '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(attributes['location']['address']['country_code'], ''), '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
+                    '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(attributes['location']['address']['street'], ''), '%', '%25'), '/', '%2F'),
+                coalesce(attributes['location']['address']['house_no'], ''))) END AS site,
         _record_time, _extracted_at
     FROM transactions
 ) t

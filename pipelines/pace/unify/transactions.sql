@@ -4,7 +4,7 @@
 -- price is not known. The offset of the
 -- site's clock follows from createdAt and createdAtLocaltime. Prices are gross, after discount. Of a
 -- refund, net, tax and discount are taken away too, also where PACE tells them without a sign. A sale that
--- names no fuel is of category other. The site is its brand and address.
+-- names no fuel is of category other. The site is its brand and address; a brand without one is no site.
 SELECT
     concat($pipeline, ':', t.id)                                     AS transaction_key,
     t.id                                                             AS transaction_id,
@@ -38,12 +38,16 @@ FROM (
     SELECT
         id, partner, attributes AS a,
         clock_offset(attributes['created_at'], attributes['created_at_localtime']) AS clock,
-        nullif(lower(concat_ws('/',
-            coalesce(attributes['location']['brand'], ''),
-            coalesce(attributes['location']['address']['country_code'], ''),
-            coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
-            coalesce(attributes['location']['address']['street'], ''),
-            coalesce(attributes['location']['address']['house_no'], ''))), '////') AS site,
+        -- A brand alone, and a country, name no site. A '/' of any part but the last is written %2f.
+        CASE WHEN attributes['location']['address']['postal_code'] IS NOT NULL OR attributes['location']['address']['city'] IS NOT NULL
+            OR attributes['location']['address']['street'] IS NOT NULL OR attributes['location']['address']['house_no'] IS NOT NULL
+            THEN lower(concat_ws('/',
+                replace(replace(coalesce(attributes['location']['brand'], ''), '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(attributes['location']['address']['country_code'], ''), '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
+                    '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(attributes['location']['address']['street'], ''), '%', '%25'), '/', '%2F'),
+                coalesce(attributes['location']['address']['house_no'], ''))) END AS site,
         CASE WHEN attributes['error'] IS NULL THEN 'completed' ELSE 'error' END AS state,
         (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
             OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL

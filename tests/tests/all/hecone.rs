@@ -169,6 +169,8 @@ async fn a_payment_that_stands_twice_is_collected_once() {
                 "article_id_unique: articles[0] is left out: articles names it again behind, the same".to_owned(),
                 format!("payment_id_unique: payments[0] is left out: payments names it again behind, {told}"),
                 "state_given: state is missing: the state that follows from its articles and payments counts, if one does".to_owned(),
+                "time_given: invoice.created_at is missing, and so is articles[].start_time, payments[].created_at: it has no time and is of no day"
+                    .to_owned(),
             ]
         );
         let session = HECONE.session(&[("transactions", page)]);
@@ -572,7 +574,12 @@ async fn what_counts_decides_whether_a_refund_is_told_without_a_sign() {
 
 #[tokio::test]
 async fn goods_that_are_given_back_are_taken_away_and_their_price_is_above_zero() {
-    let article = |amount: Value, quantity: i64, price: i64| json!({"state": "done", "amount": amount, "tax_amount": 0, "quantity": quantity, "unit_price": price, "unit_measure": "l", "currency": "EUR"});
+    let article = |amount: Value, quantity: i64, price: i64| {
+        json!({
+            "state": "done", "amount": amount, "tax_amount": 0, "quantity": quantity, "unit_price": price, "unit_measure": "l",
+            "currency": "EUR",
+        })
+    };
     let record = |id: &str, amount: i64, articles: Value| {
         let mut record = sale(&json!({
             "state": "completed", "invoice": {"amount": amount, "tax_amount": 0, "currency": "EUR"}, "articles": articles,

@@ -7,7 +7,7 @@ use crate::project::TestProject;
 use crate::unify_harness::{PACE, by_key, format_rows, key, spec};
 use futures::TryStreamExt;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_decode::Decoder;
 use tillhouse_extract::{SourceConnection, SourceLimits};
 use tillhouse_model::{Slice, Window};
@@ -445,12 +445,9 @@ async fn both_lists_mean_the_same_in_the_unified_tables() {
         of("local_hour"),
         some(["19", "19", "10", "19", "19", "19", "17"].map(Some))
     );
-    // One site, whichever list it comes from.
+    // One site, whichever list it comes from; a brand in a country is none.
     let jet = Some("pace:jet/de/76131/haid-und-neu-str./18");
-    assert_eq!(
-        of("site_key"),
-        some([jet, jet, Some("pace:x/us///"), jet, jet, jet, None])
-    );
+    assert_eq!(of("site_key"), some([jet, jet, None, jet, jet, jet, None]));
     assert_eq!(
         of("point_key")["newer"].as_deref(),
         Some("pace:jet/de/76131/haid-und-neu-str./18/1")
@@ -740,4 +737,61 @@ fn a_price_without_a_currency_is_told_and_units_are_known_in_other_spellings() {
             "either fuel_unit_known: gal",
         ]
     );
+}
+
+#[tokio::test]
+async fn no_two_sites_and_no_two_products_meet_in_one_key() {
+    let at = |street: &str, number: &str| json!({"location": {"brand": "JET", "address": {"countryCode": "DE", "postalCode": "1", "street": street, "houseNo": number}}});
+    let fuel = |fuel: Value| json!({"fuel": fuel});
+    let brand = |address: Value| json!({"location": {"brand": "JET", "stationName": "JET", "address": address}});
+    let records = [
+        sale("s1", at("X/1", "2")),
+        sale("s2", at("X", "1/2")),
+        sale("s3", at("X%2f1", "2")),
+        sale("s4", brand(Value::Null)),
+        sale(
+            "s5",
+            brand(
+                json!({"countryCode": "DE", "street": "null", "city": " ", "houseNo": "undefined"}),
+            ),
+        ),
+        sale("s6", brand(json!({"city": "Ulm"}))),
+        sale("p1", fuel(json!({"type": "t", "productName": "a/b"}))),
+        sale("p2", fuel(json!({"type": "t/a", "productName": "b"}))),
+        sale("p3", fuel(json!({"type": "t/b", "productName": null}))),
+        sale("p4", fuel(json!({"type": "t", "productName": "b"}))),
+    ];
+    let session = PACE.session(&[("transactions", page(&records))]);
+    let rows = PACE.unified(&session, "transactions").await;
+    let sites = by_key(&rows, "site_key");
+    for (sale, key) in [
+        ("s1", Some("pace:jet/de/1/x%2f1/2")),
+        ("s2", Some("pace:jet/de/1/x/1/2")),
+        ("s3", Some("pace:jet/de/1/x%252f1/2")),
+        ("s4", None),
+        ("s5", None),
+        ("s6", Some("pace:jet//ulm//")),
+    ] {
+        assert_eq!(sites[sale].as_deref(), key, "{sale}");
+        let point = by_key(&rows, "point_key")[sale].clone();
+        assert_eq!(point, key.map(|key| format!("{key}/1")), "{sale}");
+    }
+    let rows = PACE.unified(&session, "articles").await;
+    let products = by_key(&rows, "product_key");
+    for (article, key) in [
+        ("p1/1", "pace:t/a/b"),
+        ("p2/1", "pace:t%2Fa/b"),
+        ("p3/1", "pace:t%2Fb"),
+        ("p4/1", "pace:t/b"),
+    ] {
+        assert_eq!(products[article].as_deref(), Some(key), "{article}");
+    }
+    for (table, column) in [("sites", "site_key: "), ("products", "product_key: ")] {
+        let shown = format_rows(&PACE.unified(&session, table).await);
+        let keys: BTreeSet<&str> = shown
+            .lines()
+            .filter(|line| line.starts_with(column))
+            .collect();
+        assert_eq!(keys.len(), 5, "{table}: {keys:?}");
+    }
 }

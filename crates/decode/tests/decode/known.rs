@@ -288,3 +288,65 @@ fn elements_are_told_by_their_ids() {
         assert_eq!(onto(said), expected, "{said}");
     }
 }
+
+#[test]
+fn what_was_known_of_one_thing_is_not_said_of_another() {
+    let object = |name: &str, fields: &[&str]| {
+        let fields = fields.iter().map(|name| field(name, ColumnKind::Text));
+        field(name, ColumnKind::Struct(fields.collect()))
+    };
+    let columns = vec![
+        field("id", ColumnKind::Text),
+        field("site_id", ColumnKind::Text),
+        object("site", &["name", "code"]),
+        object("device", &["name", "code"]),
+        object("client", &["id", "kind"]),
+        object("customer", &["note"]),
+    ];
+    let decoder = decoder(spec(columns, &["id"]));
+    let whole = r#"{"id":"1","site_id":"a","site":{"name":"A","code":"1"},"device":{"name":"D","code":"7"},"client":{"id":"c","kind":"user"},
+        "customer":{"note":"n"}}"#;
+    let whole = decoder
+        .decode(page(&[whole]).as_bytes(), &["data"])
+        .unwrap();
+    let known = known(&whole);
+    let site = "{name: A, code: 1}";
+    let device = "{name: D, code: 7}";
+    let client = "{id: c, kind: user}";
+    for (said, expected) in [
+        // Nothing is said of who it is, or the same: all of it stays.
+        ("", [site, device, client]),
+        (r#","site_id":"a""#, [site, device, client]),
+        (r#","site_id":null"#, [site, device, client]),
+        (
+            r#","site_id":"null","client":{"id":""}"#,
+            [site, device, client],
+        ),
+        // Another site, and what stands there.
+        (r#","site_id":"b""#, ["", "", client]),
+        (
+            r#","site_id":"b","site":{"name":"B"},"device":{"code":"7"}"#,
+            ["{name: B, code: }", "{name: , code: 7}", client],
+        ),
+        // A site that is called otherwise is the same one; a device is its code.
+        (
+            r#","site":{"code":"2"},"device":{"code":"8"}"#,
+            ["{name: A, code: 2}", "{name: , code: 8}", client],
+        ),
+        (
+            r#","device":{"name":"E"},"client":{"id":"d"}"#,
+            [site, "{name: E, code: 7}", "{id: d, kind: }"],
+        ),
+    ] {
+        let page = page(&[&format!(r#"{{"id":"1"{said}}}"#)]);
+        let decoded = decoder
+            .decode_partial(page.as_bytes(), &["data"], None, Some(&known))
+            .unwrap();
+        let shown = |name: &str| {
+            arrow::util::display::array_value_to_string(&column(&decoded, name), 0).unwrap()
+        };
+        let found = ["site", "device", "client"].map(shown);
+        assert_eq!(found, expected, "{said}");
+        assert_eq!(shown("customer"), "{note: n}", "{said}");
+    }
+}

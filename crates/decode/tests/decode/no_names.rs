@@ -364,3 +364,89 @@ fn nobody_is_called_null() {
         }
     }
 }
+
+#[test]
+fn names_and_words_that_name_nothing_are_absent() {
+    for nothing in NOTHING {
+        for (table, record, fields) in [
+            (
+                "hecone/transactions.yaml",
+                json!({ "id": "s", "state": nothing, "site": { "name": nothing, "code": nothing, "street": nothing, "city": nothing },
+                    "point": { "name": nothing, "number": nothing }, "device": { "name": nothing },
+                    "articles": [{ "name": nothing, "amount": 1 }],
+                    "payments": [{ "type": nothing, "medium": nothing, "scheme": nothing, "state": nothing, "amount": 1 }] }),
+                &[
+                    "name", "state", "code", "street", "city", "number", "type", "medium", "scheme",
+                ][..],
+            ),
+            (
+                "bemo/sessions.yaml",
+                json!({ "sessionId": "s", "placeName": nothing, "address": nothing, "cityKey": nothing, "zipCode": nothing, "countryCode": nothing }),
+                &[
+                    "place_name",
+                    "address",
+                    "city_key",
+                    "zip_code",
+                    "country_code",
+                ][..],
+            ),
+            (
+                "pace/transactions.yaml",
+                json!({ "id": "s", "attributes": { "paymentMethodKind": nothing, "fuel": { "pumpNumber": nothing },
+                    "location": { "stationName": nothing } } }),
+                &["payment_method_kind", "pump_number", "station_name"][..],
+            ),
+            (
+                "smartnow/locations.yaml",
+                json!({ "id": 1, "name": nothing, "address": nothing, "postcode": nothing, "city": nothing, "country": nothing }),
+                &["name", "address", "postcode", "city", "country"][..],
+            ),
+            (
+                "smartnow/machines.yaml",
+                json!({ "id": 1, "name": nothing, "hostname": nothing, "tag": nothing }),
+                &["name", "tag"][..],
+            ),
+            (
+                "smartnow/products.yaml",
+                json!({ "id": 1, "name": nothing, "barcode": nothing, "reportName": nothing }),
+                &["name", "barcode"][..],
+            ),
+            (
+                "smartnow/payment_transactions.yaml",
+                json!({ "id": 1, "type": nothing, "method": nothing, "reportGroup": nothing }),
+                &["type", "method", "report_group"][..],
+            ),
+            (
+                "smartnow/revenue_transactions.yaml",
+                json!({ "id": 1, "name": nothing, "barcode": nothing, "salestype": nothing, "usergroup": nothing }),
+                &["name", "barcode", "salestype", "usergroup"][..],
+            ),
+        ] {
+            let decoded = page(table, std::slice::from_ref(&record));
+            assert_eq!(decoded.rejects, [], "{record}");
+            let misfits = decoded.warnings.iter();
+            let misfits =
+                misfits.filter(|w| w.rule.starts_with("expected_") || w.rule.ends_with("_known"));
+            assert_eq!(
+                misfits
+                    .filter(|w| w.original.is_empty() || *w.original == *nothing)
+                    .count(),
+                0,
+                "{record}"
+            );
+            let row = rows(&decoded.batch)[0].clone();
+            for field in fields {
+                assert!(
+                    !row.contains(&format!("\"{field}\"")),
+                    "{field} {nothing:?}: {row}"
+                );
+            }
+        }
+    }
+    // A word that only looks like one is kept, and so is what is told in sentences.
+    let site =
+        json!({ "id": "s", "site": { "name": "Null & Co" }, "log": [{ "description": "null" }] });
+    let row = row("hecone/transactions.yaml", &site);
+    assert_eq!(row["site"]["name"], "Null & Co");
+    assert_eq!(row["log"][0]["description"], "null");
+}

@@ -612,16 +612,13 @@ fn paid() -> TableSpec {
             "payments.amount",
             RuleCheck::Present(PresenceRule {
                 when: Some(collected),
-                otherwise: None,
+                ..PresenceRule::default()
             }),
         ),
         rule(
             "total_known",
             "total",
-            RuleCheck::Present(PresenceRule {
-                when: None,
-                otherwise: None,
-            }),
+            RuleCheck::Present(PresenceRule::default()),
         ),
         rule(
             "fits",
@@ -694,8 +691,8 @@ fn wanting(kind: ColumnKind) -> TableSpec {
         name: "given".into(),
         path: vec!["site".into(), "wanted".into()],
         check: RuleCheck::Present(PresenceRule {
-            when: None,
             otherwise: Some("the day is that of UTC".into()),
+            ..PresenceRule::default()
         }),
     };
     TableSpec {

@@ -22,7 +22,7 @@ const BEMO: &str = r#"{"sessionId":"1","isRfid":true,"rfid":"04AB","sessionStart
 
 const PACE: &str = r#"{"id":"1","type":"transaction","attributes":{"createdAt":"2026-01-05T10:00:00Z","createdAtLocaltime":"2026-01-05T11:00:00",
     "priceIncludingVAT":119,"priceWithoutVAT":100,"currency":"EUR","VAT":{"amount":19,"rate":0.19},"fuel":{"pumpNumber":3,"unit":"liter",
-    "amount":70,"pricePerUnit":1.7,"type":"ron98"},"location":{"latitude":49.0,"longitude":8.4,"brand":"B"},"mileage":1000,"references":["r"]}}"#;
+    "amount":70,"pricePerUnit":1.7,"type":"ron98"},"location":{"latitude":49.0,"longitude":8.4,"brand":"B","address":{"city":"C"}},"mileage":1000,"references":["r"]}}"#;
 
 const SMARTNOW: &str = r#"{"id":1,"product":3,"name":"Cola","machine":8,"location":2,"occurredAt":"2026-01-05T10:00:00+01:00","timeZone":"Europe/Berlin",
     "originalPrice":0,"price":150,"currency":"EUR","timestamp":1767603600,"salestype":0,"numPaymentTransactions":1,"usergroup":0,
@@ -395,6 +395,12 @@ fn bemo() {
                 "reject: transactions[0].totalAmount: expected a number, found text",
             ),
             (r#""productCode":"B7""#, r#""productCode":7"#, "ok"),
+            (
+                r#""sessionStartDate":"2026-01-05T10:00:00Z","sessionEndDate":"2026-01-05T11:00:00Z",
+    "timeZone":"+01:00","#,
+                "",
+                "time_zone_given at timeZone",
+            ),
         ],
     );
 }
@@ -466,7 +472,29 @@ fn pace() {
             (
                 r#""mileage":1000"#,
                 r#""mileage":1000,"error":{"code":1}"#,
-                "reject: attributes.error: expected text, found an object",
+                "ok",
+            ),
+            (r#""pumpNumber":3"#, r#""pumpNumber":"null""#, "ok"),
+            (r#""pumpNumber":3"#, r#""pumpNumber":"Undefined""#, "ok"),
+            (
+                r#""brand":"B","address":{"city":"C"}"#,
+                r#""brand":"B","address":{"city":"null","street":" ","countryCode":"DE"}"#,
+                "site_address_told at attributes.location.address.street",
+            ),
+            (
+                r#""brand":"B","address":{"city":"C"}"#,
+                r#""stationName":"S""#,
+                "site_address_told at attributes.location.address.street",
+            ),
+            (
+                r#""brand":"B","address":{"city":"C"}"#,
+                r#""brand":null"#,
+                "ok",
+            ),
+            (
+                r#""createdAt":"2026-01-05T10:00:00Z","createdAtLocaltime":"2026-01-05T11:00:00","#,
+                "",
+                "created_at_given at attributes.createdAt",
             ),
             (r#""references":["r"]"#, r#""references":{}"#, "ok"),
             (
@@ -487,12 +515,12 @@ fn pace() {
             (
                 r#""createdAt":"2026-01-05T10:00:00Z""#,
                 r#""createdAt":"0001-01-01T00:00:00Z""#,
-                "no_time at attributes.createdAt",
+                "no_time at attributes.createdAt, created_at_given at attributes.createdAt",
             ),
             (
                 r#""createdAt":"2026-01-05T10:00:00Z""#,
                 r#""createdAt":"9999-12-31T23:59:59Z""#,
-                "open_end at attributes.createdAt",
+                "open_end at attributes.createdAt, created_at_given at attributes.createdAt",
             ),
             (
                 r#""createdAt":"2026-01-05T10:00:00Z""#,
@@ -535,6 +563,10 @@ fn smartnow() {
                 r#""salestype":"test""#,
                 "reject: salestype: expected a whole number, found text",
             ),
+            (r#""salestype":0"#, r#""salestype":"null""#, "ok"),
+            (r#""location":2"#, r#""location":"null""#, "ok"),
+            (r#""machine":8"#, r#""machine":"undefined""#, "ok"),
+            (r#""usergroup":0"#, r#""usergroup":" None ""#, "ok"),
             (
                 r#""timestamp":1767603600"#,
                 r#""timestamp":"1767603600""#,
@@ -747,5 +779,86 @@ fn a_smartnow_sale_that_says_no_time_happened_at_its_timestamp_or_when_it_was_ma
                 "{none} {nothing}"
             );
         }
+    }
+}
+
+#[test]
+fn a_record_without_any_time_is_told_that_and_nothing_of_a_clock() {
+    for (table, record, told) in [
+        (
+            "hecone/transactions.yaml",
+            r#"{"id":"1","state":"created","site":{"name":"S"},"articles":[{"id":"a","start_time":null}]}"#,
+            vec!["time_given"],
+        ),
+        (
+            "hecone/transactions.yaml",
+            r#"{"id":"1","state":"created","articles":[{"id":"a"},{"id":"b","start_time":"2026-01-05T10:00:00Z"}]}"#,
+            vec!["site_timezone_given"],
+        ),
+        (
+            "bemo/sessions.yaml",
+            r#"{"sessionId":"1","transactions":[]}"#,
+            vec!["session_time_given"],
+        ),
+        (
+            "pace/transactions.yaml",
+            r#"{"id":"1","attributes":{}}"#,
+            vec!["created_at_given"],
+        ),
+        (
+            "smartnow/revenue_transactions.yaml",
+            r#"{"id":1}"#,
+            vec!["occurred_at_given"],
+        ),
+        (
+            "smartnow/payment_transactions.yaml",
+            r#"{"id":1,"createdAt":"2026-01-05T10:00:00Z"}"#,
+            vec!["occurred_at_given", "time_zone_given"],
+        ),
+    ] {
+        let page = format!("[{record}]");
+        let decoded = shipped(table)
+            .decode_scoped(page.as_bytes(), &[], Some("scope"))
+            .unwrap();
+        let mut rules: Vec<&str> = decoded.warnings.iter().map(|w| &*w.rule).collect();
+        rules.retain(|rule| rule.ends_with("_given") && *rule != "state_given");
+        assert_eq!(rules, told, "{record}");
+    }
+}
+
+#[test]
+fn an_error_of_pace_is_one_in_whatever_form_and_an_empty_one_is_none() {
+    let decoder = shipped("pace/transactions.yaml");
+    for (error, kept) in [
+        (r#""declined""#, Some("declined")),
+        (r#"{"code":"x"}"#, Some(r#"{"code":"x"}"#)),
+        (
+            r#"{ "code": 7, "title": null }"#,
+            Some(r#"{ "code": 7, "title": null }"#),
+        ),
+        (r#"["a","b"]"#, Some(r#"["a","b"]"#)),
+        ("true", Some("true")),
+        ("17", Some("17")),
+        ("{}", None),
+        ("[]", None),
+        ("{ }", None),
+        ("[{}]", None),
+        (r#"{"code":null,"detail":"","links":{}}"#, None),
+        ("false", None),
+        ("null", None),
+        (r#""null""#, None),
+    ] {
+        let page = PACE.replace(r#""mileage":1000"#, &format!(r#""error":{error}"#));
+        let decoded = decoder
+            .decode_scoped(format!("[{page}]").as_bytes(), &[], Some("scope"))
+            .unwrap();
+        assert_eq!(
+            (decoded.rejects.len(), decoded.warnings.len()),
+            (0, 0),
+            "{error}"
+        );
+        let row = &crate::row_json::rows(&decoded.batch)[0];
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        assert_eq!(row["attributes"]["error"].as_str(), kept, "{error}");
     }
 }

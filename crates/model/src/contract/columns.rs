@@ -155,13 +155,13 @@ impl<'p> ColumnWalk<'p> {
             .map(|d| d.value.trim().to_owned())
             .unwrap_or_default();
         let required = property.required.as_ref().is_some_and(|r| r.value);
-        let on_misfit = self.on_misfit(&options, class, required);
+        let is_open_text = class == ColumnClass::Open && kind == ColumnKind::Text;
+        let on_misfit = self.on_misfit(&options, class, is_open_text, required);
         let restricted = property
             .classification
             .as_ref()
             .is_some_and(|c| c.value == "restricted");
-        let is_identifier = class == ColumnClass::Open && kind == ColumnKind::Text;
-        let blank_is_none = self.means_none(("blank", options.blank), is_identifier, "strings");
+        let blank_is_none = self.means_none(("blank", options.blank), is_open_text, "strings");
         let is_identifier =
             class == ColumnClass::Open && matches!(kind, ColumnKind::Text | ColumnKind::Int);
         let zero_is_none = self.means_none(
@@ -197,6 +197,7 @@ impl<'p> ColumnWalk<'p> {
         &mut self,
         own: &PropertyOptions<'_>,
         class: ColumnClass,
+        is_open_text: bool,
         required: bool,
     ) -> Option<MisfitPolicy> {
         let (word, at) = own.misfit?;
@@ -219,9 +220,19 @@ impl<'p> ColumnWalk<'p> {
                 None
             }
             "warn" => Some(MisfitPolicy::Warn),
+            "keep" if !is_open_text => {
+                self.problems.add(
+                    at,
+                    "`misfit: keep` is for strings that are stored as they come: nothing else can hold another value's JSON",
+                );
+                None
+            }
+            "keep" => Some(MisfitPolicy::Keep),
             other => {
-                self.problems
-                    .add(at, unknown("price of a misfit", other, &["reject", "warn"]));
+                self.problems.add(
+                    at,
+                    unknown("price of a misfit", other, &["reject", "warn", "keep"]),
+                );
                 None
             }
         }

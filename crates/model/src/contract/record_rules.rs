@@ -172,10 +172,17 @@ pub(super) fn read(
         return state(&keys, problems);
     }
     if rule == "present" {
-        if keys.only(&["is", "when", "otherwise"], problems).is_some() {
+        if keys
+            .only(&["is", "with", "when", "otherwise"], problems)
+            .is_some()
+        {
             return None;
         }
-        let is = keys.path("is", problems);
+        let is = keys.one_or_more("is", problems);
+        let with = match keys.has_any(&["with"]) {
+            true => keys.one_or_more("with", problems)?,
+            false => Vec::new(),
+        };
         let when = map
             .get("when")
             .map(|when| words_of("when", when, at, problems).ok_or(()))
@@ -186,7 +193,17 @@ pub(super) fn read(
             .map(|words| otherwise(words, at, problems).ok_or(()))
             .transpose()
             .ok()?;
-        return Some((is?, RuleCheck::Present(PresenceRule { when, otherwise })));
+        let is = is?;
+        let (first, or) = is.split_first()?;
+        return Some((
+            first.clone(),
+            RuleCheck::Present(PresenceRule {
+                or: or.to_vec(),
+                with,
+                when,
+                otherwise,
+            }),
+        ));
     }
     if rule == "amount" {
         return amount(&keys, problems);
@@ -483,13 +500,15 @@ pub(super) fn fits(
                 .chain(currency_elsewhere)
                 .try_for_each(|named| of_its_element(columns, path, named))
         }
-        RuleCheck::Present(PresenceRule { when, .. }) => {
-            column(columns, path, true, "a single value", |kind| {
-                !matches!(
-                    kind,
-                    ColumnKind::Struct(_) | ColumnKind::List(_) | ColumnKind::Binary
-                )
-            })?;
+        RuleCheck::Present(PresenceRule { or, with, when, .. }) => {
+            for named in or.iter().chain(with).map(Vec::as_slice).chain([path]) {
+                column(columns, named, true, "a single value", |kind| {
+                    !matches!(
+                        kind,
+                        ColumnKind::Struct(_) | ColumnKind::List(_) | ColumnKind::Binary
+                    )
+                })?;
+            }
             match when {
                 Some(ElementFilter { path: told_by, .. }) => {
                     column(columns, told_by, true, "a string", |kind| {

@@ -62,6 +62,7 @@ fn column(name: String, (kind, class): (ColumnKind, ColumnClass), required: bool
     let on_misfit = match name.as_bytes().last() {
         Some(b'1') if !required => Some(MisfitPolicy::Warn),
         Some(b'2') => Some(MisfitPolicy::Reject),
+        Some(b'3') if blank_is_none => Some(MisfitPolicy::Keep),
         _ => None,
     };
     ColumnSpec {

@@ -238,7 +238,7 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
     };
     let present = RuleCheck::Present(PresenceRule {
         when: Some(collected),
-        otherwise: None,
+        ..PresenceRule::default()
     });
     let over = ElementFilter {
         path: path("state"),
@@ -246,21 +246,32 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
     };
     let invoiced = RuleCheck::Present(PresenceRule {
         when: Some(over),
-        otherwise: None,
+        ..PresenceRule::default()
+    });
+    let times = [
+        "invoice.created_at",
+        "articles.start_time",
+        "payments.created_at",
+    ];
+    let time_given = RuleCheck::Present(PresenceRule {
+        or: times[1..].iter().map(|named| path(named)).collect(),
+        otherwise: Some("it has no time and is of no day".into()),
+        ..PresenceRule::default()
     });
     let zone_given = RuleCheck::Present(PresenceRule {
-        when: None,
+        with: times.iter().map(|named| path(named)).collect(),
         otherwise: Some("the day and hour are those of UTC".into()),
+        ..PresenceRule::default()
     });
     let state_given = RuleCheck::Present(PresenceRule {
-        when: None,
         otherwise: Some(
             "the state that follows from its articles and payments counts, if one does".into(),
         ),
+        ..PresenceRule::default()
     });
     let payment_state_given = RuleCheck::Present(PresenceRule {
-        when: None,
         otherwise: Some("it does not count as collected".into()),
+        ..PresenceRule::default()
     });
     let amount = |currency: &[&str], elsewhere: Option<&str>| {
         RuleCheck::Amount(AmountRule {
@@ -366,6 +377,7 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
                 &payment_state_given
             ),
             ("state_given", "state".to_owned(), &state_given),
+            ("time_given", "invoice.created_at".to_owned(), &time_given),
             (
                 "site_timezone_given",
                 "site.timezone".to_owned(),

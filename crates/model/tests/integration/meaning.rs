@@ -252,6 +252,10 @@ fn a_contract_may_say_what_a_misfit_costs() {
         (Some(MisfitPolicy::Warn), false)
     );
     assert_eq!(
+        column("  customProperties: [{ property: misfit, value: keep }]"),
+        (Some(MisfitPolicy::Keep), false)
+    );
+    assert_eq!(
         column(
             "  classification: restricted\n  customProperties: [{ property: treatment, value: keep }]"
         ),

@@ -182,7 +182,7 @@ fn misfits() {
         (with("", "null"), "`misfit` is a word (file kiosk/sales.yaml:17:55)"),
         (
             with("", "ignore"),
-            "unknown price of a misfit `ignore`; expected `reject` or `warn` (file kiosk/sales.yaml:17:55)",
+            "unknown price of a misfit `ignore`; expected `reject`, `warn` or `keep` (file kiosk/sales.yaml:17:55)",
         ),
         (
             with("  required: true\n", "warn"),
