@@ -257,6 +257,8 @@ pub(crate) async fn prepare(
     }
     let lacking = lost_data(context, &run, &damage.lost, &scope).await;
     damage.unreadable.extend(lacking);
+    let of_logs = damaged_logs(context, &run, &damage, &scope).await;
+    damage.unreadable.extend(of_logs);
     if set_aside(context, &run, &damage, &scope, run_id).await? {
         damage = context.warehouse.damage(&run).await;
     }
@@ -347,7 +349,49 @@ async fn lost_data(
     found
 }
 
-/// Roll-ups of which data files are lost or damaged, where the run counts them anew.
+/// Tables of the run whose logs are damaged, which whoever has what the run keeps of them does not notice, each with what to do; of those
+/// that this one makes anew and may set aside.
+async fn damaged_logs(
+    context: &RunContext,
+    run: &RunRecord,
+    damage: &TableDamage,
+    scope: &RunScope<'_>,
+) -> Errors {
+    let mut found = Vec::new();
+    if !scope.reads_all() {
+        return found;
+    }
+    let absent = scope.absent(run);
+    let lost = damage.lost.iter().map(|table| &table.path);
+    let known: BTreeSet<&String> = lost
+        .chain(damage.unreadable.iter().map(|(path, _)| path))
+        .collect();
+    for path in run.tables.keys().filter(|path| !known.contains(path)) {
+        let table = gone(path);
+        let may_be_set_aside = match table.kind() {
+            LostKind::Source => true,
+            LostKind::Unified => scope.strangers(run).is_empty(),
+            _ => false,
+        };
+        if may_be_set_aside
+            && scope.outcome(&table, &absent) == LossOutcome::MadeGood
+            && let Some(error) = damage_of_log(context, path).await
+        {
+            found.push((path.clone(), error));
+        }
+    }
+    found
+}
+
+/// Damage of a table's log. A table that cannot be read is told of by now, and whoever is interrupted notices by itself.
+async fn damage_of_log(context: &RunContext, path: &str) -> Option<Error> {
+    tokio::select! {
+        () = context.cancel.cancelled() => None,
+        found = context.warehouse.damaged_log(path) => found.ok().flatten(),
+    }
+}
+
+/// Roll-ups of which data files are lost or damaged, or the log is, where the run counts them anew.
 async fn damaged_roll_ups(
     context: &RunContext,
     run: &RunRecord,
@@ -363,7 +407,10 @@ async fn damaged_roll_ups(
             named: version.newest(),
             found: Some(version.newest()),
         };
-        if table.kind() == LostKind::RollUp && damage_of_data(context, path, true).await.is_some() {
+        if table.kind() == LostKind::RollUp
+            && (damage_of_data(context, path, true).await.is_some()
+                || damage_of_log(context, path).await.is_some())
+        {
             found.push(table);
         }
     }

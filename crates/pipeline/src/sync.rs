@@ -15,7 +15,7 @@
 use crate::config::{Pipeline, RequestedPipeline};
 use crate::context::{RunContext, new_run_id};
 use crate::extraction::{PipelineBefore, PipelineRun};
-use crate::held_lease::HeldLease;
+use crate::held_lease::{HeldLease, check_leases};
 use crate::lease::{LeaseOutcome, RunLeases, SeenLeases};
 use crate::message::interrupted;
 use crate::observer::RunEvent;
@@ -23,6 +23,7 @@ use crate::plan::SyncOptions;
 use crate::publish::{self, RunKind};
 use crate::read::decoder;
 use crate::record_origin::RecordOrigin;
+use crate::repair::{self, PreparedRun};
 use crate::report::{PipelineReport, RunReport, SkippedPipeline};
 use crate::restore;
 use crate::unify;
@@ -207,6 +208,18 @@ impl<'a> PipelineTurn<'a> {
             _ => None,
         }
     }
+
+    /// The pipeline with its statements, if the run may write it.
+    fn checked(&self) -> Option<(&'a Pipeline, &'a unify::CheckedStatements)> {
+        match self {
+            Self::Valid {
+                pipeline,
+                statements,
+                lease: LeaseOutcome::Held(..),
+            } => Some((*pipeline, *statements)),
+            _ => None,
+        }
+    }
 }
 
 /// One sync.
@@ -235,10 +248,11 @@ impl SyncRun<'_> {
         };
         // The sources give out their tokens while the store answers.
         let _logins: Vec<_> = held.iter().map(|pipeline| log_in_ahead(pipeline)).collect();
-        let before = match held.is_empty() {
+        let mut before = match held.is_empty() {
             true => WarehouseBefore::default(),
             false => WarehouseBefore::read(context, &held, origin, &self.run_id).await?,
         };
+        self.take_back(&turns, &mut before.prepared).await?;
         let anew = &before.prepared.anew;
         let turns = turns.into_iter().map(|turn| self.pipeline(turn, &before));
         let outcomes = futures::future::join_all(turns);
@@ -320,6 +334,43 @@ impl SyncRun<'_> {
         report.published = true;
         report.seconds = self.clock.elapsed().as_secs_f64();
         Ok((report, unnoted))
+    }
+
+    /// Empties unified tables of pipelines whose source tables are older, so that they are filled anew from what these have. A pipeline of
+    /// which that cannot be told lands nothing.
+    async fn take_back(
+        &self,
+        turns: &[PipelineTurn<'_>],
+        prepared: &mut PreparedRun,
+    ) -> Result<()> {
+        let is_left = |name: &str| {
+            prepared.anew.iter().any(|anew| anew == name) || prepared.refusal_of(name).is_some()
+        };
+        let checked = turns.iter().filter_map(PipelineTurn::checked);
+        let looking = checked
+            .filter(|(pipeline, _)| !is_left(&pipeline.name))
+            .map(async |(pipeline, statements)| {
+                let found = unify::ahead_of_source(self.context, pipeline, statements).await;
+                (pipeline, found)
+            });
+        let found = futures::future::join_all(looking).await;
+        for (pipeline, found) in found {
+            let name = pipeline.name.clone();
+            match found {
+                Ok(None) => {}
+                Ok(Some(ahead)) => {
+                    tracing::warn!(
+                        "{ahead}: the source table was put back from an older copy, and what unified tables hold of {name} is \
+                         made anew from it"
+                    );
+                    check_leases(&self.run_id).await?;
+                    repair::clear(self.context, pipeline, &self.run_id).await?;
+                    prepared.anew.push(name);
+                }
+                Err(error) => prepared.refused.push((name, error)),
+            }
+        }
+        Ok(())
     }
 
     /// One pipeline's part of the run, with the error that ended it.

@@ -3,15 +3,16 @@
 //! Invariant: a checkpoint is proved by what the store has of it. Neither what this process knows of the version counts, nor the commits that a reader falls
 //! back to where a checkpoint is damaged: these are what is about to go.
 
-use crate::log::damage::{LogFiles, checkpoint_name};
-use crate::log::remedy::replace_file;
+use crate::log::damage::{LogFiles, PassedCheckpoint, checkpoint_name};
+use crate::log::remedy::{PASSED_OVER, remedy, replace_file};
 use crate::log::snapshot::Snapshot;
-use crate::log::table::{CHECKPOINT_EVERY, TableHandle, commit_name};
+use crate::log::table::{CHECKPOINT_EVERY, TableHandle, commit_name, files_of};
 use crate::store::checkpoint_seal;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
 use crate::store::log_guard::{LAST_CHECKPOINT, version_of};
 use bytes::Bytes;
+use deltalake::DeltaTable;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -172,14 +173,75 @@ impl TableHandle {
                 tracing::warn!("{}: {file} was damaged, and is removed", self.path());
                 continue;
             };
-            if self.can_be_mended(version).await {
-                let told = self.by_library(version).await?;
-                let damage = "a checkpoint of a table's log is damaged";
-                let damage = self.checkpoint_error(damage, version);
-                self.write_anew(version, &told, damage).await?;
-            }
+            self.mend(version).await?;
+        }
+        self.mend_foreign().await
+    }
+
+    /// Writes checkpoints anew that are another table's, where what the newest run keeps of this one tells so. Where it cannot be told,
+    /// whoever needs it says so.
+    async fn mend_foreign(&self) -> Result<()> {
+        let Some(kept) = self.offered().and_then(|kept| kept.open().ok()) else {
+            return Ok(());
+        };
+        let Ok(read) = self.by_library(kept.version).await else {
+            return Ok(());
+        };
+        if files_of(&kept) == files_of(&read) {
+            return Ok(());
+        }
+        for version in self.foreign_checkpoints(&kept).await {
+            self.mend(version).await?;
         }
         Ok(())
+    }
+
+    /// Writes a checkpoint anew, where it can be.
+    async fn mend(&self, version: u64) -> Result<()> {
+        if !self.can_be_mended(version).await {
+            return Ok(());
+        }
+        let told = self.by_library(version).await?;
+        let damage = "a checkpoint of a table's log is damaged";
+        let damage = self.checkpoint_error(damage, version);
+        self.write_anew(version, &told, damage).await
+    }
+
+    /// Versions of checkpoints without which the log tells a version as a run keeps it, and with which it does not. They are passed over
+    /// from then on.
+    async fn foreign_checkpoints(&self, kept: &Snapshot) -> Vec<u64> {
+        let is_it = |table: &DeltaTable| {
+            self.snapshot_of(table)
+                .is_ok_and(|read| files_of(&read) == files_of(kept))
+        };
+        let told = self.told_without_checkpoints(Some(kept.version), is_it);
+        let passed = told.await.map(|(_, passed)| passed).unwrap_or_default();
+        passed
+            .iter()
+            .filter_map(PassedCheckpoint::version)
+            .collect()
+    }
+
+    /// Error of a log that says something else of a version than a published run keeps of it, which may be due to a checkpoint.
+    pub(super) async fn other_log(&self, kept: &Snapshot) -> Error {
+        let error = |what| {
+            Error::new(ErrorKind::Storage, what)
+                .at("table", self.path())
+                .at("version", kept.version.to_string())
+        };
+        let foreign = self.foreign_checkpoints(kept).await;
+        if foreign.is_empty() {
+            let what = "a table's log does not say what it did when the table was published";
+            return error(what).hint(remedy(self.path()));
+        }
+        let names: Vec<String> = foreign.into_iter().map(checkpoint_name).collect();
+        let hint = match self.path().starts_with(BEGUN_ANEW) {
+            true => remedy(self.path()),
+            false => PASSED_OVER.to_owned(),
+        };
+        error("a checkpoint of a table's log is damaged, or another table's")
+            .at("file", names.join(", "))
+            .hint(hint)
     }
 
     /// Content of a file below the table, as the store has it; `None` where there is none.
@@ -316,13 +378,7 @@ fn place(version: u64) -> Path {
 
 /// True if two snapshots have the same files and columns.
 fn holds_same(one: &Snapshot, other: &Snapshot) -> bool {
-    let files = |snapshot: &Snapshot| {
-        let files = snapshot.files.iter();
-        files
-            .map(|file| (file.path.clone(), file.size, file.rows))
-            .collect::<BTreeSet<_>>()
-    };
-    files(one) == files(other) && one.schema() == other.schema()
+    files_of(one) == files_of(other) && one.schema() == other.schema()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Invariant: the diagnosis runs only after the library has failed, so that a log that is sound costs nothing more; [`LogFiles`] asks the store nothing.
 
 use crate::log::remedy::replace_log_file;
+use crate::log::snapshot::Snapshot;
 use crate::log::table::{TableHandle, commit_name};
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
@@ -89,6 +90,13 @@ impl LogFiles {
 pub(super) struct PassedCheckpoint {
     name: String,
     files: Vec<(Path, u64)>,
+}
+
+impl PassedCheckpoint {
+    /// The version that it is of.
+    pub(super) fn version(&self) -> Option<u64> {
+        version_of(&self.name)
+    }
 }
 
 impl TableHandle {
@@ -274,6 +282,36 @@ impl TableHandle {
         )
     }
 
+    /// Errors where a folder stands in the place of the commit behind the newest version, as [`TableHandle::blocked_commit`] tells.
+    pub(super) fn check_place_behind(
+        &self,
+        newest: Option<&Snapshot>,
+    ) -> tillhouse_model::Result<()> {
+        let next = newest.map_or(0, |newest| newest.version.saturating_add(1));
+        match self.blocked_commit(next) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Error where a folder stands in the place of a version's commit, on a disk: no commit can take its name.
+    fn blocked_commit(&self, version: u64) -> Option<Error> {
+        let root = self.log_store().root_url();
+        let root = (root.scheme() == "file").then(|| root.to_file_path().ok());
+        let place = root.flatten()?.join(LOG_FOLDER).join(commit_name(version));
+        place.is_dir().then(|| {
+            Error::new(
+                ErrorKind::Storage,
+                "a folder stands in the place of a commit of a table's log",
+            )
+            .at("table", self.path())
+            .at("folder", place.display().to_string())
+            .hint(self.replace_commit(
+                " Where nothing was committed under that name, it is enough to move that folder away.",
+            ))
+        })
+    }
+
     /// True if the log lacks commits, or one of those that a reader of the newest version needs is not what was written. Where the store does not give all of them,
     /// nothing is known.
     pub(crate) async fn has_damaged_log(&self) -> bool {
@@ -287,8 +325,11 @@ impl TableHandle {
         };
         let files = LogFiles::of(listed.iter().filter_map(|found| found.location.filename()));
         let Some(newest) = files.commits.last().copied() else {
-            return false;
+            return self.blocked_commit(0).is_some();
         };
+        if self.blocked_commit(newest.saturating_add(1)).is_some() {
+            return true;
+        }
         let until = newest.max(files.checkpoints.last().copied().unwrap_or_default());
         if !files.gaps(until).is_empty() {
             return true;

@@ -2,6 +2,9 @@
 //!
 //! Invariant: every hint names a command that brings back what the table held, or says that only a copy does.
 
+/// The way out where a checkpoint is damaged, or another table's.
+pub(crate) const PASSED_OVER: &str = "Readers go by the commits that it stands for. `tillhouse vacuum` writes it anew; it may be deleted too, with \
+     _last_checkpoint beside it.";
 /// The way out where roll-ups are not what was published.
 const COUNTED_ANEW: &str = "Run `tillhouse sync`: it counts the roll-ups anew. Where it stops since other tables are damaged too, the command that it names counts them \
      anew as well.";

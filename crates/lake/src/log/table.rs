@@ -195,6 +195,7 @@ impl TableHandle {
                 None => self.read_by_library().await?,
             },
         };
+        self.check_place_behind(next.as_ref())?;
         self.is_missing.store(next.is_none(), Relaxed);
         newest.clone_from(&next);
         Ok(next)
@@ -295,24 +296,14 @@ impl TableHandle {
     /// Errors where the newest version cannot be told from the log alone, whatever a published run keeps of the table, and where the log says
     /// other files than that run.
     pub(crate) async fn check_log(&self) -> Result<()> {
-        let Some(read) = self.read_by_library().await? else {
+        let read = self.read_by_library().await?;
+        self.check_place_behind(read.as_ref())?;
+        let Some(read) = read else {
             return Ok(());
-        };
-        let files = |snapshot: &Snapshot| {
-            let files = snapshot.files.iter();
-            files
-                .map(|file| (file.path.clone(), file.size, file.rows))
-                .collect::<BTreeSet<_>>()
         };
         let kept = self.offered().filter(|kept| kept.version == read.version);
         match kept.and_then(|kept| kept.open().ok()) {
-            Some(kept) if files(&kept) != files(&read) => Err(Error::new(
-                ErrorKind::Storage,
-                "a table's log does not say what it did when the table was published",
-            )
-            .at("table", &self.path)
-            .at("version", read.version.to_string())
-            .hint(remedy(&self.path))),
+            Some(kept) if files_of(&kept) != files_of(&read) => Err(self.other_log(&kept).await),
             _ => Ok(()),
         }
     }
@@ -760,6 +751,14 @@ impl TableHandle {
     pub(crate) fn recent_keys(&self) -> MutexGuard<'_, RecentKeys> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The files of a version, with their sizes and rows.
+pub(super) fn files_of(snapshot: &Snapshot) -> BTreeSet<(String, u64, Option<u64>)> {
+    let files = snapshot.files.iter();
+    files
+        .map(|file| (file.path.clone(), file.size, file.rows))
+        .collect()
 }
 
 /// The name of a version's commit file.

@@ -4,7 +4,7 @@
 
 use crate::log::checkpoint::damaged_version;
 use crate::log::damage::LogFiles;
-use crate::log::remedy::{remedy, replace_file};
+use crate::log::remedy::{PASSED_OVER, remedy, replace_file};
 use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
 use crate::maintenance::file_lifetimes::{self, FileLifetimes};
@@ -58,8 +58,6 @@ pub struct Inspection {
 const OF_EARLIER: &str = "The newest run has all, and goes on without. Runs before it that need this cannot be asked for, unless the table's files are put back \
      from a copy; they go with `retention`.";
 
-/// Advice where a checkpoint is damaged.
-const PASSED_OVER: &str = "Readers go by the commits that it stands for. `tillhouse vacuum` writes it anew; it may be deleted too, with _last_checkpoint beside it.";
 /// Advice where what vacuum has learnt of a table is damaged.
 const LEARNT_ANEW: &str =
     "`tillhouse vacuum` reads the log instead, and writes it anew. It may be deleted.";

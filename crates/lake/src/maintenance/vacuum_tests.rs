@@ -645,6 +645,33 @@ async fn damage_behind_what_tells_the_newest_version_is_mended_or_passed_over() 
 }
 
 #[tokio::test]
+async fn a_checkpoint_of_another_table_is_named_and_written_anew_by_a_vacuum() {
+    let checkpoint = "00000000000000000020.checkpoint.parquet";
+    for table in [SOURCE, FACT] {
+        let (place, other) = (TempWarehouse::new(), TempWarehouse::new());
+        for day in 1..=24 {
+            sync(&on_day(&place, day).await, day).await;
+            sync(&on_day(&other, day).await, day).await;
+        }
+        let newest = rows_of(&place, "run-24").await;
+        let file = |place: &TempWarehouse| {
+            let log = place.root().join(table).join("_delta_log");
+            log.join(checkpoint)
+        };
+        std::fs::copy(file(&other), file(&place)).unwrap();
+        let found = place.open().await.inspect(&|_| {}).await.unwrap().damaged;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].table, table);
+        assert!(found[0].what.contains(checkpoint), "{found:?}");
+        assert!(found[0].hint.contains("`tillhouse vacuum`"), "{found:?}");
+        vacuum(&on_day(&place, 24).await, options(90)).await;
+        let found = place.open().await.inspect(&|_| {}).await.unwrap().damaged;
+        assert_eq!(found, [], "{table}");
+        assert_eq!(rows_of(&place, "run-24").await, newest, "{table}");
+    }
+}
+
+#[tokio::test]
 async fn a_table_that_has_lost_its_end_is_left_alone_by_both() {
     let place = TempWarehouse::new();
     for day in 1..=8 {

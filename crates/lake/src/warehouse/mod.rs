@@ -15,13 +15,14 @@ use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
 use crate::ops::edit::OpsTables;
 use crate::ops::published_note::NoteCache;
+use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::slices::LedgerCache;
 use crate::range_table::RangeTable;
 use crate::ranges::ChangedRanges;
 use crate::source::table::SourceTable;
 use crate::store::conditions::{PROBES, probe_conditions};
 use crate::store::counter::{CountedStore, NOT_SOURCES, RequestMeter, StoreRequests};
-use crate::store::durable::DiskObserver;
+use crate::store::durable::{DiskObserver, LOG_FOLDER};
 use crate::store::location::WarehouseLocation;
 use crate::store::log_guard::LogGuard;
 use crate::store::open_store;
@@ -273,10 +274,7 @@ impl Warehouse {
                     )
                     .at("warehouse", self.url().as_str())
                     .because(error)
-                    .hint(format!(
-                        "It holds one line and nothing else; where this version wrote the warehouse, it is \
-                         {{\"format_version\":{FORMAT_VERSION}}}. Bring it back from a backup, or write it anew."
-                    ))
+                    .hint(format_file_hint())
                 })?;
                 Ok(Some(format))
             }
@@ -375,6 +373,12 @@ impl Warehouse {
         match foreign {
             // Another creator's tables: its format stood there before them.
             Some(_) if self.has_format().await? => Ok(()),
+            Some(_) if self.has_runs().await? => Err(Error::new(
+                ErrorKind::Storage,
+                "ops/format/format.json, which says the warehouse's format, is missing",
+            )
+            .at("warehouse", self.url().as_str())
+            .hint(format_file_hint())),
             Some(name) => Err(Error::config("the folder is not empty and is no warehouse")
                 .at("warehouse", self.url().as_str())
                 .at("found", name)
@@ -384,6 +388,15 @@ impl Warehouse {
                 )),
             None => Ok(()),
         }
+    }
+
+    /// True if the list of runs is there, which nothing but a warehouse has.
+    async fn has_runs(&self) -> Result<bool> {
+        let log = format!("{}/{LOG_FOLDER}", NumberedRun::TABLE);
+        let log = self.registry.below(&log);
+        let listed = self.registry.store().list_with_delimiter(Some(&log)).await;
+        let listed = listed.map_err(|error| self.not_created(error))?;
+        Ok(!listed.objects.is_empty())
     }
 
     /// Registers the warehouse's checked store with a query engine, which would open files of its own otherwise.
@@ -531,6 +544,14 @@ impl Warehouse {
     pub(crate) fn table(&self, path: &str) -> Result<Arc<TableHandle>> {
         self.registry.table(path)
     }
+}
+
+/// The way out where the file of the format is missing or damaged.
+fn format_file_hint() -> String {
+    format!(
+        "It holds one line and nothing else; where this version wrote the warehouse, it is {{\"format_version\":{FORMAT_VERSION}}}. \
+         Bring it back from a backup, or write it anew."
+    )
 }
 
 /// True if the folder, or one that it should be in, is a file.

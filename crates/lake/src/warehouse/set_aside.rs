@@ -37,6 +37,19 @@ impl Warehouse {
         Ok(true)
     }
 
+    /// Error where the log of a table that can be set aside is damaged, with what to do, also where readers who have something else do not
+    /// need it; `None` where there is no table. The commits behind its newest checkpoint are read.
+    pub async fn damaged_log(&self, path: &str) -> Result<Option<Error>> {
+        if self.folder().is_none() {
+            return Ok(None);
+        }
+        let table = self.table(path)?;
+        match table.has_damaged_log().await {
+            true => Ok(table.check_log().await.err()),
+            false => Ok(None),
+        }
+    }
+
     /// Error where data files of a table's newest version are missing or not as long as they were written, with what to do; `None` where
     /// all are there, and where there is no table. One request a thousand files.
     ///
@@ -163,7 +176,9 @@ mod tests {
             table.land(vec![page], &run("r")).await.unwrap();
         }
         let may_be = async || place.open().await.may_be_set_aside(SOURCE).await.unwrap();
+        let of_log = async || place.open().await.damaged_log(SOURCE).await.unwrap();
         assert!(!may_be().await, "it is whole");
+        assert!(of_log().await.is_none());
         assert!(
             !place
                 .open()
@@ -180,8 +195,31 @@ mod tests {
         for wrong in [&flipped[..], b"", &whole[..whole.len() / 2]] {
             std::fs::write(&commit, wrong).unwrap();
             assert!(may_be().await);
+            assert!(of_log().await.is_some());
         }
         std::fs::write(&commit, &whole).unwrap();
+        assert!(!may_be().await, "it was put back");
+        assert!(of_log().await.is_none());
+        // No commit fits where a folder stands, be it the newest one's place or the next one's.
+        let newest = place.open().await.open_at(SOURCE, None).await;
+        let newest = newest.unwrap().unwrap().version;
+        for version in [newest, newest + 1] {
+            let name = format!("{version:020}.json");
+            let stands = folder.join("_delta_log").join(name);
+            let content = std::fs::read(&stands).ok();
+            if content.is_some() {
+                std::fs::remove_file(&stands).unwrap();
+            }
+            std::fs::create_dir(&stands).unwrap();
+            assert!(may_be().await && of_log().await.is_some(), "{version}");
+            let error = place.open().await.open_at(SOURCE, None).await;
+            let error = error.err().unwrap();
+            assert!(error.to_string().contains("a folder stands"), "{error:?}");
+            std::fs::remove_dir(&stands).unwrap();
+            if let Some(content) = content {
+                std::fs::write(&stands, content).unwrap();
+            }
+        }
         assert!(!may_be().await, "it was put back");
         // So is one that lacks a data file, or has one that was cut.
         let month = std::fs::read_dir(&folder).unwrap().map(Result::unwrap);

@@ -162,6 +162,39 @@ async fn other_folders_formats_and_storages_are_refused() {
 }
 
 #[tokio::test]
+async fn a_warehouse_without_its_format_is_told_from_other_folders_by_its_list_of_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = at(folder.path().to_str().unwrap());
+    Warehouse::open(&place)
+        .await
+        .unwrap()
+        .prepare()
+        .await
+        .unwrap();
+    std::fs::create_dir_all(folder.path().join("hecone/transactions")).unwrap();
+    let log = folder.path().join("ops/runs/_delta_log");
+    std::fs::create_dir_all(&log).unwrap();
+    std::fs::write(log.join("00000000000000000000.json"), "{}").unwrap();
+    let format = std::fs::read(folder.path().join(FORMAT_FILE)).unwrap();
+    std::fs::remove_dir_all(folder.path().join("ops/format")).unwrap();
+    let error = Warehouse::open(&place).await.unwrap_err();
+    assert!(error.to_string().contains("format.json"), "{error}");
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("{\"format_version\":2}"), "{hint}");
+    // As the hint says.
+    std::fs::create_dir_all(folder.path().join("ops/format")).unwrap();
+    std::fs::write(folder.path().join(FORMAT_FILE), format).unwrap();
+    Warehouse::open(&place).await.unwrap();
+    // Without all of ops nobody can tell.
+    std::fs::remove_dir_all(folder.path().join("ops")).unwrap();
+    let error = Warehouse::open(&place).await.unwrap_err();
+    assert!(
+        error.hint_text().unwrap().contains("folder ops"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_file_in_the_place_of_the_folder_is_told_as_one() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("warehouse");

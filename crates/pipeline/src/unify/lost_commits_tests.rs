@@ -150,7 +150,7 @@ async fn a_record_of_a_run_that_is_missing_with_its_note_is_told_until_a_sync_pu
 }
 
 /// Copies a folder with all that is in it.
-fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+pub(super) fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -286,6 +286,47 @@ async fn a_unified_table_whose_log_lacks_a_commit_is_set_aside_by_a_rebuild_that
     assert!(aside[0].join("unified/articles/_delta_log").exists());
     let report = sync_of(&run, &["shop", "kiosk"]).await.unwrap();
     assert!(report.published && !report.is_partial(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_unified_table_with_damage_that_only_its_log_tells_is_set_aside_by_a_rebuild_too() {
+    for is_folder in [false, true] {
+        let run = published().await;
+        let before = shown(&run).await;
+        let log = folder(&run, "unified/articles").join("_delta_log");
+        let commits = std::fs::read_dir(&log).unwrap();
+        let commits = commits.map(|entry| entry.unwrap().path());
+        let commits = commits.filter(|path| path.extension().is_some_and(|kind| kind == "json"));
+        let mut commits: Vec<PathBuf> = commits.collect();
+        commits.sort();
+        match is_folder {
+            // A bit of a commit behind the newest.
+            false => {
+                let mut commit = std::fs::read(&commits[1]).unwrap();
+                let middle = commit.len() / 2;
+                commit[middle] ^= 1;
+                std::fs::write(&commits[1], commit).unwrap();
+            }
+            // A folder in the newest one's place.
+            true => {
+                let newest = commits.last().unwrap();
+                std::fs::remove_file(newest).unwrap();
+                std::fs::create_dir(newest).unwrap();
+            }
+        }
+        let problem = told(&run).await;
+        assert!(
+            problem.contains("unified/articles") && problem.contains("`tillhouse rebuild`"),
+            "{problem}"
+        );
+        let report = rebuild_of(&run, &["shop", "kiosk"]).await.unwrap();
+        assert!(report.published, "{report:?}");
+        assert_eq!(told(&run).await, "");
+        assert_eq!(shown(&run).await, before);
+        assert!(folder(&run, ".set-aside").exists());
+        let report = sync_of(&run, &["shop", "kiosk"]).await.unwrap();
+        assert!(report.published && !report.is_partial(), "{report:?}");
+    }
 }
 
 #[test]

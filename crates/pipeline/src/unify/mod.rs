@@ -10,6 +10,7 @@
 //! so a step that was interrupted is simply taken again, by `catch_up`. A result that does not fit its contract is refused before any
 //! request.
 
+mod ahead;
 mod catch_up;
 mod changes;
 mod child_counts;
@@ -28,6 +29,7 @@ mod step_parents;
 mod streaming;
 mod versions;
 
+pub(crate) use ahead::ahead_of_source;
 pub(crate) use child_counts::check_counts;
 pub(crate) use rows::instant;
 pub use statement::{CheckedStatements, check, rows_of_statement};
