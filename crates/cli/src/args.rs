@@ -286,7 +286,7 @@ impl CliCommand {
 }
 
 impl CliCommand {
-    /// True if the command answers SIGTERM itself: what it is being asked has to be brought to an end.
+    /// True if the command answers SIGTERM and SIGHUP itself: what it is being asked has to be brought to an end.
     pub(crate) fn handles_terminations(&self) -> bool {
         match self {
             #[cfg(feature = "serve")]

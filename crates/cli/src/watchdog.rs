@@ -105,7 +105,7 @@ fn state<T>(with: impl FnOnce(&mut WatchdogState) -> T) -> T {
 pub(crate) struct GuardedSignals {
     /// Ctrl-C.
     pub(crate) interrupts: bool,
-    /// SIGTERM.
+    /// SIGTERM and SIGHUP.
     pub(crate) terminations: bool,
 }
 
@@ -143,7 +143,10 @@ async fn guard(answered: GuardedSignals) -> std::io::Result<()> {
     // Answered by nobody: what is written beyond a limit on the size of files is an error then, which takes away what is half written.
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     let _too_large = signal(SignalKind::from_raw(TOO_LARGE))?;
-    let mut hang_up = unless_ignored(SignalKind::hangup())?;
+    let mut hang_up = match answered.terminations {
+        true => unless_ignored(SignalKind::hangup())?,
+        false => None,
+    };
     let mut quit = unless_ignored(SignalKind::quit())?;
     loop {
         tokio::select! {
@@ -167,7 +170,7 @@ async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
 
 /// True if the process was started with a signal ignored, or if the system does not say.
 #[cfg(unix)]
-fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
+pub(crate) fn is_ignored(kind: tokio::signal::unix::SignalKind) -> bool {
     let Ok(status) = std::fs::read_to_string("/proc/self/status") else {
         return true;
     };

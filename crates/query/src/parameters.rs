@@ -89,7 +89,8 @@ impl QueryParameters {
     /// Errors when one is given that none of the statements names.
     pub fn check_named<'a>(&self, statements: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let named: BTreeSet<String> = statements.into_iter().flat_map(named_in).collect();
-        match self.0.keys().find(|name| !named.contains(*name)) {
+        let mut given = self.0.keys().chain(self.1.keys());
+        match given.find(|name| !named.contains(*name)) {
             None => Ok(()),
             Some(name) => {
                 let known = if named.is_empty() {

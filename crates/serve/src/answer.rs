@@ -122,19 +122,28 @@ where
         ),
     });
     let tag = key.as_ref().map(tag_of);
-    if let Some(tag) = tag.as_deref().filter(|tag| has(headers, tag)) {
-        state.metrics.not_modified.fetch_add(1, Ordering::Relaxed);
-        return Ok(not_modified(tag));
+    let tag = tag.as_deref();
+    if let Some(tag) = tag.filter(|tag| has(headers, tag)) {
+        return Ok(not_modified(state, tag));
     }
-    if let Some(kept) = key.as_ref().and_then(|key| state.kept.get(key)) {
+    // A client that has whatever there is has nothing where there is no answer: that is found out first.
+    let had = tag.filter(|_| has_any(headers));
+    let kept = || {
+        let kept = key.as_ref().and_then(|key| state.kept.get(key))?;
         state.metrics.kept_given.fetch_add(1, Ordering::Relaxed);
-        return Ok(again(kept, tag.as_deref(), pages, note));
+        Some(kept)
+    };
+    let answered = |kept: KeptAnswer, note: &mut AnswerNote| match had {
+        Some(tag) => not_modified(state, tag),
+        None => again(kept, tag, pages, note),
+    };
+    if let Some(kept) = kept() {
+        return Ok(answered(kept, note));
     }
     let slot = state.slots.take(caller.claim()).await?;
     // Somebody may have asked the same meanwhile.
-    if let Some(kept) = key.as_ref().and_then(|key| state.kept.get(key)) {
-        state.metrics.kept_given.fetch_add(1, Ordering::Relaxed);
-        return Ok(again(kept, tag.as_deref(), pages, note));
+    if let Some(kept) = kept() {
+        return Ok(answered(kept, note));
     }
     state.metrics.kept_missed.fetch_add(1, Ordering::Relaxed);
     let (own, run) = (Arc::clone(state), Arc::clone(&note.run));
@@ -156,8 +165,10 @@ where
         };
         state.kept.keep(key, kept);
     }
-    let tag = tag.as_deref();
-    Ok(delivered_response(delivered, format, tag, pages, note))
+    Ok(match had {
+        Some(tag) => not_modified(state, tag),
+        None => delivered_response(delivered, format, tag, pages, note),
+    })
 }
 
 /// Answers a question whose answer may change without a run, by work.
@@ -191,6 +202,14 @@ fn tag_of(key: &AskedOfRun) -> String {
     format!("W/\"{:032x}\"", xxh3_128(text.as_bytes()))
 }
 
+/// True if a client has whatever there is: `If-None-Match: *`.
+fn has_any(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .any(|value| value.as_bytes().trim_ascii() == b"*")
+}
+
 /// True if the client has the answer of that tag.
 fn has(headers: &HeaderMap, tag: &str) -> bool {
     let opaque = tag.trim_start_matches("W/");
@@ -202,7 +221,8 @@ fn has(headers: &HeaderMap, tag: &str) -> bool {
         .any(|known| known.trim().trim_start_matches("W/") == opaque)
 }
 
-fn not_modified(tag: &str) -> Response<Body> {
+fn not_modified(state: &ServerState, tag: &str) -> Response<Body> {
+    state.metrics.not_modified.fetch_add(1, Ordering::Relaxed);
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     set(response.headers_mut(), header::ETAG, tag);
@@ -329,7 +349,9 @@ mod tests {
         let both = format!("\"x\", {}", tag.trim_start_matches("W/"));
         set(&mut headers, header::IF_NONE_MATCH, &both);
         assert!(has(&headers, &tag));
-        set(&mut headers, header::IF_NONE_MATCH, "*");
+        assert!(!has_any(&headers));
+        set(&mut headers, header::IF_NONE_MATCH, " * ");
         assert!(!has(&headers, &tag), "what a client has is not known");
+        assert!(has_any(&headers));
     }
 }

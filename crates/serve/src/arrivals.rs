@@ -1,17 +1,17 @@
 //! Connections on their way in: how many there may be at once, and how long they may take.
 //!
-//! Invariant: whoever has not come in is one of a bounded number, of which another machine has half at most, and has not come in for a bounded time: a stranger keeps nobody
-//! else out. It holds for each listener of a database protocol by itself.
+//! Invariant: whoever has not come in is one of a bounded number, of which one machine has half at most, this one too, and has not come
+//! in for a bounded time: nobody keeps other machines out. It holds for each listener of a database protocol by itself.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections that are on their way in at once.
-const LOGINS: usize = 64;
-/// As many of another machine: half of them, so that others come in beside it.
+const LOGINS: usize = 128;
+/// As many of one machine: half of them, so that others come in beside it.
 const OF_ONE_MACHINE: usize = LOGINS / 2;
 /// Time in which whoever comes has to have come in.
 pub(crate) const IN_WITHIN: Duration = Duration::from_secs(15);
@@ -29,6 +29,14 @@ pub(crate) struct LoginPermit {
     _room: OwnedSemaphorePermit,
 }
 
+/// The machine of an address: every loopback address is this one's.
+fn machine_of(peer: SocketAddr) -> IpAddr {
+    match peer.ip().to_canonical() {
+        address if address.is_loopback() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        address => address,
+    }
+}
+
 impl Logins {
     pub(crate) fn new() -> Self {
         Self {
@@ -39,15 +47,19 @@ impl Logins {
 
     /// Room for one more; none where there are as many as there may be, or as many of its machine.
     pub(crate) fn enter(&self, peer: SocketAddr) -> Option<LoginPermit> {
-        let address = peer.ip().to_canonical();
-        let room = Arc::clone(&self.room).try_acquire_owned().ok()?;
+        let address = machine_of(peer);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            tracing::info!(%peer, "nobody was let in: {LOGINS} connections are on their way in");
+            return None;
+        };
         {
             let mut by_address = self
                 .by_address
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             let own = by_address.entry(address).or_default();
-            if *own >= OF_ONE_MACHINE && !address.is_loopback() {
+            if *own >= OF_ONE_MACHINE {
+                tracing::info!(%peer, "nobody was let in: {OF_ONE_MACHINE} connections of that machine are on their way in");
                 return None;
             }
             *own += 1;
@@ -81,20 +93,36 @@ mod tests {
 
     #[test]
     fn one_machine_leaves_room_for_others_on_their_way_in() {
+        for [own, again, other] in [
+            [
+                "192.0.2.7:5000",
+                "[::ffff:192.0.2.7]:5001",
+                "192.0.2.8:5000",
+            ],
+            ["127.0.0.1:5000", "[::1]:5001", "192.0.2.8:5000"],
+            ["[::1]:5000", "127.0.0.2:5001", "[2001:db8::1]:5000"],
+        ] {
+            let logins = Logins::new();
+            let enter = |peer: &str| logins.enter(peer.parse().unwrap());
+            let mut of_one: Vec<LoginPermit> =
+                (0..OF_ONE_MACHINE).map(|_| enter(own).unwrap()).collect();
+            assert!(enter(own).is_none());
+            assert!(enter(again).is_none());
+            let beside = enter(other).unwrap();
+            drop(of_one.pop());
+            of_one.push(enter(again).unwrap());
+            drop((of_one, beside));
+            assert!(logins.by_address.lock().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn all_together_are_a_bounded_number() {
         let logins = Logins::new();
-        let enter = |peer: &str| logins.enter(peer.parse().unwrap());
-        let mut of_one: Vec<LoginPermit> = (0..OF_ONE_MACHINE)
-            .map(|_| enter("192.0.2.7:5000").unwrap())
+        let peers = (0..=LOGINS).map(|nth| format!("192.0.2.{}:5000", nth % 4));
+        let entered: Vec<_> = peers
+            .map(|peer| logins.enter(peer.parse().unwrap()))
             .collect();
-        assert!(enter("192.0.2.7:5001").is_none());
-        assert!(enter("[::ffff:192.0.2.7]:5001").is_none());
-        let other = enter("192.0.2.8:5000").unwrap();
-        drop(of_one.pop());
-        of_one.push(enter("192.0.2.7:5001").unwrap());
-        drop((of_one, other));
-        assert!(logins.by_address.lock().unwrap().is_empty());
-        // Whoever is on this machine comes in as far as there is room.
-        let here: Vec<_> = (0..=LOGINS).map(|_| enter("127.0.0.1:5000")).collect();
-        assert_eq!(here.iter().flatten().count(), LOGINS);
+        assert_eq!(entered.iter().flatten().count(), LOGINS);
     }
 }

@@ -33,7 +33,7 @@ use tillhouse_model::time::{beyond_calendar, parse_instant};
 use tillhouse_model::time_zone::time_zone;
 use tillhouse_model::{Error, Filter, PseudonymKey, Result, Window};
 use tillhouse_query::zone::Zone;
-use tillhouse_query::{ScalarValue, Session};
+use tillhouse_query::{ScalarValue, Scope, Session};
 
 /// Digits after the point of amounts, as in the tables.
 const AMOUNT: u8 = 4;
@@ -307,7 +307,7 @@ impl TableFunctionImpl for FigureFunction {
         &self,
         args: TableFunctionArgs<'_, '_>,
     ) -> datafusion::common::Result<Arc<dyn TableProvider>> {
-        let request = request(args.exprs(), self.key.as_deref())
+        let request = request(args.exprs(), self.key.as_deref(), self.session.scope())
             .and_then(|request| CheckedRequest::new(&request).map(|_| ()).map(|()| request))
             .map_err(|e| DataFusionError::External(Box::new(e.at("function", self.figure.name))))?;
         let answer = FigureStream {
@@ -387,7 +387,11 @@ struct FigureOptions {
 }
 
 /// The request that a call's arguments make: from, to, the time zone, options as JSON.
-fn request(arguments: &[Expr], key: Option<&PseudonymKey>) -> Result<StatisticsRequest> {
+fn request(
+    arguments: &[Expr],
+    key: Option<&PseudonymKey>,
+    scope: &Scope,
+) -> Result<StatisticsRequest> {
     let usage = "Write hourly_transactions('2026-01-01', '2026-02-01'), then the time zone and other options if need be: \
                  'Europe/Zurich', '{\"source\": \"hecone\"}'.";
     if !(2..=4).contains(&arguments.len()) {
@@ -439,7 +443,7 @@ fn request(arguments: &[Expr], key: Option<&PseudonymKey>) -> Result<StatisticsR
         })?;
     let filter = options
         .filter
-        .map(|json| CheckedFilter::new(&Filter::parse(json.get())?, &timezone, key))
+        .map(|json| CheckedFilter::within(scope, &Filter::parse(json.get())?, &timezone, key))
         .transpose()?;
     Ok(StatisticsRequest {
         tenant: options.tenant,

@@ -427,6 +427,14 @@ async fn it_listens_on_loopback_alone_and_says_so_beforehand() {
     }
 }
 
+/// True if what this process starts hears SIGHUP: it was not started with that ignored, as by `nohup`.
+fn hears_hang_ups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 0)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_asked_stands_in_the_warehouse_once_the_server_has_stopped() {
     let (_sandbox, project) = synced(60).await;
@@ -461,10 +469,16 @@ async fn what_was_asked_stands_in_the_warehouse_once_the_server_has_stopped() {
         (&json!("none"), &json!(404))
     );
     assert!(unknown["who"].is_null() && unknown["run_id"].is_null());
-    // A server that goes on adds to it.
+    // A server that goes on adds to it, also where its terminal is closed, and its shell hangs up once more.
     let mut server = RunningServer::start(&project, "").await;
     server.get("/api/v1/nothing").await.problem(404);
-    server.terminate().await;
-    assert!(server.ended().await.success());
+    if hears_hang_ups() {
+        server.signal("-HUP").await;
+        server.signal("-HUP").await;
+    } else {
+        server.terminate().await;
+    }
+    let ended = server.ended().await;
+    assert_eq!(ended.code(), Some(0), "{ended:?}");
     assert_eq!(project.count(count).await, 3);
 }

@@ -58,6 +58,26 @@ async fn a_user_is_answered_of_its_own_tenant_and_nobody_without_a_password() {
     };
     add(&project, "own", &["--tenant", own]).await;
     add(&project, "all", &["--personal", "--sources"]).await;
+    // Names that nothing is known of are taken, and told.
+    let misspelt = ["user", "add", "typo", "--no-password", "--pipeline"];
+    let names = [
+        "hecon",
+        "--pipeline",
+        "hecone",
+        "--tenant",
+        "nosuch",
+        "--tenant",
+        own.as_str(),
+    ];
+    let told = project.run(&[&misspelt[..], &names[..]].concat()).await;
+    assert_eq!(told.code, Some(0), "{}", told.stderr);
+    assert_eq!(told.stderr.matches("note: ").count(), 2, "{}", told.stderr);
+    for said in [
+        "there is no pipeline \"hecon\"; did you mean \"hecone\"? This",
+        "\"nosuch\"",
+    ] {
+        assert!(told.stderr.contains(said), "{}", told.stderr);
+    }
     let checked = project.json(&["serve", "--check"]).await;
     assert!(
         checked["users"]["own"]
@@ -173,6 +193,35 @@ async fn a_user_is_answered_of_its_own_tenant_and_nobody_without_a_password() {
             200,
             "{query}"
         );
+    }
+    // A field that is not seen is one that nobody knows, whatever is asked of it.
+    for (field, test) in [
+        ("license_plate", r#""operator":"isnotnull""#),
+        ("license_plate", r#""operator":"isnull""#),
+        ("customer_driver_number", r#""operator":"eq","value":"7""#),
+        ("receipt_email", r#""operator":"neq","value":null"#),
+    ] {
+        let filter = format!(r#"{{"logic":"and","filters":[{{"field":"{field}",{test}}}]}}"#);
+        let encoded: String = url::form_urlencoded::byte_serialize(filter.as_bytes()).collect();
+        for path in [
+            format!("/api/v1/transactions?limit=1&filter={encoded}"),
+            format!("/api/v1/statistics?{window}&filter={encoded}"),
+            format!(
+                "/transactions/statistics?mandator_id={own}&start_date=2026-01-01T00:00:00Z&end_date=2026-01-06T00:00:00Z&filter={encoded}"
+            ),
+        ] {
+            let refused = get(&server, "own", &path).await.problem(400);
+            let hint = refused["hint"].as_str().unwrap();
+            assert!(hint.starts_with("Fields are "), "{refused}");
+            assert!(!hint.contains("license_plate"), "{refused}");
+            let seen = get(&server, "all", &path).await;
+            assert_ne!(seen.status.as_u16(), 400, "{path}: {}", seen.text());
+        }
+        let query = format!(
+            "SELECT * FROM hourly_transactions('2026-01-01', '2026-01-06', 'UTC', '{{\"filter\":{filter}}}')"
+        );
+        sql(&server, "own", &query).await.problem(400);
+        assert_eq!(sql(&server, "all", &query).await.status.as_u16(), 200);
     }
     let asked = format!("/api/v1/statistics?{window}&tenant={other}");
     let refused = get(&server, "own", &asked).await.problem(400);

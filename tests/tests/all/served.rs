@@ -188,9 +188,14 @@ impl RunningServer {
 
     /// Sends SIGTERM.
     pub(crate) async fn terminate(&self) {
+        self.signal("-TERM").await;
+    }
+
+    /// Sends a signal, as `kill` names it.
+    pub(crate) async fn signal(&self, name: &str) {
         let id = self.child.id().expect("it runs").to_string();
         let sent = tokio::process::Command::new("kill")
-            .args(["-TERM", &id])
+            .args([name, &id])
             .status()
             .await
             .expect("kill is there");

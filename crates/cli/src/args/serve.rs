@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 pub(super) const SERVE_HELP: &str = "\
 Examples:
-  tillhouse serve                                   until Ctrl-C or SIGTERM; running requests are answered first
+  tillhouse serve                                   until Ctrl-C, SIGTERM or SIGHUP; running requests are answered first
   tillhouse serve --check                           what it would listen on, and who may come in
   curl 'http://127.0.0.1:8373/api/v1/statistics?from=2026-01-01&to=2026-02-01'
   curl -H 'Accept: text/csv' 'http://127.0.0.1:8373/api/v1/reports/summary'

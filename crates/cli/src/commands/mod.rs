@@ -95,7 +95,7 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         #[cfg(feature = "serve")]
         CliCommand::Serve(arguments) => serve::run(cli, arguments, format).await,
         #[cfg(feature = "serve")]
-        CliCommand::User { command } => user::run(cli, command, format),
+        CliCommand::User { command } => user::run(cli, command, format).await,
         #[cfg(feature = "sandbox")]
         CliCommand::Sandbox(arguments) => sandbox::run(arguments, format).await,
         #[cfg(feature = "sandbox")]

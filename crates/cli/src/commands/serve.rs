@@ -1,4 +1,4 @@
-//! `serve`: the HTTP API, PostgreSQL's protocol and Flight SQL over the newest published run, until Ctrl-C or SIGTERM.
+//! `serve`: the HTTP API, PostgreSQL's protocol and Flight SQL over the newest published run, until Ctrl-C, SIGTERM or SIGHUP.
 //!
 //! Invariant: it listens on loopback alone, unless there are users and TLS, and writes nothing but its audit log. Asked to stop, it ends with exit code 0 once what ran by then has been answered.
 
@@ -8,6 +8,8 @@ use crate::commands::user::{USERS_FILE, seen};
 use crate::commands::{engine, find_project, open_warehouse, protected_files, stop_signal};
 use crate::output::{TextTable, json_text, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
+#[cfg(unix)]
+use crate::watchdog::is_ignored;
 use crate::watchdog::{INTERRUPTED, exit_process};
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
@@ -286,19 +288,40 @@ fn tell(server: &BoundServer, format: DataFormat) -> Result<()> {
     Ok(())
 }
 
-/// Cancels `stop` at Ctrl-C or SIGTERM; at the second, ends the process.
+/// Cancels `stop` at Ctrl-C, SIGTERM or SIGHUP; at a second of the first two, ends the process. A shell that goes away hangs up more
+/// than once, and means no more by it.
 async fn stop_on_signal(stop: CancellationToken) {
-    for is_first in [true, false] {
-        if let Err(error) = stop_signal().await {
-            tracing::warn!("signals are not answered: {error}");
-            return;
-        }
-        if is_first {
-            print_notice("stopping once what is being asked is answered; once more stops at once");
-            stop.cancel();
-        }
+    let first = tokio::select! {
+        outcome = stop_signal() => outcome,
+        outcome = hang_up() => outcome,
+    };
+    if let Err(error) = first {
+        tracing::warn!("signals are not answered: {error}");
+        return;
     }
-    exit_process(INTERRUPTED);
+    print_notice("stopping once what is being asked is answered; once more stops at once");
+    stop.cancel();
+    match stop_signal().await {
+        Ok(()) => exit_process(INTERRUPTED),
+        Err(error) => tracing::warn!("signals are not answered: {error}"),
+    }
+}
+
+/// Waits for SIGHUP; for ever where the process was started with that ignored, as by `nohup`.
+#[cfg(unix)]
+async fn hang_up() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kind = SignalKind::hangup();
+    if is_ignored(kind) {
+        return std::future::pending().await;
+    }
+    signal(kind)?.recv().await;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn hang_up() -> std::io::Result<()> {
+    std::future::pending().await
 }
 
 /// A project that is served.

@@ -3,36 +3,49 @@
 //! Invariant: a password is never an argument, which others on the machine could read, and is not shown as it is typed. Only the file of users is written.
 
 use crate::args::{Cli, DataFormat, UserAddArgs, UserCommand};
-use crate::commands::find_project;
+use crate::commands::{engine, find_project, open_warehouse};
 use crate::output::{TextTable, print, print_json, print_notice, print_text};
+use crate::registry::SOURCES;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tillhouse_lake::AsOf;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_pipeline::{Project, expected_of_project};
 use tillhouse_query::Scope;
 use tillhouse_serve::{
     NewUser, UserChange, Users, add_user, change_user, expect_user, remove_user,
 };
+use tillhouse_statistics::RequestedNames;
 
 /// The file of users, in the project's folder.
 pub(crate) const USERS_FILE: &str = "users.yaml";
 /// Bytes of a password that is read, at most.
 const MOST: u64 = 4_096;
+/// Time in which the warehouse has to say which tenants it knows.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 /// Reads a line from a terminal that does not show it. The shell puts the terminal right again also where it is interrupted, and `printf` is its own: nobody sees an argument.
 const ASK: &str = "trap 'stty echo' EXIT; trap 'exit 130' INT TERM HUP; stty -echo || exit 1; IFS= read -r line; printf %s \"$line\"";
 
-pub(crate) fn run(cli: &Cli, command: &UserCommand, format: DataFormat) -> Result<ExitCode> {
-    let path = find_project(cli)?.dir.join(USERS_FILE);
+pub(crate) async fn run(cli: &Cli, command: &UserCommand, format: DataFormat) -> Result<ExitCode> {
+    let project = find_project(cli)?;
+    let path = project.dir.join(USERS_FILE);
     match command {
-        UserCommand::Add(arguments) => add(&path, arguments),
+        UserCommand::Add(arguments) => {
+            add(&path, arguments)?;
+            note_unknown(&project, arguments).await;
+            Ok(ExitCode::SUCCESS)
+        }
         UserCommand::List => list(&path, format),
         UserCommand::Remove { name } => remove(&path, name),
     }
 }
 
-fn add(path: &Path, arguments: &UserAddArgs) -> Result<ExitCode> {
+fn add(path: &Path, arguments: &UserAddArgs) -> Result<()> {
     let set = |names: &[String]| (!names.is_empty()).then(|| names.iter().cloned().collect());
     let name = &arguments.name;
     expect_user(path, name, arguments.change)?;
@@ -76,7 +89,58 @@ fn add(path: &Path, arguments: &UserAddArgs) -> Result<ExitCode> {
             "The project's .gitignore does not name {USERS_FILE}: add that line, so that hashes of passwords stay out of git."
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// Tells of pipelines and tenants that nothing is known of. They are no error: rights may be there before what they are rights to, and
+/// outlive it.
+async fn note_unknown(project: &Arc<Project>, arguments: &UserAddArgs) {
+    for name in &arguments.pipelines {
+        if let Err(error) = project.requested_pipelines(std::slice::from_ref(name), SOURCES) {
+            note(&error);
+        }
+    }
+    if arguments.tenants.is_empty() {
+        return;
+    }
+    // A warehouse that cannot be asked, or not soon, says nothing of tenants.
+    match tokio::time::timeout(ASKED_WITHIN, unknown_tenants(project, &arguments.tenants)).await {
+        Ok(Ok(unknown)) => {
+            for error in &unknown {
+                note(error);
+            }
+        }
+        Ok(Err(error)) => tracing::debug!("tenants are not looked up: {error}"),
+        Err(_) => tracing::debug!("tenants are not looked up: the warehouse is slow"),
+    }
+}
+
+/// Errors of tenants that the newest published run and the configuration do not know; none while nothing is published.
+async fn unknown_tenants(project: &Arc<Project>, tenants: &[String]) -> Result<Vec<Error>> {
+    let warehouse = open_warehouse(project).await?;
+    let session = engine(project)?.open(&warehouse, &AsOf::Latest).await?;
+    let session = session.expecting(expected_of_project(project, SOURCES));
+    let mut unknown = Vec::new();
+    for tenant in tenants {
+        let names = RequestedNames {
+            tenant: Some(tenant),
+            ..RequestedNames::default()
+        };
+        match names.check(&session).await {
+            Err(error) if error.kind() == ErrorKind::Config => unknown.push(error),
+            outcome => outcome?,
+        }
+    }
+    Ok(unknown)
+}
+
+fn note(error: &Error) {
+    let message = error.message();
+    let end = if message.ends_with('?') { "" } else { "." };
+    let hint = error.hint_text().unwrap_or_default();
+    print_notice(&format!(
+        "note: {message}{end} {hint} By that name the user sees nothing."
+    ));
 }
 
 /// True if a project's `.gitignore` does not keep the users out of git; where there is none, if the project is in a git repository.

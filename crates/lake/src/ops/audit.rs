@@ -118,14 +118,10 @@ impl OpsTables {
 mod tests {
     use super::*;
     use crate::faulty_store::{TempWarehouse, t};
+    use crate::maintenance::compact::CompactionOptions;
 
-    #[tokio::test]
-    async fn what_was_asked_is_read_back_and_only_ever_added() {
-        let place = TempWarehouse::new();
-        let ops = place.open().await.ops();
-        ops.record_audit(&[]).await.unwrap();
-        assert!(!place.root().join("ops/audit").exists());
-        let first = AuditRow {
+    fn row() -> AuditRow {
+        AuditRow {
             asked_at: t("2026-01-31T23:59:59Z"),
             request_id: "1".into(),
             who: Some("north".into()),
@@ -139,7 +135,16 @@ mod tests {
             bytes: 2,
             milliseconds: 3,
             is_whole: true,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_asked_is_read_back_and_only_ever_added() {
+        let place = TempWarehouse::new();
+        let ops = place.open().await.ops();
+        ops.record_audit(&[]).await.unwrap();
+        assert!(!place.root().join("ops/audit").exists());
+        let first = row();
         let second = AuditRow {
             asked_at: t("2026-02-01T00:00:00Z"),
             request_id: "2".into(),
@@ -157,5 +162,30 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(ops.audit().await.unwrap(), [first, second]);
+    }
+
+    #[tokio::test]
+    async fn its_many_small_files_become_few_as_those_of_other_bookkeeping() {
+        let place = TempWarehouse::new();
+        let warehouse = place.open().await;
+        let ops = warehouse.ops();
+        for minute in 10..20 {
+            let row = AuditRow {
+                asked_at: t(&format!("2026-01-31T23:{minute}:00Z")),
+                request_id: minute.to_string(),
+                ..row()
+            };
+            ops.record_audit(&[row]).await.unwrap();
+        }
+        let before = ops.audit().await.unwrap();
+        let done = warehouse
+            .compact(CompactionOptions::everything(), "upkeep", &|_| {})
+            .await
+            .unwrap();
+        assert!(done.failed.is_empty(), "{:?}", done.failed);
+        let told = &done.tables[0];
+        assert_eq!((told.table.as_str(), told.files_before), ("ops/audit", 10));
+        assert_eq!(told.files_after, Some(1));
+        assert_eq!(ops.audit().await.unwrap(), before);
     }
 }

@@ -18,7 +18,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -81,10 +81,9 @@ async fn json_credentials(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(String, SecretString), Problem> {
-    let body = json_body(state, headers, body).await?;
-    let text = |name: &str| body.get(name).and_then(Value::as_str);
-    match (text("client_id"), text("client_secret")) {
-        (Some(id), Some(secret)) => Ok((id.to_owned(), secret.to_owned().into())),
+    let mut body = json_body(state, headers, body).await?;
+    match (body.take_text("client_id"), body.take_text("client_secret")) {
+        (Some(id), Some(secret)) => Ok((id, secret.into())),
         _ => Err(Problem::bad_request(
             "client_id and client_secret are texts that have to be given",
         )

@@ -4,6 +4,7 @@
 
 pub(crate) mod bookkeeping;
 pub(crate) mod hecone;
+pub(crate) mod json_members;
 pub(crate) mod report;
 pub(crate) mod sql;
 pub(crate) mod statistics;
@@ -20,6 +21,7 @@ use crate::state::ServerState;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Response, StatusCode, header};
 use bytes::Bytes;
+use json_members::JsonMembers;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tillhouse_model::{Filter, Result, Window};
@@ -118,12 +120,12 @@ pub(crate) fn media_type(headers: &HeaderMap) -> &str {
     media.split(';').next().unwrap_or_default().trim()
 }
 
-/// The body of a request, which has to be JSON.
+/// The body of a request, which has to be a JSON object.
 pub(crate) async fn json_body(
     state: &ServerState,
     headers: &HeaderMap,
     body: Body,
-) -> Result<serde_json::Value, Problem> {
+) -> Result<JsonMembers, Problem> {
     if !media_type(headers).eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -131,15 +133,7 @@ pub(crate) async fn json_body(
         )
         .hint("Send it with `Content-Type: application/json`."));
     }
-    let bytes = body_bytes(state, headers, body).await?;
-    // serde's own words quote what they stumble over, which may be somebody's.
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Problem::bad_request(format!(
-            "the body is no JSON: line {}, column {}",
-            error.line(),
-            error.column()
-        ))
-    })
+    JsonMembers::read(&body_bytes(state, headers, body).await?)
 }
 
 /// The bytes of a body, in the time that one has and no more than one may have.
@@ -201,9 +195,8 @@ pub(crate) fn filter(
     let Some(text) = values.get("filter") else {
         return Ok((None, values.clone()));
     };
-    // Who sees no personal columns finds nobody by a value of theirs.
-    let key = Some(&state.served.privacy_key).filter(|_| caller.scope().personal);
-    let filter = CheckedFilter::new(&Filter::parse(text)?, timezone, key)?;
+    let key = Some(&state.served.privacy_key);
+    let filter = CheckedFilter::within(&caller.scope(), &Filter::parse(text)?, timezone, key)?;
     let shown = serde_json::to_string(filter.descriptor())
         .map_err(|error| Problem::internal(format!("a filter cannot be written: {error}")))?;
     Ok((Some(filter), values.with("filter", Some(shown))))

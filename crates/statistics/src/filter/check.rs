@@ -117,11 +117,12 @@ pub(super) fn check(
     filter: &Filter,
     zone: Zone,
     key: Option<&PseudonymKey>,
+    sees_personal: bool,
 ) -> Result<(Filter, FilterNode)> {
     let each = |filters: &[Filter]| -> Result<(Vec<Filter>, Vec<FilterNode>)> {
         Ok(filters
             .iter()
-            .map(|filter| check(filter, zone, key))
+            .map(|filter| check(filter, zone, key, sees_personal))
             .collect::<Result<Vec<_>>>()?
             .into_iter()
             .unzip())
@@ -136,7 +137,7 @@ pub(super) fn check(
             (Filter::Any(filters), FilterNode::Any(nodes))
         }
         Filter::Test(test) => {
-            let field = find(&test.field)?;
+            let field = find(&test.field, sees_personal)?;
             if let FilterFieldType::Pseudonym(how) = field.kind {
                 let (sealed, node) = personal(field, how, test, key)?;
                 return Ok((Filter::Test(sealed), node));

@@ -83,6 +83,11 @@ pub(crate) const DIMENSIONS: [FilterDimension; 4] = [
 ];
 
 impl FilterField {
+    /// True if its column is of personal values: the contracts classify no other column so, which a test holds.
+    pub(crate) fn is_personal(&self) -> bool {
+        matches!(self.kind, FilterFieldType::Pseudonym(_))
+    }
+
     /// True if articles and payments can be asked as well: they have the column, or meet the
     /// dimension.
     pub(crate) fn is_on_every_fact(&self) -> bool {
@@ -296,20 +301,22 @@ pub(crate) static FIELDS: [FilterField; 66] = [
     own("roaming_session_id", FilterFieldType::Text),
 ];
 
-/// The field of that name.
+/// The field of that name, personal ones only where those are seen: where not, they are unknown like any other word.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`], listing the fields.
-pub(crate) fn find(name: &str) -> Result<&'static FilterField> {
-    FIELDS
-        .iter()
-        .find(|field| field.name == name)
-        .ok_or_else(|| {
-            let names: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
-            let near = nearest(name, &names)
-                .map_or_else(String::new, |near| format!(", did you mean {near}"));
-            Error::config(format!("there is no field {name:?} to filter by{near}"))
-                .hint(format!("Fields are {}.", names.join(", ")))
-        })
+pub(crate) fn find(name: &str, sees_personal: bool) -> Result<&'static FilterField> {
+    let seen = || {
+        FIELDS
+            .iter()
+            .filter(move |field| sees_personal || !field.is_personal())
+    };
+    seen().find(|field| field.name == name).ok_or_else(|| {
+        let names: Vec<&str> = seen().map(|field| field.name).collect();
+        let near =
+            nearest(name, &names).map_or_else(String::new, |near| format!(", did you mean {near}"));
+        Error::config(format!("there is no field {name:?} to filter by{near}"))
+            .hint(format!("Fields are {}.", names.join(", ")))
+    })
 }
 
 #[cfg(test)]
@@ -359,6 +366,8 @@ mod tests {
                 FilterFieldType::Date => column.kind == ColumnKind::Date,
             };
             assert!(fits, "{field:?} is {:?}, {:?}", column.kind, column.class);
+            let is_open = column.class == ColumnClass::Open;
+            assert_ne!(field.is_personal(), is_open, "{field:?}");
             if field.table == FieldTable::EveryFact {
                 for child in ["articles", "payments"] {
                     let name = if field.column == "state" {
@@ -382,6 +391,24 @@ mod tests {
     }
 
     #[test]
+    fn a_personal_field_is_unknown_to_whoever_sees_none() {
+        let personal: Vec<&FilterField> = FIELDS.iter().filter(|f| f.is_personal()).collect();
+        assert!(personal.len() >= 8, "{personal:?}");
+        for field in personal {
+            assert_eq!(find(field.name, true).unwrap(), field);
+            let refused = find(field.name, false).unwrap_err();
+            let unknown = find("a word that nothing is near to", false).unwrap_err();
+            assert_eq!(refused.kind(), unknown.kind());
+            let listed = refused.hint_text().unwrap();
+            assert_eq!(listed, unknown.hint_text().unwrap());
+            for hidden in FIELDS.iter().filter(|field| field.is_personal()) {
+                assert!(!listed.contains(&format!("{},", hidden.name)), "{listed}");
+            }
+        }
+        assert!(find("amount", false).is_ok());
+    }
+
+    #[test]
     fn what_hecone_names_is_there_and_in_the_docs() {
         let docs = std::fs::read_to_string(concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -394,7 +421,7 @@ mod tests {
             customer_additional_info card_vehicle_number card_driver_number \
             id mandator_id state site_id point_id terminal_transaction_number session_id";
         for name in hecone.split_whitespace() {
-            let field = find(name).unwrap();
+            let field = find(name, true).unwrap();
             let row = docs
                 .lines()
                 .find(|line| line.starts_with("| `") && line.contains(&format!("`{name}`")));

@@ -25,6 +25,7 @@ use check::FilterNode;
 use fields::FilterField;
 use std::collections::BTreeSet;
 use tillhouse_model::{Filter, PseudonymKey, Result};
+use tillhouse_query::Scope;
 
 /// A filter that has been checked against the fields there are.
 ///
@@ -51,8 +52,19 @@ impl CheckedFilter {
     /// Errors with [`tillhouse_model::ErrorKind::Config`] for a field, an operator or a value that does not fit, listing what
     /// does. The message holds no value that is personal.
     pub fn new(filter: &Filter, timezone: &str, key: Option<&PseudonymKey>) -> Result<Self> {
+        Self::within(&Scope::everything(), filter, timezone, key)
+    }
+
+    /// As [`CheckedFilter::new`], for a reader of a part of a run: without personal columns their fields are unknown, and the errors name
+    /// none of them.
+    pub fn within(
+        scope: &Scope,
+        filter: &Filter,
+        timezone: &str,
+        key: Option<&PseudonymKey>,
+    ) -> Result<Self> {
         let zone = crate::clock::zone(timezone)?;
-        let (descriptor, root) = check::check(filter, zone, key)?;
+        let (descriptor, root) = check::check(filter, zone, key, scope.personal)?;
         Ok(Self { descriptor, root })
     }
 
