@@ -359,6 +359,9 @@ pub(crate) struct SyncArgs {
     /// However many requests that means: without it, more than 10,000 slices of a resource are asked about first
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Go on with another `privacy_key` than the warehouse was written with: what is not read again keeps its old pseudonyms
+    #[arg(long, requires = "full")]
+    pub(crate) new_privacy_key: bool,
     #[command(flatten)]
     pub(crate) if_running: IfRunningArgs,
     /// Exit with 0 instead of 3 where a part failed: for schedulers that would take 3 for a failure

@@ -59,6 +59,7 @@ pub use source::package::PackagePage;
 pub use source::table::{LandedRows, LandingOptions, LandingSummary, PackageInfo, SourceTable};
 pub use store::cloud_options::{SecretReader, StoreOption};
 pub use store::counter::StoreRequests;
+pub use store::denied::{LET_READ, is_denied};
 pub use store::durable::{DiskEvent, DiskObserver};
 pub use store::end_uploads;
 pub use store::failure::is_store_failure;

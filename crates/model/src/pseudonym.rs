@@ -76,6 +76,13 @@ impl PseudonymKey {
         mac.finalize().into_bytes().into()
     }
 
+    /// A name for the key that tells it from others, 16 hexadecimal digits: made with the key, as pseudonyms are, so that it helps nobody to guess one more than they do.
+    pub fn fingerprint(&self) -> String {
+        let digest = self.derived_key("fingerprint of the privacy key");
+        let some = digest.iter().take(8);
+        some.map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The pseudonym of `value`.
     pub fn pseudonym(&self, how: ValueNormalisation, value: &str) -> String {
         let mut out = String::with_capacity(70);
@@ -148,6 +155,18 @@ mod tests {
         assert_ne!(of(&a, "x"), of(&b, "x"));
         let pseudonym = a.pseudonym(ValueNormalisation::Text, "x");
         assert_ne!(format!("hmac1:{}", of(&a, "x")), pseudonym);
+    }
+
+    /// Warehouses keep it: whoever changes how it is made has every one of them refuse its own key.
+    #[test]
+    fn a_fingerprint_tells_keys_apart_and_is_part_of_no_pseudonym() {
+        let (a, b) = (key(&"ab".repeat(32)), key(&"cd".repeat(32)));
+        assert_eq!(a.fingerprint(), key(&"AB".repeat(32)).fingerprint());
+        assert_ne!(a.fingerprint(), b.fingerprint());
+        assert_eq!(a.fingerprint().len(), 16);
+        assert_eq!(a.fingerprint(), "9e3a7ce4fa0f1fc4");
+        let pseudonym = a.pseudonym(ValueNormalisation::Text, "fingerprint of the privacy key");
+        assert!(!pseudonym.contains(&a.fingerprint()));
     }
 
     /// Pseudonyms stand in tables for years: whoever changes these parts every warehouse from its past.

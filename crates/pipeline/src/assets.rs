@@ -282,7 +282,7 @@ fn merged(
 
 /// Files in a folder of the project, where there is one, by name.
 fn files(folder: Option<PathBuf>) -> Result<Vec<PathBuf>> {
-    let Some(folder) = folder.filter(|folder| folder.exists()) else {
+    let Some(folder) = folder.filter(|folder| folder.try_exists().unwrap_or(true)) else {
         return Ok(Vec::new());
     };
     let list = || {
@@ -290,15 +290,7 @@ fn files(folder: Option<PathBuf>) -> Result<Vec<PathBuf>> {
             .map(|entry| Ok(entry?.path()))
             .collect::<std::io::Result<Vec<_>>>()
     };
-    let mut files = list().map_err(|error| match folder.is_dir() {
-        true => Error::config("a folder of the project cannot be listed")
-            .at("folder", folder.display().to_string())
-            .hint("Let the user that runs this read it (chmod, chown).")
-            .because(error),
-        false => Error::config("a file stands where a folder is expected")
-            .at("file", folder.display().to_string())
-            .hint("Rename the file, or take it away."),
-    })?;
+    let mut files = list().map_err(|error| text_file::unreadable_folder(&folder, error))?;
     files.sort();
     Ok(files)
 }

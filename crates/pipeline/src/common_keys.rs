@@ -22,7 +22,7 @@ pub(crate) struct ConnectionSection<C> {
     pub(crate) accept_media_types: MediaTypes,
     /// See [`tillhouse_extract::SourceLimits::empty_messages`].
     pub(crate) empty_messages: EmptyMessages,
-    /// Keys whose values are made up, see [`tillhouse_model::yaml::PartialRead::made_up`].
+    /// Keys whose values are made up or passed over, see [`tillhouse_model::yaml::PartialRead`]: what is wrong with them is told.
     pub(crate) made_up: Vec<String>,
 }
 
@@ -48,6 +48,7 @@ pub(crate) fn connection<C: DeserializeOwned>(
         value,
         faults,
         made_up,
+        left_out,
     } = node.read_partly::<C>();
     if !faults.is_empty() {
         let faults = faults
@@ -62,6 +63,7 @@ pub(crate) fn connection<C: DeserializeOwned>(
         empty_messages,
         made_up: made_up
             .into_iter()
+            .chain(left_out)
             .map(|key| format!("connection.{key}"))
             .collect(),
     })

@@ -20,8 +20,8 @@ pub(crate) struct Environment {
     values: HashMap<String, String>,
     /// Variables of the process whose values are no UTF-8.
     unreadable: BTreeSet<String>,
-    /// True if there is a `.env` and it could not be read: nobody knows what it sets.
-    lacks_file: bool,
+    /// The reason why there is a `.env` that could not be read: nobody knows what it sets.
+    lacks_file: Option<Error>,
 }
 
 impl fmt::Debug for Environment {
@@ -54,7 +54,7 @@ impl Environment {
     ) -> (Self, Vec<Error>) {
         let (mut values, mut problems) = (HashMap::new(), Vec::new());
         let path = dir.join(".env");
-        let mut lacks_file = false;
+        let mut lacks_file = None;
         if std::fs::symlink_metadata(&path).is_ok() {
             match read_within(&path, timeout) {
                 Ok(text) => {
@@ -67,7 +67,7 @@ impl Environment {
                     }
                 }
                 Err(error) => {
-                    lacks_file = true;
+                    lacks_file = Some(error.clone());
                     problems.push(error);
                 }
             }
@@ -98,7 +98,7 @@ impl Environment {
         Self {
             values: values.into_iter().collect(),
             unreadable: BTreeSet::new(),
-            lacks_file: false,
+            lacks_file: None,
         }
     }
 
@@ -114,9 +114,9 @@ impl Environment {
         self.values.get(name).map(String::as_str)
     }
 
-    /// True if `.env` is there and could not be read: a variable that is not set otherwise may be set there.
-    pub(crate) fn lacks_file(&self) -> bool {
-        self.lacks_file
+    /// The error of a `.env` that is there and could not be read: a variable that is not set otherwise may be set there.
+    pub(crate) fn lacks_file(&self) -> Option<&Error> {
+        self.lacks_file.as_ref()
     }
 
     /// True for a variable that is set, and whose value is no text.
@@ -177,12 +177,14 @@ fn assignment(line: &str) -> (Option<(&str, &str)>, Option<Error>) {
     }
     let pair = line.strip_prefix("export ").unwrap_or(line).split_once('=');
     let pair = pair.map(|(name, value)| (name.trim(), value.trim()));
-    // Names that no reference can have may be meant for others who read the file; what is written as YAML is not.
-    let is_name =
-        |name: &str| !name.is_empty() && !name.contains(|c: char| c == ':' || c.is_whitespace());
+    // Names that no reference can have may be meant for others who read the file; what is written as YAML is not, and a digit begins no name anywhere.
+    let is_name = |name: &str| {
+        let begins_well = name.chars().next().is_some_and(|c| !c.is_ascii_digit());
+        begins_well && !name.contains(|c: char| c == ':' || c.is_whitespace())
+    };
     let Some((name, value)) = pair.filter(|(name, _)| is_name(name)) else {
         let error = Error::config("a line of .env is not NAME=value")
-            .hint("Write NAME=value, one a line; lines that start with # are comments.");
+            .hint("Write NAME=value, one a line: a name has letters, digits and '_', no digit first. Lines that start with # are comments.");
         return (None, Some(error));
     };
     match unquoted(value) {
@@ -244,14 +246,40 @@ mod tests {
     }
 
     #[test]
+    fn a_line_without_a_name_is_told_and_the_others_count() {
+        for (line, is_told) in [
+            ("9A=3", true),
+            ("export 1=2", true),
+            ("=3", true),
+            ("A B=3", true),
+            ("A9=3", false),
+            ("_9=3", false),
+            ("export B=3", false),
+            ("some.others-name=3", false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join(".env");
+            std::fs::write(&path, format!("FIRST=1\n{line}\nLAST=2\n")).unwrap();
+            let (environment, problems) = loaded(dir.path(), &[]);
+            assert_eq!(problems.len(), usize::from(is_told), "{line}: {problems:?}");
+            assert!(
+                problems.iter().all(|told| told.contains(".env:2")),
+                "{problems:?}"
+            );
+            let both = (environment.get("FIRST"), environment.get("LAST"));
+            assert_eq!(both, (Some("1"), Some("2")), "{line}");
+        }
+    }
+
+    #[test]
     fn whatever_is_called_env_is_read_or_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".env");
         assert_eq!(loaded(dir.path(), &[]).1, Vec::<String>::new());
-        assert!(!loaded(dir.path(), &[]).0.lacks_file());
+        assert!(loaded(dir.path(), &[]).0.lacks_file().is_none());
         std::fs::create_dir(&path).unwrap();
         let (environment, problems) = loaded(dir.path(), &[]);
-        assert!(problems.concat().contains("a folder") && environment.lacks_file());
+        assert!(problems.concat().contains("a folder") && environment.lacks_file().is_some());
         std::fs::remove_dir(&path).unwrap();
         std::os::unix::fs::symlink("nowhere", &path).unwrap();
         assert!(loaded(dir.path(), &[]).1.concat().contains("is not there"));

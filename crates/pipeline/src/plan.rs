@@ -30,6 +30,8 @@ pub struct SyncOptions {
     pub allow_many_slices: bool,
     /// Behaviour where another run of a pipeline is under way.
     pub if_running: IfRunning,
+    /// From now on pseudonyms are made with the project's key, also where the warehouse's were made with another.
+    pub new_privacy_key: bool,
 }
 
 impl SyncRange {

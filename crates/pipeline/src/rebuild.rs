@@ -41,6 +41,8 @@ pub async fn rebuild(
     }
     context.engine.register_warehouse(&context.warehouse);
     context.warehouse.prepare().await?;
+    let key = &context.project.privacy_key;
+    context.warehouse.check_privacy_key(key)?;
     let names: Vec<&str> = pipelines.iter().map(|p| p.name.as_str()).collect();
     let owner = (run_id.as_str(), "rebuild");
     let (leases, outcomes) = RunLeases::take(

@@ -110,6 +110,11 @@ async fn sync_requests(
     }
     context.engine.register_warehouse(&context.warehouse);
     context.warehouse.prepare().await?;
+    let key = &context.project.privacy_key;
+    let warehouse = &context.warehouse;
+    warehouse
+        .keep_privacy_key(key, run.options.new_privacy_key)
+        .await?;
     let names: Vec<&str> = valid.iter().map(|p| p.name.as_str()).collect();
     let owner = (run.run_id.as_str(), "sync");
     // Whoever looked may have died: then they are looked at now.

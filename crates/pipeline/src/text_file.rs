@@ -2,6 +2,7 @@
 //!
 //! Invariant: no part of a file is in a message; one says where it stands and what to do.
 
+use std::io::ErrorKind as Io;
 use std::path::Path;
 use tillhouse_model::{Error, Result};
 
@@ -47,17 +48,17 @@ pub(crate) fn read(path: &Path) -> Result<String> {
 fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let kind = error.kind();
     let place = path.display().to_string();
-    let is_folder = kind == std::io::ErrorKind::IsADirectory || path.is_dir();
+    let is_folder = kind == Io::IsADirectory || path.is_dir();
     let (text, hint) = match kind {
         _ if is_folder => (
             "a folder stands where a file is expected",
             "Rename the folder, or take it away.",
         ),
-        std::io::ErrorKind::PermissionDenied => (
+        Io::PermissionDenied => (
             "the file may not be read by the user that runs this",
             "Let this user read it (chmod, chown), or run as the user whose project it is.",
         ),
-        std::io::ErrorKind::NotFound => (
+        Io::NotFound => (
             "the file is not there",
             "Write it, or mend the link that leads to it.",
         ),
@@ -68,4 +69,32 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
         }
     };
     Error::config(text).at("file", place).hint(hint)
+}
+
+/// The error of a folder that cannot be listed, or looked into, and what to do.
+pub(crate) fn unreadable_folder(path: &Path, error: std::io::Error) -> Error {
+    let place = path.display().to_string();
+    match error.kind() {
+        Io::PermissionDenied => {
+            Error::config("the folder may not be read by the user that runs this")
+                .at("folder", place)
+                .hint(
+                    "Let this user read it (chmod, chown), or run as the user whose project it is.",
+                )
+        }
+        Io::NotADirectory => Error::config("a file stands where a folder is expected")
+            .at("file", place)
+            .hint("Rename the file, or take it away."),
+        _ => Error::config("the folder cannot be read")
+            .at("folder", place)
+            .because(error),
+    }
+}
+
+/// True if a file is there, or nobody who runs this may know: whoever opens it says so.
+pub(crate) fn may_be_file(path: &Path) -> bool {
+    match std::fs::metadata(path) {
+        Ok(found) => found.is_file(),
+        Err(error) => error.kind() == Io::PermissionDenied,
+    }
 }

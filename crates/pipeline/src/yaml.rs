@@ -155,7 +155,12 @@ impl YamlFile {
             if let Some(Err(mistake)) =
                 with_dollar(node).map(|text| variables::replace(text, &lookup))
             {
-                problems.push(self.variable_error(&path.join("."), node, &mistake));
+                let error = self.variable_error(&path.join("."), node, &mistake);
+                // One cause of several is told once.
+                let text = error.to_string();
+                if !problems.iter().any(|known| known.to_string() == text) {
+                    problems.push(error);
+                }
             }
         });
         root.scalars_mut(&mut |node| {
@@ -346,6 +351,16 @@ impl YamlFile {
 
     /// The error of a reference that cannot be replaced.
     fn variable_error(&self, key: &str, node: &YamlNode, mistake: &VariableError) -> Error {
+        let lacks_file = self.environment.as_ref().and_then(Environment::lacks_file);
+        if let (VariableErrorKind::Missing(name), Some(error)) = (&mistake.kind, lacks_file)
+            && !self
+                .environment
+                .as_ref()
+                .is_some_and(|environment| environment.is_unreadable(name))
+        {
+            // Nobody can tell whether it is set: that error is the cause of all of them.
+            return error.clone();
+        }
         let text = node.text().unwrap_or_default();
         let (line, column) = self.place(node, text, mistake.at);
         let of = match key {
@@ -359,14 +374,6 @@ impl YamlFile {
         let error = match &mistake.kind {
             VariableErrorKind::Missing(name) if is_unreadable(name) => Error::config(format!("the value of the environment variable {name} is no text in UTF-8"))
                 .hint(format!("Set {name} in UTF-8, or point to the secret: {{ file: PATH }}.")),
-            VariableErrorKind::Missing(name) if self.environment.as_ref().is_some_and(Environment::lacks_file) => {
-                let wanted = match key {
-                    "" => format!("the environment variable {name} is wanted"),
-                    key => format!("the key `{key}` wants the environment variable {name}"),
-                };
-                Error::config(format!("{wanted}, and nobody can tell whether .env sets it, which cannot be read"))
-                    .hint("Mend .env first, as its own error says.")
-            }
             VariableErrorKind::Missing(name) => Error::config(match key {
                 "" => format!("the environment variable {name} is not set"),
                 key => format!("the key `{key}` wants the environment variable {name}, which is not set"),

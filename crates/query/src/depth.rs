@@ -220,6 +220,8 @@ pub fn check_depth(statement: &Statement) -> Result<()> {
     match Visit::visit(inner.as_ref(), &mut DepthCounter::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(Break::Levels) => Err(too_deep()),
+        ControlFlow::Break(Break::Unions) => Err(too_many_in_a_row("UNIONs")),
+        ControlFlow::Break(Break::Joins) => Err(too_many_in_a_row("joins")),
         ControlFlow::Break(Break::Parts) => Err(too_many_parts()),
         ControlFlow::Break(Break::Subqueries) => Err(too_many_subqueries()),
         ControlFlow::Break(Break::GroupingSets) => Err(too_many_grouping_sets()),
@@ -231,11 +233,25 @@ pub fn check_depth(statement: &Statement) -> Result<()> {
 /// Limit that a statement exceeds.
 enum Break {
     Levels,
+    Unions,
+    Joins,
     Parts,
     Subqueries,
     GroupingSets,
     Choices,
     Lists,
+}
+
+/// Error of a statement whose levels are queries or tables one after the other, and nothing within each other.
+fn too_many_in_a_row(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Query,
+        format!("the query has too many {what} in a row, some {LEVELS} at most"),
+    )
+    .hint(
+        "Constant rows are one query: SELECT * FROM (VALUES (1, 'a'), (2, 'b')) AS t(n, name). Many values of one column are a list: \
+         WHERE x IN (1, 2, 3). Else ask in several queries.",
+    )
 }
 
 fn too_many_lists() -> Error {
@@ -425,20 +441,23 @@ fn levels_of(expr: &Expr) -> usize {
     }
 }
 
+/// UNIONs of a query in a row, and joins of the first query among them: planned, each is a level.
+fn in_a_row(query: &Query) -> (usize, usize) {
+    let (mut unions, mut body) = (0, &query.body);
+    while let SetExpr::SetOperation { left, .. } = body.as_ref() {
+        (unions, body) = (unions + 1, left);
+    }
+    let joins: usize = match body.as_ref() {
+        SetExpr::Select(select) => select.from.iter().map(|from| 1 + from.joins.len()).sum(),
+        _ => 0,
+    };
+    (unions, joins)
+}
+
 /// Levels that a query adds: a chain of UNIONs has one for each, and joins one after the other likewise.
 fn levels_of_query(query: &Query) -> usize {
-    let (mut levels, mut body) = (1, &query.body);
-    while let SetExpr::SetOperation { left, .. } = body.as_ref() {
-        (levels, body) = (levels + 1, left);
-    }
-    if let SetExpr::Select(select) = body.as_ref() {
-        levels += select
-            .from
-            .iter()
-            .map(|from| 1 + from.joins.len())
-            .sum::<usize>();
-    }
-    levels
+    let (unions, joins) = in_a_row(query);
+    1 + unions + joins
 }
 
 impl Visitor for DepthCounter {
@@ -456,7 +475,13 @@ impl Visitor for DepthCounter {
                 _ => {}
             }
         }
-        self.down(levels_of_query(query))
+        let (unions, joins) = in_a_row(query);
+        self.down(1 + unions + joins)
+            .map_break(|levels| match levels {
+                Break::Levels if unions > LEVELS / 2 => Break::Unions,
+                Break::Levels if joins > LEVELS / 2 => Break::Joins,
+                other => other,
+            })
     }
 
     fn post_visit_query(&mut self, query: &Query) -> ControlFlow<Break> {

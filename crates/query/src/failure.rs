@@ -6,14 +6,15 @@
 use crate::mistakes::{self, WrittenQuery, shorten};
 use crate::spill::ROOM;
 use crate::unfit;
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, StringArray};
+use arrow::compute::kernels::regexp::regexp_is_match_scalar;
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::error::DataFusionError as E;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
 use std::error::Error as StdError;
-use tillhouse_lake::REPLACE_FILES;
+use tillhouse_lake::{LET_READ, REPLACE_FILES, is_denied};
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Turns what DataFusion says into one of our errors: kind, one line, and what to do where that is known.
@@ -86,9 +87,37 @@ const TOO_LARGE: [&str; 4] = [
     "Arithmetic Overflow in",
 ];
 
+/// The words before what is wrong with a regular expression.
+const NOT_COMPILED: &str = "Regular expression did not compile: ";
+
+/// The reason why a pattern cannot be compiled, where a function named the pattern in its place (`regexp_count`). `is_shown` is true of a text as Rust prints it.
+fn reason_of(said: &str, is_shown: bool) -> Option<String> {
+    if ["CompiledTooBig", "Syntax("]
+        .iter()
+        .any(|reason| said.starts_with(reason))
+    {
+        return None;
+    }
+    let pattern = match is_shown {
+        true => said
+            .split("\")")
+            .next()
+            .unwrap_or(said)
+            .replace("\\\\", "\\")
+            .replace("\\\"", "\""),
+        false => said.to_owned(),
+    };
+    let nothing = StringArray::from(Vec::<&str>::new());
+    let error = regexp_is_match_scalar(&nothing, &pattern, None).err()?;
+    let text = error.to_string();
+    text.split_once(NOT_COMPILED).map(|(_, why)| why.to_owned())
+}
+
 /// The error of a regular expression, wherever it was met.
 fn of_pattern(text: &str) -> Option<Error> {
-    let (_, why) = text.split_once("Regular expression did not compile: ")?;
+    let (_, said) = text.split_once(NOT_COMPILED)?;
+    let reason = reason_of(said, text.contains(OF_FILTER));
+    let why = reason.as_deref().unwrap_or(said);
     let hint = "Patterns are those of Rust's `regex`: without backreferences and look-around.";
     if why.starts_with("CompiledTooBig") {
         return Some(
@@ -171,10 +200,21 @@ pub(crate) fn in_file(file: &str, why: &str) -> Error {
     unreadable(why).at("file", format!("/{file}"))
 }
 
-/// A data file that is missing, damaged or cut.
+/// A data file that is missing, damaged or cut, or may not be read.
 fn unreadable(what: &str) -> Error {
     if is_of_spilling(what) {
         return no_room(what);
+    }
+    if is_denied(what) {
+        // The library's words before it say nothing of the file.
+        let at = what.find("Unable to open file").unwrap_or_default();
+        let what = what.get(at..).unwrap_or(what);
+        return Error::new(
+            ErrorKind::Storage,
+            "a data file may not be read by the user that runs this",
+        )
+        .because(shorten(what))
+        .hint(LET_READ);
     }
     let missing = what.contains("not found") || what.contains("No such file");
     let message = if missing {
@@ -318,6 +358,13 @@ mod tests {
                 "TMPDIR",
             ),
             (
+                parquet(
+                    "External: Generic LocalFileSystem error: Unable to open file /w/x.parquet: Permission denied (os error 13)",
+                ),
+                "a data file may not be read by the user that runs this",
+                "move and delete nothing",
+            ),
+            (
                 E::IoError(io::ErrorKind::PermissionDenied.into()),
                 "a file may not be read or written",
                 "user who runs",
@@ -360,6 +407,26 @@ mod tests {
                 "failed to call 'regex_match_dyn_scalar' Compute error: Regular expression did not compile: CompiledTooBig(10485760)",
                 "the regular expression is too large",
                 "multiply",
+            ),
+            (
+                "Compute error: Regular expression did not compile: (a{1000}){1000}",
+                "the regular expression is too large",
+                "multiply",
+            ),
+            (
+                "Error evaluating filter predicate: ArrowError(ComputeError(\"Regular expression did not compile: (\\\\d{1000}){1000}\"), Some(\"\"))",
+                "the regular expression is too large",
+                "multiply",
+            ),
+            (
+                "Compute error: Regular expression did not compile: (a",
+                "the regular expression cannot be read: unclosed group",
+                "Rust",
+            ),
+            (
+                "Compute error: Regular expression did not compile: (?=a)b",
+                "the regular expression cannot be read: look-around, including look-ahead and look-behind, is not supported",
+                "look-around",
             ),
             (
                 "Regular expression did not compile: Syntax(\n~~~\nregex parse error:\n    (((\n      ^\nerror: unclosed group\n~~~~~~\n)",

@@ -312,6 +312,17 @@ fn what_is_too_deep_is_an_error_that_says_so() {
             "nested too deeply",
         ),
         (
+            many(3_000, " UNION ALL ", |i| format!("SELECT {i} AS a")),
+            "too many UNIONs in a row",
+        ),
+        (
+            format!(
+                "SELECT count(*) FROM {}",
+                many(3_000, " CROSS JOIN ", |i| format!("t AS t{i}"))
+            ),
+            "too many joins in a row",
+        ),
+        (
             format!("SELECT {}", many(300_000, " + ", |_| "1".to_owned())),
             "too long: more than 300000 words",
         ),

@@ -342,11 +342,17 @@ async fn check_tells_all_that_is_wrong_and_what_is_lost() {
     let (sandbox, project) = small().await;
     let ran = project.run(&["check"]).await;
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let told = "the first sync makes it";
+    assert!(ran.stderr.contains(told), "{}", ran.stderr);
+    let nothing = project.run(&["check", "--warehouse"]).await;
+    assert_refused(&nothing, 1, &["there is no warehouse", "warehouse.url"]);
     assert!(
         !project.path().join("warehouse").exists(),
         "a probe makes no folder"
     );
     project.sync(&["--to", "2026-01-06"]).await;
+    let ran = project.run(&["check"]).await;
+    assert!(!ran.stderr.contains(told), "{}", ran.stderr);
 
     let mut files = Vec::new();
     for month in std::fs::read_dir(
@@ -387,6 +393,34 @@ async fn check_tells_all_that_is_wrong_and_what_is_lost() {
     );
     std::fs::rename(&kept, &lost).unwrap();
     assert_eq!(project.run(&["check"]).await.code, Some(0));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |mode: u32| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&lost, permissions).unwrap();
+        };
+        mode(0o000);
+        // The superuser may read all.
+        if std::fs::read(&lost).is_err() {
+            let asked = "SELECT sum(amount) FROM articles";
+            let ran = project.run(&["sql", asked]).await;
+            assert_refused(
+                &ran,
+                1,
+                &[name, "may not be read", "move and delete nothing"],
+            );
+            let ran = project.run(&["check", "--warehouse"]).await;
+            assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+            assert!(ran.stdout.contains("may not be read"), "{}", ran.stdout);
+            assert!(
+                !ran.stderr.contains("out of the warehouse"),
+                "{}",
+                ran.stderr
+            );
+        }
+        mode(0o600);
+    }
 
     // Two pipelines and the project itself: each mistake is told, and the pipeline that has none is asked all the same.
     let folder = project.path().join("pipelines/other");

@@ -413,3 +413,96 @@ async fn values_that_were_hardly_meant_are_remarked_on_and_never_shown() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_env_file_that_cannot_be_read_is_the_one_error_that_there_is() {
+    let project = TestProject::bare().await;
+    let env = project.path().join(".env");
+    fs::remove_file(&env).unwrap();
+    fs::create_dir(&env).unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_told(&ran, &["a folder stands where a file is expected"]);
+    fs::remove_dir(&env).unwrap();
+    fs::write(&env, b"\xff\xfeA\0=\x001\0").unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_told(&ran, &["the file is written in UTF-16"]);
+    #[cfg(unix)]
+    {
+        fs::remove_file(&env).unwrap();
+        std::os::unix::fs::symlink("nowhere", &env).unwrap();
+        let ran = project.run(&["check"]).await;
+        assert_told(&ran, &["the file is not there"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_whose_variable_is_not_set_is_not_said_to_be_empty_too() {
+    let project = TestProject::bare().await;
+    let pace = "source: pace\nconnection: { base_url: http://127.0.0.1:1, token_url: http://127.0.0.1:1, client_id: a, client_secret: b, \
+                partners: LIST }\nsync: { start: 2026-01-01 }\n";
+    let bemo = "source: bemo\nconnection: { base_url: http://127.0.0.1:1, access_token: a, subscription_key: b, accounts: LIST }\n\
+                sync: { start: 2026-01-01 }\n";
+    for text in [pace, bemo] {
+        for list in ["\"${NO_NAMES}\"", "[\"${NO_NAMES}\"]"] {
+            fs::write(project.pipeline(), text.replace("LIST", list)).unwrap();
+            let ran = project.run(&["check"]).await;
+            assert_told(
+                &ran,
+                &["wants the environment variable NO_NAMES, which is not set"],
+            );
+        }
+        fs::write(project.pipeline(), text.replace("LIST", "{ a: 1 }")).unwrap();
+        let ran = project.run(&["check"]).await;
+        assert_told(&ran, &["a list of names"]);
+        fs::write(project.pipeline(), text.replace("LIST", "[]")).unwrap();
+        let ran = project.run(&["check"]).await;
+        assert_told(&ran, &[" is empty"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_in_the_place_of_the_pipelines_is_told() {
+    let project = TestProject::bare().await;
+    let pipelines = project.path().join("pipelines");
+    fs::remove_dir_all(&pipelines).unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_told(&ran, &["has no pipelines"]);
+    fs::write(&pipelines, "").unwrap();
+    let ran = project.run(&["check"]).await;
+    assert_told(&ran, &["a file stands where a folder is expected"]);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_may_not_be_read_is_not_said_to_be_absent() {
+    use std::os::unix::fs::PermissionsExt;
+    let project = TestProject::bare().await;
+    let mode = |folder: &std::path::Path, mode: u32| {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for folder in ["pipelines/hecone", "pipelines", ""] {
+        let folder = project.path().join(folder);
+        mode(&folder, 0o000);
+        // The superuser may read all.
+        let is_denied = fs::read_dir(&folder).is_err();
+        let ran = project.run(&["check"]).await;
+        mode(&folder, 0o700);
+        if !is_denied {
+            return;
+        }
+        assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+        assert!(
+            ran.stderr
+                .contains("may not be read by the user that runs this"),
+            "{folder:?}: {}",
+            ran.stderr
+        );
+        for wrong in [
+            "has no pipelines",
+            "is no Tillhouse project",
+            "no pipeline.yaml",
+        ] {
+            assert!(!ran.stderr.contains(wrong), "{folder:?}: {}", ran.stderr);
+        }
+    }
+}

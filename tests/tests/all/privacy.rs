@@ -4,7 +4,7 @@
 //! Invariant: every file of the warehouse is looked at, Parquet as decoded values, everything else as bytes; a search that does
 //! not find what is there would fail the test that plants it.
 
-use crate::project::{CLIENT_SECRET, TestProject};
+use crate::project::{CLIENT_SECRET, TestProject, run_to_end};
 use crate::source_truth;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::DataType;
@@ -314,4 +314,48 @@ async fn nothing_closed_is_kept_or_said() {
         assert_eq!(closed.find(text.as_bytes()), None, "in {text:?}");
     }
     sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_privacy_key_is_refused_before_one_car_becomes_two() {
+    let (_sandbox, project) = TestProject::synced_at_once(60).await;
+    let other = "0f".repeat(32);
+    let with_other = async |arguments: &[&str]| {
+        let mut command = project.command(arguments);
+        command.env("TILLHOUSE_PRIVACY_KEY", &other);
+        run_to_end(command).await
+    };
+    let versions = "SELECT count(*) FROM hecone.transactions";
+    let before = project.count(versions).await;
+    for arguments in [
+        &["check"][..],
+        &["sync", "--full", "--to", "2026-01-06"],
+        &["rebuild"],
+    ] {
+        let ran = with_other(arguments).await;
+        assert_eq!(ran.code, Some(2), "{arguments:?}: {}", ran.stderr);
+        for word in ["privacy_key", "Put the old key back", "--new-privacy-key"] {
+            assert!(ran.stderr.contains(word), "{arguments:?}: {}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains(&other), "{}", ran.stderr);
+    }
+    assert_eq!(project.count(versions).await, before);
+    let asked = with_other(&["sql", "SELECT pseudonym('plate', 'KA-XY 1')"]).await;
+    assert_eq!(asked.code, Some(0), "{}", asked.stderr);
+    assert!(
+        asked.stderr.contains("privacy_key is not the one"),
+        "{}",
+        asked.stderr
+    );
+    let asked = project
+        .run(&["sql", "SELECT pseudonym('plate', 'KA-XY 1')"])
+        .await;
+    assert!(!asked.stderr.contains("privacy_key"), "{}", asked.stderr);
+    // Alone it would leave most of what is there under the old key.
+    let alone = with_other(&["sync", "--new-privacy-key"]).await;
+    assert_eq!(alone.code, Some(2), "{}", alone.stderr);
+    let anew = with_other(&["sync", "--full", "--new-privacy-key", "--to", "2026-01-06"]).await;
+    assert_eq!(anew.code, Some(0), "{}", anew.stderr);
+    assert_eq!(with_other(&["check"]).await.code, Some(0));
+    assert_eq!(project.run(&["check"]).await.code, Some(2));
 }

@@ -60,6 +60,17 @@ pub(crate) async fn run(cli: &Cli, arguments: &CheckArgs, format: DataFormat) ->
             let named = project.warehouse.url.clone();
             match context(Arc::new(project), Arc::new(NoopObserver)).await {
                 Ok(context) => {
+                    let key = &context.project.privacy_key;
+                    if let Err(error) = context.warehouse.check_privacy_key(key) {
+                        found.note("privacy_key".into(), Err(error));
+                    }
+                    if !context.warehouse.is_there() {
+                        print_notice(&format!(
+                            "there is no warehouse at {} yet; the first sync makes it. If there should be one, look at warehouse.url in tillhouse.yaml, and \
+                             whether its disk is there",
+                            context.warehouse.url()
+                        ));
+                    }
                     let outcome = warehouse(&context.warehouse).await;
                     readable = outcome.is_ok().then(|| context.warehouse.clone());
                     found.note(format!("warehouse {}", context.warehouse.url()), outcome);

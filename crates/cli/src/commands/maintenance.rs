@@ -368,6 +368,13 @@ pub(crate) async fn check_warehouse(cli: &Cli, format: DataFormat) -> Result<Exi
     }
     let project = Project::load(&Project::folder(&start_dir(cli))?)?;
     let warehouse = open_warehouse(&project).await?;
+    if !warehouse.is_there() {
+        return Err(Error::new(ErrorKind::Storage, "there is no warehouse to look at")
+            .at("warehouse", warehouse.url().as_str())
+            .hint(
+                "Name its place as warehouse.url in tillhouse.yaml, or have its disk mounted. Where there was none yet, `tillhouse sync` makes it.",
+            ));
+    }
     let ticker = TableTicker::new("reading");
     let found = warehouse.inspect(&|table| ticker.show(table)).await?;
     drop(ticker);

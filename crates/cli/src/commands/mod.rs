@@ -23,7 +23,7 @@ mod sync;
 mod user;
 
 use crate::args::{Cli, CliCommand};
-use crate::output::ProtectedFiles;
+use crate::output::{ProtectedFiles, print_notice};
 use crate::registry::SOURCES;
 use crate::watchdog::guarded;
 use clap::CommandFactory;
@@ -55,6 +55,16 @@ async fn open_warehouse(project: &Project) -> Result<Warehouse> {
         None => warehouse,
         Some(time) => warehouse.with_clock(Arc::new(|| *time)),
     })
+}
+
+/// Warns where the project's privacy key is not the warehouse's: what is asked with a pseudonym finds nothing.
+fn warn_of_other_key(project: &Project, warehouse: &Warehouse) {
+    if let Err(error) = warehouse.check_privacy_key(&project.privacy_key) {
+        print_notice(&format!("{error}"));
+        if let Some(hint) = error.hint_text() {
+            print_notice(&format!("  {hint}"));
+        }
+    }
 }
 
 /// Runs the command that was asked for.
@@ -223,7 +233,7 @@ fn stop_on_ctrl_c(cancel: &CancellationToken) {
     let cancel = cancel.clone();
     tokio::spawn(async move {
         if tokio::signal::ctrl_c().await.is_ok() {
-            crate::output::print_notice("stopping; press Ctrl-C again to stop at once");
+            print_notice("stopping; press Ctrl-C again to stop at once");
             cancel.cancel();
         }
         if tokio::signal::ctrl_c().await.is_ok() {

@@ -3,7 +3,9 @@
 //! Invariant: a query can read and nothing else; all queries of one prompt see the same published run.
 
 use crate::args::{Cli, DataFormat, SqlArgs};
-use crate::commands::{as_of, engine_of, find_project, protected_files, register_notes};
+use crate::commands::{
+    as_of, engine_of, find_project, protected_files, register_notes, warn_of_other_key,
+};
 use crate::output::results::{ResultFile, ResultStyle, write_results};
 use crate::output::{CsvStyle, ProtectedFiles};
 use crate::prompt;
@@ -52,6 +54,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SqlArgs, format: DataFormat) -> R
         })?,
     };
     let warehouse = Warehouse::open(&project.warehouse).await?;
+    warn_of_other_key(&project, &warehouse);
     let engine = engine_of(&project, memory_limit_bytes)?;
     let session = engine
         .open(&warehouse, &as_of(arguments.as_of.as_deref())?)

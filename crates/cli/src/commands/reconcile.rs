@@ -87,6 +87,9 @@ pub(crate) async fn run(
     let pipelines = project.pipelines(&arguments.pipelines, SOURCES)?;
     let done = reading(project, async |context| {
         stop_on_ctrl_c(&context.cancel);
+        // Every personal value would differ.
+        let key = &context.project.privacy_key;
+        context.warehouse.check_privacy_key(key)?;
         reconcile(&context, &pipelines, &asked).await
     })
     .await?;

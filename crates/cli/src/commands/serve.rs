@@ -5,7 +5,9 @@
 use crate::args::{Cli, DataFormat, ServeArgs};
 use crate::commands::check::status_csv;
 use crate::commands::user::{USERS_FILE, seen};
-use crate::commands::{engine, find_project, open_warehouse, protected_files, stop_signal};
+use crate::commands::{
+    engine, find_project, open_warehouse, protected_files, stop_signal, warn_of_other_key,
+};
 use crate::output::{TextTable, json_text, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
 #[cfg(unix)]
@@ -39,6 +41,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &ServeArgs, format: DataFormat) ->
     let options = options(&project, arguments).await?;
     tillhouse_serve::check(&options)?;
     let warehouse = open_warehouse(&project).await?;
+    warn_of_other_key(&project, &warehouse);
     if arguments.check {
         return check(&options, &warehouse, format).await;
     }

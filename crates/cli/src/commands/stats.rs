@@ -5,6 +5,7 @@
 use crate::args::{Cli, DataFormat, HoursArg, StatsArgs};
 use crate::commands::{
     as_of, find_project, now, open_session, protected_files, reading, reading_statistics,
+    warn_of_other_key,
 };
 use crate::output::statistics::StatisticsDetail;
 use crate::output::terminal_escape::escape_controls_in_lines;
@@ -61,7 +62,12 @@ pub(crate) async fn run(
         filter,
     };
     let is_page = format.is_none();
-    let work = async |context: RunContext| answer(arguments, format, asked, &context).await;
+    let work = async |context: RunContext| {
+        if asked.filter.is_some() {
+            warn_of_other_key(&context.project, &context.warehouse);
+        }
+        answer(arguments, format, asked, &context).await
+    };
     let text = match is_page {
         // Its heat map is a report.
         true => reading(project, work).await?,

@@ -56,6 +56,7 @@ pub(crate) async fn run(cli: &Cli, arguments: &SyncArgs, format: DataFormat) -> 
             full: arguments.full,
             allow_many_slices: arguments.yes,
             if_running: if_running(&arguments.if_running),
+            new_privacy_key: arguments.new_privacy_key,
         },
     );
     let looking = maintenance::has_been_vacuumed(&context.project, &context.warehouse);

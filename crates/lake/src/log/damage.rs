@@ -5,6 +5,7 @@
 use crate::log::remedy::replace_log_file;
 use crate::log::snapshot::Snapshot;
 use crate::log::table::{TableHandle, commit_name};
+use crate::store::denied::{LET_READ, is_denied};
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
 use crate::store::log_guard::{DAMAGED, LAST_CHECKPOINT, LostCheckpoint, check_lines, version_of};
@@ -269,12 +270,23 @@ impl TableHandle {
                 .check_commit_file(*version, &log.clone().join(name.as_str()))
                 .await
             {
+                if is_denied(&why) {
+                    let what =
+                        "a commit of a table's log may not be read by the user that runs this";
+                    return Some(error(what).at("file", name).hint(LET_READ));
+                }
                 let what = format!("a commit of a table's log is damaged: {why}");
                 return Some(error(&what).at("file", name).hint(self.replace_commit("")));
             }
         }
         // All commits are sound: it must be what stands for those that are not there any more.
         let checkpoint = checkpoint_name(base?);
+        if let Err(why) = store.get(&log.join(checkpoint.as_str())).await
+            && is_denied(&why.to_string())
+        {
+            let what = "a checkpoint of a table's log may not be read by the user that runs this";
+            return Some(error(what).at("file", checkpoint).hint(LET_READ));
+        }
         Some(
             error("a checkpoint of a table's log is damaged")
                 .at("file", checkpoint)

@@ -11,6 +11,7 @@ use crate::log::recent_keys::RecentKeys;
 use crate::log::remedy::{remedy, replace_file};
 use crate::log::snapshot::{CommitStamp, Snapshot, StoredSnapshot};
 use crate::log::table_version::TableVersion;
+use crate::store::denied::{LET_READ, is_denied};
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
 use crate::store::log_guard::{CheckpointCache, version_of};
@@ -155,6 +156,7 @@ impl TableHandle {
             .at("table", &self.path)
             .because(error);
         match is_damaged {
+            _ if is_denied(&error.to_string()) => error.hint(LET_READ),
             false => error,
             true => error.hint(replace_file(&self.path)),
         }
@@ -414,7 +416,7 @@ impl TableHandle {
     pub(crate) fn log_error(&self, error: DeltaTableError) -> Error {
         let is_unread = is_store_failure(&error);
         let error = self.storage_error("a table's log cannot be read", error);
-        match is_unread {
+        match is_unread || is_denied(&error.to_string()) {
             true => error,
             false => error.hint(replace_file(&self.path)),
         }

@@ -11,6 +11,7 @@ use crate::maintenance::file_lifetimes::{self, FileLifetimes};
 use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::AsOf;
 use crate::scan;
+use crate::store::denied::{LET_READ, is_denied};
 use crate::store::durable::LOG_FOLDER;
 use crate::warehouse::Warehouse;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -263,13 +264,22 @@ impl Inspection {
             self.files += 1;
             self.bytes += size;
             let Some(what) = what else { continue };
-            let is_needed_today = today.contains(&path);
+            let is_denied = is_denied(&what);
+            // It may be as good as any: whoever may read it has to look.
+            let is_needed_today = is_denied || today.contains(&path);
+            let (what, hint) = match is_denied {
+                true => (
+                    "may not be read by the user that runs this".to_owned(),
+                    LET_READ.to_owned(),
+                ),
+                false => (what, replace_file(table.path())),
+            };
             let damage = Damage {
                 table: table.path().to_owned(),
                 file: Some(path),
                 what,
                 can_be_rebuilt: can_be_rebuilt(table.path()),
-                hint: replace_file(table.path()),
+                hint,
             };
             match is_needed_today {
                 true => self.damaged.push(damage),

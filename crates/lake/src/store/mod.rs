@@ -14,6 +14,7 @@ pub(crate) mod cloud_options;
 pub(crate) mod conditions;
 pub(crate) mod counter;
 pub(crate) mod damaged_key;
+pub(crate) mod denied;
 pub(crate) mod durable;
 #[cfg_attr(not(feature = "cloud"), allow(dead_code))]
 pub(crate) mod failure;

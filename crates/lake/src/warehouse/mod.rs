@@ -4,6 +4,7 @@
 //! they have read of a table's log.
 
 pub(crate) mod integrity;
+mod privacy_key;
 mod probe;
 mod set_aside;
 
@@ -22,6 +23,7 @@ use crate::ranges::ChangedRanges;
 use crate::source::table::SourceTable;
 use crate::store::conditions::{PROBES, probe_conditions};
 use crate::store::counter::{CountedStore, NOT_SOURCES, RequestMeter, StoreRequests};
+use crate::store::denied::{LET_READ, is_denied};
 use crate::store::durable::{DiskObserver, LOG_FOLDER};
 use crate::store::location::WarehouseLocation;
 use crate::store::log_guard::LogGuard;
@@ -43,9 +45,9 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableSpec};
 
 /// The format of warehouses this version writes and reads.
@@ -64,6 +66,8 @@ pub struct Warehouse {
     meter: RequestMeter,
     /// True once the place was seen to be a warehouse of this version's format.
     is_made: Arc<AtomicBool>,
+    /// Fingerprint of the key that pseudonyms are made with, as the format file named it last.
+    privacy_key: Arc<Mutex<Option<String>>>,
 }
 
 impl std::fmt::Debug for Warehouse {
@@ -95,6 +99,18 @@ pub(crate) struct WarehouseFormat {
     /// The format it had, while an upgrade is under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) upgrading_from: Option<u32>,
+    /// Fingerprint of the key that pseudonyms are made with; none before the first sync, and where only earlier versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) privacy_key: Option<String>,
+}
+
+impl WarehouseFormat {
+    fn bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).or_error(
+            ErrorKind::Internal,
+            "the warehouse's format cannot be written",
+        )
+    }
 }
 
 impl Warehouse {
@@ -155,6 +171,7 @@ impl Warehouse {
             ledger: Arc::default(),
             meter,
             is_made: Arc::default(),
+            privacy_key: Arc::default(),
         }
     }
 
@@ -163,6 +180,7 @@ impl Warehouse {
         let registry = Arc::new(self.registry.with_clock(clock));
         Self {
             is_made: Arc::clone(&self.is_made),
+            privacy_key: Arc::clone(&self.privacy_key),
             ..Self::of(registry, self.meter.clone())
         }
     }
@@ -173,6 +191,11 @@ impl Warehouse {
     /// `tables` are the paths of those that the caller will ask for: they are opened together, whether they are there or not.
     pub fn hold(&self, tables: Vec<String>) {
         self.registry.hold(tables);
+    }
+
+    /// True if there was a warehouse when it was opened; false where the first sync is still to make it. No I/O.
+    pub fn is_there(&self) -> bool {
+        self.is_made.load(Relaxed)
     }
 
     /// Requests to the store since the warehouse was opened.
@@ -192,14 +215,12 @@ impl Warehouse {
         }
         self.refuse_foreign().await?;
         self.probe_store().await?;
-        let format = serde_json::to_vec(&WarehouseFormat {
+        let format = WarehouseFormat {
             format_version: FORMAT_VERSION,
             upgrading_from: None,
-        })
-        .or_error(
-            ErrorKind::Internal,
-            "the warehouse's format cannot be written",
-        )?;
+            privacy_key: None,
+        };
+        let format = format.bytes()?;
         let options = PutOptions {
             mode: PutMode::Create,
             ..PutOptions::default()
@@ -236,11 +257,9 @@ impl Warehouse {
         let format = WarehouseFormat {
             format_version: FORMAT_VERSION,
             upgrading_from,
+            privacy_key: self.key_fingerprint(),
         };
-        let format = serde_json::to_vec(&format).or_error(
-            ErrorKind::Internal,
-            "the warehouse's format cannot be written",
-        )?;
+        let format = format.bytes()?;
         let (store, file) = (self.registry.store(), self.registry.below(FORMAT_FILE));
         store
             .put(&file, format.into())
@@ -260,22 +279,20 @@ impl Warehouse {
     pub(crate) async fn format(&self) -> Result<Option<WarehouseFormat>> {
         let file = self.registry.below(FORMAT_FILE);
         let failed = |e: object_store::Error| {
-            Error::new(ErrorKind::Storage, "the warehouse cannot be read")
+            let is_denied = is_denied(&e.to_string());
+            let error = Error::new(ErrorKind::Storage, "the warehouse cannot be read")
                 .at("warehouse", self.url().as_str())
-                .because(e)
+                .because(e);
+            match is_denied {
+                true => error.hint(LET_READ),
+                false => error,
+            }
         };
         match self.registry.store().get(&file).await {
             Ok(found) => {
                 let bytes = found.bytes().await.map_err(failed)?;
-                let format: WarehouseFormat = serde_json::from_slice(&bytes).map_err(|error| {
-                    Error::new(
-                        ErrorKind::Storage,
-                        "ops/format/format.json does not say the warehouse's format",
-                    )
-                    .at("warehouse", self.url().as_str())
-                    .because(error)
-                    .hint(format_file_hint())
-                })?;
+                let format = self.parsed_format(&bytes)?;
+                self.know_key(format.privacy_key.clone());
                 Ok(Some(format))
             }
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -284,6 +301,18 @@ impl Warehouse {
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    fn parsed_format(&self, bytes: &[u8]) -> Result<WarehouseFormat> {
+        serde_json::from_slice(bytes).map_err(|error| {
+            Error::new(
+                ErrorKind::Storage,
+                "ops/format/format.json does not say the warehouse's format",
+            )
+            .at("warehouse", self.url().as_str())
+            .because(error)
+            .hint(format_file_hint())
+        })
     }
 
     fn is_a_file(&self) -> Error {

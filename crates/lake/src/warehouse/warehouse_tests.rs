@@ -17,6 +17,7 @@ async fn folders_are_made_and_odd_names_work() {
     for round in 0..2 {
         let warehouse = Warehouse::open(&at(path.to_str().unwrap())).await.unwrap();
         assert!(path.exists() == (round > 0), "opening writes nothing");
+        assert_eq!(warehouse.is_there(), round > 0);
         warehouse.prepare().await.unwrap();
         let table = warehouse.source_table("hec one", Arc::new(source_spec()));
         table

@@ -168,6 +168,7 @@ fn written<T: DeserializeOwned>(
         value,
         faults,
         made_up,
+        ..
     } = node.read_partly();
     for fault in &faults {
         if !matches!(fault.what, YamlFaultKind::UnknownKey { .. }) {

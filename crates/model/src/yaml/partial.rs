@@ -28,6 +28,8 @@ pub struct PartialRead<T> {
     pub faults: Vec<YamlFault>,
     /// Keys with dots whose values are made up, since they are missing, or wrong, and the value cannot be without them.
     pub made_up: Vec<String>,
+    /// Keys with dots of what was passed over: variables that are not set, and what is wrong and has a default. Of what is in a list, the list's.
+    pub left_out: Vec<String>,
 }
 
 /// A key that is made up, and how many forms of a value were tried.
@@ -44,6 +46,7 @@ impl YamlNode {
                 value: Some(value),
                 faults,
                 made_up,
+                ..
             } if faults.is_empty() && made_up.is_empty() => Ok(value),
             PartialRead { faults, .. } => Err(faults),
         }
@@ -56,6 +59,7 @@ impl YamlNode {
             value,
             faults,
             made_up,
+            ..
         } = self.read_partly();
         (value.filter(|_| made_up.is_empty()), faults)
     }
@@ -126,7 +130,30 @@ impl YamlNode {
             value,
             faults,
             made_up,
+            left_out: rest.left_out(),
         }
+    }
+
+    /// Keys with dots of what is passed over in it; of what is in a list, the list's.
+    fn left_out(&self) -> Vec<String> {
+        fn walk(node: &YamlNode, path: &mut Vec<String>, found: &mut Vec<String>) {
+            let is_left_out = match &node.content {
+                YamlContent::List(_) => node.lacks_something(),
+                YamlContent::Scalar { .. } | YamlContent::Map(_) => node.absent,
+            };
+            if is_left_out {
+                found.extend((!path.is_empty()).then(|| joined(path.as_slice())));
+            } else if let YamlContent::Map(entries) = &node.content {
+                for entry in entries {
+                    path.push(entry.key.clone());
+                    walk(&entry.value, path, found);
+                    path.pop();
+                }
+            }
+        }
+        let mut found = Vec::new();
+        walk(self, &mut Vec::new(), &mut found);
+        found
     }
 
     /// Has readers pass over what a path leads to; false where that changes nothing.
@@ -318,6 +345,7 @@ mod tests {
         let read = node.read_partly::<Outer>();
         assert!(read.faults.is_empty(), "{:?}", read.faults);
         assert_eq!(read.made_up, ["yes"]);
+        assert_eq!(read.left_out, ["late"]);
         assert!(node.read_all::<Outer>().is_err());
     }
 }

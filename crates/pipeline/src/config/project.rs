@@ -10,6 +10,7 @@ use super::store_option::OptionValue;
 use super::{Pipeline, RequestedPipeline, SourceEntry};
 use crate::assets;
 use crate::environment::{self, Environment};
+use crate::text_file::unreadable_folder;
 use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -86,17 +87,23 @@ impl Project {
 
     /// The nearest folder, from `start` upwards, that has a `tillhouse.yaml`.
     ///
-    /// Errors with [`tillhouse_model::ErrorKind::Config`] when there is none.
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] when there is none, or a folder on the way may not be looked into.
     pub fn folder(start: &Path) -> Result<PathBuf> {
         let start = without_parents(start);
-        let dir = start.ancestors().find(|d| d.join(PROJECT_FILE).is_file()).ok_or_else(|| {
-            if let Some(error) = nearly_a_project(&start) {
-                return error;
+        for dir in start.ancestors() {
+            match std::fs::metadata(dir.join(PROJECT_FILE)) {
+                Ok(found) if found.is_file() => return Ok(dir.to_owned()),
+                // The project is here, as far as anybody knows: not one above it.
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    return Err(unreadable_folder(dir, error));
+                }
+                Ok(_) | Err(_) => {}
             }
+        }
+        Err(nearly_a_project(&start).unwrap_or_else(|| {
             Error::config(format!("{} is no Tillhouse project, and no folder above it is one", start.display()))
                 .hint("Go to your project's folder, name it with --project DIR, or make one with `tillhouse init`.")
-        })?;
-        Ok(dir.to_owned())
+        }))
     }
 
     /// The project in exactly this folder.
@@ -145,6 +152,10 @@ impl Project {
         let project = read.and_then(|file| {
             Self::of(dir, &file, environment).map_err(|error| file.annotate_error(error))
         });
+        let mut remarks = environment::remarks(dir);
+        if let Ok(project) = &project {
+            remarks.extend(project.retention.remarks());
+        }
         let environment = if problems.is_empty() {
             Ok(())
         } else {
@@ -152,7 +163,7 @@ impl Project {
         };
         Ok(ProjectExamination {
             environment,
-            remarks: environment::remarks(dir),
+            remarks,
             project,
             pipelines,
         })

@@ -9,6 +9,7 @@ use super::{ExaminedPipeline, Pipeline, ResourcePlan, SourceEntry};
 use crate::assets::{self, TextAsset};
 use crate::environment::Environment;
 use crate::sync_keys::{self, RequestedResource, SyncSection};
+use crate::text_file::{may_be_file, unreadable_folder};
 use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -86,6 +87,18 @@ pub(super) struct ProjectFolder<'a> {
     pub(super) connections: SharedConnections,
 }
 
+/// True for the folder of a pipeline. One that may not be looked into is taken for one, unless its name begins with a dot: it is then told that its file may not be read.
+fn is_pipeline(folder: &Path) -> bool {
+    let file = folder.join(PIPELINE_FILE);
+    let is_hidden = folder
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+    match is_hidden {
+        true => file.is_file(),
+        false => may_be_file(&file),
+    }
+}
+
 /// Names that mean something else in the warehouse or in SQL.
 const TAKEN: [&str; 7] = [
     "unified",
@@ -100,13 +113,20 @@ const TAKEN: [&str; 7] = [
 const LONGEST_NAME: usize = 64;
 
 impl ProjectFolder<'_> {
+    /// Names of the pipelines, also of those whose files may not be read.
+    ///
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] where they cannot be listed.
     pub(super) fn names(&self) -> Result<Vec<String>> {
         let mut names = Vec::new();
-        if let Ok(entries) = std::fs::read_dir(self.dir.join("pipelines")) {
-            for entry in entries.flatten() {
-                if entry.path().join(PIPELINE_FILE).is_file() {
-                    names.push(entry.file_name().to_string_lossy().into_owned());
-                }
+        let folder = self.dir.join("pipelines");
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(names),
+            Err(error) => return Err(unreadable_folder(&folder, error)),
+        };
+        for entry in entries.flatten() {
+            if is_pipeline(&entry.path()) {
+                names.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
         names.sort();
@@ -125,7 +145,7 @@ impl ProjectFolder<'_> {
                 entry.path(),
                 entry.file_name().to_string_lossy().into_owned(),
             );
-            if name.starts_with('.') || !path.is_dir() || path.join(PIPELINE_FILE).is_file() {
+            if name.starts_with('.') || !path.is_dir() || is_pipeline(&path) {
                 continue;
             }
             let (text, hint) = if path.join(PIPELINE_FILE).is_dir() {

@@ -12,6 +12,8 @@ use tillhouse_model::{Error, Result};
 
 /// For how long files stay that no kept run names, where nothing else is said. Longer than any sync.
 const UNUSED: SignedDuration = SignedDuration::from_hours(24);
+/// Less than that for files that no kept run names is remarked on: syncs of some size take as long.
+const LEAST_UNUSED: SignedDuration = SignedDuration::from_hours(1);
 /// The word for no end.
 const FOR_EVER: &str = "forever";
 
@@ -22,6 +24,16 @@ pub struct RetentionSettings {
     pub policy: RetentionPolicy,
     /// For how long a file stays that no kept run names: it may be of a commit that is on its way, or of a version that somebody still reads.
     pub unused: SignedDuration,
+}
+
+impl RetentionSettings {
+    /// Remarks on settings that were hardly meant, in a sentence each.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let is_short = self.unused < LEAST_UNUSED;
+        let text = "retention.unused is less than an hour: what a sync that takes longer has written, and what a query that takes longer reads, may be deleted \
+                    under it. Make it longer than the longest of them";
+        is_short.then(|| text.to_owned()).into_iter().collect()
+    }
 }
 
 impl Default for RetentionSettings {
@@ -156,6 +168,15 @@ mod tests {
         let said = settings("retention: { runs: forever }");
         assert_eq!(said.policy.runs, None);
         assert_eq!(said.policy.daily, RetentionPolicy::default().daily);
+    }
+
+    #[test]
+    fn less_than_any_sync_takes_is_remarked_on() {
+        for (unused, is_told) in [("0s", true), ("59m", true), ("1h", false), ("24h", false)] {
+            let said = settings(&format!("retention: {{ runs: 1h, unused: {unused} }}"));
+            assert_eq!(said.remarks().len(), usize::from(is_told), "{unused}");
+        }
+        assert!(RetentionSettings::default().remarks().is_empty());
     }
 
     #[test]

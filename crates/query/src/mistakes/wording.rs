@@ -17,7 +17,12 @@ pub(crate) fn shorten(message: &str) -> String {
     if line.chars().count() <= LONGEST {
         return line;
     }
-    line.chars().take(LONGEST).chain("...".chars()).collect()
+    let cut: String = line.chars().take(LONGEST).collect();
+    // A word that is cut may be another one. What has no blank, a path perhaps, is cut all the same.
+    let whole = cut
+        .rsplit_once(' ')
+        .map_or(cut.as_str(), |(whole, _)| whole);
+    format!("{whole} ...")
 }
 
 /// A message in one line, without the backtrace.
