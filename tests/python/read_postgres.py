@@ -81,6 +81,28 @@ def check_errors(connection, wrong):
         connection.rollback()
 
 
+def check_pipeline(connection, wrong):
+    """Sends statements ahead, one of which fails: the failure is told before the end."""
+    if not psycopg.Pipeline.is_supported():
+        return
+    try:
+        with connection.pipeline():
+            connection.execute("SELECT 1")
+            connection.execute("SELECT nothing FROM transactions").fetchone()
+        wrong.append("a failure in a pipeline was not told")
+    except psycopg.errors.UndefinedColumn:
+        pass
+    connection.rollback()
+
+
+def check_copy(connection, wrong):
+    with connection.cursor() as cursor, cursor.copy("COPY (SELECT 7 AS n) TO STDOUT (FORMAT BINARY)") as copy:
+        copy.set_types(["int8"])
+        found = list(copy.rows())
+    if found != [(7,)]:
+        wrong.append(f"COPY BINARY: {found!r}")
+
+
 def main():
     host, port = sys.argv[1].rsplit(":", 1)
     wrong = []
@@ -89,6 +111,8 @@ def main():
         check_values(connection, wrong)
         check_parameters(connection, wrong)
         check_errors(connection, wrong)
+        check_pipeline(connection, wrong)
+        check_copy(connection, wrong)
         rows = connection.execute("SELECT transaction_key FROM transactions").fetchall()
         with connection.cursor() as cursor, cursor.copy("COPY (SELECT transaction_key FROM transactions) TO STDOUT") as copy:
             copied = sum(1 for _ in copy.rows())

@@ -23,11 +23,11 @@ use std::sync::Arc;
 
 /// Names of the columns that a statement gives; `None` stands for all columns of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Headings(Vec<Option<String>>);
+pub struct Headings(Vec<Option<String>>);
 
 impl Headings {
     /// The headings of a statement; none where it is no query.
-    pub(crate) fn of(statement: &Statement) -> Self {
+    pub fn of(statement: &Statement) -> Self {
         match statement {
             Statement::Statement(inner) => match inner.as_ref() {
                 ast::Statement::Query(query) => Self(of_query(query).unwrap_or_default()),
@@ -38,7 +38,7 @@ impl Headings {
     }
 
     /// The schema with these names for its columns.
-    pub(crate) fn name(&self, schema: &Schema) -> SchemaRef {
+    pub fn name(&self, schema: &Schema) -> SchemaRef {
         let fields = schema.fields();
         let mut names: Vec<String> = fields.iter().map(|field| of_engine(field.name())).collect();
         // Items before the first `*` are counted from the left, those behind the last one from the right.
@@ -75,7 +75,7 @@ impl Headings {
     }
 
     /// A result with these names for its columns.
-    pub(crate) fn apply(&self, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    pub fn apply(&self, stream: SendableRecordBatchStream) -> SendableRecordBatchStream {
         let schema = self.name(&stream.schema());
         let given = Arc::clone(&schema);
         let named = stream.and_then(move |batch| {

@@ -9,9 +9,13 @@
 //!   anywhere else, and what looks like no number          a text, which takes the other side's type
 //! ```
 
+mod list_text;
 mod literals;
+mod places;
 
+pub use list_text::list_items;
 pub use literals::ParameterLiteral;
+pub(crate) use places::ParameterPlaces;
 
 use crate::typed_rewrite::rewrite_expressions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -34,6 +38,8 @@ use tillhouse_model::{Error, ErrorKind, Result};
 pub struct QueryParameters(
     BTreeMap<String, String>,
     /// Those whose types are known.
+    BTreeMap<String, ParameterLiteral>,
+    /// Values of functions that say something of whoever asks, by name.
     BTreeMap<String, ParameterLiteral>,
 );
 
@@ -69,7 +75,7 @@ impl QueryParameters {
                 );
             }
         }
-        Ok(Self(values, BTreeMap::new()))
+        Ok(Self(values, BTreeMap::new(), BTreeMap::new()))
     }
 
     /// The parameters with one more, whose type is known: it is that literal wherever it stands.
@@ -79,11 +85,25 @@ impl QueryParameters {
         self
     }
 
+    /// The parameters with the value of a function without arguments that says something of whoever asks, as `current_user` does: it is that literal wherever it is called.
+    #[must_use]
+    pub fn with_call(mut self, name: &str, literal: ParameterLiteral) -> Self {
+        self.2.insert(name.to_lowercase(), literal);
+        self
+    }
+
+    /// The parameters with the functions of others.
+    #[must_use]
+    pub(crate) fn with_calls_of(mut self, other: &Self) -> Self {
+        self.2.clone_from(&other.2);
+        self
+    }
+
     /// Parameters that have no value yet, for a query that is planned to see its columns: each is NULL.
     pub fn unknown_in(sql: &str) -> Self {
         let names = named_in(sql).into_iter();
         let literals = names.map(|name| (name, ParameterLiteral::Null)).collect();
-        Self(BTreeMap::new(), literals)
+        Self(BTreeMap::new(), literals, BTreeMap::new())
     }
 
     /// Errors when one is given that none of the statements names.
@@ -113,6 +133,16 @@ impl QueryParameters {
         let texts = texts.map(|(name, text)| (name.clone(), ParameterLiteral::Text(text.clone())));
         let literals: BTreeMap<_, _> = texts.chain(self.1.clone()).collect();
         literals::apply(&literals, statement);
+        literals::apply_calls(&self.2, statement);
+    }
+
+    /// Puts the values of functions into a statement, and leaves its parameters.
+    pub(crate) fn apply_calls(&self, statement: &mut Statement) {
+        match statement {
+            Statement::Statement(inner) => literals::apply_calls(&self.2, inner),
+            Statement::Explain(explain) => self.apply_calls(&mut explain.statement),
+            _ => {}
+        }
     }
 
     /// Puts the values into a statement; true where types must be known for some of them, see [`resolve`].
@@ -127,6 +157,7 @@ impl QueryParameters {
         if !self.1.is_empty() {
             literals::apply(&self.1, inner.as_mut());
         }
+        literals::apply_calls(&self.2, inner.as_mut());
         let mut values = ValueVisitor {
             given: self,
             is_left: false,
@@ -290,9 +321,56 @@ impl ValueVisitor<'_> {
         Ok(())
     }
 
+    /// `x = ANY ($1)` and `x <> ALL ($1)` of the text of a list as IN, each of whose items has the type that `x` wants.
+    fn among(&mut self, expr: &Expr) -> Result<Option<Expr>> {
+        let (left, right, negated) = match expr {
+            Expr::AnyOp {
+                left,
+                compare_op: BinaryOperator::Eq,
+                right,
+                ..
+            } => (left, right, false),
+            Expr::AllOp {
+                left,
+                compare_op: BinaryOperator::NotEq,
+                right,
+            } => (left, right, true),
+            _ => return Ok(None),
+        };
+        let Some(name) = placeholder(right) else {
+            return Ok(None);
+        };
+        let Some(items) = list_items(self.given.value(name)?) else {
+            return Ok(None);
+        };
+        if items.is_empty() {
+            return Ok(Some(value(Value::Boolean(negated))));
+        }
+        let mut list = Vec::with_capacity(items.len());
+        for item in items {
+            list.push(value(match item {
+                None => Value::Null,
+                Some(text) if is_number(&text) => {
+                    self.is_left = true;
+                    Value::Placeholder(format!("{CARRIED}{text}"))
+                }
+                Some(text) => Value::SingleQuotedString(text),
+            }));
+        }
+        Ok(Some(Expr::InList {
+            expr: left.clone(),
+            list,
+            negated,
+        }))
+    }
+
     fn within(&mut self, expr: &mut Expr) -> Result<()> {
         if let Some(typed) = typed_parameter(expr) {
             *expr = typed;
+        }
+        if let Some(among) = self.among(expr)? {
+            *expr = among;
+            return Ok(());
         }
         match expr {
             Expr::BinaryOp { left, op, right } if is_arithmetic(op) => {
@@ -415,20 +493,28 @@ fn flow(outcome: Result<()>) -> ControlFlow<Error> {
     }
 }
 
+/// Numbers of rows that a query gives and passes over.
+fn limits(query: &mut Query) -> Vec<&mut Expr> {
+    let limits = match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+            [limit.as_mut(), offset.as_mut().map(|of| &mut of.value)]
+        }
+        Some(LimitClause::OffsetCommaLimit { offset, limit }) => [Some(limit), Some(offset)],
+        None => [None, None],
+    };
+    let fetched = query.fetch.as_mut().and_then(|of| of.quantity.as_mut());
+    limits.into_iter().chain([fetched]).flatten().collect()
+}
+
 impl VisitorMut for ValueVisitor<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        let limits = match &mut query.limit_clause {
-            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
-                [limit.as_mut(), offset.as_mut().map(|of| &mut of.value)]
-            }
-            Some(LimitClause::OffsetCommaLimit { offset, limit }) => [Some(limit), Some(offset)],
-            None => [None, None],
-        };
-        let fetched = query.fetch.as_mut().and_then(|of| of.quantity.as_mut());
-        let mut limits = limits.into_iter().chain([fetched]).flatten();
-        flow(limits.try_for_each(|limit| self.by_form(limit)))
+        flow(
+            limits(query)
+                .into_iter()
+                .try_for_each(|limit| self.by_form(limit)),
+        )
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {

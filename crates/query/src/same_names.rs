@@ -11,6 +11,8 @@
 use crate::language::folded;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
     self, ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr,
@@ -22,8 +24,22 @@ use std::ops::ControlFlow;
 /// The planner's words.
 const REFUSED: &str = "require unique expression names";
 
+/// The plan of a statement, whose columns of one name get names of their own where the planner refuses them.
+pub async fn plan_apart(
+    state: &SessionState,
+    statement: Statement,
+) -> Result<LogicalPlan, DataFusionError> {
+    match state.statement_to_plan(statement.clone()).await {
+        Err(error) => match told_apart(&statement, &error) {
+            Some(renamed) => state.statement_to_plan(renamed).await,
+            None => Err(error),
+        },
+        planned => planned,
+    }
+}
+
 /// The statement with names of their own for columns of one name, where an error says that it has such.
-pub(crate) fn told_apart(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
+fn told_apart(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
     let refused = refused_column(error)?;
     let mut renamed = statement.clone();
     let inner = inner(&mut renamed)?;
@@ -167,6 +183,27 @@ fn uncast(expr: &Expr) -> &Expr {
     }
 }
 
+/// An expression as the planner names it, of whose name no cast within it is a part.
+fn without_casts(expr: &Expr) -> String {
+    let mut bare = expr.clone();
+    let _ = VisitMut::visit(&mut bare, &mut CastRemover);
+    bare.to_string()
+}
+
+/// Visitor that leaves of every cast what is cast.
+struct CastRemover;
+
+impl VisitorMut for CastRemover {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if matches!(expr, Expr::Cast { .. } | Expr::Nested(_)) {
+            *expr = uncast(expr).clone();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
 /// Replaces tables' columns in ORDER BY by the names that they got in SELECT: the planner would look for them beside these.
 fn order_by_given(order: &mut [OrderByExpr], given: &[(Expr, Ident)]) {
     for by in order {
@@ -199,7 +236,7 @@ fn name_apart(
         taken.extend(known.clone());
         let key = match known {
             Some(name) => (true, name),
-            None => (false, uncast(expr).to_string()),
+            None => (false, without_casts(expr)),
         };
         alike.entry(key).or_default().push(at);
     }

@@ -15,7 +15,7 @@ use crate::ignored_clauses;
 use crate::language::{self, TableColumns};
 use crate::mistakes::{KnownNames, WrittenQuery};
 use crate::notes::{DescribedTable, describe_columns};
-use crate::parameters::{self, QueryParameters};
+use crate::parameters::{self, ParameterPlaces, QueryParameters};
 use crate::pool::MemoryShare;
 use crate::read_only;
 use crate::same_names;
@@ -45,6 +45,9 @@ use tillhouse_model::{DataDictionary, Error, ErrorKind, ExpectedReads, Pseudonym
 pub fn empty_table(schema: SchemaRef) -> Arc<dyn TableProvider> {
     Arc::new(datafusion::datasource::empty::EmptyTable::new(schema))
 }
+
+/// Parameters of a query, at most, whose types are asked of the casts around them.
+const MOST_PLACED: usize = 256;
 
 /// Columns of a query that was planned, and the types of its parameters.
 #[derive(Debug, Clone)]
@@ -195,15 +198,7 @@ impl Session {
         let tables = self.open_named(&statement).await;
         language::merge_columns(&mut statement, &tables, DEFAULT_SCHEMA)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
-        let planned = state.statement_to_plan(statement.clone()).await;
-        let plan = match planned {
-            Err(error) => match same_names::told_apart(&statement, &error) {
-                Some(renamed) => state.statement_to_plan(renamed).await,
-                None => Err(error),
-            },
-            planned => planned,
-        };
-        let mut plan = plan?;
+        let mut plan = same_names::plan_apart(&state, statement).await?;
         depth::check_plan(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
         if are_parameters_left {
             plan = parameters::resolve(plan)?;
@@ -308,10 +303,26 @@ impl Session {
 
     /// As [`Self::shape_written`], of a query whose parameters have no values yet: with the types that their places want, by name, where something says so.
     pub async fn shape_unbound(&self, sql: &str, start: (u64, u64)) -> Result<QueryShape> {
+        let calls = QueryParameters::default();
+        self.shape_unbound_with(sql, &calls, start).await
+    }
+
+    /// As [`Self::shape_unbound`], with the values of functions that say something of whoever asks, see [`QueryParameters::with_call`].
+    ///
+    /// Errors as [`Self::query_written`] does.
+    pub async fn shape_unbound_with(
+        &self,
+        sql: &str,
+        calls: &QueryParameters,
+        start: (u64, u64),
+    ) -> Result<QueryShape> {
+        let mut places = ParameterPlaces::default();
         let plan = async {
             let mut headings = Headings::default();
             let statement = read_only::parse_with(sql, |statement| {
                 headings = Headings::of(statement);
+                calls.apply_calls(statement);
+                places = ParameterPlaces::take(statement);
                 Ok(())
             })?;
             let frame = self.planned(statement, false).await?;
@@ -324,12 +335,40 @@ impl Session {
                 columns: headings.name(frame.schema().as_arrow()),
             })
         };
-        match plan.await {
-            Ok(shape) => Ok(shape),
+        let planned = plan.await;
+        let mut shape = match planned {
+            Ok(shape) => shape,
             // A place may want the type itself, as an argument does: without one it is planned with NULL, which every place takes.
             Err(_) => {
-                let given = QueryParameters::unknown_in(sql);
-                self.shape_written(sql, &given, start).await
+                let given = QueryParameters::unknown_in(sql).with_calls_of(calls);
+                self.shape_written(sql, &given, start).await?
+            }
+        };
+        self.add_placed(&places, &mut shape.parameters).await;
+        Ok(shape)
+    }
+
+    /// Adds the types that the places of parameters say to those that planning has found.
+    async fn add_placed(&self, places: &ParameterPlaces, found: &mut BTreeMap<String, DataType>) {
+        for name in &places.lists {
+            let item = found.remove(name).unwrap_or(DataType::Utf8);
+            found.insert(name.clone(), DataType::new_list(item, true));
+        }
+        let mut known: BTreeMap<String, Option<DataType>> = BTreeMap::new();
+        for (name, of) in places.types.iter().take(MOST_PLACED) {
+            let of = of.to_string();
+            let data_type = match known.get(&of) {
+                Some(data_type) => data_type.clone(),
+                None => {
+                    let frame = self.sql(&format!("SELECT CAST(NULL AS {of})")).await.ok();
+                    let field = frame.and_then(|frame| frame.schema().fields().first().cloned());
+                    let data_type = field.map(|field| field.data_type().clone());
+                    known.insert(of, data_type.clone());
+                    data_type
+                }
+            };
+            if let Some(data_type) = data_type {
+                found.insert(name.clone(), data_type);
             }
         }
     }
@@ -656,8 +695,24 @@ mod tests {
             Some(DataType::Decimal128(..))
         ));
         assert_eq!(shape.parameters.get("2"), Some(&DataType::Utf8));
-        // A place that wants a type takes NULL.
+        // So does a cast, a limit, and the column beside it or that it is looked for in.
         let session = session();
+        let placed = "SELECT $1::int AS a, $2::bigint[] AS b, $3::interval AS c, coalesce($4, amount) AS d FROM sold \
+             WHERE amount = ANY($5) LIMIT $6 OFFSET $7";
+        let shape = session.shape_unbound(placed, (1, 1)).await.unwrap();
+        let of = |name: &str| shape.parameters.get(name);
+        assert_eq!(of("1"), Some(&DataType::Int32));
+        assert!(
+            matches!(of("2"), Some(DataType::List(item)) if item.data_type() == &DataType::Int64)
+        );
+        assert!(matches!(of("3"), Some(DataType::Interval(_))));
+        assert!(matches!(of("4"), Some(DataType::Decimal128(..))));
+        assert!(matches!(of("5"), Some(DataType::List(item)) if item.data_type().is_decimal()));
+        assert_eq!(
+            (of("6"), of("7")),
+            (Some(&DataType::Int64), Some(&DataType::Int64))
+        );
+        // A place that wants a type takes NULL.
         let untyped = session.shape_unbound("SELECT $1 AS a, $1 IS NULL AS b", (1, 1));
         assert_eq!(untyped.await.unwrap().columns.fields().len(), 2);
         let wrong = session.shape_unbound("SELECT\n nothing FROM sold", (1, 1));

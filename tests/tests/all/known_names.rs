@@ -22,10 +22,13 @@ fn sale(day: u8, station: Option<&str>) -> String {
     )
 }
 
+/// Day of January and station of a sale.
+type Sale = (u8, Option<&'static str>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_station_keeps_its_name_where_a_later_sale_tells_none() {
     let names = "SELECT name FROM sites";
-    let steps: [(Vec<(u8, Option<&str>)>, &str); 4] = [
+    let steps: [(Vec<Sale>, &str); 4] = [
         // Until somebody tells the name, brand and address stand in for it.
         (vec![(10, None), (11, None)], "JET Bern Ring 1"),
         (vec![(12, Some("Ringtank"))], "Ringtank"),

@@ -102,9 +102,17 @@ async fn what_is_wrong_is_told_as_postgresql_tells_it() {
         ("DELETE FROM sales", "25006"),
         ("INSERT INTO sales VALUES (1)", "25006"),
         ("CREATE TABLE t (a INT)", "25006"),
+        ("SELECT * INTO t FROM sales", "25006"),
+        (
+            "WITH d AS (DELETE FROM sales RETURNING *) SELECT * FROM d",
+            "25006",
+        ),
+        ("CHECKPOINT", "25006"),
         ("COPY sales FROM STDIN", "25006"),
         ("COPY sales TO '/tmp/x'", "42501"),
         ("SET ROLE admin", "42501"),
+        ("SET search_path = hecone", "0A000"),
+        ("SET SCHEMA 'latest'", "0A000"),
         ("SHOW no_such_setting", "42704"),
         ("SELECT 1 / 0", "22012"),
         ("SELECT * FROM generate_series(1, 6)", "54000"),
@@ -119,11 +127,14 @@ async fn what_is_wrong_is_told_as_postgresql_tells_it() {
         assert_eq!(messages.last().unwrap().body, b"I", "{sql}");
     }
     // Tables and the catalog are not read together: one of them would have no rows.
-    error(
-        &client
-            .query("SELECT * FROM sales, pg_catalog.pg_class")
-            .await,
-    );
+    for sql in [
+        "SELECT * FROM sales, pg_catalog.pg_class",
+        "SELECT count(*) FROM sales WHERE currency IN (SELECT relname FROM pg_class)",
+    ] {
+        let told = error(&client.query(sql).await);
+        assert_eq!(told[&'C'], "0A000", "{told:?}");
+        assert!(told[&'M'].contains("the catalog or tables"), "{told:?}");
+    }
     let failed = error(
         &client
             .query("SELECT 1;\nSELECT nothing FROM sales; SELECT 2")
@@ -234,6 +245,30 @@ async fn statements_are_prepared_and_rows_taken_in_pieces() {
     client.send(&asked.concat()).await;
     let messages = client.until_ready().await;
     assert_eq!(texts(&messages), [["007", "t", "t"]], "{messages:?}");
+    // Casts, limits and what stands beside say the types.
+    let sql = "SELECT $1::int AS a, $2::bigint[] AS b, coalesce($3, amount) AS c FROM transactions \
+         WHERE currency = ANY($4) LIMIT $5";
+    let asked = [parse("placed", sql, &[]), describe(b'S', "placed"), sync()];
+    client.send(&asked.concat()).await;
+    let messages = client.until_ready().await;
+    assert_eq!(kinds(&messages), "1tTZ", "{messages:?}");
+    let types = messages[1].body[2..].chunks(4);
+    let types: Vec<u32> = types
+        .map(|of| u32::from_be_bytes(of.try_into().unwrap()))
+        .collect();
+    assert_eq!(types, [23, 1016, 1700, 1009, 20]);
+    // Also where nobody has asked for them, a list is one.
+    for (list, is_any) in [("{EUR,CHF,\"a b\"}", "t"), ("{}", "f"), ("{NULL,x}", "f")] {
+        let sql = "SELECT count(*) > 0 FROM transactions WHERE currency = ANY($1)";
+        let asked = [
+            parse("", sql, &[]),
+            bind("", "", (0, &[Some(list.as_bytes())]), 0),
+            execute("", 0),
+            sync(),
+        ];
+        client.send(&asked.concat()).await;
+        assert_eq!(texts(&client.until_ready().await), [[is_any]], "{list}");
+    }
     // Rows in pieces.
     let pieces = "SELECT value FROM generate_series(1, 5) ORDER BY 1";
     client.query("BEGIN").await;
@@ -250,6 +285,21 @@ async fn statements_are_prepared_and_rows_taken_in_pieces() {
     let messages = client.until_ready().await;
     assert_eq!(kinds(&messages), "12DDsDDsDCCZ", "{messages:?}");
     client.query("COMMIT").await;
+    // A failure is told before Sync, which a client that sends ahead keeps until it has heard of it.
+    let asked = [
+        parse("", "SELECT nothing", &[]),
+        bind("", "", (0, &[]), 0),
+        execute("", 0),
+        Body::new().message(b'H'),
+    ];
+    client.send(&asked.concat()).await;
+    let mut heard = String::new();
+    while !heard.ends_with('E') {
+        heard.push(client.message().await.expect("it is told").kind);
+    }
+    assert_eq!(heard, "12E");
+    client.send(&sync()).await;
+    assert_eq!(kinds(&client.until_ready().await), "Z");
     // After a failure nothing is done up to Sync.
     let asked = [
         parse("", "SELECT nothing", &[]),
@@ -297,6 +347,17 @@ async fn cursors_and_copies_are_read_to_their_end() {
         "value,t\n1,a\t1\n2,a\t2\n"
     );
     assert_eq!(tags(&messages), ["COPY 2"]);
+    // What the binary form begins with comes with its first row, as clients take it.
+    for (query, form) in [
+        ("SELECT 1 AS a WHERE false", "HdcCZ"),
+        ("SELECT value FROM generate_series(1, 2)", "HdddcCZ"),
+    ] {
+        let sql = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
+        let messages = client.query(&sql).await;
+        assert_eq!(kinds(&messages), form, "{messages:?}");
+        let first = &messages[1].body;
+        assert!(first.starts_with(b"PGCOPY\n\xff\r\n\0") && first.len() > 19);
+    }
     sandbox.stop().await;
 }
 
@@ -326,8 +387,16 @@ async fn a_transaction_reads_one_run_from_beginning_to_end() {
     assert_eq!(tags(&back), ["ROLLBACK"]);
     assert_eq!(back.last().unwrap().body, b"T");
     assert_eq!(within.texts(count).await, before);
+    let chained = within.query("COMMIT AND CHAIN").await;
+    assert_eq!(tags(&chained), ["COMMIT"]);
+    assert_eq!(chained.last().unwrap().body, b"T");
+    assert_eq!(within.texts(count).await, after);
     within.query("COMMIT").await;
     assert_eq!(within.texts(count).await, after);
+    assert_eq!(
+        error(&within.query("COMMIT AND CHAIN").await)[&'C'],
+        "25P01"
+    );
     sandbox.stop().await;
 }
 
@@ -379,6 +448,13 @@ async fn bytes_that_are_no_message_end_their_connection_alone() {
             .text("ada")
             .text("replication")
             .text("true")
+            .text(""),
+        Body::new()
+            .long(3 << 16)
+            .text("user")
+            .text("ada")
+            .text("options")
+            .text("-csearch_path=hecone")
             .text(""),
         Body::new(),
     ] {
@@ -439,6 +515,44 @@ async fn what_tools_ask_first_is_answered() {
         client.texts("SELECT current_schema(), current_user").await,
         [["unified", "ada"]]
     );
+    // Within any query, and by the names that PostgreSQL gives such columns.
+    let asked = "SELECT count(*) > 0, current_schema(), current_user, session_user, current_database() FROM transactions";
+    let messages = client.query(asked).await;
+    assert_eq!(
+        texts(&messages),
+        [["t", "unified", "ada", "ada", "tillhouse"]]
+    );
+    let asked = "SELECT current_user, session_user, current_setting('timezone'), pg_backend_pid()";
+    let messages = client.query(asked).await;
+    let names: Vec<String> = columns(&messages).into_iter().map(|of| of.0).collect();
+    assert_eq!(
+        names,
+        [
+            "current_user",
+            "session_user",
+            "current_setting",
+            "pg_backend_pid"
+        ]
+    );
+    let number = client.key.0.to_string();
+    assert_eq!(texts(&messages), [["ada", "ada", "UTC", number.as_str()]]);
+    assert_eq!(
+        client.texts("SELECT 1::float4 / 2, 1::float8 / 2").await,
+        [["0.5", "0.5"]]
+    );
+    // Without a schema the tables of one are read, and these alone are listed.
+    let visible = "SELECT DISTINCT n.nspname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname !~ '^pg_' AND pg_catalog.pg_table_is_visible(c.oid)";
+    assert_eq!(client.texts(visible).await, [["unified"]]);
+    let number = "SELECT c.oid = 'transactions'::regclass FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+         ON n.oid = c.relnamespace WHERE n.nspname = 'unified' AND c.relname = 'transactions'";
+    assert_eq!(client.texts(number).await, [["t"]]);
+    let databases = "SELECT datname FROM pg_catalog.pg_database";
+    assert_eq!(client.texts(databases).await, [["tillhouse"]]);
+    let owners = "SELECT DISTINCT tableowner FROM pg_catalog.pg_tables";
+    assert_eq!(client.texts(owners).await, [["tillhouse"]]);
+    let roles = "SELECT rolname FROM pg_catalog.pg_roles ORDER BY 1";
+    assert_eq!(client.texts(roles).await, [["ada"], ["tillhouse"]]);
     // Nothing here can be changed by anybody.
     let allowed = "SELECT has_table_privilege('unified.transactions', 'SELECT'), \
          has_table_privilege('unified.transactions', 'INSERT')";

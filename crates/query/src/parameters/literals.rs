@@ -5,8 +5,8 @@
 
 use super::{number, placeholder, value};
 use datafusion::sql::sqlparser::ast::{
-    Array, CastKind, DataType as SqlType, Expr, Statement, TimezoneInfo, Value, VisitMut,
-    VisitorMut,
+    Array, CastKind, DataType as SqlType, Expr, Function, FunctionArguments, Ident, Statement,
+    TimezoneInfo, Value, VisitMut, VisitorMut,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -141,6 +141,60 @@ pub(super) fn apply(literals: &BTreeMap<String, ParameterLiteral>, statement: &m
     let _ = VisitMut::visit(statement, &mut LiteralVisitor(literals));
 }
 
+/// Visitor that puts literals in the places of calls.
+struct CallVisitor<'a>(&'a BTreeMap<String, ParameterLiteral>);
+
+impl CallVisitor<'_> {
+    fn of(&self, name: &Ident) -> Option<&ParameterLiteral> {
+        self.0.get(&name.value.to_lowercase())
+    }
+
+    /// The value of a function that is called without arguments, with brackets or without; of PostgreSQL's own alone, where a schema is named.
+    fn called(&self, call: &Function) -> Option<&ParameterLiteral> {
+        let is_plain = match &call.args {
+            FunctionArguments::None => true,
+            FunctionArguments::List(list) => list.args.is_empty(),
+            FunctionArguments::Subquery(_) => false,
+        };
+        let (name, schema) = call.name.0.split_last()?;
+        let is_own = schema
+            .iter()
+            .all(|part| part.as_ident().is_some_and(|of| of.value == "pg_catalog"));
+        let name = name.as_ident().filter(|_| is_plain && is_own)?;
+        self.of(name)
+    }
+}
+
+/// Name of the one function of these that the parser takes for a column where it has no brackets.
+const BARE: &str = "current_schema";
+
+impl VisitorMut for CallVisitor<'_> {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        let literal = match expr {
+            Expr::Function(call) => self.called(call),
+            Expr::Identifier(name)
+                if name.quote_style.is_none() && name.value.eq_ignore_ascii_case(BARE) =>
+            {
+                self.of(name)
+            }
+            _ => None,
+        };
+        if let Some(literal) = literal {
+            *expr = literal.expr();
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Puts literals in the places of calls of functions of these names.
+pub(super) fn apply_calls(calls: &BTreeMap<String, ParameterLiteral>, statement: &mut Statement) {
+    if !calls.is_empty() {
+        let _ = VisitMut::visit(statement, &mut CallVisitor(calls));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +251,36 @@ mod tests {
             applied("SELECT DATE $1", &[("1", day)]),
             "SELECT DATE '2026-01-01'"
         );
+    }
+
+    #[test]
+    fn a_function_of_whoever_asks_is_its_value() {
+        let calls = ["current_user", "current_schema", "version"];
+        let calls = calls.map(|name| (name.to_owned(), ParameterLiteral::Text("x".to_owned())));
+        let calls = BTreeMap::from(calls);
+        for (sql, written) in [
+            ("SELECT current_user, current_schema", "SELECT 'x', 'x'"),
+            (
+                "SELECT count(*), pg_catalog.version() FROM t",
+                "SELECT count(*), 'x' FROM t",
+            ),
+            (
+                "SELECT a FROM t WHERE b = CURRENT_SCHEMA()",
+                "SELECT a FROM t WHERE b = 'x'",
+            ),
+            (
+                "SELECT version(1), version, hecone.version()",
+                "SELECT version(1), version, hecone.version()",
+            ),
+            (
+                "SELECT \"current_schema\", t.current_schema FROM t",
+                "SELECT \"current_schema\", t.current_schema FROM t",
+            ),
+        ] {
+            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap();
+            apply_calls(&calls, &mut statements[0]);
+            assert_eq!(statements[0].to_string(), written);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{numeric, times};
 use bytes::Bytes;
 use std::borrow::Cow;
 use tillhouse_model::Result as ModelResult;
-use tillhouse_query::{ParameterLiteral, QueryParameters};
+use tillhouse_query::{ParameterLiteral, QueryParameters, list_items};
 
 /// Number of the type that nobody named.
 pub(super) const UNKNOWN: u32 = 0;
@@ -299,6 +299,7 @@ fn of_binary(of: u32, bytes: &[u8]) -> Result<ParameterLiteral, Refusal> {
                 _ => ParameterLiteral::Instant(format!("{written}+00:00")),
             }
         }
+        1186 => ParameterLiteral::Span(text(span_read(bytes))?),
         // A text has the same bytes in both forms, and what has no type is one.
         0 | 18 | 19 | 25 | 114 | 705 | 1042 | 1043 => {
             let read = std::str::from_utf8(bytes).ok();
@@ -308,6 +309,15 @@ fn of_binary(of: u32, bytes: &[u8]) -> Result<ParameterLiteral, Refusal> {
         list if item_of(list).is_some() => binary_list(bytes)?,
         _ => return Err(Refusal::NotThere),
     })
+}
+
+/// The text of a span of time from its binary form: microseconds, days and months.
+fn span_read(bytes: &[u8]) -> Option<String> {
+    let (micros, rest) = bytes.split_first_chunk::<8>()?;
+    let (days, rest) = rest.split_first_chunk::<4>()?;
+    let months = i32::from_be_bytes(rest.try_into().ok()?);
+    let (days, micros) = (i32::from_be_bytes(*days), i64::from_be_bytes(*micros));
+    Some(format!("{months} months {days} days {micros} microseconds"))
 }
 
 /// Type of the items of a type of lists.
@@ -325,47 +335,9 @@ fn item_of(list: u32) -> Option<u32> {
         1183 => 1083,
         1115 => 1114,
         1185 => 1184,
+        1187 => 1186,
         _ => return None,
     })
-}
-
-/// Items of `{1,"a b",NULL}`; none for lists within a list, and for what is no list.
-fn list_items(text: &str) -> Option<Vec<Option<String>>> {
-    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let mut items = Vec::new();
-    if inner.trim().is_empty() {
-        return Some(items);
-    }
-    let mut chars = inner.chars();
-    let (mut item, mut was_quoted, mut is_in_quotes) = (String::new(), false, false);
-    let finished = |item: &str, was_quoted: bool| match was_quoted {
-        true => Some(item.to_owned()),
-        false if item.trim().eq_ignore_ascii_case("null") => None,
-        false => Some(item.trim().to_owned()),
-    };
-    while let Some(c) = chars.next() {
-        match c {
-            '\\' => item.push(chars.next()?),
-            '"' => {
-                // Blanks before the quotes are none of the item.
-                if !was_quoted {
-                    item.clear();
-                }
-                is_in_quotes = !is_in_quotes;
-                was_quoted = true;
-            }
-            ',' if !is_in_quotes => {
-                items.push(finished(&item, was_quoted));
-                item.clear();
-                was_quoted = false;
-            }
-            '{' | '}' if !is_in_quotes => return None,
-            c if was_quoted && !is_in_quotes && c.is_whitespace() => {}
-            c => item.push(c),
-        }
-    }
-    items.push(finished(&item, was_quoted));
-    (!is_in_quotes).then_some(items)
 }
 
 /// The items of a list in binary form.
@@ -416,6 +388,23 @@ mod tests {
 
     fn binary(of: u32, bytes: &[u8]) -> Option<ParameterLiteral> {
         of_binary(of, bytes).ok()
+    }
+
+    #[test]
+    fn a_span_of_time_has_three_parts() {
+        let parts = |micros: i64, days: i32, months: i32| {
+            let mut bytes = micros.to_be_bytes().to_vec();
+            bytes.extend(days.to_be_bytes());
+            bytes.extend(months.to_be_bytes());
+            bytes
+        };
+        let span = |text: &str| Some(ParameterLiteral::Span(text.to_owned()));
+        assert_eq!(
+            binary(1186, &parts(-5, 2, 14)),
+            span("14 months 2 days -5 microseconds")
+        );
+        assert_eq!(binary(1186, &[0; 15]), None);
+        assert_eq!(binary(1186, &[0; 17]), None);
     }
 
     fn number_of(text: &str) -> Option<ParameterLiteral> {

@@ -7,7 +7,8 @@
 //! Rejected: `pg_catalog` registered into the session that runs queries. Its functions and the words of PostgreSQL that it rewrites would hold for queries too, and its
 //! statements would need ours.
 
-use super::catalog_functions::{self, Descriptions, description_fields};
+use super::catalog_functions::{self, Descriptions, OWNER, description_fields};
+use super::catalog_words::{in_our_forms, in_our_words, with_schemas};
 use super::columns::all_columns;
 use super::reader::RunReader;
 use super::words::tokens;
@@ -19,22 +20,27 @@ use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvid
 use datafusion::common::{DataFusionError, Result as PlanResult};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SQLOptions;
-use datafusion::logical_expr::TableType;
+use datafusion::logical_expr::{LogicalPlan, TableType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as ParsedStatement;
 use datafusion::sql::sqlparser::ast::Statement;
-use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::{
+    PgCatalogContextProvider, Role,
+};
 use datafusion_postgres::datafusion_pg_catalog::setup_pg_catalog;
 use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use futures::StreamExt;
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::{
-    DEFAULT_SCHEMA, DescribedTable, QueryParameters, QueryShape, SendableRecordBatchStream,
-    Session, check_depth, check_plan, collect, empty_table, into_error,
+    DEFAULT_SCHEMA, DescribedTable, Headings, QueryParameters, QueryShape,
+    SendableRecordBatchStream, Session, check_depth, check_plan, collect, empty_table, into_error,
+    plan_apart,
 };
 use tokio::sync::OnceCell;
 
@@ -48,6 +54,19 @@ const WORDS: usize = 10_000;
 const KEPT: usize = 8;
 /// Types and modifiers of columns by the number of their table and their own.
 type ColumnTypes = BTreeMap<(i32, i16), (i32, i32)>;
+
+/// Tables of `pg_catalog` that name a database and an owner that are not there, with what is.
+const CORRECTED: [(&str, &str); 2] = [
+    (
+        "pg_database",
+        "SELECT * FROM pg_catalog.pg_database WHERE datname <> 'postgres'",
+    ),
+    (
+        "pg_tables",
+        "SELECT schemaname, tablename, 'tillhouse' AS tableowner, tablespace, hasindex, hasrules, hastriggers, \
+         rowsecurity FROM pg_catalog.pg_tables",
+    ),
+];
 
 /// Functions that are about the server and not about sales, beside all that begin with `pg_`.
 const FUNCTIONS: [&str; 16] = [
@@ -68,21 +87,6 @@ const FUNCTIONS: [&str; 16] = [
     "inet_server_port",
     "quote_ident",
 ];
-/// Parts of what psql asks (`\d+`, `\du`, `\dT`) that the engine cannot plan, lists made of queries above all, with what they are of a catalog that has no such thing.
-const REPLACED: [(&str, &str); 3] = [
-    (
-        "pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x), ', ')",
-        "''",
-    ),
-    (
-        "ARRAY(SELECT b.rolname\n        FROM pg_catalog.pg_auth_members m\n        JOIN pg_catalog.pg_roles b ON (m.roleid = b.oid)\n        WHERE m.member = r.oid)",
-        "'{}'",
-    ),
-    (
-        "(SELECT c.relkind = 'c' FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid)",
-        "false",
-    ),
-];
 /// Values that are about the server, with or without brackets behind them.
 const VALUES: [&str; 4] = [
     "current_catalog",
@@ -90,6 +94,8 @@ const VALUES: [&str; 4] = [
     "current_user",
     "session_user",
 ];
+/// Types whose values are numbers in the catalog.
+const TYPES: [&str; 4] = ["regclass", "regnamespace", "regproc", "regtype"];
 /// Tables of `information_schema` that PostgreSQL has and DataFusion has not: empty, with the columns that tools read.
 const MISSING: [(&str, &[&str]); 8] = [
     (
@@ -194,6 +200,7 @@ pub(super) fn is_about_catalog(sql: &str) -> bool {
         name.starts_with("pg_")
             || name.eq_ignore_ascii_case(INFORMATION_SCHEMA)
             || VALUES.contains(&name)
+            || TYPES.contains(&name)
             || (is_called && FUNCTIONS.contains(&name))
     })
 }
@@ -203,6 +210,13 @@ pub(super) struct ToolCatalog {
     context: SessionContext,
     schemas: Arc<NamedSchemas>,
     parser: PostgresCompatibilityParser,
+}
+
+/// A question about the catalog, in the words that are understood here.
+pub(super) struct CatalogQuestion {
+    statement: ParsedStatement,
+    /// Names of its columns, as it was written.
+    headings: Headings,
 }
 
 /// The catalogs that were made, by run and user.
@@ -295,8 +309,8 @@ impl ToolCatalog {
             schemas,
             parser: PostgresCompatibilityParser::new(),
         };
-        setup_pg_catalog(&made.context, DATABASE, EmptyContextProvider)
-            .map_err(|error| into_error(*error))?;
+        let roles = ListedRoles([OWNER.to_owned(), user.to_owned()]);
+        setup_pg_catalog(&made.context, DATABASE, roles).map_err(|error| into_error(*error))?;
         made.add_information_schema(session)?;
         let described: Vec<DescribedTable> = described.into_iter().flatten().collect();
         made.describe(&tables, &described, user).await?;
@@ -398,18 +412,34 @@ impl ToolCatalog {
         let class = (PG_CATALOG.to_owned(), "pg_class".to_owned());
         let class = numbers.get(&class).copied().unwrap_or_default();
         let attributes = self.ask("SELECT * FROM pg_catalog.pg_attribute").await?;
-        self.add_rows(&attributes, &types, &descriptions, class)
-            .map_err(into_error)?;
-        for function in catalog_functions::all(user, descriptions) {
+        let mut others = Vec::new();
+        for (table, sql) in CORRECTED {
+            others.push((table, self.ask(sql).await?));
+        }
+        self.add_rows(
+            (attributes.as_slice(), others),
+            &types,
+            &descriptions,
+            class,
+        )
+        .map_err(into_error)?;
+        // What a name without a schema reads.
+        let is_visible = |schema: &str| matches!(schema, DEFAULT_SCHEMA | PG_CATALOG);
+        let visible = numbers
+            .iter()
+            .filter(|((schema, _), _)| is_visible(schema))
+            .map(|(_, oid)| *oid)
+            .collect();
+        for function in catalog_functions::all(user, descriptions, visible) {
             self.context.register_udf(function);
         }
         Ok(())
     }
 
-    /// Puts `pg_attribute` with exact types and `pg_description` with descriptions in the place of those that are there.
+    /// Puts `pg_attribute` with exact types, `pg_description` with descriptions and the corrected ones in the place of those that are there.
     fn add_rows(
         &self,
-        attributes: &[RecordBatch],
+        (attributes, others): (&[RecordBatch], Vec<(&str, Vec<RecordBatch>)>),
         types: &ColumnTypes,
         descriptions: &Descriptions,
         class: i32,
@@ -433,6 +463,14 @@ impl ToolCatalog {
                 Arc::new(MemTable::try_new(schema, vec![exact])?);
             tables.push(("pg_attribute".to_owned(), attributes));
         }
+        for (name, batches) in others {
+            if let Some(first) = batches.first() {
+                let schema = first.schema();
+                let corrected: Arc<dyn TableProvider> =
+                    Arc::new(MemTable::try_new(schema, vec![batches])?);
+                tables.push((name.to_owned(), corrected));
+            }
+        }
         let inner = self.schemas.schema(PG_CATALOG);
         self.schemas
             .add(PG_CATALOG, Arc::new(NamedTables::over(tables, inner)));
@@ -446,7 +484,7 @@ impl ToolCatalog {
         &self,
         sql: &str,
         given: &QueryParameters,
-    ) -> Result<Option<ParsedStatement>> {
+    ) -> Result<Option<CatalogQuestion>> {
         if tokens(sql).len() > WORDS {
             return Ok(None);
         }
@@ -454,12 +492,32 @@ impl ToolCatalog {
             return Ok(None);
         };
         check_depth(&statement)?;
-        Ok(self.is_about_catalog_alone(&statement).then_some(statement))
+        match self.named(&statement) {
+            Some((_, false)) => {}
+            None | Some((false, true)) => return Ok(None),
+            Some((true, true)) => {
+                let what = "a statement reads the catalog or tables, and this one reads both";
+                return Err(Error::new(ErrorKind::Query, what).hint(
+                    "Ask twice: the catalog has no rows of tables. information_schema is read beside tables.",
+                ));
+            }
+        }
+        let headings = match Parser::parse_sql(&PostgreSqlDialect {}, sql).as_deref() {
+            Ok([written]) => Headings::of(&ParsedStatement::Statement(Box::new(written.clone()))),
+            _ => Headings::default(),
+        };
+        Ok(Some(CatalogQuestion {
+            statement,
+            headings,
+        }))
     }
 
     fn read(&self, sql: &str, given: &QueryParameters) -> Option<ParsedStatement> {
-        let sql = REPLACED.iter().fold(sql.to_owned(), |sql, (theirs, ours)| {
-            sql.replace(theirs, ours)
+        let unqualified = self.schemas.schema(DEFAULT_SCHEMA);
+        let sql = with_schemas(&in_our_words(sql), DEFAULT_SCHEMA, |name| {
+            unqualified
+                .as_ref()
+                .is_some_and(|tables| tables.table_exist(name))
         });
         let mut statements = self.parser.parse(&sql).ok()?;
         let mut statement = statements.pop().filter(|_| statements.is_empty())?;
@@ -467,38 +525,42 @@ impl ToolCatalog {
             return None;
         }
         given.put_into(&mut statement);
+        in_our_forms(&mut statement);
         Some(ParsedStatement::Statement(Box::new(statement)))
     }
 
-    /// True if a statement names no table of the warehouse.
-    fn is_about_catalog_alone(&self, statement: &ParsedStatement) -> bool {
-        let Ok(named) = self.context.state().resolve_table_references(statement) else {
-            return false;
-        };
-        !named.iter().any(|table| {
+    /// Whether a statement names tables of `pg_catalog`, and tables of the warehouse; none where that cannot be told.
+    fn named(&self, statement: &ParsedStatement) -> Option<(bool, bool)> {
+        let named = self.context.state().resolve_table_references(statement);
+        let (mut has_catalog, mut has_tables) = (false, false);
+        for table in named.ok()? {
             let schema = table.schema().unwrap_or(DEFAULT_SCHEMA);
-            !matches!(schema, PG_CATALOG | INFORMATION_SCHEMA)
-                && self
-                    .schemas
-                    .schema(schema)
-                    .is_some_and(|schema| schema.table_exist(table.table()))
-        })
+            let of_schema = self.schemas.schema(schema);
+            has_catalog |= schema == PG_CATALOG;
+            has_tables |= !matches!(schema, PG_CATALOG | INFORMATION_SCHEMA)
+                && of_schema.is_some_and(|schema| schema.table_exist(table.table()));
+        }
+        Some((has_catalog, has_tables))
     }
 
-    /// Runs a statement.
-    pub(super) async fn rows(
-        self: &Arc<Self>,
-        statement: ParsedStatement,
-    ) -> Result<SendableRecordBatchStream> {
-        let state = self.context.state();
-        let plan = state
-            .statement_to_plan(statement)
-            .await
-            .map_err(into_error)?;
+    /// The plan of a question, which reads alone.
+    async fn planned(&self, statement: ParsedStatement) -> Result<LogicalPlan> {
+        let plan = plan_apart(&self.context.state(), statement).await;
+        let plan = plan.map_err(into_error)?;
         check_plan(&plan)?;
         reads_only().verify_plan(&plan).map_err(into_error)?;
-        let rows = DataFrame::new(state, plan).execute_stream().await;
-        let rows = rows.map_err(into_error)?;
+        Ok(plan)
+    }
+
+    /// Runs a question.
+    pub(super) async fn rows(
+        self: &Arc<Self>,
+        question: CatalogQuestion,
+    ) -> Result<SendableRecordBatchStream> {
+        let plan = self.planned(question.statement).await?;
+        let rows = DataFrame::new(self.context.state(), plan).execute_stream();
+        let rows = rows.await.map_err(into_error)?;
+        let rows = question.headings.apply(rows);
         let (schema, kept) = (rows.schema(), Arc::clone(self));
         let rows = rows.map(move |batch| {
             // A catalog that nobody holds is emptied: not while it is read.
@@ -508,18 +570,12 @@ impl ToolCatalog {
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 
-    /// Columns of a statement.
-    pub(super) async fn shape(&self, statement: ParsedStatement) -> Result<QueryShape> {
-        let state = self.context.state();
-        let plan = state
-            .statement_to_plan(statement)
-            .await
-            .map_err(into_error)?;
-        check_plan(&plan)?;
-        reads_only().verify_plan(&plan).map_err(into_error)?;
+    /// Columns of a question.
+    pub(super) async fn shape(&self, question: CatalogQuestion) -> Result<QueryShape> {
+        let plan = self.planned(question.statement).await?;
         Ok(QueryShape {
             parameters: BTreeMap::new(),
-            columns: Arc::new(plan.schema().as_arrow().clone()),
+            columns: question.headings.name(plan.schema().as_arrow()),
         })
     }
 }
@@ -528,6 +584,37 @@ impl Drop for ToolCatalog {
     fn drop(&mut self) {
         // `pg_catalog` holds the list of catalogs that holds it: neither would ever go.
         self.schemas.clear();
+    }
+}
+
+/// Roles that are listed: the owner of what is there, and the user, who may come in and do nothing but read.
+#[derive(Debug, Clone)]
+struct ListedRoles([String; 2]);
+
+#[async_trait]
+impl PgCatalogContextProvider for ListedRoles {
+    async fn roles(&self) -> Vec<String> {
+        let [owner, user] = &self.0;
+        let is_other = owner != user;
+        std::iter::once(owner)
+            .chain(is_other.then_some(user))
+            .cloned()
+            .collect()
+    }
+
+    async fn role(&self, name: &str) -> Option<Role> {
+        let [_, user] = &self.0;
+        Some(Role {
+            name: name.to_owned(),
+            is_superuser: false,
+            can_login: name == user,
+            can_create_db: false,
+            can_create_role: false,
+            can_create_user: false,
+            can_replication: false,
+            grants: Vec::new(),
+            inherited_roles: Vec::new(),
+        })
     }
 }
 
@@ -674,6 +761,7 @@ mod tests {
             "SELECT typname FROM pg_type WHERE oid = 25",
             "SELECT * FROM INFORMATION_SCHEMA.tables",
             "SELECT pg_backend_pid()",
+            "SELECT 'transactions'::regclass::oid",
         ] {
             assert!(is_about_catalog(sql), "{sql}");
         }

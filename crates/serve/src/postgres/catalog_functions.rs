@@ -3,18 +3,18 @@
 //! Invariant: a function here reads no table. One that says what this server is says that nothing can be written and that nobody has every right.
 
 use super::catalog::DATABASE;
-use super::settings::{DEFAULTS, SERVER_VERSION};
+use super::settings::{Changed, DEFAULTS, SERVER_VERSION, Settings};
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, exec_err};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
     Volatility,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tillhouse_query::DEFAULT_SCHEMA;
+use tillhouse_query::{DEFAULT_SCHEMA, ParameterLiteral, QueryParameters};
 
 /// Descriptions by the number of a table and of its column, 0 for the table itself.
 pub(super) type Descriptions = BTreeMap<(i32, i32), String>;
@@ -98,7 +98,7 @@ impl ScalarUDFImpl for DescriptionFunction {
     }
 }
 
-/// `current_setting` and `set_config`, which changes nothing here.
+/// `current_setting` and `set_config`, which changes nothing here, and refuses what SET refuses.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct SettingFunction {
     name: &'static str,
@@ -127,7 +127,14 @@ impl ScalarUDFImpl for SettingFunction {
         };
         let array = cast(&wanted.to_array(args.number_rows)?, &DataType::Utf8)?;
         if self.is_change {
-            return Ok(ColumnarValue::Array(array));
+            let names = args.args.first().unwrap_or(wanted);
+            let names = cast(&names.to_array(args.number_rows)?, &DataType::Utf8)?;
+            let pairs = names.as_string::<i32>().iter();
+            let pairs = pairs.zip(array.as_string::<i32>().iter());
+            let values: StringArray = pairs
+                .map(|(name, value)| name.map_or(Ok(None), |name| changed(name, value)))
+                .collect::<Result<_>>()?;
+            return Ok(ColumnarValue::Array(Arc::new(values)));
         }
         let of = |name: Option<&str>| {
             let name = name?.to_lowercase();
@@ -136,6 +143,16 @@ impl ScalarUDFImpl for SettingFunction {
         };
         let values: StringArray = array.as_string::<i32>().iter().map(of).collect();
         Ok(ColumnarValue::Array(Arc::new(values)))
+    }
+}
+
+/// The value that a setting has once SET has been asked to change it. Errors where SET does.
+fn changed(name: &str, value: Option<&str>) -> Result<Option<String>> {
+    let mut settings = Settings::default();
+    match settings.set(name, value) {
+        Ok(Changed::AsAsked) => Ok(value.map(str::to_owned)),
+        Ok(Changed::Not(_)) => Ok(settings.get(name).map(str::to_owned)),
+        Err(fault) => exec_err!("{}", fault.message),
     }
 }
 
@@ -196,13 +213,78 @@ fn is_allowed(wanted: &str) -> bool {
     })
 }
 
-/// The functions, for a user who asks.
-pub(super) fn all(user: &str, descriptions: Descriptions) -> Vec<ScalarUDF> {
-    let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
-    let version = format!(
+/// Name of the owner of what is there.
+pub(super) const OWNER: &str = "tillhouse";
+
+fn version() -> String {
+    format!(
         "PostgreSQL {SERVER_VERSION} (Tillhouse {}, which answers queries alone)",
         env!("CARGO_PKG_VERSION")
-    );
+    )
+}
+
+/// Values with what functions without arguments say of who asks and of this server, by the name that came in and the number of the connection.
+pub(super) fn with_calls(given: QueryParameters, user: &str, number: i32) -> QueryParameters {
+    let version = version();
+    let texts = [
+        ("current_catalog", DATABASE),
+        ("current_database", DATABASE),
+        ("current_schema", DEFAULT_SCHEMA),
+        ("current_role", user),
+        ("current_user", user),
+        ("session_user", user),
+        ("user", user),
+        ("version", version.as_str()),
+    ];
+    let given = texts.into_iter().fold(given, |given, (name, text)| {
+        given.with_call(name, ParameterLiteral::Text(text.to_owned()))
+    });
+    let number = ParameterLiteral::Number(number.to_string());
+    given
+        .with_call("pg_backend_pid", number)
+        .with_call("pg_is_in_recovery", ParameterLiteral::Truth(false))
+}
+
+/// `pg_table_is_visible`: true of what a name without a schema reads.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct VisibleFunction {
+    signature: Signature,
+    visible: BTreeSet<i32>,
+}
+
+impl ScalarUDFImpl for VisibleFunction {
+    fn name(&self) -> &str {
+        "pg_table_is_visible"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(wanted) = args.args.first() else {
+            return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
+        };
+        let wanted = cast(&wanted.to_array(args.number_rows)?, &DataType::Int32)?;
+        let wanted = wanted.as_primitive::<Int32Type>().iter();
+        let are_visible = wanted.map(|oid| oid.map(|oid| self.visible.contains(&oid)));
+        let are_visible: BooleanArray = are_visible.collect();
+        Ok(ColumnarValue::Array(Arc::new(are_visible)))
+    }
+}
+
+/// The functions, for a user who asks, with the numbers of the tables that are read without a schema.
+pub(super) fn all(
+    user: &str,
+    descriptions: Descriptions,
+    visible: BTreeSet<i32>,
+) -> Vec<ScalarUDF> {
+    let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
+    let version = version();
     let schemas = [text(DEFAULT_SCHEMA), text("pg_catalog")];
     let schemas = ScalarValue::List(ScalarValue::new_list_nullable(&schemas, &DataType::Utf8));
     let none = || ScalarValue::Utf8(None);
@@ -213,7 +295,7 @@ pub(super) fn all(user: &str, descriptions: Descriptions) -> Vec<ScalarUDF> {
         ("current_catalog", text(DATABASE)),
         ("session_user", text(user)),
         ("current_user", text(user)),
-        ("pg_get_userbyid", text("tillhouse")),
+        ("pg_get_userbyid", text(OWNER)),
         ("pg_advisory_unlock_all", text("")),
         ("pg_is_in_recovery", ScalarValue::Boolean(Some(false))),
         ("pg_is_other_temp_schema", ScalarValue::Boolean(Some(false))),
@@ -280,7 +362,11 @@ pub(super) fn all(user: &str, descriptions: Descriptions) -> Vec<ScalarUDF> {
         })
     });
     let functions = fixed.into_iter().chain(described).chain(settings);
-    functions.chain(privileges).collect()
+    let visible = ScalarUDF::new_from_impl(VisibleFunction {
+        signature: any_arguments(),
+        visible,
+    });
+    functions.chain(privileges).chain([visible]).collect()
 }
 
 /// Columns of `pg_description`, which has the descriptions as rows.
@@ -296,6 +382,20 @@ pub(super) fn description_fields() -> Vec<Field> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_says_what_holds() {
+        for (name, value, held) in [
+            ("search_path", "", ""),
+            ("search_path", "unified, public", "unified, public"),
+            ("timezone", "Europe/Berlin", "UTC"),
+            ("application_name", "x", "x"),
+        ] {
+            assert_eq!(changed(name, Some(value)).unwrap().as_deref(), Some(held));
+        }
+        assert!(changed("search_path", Some("hecone")).is_err());
+        assert!(changed("client_encoding", Some("LATIN1")).is_err());
+    }
 
     #[test]
     fn what_reads_is_allowed_and_nothing_else() {

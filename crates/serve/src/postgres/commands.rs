@@ -14,6 +14,8 @@ pub(super) enum Command {
     Begin,
     Commit,
     Rollback,
+    /// COMMIT or ROLLBACK AND CHAIN: the next transaction begins where this one ends.
+    Chain(&'static str),
     /// SAVEPOINT, RELEASE: a transaction that writes nothing has nothing to go back to.
     Savepoint(&'static str),
     RollbackTo,
@@ -62,6 +64,25 @@ pub(super) struct FetchOrder {
 /// Words of `SHOW` that ask about tables and not about settings.
 const SHOWN_BY_QUERY: [&str; 4] = ["tables", "columns", "functions", "create"];
 
+/// First words of statements that change something and that the engine does not read.
+const WRITING: [&str; 15] = [
+    "lock",
+    "vacuum",
+    "analyze",
+    "notify",
+    "call",
+    "do",
+    "grant",
+    "revoke",
+    "checkpoint",
+    "cluster",
+    "reindex",
+    "refresh",
+    "comment",
+    "security",
+    "load",
+];
+
 /// Reads what kind of statement it is.
 pub(super) fn read(sql: &str) -> Command {
     let placed = tokens(sql);
@@ -69,7 +90,9 @@ pub(super) fn read(sql: &str) -> Command {
     match words.word(0) {
         "begin" => Command::Begin,
         "start" if words.word(1) == "transaction" => Command::Begin,
+        "commit" | "end" if words.chains() => Command::Chain("COMMIT"),
         "commit" | "end" => Command::Commit,
+        "rollback" | "abort" if words.chains() => Command::Chain("ROLLBACK"),
         "rollback" | "abort" => match words.has("to") {
             true => Command::RollbackTo,
             false => Command::Rollback,
@@ -111,10 +134,12 @@ pub(super) fn read(sql: &str) -> Command {
             Fault::new(NOT_THERE, "PREPARE and EXECUTE are not there as SQL")
                 .hint("Prepare statements by the protocol, as every driver does."),
         ),
-        "lock" | "vacuum" | "analyze" | "notify" | "call" | "do" | "grant" | "revoke" => {
-            Command::Refused(read_only(words.word(0)))
-        }
+        verb if WRITING.contains(&verb) => Command::Refused(read_only(verb)),
         "explain" => Command::Query("EXPLAIN"),
+        "select" | "with" => match words.written_within() {
+            Some(what) => Command::Refused(read_only(what)),
+            None => Command::Query("SELECT"),
+        },
         _ => Command::Query("SELECT"),
     }
 }
@@ -139,6 +164,37 @@ impl Words<'_> {
 
     fn has(&self, word: &str) -> bool {
         self.0.iter().any(|placed| placed.token.is_word(word))
+    }
+
+    /// True for AND CHAIN, and not for AND NO CHAIN.
+    fn chains(&self) -> bool {
+        self.word(self.0.len().saturating_sub(1)) == "chain" && !self.has("no")
+    }
+
+    /// The part of a query that would write: SELECT INTO, and a WITH of rows that are changed.
+    fn written_within(&self) -> Option<&str> {
+        let mut depth = 0_usize;
+        for (at, placed) in self.0.iter().enumerate() {
+            match &placed.token {
+                Token::Sign('(') => {
+                    depth += 1;
+                    let is_with = at > 0 && matches!(self.word(at - 1), "as" | "materialized");
+                    let verb = self.word(at + 1);
+                    let is_change = matches!(
+                        (verb, self.word(at + 2)),
+                        ("insert" | "merge", "into") | ("delete", "from")
+                    ) || (verb == "update"
+                        && self.token(at + 2).and_then(Token::name).is_some());
+                    if is_with && is_change {
+                        return Some(verb);
+                    }
+                }
+                Token::Sign(')') => depth = depth.saturating_sub(1),
+                Token::Word(word) if depth == 0 && word == "into" => return Some("select into"),
+                _ => {}
+            }
+        }
+        None
     }
 
     /// A name, none for ALL.
@@ -182,6 +238,9 @@ fn set(words: &Words<'_>) -> Command {
         "constraints" => Command::Nothing("SET CONSTRAINTS"),
         "names" => Command::Set("client_encoding".to_owned(), value(words, at + 1)),
         "time" => Command::Set("timezone".to_owned(), value(words, at + 2)),
+        "schema" if matches!(words.token(at + 1), Some(Token::Text(_))) => {
+            Command::Set("search_path".to_owned(), value(words, at + 1))
+        }
         _ => {
             let Some(name) = words.token(at).and_then(Token::name) else {
                 return Command::Query("SET");
@@ -316,6 +375,13 @@ mod tests {
             ("END", Command::Commit),
             ("ROLLBACK TO SAVEPOINT a", Command::RollbackTo),
             ("ROLLBACK", Command::Rollback),
+            ("COMMIT AND CHAIN", Command::Chain("COMMIT")),
+            ("rollback work and chain", Command::Chain("ROLLBACK")),
+            ("COMMIT AND NO CHAIN", Command::Commit),
+            (
+                "WITH a AS (SELECT 1) SELECT \"into\", 'into' FROM a",
+                Command::Query("SELECT"),
+            ),
             ("DISCARD ALL", Command::DiscardAll),
             ("DEALLOCATE ALL", Command::Deallocate(None)),
             (
@@ -343,6 +409,7 @@ mod tests {
                 "SET search_path TO unified, public",
                 set_to("search_path", Some("unified, public")),
             ),
+            ("SET SCHEMA 'hecone'", set_to("search_path", Some("hecone"))),
             (
                 "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
                 Command::Nothing("SET"),
@@ -367,6 +434,19 @@ mod tests {
             ("DELETE FROM t", Command::Query("SELECT")),
         ] {
             assert_eq!(read(sql), command, "{sql}");
+        }
+        for sql in [
+            "CHECKPOINT",
+            "COMMENT ON TABLE t IS 'x'",
+            "SELECT * INTO t FROM sales",
+            "WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d",
+            "WITH d AS MATERIALIZED (UPDATE t SET a = 1 RETURNING a) SELECT * FROM d",
+            "WITH d AS (INSERT INTO t VALUES (1) RETURNING a) SELECT * FROM d",
+        ] {
+            let Command::Refused(fault) = read(sql) else {
+                panic!("it would write: {sql}");
+            };
+            assert_eq!(fault.code, READ_ONLY, "{sql}");
         }
         for sql in [
             "SET ROLE admin",

@@ -88,10 +88,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     pub(super) fn new(
         wire: Wire<S>,
         listener: Arc<PostgresListener>,
-        (peer, known): (SocketAddr, KnownConnection),
+        (peer, known, is_encrypted): (SocketAddr, KnownConnection, bool),
         opened: OpenedConnection,
     ) -> Self {
         let mut settings = Settings::of_user(opened.login.name());
+        if is_encrypted {
+            settings.note_encryption();
+        }
         for (name, value) in &opened.settings {
             // A driver says what it would like; what is otherwise here it is told.
             let _ = settings.set(name, Some(value.as_str()));
@@ -143,8 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 Err(Stop::Ended(ended)) => return Err(ended),
                 Err(Stop::Fault(fault)) => {
                     fault.put(&mut self.wire);
+                    // A client that sends many statements ahead waits for this one before it sends Sync.
+                    self.wire.flush().await?;
                     if fault.is_fatal {
-                        return self.wire.flush().await;
+                        return Ok(());
                     }
                     self.fail();
                     self.is_skipping = true;
@@ -176,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
     /// Takes a message.
     async fn take(&mut self, kind: u8, body: Bytes) -> Result<(), Stop> {
         self.check_login()?;
-        if self.is_skipping && !matches!(kind, b'S' | b'Q') {
+        if self.is_skipping && !matches!(kind, b'S' | b'Q' | b'H') {
             return Ok(());
         }
         match kind {
@@ -289,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         let prepared = Arc::clone(&portal.prepared);
         let ends_it = matches!(
             prepared.command,
-            Command::Commit | Command::Rollback | Command::RollbackTo
+            Command::Commit | Command::Rollback | Command::Chain(_) | Command::RollbackTo
         );
         if !ends_it {
             self.check_transaction()?;
@@ -356,6 +361,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                 }
                 self.transaction = Transaction::None;
                 self.portals.retain(|_, portal| portal.is_held);
+                tag
+            }
+            Command::Chain(tag) => {
+                let tag = match self.transaction {
+                    Transaction::None => return Err(no_transaction()),
+                    Transaction::Open(_) => *tag,
+                    Transaction::Failed(_) => "ROLLBACK",
+                };
+                self.transaction = Transaction::Open(None);
+                self.portals.retain(|_, portal| portal.is_held);
+                // As with BEGIN, what is read is what is newest now.
+                let _ = self.reader();
                 tag
             }
             Command::Savepoint(tag) => match self.transaction {
@@ -451,6 +468,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
                     part,
                     name: self.login.name().to_owned(),
                     caller,
+                    number: self.known.key.0,
                     catalogs: Arc::clone(&self.listener.catalogs),
                 })
             }

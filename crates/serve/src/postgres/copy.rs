@@ -228,16 +228,19 @@ impl CopyFormat {
         self.form == CopyForm::Binary
     }
 
-    /// Writes what stands before the rows; false where that is nothing.
+    /// Writes what stands before the first row, and in the same message, also where that is none.
+    pub(super) fn put_signature(&self, out: &mut BytesMut) {
+        if self.is_binary() {
+            out.put_slice(SIGNATURE);
+        }
+    }
+
+    /// Writes the row of names; false where there is none.
     pub(super) fn put_begin<'a>(
         &self,
         names: impl Iterator<Item = &'a str>,
         out: &mut BytesMut,
     ) -> bool {
-        if self.is_binary() {
-            out.put_slice(SIGNATURE);
-            return true;
-        }
         if !self.has_header {
             return false;
         }
@@ -372,6 +375,20 @@ mod tests {
             written(&csv.format),
             "a,b\na\tb,a\tb\n\"q\"\"q\",\"q\"\"q\"\n\"\",\"\"\n,\n\"\\.\",\"\\.\"\n"
         );
+    }
+
+    #[test]
+    fn the_binary_form_begins_once() {
+        let binary = order("COPY (SELECT 1) TO STDOUT (FORMAT binary, HEADER)").unwrap();
+        let mut out = BytesMut::new();
+        assert!(!binary.format.put_begin(["a"].into_iter(), &mut out));
+        binary.format.put_signature(&mut out);
+        assert!(binary.format.put_end(&mut out));
+        assert_eq!(out.as_ref(), [SIGNATURE, &[255, 255]].concat());
+        let text = order("COPY (SELECT 1) TO STDOUT").unwrap();
+        out.clear();
+        text.format.put_signature(&mut out);
+        assert!(out.is_empty());
     }
 
     #[test]

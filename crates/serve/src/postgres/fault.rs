@@ -11,8 +11,9 @@ use tillhouse_model::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Errors by what their messages say, the first that fits.
-const STATES: [(&str, &str); 17] = [
+const STATES: [(&str, &str); 18] = [
     (ONLY_READS, READ_ONLY),
+    ("reads the catalog or tables", NOT_THERE),
     ("there is no table function", "42883"),
     ("there is no table", "42P01"),
     ("there is no schema", "3F000"),

@@ -188,7 +188,11 @@ impl PostgresListener {
         arrival: Arrival,
     ) {
         let Arrival {
-            peer, stop, permit, ..
+            peer,
+            stop,
+            permit,
+            is_encrypted,
+            ..
         } = arrival;
         let known = self.keys.register(opened.login.caller());
         let room = Arc::clone(&self.room).try_acquire_owned();
@@ -197,7 +201,7 @@ impl PostgresListener {
         };
         drop(permit);
         wire.allow(self.state.options.body_bytes);
-        let conversation = Conversation::new(wire, self, (peer, known), opened);
+        let conversation = Conversation::new(wire, self, (peer, known, is_encrypted), opened);
         if let Err(ended) = conversation.answer(stop).await {
             tracing::debug!(%peer, "a connection ended: {ended:?}");
         }

@@ -8,6 +8,7 @@ use super::fault::{Fault, NO_MESSAGE, NO_PASSWORD, NOT_ALLOWED, NOT_THERE, Stop}
 use super::listener::PostgresListener;
 use super::login::{UserLogin, verifier};
 use super::scram::{Exchange, MECHANISM};
+use super::settings::check_path;
 use super::wire::{Parts, Wire, put_text};
 use crate::users::Users;
 use bytes::{BufMut, Bytes};
@@ -142,7 +143,13 @@ pub(super) async fn enter<S: AsyncRead + AsyncWrite + Unpin>(
     let options = said.remove("options").unwrap_or_default();
     said.remove("database");
     said.retain(|name, _| !name.starts_with("_pq_."));
-    let settings = said.into_iter().chain(of_options(&options)).collect();
+    let settings: Vec<(String, String)> = said.into_iter().chain(of_options(&options)).collect();
+    // What it would like is told where it is otherwise here; this one would have it read other tables than it thinks.
+    for (name, value) in &settings {
+        if name.eq_ignore_ascii_case("search_path") {
+            check_path(value).map_err(Fault::fatal)?;
+        }
+    }
     Ok(OpenedConnection { login, settings })
 }
 

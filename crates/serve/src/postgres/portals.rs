@@ -321,7 +321,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         // One that ended a transaction ended with it.
         let ends_it = matches!(
             portal.prepared.command,
-            Command::Commit | Command::Rollback | Command::DiscardAll
+            Command::Commit | Command::Rollback | Command::Chain(_) | Command::DiscardAll
         );
         if !ends_it {
             self.portals.insert(name, portal);
@@ -414,7 +414,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         self.put_data(|out| format.put_begin(names.iter().map(String::as_str), out));
         let form = RowForm::Copy(format);
         let progress = running.send(form, None, &around, &mut self.wire).await?;
-        self.put_data(|out| format.put_end(out));
+        self.put_data(|out| {
+            if progress.rows == 0 {
+                format.put_signature(out);
+            }
+            format.put_end(out)
+        });
         self.wire.put(b'c', |_| {});
         self.put_complete(&format!("COPY {}", progress.rows));
         Ok(progress.rows)

@@ -5,6 +5,7 @@
 
 use super::bind::{UNKNOWN, samples};
 use super::catalog::{KeptCatalogs, is_about_catalog};
+use super::catalog_functions::with_calls;
 use super::columns::WireType;
 use crate::callers::Caller;
 use crate::runs::RunSession;
@@ -20,6 +21,8 @@ pub(super) struct RunReader {
     /// The name that came in.
     pub(super) name: String,
     pub(super) caller: Caller,
+    /// Number of the connection, which `pg_backend_pid` says.
+    pub(super) number: i32,
     pub(super) catalogs: Arc<KeptCatalogs>,
 }
 
@@ -39,18 +42,22 @@ pub(super) struct UnboundShape {
 }
 
 impl RunReader {
+    /// Values of parameters, with what functions say of who asks.
+    fn with_calls(&self, given: QueryParameters) -> QueryParameters {
+        with_calls(given, &self.name, self.number)
+    }
+
     /// Runs a query.
     pub(super) async fn rows(&self, query: &BoundQuery) -> Result<SendableRecordBatchStream> {
+        let given = self.with_calls(query.given.clone());
         if is_about_catalog(&query.sql) {
             let catalog = self.catalogs.of(self).await?;
-            if let Some(statement) = catalog.statement(&query.sql, &query.given)? {
-                return catalog.rows(statement).await;
+            if let Some(question) = catalog.statement(&query.sql, &given)? {
+                return catalog.rows(question).await;
             }
         }
         let session = &self.part.session;
-        session
-            .query_written(&query.sql, &query.given, query.start)
-            .await
+        session.query_written(&query.sql, &given, query.start).await
     }
 
     /// Columns and parameters of a query whose parameters have no values yet, of the types that its client named: a column that is made of a parameter has that one's type.
@@ -89,22 +96,25 @@ impl RunReader {
     async fn untyped_shape(&self, query: &BoundQuery) -> Result<QueryShape> {
         if is_about_catalog(&query.sql) {
             let catalog = self.catalogs.of(self).await?;
-            let unbound = QueryParameters::unknown_in(&query.sql);
-            if let Some(statement) = catalog.statement(&query.sql, &unbound)? {
-                return catalog.shape(statement).await;
+            let unbound = self.with_calls(QueryParameters::unknown_in(&query.sql));
+            if let Some(question) = catalog.statement(&query.sql, &unbound)? {
+                return catalog.shape(question).await;
             }
         }
         let session = &self.part.session;
-        session.shape_unbound(&query.sql, query.start).await
+        let calls = self.with_calls(QueryParameters::default());
+        session
+            .shape_unbound_with(&query.sql, &calls, query.start)
+            .await
     }
 
     /// Columns of a query whose parameters are of these types.
     async fn typed_shape(&self, query: &BoundQuery, types: &[u32]) -> Result<SchemaRef> {
-        let given = samples(types);
+        let given = self.with_calls(samples(types));
         if is_about_catalog(&query.sql) {
             let catalog = self.catalogs.of(self).await?;
-            if let Some(statement) = catalog.statement(&query.sql, &given)? {
-                return Ok(catalog.shape(statement).await?.columns);
+            if let Some(question) = catalog.statement(&query.sql, &given)? {
+                return Ok(catalog.shape(question).await?.columns);
             }
         }
         let session = &self.part.session;

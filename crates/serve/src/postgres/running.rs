@@ -200,10 +200,11 @@ impl Running {
         }
         let mut rows = 0;
         while most.is_none_or(|most| rows < most) {
+            let is_first = self.rows == 0;
             let Some((ready, row)) = self.next_row(around, wire).await? else {
                 break;
             };
-            put(form, ready, row, wire).map_err(|error| around.fault(&error))?;
+            put(form, ready, (row, is_first), wire).map_err(|error| around.fault(&error))?;
             rows += 1;
             self.rows += 1;
             if self.rows > around.state.options.rows {
@@ -261,16 +262,21 @@ impl Running {
     }
 }
 
-/// Writes a row.
+/// Writes a row, which may be the first of all.
 fn put<S: AsyncRead + AsyncWrite + Unpin>(
     form: RowForm<'_>,
     rows: &ReadyRows,
-    row: usize,
+    (row, is_first): (usize, bool),
     wire: &mut Wire<S>,
 ) -> Result<(), Error> {
     match form {
         RowForm::Skipped => Ok(()),
-        RowForm::Copy(format) => wire.try_put(b'd', |out| format.put_row(rows, row, out)),
+        RowForm::Copy(format) => wire.try_put(b'd', |out| {
+            if is_first {
+                format.put_signature(out);
+            }
+            format.put_row(rows, row, out)
+        }),
         RowForm::Messages(formats) => wire.try_put(b'D', |out| {
             out.put_u16(u16::try_from(rows.width()).unwrap_or(u16::MAX));
             (0..rows.width())

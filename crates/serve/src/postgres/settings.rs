@@ -3,9 +3,10 @@
 //! Invariant: a setting that would change what is answered has one value, and another is refused or told to be without effect; all others are kept, so that they are read back
 //! as they were set. They are bounded in number and size.
 
-use super::fault::Fault;
+use super::fault::{Fault, NOT_THERE};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tillhouse_query::DEFAULT_SCHEMA;
 
 /// Settings that a client may make.
 const MOST: usize = 128;
@@ -66,6 +67,9 @@ pub(super) const REPORTED: [(&str, &str); 13] = [
     ("session_authorization", "session_authorization"),
 ];
 
+/// Settings that no client makes: who asks, and whether what is said is encrypted.
+const OF_CONNECTION: [&str; 2] = ["session_authorization", "ssl"];
+
 /// The settings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings(BTreeMap<String, String>);
@@ -87,6 +91,11 @@ impl Settings {
         )]))
     }
 
+    /// Takes note that the connection is encrypted, which stays so.
+    pub(super) fn note_encryption(&mut self) {
+        self.0.insert("ssl".to_owned(), "on".to_owned());
+    }
+
     /// The value of a setting.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let name = name.to_lowercase();
@@ -104,16 +113,17 @@ impl Settings {
         DEFAULTS.into_iter().chain(set).collect()
     }
 
-    /// Forgets what was set, but for the user.
+    /// Forgets what was set, but for what the connection is.
     pub(super) fn reset(&mut self) {
-        self.0.retain(|name, _| name == "session_authorization");
+        self.0
+            .retain(|name, _| OF_CONNECTION.contains(&name.as_str()));
     }
 
     /// Sets one; without a value it gets its default back.
     pub(super) fn set(&mut self, name: &str, value: Option<&str>) -> Result<Changed, Fault> {
         let name = name.to_lowercase();
         let Some(value) = value else {
-            if name != "session_authorization" {
+            if !OF_CONNECTION.contains(&name.as_str()) {
                 self.0.remove(&name);
             }
             return Ok(Changed::AsAsked);
@@ -124,8 +134,10 @@ impl Settings {
         if value.len() > LONGEST || name.len() > LONGEST || self.0.len() >= MOST {
             return Err(Fault::new("53400", "more is set than can be kept"));
         }
-        if name == "statement_timeout" {
-            length(value).ok_or_else(|| invalid(&name))?;
+        match name.as_str() {
+            "statement_timeout" if length(value).is_none() => return Err(invalid(&name)),
+            "search_path" => check_path(value)?,
+            _ => {}
         }
         self.0.insert(name, value.to_owned());
         Ok(Changed::AsAsked)
@@ -167,6 +179,27 @@ impl Settings {
             Some(wanted) => wanted.min(most),
             None => most,
         }
+    }
+}
+
+/// Names on a search path that have no tables of ours, and that tools put before others.
+const PASSED_OVER: [&str; 5] = ["", "$user", "public", "pg_catalog", "pg_temp"];
+
+/// Errors where a search path would have names without a schema read in another schema than they are read in here.
+pub(super) fn check_path(path: &str) -> Result<(), Fault> {
+    let mut names = path.split(',').map(|name| {
+        let name = name.trim().trim_matches('\\').trim();
+        name.trim_matches(['"', '\'']).to_lowercase()
+    });
+    match names.find(|name| !PASSED_OVER.contains(&name.as_str())) {
+        Some(first) if first != DEFAULT_SCHEMA => {
+            let what = format!(
+                "search_path cannot begin with {first:?}: a table named without a schema is one of {DEFAULT_SCHEMA}"
+            );
+            let hint = format!("Name the schema with the table, as in {first}.transactions.");
+            Err(Fault::new(NOT_THERE, what).hint(hint))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -248,6 +281,33 @@ mod tests {
     }
 
     #[test]
+    fn a_search_path_reads_no_other_schema() {
+        let mut settings = Settings::of_user("ada");
+        for path in [
+            "unified",
+            "public",
+            "$user, public",
+            "\"$user\", unified, hecone",
+            "public,\\ unified",
+            "pg_catalog",
+            "",
+            "Unified",
+        ] {
+            assert_eq!(
+                settings.set("search_path", Some(path)),
+                Ok(Changed::AsAsked),
+                "{path}"
+            );
+            assert_eq!(settings.get("search_path"), Some(path));
+        }
+        for path in ["hecone", "latest, unified", "\"$user\", public, ops"] {
+            let fault = settings.set("Search_Path", Some(path)).unwrap_err();
+            assert_eq!(fault.code, NOT_THERE, "{path}");
+        }
+        assert_eq!(settings.get("search_path"), Some("Unified"));
+    }
+
+    #[test]
     fn settings_are_kept_until_they_are_reset() {
         let mut settings = Settings::of_user("ada");
         settings.set("application_name", Some("x")).unwrap();
@@ -256,7 +316,12 @@ mod tests {
         assert_eq!(settings.timeout(most), Duration::from_secs(5));
         settings.set("statement_timeout", Some("5min")).unwrap();
         assert_eq!(settings.timeout(most), most);
+        assert_eq!(settings.get("ssl"), Some("off"));
+        settings.note_encryption();
+        settings.set("ssl", None).unwrap();
+        assert!(settings.set("ssl", Some("off")).is_err());
         settings.reset();
+        assert_eq!(settings.get("ssl"), Some("on"));
         assert_eq!(settings.get("application_name"), Some(""));
         assert_eq!(settings.get("session_authorization"), Some("ada"));
         assert_eq!(settings.get("no_such"), None);

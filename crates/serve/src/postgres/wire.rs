@@ -229,11 +229,13 @@ impl Parts {
         }
     }
 
-    /// A value behind its length; none where that is below nought.
+    /// A value behind its length; none where that is -1.
     pub(super) fn value(&mut self) -> Result<Option<Bytes>, Ended> {
-        match usize::try_from(self.long()?) {
+        let length = self.long()?;
+        match usize::try_from(length) {
             Ok(length) => self.bytes(length).map(Some),
-            Err(_) => Ok(None),
+            Err(_) if length == -1 => Ok(None),
+            Err(_) => Err(Ended::Broken("a value has a length that none has")),
         }
     }
 
@@ -282,6 +284,10 @@ mod tests {
         assert_eq!(Parts::of(Bytes::from_static(b"ab")).text(), Err(SHORT));
         let null = Bytes::from_static(&[255; 4]);
         assert_eq!(Parts::of(null).value(), Ok(None));
+        for length in [-2_i32, i32::MIN] {
+            let body = Bytes::copy_from_slice(&length.to_be_bytes());
+            assert!(Parts::of(body).value().is_err(), "{length}");
+        }
         assert!(Parts::of(Bytes::from_static(&[255, 0])).text().is_err());
     }
 
