@@ -79,7 +79,8 @@ pub fn names_nothing(text: &str) -> bool {
 /// the positions of a keypad or a network's own codes, it is one like any other.
 pub fn is_zero(text: &str) -> bool {
     let text = trim(text);
-    text.contains('0') && text.bytes().all(|byte| matches!(byte, b'0' | b'.' | b'-'))
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.contains('0') && digits.bytes().all(|byte| matches!(byte, b'0' | b'.'))
 }
 
 /// True if a text names something, and its first character shows it: a quick answer for the many identifiers of a page. False says nothing.
@@ -183,7 +184,8 @@ mod tests {
             ("0", true),
             (" 000 ", true),
             ("0.0", true),
-            ("0000-0000", true),
+            ("-0", true),
+            ("0-0", false),
             ("", false),
             ("-", false),
             ("10", false),

@@ -43,9 +43,10 @@ impl PhysicalOptimizerRule for NamedFiles {
                     .is_some()
             });
             Ok(match is_of_files {
-                true => Transformed::yes(
-                    Arc::new(NamedFilesExec { scan: node }) as Arc<dyn ExecutionPlan>
-                ),
+                true => Transformed::yes(Arc::new(NamedFilesExec {
+                    files_of: Arc::clone(&node),
+                    scan: node,
+                }) as Arc<dyn ExecutionPlan>),
                 false => Transformed::no(node),
             })
         });
@@ -64,16 +65,21 @@ impl PhysicalOptimizerRule for NamedFiles {
 /// A scan of files whose errors name the file.
 #[derive(Debug)]
 struct NamedFilesExec {
+    /// The scan, or what has been put around it since.
     scan: Arc<dyn ExecutionPlan>,
+    /// The scan itself, which knows its files.
+    files_of: Arc<dyn ExecutionPlan>,
 }
 
 impl NamedFilesExec {
     fn over(&self, scan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
-        Arc::new(Self { scan })
+        let is_scan = scan.downcast_ref::<DataSourceExec>().is_some();
+        let files_of = Arc::clone(if is_scan { &scan } else { &self.files_of });
+        Arc::new(Self { scan, files_of })
     }
 
     fn config(&self) -> Option<&FileScanConfig> {
-        self.scan
+        self.files_of
             .downcast_ref::<DataSourceExec>()?
             .data_source()
             .downcast_ref::<FileScanConfig>()

@@ -25,7 +25,7 @@ const MOST: usize = 65_536;
 /// A request that has been answered.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct AuditLine {
-    /// When it came.
+    /// Moment it came.
     pub(crate) at: Timestamp,
     /// Its id, as a problem names it.
     pub(crate) id: String,

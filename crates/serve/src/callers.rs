@@ -343,7 +343,10 @@ pub(crate) fn basic_credentials(headers: &HeaderMap) -> Option<(String, SecretSt
 
 /// Name and password of HTTP's Basic.
 fn credentials(encoded: &str) -> Option<(String, SecretString)> {
-    let bytes = from_base64(encoded)?;
+    // Drivers of Flight SQL leave the padding out.
+    let bare = encoded.trim_end_matches('=');
+    let padding = "=".repeat((4 - bare.len() % 4) % 4);
+    let bytes = from_base64(&format!("{bare}{padding}"))?;
     let text = String::from_utf8(bytes).ok()?;
     let (name, password) = text.split_once(':')?;
     Some((name.to_owned(), SecretString::from(password.to_owned())))

@@ -8,7 +8,7 @@
 
 use crate::endpoints::{ENDPOINTS, EndpointId};
 
-/// What is said of the command line and of its prompt, and what is meant over HTTP.
+/// Words of the command line and of its prompt, with those that are meant over HTTP.
 const PHRASES: [(&str, &str); 8] = [
     (
         "`tillhouse describe`, or \\dt at the prompt, lists",

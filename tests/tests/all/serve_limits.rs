@@ -456,7 +456,10 @@ async fn what_was_asked_stands_in_the_warehouse_once_the_server_has_stopped() {
     assert_eq!(sql["endpoint"], "sql");
     assert_eq!(sql["method"], "POST");
     assert_eq!(sql["run_id"].as_str(), answered.header("tillhouse-run"));
-    assert_eq!((&sql["status"], &sql["rows"]), (&json!(200), &json!(1)));
+    assert_eq!(
+        (&sql["status"], &sql["rows"]),
+        (&json!("#200"), &json!("#1"))
+    );
     assert_eq!(sql["is_whole"], true);
     let asked = sql["asked"].as_str().unwrap();
     assert!(!asked.contains("KA-XY") && asked.contains('7'), "{asked}");
@@ -466,7 +469,7 @@ async fn what_was_asked_stands_in_the_warehouse_once_the_server_has_stopped() {
     );
     assert_eq!(
         (&unknown["endpoint"], &unknown["status"]),
-        (&json!("none"), &json!(404))
+        (&json!("none"), &json!("#404"))
     );
     assert!(unknown["who"].is_null() && unknown["run_id"].is_null());
     // A server that goes on adds to it, also where its terminal is closed, and its shell hangs up once more.

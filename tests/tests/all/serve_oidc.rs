@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// Time after which something that is waited for does not come.
 const LIMIT: Duration = Duration::from_secs(60);
-/// Where a login leads; nobody listens there.
+/// Address that a login leads to; nobody listens there.
 const BACK: &str = "http://127.0.0.1/back";
 
 /// A provider that runs.

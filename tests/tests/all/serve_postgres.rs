@@ -6,6 +6,7 @@ use crate::postgres_client::{
     Body, PostgresClient, bind, columns, describe, error, execute, kinds, parse, rows, sync, tags,
     texts,
 };
+use crate::project::TestProject;
 use crate::serve::synced;
 use crate::served::{ENDLESS, RunningServer};
 use crate::{python, source_files};
@@ -86,7 +87,7 @@ async fn a_query_is_answered_in_exact_types() {
     let nested = client
         .texts("SELECT named_struct('a', 1, 'b', ARRAY[1, 2]) AS n")
         .await;
-    assert_eq!(nested, [[r#"{"a":1,"b":[1,2]}"#]]);
+    assert_eq!(nested, [[r#"{"a": 1, "b": [1, 2]}"#]]);
     sandbox.stop().await;
 }
 
@@ -363,7 +364,7 @@ async fn cursors_and_copies_are_read_to_their_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_reads_one_run_from_beginning_to_end() {
-    let (sandbox, project) = synced(600).await;
+    let (sandbox, project) = TestProject::synced(600, "2026-01-03").await;
     let server = RunningServer::start(&project, SETTINGS).await;
     let run = server.get("/readyz").await.json()["run"]
         .as_str()

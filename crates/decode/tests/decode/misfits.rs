@@ -262,7 +262,7 @@ fn the_contract_decides_what_a_misfit_costs() {
     ] {
         let id = fixture::column("id", ColumnKind::Text);
         let decoded = decoder(spec(vec![id, column.clone()], &["id"]))
-            .decode(br#"[{"id":"1","x":"n/a"}]"#, &[])
+            .decode(br#"[{"id":"1","x":"odd"}]"#, &[])
             .unwrap();
         assert_eq!(decoded.rejects.len(), usize::from(rejected), "{column:?}");
         assert_eq!(decoded.warnings.len(), usize::from(!rejected), "{column:?}");

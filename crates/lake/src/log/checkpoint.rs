@@ -342,7 +342,7 @@ impl TableHandle {
 }
 
 /// True for a commit that makes a table, as its first line tells. Another one may have a protocol too, as that of an upgrade.
-fn makes_a_table(commit: &[u8]) -> bool {
+pub(crate) fn makes_a_table(commit: &[u8]) -> bool {
     let first = commit.split(|byte| *byte == b'\n').next();
     let line = first.and_then(|line| serde_json::from_slice::<serde_json::Value>(line).ok());
     line.is_some_and(|line| line["commitInfo"]["operation"] == MADE)

@@ -13,6 +13,7 @@
 //! Rejected: to tell what kept runs need from the notes of published runs alone. Of a run in ten thousand the note is missing, and then a file that it
 //! needs would go.
 
+use crate::log::checkpoint::makes_a_table;
 use crate::log::data_file::decoded;
 use crate::log::snapshot::{CommitStamp, Snapshot};
 use crate::log::table::{TableHandle, commit_name};
@@ -55,6 +56,8 @@ struct NamedFile {
 /// Data files that a commit removes and adds.
 struct CommitFiles {
     version: u64,
+    /// True where the table begins anew with it: what was there before has gone.
+    begins_anew: bool,
     removed: Vec<String>,
     added: Vec<(String, u64)>,
 }
@@ -265,9 +268,15 @@ impl FileLifetimes {
         while let Some(commit) = read.try_next().await? {
             let CommitFiles {
                 version,
+                begins_anew,
                 removed,
                 added,
             } = commit;
+            if begins_anew {
+                for lifetime in self.files.values_mut() {
+                    lifetime.went.get_or_insert(version);
+                }
+            }
             for path in removed {
                 if let Some(lifetime) = self.files.get_mut(&path) {
                     lifetime.went.get_or_insert(version);
@@ -382,6 +391,7 @@ async fn commit_files(table: &TableHandle, version: u64) -> Result<CommitFiles> 
     let bytes = bytes.bytes().await.map_err(failed)?;
     let mut files = CommitFiles {
         version,
+        begins_anew: makes_a_table(&bytes),
         removed: Vec::new(),
         added: Vec::new(),
     };

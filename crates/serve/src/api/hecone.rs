@@ -131,7 +131,7 @@ async fn form_credentials(
     }
 }
 
-/// What a token stands for that these credentials get: a user, or where there are none the client that may log in.
+/// Bearer of a token that these credentials get: a user, or where there are none the client that may log in.
 async fn prove(state: &ServerState, id: &str, secret: &str) -> Result<TokenOwner, Problem> {
     match state.callers.users() {
         Some(users) => state.callers.log_in(&users, id, secret).await,

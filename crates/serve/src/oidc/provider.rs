@@ -42,9 +42,9 @@ pub(super) struct Provider {
 #[derive(Default)]
 struct KnownKeys {
     keys: Arc<KeySet>,
-    /// When they were read; none before the first time.
+    /// Moment they were read; none before the first time.
     read: Option<Instant>,
-    /// When the provider was asked last.
+    /// Moment the provider was asked last.
     asked: Option<Instant>,
 }
 

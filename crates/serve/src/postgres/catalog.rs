@@ -529,7 +529,7 @@ impl ToolCatalog {
         Some(ParsedStatement::Statement(Box::new(statement)))
     }
 
-    /// Whether a statement names tables of `pg_catalog`, and tables of the warehouse; none where that cannot be told.
+    /// Answer to whether a statement names tables of `pg_catalog`, and tables of the warehouse; none where that cannot be told.
     fn named(&self, statement: &ParsedStatement) -> Option<(bool, bool)> {
         let named = self.context.state().resolve_table_references(statement);
         let (mut has_catalog, mut has_tables) = (false, false);

@@ -480,7 +480,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Conversation<S> {
         Ok(reader)
     }
 
-    /// What a query needs of the conversation while its rows are written.
+    /// Parts of the conversation that a query needs while its rows are written.
     pub(super) fn context(&self) -> QueryContext {
         let state = Arc::clone(&self.listener.state);
         let caller = self.login.caller().clone();
@@ -588,7 +588,7 @@ pub(super) fn no_cursor(name: &str) -> Fault {
     Fault::new("34000", format!("there is no cursor {name:?}"))
 }
 
-/// What a query needs of a conversation.
+/// Parts of a conversation that a query needs.
 pub(super) struct QueryContext {
     state: Arc<ServerState>,
     cancel: Arc<CancelHandle>,

@@ -440,8 +440,8 @@ mod tests {
         let rows = rows("a", Arc::new(nested));
         let mut out = BytesMut::new();
         rows.put_sized(0, 0, true, &mut out).unwrap();
-        assert_eq!(&out[..5], [0, 0, 0, 8, JSONB]);
-        assert_eq!(&out[5..], br#"{"n":7}"#);
+        assert_eq!(&out[..5], [0, 0, 0, 9, JSONB]);
+        assert_eq!(&out[5..], br#"{"n": 7}"#);
     }
 
     #[test]

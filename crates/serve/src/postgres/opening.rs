@@ -44,7 +44,7 @@ pub(super) struct Startup {
     parts: Parts,
 }
 
-/// Who came in, and what was said beside the name.
+/// Client that came in, with what was said beside the name.
 pub(super) struct OpenedConnection {
     pub(super) login: UserLogin,
     pub(super) settings: Vec<(String, String)>,

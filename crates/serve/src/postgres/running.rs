@@ -41,7 +41,7 @@ enum Part {
     TooSlow(Duration),
 }
 
-/// How rows are written.
+/// Form in which rows are written.
 #[derive(Clone, Copy)]
 pub(super) enum RowForm<'a> {
     /// As the protocol's rows, text and binary by column.
@@ -52,14 +52,14 @@ pub(super) enum RowForm<'a> {
     Skipped,
 }
 
-/// How far an answer has come.
+/// State of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
     pub(super) rows: u64,
     pub(super) is_at_end: bool,
 }
 
-/// What a query is run with.
+/// Things a query is run with.
 pub(super) struct Surroundings<'a> {
     pub(super) state: &'a Arc<ServerState>,
     pub(super) cancel: &'a Arc<CancelHandle>,
@@ -338,7 +338,7 @@ async fn make(
     let _ = stop.run_until_cancelled(out.send(end)).await;
 }
 
-/// Where the parts of an answer go.
+/// Destination of the parts of an answer.
 struct PartSink {
     out: mpsc::Sender<Part>,
     maker: RowMaker,

@@ -16,7 +16,7 @@ pub(super) struct Exchange {
     verifier: ScramVerifier,
     /// The client's first message without what stands before it.
     client_first: String,
-    /// What stood before it, which the last message repeats.
+    /// Header that stood before it, which the last message repeats.
     binding: String,
     nonce: String,
     server_first: String,

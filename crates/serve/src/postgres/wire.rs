@@ -21,7 +21,7 @@ const GATHERED: usize = 64 << 10;
 pub(super) enum Ended {
     /// The client left, or takes nothing any more.
     Left,
-    /// What it sent is no message.
+    /// Bytes that are no message.
     Broken(&'static str),
 }
 
@@ -185,7 +185,7 @@ pub(super) fn put_text(out: &mut BytesMut, text: &str) {
 /// Parts of a message that are read one after the other.
 pub(super) struct Parts(Bytes);
 
-/// What a message says of itself is not so.
+/// Contradiction within a message.
 const SHORT: Ended = Ended::Broken("a message ends before its parts do");
 
 impl Parts {

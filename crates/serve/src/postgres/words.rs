@@ -42,7 +42,7 @@ impl Token {
         }
     }
 
-    /// What it says, without its quotes.
+    /// Text of it, without its quotes.
     pub(super) fn value(&self) -> String {
         match self {
             Self::Word(text) | Self::Name(text) | Self::Text(text) | Self::Number(text) => {

@@ -675,7 +675,7 @@ mod tests {
             assert_eq!(users.hashes() - hashes, 1, "it costs what others do");
         }
         // One of the two alone is a file that somebody has cut.
-        add_user(&path, &north(), Some(&secret(PASSWORD))).unwrap();
+        change_user(&path, &change, Some(&secret(PASSWORD))).unwrap();
         let whole = std::fs::read_to_string(&path).unwrap();
         let without_scram = whole.split("    scram:").next().unwrap();
         let without_hash: String = whole
