@@ -59,7 +59,7 @@ def check_parameters(cursor, wrong):
             wrong.append(f"{value!r} came back as {found!r}")
     # The same statement with other values.
     for day in (1, 2):
-        cursor.execute("SELECT count(*) FROM transactions WHERE amount >= $1 AND currency <> $2", [day, "XXX"])
+        cursor.execute("SELECT count(*) FROM transactions WHERE amount >= $1 AND currency <> $2", [day, "XTS"])
         if cursor.fetchone()[0] <= 0:
             wrong.append("no amount is above nought")
 

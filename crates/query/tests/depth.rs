@@ -404,14 +404,14 @@ fn what_is_too_deep_is_an_error_that_says_so() {
         ),
         (
             many(10_000, " UNION ALL ", |i| format!("SELECT {i}")),
-            "nested too deeply",
+            "too many UNIONs in a row",
         ),
         (
             format!(
                 "SELECT count(*) FROM t AS t0 {}",
                 many(3_000, " ", |i| format!("CROSS JOIN t AS t{}", i + 1))
             ),
-            "nested too deeply",
+            "too many joins in a row",
         ),
         // Each is short, and together they are as deep as both: 100 parentheses around chains of 100.
         (

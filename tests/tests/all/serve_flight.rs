@@ -267,13 +267,13 @@ async fn statements_are_prepared_and_asked_with_values() {
     };
     let text = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text])) };
     for (cents, shown) in [(0, "0"), (1_050, "10.50")] {
-        let row = RecordBatch::try_from_iter([("0", least(cents)), ("1", text("XXX"))]);
+        let row = RecordBatch::try_from_iter([("0", least(cents)), ("1", text("XTS"))]);
         prepared.set_parameters(row.unwrap()).unwrap();
         let info = prepared.execute().await.unwrap();
         let batches = fetch(&mut client, info).await.unwrap();
         let found = batches[0].column(0).as_primitive::<Int64Type>().value(0);
         let wanted = format!(
-            "SELECT count(*) AS n FROM transactions WHERE amount >= {shown} AND currency <> 'XXX'"
+            "SELECT count(*) AS n FROM transactions WHERE amount >= {shown} AND currency <> 'XTS'"
         );
         assert_eq!(found, project.count(&wanted).await);
     }

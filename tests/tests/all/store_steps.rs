@@ -187,5 +187,6 @@ async fn statistics_of_a_month_wait_for_the_store_a_few_times_in_a_row() {
     assert_eq!(report.data[0].transactions_count.value, 2);
     // The format; the note of the newest run, listed and read; the ends of the logs; what was read, folded.
     let requests = warehouse.requests().all();
-    assert!((3..=6).contains(&steps), "{steps} of {requests} requests");
+    // Six are the goal; two more are waited for.
+    assert!((3..=8).contains(&steps), "{steps} of {requests} requests");
 }
