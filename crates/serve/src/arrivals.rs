@@ -1,4 +1,4 @@
-//! Connections on their way in: how many there may be at once, and how long they may take.
+//! Connections as they are accepted, and those on their way in: how many there may be at once, and how long they may take.
 //!
 //! Invariant: whoever has not come in is one of a bounded number, of which one machine has half at most, this one too, and has not come
 //! in for a bounded time: nobody keeps other machines out. It holds for each listener of a database protocol by itself.
@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 /// Connections that are on their way in at once.
 const LOGINS: usize = 128;
@@ -15,6 +17,28 @@ const LOGINS: usize = 128;
 const OF_ONE_MACHINE: usize = LOGINS / 2;
 /// Time in which whoever comes has to have come in.
 pub(crate) const IN_WITHIN: Duration = Duration::from_secs(15);
+/// Pause after a connection that could not be accepted, as where no file may be opened any more.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The next connection to a listener of any protocol, with its address; `None` once `stop` is cancelled.
+pub(crate) async fn accepted(
+    listener: &TcpListener,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(connection) => return Some(connection),
+            Err(error) => {
+                tracing::warn!("a connection cannot be accepted: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
 
 /// Connections that are on their way in, by their address.
 pub(crate) struct Logins {

@@ -3,6 +3,7 @@
 //! Invariant: the server listens on loopback alone, unless there are users and TLS. Asked to stop, it takes no new connection and no new request, gives running ones their time, and ends well whether or
 //! not they used it. Connections are bounded in number, and one that says nothing or takes nothing is closed.
 
+use crate::arrivals::accepted;
 use crate::audit::AuditLog;
 use crate::flight::FlightListener;
 use crate::observe::{Peer, new_id};
@@ -44,8 +45,6 @@ const HEAD_WITHIN: Duration = Duration::from_secs(15);
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of a request's head, at most.
 const HEAD_BYTES: usize = 128 << 10;
-/// Pause after a connection could not be accepted, as where no file may be opened any more.
-const PAUSE: Duration = Duration::from_millis(100);
 /// Time that a last answer has to be sent, once all are made.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 /// Time in which the last lines of the audit log have to be written, once there are no more to come.
@@ -187,16 +186,8 @@ impl BoundServer {
                 permit = Arc::clone(&room).acquire_owned() => permit,
             };
             let Ok(permit) = permit else { break };
-            let (stream, peer) = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!("a connection cannot be accepted: {error}");
-                        tokio::time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
+            let Some((stream, peer)) = accepted(&listener, &stop).await else {
+                break;
             };
             let (router, stop, state) = (router.clone(), stop.clone(), Arc::clone(&state));
             let tls = tls.clone();

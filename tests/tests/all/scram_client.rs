@@ -12,7 +12,7 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 /// A login that is under way.
 pub(crate) struct ScramClient {
     password: String,
-    /// What the server has to say at the end.
+    /// Signature that the server has to send at the end.
     server_proof: Option<String>,
 }
 

@@ -106,7 +106,7 @@ impl OpsTables {
         self.edit::<AuditRow>(id, &mut RowAppend(rows)).await
     }
 
-    /// What was asked, the oldest first.
+    /// Questions, the oldest first.
     pub async fn audit(&self) -> Result<Vec<AuditRow>> {
         let mut rows = self.read(None, |_: &AuditRow| true).await?;
         rows.sort_by(|a, b| (a.asked_at, &a.request_id).cmp(&(b.asked_at, &b.request_id)));

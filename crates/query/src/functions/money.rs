@@ -20,7 +20,7 @@ const AMOUNT: (u8, i8) = (38, 4);
 /// Digits of a quantity, in all and after the point.
 const QUANTITY: (u8, i8) = (38, 6);
 
-/// How far quantity times unit price may be off the amount: that of the quality rules that compare them.
+/// Tolerance of quantity times unit price against the amount: that of the quality rules that compare them.
 const CENT: ExactDecimal = ExactDecimal { units: 1, scale: 2 };
 
 /// `currency_code(text)`, `from_minor_units(amount, currency)`, `included_tax(amount, percent)` and

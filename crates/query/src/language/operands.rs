@@ -45,6 +45,14 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
                 *expr = call("calendar_part", vec![text(&part), of.as_ref().clone()]);
             }
         }
+        // DataFusion puts the sign in front of the text, where it is of the first unit alone.
+        Expr::UnaryOp {
+            op: UnaryOperator::Minus,
+            expr: of,
+        } if matches!(**of, Expr::Interval(_)) => {
+            let span = of.as_ref().clone();
+            **of = Expr::Nested(Box::new(span));
+        }
         Expr::Substring {
             expr: of,
             substring_from: Some(from),

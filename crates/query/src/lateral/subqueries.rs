@@ -36,7 +36,7 @@ use std::sync::Arc;
 /// The use that the rows around a subquery make of it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SubqueryUse {
-    /// Whether there is a row: EXISTS.
+    /// Existence of a row: EXISTS.
     Rows,
     /// The values of its column: IN.
     Values,

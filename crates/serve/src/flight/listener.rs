@@ -8,7 +8,7 @@ use super::ENDPOINT;
 use super::service::FlightMethods;
 use super::statements::Entered;
 use super::status::refused;
-use crate::arrivals::{IN_WITHIN, LoginPermit, Logins};
+use crate::arrivals::{IN_WITHIN, LoginPermit, Logins, accepted};
 use crate::observe::new_id;
 use crate::observed_statement::observe_refusal;
 use crate::patient_stream::PatientStream;
@@ -47,8 +47,6 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 /// Time after which a client that says nothing is asked if it is still there, and the time that it has to say so.
 const ARE_YOU_THERE: Duration = Duration::from_secs(60);
 const I_AM: Duration = Duration::from_secs(20);
-/// Pause after a connection could not be accepted, as where no file may be opened any more.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// The listener.
 pub(crate) struct FlightListener {
@@ -105,16 +103,8 @@ impl FlightListener {
         let logins = Logins::new();
         loop {
             while connections.try_join_next().is_some() {}
-            let (stream, peer) = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!("a connection cannot be accepted: {error}");
-                        tokio::time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
+            let Some((stream, peer)) = accepted(&listener, &stop).await else {
+                break;
             };
             // One too many is closed: before HTTP/2 has begun there are no words to tell why.
             let room = Arc::clone(&self.room).try_acquire_owned();

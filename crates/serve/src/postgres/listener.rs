@@ -11,7 +11,7 @@ use super::conversation::Conversation;
 use super::fault::{Fault, NO_PASSWORD, NOT_ALLOWED, Stop, TOO_MANY};
 use super::opening::{Beginning, OpenedConnection, begin, enter};
 use super::wire::{Ended, MOST_BEFORE_LOGIN, Wire};
-use crate::arrivals::{IN_WITHIN, LoginPermit, Logins};
+use crate::arrivals::{IN_WITHIN, LoginPermit, Logins, accepted};
 use crate::callers::REFUSED_AFTER;
 use crate::observed_statement::observe_refusal;
 use crate::patient_stream::PatientStream;
@@ -33,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 const CONNECTIONS: usize = 256;
 /// Time in which a client has to take something of what it is sent.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
-/// Pause after a connection could not be accepted, as where no file may be opened any more.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Time in which one too many has to take the answer that there is no room.
+const TOLD_WITHIN: Duration = Duration::from_millis(100);
 /// Purpose of the key behind the salts of names that nobody has.
 const DECOYS: &str = "SCRAM of names that nobody has";
 
@@ -99,16 +99,8 @@ impl PostgresListener {
         let logins = Logins::new();
         loop {
             while connections.try_join_next().is_some() {}
-            let (stream, peer) = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(error) => {
-                        tracing::warn!("a connection cannot be accepted: {error}");
-                        tokio::time::sleep(PAUSE).await;
-                        continue;
-                    }
-                },
+            let Some((stream, peer)) = accepted(&listener, &stop).await else {
+                break;
             };
             let Some(permit) = logins.enter(peer) else {
                 refuse(stream);
@@ -248,7 +240,7 @@ fn no_room() -> Fault {
 
 /// Tells one too many that there is no room, as far as it is still there to be told.
 fn refuse(stream: TcpStream) {
-    let mut wire = Wire::new(PatientStream::new(stream, PAUSE), 0);
+    let mut wire = Wire::new(PatientStream::new(stream, TOLD_WITHIN), 0);
     no_room().put(&mut wire);
     drop(tokio::spawn(async move {
         let _ = wire.flush().await;
