@@ -274,23 +274,29 @@ impl AuthorizedClient {
     /// Asks with a token; when it is refused, once more with a new one. Errors as [`HttpClient::send`] and [`Login::login`] do.
     pub async fn send(&self, request: &HttpRequest) -> Result<HttpOutcome> {
         let grant = self.tokens.get().await?;
+        let heard = HttpRequest {
+            hears_logins: true,
+            ..request.clone()
+        };
         let answer = self
             .client
-            .send(&self.login.authorize(request.clone(), grant.access())?)
+            .send(&self.login.authorize(heard, grant.access())?)
             .await?;
-        match answer {
-            HttpOutcome::Refused(refusal) if self.login.wants_new_token(&refusal) => {
+        let grant = match &answer {
+            HttpOutcome::Refused(refusal) if self.login.wants_new_token(refusal) => {
                 tracing::debug!(
                     source = self.client.source(),
                     "the token was refused, getting a new one"
                 );
-                let grant = self.tokens.renew(&grant).await?;
-                self.client
-                    .send(&self.login.authorize(request.clone(), grant.access())?)
-                    .await
+                self.tokens.renew(&grant).await?
             }
-            answer => Ok(answer),
-        }
+            // Nothing is to be had for a new token: it is judged as any other page.
+            HttpOutcome::Refused(refusal) if refusal.is_login_page() => grant,
+            _ => return Ok(answer),
+        };
+        self.client
+            .send(&self.login.authorize(request.clone(), grant.access())?)
+            .await
     }
 }
 

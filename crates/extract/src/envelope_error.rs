@@ -298,6 +298,10 @@ fn walk<'v>(
         } else if WORDS.levels.has(key) && value.as_str().is_some_and(fails) {
             // Beside records it may be what they are: `"type": "failed_sales"`.
             judged.add_without_records(EnvelopeError::Failure);
+        } else if WORDS.traces.has(key) {
+            traced(value, judged);
+        } else if WORDS.totals.has(key) && is_no_count(key, value) {
+            judged.add_without_records(EnvelopeError::Failure);
         } else if WORDS.totals.has(key) && matches!(value, Value::Number(_) | Value::String(_)) {
             let is_nothing = yes_or_no(value) == Some(false);
             judged.is_well |= is_nothing;
@@ -509,8 +513,55 @@ fn says_something(key: &str, value: &Value) -> bool {
     }
 }
 
+/// What a program was about: a sentence, or the name of a failure, and no id.
+fn traced(value: &Value, judged: &mut EnvelopeFindings) {
+    match value {
+        Value::String(text) if fails(text) || text.trim().contains(char::is_whitespace) => {
+            judged.add_words(EnvelopeError::Failure);
+        }
+        Value::Array(items) => items.iter().for_each(|item| traced(item, judged)),
+        _ => {}
+    }
+}
+
+/// True if what stands for a number of records counts nothing that can be: `-1`, `"many"`. A size may be a word.
+fn is_no_count(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(|number| number < 0.0),
+        Value::String(text) => {
+            let text = text.trim();
+            let is_word = !text.is_empty() && !text.contains(|c: char| c.is_ascii_digit());
+            text.starts_with('-') || (key != "size" && is_word && yes_or_no(value).is_none())
+        }
+        _ => false,
+    }
+}
+
+/// True if a code is one of a success: `0`, `E0000`, `200`, `OK`.
+fn is_success(text: &str) -> bool {
+    let text = text.trim();
+    let digits = text.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let is_zero = !digits.is_empty() && digits.bytes().all(|byte| byte == b'0');
+    is_zero
+        || text
+            .parse::<u64>()
+            .is_ok_and(|code| code == 1 || (200..300).contains(&code))
+        || is_good(text)
+}
+
 /// A state: a word, a number, or several.
 fn stated(key: &str, value: &Value, judged: &mut EnvelopeFindings) {
+    if WORDS.outcome_codes.has(key) {
+        let text = match value {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => String::new(),
+        };
+        if !text.trim().is_empty() && !is_success(&text) {
+            // Beside records it may be a remark.
+            judged.add_without_records(EnvelopeError::Failure);
+        }
+    }
     match value {
         Value::Bool(true) => judged.is_well = true,
         Value::Bool(false) => judged.add(EnvelopeError::Failure),
@@ -520,6 +571,12 @@ fn stated(key: &str, value: &Value, judged: &mut EnvelopeFindings) {
             Err(_) if text.trim().is_empty() => {}
             Err(_) if fails(text) => judged.add(EnvelopeError::Failure),
             Err(_) if is_good(text) => judged.is_well = true,
+            // A code that stands alone: `E0000`.
+            Err(_) if WORDS.outcome_codes.has(key) && is_success(text) => {}
+            // Beside records it may be a state of theirs.
+            Err(_) if WORDS.unfinished.is_in(&plain_text::words(text)) => {
+                judged.add_without_records(EnvelopeError::Failure);
+            }
             Err(_) => judged.add(EnvelopeError::Remark),
         },
         Value::Array(items) => items.iter().for_each(|item| stated(key, item, judged)),
@@ -538,7 +595,9 @@ fn code(key: &str, number: Option<i64>, judged: &mut EnvelopeFindings) {
         Some(0 | 1) => {}
         Some(number) if number < 0 => judged.add(EnvelopeError::Failure),
         // A provider's own number, of which nothing is known.
-        _ if key.contains("code") || key == "rc" => judged.add(EnvelopeError::Remark),
+        _ if key.contains("code") || key.starts_with("codi") || key == "rc" => {
+            judged.add(EnvelopeError::Remark)
+        }
         _ => {}
     }
 }
@@ -591,7 +650,10 @@ fn words_of(text: &str) -> String {
 /// True if a text is about a failure.
 pub(crate) fn fails(text: &str) -> bool {
     let counted = text.trim().to_lowercase();
-    !counted.starts_with("0 error") && WORDS.bad.is_in(&words_of(text))
+    let is_sign = || {
+        !WORDS.no_error.has(&counted) && WORDS.bad_signs.iter().any(|sign| counted.contains(sign))
+    };
+    !counted.starts_with("0 error") && (WORDS.bad.is_in(&words_of(text)) || is_sign())
 }
 
 /// True if a text says that all is well, or that there is nothing, and not a word more.

@@ -475,11 +475,15 @@ impl HttpClientInner {
         };
         if let MediaTypeVerdict::Other(instead) = &judged {
             let failure = self.other_type(request, instead);
-            if !request.logs_in {
+            let is_page = instead.to_ascii_lowercase().contains("html");
+            if !(request.logs_in || request.hears_logins && is_page) {
                 return Err(failure);
             }
             let said = body::beginning(&mut response, EXPLANATION).await;
-            return Err(self.no_token(failure, &said));
+            if request.logs_in {
+                return Err(self.no_token(failure, &said));
+            }
+            return (self.asks_to_log_in(request, status, &said)).ok_or(failure);
         }
         let bytes = body::whole(&mut response, self.limits.max_body_bytes)
             .await
@@ -504,11 +508,10 @@ impl HttpClientInner {
                 request,
                 format!("the server answered {status} with something else than JSON"),
             );
-            return Err(if request.logs_in {
-                self.no_token(failure, &bytes)
-            } else {
-                failure
-            });
+            if request.logs_in {
+                return Err(self.no_token(failure, &bytes));
+            }
+            return (self.asks_to_log_in(request, status, &bytes)).ok_or(failure);
         }
         let bytes = charset::as_utf8(response.headers(), bytes)
             .map_err(|charset| self.other_charset(request, &charset))?;
@@ -659,6 +662,13 @@ impl HttpClientInner {
         else {
             return Ok(None);
         };
+        // A login is no answer to what was asked with a token.
+        if !request.logs_in
+            && refusal_cause::is_login(&next)
+            && !refusal_cause::is_login(&request.url)
+        {
+            return Ok(None);
+        }
         if request.method == Method::GET || matches!(status.as_u16(), 307 | 308) {
             return Ok(Some(next));
         }

@@ -27,6 +27,8 @@
 //! | no total that is read, and a last page without records that says that there is more (`hasMore: true`, `totalCount: 7`) | the end with a remark |
 //! | a total that moved, and a record of the page before that came again | arrivals in front pushed it back, and were not read themselves: at its end the listing is read anew after a pause, three times at most, and then the end with a remark |
 //! | a total that fell | after a pause as many records back as may have moved up unseen, once for each new low; a total that is high again there says that totals waver, and then the largest counts |
+//! | a total that fell and was reached so | the listing is read anew after a pause, as above; where that reading declares no more from its first page on, and brings no fewer records than came before, the end with a remark that has both figures |
+//! | fewer records than a reading before had, which did not come to its total; or none where it had some | the listing is read anew after a pause, as above; then an error with both figures |
 //!
 //! An answer that says of itself that it failed (200 with an error in it) is no page at all: [`crate::HttpRequest::expecting_records_at`].
 //!
@@ -48,7 +50,7 @@ mod records;
 mod recut;
 mod tally;
 
-pub use by_key::{KeyPosition, KeyedFetch, KeyedListing, by_key};
+pub use by_key::{KeyPosition, KeyedFetch, KeyedListing, by_key, ids_alone};
 pub use by_link::by_link;
 pub use by_offset::{OffsetPage, PageOffset, by_offset};
 pub use by_page::{NextPage, NumberedPage, PageNumbering, PagePosition, by_page};
@@ -393,7 +395,8 @@ impl ListingTally {
                 ),
             ));
         }
-        if let Some(words) = self.said_of_doubles() {
+        let words = [self.said_of_fall(), self.said_of_doubles()];
+        for words in words.into_iter().flatten() {
             remarks.push(unproved_end(self.so_far(), words));
         }
         if let Some(claim) = self.claim_of_more().filter(|_| remarks.is_empty()) {
@@ -430,7 +433,11 @@ impl ListingTally {
         let repeat = self.repeats(records::fingerprint(&ids), records, self.so_far(), || {
             format!("page {place} of the listing repeats one that came before")
         });
-        Ok(repeat.or_else(|| self.meets(&ids, || format!("page {place} of the listing"))))
+        let repeat = repeat.or_else(|| self.meets(&ids, || format!("page {place} of the listing")));
+        if repeat.is_none() {
+            self.note_most();
+        }
+        Ok(repeat)
     }
 }
 
@@ -680,6 +687,28 @@ mod tests {
                 (pages.len(), began.elapsed().as_secs()),
                 (readings + 1, seconds)
             );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chain_that_is_empty_in_the_next_reading_is_an_error_with_both_figures() {
+        let listing = ListingOptions {
+            records_at: Some(&[]),
+            ..ListingOptions::from(100)
+        };
+        for total in [None, Some(0)] {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let stream = chain(0, listing.clone(), move |_: u32| {
+                let page = match asked.fetch_add(1, Ordering::SeqCst) {
+                    0 => page("[1,2]", Some(3)),
+                    _ => page("[]", total),
+                };
+                async move { Ok((page, None)) }
+            });
+            let pages = texts(stream).await;
+            let error = pages.last().unwrap().as_ref().unwrap_err().to_string();
+            assert!(error.contains("declares 3 records, but 0 came"), "{error}");
+            assert!(error.contains("came in a reading before 2"), "{error}");
         }
     }
 

@@ -9,6 +9,7 @@
 use crate::plain_text::{any_text, letters, words};
 use crate::vocabulary::{WORDS, WordList};
 use serde_json::Value;
+use url::Url;
 
 /// Most letters between what is blamed and what is wrong with it.
 const APART: usize = 40;
@@ -21,6 +22,47 @@ pub(crate) fn names_token(challenge: Option<&str>, body: &[u8]) -> bool {
 /// True if a body states the code of a refused token where it states how it went: `{"status": 401}`, `{"error": {"code": "401"}}`.
 pub(crate) fn states_unauthorized(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|body| states(&body, 0))
+}
+
+/// True if an address is that of a login: a part of its path says so.
+pub(crate) fn is_login(url: &Url) -> bool {
+    let begins = [
+        "login",
+        "logon",
+        "signin",
+        "signon",
+        "anmeld",
+        "authenticate",
+    ];
+    url.path_segments().into_iter().flatten().any(|part| {
+        let part = letters(part);
+        part == "sso" || begins.iter().any(|login| part.starts_with(login))
+    })
+}
+
+/// True if a body is a web page at which people log in.
+pub(crate) fn is_login_page(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    let words = words(&text);
+    let is_login = [
+        " login ",
+        " log in ",
+        " logon ",
+        " sign in ",
+        " signin ",
+        " password ",
+        " anmelden ",
+        " anmeldung ",
+        " passwort ",
+        " kennwort ",
+    ]
+    .iter()
+    .any(|login| words.contains(login));
+    is_login
+        && text
+            .trim_start_matches('\u{feff}')
+            .trim_start()
+            .starts_with('<')
 }
 
 /// Levels of wrapping around such a code.
@@ -205,6 +247,50 @@ mod tests {
         assert!(!names_token(Some(r#"Bearer realm="api""#), b"{}"));
         let story = format!(r#"{{"trace":"{} token expired"}}"#, "x".repeat(LONGEST));
         assert!(!names_token(None, story.as_bytes()));
+    }
+
+    #[test]
+    fn logins_are_known_by_their_address_and_their_page() {
+        let is_login = |path: &str| {
+            let url = Url::parse(&format!("https://till.example.com{path}")).unwrap();
+            is_login(&url)
+        };
+        for path in [
+            "/login",
+            "/auth/Login.aspx?next=/x",
+            "/account/sign-in",
+            "/sso/",
+            "/Anmeldung",
+        ] {
+            assert!(is_login(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/there",
+            "/transactions/",
+            "/session",
+            "/list?then=/login",
+            "/password",
+        ] {
+            assert!(!is_login(path), "{path}");
+        }
+        for page in [
+            "<html>login</html>",
+            "<!DOCTYPE html><title>Sign in</title>",
+            "\u{feff} <form><input type=\"password\"></form>",
+            "<p>Bitte neu anmelden</p>",
+        ] {
+            assert!(is_login_page(page.as_bytes()), "{page}");
+        }
+        for page in [
+            "<html>",
+            "<title>Bad gateway</title>",
+            "login",
+            r#"{"message":"login"}"#,
+            "",
+        ] {
+            assert!(!is_login_page(page.as_bytes()), "{page}");
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct HttpRequest {
     pub(crate) counted_at: Option<&'static [&'static str]>,
     /// True if it carries credentials: what refuses them is not asked twice.
     pub(crate) logs_in: bool,
+    /// True if a page to log in at, in place of an answer, is a refusal: a new token may help. Else it is no JSON, as any other page.
+    pub(crate) hears_logins: bool,
     /// Redactor of what the server says to this request; the client's where there is none.
     pub(crate) redactor: Option<Arc<Redactor>>,
 }
@@ -60,6 +62,7 @@ impl HttpRequest {
             lists: None,
             counted_at: None,
             logs_in: false,
+            hears_logins: false,
             redactor: None,
         }
     }
@@ -293,9 +296,23 @@ impl HttpRefusal {
     }
 
     /// True if a new token may help: the status says so, or the server's words do, which also 400,
-    /// 403, 422, 500 and a success may bring.
+    /// 403, 412, 422, 500 and a success may bring, or it sends to a login.
     pub fn blames_token(&self) -> bool {
-        matches!(self.status.as_u16(), 401 | 419 | 440 | 498) || self.names_token()
+        matches!(self.status.as_u16(), 401 | 419 | 440 | 498)
+            || self.names_token()
+            || self.leads_to_login()
+    }
+
+    /// True if the server shows a login in place of an answer, or sends there.
+    pub(crate) fn leads_to_login(&self) -> bool {
+        let leads = |to: &String| Url::parse(to).is_ok_and(|to| refusal_cause::is_login(&to));
+        (self.status.is_redirection() && self.redirect.as_ref().is_some_and(leads))
+            || self.is_login_page()
+    }
+
+    /// True if the answer is a page to log in at.
+    pub(crate) fn is_login_page(&self) -> bool {
+        self.status.is_success() && refusal_cause::is_login_page(&self.body)
     }
 
     /// True if the server's own words, in its body or its challenge, name a token that has expired
@@ -303,7 +320,7 @@ impl HttpRefusal {
     pub fn names_token(&self) -> bool {
         matches!(
             self.status.as_u16(),
-            200..=299 | 400 | 401 | 403 | 419 | 422 | 440 | 498 | 500
+            200..=299 | 400 | 401 | 403 | 412 | 419 | 422 | 440 | 498 | 500
         ) && refusal_cause::names_token(self.challenge.as_deref(), &self.body)
             || self.status.is_success() && refusal_cause::states_unauthorized(&self.body)
     }
@@ -347,8 +364,14 @@ impl HttpRefusal {
         let advice = self.advice();
         let status = self.status;
         let (names_token, names_page_size) = (self.names_token(), self.names_page_size());
+        let is_login = self.leads_to_login();
         let said = self.message.map(|m| format!(": {m}")).unwrap_or_default();
         let error = match (status.as_u16(), self.redirect) {
+            (300..=399, Some(login)) if is_login => Error::new(
+                ErrorKind::Unauthorized,
+                format!("the server redirects to its login, {login}, instead of an answer"),
+            )
+            .hint("If a new token does not help either, check the credentials and base_url in the pipeline's connection."),
             (300..=399, Some(elsewhere)) => Error::protocol(format!(
                 "the server redirects to {elsewhere}, which is not followed with our credentials"
             ))

@@ -13,8 +13,11 @@ pub(crate) static WORDS: LazyLock<MessageVocabulary> =
 pub(crate) struct MessageVocabulary {
     pub(crate) wrappers: WordList,
     pub(crate) states: WordList,
+    pub(crate) outcome_codes: WordList,
+    pub(crate) unfinished: WordList,
     pub(crate) successes: WordList,
     pub(crate) failures: WordList,
+    pub(crate) traces: WordList,
     pub(crate) cuts: WordList,
     pub(crate) settings: WordList,
     pub(crate) parts: WordList,
@@ -28,6 +31,7 @@ pub(crate) struct MessageVocabulary {
     pub(crate) unknown: WordList,
     pub(crate) no_failure: WordList,
     pub(crate) bad: WordList,
+    pub(crate) bad_signs: WordList,
     pub(crate) good: WordList,
     pub(crate) negations: WordList,
     pub(crate) nothing: WordList,
@@ -51,8 +55,11 @@ impl MessageVocabulary {
         Self {
             wrappers: list("wrappers"),
             states: list("states"),
+            outcome_codes: list("outcome codes"),
+            unfinished: list("unfinished"),
             successes: list("successes"),
             failures: list("failures"),
+            traces: list("traces"),
             cuts: list("cuts"),
             settings: list("settings"),
             parts: list("parts"),
@@ -66,6 +73,7 @@ impl MessageVocabulary {
             unknown: list("unknown"),
             no_failure: list("no failure"),
             bad: list("bad"),
+            bad_signs: list("bad signs"),
             good: list("good"),
             negations: list("negations"),
             nothing: list("nothing"),
@@ -168,6 +176,7 @@ mod tests {
     fn words_are_spelled_as_texts_are_read() {
         for list in [
             &WORDS.bad,
+            &WORDS.unfinished,
             &WORDS.good,
             &WORDS.things,
             &WORDS.denials,

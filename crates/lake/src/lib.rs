@@ -51,6 +51,7 @@ pub use ops::published_note::{LostRun, UnnotedRun};
 pub use ops::reconciliation::ReconciliationRow;
 pub use ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use ops::slices::{FoldAhead, PipelineLedger, RunLedger};
+pub use ops::unpublished::LedgerEnd;
 pub use range_table::{ChangedLevels, PeriodWidth, RangeTable, RangeTableState, SourceWatermarks};
 pub use ranges::{ChangedRanges, RangeColumn, RangeSet};
 pub use scan::{RowFilter, RowPredicate, ScanRequest, first_damaged_file};

@@ -175,12 +175,10 @@ impl DataFileTable {
             .any(|field| field.name() == column)
     }
 
-    /// True if a filter needs nothing but partition values.
+    /// True if a filter needs nothing but partition values. One that names no column is what became of such a filter, and passes all files or none.
     fn is_of_partitions(&self, filter: &Expr) -> bool {
         let columns = filter.column_refs();
-        !columns.is_empty()
-            && columns.iter().all(|column| self.is_partition(&column.name))
-            && is_plain(filter)
+        columns.iter().all(|column| self.is_partition(&column.name)) && is_plain(filter)
     }
 
     /// Values of a partition column in some files.
@@ -218,7 +216,8 @@ impl DataFileTable {
                     .iter()
                     .map(|field| self.partition_values(field, files))
                     .collect::<Result<Vec<_>>>()?;
-                let batch = RecordBatch::try_new(Arc::clone(&schema), values)?;
+                let rows = RecordBatchOptions::new().with_row_count(Some(files.len()));
+                let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), values, &rows)?;
                 let verdicts = filter.evaluate(&batch)?.into_array(files.len())?;
                 let verdicts = verdicts.as_boolean_opt().ok_or_else(|| {
                     DataFusionError::Internal("a filter is no condition".to_owned())

@@ -4,6 +4,7 @@
 //! credentials that are not empty.
 
 use crate::endpoints::{self, ENDPOINTS, RESOURCES, SmartNowEndpoint};
+use crate::parents::ParentReadings;
 use crate::source::SmartNowSource;
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -297,6 +298,7 @@ impl SourceConnection for SmartNowConnection {
         Ok(Arc::new(SmartNowSource {
             api: AuthorizedClient::new(client, Arc::new(login)),
             settings,
+            parents: ParentReadings::default(),
         }))
     }
 }

@@ -30,6 +30,7 @@
 mod connection;
 mod connection_check;
 mod endpoints;
+mod parents;
 mod source;
 mod summary;
 

@@ -4,6 +4,7 @@
 
 use crate::connection::{SOURCE, SmartNowSettings};
 use crate::endpoints::{self, ENDPOINTS, RESOURCES, SmartNowEndpoint};
+use crate::parents::ParentReadings;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -27,6 +28,8 @@ const NOT_BY_KEY: &str = "Check connection.operators (above) with the provider."
 pub(crate) struct SmartNowSource {
     pub(crate) api: AuthorizedClient,
     pub(crate) settings: SmartNowSettings,
+    /// Lists of parents that are being read.
+    pub(crate) parents: ParentReadings,
 }
 
 impl SmartNowSource {
@@ -115,7 +118,10 @@ impl SmartNowSource {
             .parent
             .and_then(endpoints::find)
             .filter(|_| route.wants_id());
-        let parents = parent.map(|parent| self.list(parent, Vec::new()));
+        let parents = parent.map(|parent| {
+            let begin = || self.list(parent, Vec::new());
+            self.parents.join(parent.name, begin)
+        });
         let listing = self.api.client().listing_options(resource);
         let asked = KeyedListing {
             source: SOURCE,

@@ -154,9 +154,8 @@ pub async fn statistics(
     warehouse: &Warehouse,
     request: &StatisticsRequest,
 ) -> Result<StatisticsReport> {
-    let mut question = CheckedRequest::new(request)?;
-    question.plan = rollup::route(session, &question).await?;
-    assess_statistics(session, warehouse, question).await
+    let planned = planned(session, request);
+    assess_statistics(session, warehouse, request, planned).await
 }
 
 /// The same, always counted from the facts.
@@ -165,24 +164,43 @@ pub async fn statistics_of_facts(
     warehouse: &Warehouse,
     request: &StatisticsRequest,
 ) -> Result<StatisticsReport> {
-    assess_statistics(session, warehouse, CheckedRequest::new(request)?).await
+    let of_facts = futures::future::ready(CheckedRequest::new(request));
+    assess_statistics(session, warehouse, request, of_facts).await
 }
 
-async fn assess_statistics(
+/// The request with the scans that answer it with the least reading.
+async fn planned<'a>(
+    session: &Session,
+    request: &'a StatisticsRequest,
+) -> Result<CheckedRequest<'a>> {
+    let mut question = CheckedRequest::new(request)?;
+    question.plan = rollup::route(session, &question).await?;
+    Ok(question)
+}
+
+/// The report of a request that is `planned` meanwhile: the bookkeeping is read beside the tables.
+async fn assess_statistics<'a>(
     session: &Session,
     warehouse: &Warehouse,
-    question: CheckedRequest<'_>,
+    request: &'a StatisticsRequest,
+    planned: impl Future<Output = Result<CheckedRequest<'a>>>,
 ) -> Result<StatisticsReport> {
-    let request = question.request;
+    // Completeness does not depend on what is scanned.
+    let asked = CheckedRequest::new(request)?;
     let run = session.run().ok_or_else(|| {
         Error::new(
             ErrorKind::Query,
             "statistics are asked of a published run, and this session reads none",
         )
     })?;
-    let (figures, trust) = futures::try_join!(
-        answer(session, &question),
-        completeness::check_completeness(session, warehouse, run, &question)
+    let counting = async {
+        let question = planned.await?;
+        let figures = answer(session, &question).await?;
+        Ok::<_, Error>((figures, question.plan.sources()))
+    };
+    let ((figures, sources), trust) = futures::try_join!(
+        counting,
+        completeness::check_completeness(session, warehouse, run, &asked)
     )?;
     let meta = StatisticsMeta {
         from: request.window.from(),
@@ -198,11 +216,11 @@ async fn assess_statistics(
             .as_ref()
             .map(|filter| filter.descriptor().clone()),
         compare: request.compare.as_str().to_owned(),
-        compared: question.compared,
+        compared: asked.compared,
         compared_transactions: figures.compared_transactions,
         definitions_version: DEFINITIONS_VERSION,
         run: run.run_id.clone(),
-        answered_from: question.plan.sources(),
+        answered_from: sources,
         data_through: trust.data_through,
         rejects: trust.rejects,
         gaps: trust.gaps,
@@ -228,8 +246,7 @@ async fn assess_statistics(
 ///
 /// Errors with [`ErrorKind::Config`] when the request names something unknown.
 pub async fn figures(session: &Session, request: &StatisticsRequest) -> Result<StatisticsFigures> {
-    let mut question = CheckedRequest::new(request)?;
-    question.plan = rollup::route(session, &question).await?;
+    let question = planned(session, request).await?;
     answer(session, &question).await
 }
 

@@ -84,13 +84,104 @@ fn what_failed_says_so_in_many_ways() {
 }
 
 #[test]
+fn what_failed_says_so_in_many_languages_and_codes() {
+    for said in [
+        r#""statut":"erreur""#,
+        r#""statut":"échec""#,
+        r#""estado":"fallido""#,
+        r#""stato":"errore""#,
+        r#""esito":"fallito""#,
+        r#""estado":"erro""#,
+        r#""status":"błąd""#,
+        r#""status":"fel""#,
+        r#""status":"fout""#,
+        r#""status":"错误""#,
+        r#""codigo":500"#,
+        r#""codice":"503""#,
+        r#""erreurs":["x"]"#,
+        r#""erreurs":[{"code":"X","message":"Panne"}]"#,
+        r#""errores":["x"]"#,
+        r#""errori":["x"]"#,
+        r#""errore":"x""#,
+        r#""erro":"x""#,
+        r#""erros":{"a":"x"}"#,
+        r#""fout":"x""#,
+        r#""fouten":["x"]"#,
+        r#""błąd":"x""#,
+        r#""fel":"x""#,
+        r#""错误":"数据库""#,
+        r#""message":"数据库错误""#,
+        r#""message":"Wystąpił błąd serwera""#,
+        r#""message":"Det gick inte att läsa""#,
+        r#""message":"Serviço indisponível""#,
+        r#""message":"Servizio non disponibile""#,
+        r#""erfolg":false"#,
+        r#""erfolg":"nein""#,
+        r#""succès":false"#,
+        r#""sucesso":false"#,
+        r#""responseCode":"E1001""#,
+        r#""returnCode":8"#,
+        r#""resultCode":"99""#,
+        r#""ret_code":"DB2""#,
+        r#""trace":"System.NullReferenceException at Foo""#,
+        r#""trace":"System.TimeoutException: backend""#,
+        r#""stackTrace":["at Foo line 7"]"#,
+        r#""job":{"state":"running"}"#,
+        r#""status":"in_progress""#,
+        r#""status":"PENDING""#,
+        r#""état":0,"status":"en cours""#,
+        r#""ready":false"#,
+        r#""stale":true"#,
+        r#""total":-1"#,
+        r#""count":"-1""#,
+        r#""count":"viele""#,
+    ] {
+        for page in [
+            format!(r#"{{"data":[],{said}}}"#),
+            format!(r#"{{{said},"status_text":"ok","data":null,"meta":{{"total":0,"count":0}}}}"#),
+            format!(r#"{{"success":true,"data":[],"meta":{{{said}}}}}"#),
+        ] {
+            assert_eq!(of(page.as_bytes()), Some(EnvelopeError::Failure), "{page}");
+        }
+    }
+    for said in [
+        r#""statut":"succès""#,
+        r#""estado":"éxito""#,
+        r#""codigo":200"#,
+        r#""codigo":0"#,
+        r#""errores":[]"#,
+        r#""errori":null"#,
+        r#""erreur":"aucune""#,
+        r#""fout":"geen""#,
+        r#""错误":"无""#,
+        r#""erfolg":true"#,
+        r#""responseCode":"E0000""#,
+        r#""responseCode":"0""#,
+        r#""returnCode":0"#,
+        r#""resultCode":"200""#,
+        r#""resultCode":"OK""#,
+        r#""trace":null"#,
+        r#""trace":"4bf92f3577b34da6""#,
+        r#""job":{"state":"finished"}"#,
+        r#""ready":true"#,
+        r#""stale":false"#,
+        r#""total":"0""#,
+        r#""count":"""#,
+        r#""size":"large""#,
+    ] {
+        let page = format!(r#"{{"data":[],{said}}}"#);
+        assert_eq!(of(page.as_bytes()), None, "{page}");
+    }
+}
+
+#[test]
 fn a_text_of_which_nothing_is_known_is_doubtful() {
     for page in [
         r#"{"Message":"boom"}"#,
         r#"{"message":"boom","data":[]}"#,
         r#"{"message":"internal"}"#,
         r#"{"detail":"x","title":"y","data":[]}"#,
-        r#"{"status":"processing","data":[]}"#,
+        r#"{"status":"draft","data":[]}"#,
         r#"{"code":"E1","data":[]}"#,
         r#"{"code":1017,"data":[]}"#,
         r#"{"message":"Account not found","data":[]}"#,

@@ -3,12 +3,14 @@
 //! Invariant: an error names what came and what to do, and holds no body; of a login's answer only the server's words, with every secret
 //! taken out.
 
-use super::HttpClientInner;
+use super::{EXPLANATION, HttpClientInner};
 use crate::body::BodyError;
 use crate::envelope_error;
 use crate::media_type::MediaTypes;
-use crate::request::{HttpRequest, StatusCode};
+use crate::refusal_cause;
+use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, StatusCode};
 use crate::retry::AttemptFailure;
+use bytes::Bytes;
 use std::sync::atomic::Ordering;
 use tillhouse_model::{Error, ErrorKind};
 
@@ -52,6 +54,22 @@ impl HttpClientInner {
         AttemptFailure::permanent(match failure.error.hint_text() {
             Some(hint) => error.hint(hint),
             None => error,
+        })
+    }
+
+    /// Outcome of an answer that is a page to log in at, in place of what was asked for; `None` for any other page.
+    pub(super) fn asks_to_log_in(
+        &self,
+        request: &HttpRequest,
+        status: StatusCode,
+        said: &[u8],
+    ) -> Option<HttpOutcome> {
+        let is_asked = request.hears_logins && refusal_cause::is_login_page(said);
+        is_asked.then(|| {
+            HttpOutcome::Refused(HttpRefusal {
+                body: Bytes::copy_from_slice(&said[..said.len().min(EXPLANATION)]),
+                ..self.refusal(request, status)
+            })
         })
     }
 

@@ -19,10 +19,11 @@ use super::keys::{KeyPager, KeyedNext, RecordId, keys};
 use super::tally::ListingTally;
 use super::{ListingOptions, ListingStep, believed_end, normalise_empty, unproved_end, walk};
 use crate::clock;
+use crate::envelope;
 use crate::source::{ListingRemark, Page, PageStream};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::TryStreamExt;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use tillhouse_model::{Error, Result};
 use tokio_util::task::AbortOnDropHandle;
@@ -94,6 +95,7 @@ where
         gone: (0, None),
         parent: None,
         ledger: ListingTally::default(),
+        begun: HashMap::new(),
         trails: false,
         remarks: Vec::new(),
         ahead: ReadAhead::default(),
@@ -222,6 +224,8 @@ struct KeyedCursor {
     found: bool,
     /// Tally of the current list.
     ledger: ListingTally,
+    /// Tallies of the lists that a reading before gave up, as the next reading of them begins.
+    begun: HashMap<Option<Arc<str>>, ListingTally>,
     /// True if its last page ended with a record without a usable id: what is behind the last usable one has it again.
     trails: bool,
     /// Remarks on the lists so far that nobody could prove whole.
@@ -231,7 +235,9 @@ struct KeyedCursor {
 
 impl KeyedCursor {
     /// The beginning again.
-    fn anew(self, asked: &KeyedListing) -> Self {
+    fn anew(mut self, asked: &KeyedListing) -> Self {
+        let given_up = self.parent.take();
+        self.begun.insert(given_up, self.ledger.anew());
         let mut parents = self.all.clone();
         let parent = parents.pop_front();
         let pager = KeyPager::new(
@@ -239,12 +245,8 @@ impl KeyedCursor {
             asked.listing.confirm_end,
             self.thorough,
         );
-        let (unread, found, ledger, missing) = (
-            None,
-            self.thorough,
-            ListingTally::default(),
-            VecDeque::new(),
-        );
+        let ledger = self.begun.get(&parent).cloned().unwrap_or_default();
+        let (unread, found, missing) = (None, self.thorough, VecDeque::new());
         Self {
             unread,
             parents,
@@ -262,13 +264,26 @@ impl KeyedCursor {
         }
     }
 
+    /// Notes a total of the current list that fell between two readings.
+    fn note_fall(&mut self) {
+        let Some(words) = self.ledger.said_of_fall() else {
+            return;
+        };
+        let mut remark = unproved_end(self.ledger.so_far(), words);
+        if let Some(parent) = &self.parent {
+            remark.words = format!("list of {parent}: {}", remark.words);
+        }
+        self.remarks.push(remark);
+    }
+
     /// Goes on to the next parent's list; where those are read that came, once more to those that
     /// were missing, after a pause.
     fn next_list(mut self) -> ListingStep<Self> {
-        (self.ledger, self.trails) = (ListingTally::default(), false);
+        self.trails = false;
         self.pager.start_over();
         self.parent = self.parents.pop_front();
         if self.parent.is_some() {
+            self.ledger = self.begun.get(&self.parent).cloned().unwrap_or_default();
             return ListingStep::On(self);
         }
         if self.missing.is_empty() {
@@ -290,6 +305,7 @@ impl KeyedCursor {
         }
         self.parents = std::mem::take(&mut self.missing);
         self.parent = self.parents.pop_front();
+        self.ledger = self.begun.get(&self.parent).cloned().unwrap_or_default();
         self.asked_again = true;
         ListingStep::Back(self)
     }
@@ -358,6 +374,7 @@ where
             let (keys, alone) = keys(&bytes).map_err(at)?;
             if !proves_order {
                 place.ledger.page(keys.len() as u64, page.declared_total);
+                place.ledger.note_most();
             }
             let bytes = if alone { as_list(&bytes) } else { bytes };
             let page = Page {
@@ -430,8 +447,17 @@ where
         },
     };
     if next == KeyedNext::End {
-        if let Some(error) = place.ledger.shortfall() {
-            return Ok((page, ListingStep::Anew(place.anew(asked), at(error))));
+        // A list that is missing is judged when it is asked for once more.
+        let is_put_off = place.parent.is_some() && place.missing.back() == place.parent.as_ref();
+        if !is_put_off {
+            let error = place
+                .ledger
+                .shortfall()
+                .or_else(|| place.ledger.unconfirmed());
+            if let Some(error) = error {
+                return Ok((page, ListingStep::Anew(place.anew(asked), at(error))));
+            }
+            place.note_fall();
         }
         return Ok((page, place.next_list()));
     }
@@ -496,6 +522,32 @@ async fn ids(mut pages: PageStream) -> Result<VecDeque<Arc<str>>> {
         }
     }
     Ok(ids)
+}
+
+/// A page of parents with their ids alone, for whoever keeps the pages of a long list.
+pub fn ids_alone(page: Page) -> Page {
+    let body = page.bytes.clone();
+    let Some(records) = envelope::list(&body) else {
+        return page;
+    };
+    let mut list = BytesMut::with_capacity(body.len() / 4);
+    list.put_u8(b'[');
+    for id in records
+        .into_iter()
+        .filter_map(|record| envelope::value_at(record, "id"))
+    {
+        if list.len() > 1 {
+            list.put_u8(b',');
+        }
+        list.put_slice(br#"{"id":"#);
+        list.put_slice(id);
+        list.put_u8(b'}');
+    }
+    list.put_u8(b']');
+    Page {
+        bytes: list.freeze(),
+        ..page
+    }
 }
 
 /// A page without records.

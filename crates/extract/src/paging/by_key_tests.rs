@@ -445,6 +445,49 @@ async fn a_total_that_is_not_reached_has_every_list_read_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_is_empty_in_the_next_reading_is_not_believed_and_one_that_fell_is() {
+    let of = |text: &'static str, declared_total| {
+        KeyedFetch::Page(Page {
+            bytes: Bytes::from_static(text.as_bytes()),
+            declared_total,
+            ..nothing()
+        })
+    };
+    // The server's own count of requests tells one reading from the next.
+    for (second, total, is_believed) in [
+        ("[]", None, false),
+        ("[]", Some(0), false),
+        (r#"[{"id":1}]"#, Some(1), true),
+    ] {
+        let number = Arc::new(Mutex::new(0));
+        let stream = by_key(asked(), None, move |after| {
+            *number.lock().unwrap() += 1;
+            let is_first = *number.lock().unwrap() < 3;
+            let page = match (after.key, is_first) {
+                (None, true) => of(r#"[{"id":1}]"#, Some(5)),
+                (None, false) => of(second, total),
+                (_, true) => of("[]", Some(5)),
+                (_, false) => of("[]", total),
+            };
+            async move { Ok(page) }
+        });
+        let pages: Vec<Result<Page>> = stream.collect().await;
+        match pages.last().unwrap() {
+            Ok(page) => {
+                assert!(is_believed, "{second} {total:?}");
+                let words = &page.remarks[0].words;
+                assert!(words.contains("a reading before declared 5"), "{words}");
+            }
+            Err(error) => {
+                assert!(!is_believed, "{error}");
+                let error = error.to_string();
+                assert!(error.contains("declares 5 records, but 0 came"), "{error}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_paged_says_where_and_what_to_do() {
     let (pages, asked) = read(None, |_, _| here(r#"[{"id":1},{"id":2}]"#)).await;
     assert_eq!(asked, ["->", "->2"].repeat(4), "it may be a slip");

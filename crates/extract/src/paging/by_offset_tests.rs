@@ -4,6 +4,7 @@
 
 use super::super::tests::{good, page, texts};
 use super::*;
+use futures::StreamExt;
 use tokio::time::Instant;
 
 const DATA: &[&str] = &["data"];
@@ -158,9 +159,10 @@ async fn an_empty_or_a_short_page_in_the_middle_is_found_out() {
 
 #[tokio::test(start_paused = true)]
 async fn rows_that_move_up_are_not_passed_over() {
-    // 0 to 9; after the second page the rows 0 and 1 vanish, after the third everything behind row 7.
+    // 0 to 12; after the second page the rows 0 and 1 vanish, after two more those behind row 10. That the total fell is believed of a reading
+    // from the beginning.
     let manner: OffsetAnswers = |offset, number| {
-        let listings: [Vec<u64>; 3] = [(0..10).collect(), (2..10).collect(), (2..8).collect()];
+        let listings: [Vec<u64>; 3] = [(0..13).collect(), (2..13).collect(), (2..11).collect()];
         let rows = &listings[[0, 0, 1, 1, 2][number.min(4)]];
         (
             rows.iter().skip(offset as usize).take(3).copied().collect(),
@@ -173,10 +175,15 @@ async fn rows_that_move_up_are_not_passed_over() {
         [
             "0:[0, 1, 2]",
             "3:[3, 4, 5]",
-            "6:[8, 9]",
+            "6:[8, 9, 10]",
             "4:[6, 7, 8]",
-            "7:[]",
-            "5:[7]"
+            "7:[9, 10]",
+            "5:[7, 8, 9]",
+            "8:[10]",
+            "0:[2, 3, 4]",
+            "3:[5, 6, 7]",
+            "6:[8, 9, 10]",
+            "9:[]"
         ]
     );
     assert!(error.is_none(), "{error:?}");
@@ -280,6 +287,81 @@ async fn a_total_that_falls_from_page_to_page_ends_with_both_figures() {
     assert!(
         asked.len() <= 4 * 10 && asked.last() < Some(&40),
         "{asked:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_declared_and_came_binds_the_readings_after() {
+    // 30 rows, and from the fourth answer on, twice or for good, none.
+    let blip: OffsetAnswers = |offset, number| match number {
+        3 | 4 => (vec![], Some(0)),
+        _ => (cut(offset, 5, 30), Some(30)),
+    };
+    let (pages, _, error) = read(5, listing(), blip).await;
+    assert!(error.is_none(), "{error:?}");
+    let anew = [
+        "0:[0, 1, 2, 3, 4]",
+        "5:[5, 6, 7, 8, 9]",
+        "10:[10, 11, 12, 13, 14]",
+        "15:[15, 16, 17, 18, 19]",
+        "20:[20, 21, 22, 23, 24]",
+        "25:[25, 26, 27, 28, 29]",
+        "30:[]",
+    ];
+    assert_eq!(pages[5..], anew);
+    let silent: OffsetAnswers = |offset, number| match number {
+        0..3 => (cut(offset, 5, 30), Some(30)),
+        _ => (vec![], None),
+    };
+    let none: OffsetAnswers = |offset, number| match number {
+        0..3 => (cut(offset, 5, 30), Some(30)),
+        _ => (vec![], Some(0)),
+    };
+    let fewer: OffsetAnswers = |offset, number| match number {
+        0..3 => (cut(offset, 5, 30), Some(30)),
+        _ => (cut(offset, 5, 12), Some(12)),
+    };
+    for (manner, came) in [(silent, 0), (none, 0), (fewer, 12)] {
+        let (_, asked, error) = read(5, listing(), manner).await;
+        let error = error.unwrap().to_string();
+        assert!(
+            error.contains(&format!("declares 30 records, but {came} came"))
+                && error.contains("came in a reading before 15")
+                && error.contains("times read 4"),
+            "{error}"
+        );
+        assert!(asked.len() < 24, "{asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_total_that_fell_to_what_came_is_believed_of_another_reading_and_told() {
+    let requests = Arc::new(Mutex::new(0));
+    let stream = by_offset(5, listing(), move |at| {
+        let mut number = requests.lock().unwrap();
+        *number += 1;
+        let total = if *number < 3 { 30 } else { 15 };
+        let rows = cut(at.offset, 5, total);
+        let records = rows.len() as u64;
+        let page = page(format!(r#"{{"data":{rows:?}}}"#), Some(total));
+        async move {
+            Ok(OffsetPage {
+                page,
+                records,
+                limit: None,
+                linked: false,
+                leads_to: None,
+            })
+        }
+    });
+    let pages: Vec<Page> = stream.map(Result::unwrap).collect().await;
+    assert_eq!(pages.iter().filter(|page| page.restarts_listing).count(), 1);
+    let told: Vec<_> = pages.iter().flat_map(|page| &page.remarks).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].rule, "end_not_proven");
+    assert!(
+        told[0].words.contains("after 15 records") && told[0].words.contains("declared 30"),
+        "{told:?}"
     );
 }
 

@@ -433,6 +433,35 @@ async fn a_total_that_falls_from_page_to_page_ends_with_both_figures() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_declared_and_came_binds_the_readings_after() {
+    // 30 records, and from the fourth answer on, twice or for good, none.
+    let (pages, error, _) = read_with(true, |at, number| match number {
+        3 | 4 => (vec![], Some(0), NextPage::Unknown),
+        _ => (cut(at, 0, 5, 30), Some(30), NextPage::Unknown),
+    })
+    .await;
+    assert!(error.is_none(), "{error:?}");
+    assert_eq!(pages[5], "0:[0, 1, 2, 3, 4]");
+    assert!(
+        pages.contains(&"5:[25, 26, 27, 28, 29]".to_owned()),
+        "{pages:?}"
+    );
+    for total in [None, Some(0)] {
+        let manner = move |at: &PagePosition, number: usize| match number {
+            0..3 => (cut(at, 0, 5, 30), Some(30), NextPage::Unknown),
+            _ => (vec![], total, NextPage::Unknown),
+        };
+        let (_, error, _) = read_in(PageNumbering::known(), 20.into(), manner).await;
+        let error = error.unwrap().to_string();
+        assert!(
+            error.contains("declares 30 records, but 0 came")
+                && error.contains("came in a reading before 15"),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn records_that_move_are_not_passed_over() {
     // After the second page the first two records vanish: what stood at 4 and 5 stands at 2 and 3.
     let vanish = read(|at, number| {
@@ -452,7 +481,9 @@ async fn records_that_move_are_not_passed_over() {
     assert_eq!(
         vanish.await,
         [
-            "0:[0, 1]", "1:[2, 3]", "2:[6, 7]", "1:[4, 5]", "2:[6, 7]", "3:[]"
+            "0:[0, 1]", "1:[2, 3]", "2:[6, 7]", "1:[4, 5]", "2:[6, 7]", "3:[]",
+            // That the total fell is believed of a reading from the beginning.
+            "0:[2, 3]", "1:[4, 5]", "2:[6, 7]", "3:[]"
         ]
     );
     // One that arrives at the front pushes the others back, and a page may bring nothing new.

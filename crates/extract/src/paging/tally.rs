@@ -2,7 +2,8 @@
 //! forms of paging.
 //!
 //! Invariant: pure; one tally is one reading of one listing. What is owed is the largest total that a page declared, lowered only by a
-//! fall that held when the reader had stepped back for it.
+//! fall that held when the reader had stepped back for it; and such a fall is believed only where a later reading, from the beginning, declares no more,
+//! and brings no fewer records than came before.
 //!
 //! Rejected: counting different ids. A listing that has one twice would never be whole, and where pages are counted by the server they
 //! need not be looked into. What is counted is which records were on an earlier page: of a list without a stable order, where others lack for them.
@@ -97,6 +98,12 @@ pub(super) struct ListingTally {
     empty_page: Option<Bytes>,
     /// Remarks of the way, to be said at the end.
     noted: Vec<ListingRemark>,
+    /// The most records that were there at a time in this reading.
+    most: u64,
+    /// The largest total of the readings before that did not come to theirs.
+    owed: Option<u64>,
+    /// The most records that one of them had.
+    had: u64,
 }
 
 /// Verdict on a page that came before.
@@ -117,11 +124,19 @@ impl ListingTally {
         }
     }
 
-    /// The tally of the reading after this one.
+    /// The tally of the reading after this one. It has to bring what this one had, where this one did not come to its largest total; and
+    /// something, where this one had anything.
     pub(super) fn anew(&self) -> Self {
+        let is_open = self.largest.is_some_and(|largest| self.came < largest);
+        let (owed, had) = match is_open {
+            true => (self.largest, self.most),
+            false => (None, self.most.min(1)),
+        };
         Self {
             stood: self.reached_by_repeat,
             is_anew: true,
+            owed: self.owed.max(owed),
+            had: self.had.max(had),
             ..Self::of(&self.totals)
         }
     }
@@ -200,6 +215,11 @@ impl ListingTally {
         // Nobody steps back.
         self.fell_to = None;
         self.came += records;
+    }
+
+    /// Notes the records so far, of a page that repeats none.
+    pub(super) fn note_most(&mut self) {
+        self.most = self.most.max(self.different());
     }
 
     /// Takes what a page declares: by how many records the reader has to step back, mostly by none. Only places that are new bring
@@ -356,9 +376,12 @@ impl ListingTally {
         })
     }
 
-    /// The last step of a reading whose end is believed: it is made anew where records moved, or where the total is made up of records that came
-    /// on two pages. `anew` is where the reading after it begins.
+    /// The last step of a reading whose end is believed: it is made anew where records moved, where the total is made up of records that came
+    /// on two pages, or where it was reached by a fall alone. `anew` is where the reading after it begins.
     pub(super) fn ending<At>(mut self, anew: impl FnOnce(Self) -> At) -> ListingStep<At> {
+        if let Some(error) = self.unconfirmed() {
+            return ListingStep::Anew(anew(self.anew()), error);
+        }
         let remarks = self.take_remarks();
         // A total that was made up of the same page twice was read anew for that.
         let is_doubtful = self.is_doubled() && self.due.is_some() && !self.is_made_up;
@@ -388,6 +411,7 @@ impl ListingTally {
     /// Sets the number of records so far, of a reading that may step back.
     pub(super) fn came(&mut self, records: u64) {
         self.came = records;
+        self.note_most();
     }
 
     /// True if the total is reached and nothing says that there is more: `full` if the page is as
@@ -451,20 +475,49 @@ impl ListingTally {
     /// The error of a listing that ended before the total was reached.
     pub(super) fn shortfall(&self) -> Option<Error> {
         let due = self.due.filter(|due| self.came < *due)?;
-        let error = Error::protocol(format!(
-            "the source declares {due} records, but {} came",
-            self.came
-        ));
+        Some(self.lacking(format!("declares {due} records")))
+    }
+
+    /// The error of a listing that comes to its total only because that fell in this very reading, or that says less than a reading before had; a total
+    /// that fell since then has to be declared.
+    pub(super) fn unconfirmed(&self) -> Option<Error> {
+        let fell = self.largest.filter(|largest| self.came < *largest);
+        let is_untold = || self.due.is_none() && self.owed > Some(self.came);
+        if fell.is_none() && self.came >= self.had && !is_untold() {
+            return None;
+        }
+        let Some(declared) = self.owed.max(fell) else {
+            return Some(self.lacking("gave records before".to_owned()));
+        };
+        let error = self.lacking(format!("declares {declared} records"));
+        Some(match self.had {
+            0 => error,
+            had => error.at("came in a reading before", had.to_string()),
+        })
+    }
+
+    /// The error of a listing that lacks records, by what the source `said`.
+    fn lacking(&self, said: String) -> Error {
+        let error = Error::protocol(format!("the source {said}, but {} came", self.came));
         let later =
             "Run `tillhouse sync` again later; if it stays so, tell the provider both figures";
-        Some(match (self.least, self.largest) {
+        match (self.least, self.largest.max(self.owed)) {
             (Some(least), Some(largest)) if least < largest => error
                 .at("totals of its pages", format!("{least} to {largest}"))
                 .hint(format!(
                     "Its pages disagree, as servers do of which one lags behind. {later}: until they agree, nobody can say that none is lacking."
                 )),
             _ => error.hint(format!("{later}.")),
-        })
+        }
+    }
+
+    /// Remark on a total that fell between two readings, and stayed so from the first page to the last.
+    pub(super) fn said_of_fall(&self) -> Option<String> {
+        let owed = self.owed.filter(|owed| self.came < *owed)?;
+        Some(format!(
+            "though a reading before declared {owed}: this one, from the beginning, declares no more than came. Records that were deleted \
+             meanwhile look so, and so does a server that lags behind"
+        ))
     }
 
     /// Tells a page that came before and was not asked for again; `came` is how many records came with it. `what` says
@@ -514,269 +567,5 @@ impl ListingTally {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ledger(pages: &[(u64, u64)]) -> ListingTally {
-        let mut ledger = ListingTally::default();
-        for (records, total) in pages {
-            ledger.page(*records, Some(*total));
-        }
-        ledger
-    }
-
-    #[test]
-    fn the_largest_total_is_owed() {
-        for (pages, owed) in [
-            (&[(2, 5), (2, 5), (1, 5)][..], None),
-            (&[(2, 5), (2, 5)][..], Some((5, 4))),
-            (&[(2, 4), (2, 5), (0, 4)][..], Some((5, 4))),
-            (&[(2, 2), (2, 2), (1, 1)][..], None),
-            (&[(2, 6), (2, 4), (2, 2)][..], None),
-            (&[(0, 0)][..], None),
-            (&[(0, u64::MAX)][..], Some((u64::MAX, 0))),
-        ] {
-            let error = ledger(pages).shortfall();
-            let wanted = owed.map(|(declared, came)| {
-                format!("the source declares {declared} records, but {came} came")
-            });
-            assert_eq!(
-                error.as_ref().map(|e| e.message().to_owned()),
-                wanted,
-                "{pages:?}"
-            );
-        }
-        let wavering = ledger(&[(2, 6), (2, 4)]).shortfall().unwrap().to_string();
-        assert!(
-            wavering.contains("declares 6 records, but 4 came") && wavering.contains("4 to 6"),
-            "{wavering}"
-        );
-        // Of two servers the one that says more may be right, however often the other is reached by what comes.
-        let replicas = ledger(&[(3, 7), (3, 8), (1, 7)]).shortfall().unwrap();
-        assert!(
-            replicas
-                .to_string()
-                .contains("declares 8 records, but 7 came (totals of its pages 7 to 8"),
-            "{replicas}"
-        );
-        assert!(
-            replicas
-                .hint_text()
-                .unwrap()
-                .contains("tell the provider both figures"),
-            "{replicas}"
-        );
-    }
-
-    #[test]
-    fn a_reached_total_is_believed_unless_something_says_that_there_is_more() {
-        assert_eq!(
-            ledger(&[(2, 5), (2, 5), (1, 5)]).is_complete(1, false, false),
-            Some(true)
-        );
-        assert_eq!(
-            ledger(&[(2, 4), (2, 4)]).is_complete(2, true, false),
-            Some(false),
-            "the page was full"
-        );
-        assert_eq!(
-            ledger(&[(2, 3), (1, 3)]).is_complete(1, false, true),
-            Some(false),
-            "a link is given"
-        );
-        let passed = ledger(&[(2, 2), (1, 2)]);
-        assert_eq!(
-            passed.is_complete(1, false, false),
-            Some(false),
-            "more came than declared"
-        );
-        assert_eq!(
-            passed.is_complete(0, false, false),
-            None,
-            "and an empty page is as one without a total"
-        );
-        assert_eq!(ListingTally::default().is_complete(1, false, false), None);
-        assert_eq!(ledger(&[(0, 0)]).is_complete(0, false, false), Some(true));
-    }
-
-    #[test]
-    fn a_total_as_large_as_the_first_page_proves_nothing_until_totals_are_known() {
-        let totals = TotalsClaim::default();
-        let after = |pages: &[(u64, Option<u64>)]| {
-            let mut ledger = ListingTally::of(&totals);
-            pages
-                .iter()
-                .for_each(|(records, total)| ledger.page(*records, *total));
-            ledger.is_complete(pages.last().unwrap().0, false, false)
-        };
-        assert_eq!(after(&[(2, Some(2))]), None);
-        assert_eq!(
-            after(&[(2, Some(2)), (0, Some(0))]),
-            None,
-            "an empty page's total may be its own too"
-        );
-        assert_eq!(after(&[(2, Some(2)), (0, None)]), None);
-        assert_eq!(
-            after(&[(2, Some(2)), (0, Some(2))]),
-            Some(true),
-            "it counts more than the page"
-        );
-        assert_eq!(
-            after(&[(2, Some(2))]),
-            None,
-            "but not that it counts more than one page"
-        );
-        assert_eq!(after(&[(1, Some(2)), (1, Some(2))]), Some(true));
-        assert_eq!(after(&[(2, Some(2))]), Some(true), "as was seen");
-        assert_eq!(after(&[(2, Some(2)), (2, Some(2))]), Some(false));
-        assert_eq!(after(&[(2, Some(2))]), None, "and never again");
-        assert_eq!(after(&[(2, Some(4)), (2, Some(4))]), Some(true));
-        assert_eq!(after(&[(2, Some(2))]), None, "wrong once is wrong for good");
-    }
-
-    #[test]
-    fn a_fall_is_stepped_back_for_once_a_low_and_holds_only_where_it_stays() {
-        let mut falls = ListingTally::default();
-        assert_eq!(falls.declare(Some(10), 3, true), 0);
-        falls.came(3);
-        assert_eq!(falls.declare(Some(8), 3, true), 2);
-        falls.came(4);
-        assert_eq!(falls.declare(Some(8), 3, true), 0);
-        assert_eq!(falls.declared(), Some(8), "it held");
-
-        let mut wavers = ListingTally::default();
-        for (total, back) in [(6, 0), (4, 2), (6, 0), (4, 0), (2, 0), (0, 0)] {
-            assert_eq!(wavers.declare(Some(total), 3, true), back, "{total}");
-            wavers.came(2);
-        }
-        assert_eq!(wavers.declared(), Some(6));
-
-        let mut passed = ListingTally::default();
-        passed.page(100, Some(100));
-        passed.page(100, Some(100));
-        assert_eq!(
-            passed.declare(Some(40), 3, true),
-            0,
-            "a total that was passed says nothing"
-        );
-
-        let mut endless = ListingTally::default();
-        let steps = (0..1_000_u64)
-            .filter(|n| endless.declare(Some(1_000_000 - n), 3, n % 10 == 0) > 0)
-            .count();
-        assert_eq!(steps, 9, "a few, and more in a long listing");
-    }
-
-    #[test]
-    fn what_is_pushed_back_by_arrivals_shows_that_they_came() {
-        let shifted = |pages: &[(&'static str, Option<u64>)]| {
-            let mut ledger = ListingTally::default();
-            for (page, total) in pages {
-                let page = Bytes::from_static(page.as_bytes());
-                ledger.page(envelope::count(&page, &[]).unwrap(), *total);
-                ledger.compare(&page, &[], "id");
-            }
-            ledger.is_shifted()
-        };
-        let (first, second) = (r#"[{"id":1},{"id":2}]"#, r#"[{"id":2,"x":1},{"id":3}]"#);
-        assert!(
-            shifted(&[(first, Some(3)), (second, Some(4))]),
-            "one arrived in front"
-        );
-        assert!(
-            shifted(&[(first, Some(5)), (second, Some(4))]),
-            "and others vanished behind"
-        );
-        assert!(shifted(&[
-            (first, Some(3)),
-            (second, Some(4)),
-            (r#"[{"id":9}]"#, Some(4))
-        ]));
-        assert!(
-            !shifted(&[(first, Some(4)), (second, Some(4))]),
-            "an id twice"
-        );
-        assert!(
-            !shifted(&[(first, Some(3)), (r#"[{"id":3},{"id":4}]"#, Some(4))]),
-            "one arrived behind"
-        );
-        assert!(!shifted(&[(first, None), (second, None)]));
-        assert!(!shifted(&[(first, None), (second, Some(4))]));
-    }
-
-    #[test]
-    fn a_page_that_was_there_before_is_known_again() {
-        let seen = |ledger: &mut ListingTally, print: u64, records: u64, total: Option<u64>| {
-            ledger.page(records, total);
-            let came = ledger.came;
-            ledger.repeats(Some(print), records, came, || "a page repeats".into())
-        };
-        let mut untold = ListingTally::default();
-        assert!(seen(&mut untold, 1, 2, None).is_none());
-        assert!(matches!(
-            seen(&mut untold, 1, 2, None),
-            Some(RepeatedPage::Unproved(_))
-        ));
-
-        let mut told = ListingTally::default();
-        assert!(seen(&mut told, 1, 2, Some(1_000_000_000)).is_none());
-        let Some(RepeatedPage::Unproved(error)) = seen(&mut told, 1, 2, Some(1_000_000_000)) else {
-            panic!()
-        };
-        let error = error.to_string();
-        assert!(
-            error.contains("a page repeats") && error.contains("1000000000"),
-            "{error}"
-        );
-
-        let mut reached = ListingTally::default();
-        assert!(seen(&mut reached, 1, 2, Some(4)).is_none());
-        assert!(seen(&mut reached, 2, 2, Some(4)).is_none());
-        assert!(
-            matches!(
-                seen(&mut reached, 2, 2, Some(4)),
-                Some(RepeatedPage::OfTheEnd)
-            ),
-            "behind the total"
-        );
-
-        // With the repeat itself the number is reached, or the total may count pages: the same again is believed.
-        for total in [2, 4] {
-            let mut first = ListingTally::default();
-            assert!(seen(&mut first, 1, 2, Some(total)).is_none());
-            assert!(
-                matches!(
-                    seen(&mut first, 1, 2, Some(total)),
-                    Some(RepeatedPage::Unproved(_))
-                ),
-                "{total}"
-            );
-            let mut second = first.anew();
-            assert!(seen(&mut second, 1, 2, Some(total)).is_none());
-            assert!(
-                matches!(
-                    seen(&mut second, 1, 2, Some(total)),
-                    Some(RepeatedPage::OfTheEnd)
-                ),
-                "{total}"
-            );
-        }
-
-        let mut rose = ListingTally::default();
-        assert!(seen(&mut rose, 1, 2, Some(5)).is_none());
-        assert!(
-            seen(&mut rose, 1, 2, Some(7)).is_none(),
-            "arrivals in front"
-        );
-        assert!(seen(&mut rose, 1, 2, Some(7)).is_some());
-
-        let mut single = ListingTally::default();
-        for print in [1, 2, 2, 3, 3] {
-            assert!(
-                seen(&mut single, print, 1, Some(9)).is_none(),
-                "an id twice"
-            );
-        }
-        assert!(seen(&mut single, 3, 1, Some(9)).is_some(), "twice in a row");
-    }
-}
+#[path = "tally_tests.rs"]
+mod tests;

@@ -167,7 +167,7 @@ pub(super) fn plain_text(body: &[u8]) -> Option<&str> {
 }
 
 /// The keys under which servers explain themselves, letters only, the most telling first.
-const EXPLAINING: [&str; 52] = [
+const EXPLAINING: [&str; 64] = [
     "message",
     "msg",
     "errormessage",
@@ -215,11 +215,23 @@ const EXPLAINING: [&str; 52] = [
     "issues",
     "remark",
     "remarks",
+    "erreur",
+    "erreurs",
+    "errores",
+    "errore",
+    "errori",
+    "erro",
+    "erros",
+    "fout",
+    "fouten",
+    "fel",
+    "resulttext",
     "hinweis",
     "warnung",
     "warnungen",
     "status",
     "result",
+    "trace",
 ];
 
 /// The first text that explains an error, in whichever case and however nested its key is; a text that says nothing is passed over.

@@ -23,4 +23,4 @@ mod side_files;
 pub(crate) mod slices;
 pub(crate) mod tables;
 mod touching;
-mod unpublished;
+pub(crate) mod unpublished;

@@ -352,7 +352,16 @@ impl OpsTables {
 
     async fn ledger_after(&self, ahead: FoldAhead) -> Result<Option<LedgerCoverage>> {
         let table = self.registry.table(LedgerRow::TABLE)?;
-        let Some(snapshot) = table.newest().await? else {
+        let is_known = self.known_ledger().is_some();
+        let (newest, ahead) = match ahead.0.is_none() && !is_known {
+            // Neither needs the other: a fold that is newer than the ledger that was seen is not taken.
+            true => {
+                let (newest, fold) = tokio::join!(table.newest(), self.fold_ahead());
+                (newest?, fold)
+            }
+            false => (table.newest().await?, ahead),
+        };
+        let Some(snapshot) = newest else {
             return Ok(None);
         };
         let is_newest = |ledger: &&LedgerCoverage| {

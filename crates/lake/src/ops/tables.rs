@@ -329,6 +329,20 @@ impl OpsTables {
     }
 
     async fn find_published(&self, at: &AsOf) -> Result<(Option<RunRecord>, Option<LostRun>)> {
+        // The note first: a run that is published meanwhile is in the table before it is in the note.
+        let note = match at {
+            AsOf::Latest => self.note_to_open().await?,
+            AsOf::Run(_) | AsOf::Time(_) => self.newest_note().await?,
+        };
+        self.find_published_by(note, at).await
+    }
+
+    /// The run that readers must use, by the newest note, which was read before.
+    pub(super) async fn find_published_by(
+        &self,
+        note: Option<Arc<PublishedNote>>,
+        at: &AsOf,
+    ) -> Result<(Option<RunRecord>, Option<LostRun>)> {
         let fits = |run: &RunRecord| {
             run.published
                 && match at {
@@ -336,11 +350,6 @@ impl OpsTables {
                     AsOf::Run(id) => run.run_id == *id,
                     AsOf::Time(time) => run.finished_at <= *time,
                 }
-        };
-        // The note first: a run that is published meanwhile is in the table before it is in the note.
-        let note = match at {
-            AsOf::Latest => self.note_to_open().await?,
-            AsOf::Run(_) | AsOf::Time(_) => self.newest_note().await?,
         };
         let (run, lost) = match (note, at) {
             (Some(note), AsOf::Latest) if self.holds(&note).await? => {

@@ -670,8 +670,24 @@ async fn reads_of_a_run_whose_record_is_there_before_its_note_are_published() {
     let memory = Arc::new(InMemory::new());
     let (one, time) = (in_bucket(&memory).await, "2026-03-01T00:00:00Z");
     publish_slice(&one, "a", None, 1).await;
-    let reader = in_bucket(&memory).await.ops();
-    let known = reader.published(&AsOf::Latest).await.unwrap().unwrap();
+    let warehouse = in_bucket(&memory).await;
+    let reader = warehouse.ops();
+    let (known, end) = reader.newest_with_ledger().await.unwrap();
+    let known = known.unwrap();
+    let requests = warehouse.requests().all();
+    assert!(
+        reader
+            .unpublished_reads_at(&known, end)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(
+        warehouse.requests().all(),
+        requests,
+        "the ledger's end was seen"
+    );
+    let (_, seen) = reader.newest_with_ledger().await.unwrap();
     let read = SliceRow {
         run_id: "b".to_owned(),
         ..slice(time, Some("7"))
@@ -679,6 +695,8 @@ async fn reads_of_a_run_whose_record_is_there_before_its_note_are_published() {
     one.ops().record_slices(&[read]).await.unwrap();
     let left = reader.unpublished_reads(&known).await.unwrap();
     assert_eq!(left.len(), 1, "it has not ended");
+    let left = reader.unpublished_reads_at(&known, seen).await.unwrap();
+    assert!(left.is_empty(), "of what came since nothing is told");
     let run = RunRecord {
         tables: [(SliceRow::TABLE.to_owned(), 2.into())].into(),
         ..record("b", time, true)

@@ -4,10 +4,11 @@
 //!
 //! A run whose record was lost together with its note leaves no other trace that whoever answers from the run before would meet.
 
+use crate::log::snapshot::Snapshot;
 use crate::ops::edit::{OpsTables, for_each_row, largest};
 use crate::ops::lease::LeaseRecord;
 use crate::ops::row_codec::{BookkeepingRow, LEDGER_VERSION, LedgerRow};
-use crate::ops::rows::{RunRecord, SliceRow};
+use crate::ops::rows::{AsOf, RunRecord, SliceRow};
 use crate::ops::tables::CLOCKS_DIFFER;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +25,47 @@ pub(crate) struct UnpublishedReads {
     read_at: Timestamp,
 }
 
+/// The newest version of the ledger, seen before it was known whether somebody asks for it; see [`OpsTables::newest_with_ledger`].
+#[derive(Default)]
+pub struct LedgerEnd(Option<Result<Option<Snapshot>>>);
+
 impl OpsTables {
+    /// The newest run that readers must use, as [`OpsTables::published`] gives it, and the end of the ledger's log, for
+    /// [`OpsTables::warn_of_unpublished_reads`]: neither waits for the other.
+    ///
+    /// Errors as [`OpsTables::published`] does.
+    pub async fn newest_with_ledger(&self) -> Result<(Option<RunRecord>, LedgerEnd)> {
+        let note = self.note_to_open().await?;
+        let names_ledger = note
+            .as_ref()
+            .is_some_and(|note| note.run.tables.contains_key(SliceRow::TABLE));
+        let looking = async {
+            if !names_ledger {
+                return LedgerEnd::default();
+            }
+            LedgerEnd(Some(match self.registry.table(SliceRow::TABLE) {
+                Ok(table) => table.latest().await,
+                Err(error) => Err(error),
+            }))
+        };
+        let latest = AsOf::Latest;
+        let (found, end) = tokio::join!(self.find_published_by(note, &latest), looking);
+        match found? {
+            (_, Some(lost)) => Err(lost.error()),
+            (run, None) => Ok((run, end)),
+        }
+    }
+
     /// Warns of what was read behind the newest published run, where no run under way is about to publish it: the answers of that run do not hold it.
-    /// One request as a rule.
+    /// One request as a rule, or none where the ledger's end was seen.
     ///
     /// Errors with [`ErrorKind::Storage`] where the ledger cannot be read.
-    pub async fn warn_of_unpublished_reads(&self, newest: &RunRecord) -> Result<()> {
-        for reads in self.unpublished_reads(newest).await? {
+    pub async fn warn_of_unpublished_reads(
+        &self,
+        newest: &RunRecord,
+        ledger: LedgerEnd,
+    ) -> Result<()> {
+        for reads in self.unpublished_reads_at(newest, ledger).await? {
             tracing::warn!(
                 "{reads}. What is answered is of run {}, which ended at {:.0}; `tillhouse sync` publishes what was read",
                 newest.run_id,
@@ -60,6 +95,17 @@ impl OpsTables {
         &self,
         newest: &RunRecord,
     ) -> Result<Vec<UnpublishedReads>> {
+        self.unpublished_reads_at(newest, LedgerEnd::default())
+            .await
+    }
+
+    /// As [`OpsTables::unpublished_reads`], by the ledger as it was seen. One that is older than the run tells of less; of what came since, the next
+    /// reader is told.
+    pub(crate) async fn unpublished_reads_at(
+        &self,
+        newest: &RunRecord,
+        LedgerEnd(seen): LedgerEnd,
+    ) -> Result<Vec<UnpublishedReads>> {
         let Some(named) = newest.tables.get(SliceRow::TABLE) else {
             return Ok(Vec::new());
         };
@@ -69,7 +115,11 @@ impl OpsTables {
                 .is_some_and(|version| version > named.version)
         };
         let table = self.registry.table(SliceRow::TABLE)?;
-        let Some(ledger) = table.latest().await? else {
+        let ledger = match seen {
+            Some(seen) => seen?,
+            None => table.latest().await?,
+        };
+        let Some(ledger) = ledger else {
             return Ok(Vec::new());
         };
         let places = (0..ledger.files.len())

@@ -10,6 +10,7 @@ use crate::store::damaged_key::is_damaged;
 use crate::store::footer::TRAILER;
 use bytes::Bytes;
 use object_store::PutPayload;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use xxhash_rust::xxh3::Xxh3;
 
 /// First bytes of a seal; its checksum follows.
@@ -68,15 +69,29 @@ pub(crate) fn is_sound(file: &[u8]) -> bool {
     }
 }
 
-/// Damage of a whole checkpoint; `None` where nothing is, as far as the file itself tells.
-pub(crate) fn damage_of(file: &[u8]) -> Option<&'static str> {
+/// Damage of a whole checkpoint; `None` where nothing is, as far as the file itself tells. One without a seal, whose seal may be what is damaged, is
+/// read to its end.
+pub(crate) fn damage_of(file: &Bytes) -> Option<&'static str> {
     if file.len() < LETTERS.len() + TRAILER
         || !file.starts_with(LETTERS)
         || !file.ends_with(LETTERS)
     {
         return Some("is cut, or no checkpoint");
     }
-    (!is_sound(file)).then_some("is not what was written")
+    let is_whole = is_sound(file) && (is_marked(file) || is_readable(file));
+    (!is_whole).then_some("is not what was written")
+}
+
+/// True if a Parquet file gives all its rows.
+fn is_readable(file: &Bytes) -> bool {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone());
+    let reader = reader.and_then(ParquetRecordBatchReaderBuilder::build);
+    match reader.map(|mut rows| rows.find_map(std::result::Result::err)) {
+        Ok(None) => true,
+        // Another program's, in a compression that this one was built without.
+        Ok(Some(error)) => error.to_string().contains("Disabled feature"),
+        Err(error) => error.to_string().contains("Disabled feature"),
+    }
 }
 
 /// True if a seal stands somewhere in a file. It has none where it should be: then the length of its footer, by which the place is told, is another one.
@@ -89,7 +104,6 @@ mod tests {
     use super::*;
     use arrow::array::{Int64Array, RecordBatch};
     use parquet::arrow::ArrowWriter;
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
     use std::sync::Arc;
 
     fn file() -> Vec<u8> {
@@ -144,6 +158,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_that_is_cut_is_damaged_and_so_is_one_that_is_not_what_was_written() {
+        let damage_of = |file: &[u8]| damage_of(&Bytes::copy_from_slice(file));
         let whole = sealed_bytes(&file());
         assert_eq!(damage_of(&whole), None);
         assert_eq!(damage_of(&file()), None, "it says nothing of itself");
@@ -154,8 +169,13 @@ mod tests {
                 "{cut}"
             );
         }
-        let mut wrong = whole;
+        let mut wrong = whole.clone();
         wrong[100] ^= 1;
+        assert_eq!(damage_of(&wrong), Some("is not what was written"));
+        // The seal itself is gone, with everything else.
+        let end = whole.len() - 12;
+        let mut wrong = whole;
+        wrong[12..end].iter_mut().for_each(|byte| *byte ^= 0x55);
         assert_eq!(damage_of(&wrong), Some("is not what was written"));
     }
 

@@ -67,6 +67,43 @@ async fn every_parents_list_comes_with_its_id() {
 }
 
 #[tokio::test]
+async fn parents_that_several_resources_ask_for_at_once_are_listed_once() {
+    let server = MockServer::start().await;
+    with_machines(&server).await;
+    for (machine, extras) in [
+        ("7", vec![]),
+        ("80", vec![json!({"id": 6})]),
+        ("81", vec![]),
+    ] {
+        with_list(&server, &format!("/productextra/{machine}"), extras).await;
+    }
+    let source = open(&server, limits());
+    let machines = async || {
+        let asked = asked(&server).await;
+        let lists = asked.iter().filter(|asked| asked.starts_with("/machine?"));
+        lists.count()
+    };
+    let wanted = [of("7", 1), of("7", 2), of("7", 3), of("81", 4), of("81", 5)];
+    let (products, extras) = tokio::join!(
+        records(source.pages(&today("products"))),
+        records(source.pages(&today("product_extras"))),
+    );
+    assert_eq!(products.unwrap(), wanted);
+    assert_eq!(extras.unwrap(), [of("80", 6)]);
+    assert_eq!(machines().await, 3, "to the empty page, and once more");
+    // Whoever asks later may find others.
+    let products = records(source.pages(&today("products"))).await;
+    assert_eq!(products.unwrap(), wanted);
+    assert_eq!(machines().await, 6);
+    // One who leaves keeps nobody from reading on.
+    let left = source.pages(&today("product_extras"));
+    let staying = source.pages(&today("products"));
+    drop(left);
+    assert_eq!(records(staying).await.unwrap(), wanted);
+    assert_eq!(machines().await, 9);
+}
+
+#[tokio::test]
 async fn parents_and_children_are_paged() {
     let server = MockServer::start().await;
     with_machines(&server).await;

@@ -15,13 +15,14 @@
 //!
 //! Transactions are asked three things, each of the levels that are best for it: the window's sums by site, its hours, and the sums of the window before.
 
-use super::fact::{ARTICLES, BUSINESS_DATE, PAYMENTS, RolledFact, SITE, TRANSACTIONS};
+use super::fact::{ARTICLES, BUSINESS_DATE, FACTS, PAYMENTS, RolledFact, SITE, TRANSACTIONS};
 use super::level::{LEVELS, Level};
 use super::{SCHEMA, START};
 use crate::columns::{each_batch_of, texts};
 use crate::filter::{CheckedFilter, FilteredFact, select};
 use crate::request::{CheckedRequest, HourGrouping};
 use arrow::datatypes::DataType;
+use futures::future::join_all;
 use std::collections::BTreeSet;
 use tillhouse_lake::PeriodWidth;
 use tillhouse_model::Result;
@@ -34,6 +35,8 @@ use tillhouse_query::zone::Zone;
 const MOST_DAYS: i64 = 100_000;
 /// Windows from which on the sites that a filter means are looked up first, so that files without them are not opened.
 const LONG: i64 = 100 * DAY;
+/// The dimensions that give what is ranked its names.
+const NAMES: [&str; 2] = ["sites", "products"];
 /// More sites than these are not looked for in files.
 const MOST_SITES: usize = 50;
 
@@ -433,11 +436,18 @@ pub(crate) async fn route(session: &Session, question: &CheckedRequest<'_>) -> R
     let filter = question.request.filter.as_ref();
     let filtered = filter.map(CheckedFilter::fact_columns).unwrap_or_default();
     let windows = PlannedWindows::of(question);
-    let (of_transactions, of_articles, of_payments) = futures::try_join!(
-        published(session, &TRANSACTIONS),
-        published(session, &ARTICLES),
-        published(session, &PAYMENTS),
-    )?;
+    let levels = async {
+        futures::try_join!(
+            published(session, &TRANSACTIONS),
+            published(session, &ARTICLES),
+            published(session, &PAYMENTS),
+        )
+    };
+    let ahead = async {
+        open_ahead(session, &windows, &filtered).await;
+        Ok(())
+    };
+    let ((of_transactions, of_articles, of_payments), ()) = futures::try_join!(levels, ahead)?;
     let (transactions, articles, payments, sites) = futures::try_join!(
         scans_of(
             session,
@@ -456,6 +466,28 @@ pub(crate) async fn route(session: &Session, question: &CheckedRequest<'_>) -> R
         payments,
         sites,
     })
+}
+
+/// Opens what an answer reads beside its levels, while these are looked at: names, and the facts that no level spares. What fails is told to whoever reads
+/// that table.
+async fn open_ahead(
+    session: &Session,
+    windows: &PlannedWindows,
+    filtered: &BTreeSet<&'static str>,
+) {
+    let is_read = |fact: &&'static RolledFact| {
+        let all = Level::of(fact);
+        let levels: Vec<&'static Level> = all
+            .filter(|level| filtered.iter().all(|column| level.keeps(column)))
+            .collect();
+        let scans = windows.scans(fact, &levels);
+        scans.iter().any(|scan| !scan.source.is_counted())
+    };
+    let facts = FACTS.into_iter().filter(is_read).map(|fact| fact.name);
+    let opening = facts
+        .chain(NAMES)
+        .map(|table| session.has_table("unified", table));
+    drop(join_all(opening).await);
 }
 
 /// The cheapest source of transactions by the sites' own days, whole days being asked for.

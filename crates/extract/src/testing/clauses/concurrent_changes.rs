@@ -75,8 +75,20 @@ async fn stir_while_paging(
                 // The page ahead is on its way; what happens, happens after it.
                 bench.settled_log().await?;
                 let (name, tenant) = (asked.resource.name, asked.tenant.as_deref());
-                // At first as much as a whole page holds, then a little.
-                let times = if stirred == 0 { course.page_size } else { 1 };
+                // At first as much as a whole page holds, then a little; but where totals tell, no fewer are left than may have come: a listing that
+                // declares fewer than came is rightly an error.
+                let came = usize::try_from(course.page_size)
+                    .unwrap_or(usize::MAX)
+                    .saturating_mul(STIRS);
+                let left = course.truth.len().saturating_sub(stirred);
+                // What changes may leave the window, too.
+                let is_kept = stir != RecordMutationKind::Arrive
+                    && asked.resource.declares_total
+                    && left <= came;
+                let times = match stirred {
+                    0 => course.page_size,
+                    _ => u32::from(!is_kept),
+                };
                 for _ in 0..times {
                     if bench
                         .control
