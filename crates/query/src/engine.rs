@@ -12,14 +12,17 @@ use crate::exact::{DecimalTexts, ExactAverage, ExactMedian, ExactPercentile, Rou
 use crate::failure::into_error;
 use crate::filter_fences;
 use crate::flat_choices::FlatChoices;
+use crate::float_extremes::FloatExtremes;
 use crate::functions::{self, list_arithmetic};
 use crate::guarded;
 use crate::held_steps::HeldSteps;
+use crate::idle_orders::IdleOrders;
 use crate::joined::JoinedTexts;
 use crate::large_constants;
 use crate::lateral::LateralRows;
 use crate::lenient::{LenientProjections, RowErrorLog};
 use crate::limits::{SortBudget, SpillingSorts};
+use crate::mended_rules::{leave_out, mended_rules};
 use crate::merged_filters::MergedFilters;
 use crate::operators::{self, ExactOperators};
 use crate::ordered;
@@ -29,6 +32,7 @@ use crate::schemas::ContractTable;
 use crate::session::Session;
 use crate::set_lists::SetLists;
 use crate::similar_to::StandardPatterns;
+use crate::skipped_rows::NumberedRest;
 use crate::slices::SlicedConstants;
 use crate::spans::{self, ComparedSpans};
 use crate::spill::SpillSpace;
@@ -39,6 +43,7 @@ use crate::truth_texts::TruthTexts;
 use crate::unnested_keys::UnnestedKeys;
 use crate::value_files::ValueSpill;
 use crate::whole_groups::WholeGroups;
+use crate::window_extremes::WindowExtremes;
 use crate::window_values::HeldWindowValues;
 use datafusion::catalog::CatalogProvider;
 use datafusion::execution::disk_manager::DiskManagerBuilder;
@@ -51,7 +56,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_lake::{AsOf, LedgerEnd, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Rows in a batch of unify: a HecOne record is some thousand bytes wide.
@@ -165,33 +170,30 @@ impl QueryEngine {
     /// than the tables.
     pub async fn open(&self, warehouse: &Warehouse, at: &AsOf) -> Result<Session> {
         self.register_warehouse(warehouse);
-        let run = warehouse
-            .ops()
-            .published(at)
-            .await?
-            .ok_or_else(|| match at {
-                AsOf::Latest => Error::new(ErrorKind::Query, "nothing has been published yet")
-                    .hint("Run `tillhouse sync`; what it brings in can then be queried."),
-                AsOf::Run(run) => Error::new(
-                    ErrorKind::Query,
-                    format!("there is no published run {run}"),
-                )
-                .hint(
+        let ops = warehouse.ops();
+        let (run, ledger) = match at {
+            AsOf::Latest => ops.newest_with_ledger().await?,
+            AsOf::Run(_) | AsOf::Time(_) => (ops.published(at).await?, LedgerEnd::default()),
+        };
+        let run = run.ok_or_else(|| match at {
+            AsOf::Latest => Error::new(ErrorKind::Query, "nothing has been published yet")
+                .hint("Run `tillhouse sync`; what it brings in can then be queried."),
+            AsOf::Run(run) => {
+                Error::new(ErrorKind::Query, format!("there is no published run {run}")).hint(
                     "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs.",
-                ),
-                AsOf::Time(time) => Error::new(
-                    ErrorKind::Query,
-                    format!("nothing had been published by {time}"),
                 )
-                .hint(
-                    "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs.",
-                ),
-            })?;
+            }
+            AsOf::Time(time) => Error::new(
+                ErrorKind::Query,
+                format!("nothing had been published by {time}"),
+            )
+            .hint("`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists the runs."),
+        })?;
         if *at == AsOf::Latest {
-            warehouse.ops().refuse_older_copy(&run).await?;
+            ops.refuse_older_copy(&run).await?;
         }
         if *at == AsOf::Latest
-            && let Err(error) = warehouse.ops().warn_of_unpublished_reads(&run).await
+            && let Err(error) = ops.warn_of_unpublished_reads(&run, ledger).await
         {
             tracing::warn!(
                 "nobody can tell if anything was read since run {}: {error}",
@@ -253,20 +255,24 @@ pub(crate) fn catalog_context(
     tables: Arc<dyn CatalogProvider>,
     runtime: Arc<RuntimeEnv>,
 ) -> SessionContext {
-    let config = SessionConfig::new()
+    let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(name, crate::schemas::DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(false)
         .with_target_partitions(1);
+    leave_out(config.options_mut());
     let pool = Arc::clone(&runtime.memory_pool);
     let joined = JoinedTexts::new(&pool);
     let joined_text = joined.function();
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
+        .with_physical_optimizer_rules(filter_fences::physical_rules())
         .with_physical_optimizer_rule(Arc::new(HeldSteps))
+        .with_optimizer_rules(mended_rules())
         .with_default_features()
         .with_analyzer_rule(Arc::new(joined))
+        .with_analyzer_rule(Arc::new(NumberedRest))
         .build();
     let context = SessionContext::new_with_state(state);
     context.register_udf(joined_text);
@@ -358,9 +364,13 @@ fn context_with(
             spill,
             prefers_hashes: share >= ROOM_FOR_HASHES,
         }))
-        .with_analyzer_rule(Arc::new(SetLists));
+        .with_analyzer_rule(Arc::new(SetLists))
+        .with_analyzer_rule(Arc::new(NumberedRest));
     let analyzer = builder.analyzer().get_or_insert_default();
     analyzer.add_function_rewrite(Arc::new(FlatChoices));
+    analyzer.add_function_rewrite(Arc::new(IdleOrders));
+    analyzer.add_function_rewrite(Arc::new(FloatExtremes));
+    analyzer.add_function_rewrite(Arc::new(WindowExtremes));
     // Before types are coerced; those above come afterwards.
     analyzer.rules.insert(0, Arc::new(DecimalTexts));
     analyzer.rules.insert(0, Arc::new(TruthTexts));
@@ -418,6 +428,7 @@ fn config(threads: usize, limit: usize) -> SessionConfig {
         .with_target_partitions(threads)
         .with_batch_size((limit / threads / BYTES_A_ROW).clamp(BATCH_ROWS.1, BATCH_ROWS.0));
     let options = config.options_mut();
+    leave_out(options);
     options.sql_parser.parse_float_as_decimal = true;
     // Errors say where they are.
     options.sql_parser.collect_spans = true;

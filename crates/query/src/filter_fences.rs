@@ -17,6 +17,7 @@
 //! and names are what people read in EXPLAIN.
 
 use crate::one_input::one_input;
+use crate::skipped_rows;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -33,7 +34,6 @@ use datafusion::physical_plan::filter_pushdown::{
     ChildFilterDescription, FilterDescription, FilterPushdownPhase,
 };
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
-use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan};
 use std::collections::HashSet;
 use std::fmt;
@@ -42,7 +42,7 @@ use std::sync::Arc;
 /// Beginning of the names of the rules that move conditions.
 const MOVING: &str = "FilterPushdown";
 
-/// DataFusion's rules for the steps of a plan, with fences around those that move conditions.
+/// DataFusion's rules for the steps of a plan, with fences around those that move conditions, and those that move orders.
 pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let rules = PhysicalOptimizer::new().rules.into_iter();
     rules
@@ -50,7 +50,7 @@ pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Syn
             true => {
                 Arc::new(FencedFilters { rule }) as Arc<dyn PhysicalOptimizerRule + Send + Sync>
             }
-            false => rule,
+            false => skipped_rows::mended(rule),
         })
         .collect()
 }
@@ -117,31 +117,19 @@ fn same_names(node: &Arc<dyn ExecutionPlan>) -> HashSet<String> {
         .collect()
 }
 
-/// Names of columns that another one has below: a set operation goes by places, and a group may be called as what it is worked out of.
+/// Names of columns that another one has below: a group may be called as what it is worked out of. The sides of a set operation, which goes by places, have
+/// names of their own where they differ: the engine gives them to it.
 fn other_names(node: &Arc<dyn ExecutionPlan>) -> Vec<String> {
-    if let Some(groups) = node.downcast_ref::<AggregateExec>() {
-        let below = groups.input().schema();
-        let renamed = groups.group_expr().expr().iter().filter(|(expr, name)| {
-            let column = expr.downcast_ref::<Column>();
-            let is_itself = column.is_some_and(|column| column.name() == name);
-            !is_itself && below.column_with_name(name).is_some()
-        });
-        return renamed.map(|(_, name)| name.clone()).collect();
-    }
-    if node.downcast_ref::<UnionExec>().is_none() {
+    let Some(groups) = node.downcast_ref::<AggregateExec>() else {
         return Vec::new();
-    }
-    let sides: Vec<_> = node.children().iter().map(|side| side.schema()).collect();
-    let schema = node.schema();
-    let fields = schema.fields().iter().enumerate();
-    fields
-        .filter(|(at, field)| {
-            sides
-                .iter()
-                .any(|side| side.field(*at).name() != field.name())
-        })
-        .map(|(_, field)| field.name().clone())
-        .collect()
+    };
+    let below = groups.input().schema();
+    let renamed = groups.group_expr().expr().iter().filter(|(expr, name)| {
+        let column = expr.downcast_ref::<Column>();
+        let is_itself = column.is_some_and(|column| column.name() == name);
+        !is_itself && below.column_with_name(name).is_some()
+    });
+    renamed.map(|(_, name)| name.clone()).collect()
 }
 
 /// Names of columns that have another value each time they are worked out.
@@ -342,18 +330,6 @@ mod tests {
             .map(|filter| matches!(filter.discriminant, PushedDown::Yes))
             .collect();
         assert_eq!(moved, [false, true, false]);
-    }
-
-    #[test]
-    fn sides_of_a_set_operation_hold_the_columns_that_they_call_otherwise() {
-        let sides = vec![
-            step(&["site", "id", "amount"]),
-            step(&["site", "amount", "id"]),
-        ];
-        let held = held_names(&UnionExec::try_new(sides).unwrap());
-        assert_eq!(held, HashSet::from(["id".to_owned(), "amount".to_owned()]));
-        let sides = vec![step(&["site", "id"]), step(&["site", "id"])];
-        assert!(held_names(&UnionExec::try_new(sides).unwrap()).is_empty());
     }
 
     #[tokio::test]

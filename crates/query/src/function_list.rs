@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Functions that only rewrites and plans call.
-const HIDDEN: [&str; 28] = [
+const HIDDEN: [&str; 35] = [
     "at_time_zone",
     "calendar_part",
     "checked_add",
@@ -19,22 +19,29 @@ const HIDDEN: [&str; 28] = [
     "clock_text",
     "decimal_product",
     "decimal_quotient",
+    "decimal_text",
     "fitting_decimal",
     "joined_text",
     "json_at",
     "json_text_at",
+    "julian_day",
     "most_frequent",
     "regexp_replacement",
     "rounded_number",
+    "span_centuries",
     "span_days",
+    "span_decades",
     "span_epoch",
     "span_hours",
     "span_length",
     "span_microseconds",
+    "span_millennia",
     "span_milliseconds",
     "span_minutes",
     "span_months",
+    "span_quarters",
     "span_seconds",
+    "span_text",
     "span_years",
     "time_text",
     "value_at_share",

@@ -6,6 +6,7 @@
 //! Such a constant becomes a call without arguments that gives it. The call counts as volatile, or it would be folded again; what it is put into has its name already. So a
 //! condition with such a constant is asked where it was written, and neither before a join nor while a file is read.
 
+use crate::mended_rules::mended_rules;
 use crate::truth_tests::TruthTests;
 use crate::typed_rewrite::rewrite_step;
 use arrow::datatypes::{DataType, Field, FieldRef};
@@ -17,7 +18,7 @@ use datafusion::logical_expr::{
     ScalarUDFImpl, Signature, Volatility,
 };
 
-use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
+use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use std::hash::{Hash, Hasher};
@@ -33,7 +34,7 @@ const OF_LATERAL: &str = "decorrelate_lateral_join";
 /// DataFusion's rules, with those for large constants and for tests of truth wherever they are made.
 pub(crate) fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
-    for rule in Optimizer::new().rules {
+    for rule in mended_rules() {
         let name = rule.name().to_owned();
         rules.push(rule);
         match name.as_str() {

@@ -5,12 +5,15 @@
 /// The parts of an `ExecutionPlan` over the input in a field, but for its name and its stream. Its type has `over`, which makes the step over another input.
 macro_rules! one_input {
     ($input:ident) => {
+        $crate::one_input::one_input!($input, maintains_input_order: true);
+    };
+    ($input:ident, maintains_input_order: $maintains:literal) => {
         fn properties(&self) -> &std::sync::Arc<datafusion::physical_plan::PlanProperties> {
             self.$input.properties()
         }
 
         fn maintains_input_order(&self) -> Vec<bool> {
-            vec![true]
+            vec![$maintains]
         }
 
         fn benefits_from_input_partitioning(&self) -> Vec<bool> {

@@ -5,7 +5,8 @@
 //! They are replaced while SQL is planned, not afterwards: what stands around a quotient is given its type by the quotient's own.
 
 use crate::exact::{
-    MOST_DIGITS, as_decimal, rounded_cast, rounded_product, rounded_quotient, scale_of_quotient,
+    MOST_DIGITS, as_decimal, decimal_text, rounded_cast, rounded_product, rounded_quotient,
+    scale_of_quotient,
 };
 use crate::functions::json::{self, JsonAnswer};
 use crate::functions::span_product::{self, is_span};
@@ -50,11 +51,12 @@ impl DecimalOperation {
 }
 
 /// The functions that take the operators' places, so that a plan which travels by their names finds them.
-pub(crate) fn functions() -> [ScalarUDF; 3] {
+pub(crate) fn functions() -> [ScalarUDF; 4] {
     [
         DecimalOperation::function(DecimalOperator::Quotient),
         DecimalOperation::function(DecimalOperator::Product),
         rounded_cast(),
+        decimal_text(),
     ]
 }
 

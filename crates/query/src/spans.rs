@@ -28,7 +28,7 @@ use datafusion::logical_expr::expr::{
 };
 use datafusion::logical_expr::{
     BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility, WindowFunctionDefinition, cast as cast_to,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::str::FromStr;
@@ -226,8 +226,9 @@ fn aggregated(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Exp
 
 /// A part of a span; of anything else it is DataFusion's.
 fn taken_apart(call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let is_of_calendar = call.func.name() == "calendar_part";
     let part = match call.args.as_slice() {
-        [Expr::Literal(part, _), span] if call.func.name() == "date_part" => {
+        [Expr::Literal(part, _), span] if is_of_calendar || call.func.name() == "date_part" => {
             let part = part.try_as_str().flatten().and_then(SpanPart::parse);
             match (part, span.get_type(schema)) {
                 (part, Ok(DataType::Duration(_) | DataType::Interval(_))) => part,
@@ -240,16 +241,27 @@ fn taken_apart(call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
         return Transformed::no(Expr::ScalarFunction(call));
     };
     let function = Arc::new(part_function(part));
+    let gives = match is_of_calendar {
+        true => DataType::Int64,
+        false => part.gives(),
+    };
     let span = call.args.into_iter().skip(1).collect();
-    Transformed::yes(Expr::ScalarFunction(ScalarFunction::new_udf(
-        function, span,
-    )))
+    let taken = Expr::ScalarFunction(ScalarFunction::new_udf(function, span));
+    // What stands around it knows its type already.
+    Transformed::yes(match gives == part.gives() {
+        true => taken,
+        false => cast_to(taken, gives),
+    })
 }
 
 /// A part of a span that PostgreSQL gives otherwise than DataFusion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum SpanPart {
+    Millennium,
+    Century,
+    Decade,
     Year,
+    Quarter,
     Month,
     Day,
     Hour,
@@ -261,8 +273,12 @@ enum SpanPart {
 }
 
 impl SpanPart {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
+        Self::Millennium,
+        Self::Century,
+        Self::Decade,
         Self::Year,
+        Self::Quarter,
         Self::Month,
         Self::Day,
         Self::Hour,
@@ -276,10 +292,15 @@ impl SpanPart {
     /// Reads a part under all names that DataFusion has for it.
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim_matches(['\'', '"']);
-        if text.eq_ignore_ascii_case("epoch") {
-            return Some(Self::Epoch);
+        match text.to_lowercase().as_str() {
+            "epoch" => return Some(Self::Epoch),
+            "qtr" | "quarter" => return Some(Self::Quarter),
+            "millennium" => return Some(Self::Millennium),
+            _ => {}
         }
         Some(match Part::from_str(text).ok()? {
+            Part::Century => Self::Century,
+            Part::Decade => Self::Decade,
             Part::Year => Self::Year,
             Part::Month => Self::Month,
             Part::Day => Self::Day,
@@ -294,7 +315,11 @@ impl SpanPart {
 
     const fn function(self) -> &'static str {
         match self {
+            Self::Millennium => "span_millennia",
+            Self::Century => "span_centuries",
+            Self::Decade => "span_decades",
             Self::Year => "span_years",
+            Self::Quarter => "span_quarters",
             Self::Month => "span_months",
             Self::Day => "span_days",
             Self::Hour => "span_hours",
@@ -306,11 +331,22 @@ impl SpanPart {
         }
     }
 
+    const fn gives(self) -> DataType {
+        match self {
+            Self::Epoch => DataType::Float64,
+            _ => DataType::Int32,
+        }
+    }
+
     /// The part, below zero where the span is; `None` where it does not fit.
     fn of(self, span: IntervalMonthDayNano) -> Option<i32> {
         let nanos = span.nanoseconds;
         let part = match self {
+            Self::Millennium => i64::from(span.months / 12_000),
+            Self::Century => i64::from(span.months / 1_200),
+            Self::Decade => i64::from(span.months / 120),
             Self::Year => i64::from(span.months / 12),
+            Self::Quarter => i64::from(span.months % 12 / 3 + 1),
             Self::Month => i64::from(span.months % 12),
             Self::Day => i64::from(span.days),
             Self::Hour => nanos / NANOS_OF_HOUR,
@@ -443,8 +479,7 @@ impl ScalarUDFImpl for OfSpan {
     fn return_type(&self, _: &[DataType]) -> Result<DataType> {
         Ok(match self.asked {
             SpanQuestion::Length => DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0),
-            SpanQuestion::Part(SpanPart::Epoch) => DataType::Float64,
-            SpanQuestion::Part(_) => DataType::Int32,
+            SpanQuestion::Part(part) => part.gives(),
         })
     }
 

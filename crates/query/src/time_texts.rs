@@ -1,9 +1,10 @@
-//! Texts that are cast to instants and say no seconds, and texts with an offset that are cast to what has none: `CAST('2026-11-01 08:00' AS TIMESTAMP)` is eight o'clock, and
-//! `CAST('2026-11-01 23:30:00-05' AS DATE)` is the first of November, as in PostgreSQL.
+//! Texts that are cast to instants and say no seconds, texts with an offset that are cast to what has none, and texts of spans: `CAST('2026-11-01 08:00' AS TIMESTAMP)` is eight o'clock,
+//! `CAST('2026-11-01 23:30:00-05' AS DATE)` is the first of November, and `CAST('1 day 08:00' AS INTERVAL)` is a day and eight hours, as in PostgreSQL.
 //!
 //! Invariant: a time without a zone, and a day, are what the text shows, whatever offset stands behind it; DataFusion moves it to UTC. A text that has seconds and no offset, or is no
 //! time, is cast as it is written.
 
+use crate::span_texts::with_units;
 use crate::typed_rewrite::rewrite_expressions;
 use crate::zone::Zone;
 use arrow::array::{ArrayRef, AsArray, StringArray};
@@ -53,12 +54,13 @@ impl AnalyzerRule for TimeTexts {
     }
 }
 
-/// The operand of a cast from a text to an instant or a day, with seconds where it says none, and without an offset where the type has none; `None` for any other cast, and for a
-/// text that is so already.
+/// The operand of a cast from a text to an instant or a day, with seconds where it says none, and without an offset where the type has none, or to a span, with units; `None` for any
+/// other cast, and for a text that is so already.
 fn whole(of: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
     let reading = match to {
         DataType::Timestamp(_, Some(_)) => Reading::Instant,
         DataType::Timestamp(_, None) | DataType::Date32 | DataType::Date64 => Reading::Clock,
+        DataType::Interval(_) => Reading::Span,
         _ => return None,
     };
     if !of.get_type(schema).ok()?.is_string() {
@@ -85,6 +87,8 @@ enum Reading {
     Instant,
     /// Time on a clock and a calendar: an offset is left out.
     Clock,
+    /// A length of time.
+    Span,
 }
 
 impl Reading {
@@ -95,6 +99,7 @@ impl Reading {
                 None => with_seconds(text),
                 Some(clock) => Cow::Owned(with_seconds(clock).into_owned()),
             },
+            Self::Span => with_units(text),
         }
     }
 
@@ -148,8 +153,8 @@ fn with_seconds(text: &str) -> Cow<'_, str> {
 }
 
 /// The functions, for plans that travel by their names.
-pub(crate) fn functions() -> [ScalarUDF; 2] {
-    [Reading::Instant, Reading::Clock].map(Reading::function)
+pub(crate) fn functions() -> [ScalarUDF; 3] {
+    [Reading::Instant, Reading::Clock, Reading::Span].map(Reading::function)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -163,6 +168,7 @@ impl ScalarUDFImpl for TimeText {
         match self.reading {
             Reading::Instant => "time_text",
             Reading::Clock => "clock_text",
+            Reading::Span => "span_text",
         }
     }
 

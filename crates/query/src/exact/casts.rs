@@ -1,12 +1,13 @@
-//! Casts to fewer digits, rounded.
+//! Casts to fewer digits, of numbers and of seconds, rounded, and of texts to decimals.
 //!
-//! Invariant: as in PostgreSQL a decimal is rounded half away from zero and a float to the nearest even number; Arrow cuts both. `CAST(2.5 AS INT)` is 3. A condition on what was rounded
+//! Invariant: as in PostgreSQL a decimal is rounded half away from zero and a float to the nearest even number; Arrow cuts both. `CAST(2.5 AS INT)` is 3, and `'23:59:59.7'` of a day as `timestamp(0)` the next day's beginning. A condition on what was rounded
 //! is asked of the rounded number: DataFusion takes the cast away, so that `CAST(amount AS DECIMAL(10, 0)) = 5` would find 5.0000 alone, and not 4.9.
 
+use super::texts::plain_operand;
 use crate::typed_rewrite::rewrite_expressions;
-use arrow::array::{ArrayRef, AsArray, Float64Array};
-use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Float64Type};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Float64Type, Int64Type, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue, internal_err};
@@ -23,8 +24,11 @@ use std::sync::Arc;
 pub(crate) struct RoundedCasts;
 
 impl RoundedCasts {
-    /// The operand of a cast to fewer digits as what is rounded; `None` for one that loses none.
+    /// The operand of a cast to fewer digits as what is rounded, or of a text to a decimal as what is read; `None` for one that is as it was.
     fn rounded(of: &Expr, to: &DataType, schema: &DFSchema) -> Option<Expr> {
+        if let Some(plain) = plain_operand(of, to, schema) {
+            return Some(plain);
+        }
         let of_type = of.get_type(schema).ok()?;
         let gives = match (&of_type, to) {
             (DataType::Decimal128(_, from), DataType::Decimal128(_, scale)) if scale < from => {
@@ -35,6 +39,9 @@ impl RoundedCasts {
             }
             (DataType::Float64 | DataType::Float32 | DataType::Float16, to) if to.is_integer() => {
                 DataType::Float64
+            }
+            (DataType::Timestamp(from, zone), DataType::Timestamp(unit, _)) if unit < from => {
+                DataType::Timestamp(*unit, zone.clone())
             }
             _ => return None,
         };
@@ -56,8 +63,13 @@ impl AnalyzerRule for RoundedCasts {
                 }
             }
             // A decimal that does not fit is null, which a function could not make of it.
-            Expr::TryCast(TryCast { expr, field }) if field.data_type().is_integer() => {
-                match Self::rounded(&expr, field.data_type(), schema) {
+            Expr::TryCast(TryCast { expr, field }) => {
+                let to = field.data_type();
+                let operand = match to.is_integer() {
+                    true => Self::rounded(&expr, to, schema),
+                    false => plain_operand(&expr, to, schema),
+                };
+                match operand {
                     Some(rounded) => Transformed::yes(Expr::TryCast(TryCast {
                         expr: Box::new(rounded),
                         field,
@@ -119,6 +131,11 @@ impl ScalarUDFImpl for RoundedNumber {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rounded = |values: &ArrayRef| -> Result<ArrayRef> {
+            if let (DataType::Timestamp(from, _), DataType::Timestamp(unit, _)) =
+                (values.data_type(), &self.gives)
+            {
+                return rounded_times(values, per_second(*from) / per_second(*unit), &self.gives);
+            }
             let options = CastOptions {
                 safe: false,
                 ..CastOptions::default()
@@ -141,4 +158,24 @@ impl ScalarUDFImpl for RoundedNumber {
             _ => internal_err!("one value is rounded"),
         }
     }
+}
+
+/// Units of a second.
+fn per_second(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::Second => 1,
+        TimeUnit::Millisecond => 1_000,
+        TimeUnit::Microsecond => 1_000_000,
+        TimeUnit::Nanosecond => 1_000_000_000,
+    }
+}
+
+/// Times in a unit that is so many of theirs, each the nearest one, of two that are as near to the later one.
+fn rounded_times(times: &ArrayRef, factor: i64, gives: &DataType) -> Result<ArrayRef> {
+    let times = cast(times, &DataType::Int64)?;
+    let units: Int64Array = times.as_primitive::<Int64Type>().unary(|time| {
+        let (whole, rest) = (time.div_euclid(factor), time.rem_euclid(factor));
+        whole + i64::from(rest >= factor - rest)
+    });
+    Ok(cast(&units, gives)?)
 }

@@ -21,7 +21,7 @@ pub(crate) use casts::{RoundedCasts, function as rounded_cast};
 pub(crate) use mean::ExactAverage;
 pub(crate) use percentile::{ExactMedian, ExactPercentile, holds_values, with_files};
 pub(crate) use rounding::{rounded_product, rounded_quotient};
-pub(crate) use texts::DecimalTexts;
+pub(crate) use texts::{DecimalTexts, function as decimal_text};
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 

@@ -46,6 +46,8 @@ pub(super) enum ArgumentType {
     Text,
     /// A timestamp, a date, or text that is one.
     Instant,
+    /// The same, or a span of time, of which a rewrite makes another call.
+    InstantOrSpan,
     /// A decimal or whole number; never a float.
     Number,
     /// A list of texts, or one text, which stands for a list of one.
@@ -57,6 +59,7 @@ impl fmt::Display for ArgumentType {
         f.write_str(match self {
             Self::Text => "text",
             Self::Instant => "a timestamp",
+            Self::InstantOrSpan => "a timestamp or an interval",
             Self::Number => "a decimal or whole number (cast a float to decimal first)",
             Self::Texts => "a list of texts",
         })
@@ -76,6 +79,10 @@ impl ArgumentType {
                     );
                 fits.then(timestamp)
             }
+            Self::InstantOrSpan => match given {
+                DataType::Interval(_) | DataType::Duration(_) => Some(given.clone()),
+                other => Self::Instant.coerce(other),
+            },
             Self::Number => match given {
                 DataType::Decimal128(_, scale) if *scale >= 0 => Some(given.clone()),
                 DataType::Decimal32(_, scale) if *scale >= 0 => {

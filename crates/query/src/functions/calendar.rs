@@ -11,7 +11,7 @@ use datafusion::common::{Result, exec_datafusion_err};
 use std::sync::Arc;
 use tillhouse_model::calendar::{DAY, HOUR, civil_month, days_from_civil, days_in};
 
-const PART_OF: [ArgumentType; 2] = [ArgumentType::Text, ArgumentType::Instant];
+const PART_OF: [ArgumentType; 2] = [ArgumentType::Text, ArgumentType::InstantOrSpan];
 const TWO: [ArgumentType; 2] = [ArgumentType::Instant, ArgumentType::Instant];
 
 /// The functions.
@@ -122,7 +122,12 @@ fn date_diff(arguments: &CallArguments) -> Result<ArrayRef> {
 }
 
 fn calendar_part(arguments: &CallArguments) -> Result<ArrayRef> {
-    let (parts, instants) = (arguments.text(0)?, arguments.instant(1)?);
+    let parts = arguments.text(0)?;
+    // The parts that a span has are those of another function.
+    let instants = (arguments.instant(1)).map_err(|_| {
+        let part = (arguments.rows() > 0).then(|| parts.get(0)).flatten();
+        exec_datafusion_err!("an interval has no {:?}", part.unwrap_or_default())
+    })?;
     // Counted from the first year, and backwards from the one before it.
     let counted = |year: i64, years: i64| {
         if year > 0 {

@@ -11,6 +11,7 @@ mod category;
 mod clock;
 mod first_present;
 pub(crate) mod json;
+mod julian_day;
 mod label;
 mod len;
 mod list;
@@ -67,6 +68,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
         .chain(sorted_list::functions())
         .chain([
             first_present::function(),
+            julian_day::function(),
             label::function(),
             canonical_word::function(),
             to_char::function(),

@@ -313,10 +313,7 @@ fn part(of: &Function) -> Expr {
         && let Value::SingleQuotedString(part) = &part.value
         && super::operands::is_calendar_part(part)
     {
-        return call(
-            "calendar_part",
-            vec![text(&part.to_lowercase()), at.clone()],
-        );
+        return super::operands::calendar_part(part, at);
     }
     Expr::Function(of.clone())
 }

@@ -4,8 +4,9 @@
 
 use super::refused;
 use super::tree::{call, either, text, whole};
+use crate::span_texts::with_units;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CharacterLength, DataType, DateTimeField, Expr, Ident,
+    AccessExpr, BinaryOperator, CharacterLength, DataType, DateTimeField, Expr, Ident, Interval,
     UnaryOperator, Value,
 };
 use tillhouse_model::Result;
@@ -42,7 +43,18 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
                 field => field.to_string().to_lowercase(),
             };
             if is_calendar_part(&part) {
-                *expr = call("calendar_part", vec![text(&part), of.as_ref().clone()]);
+                *expr = calendar_part(&part, of);
+            }
+        }
+        Expr::Interval(Interval {
+            value,
+            leading_field: None,
+            ..
+        }) => {
+            if let Expr::Value(of) = value.as_mut()
+                && let Value::SingleQuotedString(span) = &mut of.value
+            {
+                *span = with_units(span).into_owned();
             }
         }
         // DataFusion puts the sign in front of the text, where it is of the first unit alone.
@@ -301,6 +313,14 @@ pub(super) fn is_calendar_part(part: &str) -> bool {
             | "timezone_hour"
             | "timezone_minute"
     )
+}
+
+/// Such a part of a time.
+pub(super) fn calendar_part(part: &str, of: &Expr) -> Expr {
+    match part.to_lowercase().as_str() {
+        "julian" => call("julian_day", vec![of.clone()]),
+        part => call("calendar_part", vec![text(part), of.clone()]),
+    }
 }
 
 /// Fields of what is no column, `list[1].field` and `(value).field`: the planner knows them by a text.

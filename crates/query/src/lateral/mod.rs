@@ -22,6 +22,7 @@
 //! Rejected: partitions by the columns that are compared with the outer row's. It needs no join of all rows, but `b.at <= a.at` compares with another value in every row.
 
 mod absent;
+mod derived;
 mod lists;
 mod sides;
 mod steps;
@@ -56,7 +57,7 @@ const IS_THERE: &str = "__is_there";
 
 impl AnalyzerRule for LateralRows {
     fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        let mut has_subqueries = false;
+        let (mut has_subqueries, mut carried) = (false, 0);
         let done = plan.transform_up_with_subqueries(|plan| match plan {
             LogicalPlan::Join(join) if !is_asked(&join) => {
                 let ordered = sides::ordered(join)?;
@@ -64,6 +65,7 @@ impl AnalyzerRule for LateralRows {
                 let is_changed = ordered.transformed || done.transformed;
                 Ok(Transformed::new(done.data, is_changed, done.tnr))
             }
+            LogicalPlan::Subquery(of) => derived::carried(of, &mut carried),
             other => {
                 let done = subqueries::joined(other)?;
                 has_subqueries |= done.transformed;
@@ -240,7 +242,7 @@ fn rewritten(join: Join) -> Result<Transformed<LogicalPlan>> {
     } else {
         let Some((steps, base)) = steps_of(&subquery.subquery) else {
             return plan_err!(
-                "a LATERAL query may sort, limit and number its rows, but not group or join what it has limited or numbered, nor join an aggregate of all its rows"
+                "a LATERAL query may sort, limit, number and group its rows, but not join what it has limited or numbered, nor an aggregate of all its rows"
             );
         };
         if steps.is_empty() {
@@ -311,7 +313,10 @@ fn steps_over_totals(plan: &LogicalPlan) -> Option<(Vec<&LogicalPlan>, &LogicalP
             None => break,
         }
     }
-    let (steps, total) = found.filter(|(_, total)| !counts_rows(total))?;
+    let (steps, total) = found?;
+    if counts_rows(total) {
+        return steps_over_counted(plan);
+    }
     let keeps_row = |step: &&LogicalPlan| {
         matches!(
             step,
@@ -324,6 +329,20 @@ fn steps_over_totals(plan: &LogicalPlan) -> Option<(Vec<&LogicalPlan>, &LogicalP
     Some((steps, total))
 }
 
+/// The steps over rows that are limited or numbered before an aggregate of all of them, down to a plan that DataFusion joins by itself.
+fn steps_over_counted(plan: &LogicalPlan) -> Option<(Vec<&LogicalPlan>, &LogicalPlan)> {
+    let (mut steps, mut at) = (Vec::new(), plan);
+    while counts_rows(at) || has_totals(at) {
+        steps.push(at);
+        at = input_of(at)?;
+    }
+    while let Some(below) = sorted_below(at) {
+        steps.push(at);
+        at = below;
+    }
+    Some((steps, at))
+}
+
 /// The steps from the last one down to a plan that DataFusion joins by itself; none where it joins the whole. `None` for what can be neither.
 fn steps_of(plan: &LogicalPlan) -> Option<(Vec<&LogicalPlan>, &LogicalPlan)> {
     if has_totals(plan) {
@@ -331,12 +350,8 @@ fn steps_of(plan: &LogicalPlan) -> Option<(Vec<&LogicalPlan>, &LogicalPlan)> {
     }
     let (mut steps, mut at) = (Vec::new(), plan);
     while counts_rows(at) {
-        let input = match at {
-            LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_) => return None,
-            step => input_of(step)?,
-        };
         steps.push(at);
-        at = input;
+        at = input_of(at)?;
     }
     // Rows that are limited are sorted before, perhaps below the columns that are wanted.
     while let Some(below) = sorted_below(at).filter(|_| !steps.is_empty()) {

@@ -14,6 +14,9 @@ use datafusion::logical_expr::{
 };
 use std::sync::Arc;
 
+/// Aggregates that gather values in the order of their rows.
+const GATHERING: [&str; 2] = ["array_agg", "string_agg"];
+
 fn sorted_by(order: &[SortExpr], known: &KnownColumns) -> Result<Vec<SortExpr>> {
     order
         .iter()
@@ -65,6 +68,10 @@ pub(super) fn by_row(
         RowsByRow::of_lists(join, base, aggregates)?
     } else if is_of_all_rows(base) {
         RowsByRow::of_totals(join, subquery, base, aggregates)?
+    } else if aggregates > 0 {
+        // Each row before has an aggregate of its rows, also of none.
+        let rows = RowsByRow::joined(join, subquery, base, JoinType::Left)?;
+        RowsByRow { aggregates, ..rows }
     } else {
         RowsByRow::joined(join, subquery, base, join.join_type)?
     };
@@ -377,7 +384,9 @@ impl RowsByRow {
     fn aggregate(&mut self, of: &Aggregate) -> Result<()> {
         let is_of_sets = |by: &Expr| matches!(by, Expr::GroupingSet(_));
         if of.group_expr.iter().any(is_of_sets) {
-            return plan_err!("a LATERAL query over a list cannot have GROUPING SETS");
+            return plan_err!(
+                "a LATERAL query over a list, or over limited rows, cannot have GROUPING SETS"
+            );
         }
         let exprs = of.group_expr.iter().chain(&of.aggr_expr).cloned();
         let mut made = columns(of.schema.as_ref()).zip(exprs);
@@ -412,6 +421,10 @@ impl RowsByRow {
             else {
                 return plan_err!("an aggregate in a LATERAL query stands alone");
             };
+            // Values are gathered in the order of the rows, where the call has none of its own.
+            if GATHERING.contains(&call.func.name()) && call.params.order_by.is_empty() {
+                call.params.order_by.clone_from(&self.order);
+            }
             if is_of_all_rows {
                 let chosen = match call.params.filter.take() {
                     Some(filter) => is_there().and(*filter),

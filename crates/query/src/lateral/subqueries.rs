@@ -29,7 +29,8 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
     BinaryExpr, Case, Expr, ExprSchemable, FetchType, Filter, GroupingSet, Join, Limit,
-    LogicalPlan, LogicalPlanBuilder, Operator, Projection, SkipType, Subquery, binary_expr, lit,
+    LogicalPlan, LogicalPlanBuilder, Operator, Projection, SkipType, Sort, Subquery, binary_expr,
+    lit,
 };
 use std::sync::Arc;
 
@@ -100,6 +101,9 @@ pub(super) fn joined(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
             asked_above(join).map(Transformed::yes)
         }
+        LogicalPlan::Sort(sort) if sort.expr.iter().any(|by| is_of_row_around(&by.expr)) => {
+            sorted_by_values(sort).map(Transformed::yes)
+        }
         other => {
             other.apply_expressions(|expr| {
                 if expr.exists(|expr| Ok(is_for_each_row(expr)))? {
@@ -136,6 +140,68 @@ fn asked_above(mut join: Join) -> Result<LogicalPlan> {
     joined(LogicalPlan::Filter(chosen)).map(|done| done.data)
 }
 
+/// True for an expression with a subquery that depends on the row that it is asked for.
+fn is_of_row_around(expr: &Expr) -> bool {
+    let depends =
+        |expr: &Expr| Ok(subquery_of(expr).is_some_and(|of| !of.outer_ref_columns.is_empty()));
+    // The closure does not fail.
+    expr.exists(depends).unwrap_or(false)
+}
+
+/// Rows in the order of values of subqueries, which are columns of theirs first.
+fn sorted_by_values(sort: Sort) -> Result<LogicalPlan> {
+    let own: Vec<Expr> = columns(sort.input.schema()).map(Expr::Column).collect();
+    let asked = |schema: &DFSchema| {
+        let mut by_values = sort.expr.iter().filter(|by| is_of_row_around(&by.expr));
+        by_values.all(|by| has_rows_around(&by.expr, schema))
+    };
+    // A column of a table that is no column of the result is below it.
+    let (mut rows, mut outputs) = match sort.input.as_ref() {
+        LogicalPlan::Projection(of) if !asked(sort.input.schema()) => {
+            (RowsAround::new(&of.input), of.expr.clone())
+        }
+        input => (RowsAround::new(input), own.clone()),
+    };
+    if !asked(rows.plan.schema()) {
+        return Err(refused());
+    }
+    let mut order = Vec::with_capacity(sort.expr.len());
+    for by in &sort.expr {
+        if !is_of_row_around(&by.expr) {
+            order.push(by.clone());
+            continue;
+        }
+        let name = format!("__sorted_{}", order.len());
+        outputs.push(rows.values(by.expr.clone())?.alias(name.clone()));
+        order.push(by.with_expr(Expr::Column(Column::new_unqualified(name))));
+    }
+    let valued = Projection::try_new(outputs, Arc::new(rows.plan))?;
+    let sorted = LogicalPlan::Sort(Sort {
+        expr: order,
+        input: Arc::new(LogicalPlan::Projection(valued)),
+        fetch: sort.fetch,
+    });
+    Projection::try_new(own, Arc::new(sorted)).map(LogicalPlan::Projection)
+}
+
+/// True where rows have the columns that an expression and its subqueries ask them for.
+fn has_rows_around(expr: &Expr, schema: &DFSchema) -> bool {
+    let mut has = expr
+        .column_refs()
+        .into_iter()
+        .all(|of| schema.has_column(of));
+    // The closure does not fail.
+    let _ = expr.apply(|part| {
+        let outer = subquery_of(part).map(|of| &of.outer_ref_columns);
+        has &= outer.into_iter().flatten().all(|of| match of {
+            Expr::OuterReferenceColumn(_, column) => schema.has_column(column),
+            _ => true,
+        });
+        Ok(TreeNodeRecursion::Continue)
+    });
+    has
+}
+
 fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::Exists(of) => Some(&of.subquery),
@@ -149,7 +215,7 @@ fn is_subquery(expr: &Expr) -> bool {
     subquery_of(expr).is_some()
 }
 
-fn has_subquery(expr: &Expr) -> bool {
+pub(super) fn has_subquery(expr: &Expr) -> bool {
     // The closure does not fail.
     expr.exists(|expr| Ok(is_subquery(expr))).unwrap_or(false)
 }
