@@ -13,7 +13,11 @@ PYTHON ?= python3
 TILLHOUSE_CACHE ?= $(HOME)/.cache/tillhouse
 T ?=
 DEMO_ARGS ?=
+CLIENTS ?=
+FUZZ_STATEMENTS ?= 2000
+FUZZ_SEED ?= $(shell date -u +%F)
 BENCH_ARGS ?=
+BENCH_SECONDS ?= 60
 
 export PYTHON TILLHOUSE_CACHE
 
@@ -22,7 +26,7 @@ binary := $(target)/release/tillhouse
 venv := $(TILLHOUSE_CACHE)/venv-test
 crate = $(if $(filter cli,$(CRATE)),tillhouse,tillhouse-$(patsubst tillhouse-%,%,$(CRATE)))
 
-.PHONY: help demo test try bench bench-million bench-memory bench-sql bench-years bench-latency bench-scale lint fmt doc build clean-cache venv azurite
+.PHONY: help demo test test-clients fuzz-sql try bench bench-million bench-memory bench-sql bench-years bench-latency bench-scale bench-serve lint fmt doc build clean-cache venv azurite
 
 help: ## print this
 	@echo 'Tillhouse: the sales of every till in one warehouse.'
@@ -32,6 +36,9 @@ help: ## print this
 	@echo
 	@echo 'Variables, as VAR=value after the target or in the environment:'
 	@echo '  T                   make test, make try: only tests whose name contains this'
+	@echo '  CLIENTS             make test-clients: which ones, such as --only psql --only jdbc (all)'
+	@echo '  FUZZ_STATEMENTS     make fuzz-sql: how many statements are asked (2000)'
+	@echo '  FUZZ_SEED           make fuzz-sql: what they are made from (the day); FUZZ_ALL=1 makes what is known to differ too'
 	@echo '  CRATE               make try: the crate, by its folder below crates/'
 	@echo '  DEMO_ARGS           make demo: more arguments for `tillhouse demo`'
 	@echo '  BENCH_TRANSACTIONS  make bench, make bench-sql: how many transactions are loaded (100000)'
@@ -39,7 +46,8 @@ help: ## print this
 	@echo '  BENCH_DLT_RUNS      make bench: the same for dlt alone, which takes minutes (BENCH_RUNS)'
 	@echo '  BENCH_SALES         make bench-scale: sales of the warehouse (10000000); several with commas between them are compared'
 	@echo '  BENCH_SANDBOX_SALES make bench-scale: sales that are read from the sandbox (500000)'
-	@echo '  BENCH_ARGS          make bench-scale: more arguments, such as --only statistics'
+	@echo '  BENCH_SECONDS       make bench-serve: how long the clients ask (60)'
+	@echo '  BENCH_ARGS          make bench-scale, make bench-serve: more arguments, such as --only statistics'
 	@echo '  CARGO_TARGET_DIR    where cargo builds (./target)'
 	@echo '  TILLHOUSE_CACHE     where Python environments and the warehouses of make bench-scale are kept (~/.cache/tillhouse)'
 	@echo '  PYTHON              the Python they are made with, 3.10 or newer (python3)'
@@ -51,6 +59,15 @@ demo: build ## sync a sandbox into a new warehouse and print statistics
 
 test: build azurite ## run all tests
 	@TILLHOUSE_TEST_PYTHON="$(venv)/bin/python" TILLHOUSE_TEST_BINARY="$(binary)" CARGO="$(CARGO)" tests/run.sh $(T)
+
+test-clients: build ## ask the server with psql, drivers and libraries, each in its own way
+	@tests/python/venv.sh "$(TILLHOUSE_CACHE)/venv-clients" tests/clients/requirements.txt
+	@tests/python/venv.sh "$(TILLHOUSE_CACHE)/venv-superset" tests/clients/requirements-superset.txt
+	@TILLHOUSE_SUPERSET_PYTHON="$(TILLHOUSE_CACHE)/venv-superset/bin/python" \
+		"$(TILLHOUSE_CACHE)/venv-clients/bin/python" -B tests/clients/run.py --binary "$(binary)" $(CLIENTS)
+
+fuzz-sql: build ## random statements asked of the binary and of a PostgreSQL of its own: what differs, made small
+	@FUZZ_STATEMENTS="$(FUZZ_STATEMENTS)" FUZZ_SEED="$(FUZZ_SEED)" "$(PYTHON)" -B tests/python/sql_differences.py --binary "$(binary)"
 
 try: ## the inner loop: tests of one crate, quickly built: make try CRATE=decode [T=name]
 	@test -n "$(CRATE)" || { echo 'error: which crate? make try CRATE=decode [T=name]' >&2; exit 2; }
@@ -72,6 +89,9 @@ bench-latency: build venv ## a sync that finds nothing new, and statistics, wher
 bench-scale: build venv ## statistics, reports and late changes of 10 million sales, beside DuckDB and delta-rs
 	@$(CARGO) build --release --locked -p tillhouse-tests --features bench --example scale
 	@"$(venv)/bin/python" -B bench/scale.py --binary "$(binary)" --example "$(target)/release/examples/scale" $(BENCH_ARGS)
+
+bench-serve: build venv ## the server under load: clients, slow readers, a sync beside it
+	@"$(venv)/bin/python" -B bench/serve.py --binary "$(binary)" --seconds "$(BENCH_SECONDS)" --write docs/performance.md $(BENCH_ARGS)
 
 bench-memory: build ## how much memory queries take, beside their limit
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \

@@ -129,12 +129,12 @@ class Store:
 class Sandbox:
     """The four emulated APIs with a month of sales, whose clock stands at its end."""
 
-    def __init__(self, binary, folder):
-        self.binary, self.folder = binary, folder
+    def __init__(self, binary, folder, transactions=TRANSACTIONS):
+        self.binary, self.folder, self.transactions = binary, folder, transactions
 
     def __enter__(self):
         window = ["--from", FIRST.isoformat(), "--to", LAST.isoformat()]
-        command = [self.binary, "sandbox", "--format", "json", "--port", "0", "--transactions", str(TRANSACTIONS), *window]
+        command = [self.binary, "sandbox", "--format", "json", "--port", "0", "--transactions", str(self.transactions), *window]
         log = self.folder / "sandbox.txt"
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
@@ -168,18 +168,13 @@ class Sandbox:
         return [Request(f"{one['method']} {one['path']}", end - API_SECONDS, end, API_SECONDS) for one, end in zip(logged, ends)]
 
 
-def write_project(binary, folder, places, endpoint):
+def write_sources(binary, folder, places):
+    """A project that reads the sandbox, with its warehouse beside it."""
     sources = [word for name in SOURCES for word in ("--source", name)]
     output_of([binary, "init", folder, *sources], env=environment())
     for name in SOURCES:
         path = folder / f"pipelines/{name}/pipeline.yaml"
         path.write_text(re.sub(r"rate_limit: \d+/s", "rate_limit: 10000/s", path.read_text()))
-    config = folder / "tillhouse.yaml"
-    options = f"endpoint: \"{endpoint}\", allow_http: \"true\", access_key_id: tillkey, secret_access_key: tillsecret"
-    text, count = re.subn(r"(?m)^( *)url: \S+.*$", rf"\1url: s3://tills/warehouse\n\1options: {{ {options} }}", config.read_text(), count=1)
-    if count != 1:
-        raise Stop(f"tillhouse.yaml has no line for the warehouse's URL:\n{text}")
-    config.write_text(text)
     env = folder / ".env"
     env.write_text(
         env.read_text()
@@ -189,6 +184,17 @@ def write_project(binary, folder, places, endpoint):
         + f"PACE_URL={places['pace']}\nPACE_TOKEN_URL={places['pace']}/auth/token\nPACE_CLIENT_ID=sandbox\nPACE_CLIENT_SECRET=sandbox-secret\n"
         + f"PACE_PARTNERS={','.join(places['partners'])}\n"
     )
+
+
+def write_project(binary, folder, places, endpoint):
+    """The same, with its warehouse in a bucket."""
+    write_sources(binary, folder, places)
+    config = folder / "tillhouse.yaml"
+    options = f"endpoint: \"{endpoint}\", allow_http: \"true\", access_key_id: tillkey, secret_access_key: tillsecret"
+    text, count = re.subn(r"(?m)^( *)url: \S+.*$", rf"\1url: s3://tills/warehouse\n\1options: {{ {options} }}", config.read_text(), count=1)
+    if count != 1:
+        raise Stop(f"tillhouse.yaml has no line for the warehouse's URL:\n{text}")
+    config.write_text(text)
 
 
 def longest_chain(requests):

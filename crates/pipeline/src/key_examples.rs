@@ -36,7 +36,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("serve.audit", "audit: audit.jsonl"),
     ("serve.concurrency", "concurrency: 4"),
-    ("serve.queue", "queue: 64"),
+    ("serve.queue", "queue: 512"),
     ("serve.timeout", "timeout: 60s"),
     ("serve.rows", "rows: 1000000"),
     ("serve.body", "body: 1MiB"),

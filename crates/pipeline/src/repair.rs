@@ -13,7 +13,7 @@ use crate::record_origin::RecordOrigin;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tillhouse_lake::{
-    LostKind, LostRun, LostTable, OlderCopy, RunRecord, SliceRow, TableDamage, Warehouse,
+    LedgerEnd, LostKind, LostRun, LostTable, OlderCopy, RunRecord, SliceRow, TableDamage, Warehouse,
 };
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -134,7 +134,8 @@ impl PublishedState {
         self.tell_of_tables_without_a_run(warehouse).await?;
         match &self.run {
             Some(run) if self.lost_run.is_none() && self.damage.is_none() => {
-                warehouse.ops().warn_of_unpublished_reads(run).await
+                let ledger = LedgerEnd::default();
+                warehouse.ops().warn_of_unpublished_reads(run, ledger).await
             }
             _ => Ok(()),
         }

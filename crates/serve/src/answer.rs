@@ -3,7 +3,7 @@
 //! Invariant: the tag is made of the run, the question and the scope of whoever asks, so that the same tag is the same answer and nobody is given another's; an answer that may change without a run has none, and is kept nowhere.
 
 use crate::callers::Caller;
-use crate::kept_answers::{AskedOfRun, KeptAnswer};
+use crate::kept_answers::{AskedOfRun, KeptAnswer, Made};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
 use crate::runs::RunSession;
@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tillhouse_model::time::parse_instant;
+use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Header that names the run an answer is of.
@@ -128,43 +129,73 @@ where
     }
     // A client that has whatever there is has nothing where there is no answer: that is found out first.
     let had = tag.filter(|_| has_any(headers));
-    let kept = || {
-        let kept = key.as_ref().and_then(|key| state.kept.get(key))?;
+    let answered = |kept: KeptAnswer, note: &mut AnswerNote| {
         state.metrics.kept_given.fetch_add(1, Ordering::Relaxed);
-        Some(kept)
+        match had {
+            Some(tag) => not_modified(state, tag),
+            None => again(kept, tag, pages, note),
+        }
     };
-    let answered = |kept: KeptAnswer, note: &mut AnswerNote| match had {
-        Some(tag) => not_modified(state, tag),
-        None => again(kept, tag, pages, note),
-    };
-    if let Some(kept) = kept() {
-        return Ok(answered(kept, note));
+    let limits = state.limits(&caller, &note.id);
+    // What somebody makes is waited for without a slot, and outside the queue; no longer than an answer may take, however often.
+    let until = Instant::now() + limits.timeout;
+    let room = state.slots.waiting_room(caller.claim());
+    let mut is_alone = false;
+    if let Some(key) = &key {
+        match state.kept.made(key, until, room).await? {
+            Made::Kept(kept) => return Ok(answered(kept, note)),
+            Made::Alone => is_alone = true,
+            Made::Not => {}
+        }
     }
-    let slot = state.slots.take(caller.claim()).await?;
-    // Somebody may have asked the same meanwhile.
-    if let Some(kept) = kept() {
-        return Ok(answered(kept, note));
+    let mut slot = state.slots.take(caller.claim()).await?;
+    let mut permit = None;
+    if let Some(key) = &key {
+        // Somebody may have made it meanwhile.
+        if let Some(kept) = state.kept.get(key) {
+            return Ok(answered(kept, note));
+        }
+        if !is_alone {
+            permit = state.kept.begin(key);
+        }
+        if permit.is_none() && !is_alone {
+            // Somebody began at the same time: others may have the slot.
+            drop(slot);
+            if let Made::Kept(kept) = state.kept.made(key, until, room).await? {
+                return Ok(answered(kept, note));
+            }
+            slot = state.slots.take(caller.claim()).await?;
+        }
     }
     state.metrics.kept_missed.fetch_add(1, Ordering::Relaxed);
     let (own, run) = (Arc::clone(state), Arc::clone(&note.run));
-    let limits = state.limits(&caller, &note.id);
-    let delivered = work::run(slot, limits, async move |sink: &mut AnswerSink| {
+    let outcome = work::run(slot, limits, async move |sink: &mut AnswerSink| {
         let whole = wanted.session(&own).await?;
         let session = own.runs.part(&whole, &caller)?;
         let _ = run.set(session.run.clone());
         let (state, session): (&ServerState, &RunSession) = (&own, &session);
         work(state, session, sink).await
     })
-    .await?;
-    if let (Delivered::Whole(whole), Some(key)) = (&delivered, key) {
-        let kept = KeptAnswer {
-            format,
-            bytes: whole.bytes.clone(),
-            rows: whole.rows,
-            next: whole.next.clone(),
+    .await;
+    if let (Ok(delivered), Some(key)) = (&outcome, key) {
+        let is_kept = match delivered {
+            Delivered::Whole(whole) => {
+                let kept = KeptAnswer {
+                    format,
+                    bytes: whole.bytes.clone(),
+                    rows: whole.rows,
+                    next: whole.next.clone(),
+                };
+                state.kept.keep(key, kept)
+            }
+            Delivered::Stream(_) => false,
         };
-        state.kept.keep(key, kept);
+        if !is_kept && let Some(permit) = &permit {
+            permit.note_unkept();
+        }
     }
+    drop(permit);
+    let delivered = outcome?;
     Ok(match had {
         Some(tag) => not_modified(state, tag),
         None => delivered_response(delivered, format, tag, pages, note),

@@ -3,6 +3,7 @@
 //! Invariant: whoever has not come in is one of a bounded number, of which one machine has half at most, this one too, and has not come
 //! in for a bounded time: nobody keeps other machines out. It holds for each listener of a database protocol by itself.
 
+use crate::system::ask_if_there;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,8 @@ pub(crate) const IN_WITHIN: Duration = Duration::from_secs(15);
 /// Pause after a connection that could not be accepted, as where no file may be opened any more.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The next connection to a listener of any protocol, with its address; `None` once `stop` is cancelled.
+/// The next connection to a listener of any protocol, with its address; `None` once `stop` is cancelled. A client that vanishes without a word is found out, also one that waits
+/// for nothing, as an idle session of PostgreSQL's protocol does.
 pub(crate) async fn accepted(
     listener: &TcpListener,
     stop: &CancellationToken,
@@ -31,7 +33,10 @@ pub(crate) async fn accepted(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok(connection) => return Some(connection),
+            Ok((stream, peer)) => {
+                ask_if_there(&stream);
+                return Some((stream, peer));
+            }
             Err(error) => {
                 tracing::warn!("a connection cannot be accepted: {error}");
                 tokio::time::sleep(PAUSE).await;

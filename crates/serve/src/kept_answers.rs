@@ -1,12 +1,18 @@
 //! Answers that are kept to be given again, by run and question.
 //!
 //! Invariant: no more bytes are kept than were allowed; what was asked for least recently goes first. An answer of a run that is no longer the newest goes with the others,
-//! by its turn.
+//! by its turn. What several ask for at once, of one run and of what they all see, one of them makes, and the others are given; whoever made none keeps nobody waiting, and
+//! no reader has more questions that wait so than there is room for.
 
 use crate::media::AnswerFormat;
+use crate::problem::Problem;
+use crate::slots::{RETRY_AFTER, WaitingRoom};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Bytes that an entry takes beside its answer and its key.
 const BESIDE: usize = 256;
@@ -36,6 +42,73 @@ pub(crate) struct KeptAnswer {
 pub(crate) struct KeptAnswers {
     room: usize,
     kept: Mutex<Kept>,
+    making: Mutex<Making>,
+}
+
+/// Answers that are being made, which others wait for.
+#[derive(Debug, Default)]
+struct Making {
+    answers: HashMap<AskedOfRun, AnswerInMaking>,
+    /// Questions that wait, by reader.
+    waiting: HashMap<String, usize>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct AnswerInMaking {
+    /// Cancelled when nobody makes it any more.
+    over: CancellationToken,
+    /// Set where it was made, and cannot be kept.
+    is_unkept: Arc<AtomicBool>,
+}
+
+/// Outcome of the wait for an answer.
+#[derive(Debug)]
+pub(crate) enum Made {
+    Kept(KeptAnswer),
+    /// Nobody makes it.
+    Not,
+    /// It cannot be kept, or comes too late: whoever asks makes it without others.
+    Alone,
+}
+
+/// Part of whoever makes an answer, which others wait for until it is dropped.
+#[derive(Debug)]
+pub(crate) struct MakingPermit<'a> {
+    answers: &'a KeptAnswers,
+    asked: AskedOfRun,
+    of: AnswerInMaking,
+}
+
+impl MakingPermit<'_> {
+    /// Says that the answer was made and cannot be kept: others need not make it one after the other.
+    pub(crate) fn note_unkept(&self) {
+        self.of.is_unkept.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for MakingPermit<'_> {
+    fn drop(&mut self) {
+        self.answers.making().answers.remove(&self.asked);
+        self.of.over.cancel();
+    }
+}
+
+/// A question that waits, until dropped.
+struct WaitingQuestion<'a> {
+    answers: &'a KeptAnswers,
+    who: &'a str,
+}
+
+impl Drop for WaitingQuestion<'_> {
+    fn drop(&mut self) {
+        let mut making = self.answers.making();
+        if let Some(own) = making.waiting.get_mut(self.who) {
+            *own -= 1;
+            if *own == 0 {
+                making.waiting.remove(self.who);
+            }
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +125,78 @@ impl KeptAnswers {
         Self {
             room,
             kept: Mutex::default(),
+            making: Mutex::default(),
         }
+    }
+
+    fn making(&self) -> MutexGuard<'_, Making> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Permit of who is about to make an answer, and has a slot for that; none where somebody else makes it.
+    pub(crate) fn begin(&self, asked: &AskedOfRun) -> Option<MakingPermit<'_>> {
+        let mut making = self.making();
+        if making.answers.contains_key(asked) {
+            return None;
+        }
+        let of = AnswerInMaking::default();
+        making.answers.insert(asked.clone(), of.clone());
+        Some(MakingPermit {
+            answers: self,
+            asked: asked.clone(),
+            of,
+        })
+    }
+
+    /// The answer to a question, where it is kept, or where somebody makes it until then and it is kept.
+    ///
+    /// Errors with 503 where as many wait already as there is room for.
+    pub(crate) async fn made(
+        &self,
+        asked: &AskedOfRun,
+        until: Instant,
+        room: WaitingRoom<'_>,
+    ) -> Result<Made, Problem> {
+        if let Some(answer) = self.get(asked) {
+            return Ok(Made::Kept(answer));
+        }
+        let Some((of, _waiting)) = self.wait(asked, room)? else {
+            return Ok(Made::Not);
+        };
+        let in_time = tokio::time::timeout_at(until, of.over.cancelled()).await;
+        if let Some(answer) = self.get(asked) {
+            return Ok(Made::Kept(answer));
+        }
+        // Where its maker has left, another one makes it.
+        Ok(
+            match in_time.is_ok() && !of.is_unkept.load(Ordering::Acquire) {
+                true => Made::Not,
+                false => Made::Alone,
+            },
+        )
+    }
+
+    /// The answer that is being made, and a place among those who wait; none where nobody makes it.
+    fn wait<'a>(
+        &'a self,
+        asked: &AskedOfRun,
+        room: WaitingRoom<'a>,
+    ) -> Result<Option<(AnswerInMaking, WaitingQuestion<'a>)>, Problem> {
+        let mut making = self.making();
+        let Some(of) = making.answers.get(asked).cloned() else {
+            return Ok(None);
+        };
+        let all: usize = making.waiting.values().sum();
+        let own = making.waiting.get(room.who).copied().unwrap_or(0);
+        if own >= room.own || all >= room.all {
+            return Err(Problem::busy(RETRY_AFTER));
+        }
+        making.waiting.insert(room.who.to_owned(), own + 1);
+        let waiting = WaitingQuestion {
+            answers: self,
+            who: room.who,
+        };
+        Ok(Some((of, waiting)))
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
@@ -73,11 +217,11 @@ impl KeptAnswers {
         Some(answer)
     }
 
-    /// Keeps an answer, unless it would take too much of the room.
-    pub(crate) fn keep(&self, asked: AskedOfRun, answer: KeptAnswer) {
+    /// Keeps an answer; false where it would take too much of the room.
+    pub(crate) fn keep(&self, asked: AskedOfRun, answer: KeptAnswer) -> bool {
         let bytes = weight(&asked, &answer);
         if bytes > self.room / PART {
-            return;
+            return false;
         }
         let mut kept = self.lock();
         kept.remove(&asked);
@@ -92,6 +236,7 @@ impl KeptAnswers {
             };
             kept.remove(&oldest);
         }
+        true
     }
 
     /// Number of answers, and their bytes.
@@ -119,6 +264,7 @@ fn weight(asked: &AskedOfRun, answer: &KeptAnswer) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn asked(question: &str) -> AskedOfRun {
         AskedOfRun {
@@ -168,5 +314,79 @@ mod tests {
             ..asked("a")
         };
         assert!(answers.get(&other).is_none(), "of another run");
+    }
+
+    const ROOM: WaitingRoom<'static> = WaitingRoom {
+        who: "north",
+        own: 3,
+        all: 4,
+    };
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    #[tokio::test]
+    async fn one_makes_what_several_ask_for_at_once() {
+        let answers = KeptAnswers::new(8_000);
+        let question = asked("a");
+        let permit = answers.begin(&question).unwrap();
+        assert!(answers.begin(&question).is_none());
+        let others =
+            futures::future::join_all((0..3).map(|_| answers.made(&question, later(), ROOM)));
+        let making = async {
+            // Another question, as of who sees other rows, waits for nobody.
+            let other = answers.made(&asked("b"), later(), ROOM).await;
+            assert!(matches!(other, Ok(Made::Not)));
+            drop(answers.begin(&asked("b")).unwrap());
+            assert!(answers.keep(question.clone(), answer(10)));
+            drop(permit);
+        };
+        let (others, ()) = futures::future::join(others, making).await;
+        let are_given = others.iter().all(|made| matches!(made, Ok(Made::Kept(_))));
+        assert!(are_given, "{others:?}");
+        assert!(answers.making().answers.is_empty());
+        assert!(answers.making().waiting.is_empty());
+    }
+
+    #[tokio::test]
+    async fn who_leaves_and_what_is_not_kept_keeps_nobody_waiting() {
+        let answers = KeptAnswers::new(8_000);
+        let question = asked("a");
+        for is_unkept in [false, true] {
+            let permit = answers.begin(&question).unwrap();
+            let impatient = answers.made(&question, Instant::now(), ROOM).await;
+            assert!(matches!(impatient, Ok(Made::Alone)), "{impatient:?}");
+            let others =
+                futures::future::join_all((0..3).map(|_| answers.made(&question, later(), ROOM)));
+            let leaving = async {
+                if is_unkept {
+                    assert!(!answers.keep(question.clone(), answer(8_000)));
+                    permit.note_unkept();
+                }
+                drop(permit);
+            };
+            let (others, ()) = futures::future::join(others, leaving).await;
+            let are_right = others.iter().all(|made| match is_unkept {
+                true => matches!(made, Ok(Made::Alone)),
+                false => matches!(made, Ok(Made::Not)),
+            });
+            assert!(are_right, "{is_unkept}: {others:?}");
+        }
+        assert!(answers.begin(&question).is_some());
+    }
+
+    #[tokio::test]
+    async fn no_reader_waits_with_more_questions_than_there_is_room_for() {
+        let answers = KeptAnswers::new(8_000);
+        let question = asked("a");
+        let permit = answers.begin(&question).unwrap();
+        let of = |who: &'static str| answers.made(&question, later(), WaitingRoom { who, ..ROOM });
+        let asked = ["north", "north", "north", "north", "south", "south"];
+        let all = futures::future::join_all(asked.map(of));
+        let (all, ()) = futures::future::join(all, async { drop(permit) }).await;
+        let refused: Vec<bool> = all.iter().map(Result::is_err).collect();
+        assert_eq!(refused, [false, false, false, true, false, true]);
+        assert!(answers.making().waiting.is_empty());
     }
 }

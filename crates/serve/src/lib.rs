@@ -49,6 +49,7 @@ mod server;
 mod signer;
 mod slots;
 mod state;
+mod system;
 mod tls;
 mod tokens;
 mod users;

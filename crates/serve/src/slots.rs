@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Seconds after which somebody who was sent away may ask again.
-const RETRY_AFTER: u32 = 2;
+pub(crate) const RETRY_AFTER: u32 = 2;
 
 /// Reader whose question it is, and the most slots that this reader may have at once.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,16 @@ impl Claim<'static> {
         who: "",
         most: usize::MAX,
     };
+}
+
+/// Room for the questions of a reader that wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WaitingRoom<'a> {
+    pub(crate) who: &'a str,
+    /// Questions of this reader, at most.
+    pub(crate) own: usize,
+    /// Questions of all readers, at most.
+    pub(crate) all: usize,
 }
 
 /// Slots, and the queue for them.
@@ -164,6 +174,15 @@ impl Slots {
         match claim.who == Claim::GUEST.who {
             true => self.most_waiting,
             false => self.most_waiting.div_ceil(2),
+        }
+    }
+
+    /// Room for the questions of a reader that wait.
+    pub(crate) fn waiting_room<'a>(&self, claim: Claim<'a>) -> WaitingRoom<'a> {
+        WaitingRoom {
+            who: claim.who,
+            own: self.share(claim),
+            all: self.most_waiting,
         }
     }
 

@@ -103,15 +103,20 @@ pub(crate) struct WorkEnds {
     pub(crate) stop: CancellationToken,
     /// Cancelled when its time is over.
     pub(crate) late: CancellationToken,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 impl WorkEnds {
     pub(crate) fn of(limits: &WorkLimits) -> Self {
+        Self::new(limits.stop.child_token(), limits.timeout)
+    }
+
+    /// The ends of work that stops with a token, and has a time.
+    pub(crate) fn new(stop: CancellationToken, timeout: Duration) -> Self {
         Self {
-            stop: limits.stop.child_token(),
+            stop,
             late: CancellationToken::new(),
-            timeout: limits.timeout,
+            timeout,
         }
     }
 
@@ -320,9 +325,10 @@ where
     }
 }
 
-/// Begins work on a thread of its own. Its slot is free when it has ended; at its ends its queries are asked to stop.
-pub(crate) fn begin<F>(slot: TakenSlot, ends: WorkEnds, work: F) -> Result<(), Problem>
+/// Begins work on a thread of its own. What it holds, as its slot, is dropped when it has ended; at its ends its queries are asked to stop.
+pub(crate) fn begin<H, F>(held: H, ends: WorkEnds, work: F) -> Result<(), Problem>
 where
+    H: Send + 'static,
     F: AsyncFnOnce() + Send + 'static,
 {
     let runtime = query_threads()?;
@@ -330,7 +336,7 @@ where
     tokio::spawn(ends.watch(queries.clone(), over.clone()));
     let over = over.drop_guard();
     let job = move || {
-        let (_slot, _over) = (slot, over);
+        let (_held, _over) = (held, over);
         runtime.block_on(stoppable(queries, work()));
     };
     let thread = std::thread::Builder::new()

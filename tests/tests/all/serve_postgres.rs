@@ -8,7 +8,7 @@ use crate::postgres_client::{
 };
 use crate::project::TestProject;
 use crate::serve::synced;
-use crate::served::{ENDLESS, RunningServer};
+use crate::served::{COUNTED, ENDLESS, NOTHING_PASSES, RunningServer};
 use crate::{python, source_files};
 use tillhouse_query::split_statements;
 
@@ -407,28 +407,36 @@ async fn a_statement_ends_when_its_client_wants_it_or_leaves() {
     let settings = format!("{SETTINGS}\n  concurrency: 2");
     let server = RunningServer::start(&project, &settings).await;
     let address = address(&server);
-    let mut client = PostgresClient::connect(&address).await;
-    let (number, secret) = client.key;
-    client.send(&Body::new().text(ENDLESS).message(b'Q')).await;
-    server.until_metric("tillhouse_slots_taken", 1).await;
-    let cancel = async |secret: i32| {
-        let mut other = PostgresClient::silent(&address).await;
-        let asked = Body::new().long(80_877_102).long(number).long(secret);
-        other.send_first(asked).await;
-        assert!(other.until_closed().await.is_empty());
-    };
-    cancel(secret.wrapping_add(1)).await;
-    assert_eq!(server.metric("tillhouse_slots_taken").await, 1);
-    cancel(secret).await;
-    assert_eq!(error(&client.until_ready().await)[&'C'], "57014");
-    assert_eq!(client.texts("SELECT 1").await, [["1"]]);
-    client.query("SET statement_timeout = '100ms'").await;
-    assert_eq!(error(&client.query(ENDLESS).await)[&'C'], "57014");
-    client.query("RESET ALL").await;
-    client.send(&Body::new().text(ENDLESS).message(b'Q')).await;
-    server.until_metric("tillhouse_slots_taken", 1).await;
-    drop(client);
-    server.until_metric("tillhouse_slots_taken", 0).await;
+    for endless in [ENDLESS, COUNTED, NOTHING_PASSES] {
+        let asked = Body::new().text(endless).message(b'Q');
+        let mut client = PostgresClient::connect(&address).await;
+        let (number, secret) = client.key;
+        client.send(&asked).await;
+        server.until_metric("tillhouse_slots_taken", 1).await;
+        let cancel = async |secret: i32| {
+            let mut other = PostgresClient::silent(&address).await;
+            let asked = Body::new().long(80_877_102).long(number).long(secret);
+            other.send_first(asked).await;
+            assert!(other.until_closed().await.is_empty());
+        };
+        cancel(secret.wrapping_add(1)).await;
+        assert_eq!(server.metric("tillhouse_slots_taken").await, 1);
+        cancel(secret).await;
+        let failed = client.until_ready().await;
+        assert_eq!(error(&failed)[&'C'], "57014", "{endless}");
+        // The query ends, and not only the wait for it.
+        server.until_metric("tillhouse_slots_taken", 0).await;
+        assert_eq!(client.texts("SELECT 1").await, [["1"]]);
+        client.query("SET statement_timeout = '100ms'").await;
+        let failed = client.query(endless).await;
+        assert_eq!(error(&failed)[&'C'], "57014", "{endless}");
+        server.until_metric("tillhouse_slots_taken", 0).await;
+        client.query("RESET ALL").await;
+        client.send(&asked).await;
+        server.until_metric("tillhouse_slots_taken", 1).await;
+        drop(client);
+        server.until_metric("tillhouse_slots_taken", 0).await;
+    }
     sandbox.stop().await;
 }
 
@@ -548,6 +556,18 @@ async fn what_tools_ask_first_is_answered() {
     let number = "SELECT c.oid = 'transactions'::regclass FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
          ON n.oid = c.relnamespace WHERE n.nspname = 'unified' AND c.relname = 'transactions'";
     assert_eq!(client.texts(number).await, [["t"]]);
+    let numbers = "SELECT c.oid = to_regclass('unified.transactions'), c.oid = to_regclass('transactions'), n.oid = to_regnamespace('unified'), \
+         to_regclass('nothing') IS NULL, to_regnamespace('nothing') IS NULL \
+         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'unified' AND c.relname = 'transactions'";
+    assert_eq!(client.texts(numbers).await, [["t", "t", "t", "t", "t"]]);
+    // Words of questions about the catalog, in a query of sales.
+    let sales = "SELECT current_user, 'indkey[' AS x FROM unified.transactions LIMIT 1";
+    assert_eq!(client.texts(sales).await, [["ada", "indkey["]]);
+    let counted =
+        "SELECT current_user, (SELECT json_build_object('n', count(*)) FROM transactions)";
+    let refused = error(&client.query(counted).await);
+    assert!(refused[&'M'].contains("json_build_object"), "{refused:?}");
     let databases = "SELECT datname FROM pg_catalog.pg_database";
     assert_eq!(client.texts(databases).await, [["tillhouse"]]);
     let owners = "SELECT DISTINCT tableowner FROM pg_catalog.pg_tables";
@@ -575,6 +595,11 @@ async fn what_tools_ask_first_is_answered() {
         !matches!(described[0][1].as_str(), "" | "NULL"),
         "{described:?}"
     );
+    // What drivers take a limit, pages and options from.
+    let limit = "SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_index_keys'";
+    assert_eq!(client.texts(limit).await, [["32"]]);
+    let pages = "SELECT DISTINCT relpages, reloptions IS NULL FROM pg_catalog.pg_class";
+    assert_eq!(client.texts(pages).await, [["0", "t"]]);
     sandbox.stop().await;
 }
 

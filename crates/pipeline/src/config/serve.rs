@@ -17,7 +17,7 @@ use tillhouse_model::{Error, Result};
 /// Port that is listened on where nothing is said.
 const PORT: u16 = 8373;
 /// Questions that wait for their turn, at most, where nothing is said.
-const QUEUE: usize = 64;
+const QUEUE: usize = 512;
 /// Time that an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Rows of one answer.

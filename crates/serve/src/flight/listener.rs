@@ -1,8 +1,9 @@
 //! The listener for Flight SQL: accepting, encrypting, letting in, stopping.
 //!
 //! Invariant: each call is let in by itself, by a password or a token, before any method sees it; so a user who is gone, or has another password or other rights, is refused by the
-//! next call. Connections are bounded in number, those on which nobody has come in apart from the others and for a short time. Where there is a certificate nothing is said in
-//! the clear. Asked to stop, no connection takes another call, and each is closed when its last has ended.
+//! next call. Connections are bounded in number, those on which nobody has come in apart from the others and for a short time. A connection whose client leaves an answer
+//! untaken beyond its time is closed, with the other calls on it. Where there is a certificate nothing is said in the clear. Asked to stop, no connection takes another call, and
+//! each is closed when its last has ended.
 
 use super::ENDPOINT;
 use super::service::FlightMethods;
@@ -16,21 +17,26 @@ use crate::problem::Problem;
 use crate::state::ServerState;
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::http::{Request, Response};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::Status;
 use tonic::body::Body;
 use tower::Service;
 
@@ -60,12 +66,91 @@ pub(crate) struct FlightListener {
 struct Arrival {
     peer: SocketAddr,
     permit: Mutex<Option<LoginPermit>>,
+    /// Cancelled when its client takes nothing any more.
+    given_up: CancellationToken,
     _room: OwnedSemaphorePermit,
+}
+
+/// Body of an answer, while its client takes it.
+struct TakenBody {
+    body: Body,
+    /// Time by which something of it has to be taken.
+    until: Arc<Mutex<Instant>>,
+    /// Time for what comes later than first allowed for.
+    patience: Duration,
+    /// Says that it was taken, or left.
+    _over: DropGuard,
+}
+
+impl hyper::body::Body for TakenBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(_))) = &polled {
+            let later = Instant::now() + self.patience;
+            let mut until = lock(&self.until);
+            *until = later.max(*until);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl TakenBody {
+    /// The body of an answer that has to be taken within a time, and each part of it within a patience: a client that keeps its window shut is asked for nothing else, and
+    /// would hold what was made for ever.
+    fn within(
+        body: Body,
+        (time, patience): (Duration, Duration),
+        given_up: CancellationToken,
+    ) -> Self {
+        let over = CancellationToken::new();
+        let guard = over.clone().drop_guard();
+        let until = Arc::new(Mutex::new(Instant::now() + time));
+        let own = Arc::clone(&until);
+        let is_late = async move {
+            loop {
+                let until = *lock(&own);
+                if until <= Instant::now() {
+                    return;
+                }
+                tokio::time::sleep_until(until).await;
+            }
+        };
+        drop(tokio::spawn(async move {
+            tokio::select! {
+                () = over.cancelled() => {}
+                () = is_late => given_up.cancel(),
+            }
+        }));
+        Self {
+            body,
+            until,
+            patience,
+            _over: guard,
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Arrival {
     fn permit(&self) -> MutexGuard<'_, Option<LoginPermit>> {
-        self.permit.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.permit)
     }
 
     /// Says that somebody has come in.
@@ -114,6 +199,7 @@ impl FlightListener {
             let arrival = Arrival {
                 peer,
                 permit: Mutex::new(Some(permit)),
+                given_up: CancellationToken::new(),
                 _room: room,
             };
             let (listener, stop) = (Arc::clone(&self), stop.clone());
@@ -178,6 +264,10 @@ impl FlightListener {
         let outcome = loop {
             tokio::select! {
                 outcome = connection.as_mut() => break outcome,
+                () = arrival.given_up.cancelled() => {
+                    tracing::debug!(peer = %arrival.peer, "an answer was not taken in time");
+                    return;
+                }
                 () = stop.cancelled(), if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
@@ -208,10 +298,11 @@ impl FlightListener {
         };
         arrival.let_in();
         let peer = arrival.peer;
+        let time = (self.state.timeout(&caller) + TAKEN_WITHIN, TAKEN_WITHIN);
         request.extensions_mut().insert(Entered { caller, peer });
         let mut methods = self.methods.clone();
         let Ok(response) = methods.call(request.map(Body::new)).await;
-        response
+        response.map(|body| Body::new(TakenBody::within(body, time, arrival.given_up.clone())))
     }
 }
 
@@ -223,6 +314,7 @@ fn message_bytes(body: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::body::Body as _;
 
     #[tokio::test]
     async fn who_has_come_in_leaves_room_on_the_way_in() {
@@ -232,6 +324,7 @@ mod tests {
         let arrival = Arrival {
             peer,
             permit: Mutex::new(logins.enter(peer)),
+            given_up: CancellationToken::new(),
             _room: Arc::clone(&room).try_acquire_owned().unwrap(),
         };
         assert!(!arrival.is_in());
@@ -246,5 +339,37 @@ mod tests {
         assert_eq!(room.available_permits(), 0);
         drop(arrival);
         assert_eq!(room.available_permits(), 1);
+    }
+
+    /// Time for an answer, and for a part of it.
+    const TIMES: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(30));
+
+    async fn until_given_up(given_up: &CancellationToken) -> Duration {
+        let began = Instant::now();
+        let given_up = tokio::time::timeout(Duration::from_secs(600), given_up.cancelled());
+        given_up.await.unwrap();
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_nobody_takes_ends_its_connection() {
+        let (left, taken) = (CancellationToken::new(), CancellationToken::new());
+        let held = TakenBody::within(Body::empty(), TIMES, left.clone());
+        drop(TakenBody::within(Body::empty(), TIMES, taken.clone()));
+        assert!(until_given_up(&left).await >= TIMES.0);
+        drop(held);
+        tokio::time::sleep(TIMES.0).await;
+        assert!(!taken.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_taken_late_leaves_time_for_the_next() {
+        let left = CancellationToken::new();
+        let body = Body::new(axum::body::Body::from("a part"));
+        let mut held = TakenBody::within(body, TIMES, left.clone());
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        let part = std::future::poll_fn(|context| Pin::new(&mut held).poll_frame(context)).await;
+        assert!(part.is_some_and(|part| part.is_ok()));
+        assert!(until_given_up(&left).await >= TIMES.1);
     }
 }

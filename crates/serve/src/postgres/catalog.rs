@@ -8,13 +8,17 @@
 //! statements would need ours.
 
 use super::catalog_functions::{self, Descriptions, OWNER, description_fields};
+use super::catalog_tables::{
+    CLASSES, CORRECTED, ColumnTypes, MISSING, MISSING_HERE, empty_tables, settings_query, table,
+    texts, with_options, with_types,
+};
 use super::catalog_words::{in_our_forms, in_our_words, with_schemas};
 use super::columns::all_columns;
 use super::reader::RunReader;
 use super::words::tokens;
 use crate::callers::Caller;
 use arrow::array::{ArrayRef, AsArray, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int16Type, Int32Type, Schema, SchemaRef};
+use arrow::datatypes::{Int32Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, TableProvider};
 use datafusion::common::{DataFusionError, Result as PlanResult};
@@ -24,7 +28,7 @@ use datafusion::logical_expr::{LogicalPlan, TableType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as ParsedStatement;
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectNamePart, Statement, visit_relations_mut};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion_postgres::datafusion_pg_catalog::pg_catalog::context::{
@@ -35,12 +39,13 @@ use datafusion_postgres::datafusion_pg_catalog::sql::PostgresCompatibilityParser
 use futures::StreamExt;
 use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::{
     DEFAULT_SCHEMA, DescribedTable, Headings, QueryParameters, QueryShape,
-    SendableRecordBatchStream, Session, check_depth, check_plan, collect, empty_table, into_error,
-    plan_apart,
+    SendableRecordBatchStream, Session, check_depth, check_plan, collect, empty_table, execute,
+    into_error, plan_apart,
 };
 use tokio::sync::OnceCell;
 
@@ -52,24 +57,9 @@ const INFORMATION_SCHEMA: &str = "information_schema";
 const WORDS: usize = 10_000;
 /// Catalogs that are kept: of the newest run and one before it, for a few users.
 const KEPT: usize = 8;
-/// Types and modifiers of columns by the number of their table and their own.
-type ColumnTypes = BTreeMap<(i32, i16), (i32, i32)>;
-
-/// Tables of `pg_catalog` that name a database and an owner that are not there, with what is.
-const CORRECTED: [(&str, &str); 2] = [
-    (
-        "pg_database",
-        "SELECT * FROM pg_catalog.pg_database WHERE datname <> 'postgres'",
-    ),
-    (
-        "pg_tables",
-        "SELECT schemaname, tablename, 'tillhouse' AS tableowner, tablespace, hasindex, hasrules, hastriggers, \
-         rowsecurity FROM pg_catalog.pg_tables",
-    ),
-];
 
 /// Functions that are about the server and not about sales, beside all that begin with `pg_`.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 20] = [
     "version",
     "current_schemas",
     "current_database",
@@ -86,6 +76,10 @@ const FUNCTIONS: [&str; 16] = [
     "inet_server_addr",
     "inet_server_port",
     "quote_ident",
+    "to_regclass",
+    "to_regnamespace",
+    "to_regproc",
+    "to_regtype",
 ];
 /// Values that are about the server, with or without brackets behind them.
 const VALUES: [&str; 4] = [
@@ -96,98 +90,6 @@ const VALUES: [&str; 4] = [
 ];
 /// Types whose values are numbers in the catalog.
 const TYPES: [&str; 4] = ["regclass", "regnamespace", "regproc", "regtype"];
-/// Tables of `information_schema` that PostgreSQL has and DataFusion has not: empty, with the columns that tools read.
-const MISSING: [(&str, &[&str]); 8] = [
-    (
-        "table_constraints",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "constraint_type",
-        ],
-    ),
-    (
-        "key_column_usage",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "column_name",
-            "ordinal_position",
-            "position_in_unique_constraint",
-        ],
-    ),
-    (
-        "referential_constraints",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "unique_constraint_catalog",
-            "unique_constraint_schema",
-            "unique_constraint_name",
-            "update_rule",
-            "delete_rule",
-        ],
-    ),
-    (
-        "constraint_column_usage",
-        &[
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "column_name",
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-        ],
-    ),
-    (
-        "check_constraints",
-        &[
-            "constraint_catalog",
-            "constraint_schema",
-            "constraint_name",
-            "check_clause",
-        ],
-    ),
-    (
-        "role_table_grants",
-        &[
-            "grantor",
-            "grantee",
-            "table_catalog",
-            "table_schema",
-            "table_name",
-            "privilege_type",
-        ],
-    ),
-    (
-        "sequences",
-        &[
-            "sequence_catalog",
-            "sequence_schema",
-            "sequence_name",
-            "data_type",
-        ],
-    ),
-    (
-        "triggers",
-        &[
-            "trigger_catalog",
-            "trigger_schema",
-            "trigger_name",
-            "event_object_table",
-        ],
-    ),
-];
 
 /// True if a statement has words that are about the catalog or the server.
 pub(super) fn is_about_catalog(sql: &str) -> bool {
@@ -311,30 +213,32 @@ impl ToolCatalog {
         };
         let roles = ListedRoles([OWNER.to_owned(), user.to_owned()]);
         setup_pg_catalog(&made.context, DATABASE, roles).map_err(|error| into_error(*error))?;
+        made.add_missing();
         made.add_information_schema(session)?;
         let described: Vec<DescribedTable> = described.into_iter().flatten().collect();
         made.describe(&tables, &described, user).await?;
         Ok(made)
     }
 
+    /// Adds to `pg_catalog` the tables that it has not.
+    fn add_missing(&self) {
+        let own = self.schemas.schema(PG_CATALOG);
+        self.schemas.add(
+            PG_CATALOG,
+            Arc::new(NamedTables::over(empty_tables(&MISSING_HERE), own)),
+        );
+    }
+
     /// Adds the session's own `information_schema`, with the tables that it has not.
     fn add_information_schema(&self, session: &Session) -> Result<()> {
         let own = session.context().catalog(DATABASE);
         let own = own.and_then(|catalog| catalog.schema(INFORMATION_SCHEMA));
-        let texts = |columns: &[&str]| {
-            let fields = columns
-                .iter()
-                .map(|name| Field::new(*name, DataType::Utf8, true));
-            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-        };
-        let missing = MISSING
-            .iter()
-            .map(|(name, columns)| ((*name).to_owned(), empty_table(texts(columns))));
-        let sets = texts(&[
+        let missing = empty_tables(&MISSING);
+        let sets = Arc::new(Schema::new(texts(&[
             "character_set_catalog",
             "character_set_schema",
             "character_set_name",
-        ]);
+        ])));
         let name = |text: Option<&str>| Arc::new(StringArray::from(vec![text])) as ArrayRef;
         let row = vec![name(None), name(None), name(Some("UTF8"))];
         let sets = table(sets, row).map_err(into_error)?;
@@ -366,6 +270,25 @@ impl ToolCatalog {
             for (row, oid) in oids.iter().enumerate() {
                 let name = (schemas.value(row).to_owned(), tables.value(row).to_owned());
                 numbers.insert(name, *oid);
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// The numbers of the schemas.
+    async fn schema_numbers(&self) -> Result<BTreeMap<String, i32>> {
+        let sql = "SELECT nspname, oid FROM pg_catalog.pg_namespace";
+        let mut numbers = BTreeMap::new();
+        for batch in self.ask(sql).await? {
+            let [names, oids] = batch.columns() else {
+                return Err(Error::internal(
+                    "a question about the catalog has other columns",
+                ));
+            };
+            let names = names.as_string::<i32>();
+            let oids = oids.as_primitive::<Int32Type>().values();
+            for (row, oid) in oids.iter().enumerate() {
+                numbers.insert(names.value(row).to_owned(), *oid);
             }
         }
         Ok(numbers)
@@ -416,6 +339,7 @@ impl ToolCatalog {
         for (table, sql) in CORRECTED {
             others.push((table, self.ask(sql).await?));
         }
+        others.push(("pg_settings", self.ask(&settings_query()).await?));
         self.add_rows(
             (attributes.as_slice(), others),
             &types,
@@ -430,7 +354,9 @@ impl ToolCatalog {
             .filter(|((schema, _), _)| is_visible(schema))
             .map(|(_, oid)| *oid)
             .collect();
-        for function in catalog_functions::all(user, descriptions, visible) {
+        let schemas = self.schema_numbers().await?;
+        let functions = catalog_functions::all(user, descriptions, visible, &numbers, &schemas);
+        for function in functions {
             self.context.register_udf(function);
         }
         Ok(())
@@ -464,6 +390,13 @@ impl ToolCatalog {
             tables.push(("pg_attribute".to_owned(), attributes));
         }
         for (name, batches) in others {
+            let batches = match name {
+                CLASSES => batches
+                    .iter()
+                    .map(with_options)
+                    .collect::<PlanResult<_>>()?,
+                _ => batches,
+            };
             if let Some(first) = batches.first() {
                 let schema = first.schema();
                 let corrected: Arc<dyn TableProvider> =
@@ -488,10 +421,11 @@ impl ToolCatalog {
         if tokens(sql).len() > WORDS {
             return Ok(None);
         }
-        let Some(statement) = self.read(sql, given) else {
+        let Some(mut statement) = self.read(sql, given) else {
             return Ok(None);
         };
         check_depth(&statement)?;
+        // As it was written: another form may name less.
         match self.named(&statement) {
             Some((_, false)) => {}
             None | Some((false, true)) => return Ok(None),
@@ -502,6 +436,10 @@ impl ToolCatalog {
                 ));
             }
         }
+        if let ParsedStatement::Statement(statement) = &mut statement {
+            in_our_forms(statement);
+        }
+        check_depth(&statement)?;
         let headings = match Parser::parse_sql(&PostgreSqlDialect {}, sql).as_deref() {
             Ok([written]) => Headings::of(&ParsedStatement::Statement(Box::new(written.clone()))),
             _ => Headings::default(),
@@ -512,6 +450,7 @@ impl ToolCatalog {
         }))
     }
 
+    /// A query with its values; none where it cannot be read or is more than one.
     fn read(&self, sql: &str, given: &QueryParameters) -> Option<ParsedStatement> {
         let unqualified = self.schemas.schema(DEFAULT_SCHEMA);
         let sql = with_schemas(&in_our_words(sql), DEFAULT_SCHEMA, |name| {
@@ -525,7 +464,7 @@ impl ToolCatalog {
             return None;
         }
         given.put_into(&mut statement);
-        in_our_forms(&mut statement);
+        with_catalog(&mut statement);
         Some(ParsedStatement::Statement(Box::new(statement)))
     }
 
@@ -558,8 +497,7 @@ impl ToolCatalog {
         question: CatalogQuestion,
     ) -> Result<SendableRecordBatchStream> {
         let plan = self.planned(question.statement).await?;
-        let rows = DataFrame::new(self.context.state(), plan).execute_stream();
-        let rows = rows.await.map_err(into_error)?;
+        let rows = execute(DataFrame::new(self.context.state(), plan)).await?;
         let rows = question.headings.apply(rows);
         let (schema, kept) = (rows.schema(), Arc::clone(self));
         let rows = rows.map(move |batch| {
@@ -618,41 +556,11 @@ impl PgCatalogContextProvider for ListedRoles {
     }
 }
 
-/// Rows of `pg_attribute` with the types that our columns have.
-fn with_types(batch: &RecordBatch, types: &ColumnTypes) -> PlanResult<RecordBatch> {
-    let schema = batch.schema();
-    let relations = schema.index_of("attrelid")?;
-    let relations = batch.column(relations).as_primitive::<Int32Type>();
-    let numbers = schema.index_of("attnum")?;
-    let numbers = batch.column(numbers).as_primitive::<Int16Type>();
-    let exact = |row: usize| types.get(&(relations.value(row), numbers.value(row)));
-    let mut columns = batch.columns().to_vec();
-    for name in ["atttypid", "atttypmod"] {
-        let at = schema.index_of(name)?;
-        let known = batch.column(at).as_primitive::<Int32Type>();
-        let values = (0..batch.num_rows()).map(|row| match exact(row) {
-            Some((of, _)) if name == "atttypid" => *of,
-            Some((_, modifier)) => *modifier,
-            None => known.value(row),
-        });
-        if let Some(column) = columns.get_mut(at) {
-            *column = Arc::new(Int32Array::from_iter_values(values));
-        }
-    }
-    Ok(RecordBatch::try_new(schema, columns)?)
-}
-
 fn reads_only() -> SQLOptions {
     SQLOptions::new()
         .with_allow_ddl(false)
         .with_allow_dml(false)
         .with_allow_statements(false)
-}
-
-/// A table with rows.
-fn table(schema: SchemaRef, columns: Vec<ArrayRef>) -> PlanResult<Arc<dyn TableProvider>> {
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns)?;
-    Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
 }
 
 /// Schemas in the order of their names, which numbers depend on.
@@ -748,6 +656,20 @@ impl SchemaProvider for NamedTables {
     }
 }
 
+/// Names the schema of tables of `pg_catalog` that the parser does not know by themselves.
+fn with_catalog(statement: &mut Statement) {
+    let _ = visit_relations_mut(statement, |name| {
+        if let [ObjectNamePart::Identifier(table)] = name.0.as_slice() {
+            let is_known = |(known, _): &(&str, &[&str])| table.value.eq_ignore_ascii_case(known);
+            if MISSING_HERE.iter().any(is_known) {
+                let schema = ObjectNamePart::Identifier(Ident::new(PG_CATALOG));
+                name.0.insert(0, schema);
+            }
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -761,6 +683,7 @@ mod tests {
             "SELECT typname FROM pg_type WHERE oid = 25",
             "SELECT * FROM INFORMATION_SCHEMA.tables",
             "SELECT pg_backend_pid()",
+            "SELECT to_regclass('sales')",
             "SELECT 'transactions'::regclass::oid",
         ] {
             assert!(is_about_catalog(sql), "{sql}");

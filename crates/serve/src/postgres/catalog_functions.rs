@@ -3,8 +3,9 @@
 //! Invariant: a function here reads no table. One that says what this server is says that nothing can be written and that nobody has every right.
 
 use super::catalog::DATABASE;
-use super::settings::{Changed, DEFAULTS, SERVER_VERSION, Settings};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray};
+use super::settings::{Changed, DEFAULTS, OF_CONNECTION, SERVER_VERSION, Settings};
+use super::words::tokens;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int32Type};
 use datafusion::common::{Result, ScalarValue, exec_err};
@@ -139,6 +140,8 @@ impl ScalarUDFImpl for SettingFunction {
         let of = |name: Option<&str>| {
             let name = name?.to_lowercase();
             let known = DEFAULTS.iter().find(|(known, _)| *known == name);
+            // Those of a connection are told by SHOW alone.
+            let known = known.filter(|(known, _)| !OF_CONNECTION.contains(known));
             known.map(|(_, value)| *value)
         };
         let values: StringArray = array.as_string::<i32>().iter().map(of).collect();
@@ -277,12 +280,93 @@ impl ScalarUDFImpl for VisibleFunction {
     }
 }
 
-/// The functions, for a user who asks, with the numbers of the tables that are read without a schema.
+/// Numbers by the parts of a name.
+type NumbersByName = BTreeMap<Vec<String>, i32>;
+
+/// `to_regclass` and `to_regnamespace`: the number of what has a name; null where nothing has.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct NumberFunction {
+    name: &'static str,
+    signature: Signature,
+    numbers: NumbersByName,
+}
+
+impl ScalarUDFImpl for NumberFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int32)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let Some(names) = args.args.first() else {
+            return Ok(ColumnarValue::Scalar(ScalarValue::Int32(None)));
+        };
+        let names = cast(&names.to_array(args.number_rows)?, &DataType::Utf8)?;
+        let names = names.as_string::<i32>().iter();
+        let number = |name: Option<&str>| self.numbers.get(&name_parts(name?)?).copied();
+        let numbers: Int32Array = names.map(number).collect();
+        Ok(ColumnarValue::Array(Arc::new(numbers)))
+    }
+}
+
+/// Parts of a name with dots between them, as they are meant with quotes and without; none where it is no name.
+fn name_parts(text: &str) -> Option<Vec<String>> {
+    let placed = tokens(text);
+    let are_apart = placed
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .all(|of| of.token.is_sign('.'));
+    let parts = placed.iter().step_by(2);
+    let parts = parts.map(|of| of.token.name().map(str::to_owned));
+    parts
+        .collect::<Option<Vec<String>>>()
+        .filter(|_| are_apart && placed.len() % 2 == 1)
+}
+
+/// Numbers of tables by their names with a schema, and without one where they are read so.
+fn class_numbers(tables: &BTreeMap<(String, String), i32>) -> NumbersByName {
+    let full = tables
+        .iter()
+        .map(|((schema, table), oid)| (vec![schema.clone(), table.clone()], *oid));
+    let mut numbers: NumbersByName = full.collect();
+    for wanted in ["pg_catalog", DEFAULT_SCHEMA] {
+        let of_schema = tables.iter().filter(|((schema, _), _)| schema == wanted);
+        numbers.extend(of_schema.map(|((_, table), oid)| (vec![table.clone()], *oid)));
+    }
+    numbers
+}
+
+/// The functions, for a user who asks, with the numbers of the tables that are read without a schema, and of all tables and schemas by name.
 pub(super) fn all(
     user: &str,
     descriptions: Descriptions,
     visible: BTreeSet<i32>,
+    tables: &BTreeMap<(String, String), i32>,
+    schemas: &BTreeMap<String, i32>,
 ) -> Vec<ScalarUDF> {
+    let schemas_by_name = schemas
+        .iter()
+        .map(|(name, oid)| (vec![name.clone()], *oid))
+        .collect();
+    let numbered = [
+        ("to_regclass", class_numbers(tables)),
+        ("to_regnamespace", schemas_by_name),
+    ];
+    let numbered = numbered.map(|(name, numbers)| {
+        ScalarUDF::new_from_impl(NumberFunction {
+            name,
+            signature: any_arguments(),
+            numbers,
+        })
+    });
     let text = |text: &str| ScalarValue::Utf8(Some(text.to_owned()));
     let version = version();
     let schemas = [text(DEFAULT_SCHEMA), text("pg_catalog")];
@@ -311,10 +395,8 @@ pub(super) fn all(
         ("pg_opclass_is_visible", ScalarValue::Boolean(Some(true))),
         ("pg_opfamily_is_visible", ScalarValue::Boolean(Some(true))),
         ("pg_collation_is_visible", ScalarValue::Boolean(Some(true))),
-        // A name that is no type, table or function: drivers ask for types that they know how to read.
+        // A name that is no type or function: drivers ask for types that they know how to read.
         ("to_regtype", ScalarValue::Int32(None)),
-        ("to_regclass", ScalarValue::Int32(None)),
-        ("to_regnamespace", ScalarValue::Int32(None)),
         ("to_regproc", ScalarValue::Int32(None)),
         ("pg_get_viewdef", none()),
         ("pg_get_ruledef", none()),
@@ -366,7 +448,8 @@ pub(super) fn all(
         signature: any_arguments(),
         visible,
     });
-    functions.chain(privileges).chain([visible]).collect()
+    let functions = functions.chain(privileges).chain(numbered);
+    functions.chain([visible]).collect()
 }
 
 /// Columns of `pg_description`, which has the descriptions as rows.
@@ -395,6 +478,35 @@ mod tests {
         }
         assert!(changed("search_path", Some("hecone")).is_err());
         assert!(changed("client_encoding", Some("LATIN1")).is_err());
+    }
+
+    #[test]
+    fn a_name_is_of_a_schema_that_it_names_or_of_those_that_are_read() {
+        let of = |schema: &str, table: &str, oid| ((schema.to_owned(), table.to_owned()), oid);
+        let tables = BTreeMap::from([
+            of("hecone", "sales", 1),
+            of(DEFAULT_SCHEMA, "sales", 2),
+            of("pg_catalog", "pg_class", 3),
+            of("pg_catalog", "sales", 4),
+        ]);
+        let numbers = class_numbers(&tables);
+        for (name, number) in [
+            ("sales", Some(2)),
+            ("Sales", Some(2)),
+            ("\"Sales\"", None),
+            ("hecone.sales", Some(1)),
+            ("\"hecone\" . \"sales\"", Some(1)),
+            ("pg_class", Some(3)),
+            ("pg_catalog.sales", Some(4)),
+            ("hecone", None),
+            ("hecone sales", None),
+            ("hecone.", None),
+            ("", None),
+        ] {
+            let parts = name_parts(name);
+            let found = parts.and_then(|parts| numbers.get(&parts).copied());
+            assert_eq!(found, number, "{name}");
+        }
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod bind;
 mod cancel;
 mod catalog;
 mod catalog_functions;
+mod catalog_tables;
 mod catalog_words;
 mod columns;
 mod commands;

@@ -1,8 +1,8 @@
 //! A query that runs: on a thread of its own, its rows sent as they come.
 //!
 //! Invariant: no more than a few batches of an answer are held, however many it has and however slowly they are taken; a query ends when its client leaves or cancels it, when
-//! it takes too long, and when whoever holds this drops it. A slot is held while rows are made or taken, and not while a
-//! cursor waits.
+//! it takes too long, and when whoever holds this drops it. Whoever asked is answered in time also where it never gives way. A slot is held while rows are made or taken, and
+//! not while a cursor waits.
 
 use super::cancel::CancelHandle;
 use super::columns::{WireColumn, columns};
@@ -13,19 +13,20 @@ use super::query_slot::{QuerySlot, RowMaker};
 use super::reader::{BoundQuery, RunReader};
 use super::wire::{Ended, Wire};
 use crate::callers::Caller;
+use crate::problem::Problem;
 use crate::slots::TakenSlot;
 use crate::state::ServerState;
+use crate::work::{WorkEnds, begin};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::BufMut;
 use futures::TryStreamExt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tillhouse_model::Error;
 use tillhouse_query::encode::pieces;
-use tillhouse_query::{DEEP_STACK, into_error};
+use tillhouse_query::into_error;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -37,9 +38,17 @@ const BATCHES: usize = 2;
 enum Part {
     Columns(SchemaRef),
     Rows(RecordBatch),
-    End(Result<(), Error>),
-    TooSlow(Duration),
 }
+
+/// End of the making of an answer.
+enum MadeEnd {
+    Whole,
+    Failed(Error),
+    TooSlow,
+}
+
+/// What became of an answer, once that is known.
+type Outcome = Arc<OnceLock<MadeEnd>>;
 
 /// Form in which rows are written.
 #[derive(Clone, Copy)]
@@ -102,6 +111,11 @@ impl Surroundings<'_> {
         }
     }
 
+    /// The fault of work that could not be begun.
+    fn not_begun(&self, problem: &Problem) -> Fault {
+        self.fault(&Error::internal(problem.for_log()))
+    }
+
     /// The fault of an error.
     pub(super) fn fault(&self, error: &Error) -> Fault {
         Fault::of(error, self.text, self.id)
@@ -112,7 +126,8 @@ impl Surroundings<'_> {
 pub(super) struct Running {
     pub(super) columns: Arc<[WireColumn]>,
     parts: mpsc::Receiver<Part>,
-    stop: CancellationToken,
+    ends: WorkEnds,
+    outcome: Outcome,
     _guard: DropGuard,
     slot: Arc<QuerySlot>,
     /// Rows that were made and not sent yet, and the next of them.
@@ -135,17 +150,30 @@ impl Running {
         around.cancel.begin(stop.clone());
         let slot = QuerySlot::new(around.slot(&stop, wire).await?);
         let (out, parts) = mpsc::channel(BATCHES);
-        let (reader, timeout, stopped) = (Arc::clone(reader), around.timeout, stop.clone());
+        let ends = WorkEnds::new(stop, around.timeout);
+        let (reader, own, outcome) = (Arc::clone(reader), ends.clone(), Outcome::default());
+        let told = Arc::clone(&outcome);
         let sink = PartSink {
             out,
             maker: slot.maker(),
         };
-        on_thread(move || make(reader, query, sink, timeout, stopped))
-            .map_err(|error| around.fault(&error))?;
+        // The slot is the maker's, which gives it back.
+        let begun = begin((), ends.clone(), async move || {
+            let end = make(&reader, &query, &sink, &own).await;
+            let PartSink { out, maker } = sink;
+            drop(maker);
+            if let Some(end) = end {
+                // It is told before the parts end, which is what the other side takes for the end.
+                let _ = told.set(end);
+            }
+            drop(out);
+        });
+        begun.map_err(|problem| around.not_begun(&problem))?;
         let mut running = Self {
             columns: Arc::from([]),
             parts,
-            stop,
+            ends,
+            outcome,
             _guard: guard,
             slot,
             ready: None,
@@ -153,10 +181,8 @@ impl Running {
             rows: 0,
         };
         match running.part(around, wire).await? {
-            Part::Columns(schema) => running.columns = columns(&schema)?,
-            Part::Rows(_) | Part::End(_) | Part::TooSlow(_) => {
-                return Err(around.interrupted().into());
-            }
+            Some(Part::Columns(schema)) => running.columns = columns(&schema)?,
+            Some(Part::Rows(_)) | None => return Err(around.interrupted().into()),
         }
         Ok(running)
     }
@@ -166,22 +192,26 @@ impl Running {
         self.slot.end_taking();
     }
 
-    /// Waits for a part. Errors where there is none, or it is an error.
+    /// Waits for a part; none at the end. Errors where that is not the end of the answer.
     async fn part<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         around: &Surroundings<'_>,
         wire: &mut Wire<S>,
-    ) -> Result<Part, Stop> {
+    ) -> Result<Option<Part>, Stop> {
         let part = tokio::select! {
             biased;
+            // The maker of the parts may be stuck in one piece of work.
+            () = self.ends.stop.cancelled() => return Err(around.interrupted().into()),
             part = self.parts.recv() => part,
+            () = self.ends.late.cancelled() => return Err(too_slow(self.ends.timeout).into()),
             () = wire.left() => return Err(Ended::Left.into()),
         };
-        match part {
-            Some(Part::End(Err(error))) => Err(around.fault(&error).into()),
-            Some(Part::TooSlow(limit)) => Err(too_slow(limit).into()),
-            Some(part) => Ok(part),
-            None => Err(around.interrupted().into()),
+        match (part, self.outcome.get()) {
+            (Some(part), _) => Ok(Some(part)),
+            (None, Some(MadeEnd::Whole)) => Ok(None),
+            (None, Some(MadeEnd::Failed(error))) => Err(around.fault(error).into()),
+            (None, Some(MadeEnd::TooSlow)) => Err(too_slow(self.ends.timeout).into()),
+            (None, None) => Err(around.interrupted().into()),
         }
     }
 
@@ -193,9 +223,9 @@ impl Running {
         around: &Surroundings<'_>,
         wire: &mut Wire<S>,
     ) -> Result<Progress, Stop> {
-        around.cancel.begin(self.stop.clone());
+        around.cancel.begin(self.ends.stop.clone());
         if !self.slot.begin_taking() && !self.is_at_end {
-            let slot = around.slot(&self.stop, wire).await?;
+            let slot = around.slot(&self.ends.stop, wire).await?;
             self.slot.bring(slot);
         }
         let mut rows = 0;
@@ -233,7 +263,7 @@ impl Running {
             if self.is_at_end {
                 return Ok(None);
             }
-            if self.stop.is_cancelled() {
+            if self.ends.stop.is_cancelled() {
                 return Err(around.interrupted().into());
             }
             if self
@@ -245,13 +275,13 @@ impl Running {
             }
             self.ready = None;
             match self.part(around, wire).await? {
-                Part::Rows(batch) => {
+                Some(Part::Rows(batch)) => {
                     let ready = ReadyRows::of(&batch, &self.columns);
                     let ready = ready.map_err(|error| around.fault(&error))?;
                     self.ready = Some((ready, 0));
                 }
-                Part::Columns(_) => {}
-                Part::End(_) | Part::TooSlow(_) => self.is_at_end = true,
+                Some(Part::Columns(_)) => {}
+                None => self.is_at_end = true,
             }
         }
         Ok(self.ready.as_mut().map(|(rows, next)| {
@@ -301,16 +331,15 @@ fn too_slow(limit: Duration) -> Fault {
     )
 }
 
-/// Makes the parts of an answer.
+/// Makes the parts of an answer; no end of it where nobody waits for one.
 async fn make(
-    reader: Arc<RunReader>,
-    query: BoundQuery,
-    sink: PartSink,
-    timeout: Duration,
-    stop: CancellationToken,
-) {
+    reader: &RunReader,
+    query: &BoundQuery,
+    sink: &PartSink,
+    ends: &WorkEnds,
+) -> Option<MadeEnd> {
     let work = async {
-        let mut stream = reader.rows(&query).await?;
+        let mut stream = reader.rows(query).await?;
         let schema = stream.schema();
         if !sink.send(Part::Columns(schema)).await {
             return Ok(());
@@ -324,18 +353,13 @@ async fn make(
         }
         Ok::<_, Error>(())
     };
-    let end = match stop
-        .run_until_cancelled(tokio::time::timeout(timeout, work))
-        .await
-    {
-        Some(Ok(outcome)) => Part::End(outcome),
-        Some(Err(_)) => Part::TooSlow(timeout),
-        None => return,
-    };
-    let PartSink { out, maker } = sink;
-    drop(maker);
-    // Nobody waits any more where the client has left; one that waits for a cursor is told when it asks.
-    let _ = stop.run_until_cancelled(out.send(end)).await;
+    let limited = ends.late.run_until_cancelled(work);
+    match ends.stop.run_until_cancelled(limited).await? {
+        Some(Ok(())) => Some(MadeEnd::Whole),
+        // A query that was stopped at the end of its time says no more than that.
+        Some(Err(error)) if !ends.late.is_cancelled() => Some(MadeEnd::Failed(error)),
+        Some(Err(_)) | None => Some(MadeEnd::TooSlow),
+    }
 }
 
 /// Destination of the parts of an answer.
@@ -361,22 +385,6 @@ impl PartSink {
     }
 }
 
-/// Runs work on a thread with the stack that deep queries need.
-fn on_thread<W, F>(work: W) -> Result<(), Error>
-where
-    W: FnOnce() -> F + Send + 'static,
-    F: Future<Output = ()>,
-{
-    let runtime = Handle::current();
-    let thread = std::thread::Builder::new()
-        .name("question".to_owned())
-        .stack_size(DEEP_STACK);
-    thread
-        .spawn(move || runtime.block_on(work()))
-        .map(drop)
-        .map_err(|error| Error::internal(format!("cannot start a thread: {error}")))
-}
-
 /// Plans something on a thread of its own, with a slot, within the time that a statement has.
 pub(super) async fn planned<S, T, W, F>(
     around: &Surroundings<'_>,
@@ -393,25 +401,31 @@ where
     let _guard = stop.clone().drop_guard();
     around.cancel.begin(stop.clone());
     let slot = around.slot(&stop, wire).await?;
+    let ends = WorkEnds::new(stop, around.timeout);
     let (out, answer) = oneshot::channel();
-    let (timeout, stopped) = (around.timeout, stop.clone());
-    let job = move || async move {
-        let _slot = slot;
-        let limited = tokio::time::timeout(timeout, work());
-        if let Some(outcome) = stopped.run_until_cancelled(limited).await {
+    let own = ends.clone();
+    let begun = begin(slot, ends.clone(), async move || {
+        let limited = own.late.run_until_cancelled(work());
+        if let Some(outcome) = own.stop.run_until_cancelled(limited).await {
+            // What was stopped at the end of its time says no more than that.
+            let outcome = outcome.filter(|outcome| outcome.is_ok() || !own.late.is_cancelled());
             // Nobody waits any more where the client has left.
             let _ = out.send(outcome);
         }
-    };
-    on_thread(job).map_err(|error| around.fault(&error))?;
+    });
+    begun.map_err(|problem| around.not_begun(&problem))?;
     let outcome = tokio::select! {
+        biased;
+        // The work may be stuck in one piece.
+        () = ends.stop.cancelled() => return Err(around.interrupted().into()),
         outcome = answer => outcome,
+        () = ends.late.cancelled() => return Err(too_slow(ends.timeout).into()),
         () = wire.left() => return Err(Ended::Left.into()),
     };
     match outcome {
-        Ok(Ok(Ok(planned))) => Ok(planned),
-        Ok(Ok(Err(error))) => Err(around.fault(&error).into()),
-        Ok(Err(_)) => Err(too_slow(around.timeout).into()),
+        Ok(Some(Ok(planned))) => Ok(planned),
+        Ok(Some(Err(error))) => Err(around.fault(&error).into()),
+        Ok(None) => Err(too_slow(ends.timeout).into()),
         Err(_) => Err(around.interrupted().into()),
     }
 }

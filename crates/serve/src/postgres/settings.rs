@@ -68,7 +68,7 @@ pub(super) const REPORTED: [(&str, &str); 13] = [
 ];
 
 /// Settings that no client makes: who asks, and whether what is said is encrypted.
-const OF_CONNECTION: [&str; 2] = ["session_authorization", "ssl"];
+pub(super) const OF_CONNECTION: [&str; 2] = ["session_authorization", "ssl"];
 
 /// The settings.
 #[derive(Debug, Clone, Default)]
