@@ -54,6 +54,8 @@ pub(crate) struct FieldPlan {
     pub(crate) misfit: MisfitCost,
     /// The JSON of a value that is no text is the text, as it came.
     pub(crate) keeps_json: bool,
+    /// True for a text that is there because something went wrong: one that says that nothing did is none.
+    pub(crate) is_fault: bool,
     /// True for a text that its rules want to name a time zone.
     pub(crate) is_zone: bool,
     /// True for a whole number that its rules keep between 0 and 1: a yes or no.
@@ -356,6 +358,7 @@ impl FieldPlan {
                 None => MisfitCost::Value,
             },
             keeps_json: column.on_misfit == Some(MisfitPolicy::Keep),
+            is_fault: column.on_misfit == Some(MisfitPolicy::Keep) && column.zero_is_none,
             is_zero_or_one: false,
             distinct: None,
             id: xxhash_rust::xxh3::xxh3_64(path.as_bytes()).max(1),

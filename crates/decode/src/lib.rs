@@ -20,7 +20,7 @@
 //! - **Int** is a whole number of 64 bits, also written `1.0` or `1e2`, or a text that holds one. A text that names nothing is none.
 //! - **Decimal** is a number, or a text that holds one; digits beyond the scale are rounded half-even with a warning. A number in a text is digits,
 //!   one point at most, a sign, an exponent, and blanks around them; whatever else people write into numbers is not read.
-//! - **Timestamp**: see [`tillhouse_model::TimeFormat`]. Digits beyond microseconds are rounded half-even with a warning. Where a zone
+//! - **Timestamp**: see [`tillhouse_model::TimeFormat`]. Digits beyond microseconds are cut with a warning (rule `rounded`). Where a zone
 //!   is named, an offset in the text wins; of a local time that occurs twice the earlier instant is meant, and one that never
 //!   occurs is read with the offset from before the clock leapt. `9999-12-31` and `0001-01-01` are no instants: see `instant`.
 //! - An **object** may be `[]`, an **array** `{}`: some languages write an empty one as the other.

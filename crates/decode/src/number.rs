@@ -1,8 +1,10 @@
 //! Numbers from their text, exactly: a scaled whole number, and whether digits had to go.
 //!
-//! Invariant: no number is ever a binary float here. A result is the true value rounded half-even at the asked scale, or nothing.
+//! Invariant: no number is ever a binary float here. A result is the true value at the asked scale, rounded half-even
+//! (of a point in time: the last one that is not after it), or nothing.
 
 use crate::scan::JsonNumber;
+use std::cmp::Ordering;
 use tillhouse_model::blank;
 
 /// Number brought to a scale, and whether digits were rounded away.
@@ -23,11 +25,45 @@ const POWERS: [u64; 20] = {
     powers
 };
 
-/// The number with `scale` digits after the point; `None` if it does not fit an i128.
+/// Treatment of digits beyond the scale, by the size of a number, whatever its sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rounding {
+    HalfEven,
+    Down,
+    Up,
+}
+
+impl Rounding {
+    /// True if a size goes one up, whose rest compares so with half a unit and is not zero, or has none.
+    fn goes_up(self, rest: Ordering, has_rest: bool, is_odd: bool) -> bool {
+        match self {
+            Self::HalfEven => rest == Ordering::Greater || (rest == Ordering::Equal && is_odd),
+            Self::Down => false,
+            Self::Up => has_rest,
+        }
+    }
+}
+
+/// The number with `scale` digits after the point, rounded half-even; `None` if it does not fit an i128.
 #[inline]
 pub(crate) fn to_scale(number: &JsonNumber<'_>, scale: i32) -> Option<ScaledNumber> {
+    scaled(number, scale, Rounding::HalfEven)
+}
+
+/// The largest number with `scale` digits after the point that is not above this one; `None` if it does not fit an i128.
+pub(crate) fn floor_to_scale(number: &JsonNumber<'_>, scale: i32) -> Option<ScaledNumber> {
+    let rounding = if number.negative {
+        Rounding::Up
+    } else {
+        Rounding::Down
+    };
+    scaled(number, scale, rounding)
+}
+
+#[inline]
+fn scaled(number: &JsonNumber<'_>, scale: i32, rounding: Rounding) -> Option<ScaledNumber> {
     if number.long {
-        return long_to_scale(number.text, scale);
+        return long_to_scale(number.text, scale, rounding);
     }
     let shift = number.exponent.saturating_add(scale);
     let (size, rounded) = match usize::try_from(shift) {
@@ -40,7 +76,7 @@ pub(crate) fn to_scale(number: &JsonNumber<'_>, scale: i32) -> Option<ScaledNumb
                 .checked_mul(10_u128.checked_pow(u32::try_from(up).ok()?)?)?,
             false,
         ),
-        Err(_) => divide_half_even(u128::from(number.mantissa), shift.unsigned_abs()),
+        Err(_) => divide(u128::from(number.mantissa), shift.unsigned_abs(), rounding),
     };
     signed(size, number.negative, rounded)
 }
@@ -53,11 +89,13 @@ fn signed(size: u128, negative: bool, rounded: bool) -> Option<ScaledNumber> {
     })
 }
 
-/// `size` divided by ten to the `drop`, half-even, and whether anything fell away.
-fn divide_half_even(size: u128, drop: u32) -> (u128, bool) {
-    // A divisor beyond u128 is more than twice any u128: the quotient rounds to zero.
+/// `size` divided by ten to the `drop`, and whether anything fell away.
+fn divide(size: u128, drop: u32, rounding: Rounding) -> (u128, bool) {
+    // A divisor beyond u128 is more than twice any u128: the quotient is less than half.
     let Some(divisor) = 10_u128.checked_pow(drop) else {
-        return (0, size != 0);
+        let has_rest = size != 0;
+        let up = rounding.goes_up(Ordering::Less, has_rest, false);
+        return (u128::from(up), has_rest);
     };
     let (quotient, remainder) =
         if let (Ok(size), Ok(divisor)) = (u64::try_from(size), u64::try_from(divisor)) {
@@ -65,17 +103,17 @@ fn divide_half_even(size: u128, drop: u32) -> (u128, bool) {
         } else {
             (size / divisor, size % divisor)
         };
-    let up = match remainder.cmp(&(divisor - remainder)) {
-        std::cmp::Ordering::Less => false,
-        std::cmp::Ordering::Greater => true,
-        std::cmp::Ordering::Equal => quotient % 2 == 1,
-    };
+    let up = rounding.goes_up(
+        remainder.cmp(&(divisor - remainder)),
+        remainder != 0,
+        quotient % 2 == 1,
+    );
     (quotient + u128::from(up), remainder != 0)
 }
 
 /// Scales a number of any length and any exponent, from the text.
 #[cold]
-fn long_to_scale(text: &[u8], scale: i32) -> Option<ScaledNumber> {
+fn long_to_scale(text: &[u8], scale: i32, rounding: Rounding) -> Option<ScaledNumber> {
     let negative = text.first() == Some(&b'-');
     let text = text
         .strip_prefix(b"-")
@@ -106,10 +144,8 @@ fn long_to_scale(text: &[u8], scale: i32) -> Option<ScaledNumber> {
     // Number of the digits before the rounding point.
     let kept = count + shift.min(0);
     if kept < 0 {
-        return Some(ScaledNumber {
-            units: 0,
-            rounded: true,
-        });
+        let up = rounding.goes_up(Ordering::Less, true, false);
+        return signed(u128::from(up), negative, true);
     }
     let mut size: u128 = 0;
     for digit in digits.by_ref().take(usize::try_from(kept).ok()?) {
@@ -120,10 +156,12 @@ fn long_to_scale(text: &[u8], scale: i32) -> Option<ScaledNumber> {
     }
     let first = digits.next().unwrap_or(0);
     let more = digits.any(|d| d != 0);
-    if first > 5 || (first == 5 && (more || size % 2 == 1)) {
+    let has_rest = first != 0 || more;
+    let rest = first.cmp(&5).then(more.cmp(&false));
+    if rounding.goes_up(rest, has_rest, size % 2 == 1) {
         size = size.checked_add(1)?;
     }
-    signed(size, negative, first != 0 || more)
+    signed(size, negative, has_rest)
 }
 
 /// An exponent, or one so large or small that the difference does not matter.

@@ -15,7 +15,9 @@ use crate::json_path::{JsonPathSegment, path};
 use crate::misfit::{self, UnreadTime, ValueMisfit};
 use crate::number;
 use crate::pseudonyms::PseudonymCache;
-use crate::scalar::{ParsedBool, ParsedInstant, ParsedNumber, is_blank, is_number, last_four};
+use crate::scalar::{
+    ParsedBool, ParsedInstant, ParsedNumber, denies_fault, is_blank, is_number, last_four,
+};
 use crate::scan::{JsonScanner, RawJsonString, unescape};
 use crate::warnings::{MAX_ORIGINAL, PageWarnings, excerpt};
 use std::borrow::Cow;
@@ -516,7 +518,10 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             true => blank::names_nothing(&text),
             false => field.blank_is_none && blank::is_blank(&text),
         };
-        if is_none || (field.zero_is_none && blank::is_zero(&text)) {
+        if is_none
+            || (field.zero_is_none && blank::is_zero(&text))
+            || (field.is_fault && denies_fault(&text))
+        {
             return Ok(false);
         }
         // What nobody sees around a key tells no two records apart.
@@ -755,6 +760,9 @@ fn says_something(field: &FieldPlan, text: &[u8]) -> bool {
     // A text that starts with a letter or a digit is not blank.
     let is_visible = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
     let first = text.first().copied().unwrap_or(b' ');
+    if field.is_fault {
+        return false;
+    }
     if field.zero_is_none && (first == b'0' || !first.is_ascii_alphanumeric()) {
         return false;
     }

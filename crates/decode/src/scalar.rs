@@ -6,14 +6,14 @@
 use crate::abort::ReadResult;
 use crate::column::TextBuffer;
 use crate::fields::{FieldPlan, TextTreatment};
-use crate::instant::{self, InstantFormat, RoundedInstant};
+use crate::instant::{self, CutInstant, InstantFormat};
 use crate::misfit::{self, ValueMisfit};
 use crate::number;
 use crate::record::{JsonRecordReader, ROUNDED};
 use crate::scan::{JsonNumber, RawJsonString};
 use serde_json::Value;
 use std::borrow::Cow;
-use tillhouse_model::blank;
+use tillhouse_model::{blank, word};
 
 /// Number as it was found, or that there is none.
 pub(crate) enum ParsedNumber<'d> {
@@ -203,14 +203,8 @@ impl<'d> JsonRecordReader<'_, 'd> {
             }
         };
         Ok(match read {
-            Ok(RoundedInstant {
-                micros,
-                rounded: false,
-            }) => ParsedInstant::At(micros),
-            Ok(RoundedInstant {
-                micros,
-                rounded: true,
-            }) => {
+            Ok(CutInstant { micros, cut: false }) => ParsedInstant::At(micros),
+            Ok(CutInstant { micros, cut: true }) => {
                 let original: &[u8] = if field.is_quotable { &original } else { b"" };
                 self.warnings
                     .push(self.path_to(&field.json_name), ROUNDED, original);
@@ -236,7 +230,9 @@ impl<'d> JsonRecordReader<'_, 'd> {
         let Ok(json) = std::str::from_utf8(&data[start..self.scan.pos]) else {
             return self.reject(&field.json_name, "the text is not UTF-8");
         };
-        if serde_json::from_str::<Value>(json).is_ok_and(|value| holds_nothing(&value)) {
+        if serde_json::from_str::<Value>(json)
+            .is_ok_and(|value| holds_nothing(&value, field.is_fault))
+        {
             return Ok(false);
         }
         self.keep(keep, json, texts).map(|()| true)
@@ -255,15 +251,28 @@ impl<'d> JsonRecordReader<'_, 'd> {
     }
 }
 
-/// True if a JSON value says nothing at any depth: null, false, a text that names nothing, and objects and lists of these.
-fn holds_nothing(value: &Value) -> bool {
+/// True if a JSON value says nothing at any depth: null, false, a text that names nothing, and objects and lists of these. Of a fault, zero
+/// and what [denies it](denies_fault) say nothing either.
+fn holds_nothing(value: &Value, is_fault: bool) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
-        Value::Bool(true) | Value::Number(_) => false,
-        Value::String(text) => blank::names_nothing(text),
-        Value::Array(elements) => elements.iter().all(holds_nothing),
-        Value::Object(fields) => fields.values().all(holds_nothing),
+        Value::Bool(true) => false,
+        Value::Number(number) => is_fault && blank::is_zero(&number.to_string()),
+        Value::String(text) => blank::names_nothing(text) || (is_fault && denies_fault(text)),
+        Value::Array(elements) => elements
+            .iter()
+            .all(|element| holds_nothing(element, is_fault)),
+        Value::Object(fields) => fields.values().all(|value| holds_nothing(value, is_fault)),
     }
+}
+
+/// True if a text in the place of a fault says that there is none: zero, and the words for it, however they are spelled.
+pub(crate) fn denies_fault(text: &str) -> bool {
+    blank::is_zero(text)
+        || matches!(
+            &*word::canonical(text),
+            "false" | "no" | "ok" | "success" | "no error" | "no errors"
+        )
 }
 
 #[inline]

@@ -4,7 +4,8 @@
 
 use crate::project::TestProject;
 use crate::serve::synced;
-use crate::served::{ENDLESS, RunningServer, set};
+use crate::served::{COUNTED, ENDLESS, NOTHING_PASSES, RunningServer, set};
+use futures::future::join_all;
 use reqwest::Method;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -298,6 +299,27 @@ async fn who_leaves_makes_room_and_who_comes_too_late_is_sent_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_many_ask_for_at_once_is_made_once() {
+    let (sandbox, project) = synced(300).await;
+    let server = RunningServer::start(&project, "  concurrency: 1").await;
+    let before = server.metric("tillhouse_answers_made_total").await;
+    let ask = || server.get("/api/v1/statistics?from=2026-01-01&to=2026-01-06");
+    let answers = join_all((0..16).map(|_| ask())).await;
+    let tag = answers[0].header("etag");
+    assert!(tag.is_some());
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(
+            (answer.header("etag"), &answer.bytes),
+            (tag, &answers[0].bytes)
+        );
+    }
+    let after = server.metric("tillhouse_answers_made_total").await;
+    assert_eq!(after - before, 1);
+    sandbox.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_takes_too_long_is_refused() {
     let (sandbox, project) = synced(600).await;
     let server = RunningServer::start(&project, "  timeout: 2s").await;
@@ -313,10 +335,6 @@ async fn an_answer_that_takes_too_long_is_refused() {
     sandbox.stop().await;
 }
 
-/// Rows that are counted for days, and asked for by nobody else.
-const COUNTED: &str = "SELECT count(*) FILTER (WHERE a.value > b.value) AS n FROM range(0, 1000000) a CROSS JOIN range(0, 1000000) b";
-/// Pairs of which none passes.
-const NOTHING_PASSES: &str = "SELECT count(*) AS n FROM range(0, 1000000) a JOIN range(0, 1000000) b ON a.value + b.value < 0";
 /// Rows that come for days.
 const FLOOD: &str =
     "SELECT a.value, b.value AS other FROM range(0, 1000000) a CROSS JOIN range(0, 1000000) b";

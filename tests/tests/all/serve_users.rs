@@ -6,6 +6,7 @@ use crate::project::TestProject;
 use crate::serve::synced;
 use crate::served::{ReadAnswer, RunningServer, set};
 use crate::source_files;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 pub(crate) const PASSWORD: &str = "a password of the tests";
@@ -47,6 +48,32 @@ pub(crate) async fn tenants(project: &TestProject) -> Vec<String> {
         .await;
     let tenants = rows.iter().filter_map(|row| row["tenant_id"].as_str());
     tenants.map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_alike_at_once_is_answered_of_its_own_tenant() {
+    let (_sandbox, project) = synced(300).await;
+    let tenants = tenants(&project).await;
+    let [first, .., last] = tenants.as_slice() else {
+        panic!("several tenants: {tenants:?}");
+    };
+    add(&project, "first", &["--tenant", first]).await;
+    add(&project, "last", &["--tenant", last]).await;
+    add(&project, "all", &["--personal", "--sources"]).await;
+    let server = RunningServer::start(&project, "  concurrency: 1").await;
+    let path = "/api/v1/statistics?from=2026-01-01&to=2026-01-06";
+    let asked = (0..16).map(|at| {
+        let name = if at % 2 == 0 { "first" } else { "last" };
+        get(&server, name, path)
+    });
+    let answers = join_all(asked).await;
+    for (at, tenant) in [first, last].into_iter().enumerate() {
+        let expected = get(&server, "all", &format!("{path}&tenant={tenant}")).await;
+        for answer in answers.iter().skip(at).step_by(2) {
+            assert_eq!(answer.json()["data"], expected.json()["data"], "{tenant}");
+        }
+    }
+    assert_ne!(answers[0].json()["data"], answers[1].json()["data"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// A query that takes longer than any test.
 pub(crate) const ENDLESS: &str = "SELECT count(*) FILTER (WHERE a.amount + b.amount > c.amount + d.amount) AS n \
      FROM transactions a CROSS JOIN transactions b CROSS JOIN transactions c CROSS JOIN transactions d";
+/// Rows that are counted for days, and asked for by nobody else.
+pub(crate) const COUNTED: &str = "SELECT count(*) FILTER (WHERE a.value > b.value) AS n FROM range(0, 1000000) a CROSS JOIN range(0, 1000000) b";
+/// Pairs of which none passes.
+pub(crate) const NOTHING_PASSES: &str = "SELECT count(*) AS n FROM range(0, 1000000) a JOIN range(0, 1000000) b ON a.value + b.value < 0";
 
 /// A running server.
 pub(crate) struct RunningServer {

@@ -827,7 +827,7 @@ fn a_record_without_any_time_is_told_that_and_nothing_of_a_clock() {
 }
 
 #[test]
-fn an_error_of_pace_is_one_in_whatever_form_and_an_empty_one_is_none() {
+fn an_error_of_pace_is_one_in_whatever_form_and_one_that_says_none_is_none() {
     let decoder = shipped("pace/transactions.yaml");
     for (error, kept) in [
         (r#""declined""#, Some("declined")),
@@ -839,6 +839,37 @@ fn an_error_of_pace_is_one_in_whatever_form_and_an_empty_one_is_none() {
         (r#"["a","b"]"#, Some(r#"["a","b"]"#)),
         ("true", Some("true")),
         ("17", Some("17")),
+        (r#""E0""#, Some("E0")),
+        (r#""no card""#, Some("no card")),
+        (r#""not ok""#, Some("not ok")),
+        (
+            r#"{"code":0,"message":"declined"}"#,
+            Some(r#"{"code":0,"message":"declined"}"#),
+        ),
+        (
+            r#"{"code":0,"failed":true}"#,
+            Some(r#"{"code":0,"failed":true}"#),
+        ),
+        ("[0,1]", Some("[0,1]")),
+        (r#"{"code":0,"message":""}"#, None),
+        (
+            r#"{"code":"0","message":"OK","details":[{"code":0.0}]}"#,
+            None,
+        ),
+        (r#"{"message":"No error","failed":false}"#, None),
+        (r#"{"code":"None","message":"null"}"#, None),
+        ("[0]", None),
+        ("0", None),
+        ("0.0", None),
+        (r#""0""#, None),
+        (r#"" 0 ""#, None),
+        (r#""false""#, None),
+        (r#""FALSE""#, None),
+        (r#""OK""#, None),
+        (r#""ok ""#, None),
+        (r#""none""#, None),
+        (r#""no  error""#, None),
+        (r#""""#, None),
         ("{}", None),
         ("[]", None),
         ("{ }", None),

@@ -154,10 +154,10 @@ async fn transactions_that_leave_the_window_meanwhile_hide_none_of_the_others() 
         })
         .unwrap();
     let pages = ids(read(source.pages(&slice())).await);
-    assert_eq!(
-        pages,
-        [vec![0, 1], vec![3, 4], vec![1, 2], vec![3, 4], vec![5]]
-    );
+    // That the count fell is believed of a reading from the beginning.
+    let whole = [vec![1, 2], vec![3, 4], vec![5]];
+    let expected = [vec![0, 1], vec![3, 4]].into_iter().chain(whole.clone());
+    assert_eq!(pages, expected.chain(whole).collect::<Vec<_>>());
 }
 
 #[tokio::test]
