@@ -513,7 +513,7 @@ fn says_something(key: &str, value: &Value) -> bool {
     }
 }
 
-/// What a program was about: a sentence, or the name of a failure, and no id.
+/// Subject of a program: a sentence, or the name of a failure, and no id.
 fn traced(value: &Value, judged: &mut EnvelopeFindings) {
     match value {
         Value::String(text) if fails(text) || text.trim().contains(char::is_whitespace) => {

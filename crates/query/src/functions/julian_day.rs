@@ -17,7 +17,7 @@ use tillhouse_model::calendar::DAY;
 const OF_1970: i64 = 2_440_588;
 /// Digits behind the point, of which PostgreSQL gives as many.
 const SCALE: i8 = 17;
-/// So many units are one day.
+/// Number of units in one day.
 const UNITS: i128 = 10_i128.pow(17);
 
 /// `julian_day`.

@@ -428,7 +428,7 @@ fn is_truth(expr: &Expr) -> bool {
     name.is_some_and(|name| TRUTHS.iter().any(|truth| name.value.starts_with(truth)))
 }
 
-/// What a text says that stands for true or false.
+/// Truth that a text stands for.
 fn truth(expr: &Expr) -> Option<bool> {
     let Expr::Value(value) = expr else {
         return None;

@@ -47,7 +47,7 @@ enum MadeEnd {
     TooSlow,
 }
 
-/// What became of an answer, once that is known.
+/// Outcome of an answer, once that is known.
 type Outcome = Arc<OnceLock<MadeEnd>>;
 
 /// Form in which rows are written.
