@@ -277,7 +277,7 @@ fn rounding_is_reported_with_the_original() {
     ]);
     assert_eq!(
         rows(&decoded.batch)[0],
-        r#"{"id":"7","seconds":"1970-01-01T00:00:01.000000Z","updated_at":"2023-12-31T23:00:00.123457Z"}"#
+        r#"{"id":"7","seconds":"1970-01-01T00:00:01.000000Z","updated_at":"2023-12-31T23:00:00.123456Z"}"#
     );
     let said: Vec<_> = decoded
         .warnings
