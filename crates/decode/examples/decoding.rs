@@ -140,10 +140,6 @@ impl ExampleRng {
         )
     }
 
-    fn amount(&mut self, below: u64) -> String {
-        format!("{}.{:02}", self.below(below), self.below(100))
-    }
-
     fn time(&mut self) -> String {
         format!(
             "2024-{:02}-{:02}T{:02}:{:02}:{:02}+02:00",
@@ -187,14 +183,8 @@ fn record(dice: &mut ExampleRng, out: &mut String) {
     let product = ["Diesel", "Super E5", "Super E10", "AdBlue"][dice.below(4) as usize];
     // Records that contradict themselves are rare: these add up.
     let (quantity, price, plate) = (dice.below(8_000), 100 + dice.below(100), dice.below(5_000));
-    let (amount, tax) = (
-        format!(
-            "{}.{:04}",
-            quantity * price / 10_000,
-            quantity * price % 10_000
-        ),
-        dice.amount(20),
-    );
+    let money = |units: u64| format!("{}.{:04}", units / 10_000, units % 10_000);
+    let (amount, tax) = (money(quantity * price), money(quantity * price * 19 / 119));
     let (id, mandator, article, product_id, payment, identification) = (
         dice.uuid(),
         "dc5a5bcf-08ed-4181-bdd6-b189c7f464f9",

@@ -1,4 +1,4 @@
-//! Currencies that a record names: the one of an amount, and whether amounts that are added up or compared are in one.
+//! Currencies that a record names: the one of an amount, its smallest coin, and whether amounts that are added up or compared are in one.
 //!
 //! Invariant: currencies are compared as words, whatever their spelling. An amount that names none is in whatever the others are.
 
@@ -7,12 +7,16 @@ use crate::fields::{ObjectPlan, PathStep};
 use crate::identity::visit;
 use crate::operand::{element_of, resolve_text, text_of};
 use tillhouse_model::blank::is_blank;
-use tillhouse_model::{Result, word};
+use tillhouse_model::money::minor_digits;
+use tillhouse_model::{ExactDecimal, Result, word};
+
+/// Digits after the point of amounts whose currency nobody knows.
+const UNKNOWN_DIGITS: u8 = 2;
 
 /// Currency of the amounts that are added up, and whether one of them is in another.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CommonCurrency<'c> {
-    known: Option<&'c str>,
+    pub(crate) known: Option<&'c str>,
     pub(crate) is_mixed: bool,
 }
 
@@ -64,6 +68,14 @@ impl CurrencyColumns {
         self.0
             .iter()
             .find_map(|path| text_of(columns, path, row, positions).filter(|text| !is_blank(text)))
+    }
+
+    /// Tolerance of amounts in the currency that is named: its smallest coin, 0.01 where none is known; nothing where no column is to name one.
+    pub(crate) fn tolerance(&self, named: Option<&str>) -> ExactDecimal {
+        if self.0.is_empty() {
+            return ExactDecimal::new(0, 0);
+        }
+        ExactDecimal::new(1, named.and_then(minor_digits).unwrap_or(UNKNOWN_DIGITS))
     }
 
     /// The currency that the record names first; through a list, in any of its elements.

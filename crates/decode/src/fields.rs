@@ -46,6 +46,10 @@ pub(crate) struct FieldPlan {
     pub(crate) is_name: bool,
     /// Zero is none, as a number and as a text.
     pub(crate) zero_is_none: bool,
+    /// The text is kept in the [canonical](tillhouse_model::identifier::canonical) spelling of identifiers.
+    pub(crate) is_identifier: bool,
+    /// An instant that had not come when the page was asked for is none.
+    pub(crate) ahead_is_none: bool,
     /// The element of a list.
     pub(crate) element: bool,
     /// True if a value may stand in a warning or a reject as it came.
@@ -347,6 +351,8 @@ impl FieldPlan {
             blank_is_none: column.blank_is_none,
             is_name: column.blank_is_none,
             zero_is_none: column.zero_is_none,
+            is_identifier: column.is_identifier,
+            ahead_is_none: column.ahead_is_none,
             element: false,
             is_zone: false,
             is_quotable: shown,

@@ -13,7 +13,7 @@ use tillhouse_model::table::{
     StateRule, SumRule, TableRole, UnknownFields, ValueNormalisation,
 };
 use tillhouse_model::{
-    ColumnClass, ColumnKind, ColumnSpec, ExactDecimal, PseudonymKey, Secret, TableSpec, TimeFormat,
+    ColumnClass, ColumnKind, ColumnSpec, PseudonymKey, Secret, TableSpec, TimeFormat,
 };
 
 pub(crate) fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
@@ -27,6 +27,8 @@ pub(crate) fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
         on_misfit: None,
         blank_is_none: false,
         zero_is_none: false,
+        is_identifier: false,
+        ahead_is_none: false,
         note: Default::default(),
     }
 }
@@ -124,18 +126,20 @@ pub(crate) fn sales() -> TableSpec {
     ];
     let sum = SumRule {
         of: vec![strings(&["articles", "amount"]), strings(&["tip"])],
-        within: ExactDecimal::new(1, 2),
         except: Some(ElementFilter {
             path: strings(&["articles", "name"]),
             words: strings(&["void"]),
         }),
-        currencies: None,
+        only: None,
+        currency: vec![strings(&["continent"])],
+        direction: None,
+        of_currency: None,
     };
     let product = ProductRule {
         of: vec![strings(&["counter"]), strings(&["tip"])],
         is: vec![strings(&["invoice", "amount"])],
         or_less: Vec::new(),
-        within: ExactDecimal::new(0, 0),
+        currency: Vec::new(),
     };
     let state = StateRule {
         articles: strings(&["tags"]),

@@ -23,9 +23,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
-use tillhouse_model::blank;
 use tillhouse_model::calendar::{days_from_civil, days_in};
 use tillhouse_model::time::{CLOCK_OFFSETS, normalise_time_text};
+use tillhouse_model::{blank, word};
 
 /// Format of a column's instants: [`tillhouse_model::TimeFormat`] with its zone looked up.
 #[derive(Debug, Clone)]
@@ -232,6 +232,8 @@ fn fraction_micros(digits: &[u8]) -> Option<(i64, bool)> {
 fn unusual(text: &[u8], zone: Option<&TimeZone>) -> Result<CutInstant, InstantError> {
     const NOT_A_TIME: InstantError = InstantError::Wrong("not a time");
     let text = blank::trim(std::str::from_utf8(text).map_err(|_| NOT_A_TIME)?);
+    let plain = word::plain(text);
+    let text = &*plain;
     if let Some(none) = says_none(text.as_bytes()) {
         return Err(none);
     }
@@ -397,7 +399,8 @@ pub(crate) fn epoch(number: &JsonNumber<'_>, scale: i32) -> Result<CutInstant, I
 
 /// Reads `YYYY-MM-DD` as days since 1970-01-01.
 pub(crate) fn date(text: &[u8]) -> Result<i32, InstantError> {
-    let text = std::str::from_utf8(text).map_or(text, |text| blank::trim(text).as_bytes());
+    let plain = std::str::from_utf8(text).map(|text| word::plain(blank::trim(text)));
+    let text = plain.as_deref().map_or(text, str::as_bytes);
     let day = date_at(text).filter(|_| text.len() == 10);
     match day.map(|(year, month, day)| i32::try_from(days_from_civil(year, month, day))) {
         Some(Ok(days)) if !FIRST_DAYS.contains(&text) => Ok(days),

@@ -14,15 +14,17 @@
 //!
 //! - `null` is a missing field. A missing required field rejects the record. A field given twice rejects it as well: which of the two
 //!   counts, nobody can say. So does a text that is no text (half a surrogate pair, bytes that are not UTF-8).
-//! - **Text** is a JSON string, or a number: its digits as they are written (`1.0` stays `1.0`). A key, a reference, a name,
+//! - **Text** is a JSON string, or a number: its digits as they are written (`1.0` stays `1.0`). An identifier has one spelling, see
+//!   [`tillhouse_model::identifier::canonical`]; of a whole number its digits (`1.0` is `1`). A key, a reference, a name,
 //!   a word of a vocabulary or a currency that names nothing (blanks, `null`, a UUID of zeros, see [`tillhouse_model::blank::names_nothing`]) is missing.
 //! - **Bool** is `true` or `false`, `1` or `0`, or one of these as text in any case.
 //! - **Int** is a whole number of 64 bits, also written `1.0` or `1e2`, or a text that holds one. A text that names nothing is none.
 //! - **Decimal** is a number, or a text that holds one; digits beyond the scale are rounded half-even with a warning. A number in a text is digits,
-//!   one point at most, a sign, an exponent, and blanks around them; whatever else people write into numbers is not read.
+//!   full-width ones too, one point at most, a sign, an exponent, and blanks around them; whatever else people write into numbers is not read.
 //! - **Timestamp**: see [`tillhouse_model::TimeFormat`]. Digits beyond microseconds are cut with a warning (rule `rounded`). Where a zone
 //!   is named, an offset in the text wins; of a local time that occurs twice the earlier instant is meant, and one that never
-//!   occurs is read with the offset from before the clock leapt. `9999-12-31` and `0001-01-01` are no instants: see `instant`.
+//!   occurs is read with the offset from before the clock leapt. `9999-12-31` and `0001-01-01` are no instants: see `instant`. Nor is,
+//!   where the contract says so, what was still to come: see [`Decoder::asked_at`].
 //! - An **object** may be `[]`, an **array** `{}`: some languages write an empty one as the other.
 //! - An empty text is null where no text is expected.
 //! - **LastFour** keeps at most half of a value, so that a short one is not shown whole.
@@ -62,6 +64,7 @@ mod rules;
 mod scalar;
 mod scan;
 mod state_rule;
+mod tax_rule;
 mod warnings;
 
 use crate::page::{PageDecoder, SizeHint};
@@ -69,6 +72,7 @@ use crate::plan::DecodePlan;
 pub use crate::warnings::MORE_WARNINGS;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::table::{EXTRA, UnknownFields};
@@ -112,6 +116,8 @@ pub struct Decoder {
     plan: Arc<DecodePlan>,
     schema: SchemaRef,
     content: Fields,
+    /// When the pages were asked for, where what had not come then is to be none.
+    asked_at: Option<Timestamp>,
     /// Sizes of the last page's columns.
     hint: Arc<Mutex<Arc<SizeHint>>>,
 }
@@ -202,8 +208,19 @@ impl Decoder {
             plan: Arc::new(plan),
             schema,
             content,
+            asked_at: None,
             hint: Arc::default(),
         })
+    }
+
+    /// The same decoder, for pages that were asked for at an instant: a time that the contract says cannot lie ahead (`ahead: none`) is null, with a
+    /// warning, where it is more than a day later, and a record whose own time is stays, with one. Without this no time is.
+    #[must_use]
+    pub fn asked_at(&self, instant: Timestamp) -> Self {
+        Self {
+            asked_at: Some(instant),
+            ..self.clone()
+        }
     }
 
     /// The schema of every batch: [`TableSpec::content_schema`], then `_extra` where unknown fields are kept.
@@ -251,6 +268,7 @@ impl Decoder {
             scope,
             known,
         );
+        reading.asked_at(self.asked_at);
         reading
             .read(records_at)
             .map_err(|stop| at(stop.into_error()))?;

@@ -40,6 +40,11 @@ const OPEN_END: ValueMisfit = ValueMisfit::new(
     "the time stands for an open end (9999-12-31, 2999-12-31 and the like)",
 );
 
+pub(crate) const AHEAD: ValueMisfit = ValueMisfit::new(
+    "time_ahead",
+    "the time is more than a day later than when it was read",
+);
+
 /// Value that cannot be read as its column's.
 #[derive(Debug)]
 pub(crate) struct ValueMisfit {
@@ -90,8 +95,8 @@ impl ValueMisfit {
         }
     }
 
-    /// True if the value says that there is no time, or that it never comes.
+    /// True if the value says that there is no time, or that it never comes, or has not come yet.
     pub(crate) fn is_answer(&self) -> bool {
-        self.rule == UNSET.rule || self.rule == OPEN_END.rule
+        [UNSET.rule, OPEN_END.rule, AHEAD.rule].contains(&self.rule)
     }
 }

@@ -81,6 +81,12 @@ fn scaled(number: &JsonNumber<'_>, scale: i32, rounding: Rounding) -> Option<Sca
     signed(size, number.negative, rounded)
 }
 
+/// The digits of a whole number, however it is written (`7`, `7.0`, `7e0`); `None` for any other.
+pub(crate) fn whole_text(number: &JsonNumber<'_>) -> Option<String> {
+    let whole = to_scale(number, 0).filter(|whole| !whole.rounded);
+    whole.map(|whole| whole.units.to_string())
+}
+
 fn signed(size: u128, negative: bool, rounded: bool) -> Option<ScaledNumber> {
     let units = i128::try_from(size).ok()?;
     Some(ScaledNumber {

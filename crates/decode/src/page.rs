@@ -10,6 +10,7 @@ use crate::fields::PathStep;
 use crate::hash;
 use crate::identity;
 use crate::known_records::{self, KnownRecords};
+use crate::misfit::AHEAD;
 use crate::plan::DecodePlan;
 use crate::pseudonyms::PseudonymCache;
 use crate::record::{JsonRecordReader, MISSING};
@@ -23,6 +24,7 @@ use arrow::buffer::Buffer;
 use arrow::datatypes::{Fields, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use jiff::Timestamp;
 use std::sync::Arc;
 use tillhouse_model::json::SeparatorFaults;
 use tillhouse_model::table::timestamp;
@@ -34,6 +36,9 @@ const MAX_REJECTS: usize = 100_000;
 
 /// The rule of the warning that something else than one comma stands between two records.
 const RECORD_SEPARATORS: &str = "record_separators";
+
+/// Microseconds of a day, by which the clocks of those who write times may be ahead.
+const DAY: i64 = 86_400_000_000;
 
 /// The longest key a reject is reported with.
 const MAX_KEY: usize = 1_024;
@@ -129,6 +134,13 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
             key: Vec::new(),
             scratch: Vec::new(),
         }
+    }
+
+    /// Takes what the page says to come later than a day after this instant for something that has not happened: clocks may differ by less. A record of
+    /// such a time is told.
+    pub(crate) fn asked_at(&mut self, instant: Option<Timestamp>) {
+        let latest = |instant: Timestamp| instant.as_microsecond().saturating_add(DAY);
+        self.walker.latest = instant.map(latest);
     }
 
     /// Reads the whole page; `records_at` are the keys that lead to the array of records.
@@ -228,6 +240,18 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         Ok(faults)
     }
 
+    /// Tells a record whose time, of the `nth` path, is still to come; it stays, with its time.
+    fn tell_ahead(&mut self, nth: usize, micros: i64) {
+        let is_ahead = self.walker.latest.is_some_and(|last| micros > last);
+        let path = self.plan.record_time.get(nth);
+        if let (true, Some(path), Ok(time)) = (is_ahead, path, Timestamp::from_microsecond(micros))
+        {
+            let field = identity::spell(&self.plan.record, path, &[]);
+            let words = format!("{time}: {}, and counts when it comes", AHEAD.reason);
+            self.walker.warnings.push_message(field, AHEAD.rule, &words);
+        }
+    }
+
     fn record(&mut self, first: u8, warned: WarningCheckpoint) -> ReadResult {
         self.walker.path.clear();
         self.walker.extra.clear();
@@ -279,6 +303,10 @@ impl<'p, 'd> PageDecoder<'p, 'd> {
         self.keys.bytes.extend_from_slice(&self.key);
         self.keys.close()?;
         self.record_times.push(time.map(|(_, micros)| micros));
+        if let Some((nth, micros)) = time {
+            self.tell_ahead(nth, micros);
+        }
+        let columns = &self.columns;
         let updated_at = identity::earliest(plan.updated_at.as_slice(), columns, row);
         self.updated_at.push(updated_at.map(|(_, micros)| micros));
         self.hashes

@@ -12,6 +12,7 @@ use crate::presence_rule::CompiledPresence;
 use crate::product_rule::CompiledProduct;
 use crate::record_rules::{CompiledAmount, CompiledLocalTime, CompiledRate, CompiledSum};
 use crate::state_rule::CompiledState;
+use crate::tax_rule::CompiledTax;
 use tillhouse_model::blank::{is_blank, names_nothing};
 use tillhouse_model::table::{RuleCheck, SCOPE};
 use tillhouse_model::{ColumnKind, ColumnSpec, Error, MisfitPolicy, Result, TableSpec};
@@ -55,6 +56,8 @@ pub(crate) enum RuleDemand {
     Rate(CompiledRate),
     /// That a number is the product of others.
     Product(CompiledProduct),
+    /// That a number is the tax in an amount.
+    Tax(CompiledTax),
     /// That a state follows from those of its articles and payments.
     State(CompiledState),
     /// That a number is there.
@@ -97,6 +100,7 @@ impl DecodePlan {
         for at in &key {
             record.fields[*at].key = true;
             record.fields[*at].is_name = true;
+            record.fields[*at].is_identifier = true;
             record.fields[*at].misfit = MisfitCost::Record;
         }
         let scope = record.fields.iter().position(|f| f.json_name == SCOPE);
@@ -160,6 +164,10 @@ impl DecodePlan {
                     true,
                     RuleDemand::Product(CompiledProduct::new(&record, product)?),
                 ),
+                RuleCheck::Tax(tax) => (
+                    true,
+                    RuleDemand::Tax(CompiledTax::new(&record, &rule.path, tax, parameters)?),
+                ),
                 RuleCheck::Present(present) => (
                     true,
                     RuleDemand::Present(CompiledPresence::new(&record, &rule.path, present)?),
@@ -206,12 +214,12 @@ fn settle_misfits(
     for rule in &spec.rules {
         let currency = rule.check == RuleCheck::Currency;
         let is_name = match &rule.check {
-            RuleCheck::Currency => true,
+            RuleCheck::Currency | RuleCheck::Unit => true,
             RuleCheck::OneOf(words) => !words.iter().any(|word| names_nothing(word)),
             _ => false,
         };
         let never_blank = match &rule.check {
-            RuleCheck::Currency | RuleCheck::TimeZone => true,
+            RuleCheck::Currency | RuleCheck::TimeZone | RuleCheck::Unit => true,
             RuleCheck::OneOf(words) => !words.iter().any(|word| is_blank(word)),
             _ => false,
         };
@@ -259,7 +267,7 @@ fn settle_truths(record: &mut ObjectPlan, spec: &TableSpec) -> Result<()> {
     Ok(())
 }
 
-/// Sets the keys of lists' elements.
+/// Sets the keys of lists' elements, which are identifiers as the record's own.
 fn settle_lists(record: &mut ObjectPlan, spec: &TableSpec) -> Result<()> {
     // The rule about the record's own key names its columns, which are no path.
     for rule in spec
@@ -275,6 +283,9 @@ fn settle_lists(record: &mut ObjectPlan, spec: &TableSpec) -> Result<()> {
                 by: *by,
                 rule: rule.name.clone(),
             });
+            if let Some(key) = field_at(record, &hops) {
+                key.is_identifier = true;
+            }
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! The rule that a number is the product of others: quantity and unit price, and what they come to.
 //!
-//! Invariant: one element is compared at a time, and only where every number it needs is there; exactly, as whole numbers of one scale. What was
-//! given away, for 0, breaks nothing.
+//! Invariant: one element is compared at a time, and only where every number it needs is there; exactly, as whole numbers of one scale. A product may
+//! be rounded by the smallest coin of its currency. What was given away, for 0, breaks nothing.
 
 use crate::column::ColumnBuilder;
+use crate::common_currency::CurrencyColumns;
 use crate::fields::{ObjectPlan, PathStep};
 use crate::identity::{spell, visit};
 use crate::operand::{RuleOperand, element_of};
@@ -16,7 +17,7 @@ pub(crate) struct CompiledProduct {
     of: Vec<RuleOperand>,
     /// Compared columns, each with whether it may be less.
     is: Vec<(RuleOperand, bool)>,
-    within: ExactDecimal,
+    currency: CurrencyColumns,
     /// Path to the element that is compared; empty where it is the record itself.
     element: Vec<PathStep>,
 }
@@ -45,8 +46,12 @@ impl CompiledProduct {
             .first()
             .map(|(is, _)| element_of(&is.path).to_vec())
             .unwrap_or_default();
+        let currency = CurrencyColumns::new(record, &rule.currency)?;
         let is_stray = |term: &RuleOperand| !element.starts_with(element_of(&term.path));
-        if is.is_empty() || of.iter().chain(is.iter().map(|(is, _)| is)).any(is_stray) {
+        if is.is_empty()
+            || of.iter().chain(is.iter().map(|(is, _)| is)).any(is_stray)
+            || !currency.is_of_element(&element)
+        {
             return Err(Error::config(
                 "the quality rule multiplies numbers of different elements",
             ));
@@ -54,7 +59,7 @@ impl CompiledProduct {
         Ok(Self {
             of,
             is,
-            within: rule.within,
+            currency,
             element,
         })
     }
@@ -123,7 +128,10 @@ impl CompiledProduct {
             product
         };
         let off = size(product.minus(is)?)?;
-        (off.compare(self.within).is_gt()).then(|| {
+        // Asked only here, since nearly all are exact.
+        let named = || self.currency.of_element(columns, row, positions);
+        let is_off = off.units != 0 && off.compare(self.currency.tolerance(named())).is_gt();
+        is_off.then(|| {
             let spelled = |term: &RuleOperand| spell(record, &term.path, positions);
             let factors = self.of.iter().filter_map(|factor| {
                 Some(format!(

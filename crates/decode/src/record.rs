@@ -24,7 +24,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use tillhouse_model::money::canonical_currency;
-use tillhouse_model::{FastMap, blank};
+use tillhouse_model::{FastMap, blank, identifier};
 
 /// A page's containers may be nested this deep where a record is read.
 const MAX_DEPTH: usize = 128;
@@ -51,6 +51,8 @@ pub(crate) struct JsonRecordReader<'p, 'd> {
     pub(crate) pseudonyms: PseudonymCache<'p>,
     /// True if records are completed from what is known of them: then what is required is asked for afterwards.
     pub(crate) completing: bool,
+    /// The latest instant of what has happened already, in microseconds, where that is known.
+    pub(crate) latest: Option<i64>,
     /// True if a record that was rejected is read once more for its times: whatever else it lacks or has wrong is null.
     times_only: bool,
     /// Unreadable values of this record that might have decided the record time.
@@ -72,6 +74,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             extra: BTreeMap::new(),
             pseudonyms,
             completing: false,
+            latest: None,
             times_only: false,
             unread_times: Vec::new(),
             scratch: Vec::new(),
@@ -200,9 +203,15 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                         return self.missing(field, column);
                     }
                 } else if is_number(first) {
-                    // An identifier or code that is written without its quotes; its digits are its text.
-                    self.scan.number()?;
+                    // An identifier or code that is written without its quotes; its digits are its text, and `7.0` is the identifier 7.
+                    let number = self.scan.number()?;
                     let written = String::from_utf8_lossy(&self.scan.data[start..self.scan.pos]);
+                    // Most are nothing but digits, and canonical so.
+                    let is_plain = written.bytes().all(|byte| byte.is_ascii_digit());
+                    let written = match field.is_identifier && !is_plain {
+                        true => number::whole_text(&number).map_or(written, Cow::Owned),
+                        false => written,
+                    };
                     if field.zero_is_none && blank::is_zero(&written) {
                         return self.missing(field, column);
                     }
@@ -221,7 +230,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
                 }
             }
             (FieldKind::Decimal { scale, limit }, ColumnValues::Decimal(values)) => {
-                let number = match self.read_number(first)? {
+                let number = match self.read_decimal(first)? {
                     ParsedNumber::Number(number) => number,
                     ParsedNumber::Blank => return self.missing(field, column),
                     ParsedNumber::Other => {
@@ -247,6 +256,11 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             }
             (FieldKind::Time(spelling), ColumnValues::Time(values)) => {
                 match self.read_instant(field, spelling, first, start)? {
+                    ParsedInstant::At(micros)
+                        if field.ahead_is_none && self.latest.is_some_and(|last| micros > last) =>
+                    {
+                        return self.misfit(field, column, start, misfit::AHEAD);
+                    }
                     ParsedInstant::At(micros) => values.push(micros),
                     ParsedInstant::Blank => return self.missing(field, column),
                     ParsedInstant::No(misfit) => return self.misfit(field, column, start, misfit),
@@ -509,9 +523,13 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
             texts.bytes.extend_from_slice(raw.bytes);
             return texts.close().map(|()| true);
         }
-        let text = match self.checked(raw) {
+        let checked = match self.checked(raw) {
             Ok(text) => text,
             Err(reason) => return self.reject(&field.json_name, reason),
+        };
+        let text = match field.is_identifier {
+            true => identifier::canonical(&checked),
+            false => Cow::Borrowed(&*checked),
         };
         // A value stored in another form must not stand for something where nothing was said.
         let is_none = match field.is_name || !matches!(keep, TextTreatment::Whole) {
@@ -524,12 +542,7 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         {
             return Ok(false);
         }
-        // What nobody sees around a key tells no two records apart.
-        let text = match field.key {
-            true => blank::trim(&text),
-            false => &*text,
-        };
-        self.keep(keep, text, texts).map(|()| true)
+        self.keep(keep, &text, texts).map(|()| true)
     }
 
     /// Appends what is kept of a text.
@@ -755,12 +768,12 @@ fn unescaped<'s>(key: RawJsonString<'s>, scratch: &'s mut Vec<u8>) -> Option<&'s
     unescape(key.bytes, scratch).ok().map(|()| &scratch[..])
 }
 
-/// True if a text as a page has it surely is a value of its field, and of a key all of it: for most are, and need no second look.
+/// True if a text as a page has it surely is a value of its field, and an identifier as it is kept: for most are, and need no second look.
 fn says_something(field: &FieldPlan, text: &[u8]) -> bool {
     // A text that starts with a letter or a digit is not blank.
     let is_visible = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_graphic);
     let first = text.first().copied().unwrap_or(b' ');
-    if field.is_fault {
+    if field.is_fault || (field.is_identifier && !identifier::is_canonical(text)) {
         return false;
     }
     if field.zero_is_none && (first == b'0' || !first.is_ascii_alphanumeric()) {
@@ -768,9 +781,6 @@ fn says_something(field: &FieldPlan, text: &[u8]) -> bool {
     }
     if !field.is_name {
         return !field.blank_is_none || is_visible(text.first());
-    }
-    if field.key && !(is_visible(text.first()) && is_visible(text.last())) {
-        return false;
     }
     blank::begins_a_name(text)
         || std::str::from_utf8(text).is_ok_and(|text| !blank::names_nothing(text))

@@ -26,27 +26,48 @@ use tillhouse_model::{Error, ExactDecimal, Result, time, word};
 pub(crate) struct CompiledSum {
     of: Vec<RuleOperand>,
     is: RuleOperand,
-    within: ExactDecimal,
     except: Option<ExcludedElements>,
-    /// Currencies of what is added and of the sum.
-    currencies: Option<(CurrencyColumns, CurrencyColumns)>,
+    /// All elements but those that alone are added.
+    only: Option<ExcludedElements>,
+    /// Number that is below zero of a refund; without one, `is` is.
+    direction: Option<RuleOperand>,
+    /// Currency of the sum.
+    currency: CurrencyColumns,
+    /// Currency of each number that is added.
+    of_currency: CurrencyColumns,
     /// The largest scale of them all, in which they are compared.
     scale: u8,
 }
 
-/// Compiled [`ElementFilter`]: the elements that a sum may leave out.
+/// Compiled [`ElementFilter`]: the elements that a sum leaves out.
 #[derive(Debug)]
 struct ExcludedElements {
     hops: Vec<PathStep>,
     words: Vec<String>,
+    /// True if those whose text is one of the words are the ones that stay.
+    is_only: bool,
 }
 
 impl ExcludedElements {
     /// True if the element at these positions is left out.
     fn contains(&self, columns: &[ColumnBuilder], row: usize, positions: &[usize]) -> bool {
-        text_of(columns, &self.hops, row, positions)
-            .is_some_and(|text| self.words.iter().any(|word| word::is_same_word(word, text)))
+        let text = text_of(columns, &self.hops, row, positions);
+        is_named(text, &self.words) != self.is_only
     }
+
+    /// True if some element has a text by which it is told.
+    fn tells(&self, columns: &[ColumnBuilder], row: usize) -> bool {
+        let mut tells = false;
+        visit(columns, &self.hops, row, &mut Vec::new(), &mut |_, _, _| {
+            tells = true;
+        });
+        tells
+    }
+}
+
+/// True if a text is one of some words.
+fn is_named(text: Option<&str>, words: &[String]) -> bool {
+    text.is_some_and(|text| words.iter().any(|word| word::is_same_word(word, text)))
 }
 
 /// Outcome of comparing a sum with the column it should equal.
@@ -99,7 +120,7 @@ fn total(
     let PathStep::Field(at) = first else {
         return None;
     };
-    let except = except.map(|left| (left.hops.as_slice(), left.words.as_slice()));
+    let except = except.map(|left| (left.hops.as_slice(), left));
     Some(ExactDecimal::new(
         added(columns.get(*at)?, rest, row, below(except, *first))?,
         term.scale,
@@ -121,6 +142,22 @@ fn settled<T>(
         let hint = format!("Write unit: {words}, or the parameter's name as the source has it.");
         Error::config(format!("the connection does not say what unit ${name} is")).hint(hint)
     })
+}
+
+/// The unit of a rate, of the contract or of the connection's `parameters`.
+pub(crate) fn rate_unit(
+    unit: &RateUnitSource,
+    parameters: &[(&str, String)],
+) -> Result<VatRateUnit> {
+    match unit {
+        RateUnitSource::Contract(unit) => Ok(*unit),
+        RateUnitSource::Connection(name) => settled(
+            parameters,
+            name,
+            "percent or unit: fraction",
+            VatRateUnit::named,
+        ),
+    }
 }
 
 impl CompiledAmount {
@@ -253,18 +290,9 @@ impl CompiledRate {
         rate: &RateRule,
         parameters: &[(&str, String)],
     ) -> Result<Self> {
-        let unit = match &rate.unit {
-            RateUnitSource::Contract(unit) => *unit,
-            RateUnitSource::Connection(name) => settled(
-                parameters,
-                name,
-                "percent or unit: fraction",
-                VatRateUnit::named,
-            )?,
-        };
         Ok(Self {
             is: RuleOperand::new(record, path)?,
-            unit,
+            unit: rate_unit(&rate.unit, parameters)?,
         })
     }
 
@@ -286,34 +314,47 @@ impl CompiledSum {
     pub(crate) fn new(record: &ObjectPlan, path: &[String], sum: &SumRule) -> Result<Self> {
         let of = RuleOperand::all(record, &sum.of)?;
         let is = RuleOperand::new(record, path)?;
+        let direction = sum.direction.as_ref();
+        let direction = direction.map(|path| RuleOperand::new(record, path));
         let scale = of
             .iter()
             .map(|t| t.scale)
-            .chain([is.scale, sum.within.scale])
+            .chain([is.scale])
             .max()
             .unwrap_or(0);
-        let except = sum.except.as_ref().map(|ElementFilter { path, words }| {
-            resolve_text(record, path).map(|(hops, _)| ExcludedElements {
-                hops,
-                words: words.clone(),
-            })
-        });
-        let currencies = sum.currencies.as_ref().map(|currencies| {
-            let columns = |path| CurrencyColumns::new(record, std::slice::from_ref(path));
-            Ok::<_, Error>((columns(&currencies.of)?, columns(&currencies.is)?))
-        });
+        let elements = |filter: &Option<ElementFilter>, is_only| {
+            let filter = filter.as_ref().map(|ElementFilter { path, words }| {
+                resolve_text(record, path).map(|(hops, _)| ExcludedElements {
+                    hops,
+                    words: words.clone(),
+                    is_only,
+                })
+            });
+            filter.transpose()
+        };
         Ok(Self {
             of,
             is,
-            within: sum.within,
-            except: except.transpose()?,
-            currencies: currencies.transpose()?,
+            except: elements(&sum.except, false)?,
+            only: elements(&sum.only, true)?,
+            direction: direction.transpose()?,
+            currency: CurrencyColumns::new(record, &sum.currency)?,
+            of_currency: CurrencyColumns::new(record, sum.of_currency.as_slice())?,
             scale,
         })
     }
 
     /// Violation of a row; `None` where there is none, or a value is missing.
     pub(crate) fn breach(&self, columns: &[ColumnBuilder], row: usize) -> Option<String> {
+        if let Some(only) = &self.only {
+            let sum = only
+                .tells(columns, row)
+                .then(|| self.added_up(columns, row, Some(only)));
+            return match sum {
+                Some(SumOutcome::Off(words)) => Some(words),
+                _ => None,
+            };
+        }
         // It adds up with them or, which is asked only then, without.
         let all = match self.added_up(columns, row, None) {
             SumOutcome::Fits => return None,
@@ -337,7 +378,7 @@ impl CompiledSum {
         row: usize,
         except: Option<&ExcludedElements>,
     ) -> SumOutcome {
-        let off = || {
+        let compared = || {
             let terms: Option<Vec<i128>> = self
                 .of
                 .iter()
@@ -347,53 +388,59 @@ impl CompiledSum {
             let sum = terms
                 .iter()
                 .try_fold(0_i128, |sum, term| sum.checked_add(*term))?;
-            let is_off = self.is_off(sum, is)?;
-            Some((terms, sum, is, is_off))
+            let off = sum.checked_sub(is)?.checked_abs()?;
+            Some((terms, sum, is, off))
         };
         let shown = |units| ExactDecimal::new(units, self.scale).trimmed();
-        match off() {
-            None => SumOutcome::Unknown,
-            Some((.., false)) => SumOutcome::Fits,
-            // Asked only here, since nearly all add up.
-            Some(_) if self.is_mixed(columns, row, except) => SumOutcome::Unknown,
-            Some((terms, _, is, true))
-                if self.fits_unsigned((columns, row), except, &terms, is) =>
-            {
-                SumOutcome::Fits
-            }
-            Some((terms, sum, is, true)) => {
-                let terms: Vec<String> = match self.of.as_slice() {
-                    // Its number is the sum.
-                    [one] => vec![one.name.clone()],
-                    of => of
-                        .iter()
-                        .zip(terms)
-                        .map(|(of, units)| format!("{} {}", of.name, shown(units)))
-                        .collect(),
-                };
-                let (name, is, sum) = (&self.is.name, shown(is), shown(sum));
-                SumOutcome::Off(format!(
-                    "{name} is {is}, expected {sum} = {}",
-                    terms.join(" + ")
-                ))
-            }
+        let Some((terms, sum, is, off)) = compared() else {
+            return SumOutcome::Unknown;
+        };
+        if off == 0 {
+            return SumOutcome::Fits;
         }
+        // Asked only here, since nearly all add up.
+        let common = self.common_currency(columns, row, except);
+        let tolerance = self.currency.tolerance(common.known);
+        if self.is_within(off, tolerance) {
+            return SumOutcome::Fits;
+        }
+        if common.is_mixed {
+            return SumOutcome::Unknown;
+        }
+        if self.fits_unsigned((columns, row), except, (terms.as_slice(), is), tolerance) {
+            return SumOutcome::Fits;
+        }
+        let terms: Vec<String> = match self.of.as_slice() {
+            // Its number is the sum.
+            [one] => vec![one.name.clone()],
+            of => of
+                .iter()
+                .zip(terms)
+                .map(|(of, units)| format!("{} {}", of.name, shown(units)))
+                .collect(),
+        };
+        let (name, is, sum) = (&self.is.name, shown(is), shown(sum));
+        SumOutcome::Off(format!(
+            "{name} is {is}, expected {sum} = {}",
+            terms.join(" + ")
+        ))
     }
 
-    /// True if a sum is further off than it may be; `None` where that has too many digits.
-    fn is_off(&self, sum: i128, is: i128) -> Option<bool> {
-        let off = sum.checked_sub(is)?.checked_abs()?;
-        Some(off > self.within.rescaled(self.scale)?.units)
+    /// True if a difference at the common scale is no more than it may be.
+    fn is_within(&self, off: i128, tolerance: ExactDecimal) -> bool {
+        ExactDecimal::new(off, self.scale)
+            .compare(tolerance)
+            .is_le()
     }
 
-    /// True if the whole is below zero, and what is added comes to it where a column none of whose numbers has a sign is told without it: a
-    /// refund says by its whole alone which way the money went.
+    /// True if money went back, and what is added comes to the whole where a column none of whose numbers has a sign is told without it: a refund
+    /// says by one of its numbers alone which way the money went.
     fn fits_unsigned(
         &self,
         (columns, row): (&[ColumnBuilder], usize),
         except: Option<&ExcludedElements>,
-        terms: &[i128],
-        is: i128,
+        (terms, is): (&[i128], i128),
+        tolerance: ExactDecimal,
     ) -> bool {
         let sum = || {
             self.of
@@ -407,20 +454,21 @@ impl CompiledSum {
                     }
                 })
         };
-        is < 0 && sum().and_then(|sum| self.is_off(sum, is)) == Some(false)
+        let direction = self.direction.as_ref();
+        let direction = direction.and_then(|number| number.value(columns, row, &[]));
+        let is_refund = direction.map_or(is < 0, |number| number.units < 0);
+        let off = || sum()?.checked_add(is.checked_abs()?)?.checked_abs();
+        is_refund && off().is_some_and(|off| self.is_within(off, tolerance))
     }
 
-    /// True if what is added, without the elements of `except`, and the sum are in several currencies.
-    fn is_mixed(
+    /// The currency of the sum and of what is added, without the elements of `except`.
+    fn common_currency<'c>(
         &self,
-        columns: &[ColumnBuilder],
+        columns: &'c [ColumnBuilder],
         row: usize,
         except: Option<&ExcludedElements>,
-    ) -> bool {
-        let Some((of, is)) = &self.currencies else {
-            return false;
-        };
-        let mut common = CommonCurrency::of(is.of_element(columns, row, &[]));
+    ) -> CommonCurrency<'c> {
+        let mut common = CommonCurrency::of(self.currency.of_element(columns, row, &[]));
         for term in &self.of {
             visit(
                 columns,
@@ -429,12 +477,12 @@ impl CompiledSum {
                 &mut Vec::new(),
                 &mut |_, _, positions| {
                     if !except.is_some_and(|except| except.contains(columns, row, positions)) {
-                        common.add(of.of_element(columns, row, positions));
+                        common.add(self.of_currency.of_element(columns, row, positions));
                     }
                 },
             );
         }
-        common.is_mixed
+        common
     }
 
     /// The total of a term at the common scale.
@@ -477,39 +525,42 @@ fn has_sign(
     has_sign
 }
 
-/// Remaining path to the text that excludes an element, and the words that exclude it.
-type ExclusionPath<'e> = Option<(&'e [PathStep], &'e [String])>;
+/// Remaining path to the text that excludes an element, and what excludes it.
+type ExclusionPath<'e> = Option<(&'e [PathStep], &'e ExcludedElements)>;
 
 /// The rest of the way after a step; `None` where it parts from this one.
 fn below(except: ExclusionPath<'_>, step: PathStep) -> ExclusionPath<'_> {
-    except.and_then(|(hops, words)| {
+    except.and_then(|(hops, excluded)| {
         hops.split_first()
             .filter(|(first, _)| **first == step)
-            .map(|(_, rest)| (rest, words))
+            .map(|(_, rest)| (rest, excluded))
     })
 }
 
 /// True if an element is excluded.
 fn is_kept_out(element: &ColumnBuilder, row: usize, except: ExclusionPath<'_>) -> bool {
-    let Some((mut hops, words)) = except else {
+    // An element of a list further in is told by its own text.
+    let Some((hops, excluded)) = except.filter(|(hops, _)| !hops.contains(&PathStep::Elements))
+    else {
         return false;
     };
-    let mut column = element;
+    is_named(text_below(element, row, hops), &excluded.words) != excluded.is_only
+}
+
+/// The text of an element at the end of a path; `None` where it has none.
+fn text_below<'c>(element: &'c ColumnBuilder, row: usize, hops: &[PathStep]) -> Option<&'c str> {
+    let (mut column, mut hops) = (element, hops);
     while let Some((PathStep::Field(field), rest)) = hops.split_first() {
         let ColumnValues::Object(columns) = &column.values else {
-            return false;
+            return None;
         };
-        let Some(inner) = columns.get(*field).filter(|_| column.valid.get(row)) else {
-            return false;
-        };
-        (column, hops) = (inner, rest);
+        (column, hops) = (columns.get(*field).filter(|_| column.valid.get(row))?, rest);
     }
     match &column.values {
-        ColumnValues::Text(texts) if hops.is_empty() && column.valid.get(row) => {
-            let text = std::str::from_utf8(texts.get(row)).unwrap_or_default();
-            words.iter().any(|word| word::is_same_word(word, text))
+        ColumnValues::Text(texts) if column.valid.get(row) => {
+            std::str::from_utf8(texts.get(row)).ok()
         }
-        _ => false,
+        _ => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::product_rule::ProductMismatch;
 use crate::warnings::PageWarnings;
 use std::cmp::Ordering;
 use tillhouse_model::table::RuleCheck;
-use tillhouse_model::{ExactDecimal, FastMap, money, word, zone_name};
+use tillhouse_model::{ExactDecimal, FastMap, MeasureUnit, money, word, zone_name};
 
 /// Most different texts that a rule remembers.
 const MAX_KNOWN: usize = 1_024;
@@ -114,6 +114,12 @@ impl<'p> RuleChecker<'p> {
                     across(plan, rule, state.breach(columns, row), warnings);
                     continue;
                 }
+                RuleDemand::Tax(tax) => {
+                    tax.breaches(&plan.record, columns, row, &mut |field, words| {
+                        warnings.push_message(field, &rule.name, &words);
+                    });
+                    continue;
+                }
                 RuleDemand::Product(product) => {
                     for ProductMismatch { field, words } in
                         product.breaches(&plan.record, columns, row)
@@ -206,12 +212,14 @@ impl RuleCache {
                 &|text| words.iter().any(|word| word::is_same_word(word, text))
             }
             RuleCheck::Currency => &|text| money::is_currency(text),
+            RuleCheck::Unit => &|text| MeasureUnit::is_known(text),
             RuleCheck::TimeZone => &|text| zone_name::parse(text).is_some(),
             RuleCheck::AtLeast(_)
             | RuleCheck::AtMost(_)
             | RuleCheck::Unique
             | RuleCheck::Sum(_)
             | RuleCheck::Product(_)
+            | RuleCheck::Tax(_)
             | RuleCheck::LocalTime(_)
             | RuleCheck::Amount(_)
             | RuleCheck::Rate(_)

@@ -54,16 +54,30 @@ impl<'d> JsonRecordReader<'_, 'd> {
         }
     }
 
-    /// A whole number, in the same way. One counts or names something, so a word for no value (`null`, `undefined`) is none, as for texts that do.
+    /// A whole number, in the same way. One counts or names something, so a word for no value (`null`, `undefined`, `n/a`) is none, as for texts that do.
     #[inline]
     pub(crate) fn read_whole_number(&mut self, first: u8) -> ReadResult<ParsedNumber<'d>> {
+        self.read_number_or_none(first, blank::names_nothing)
+    }
+
+    /// A decimal, in the same way. Money is not lost: null in words is none, but `NaN` and `n/a` may stand for an amount.
+    #[inline]
+    pub(crate) fn read_decimal(&mut self, first: u8) -> ReadResult<ParsedNumber<'d>> {
+        self.read_number_or_none(first, blank::is_null_word)
+    }
+
+    #[inline]
+    fn read_number_or_none(
+        &mut self,
+        first: u8,
+        is_none: fn(&str) -> bool,
+    ) -> ReadResult<ParsedNumber<'d>> {
         let start = self.scan.pos;
         match self.read_number(first)? {
             ParsedNumber::Other if first == b'"' => {
                 self.scan.pos = start;
                 let text = self.read_string()?;
-                let is_none = std::str::from_utf8(&text).is_ok_and(blank::names_nothing);
-                Ok(match is_none {
+                Ok(match std::str::from_utf8(&text).is_ok_and(is_none) {
                     true => ParsedNumber::Blank,
                     false => ParsedNumber::Other,
                 })
@@ -80,8 +94,10 @@ impl<'d> JsonRecordReader<'_, 'd> {
         if blank::is_blank(&text) {
             return ParsedNumber::Blank;
         }
-        // A number in escapes. One that does not fit a machine's word would have to be kept as text, which is here no longer.
-        match number::in_text(text.as_bytes()).filter(|number| raw.escaped && !number.long) {
+        // A number in escapes, in full-width digits, or with another minus sign. One that does not fit a machine's word would have to be kept as text, which is here no longer.
+        let plain = word::plain(&text);
+        let is_other_spelling = raw.escaped || matches!(plain, Cow::Owned(_));
+        match number::in_text(plain.as_bytes()).filter(|number| is_other_spelling && !number.long) {
             Some(number) => ParsedNumber::Number(JsonNumber {
                 text: raw.bytes,
                 ..number
@@ -251,13 +267,13 @@ impl<'d> JsonRecordReader<'_, 'd> {
     }
 }
 
-/// True if a JSON value says nothing at any depth: null, false, a text that names nothing, and objects and lists of these. Of a fault, zero
-/// and what [denies it](denies_fault) say nothing either.
+/// True if a JSON value says nothing at any depth: null, false, a text that names nothing, and objects and lists of these. Of a fault, what
+/// [denies it](denies_fault) says nothing either.
 fn holds_nothing(value: &Value, is_fault: bool) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
         Value::Bool(true) => false,
-        Value::Number(number) => is_fault && blank::is_zero(&number.to_string()),
+        Value::Number(number) => is_fault && denies_fault(&number.to_string()),
         Value::String(text) => blank::names_nothing(text) || (is_fault && denies_fault(text)),
         Value::Array(elements) => elements
             .iter()
@@ -266,14 +282,35 @@ fn holds_nothing(value: &Value, is_fault: bool) -> bool {
     }
 }
 
-/// True if a text in the place of a fault says that there is none: zero, and the words for it, however they are spelled.
+/// True if a text in the place of a fault says that there is none: zero, HTTP's codes of success (200 to 299), and the words for it, however they
+/// are spelled.
 pub(crate) fn denies_fault(text: &str) -> bool {
-    blank::is_zero(text)
-        || matches!(
-            &*word::canonical(text),
-            "false" | "no" | "ok" | "success" | "no error" | "no errors"
-        )
+    if blank::is_zero(text) {
+        return true;
+    }
+    let word = word::canonical(text);
+    let word = word.trim_end_matches(['.', '!']);
+    let is_code = word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit());
+    (is_code && word.starts_with('2')) || NO_FAULT.contains(&word)
 }
+
+/// Canonical words in the place of a fault that say there is none.
+const NO_FAULT: [&str; 14] = [
+    "false",
+    "no",
+    "ok",
+    "okay",
+    "success",
+    "succeeded",
+    "successful",
+    "successfully",
+    "completed",
+    "no error",
+    "no errors",
+    "without error",
+    "without errors",
+    "no problem",
+];
 
 #[inline]
 pub(crate) fn is_number(first: u8) -> bool {

@@ -75,6 +75,19 @@ pub fn names_nothing(text: &str) -> bool {
         || (bare.len() <= 36 && bare.bytes().filter(|byte| *byte != b'-').eq([b'0'; 32]))
 }
 
+/// True if a text is null as serializers write it in words (`null`, `None`, `nil`, `undefined`). Where a number is expected, that is none; what else names
+/// nothing (`NaN`, `n/a`, a dash) may stand for a number that got lost.
+///
+/// ```
+/// use tillhouse_model::blank::is_null_word;
+/// assert!(is_null_word(" NULL") && !is_null_word("NaN"));
+/// ```
+pub fn is_null_word(text: &str) -> bool {
+    let text = trim(text);
+    let words = ["null", "none", "nil", "undefined"];
+    words.iter().any(|word| text.eq_ignore_ascii_case(word))
+}
+
 /// True if nothing but zeros can be seen of a text: `0`, `000`, `0.0`. Where identifiers are counted from 1, or are UUIDs, that is none; where they are
 /// the positions of a keypad or a network's own codes, it is one like any other.
 pub fn is_zero(text: &str) -> bool {

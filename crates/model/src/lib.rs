@@ -22,6 +22,7 @@ mod exact_decimal;
 mod expected_reads;
 mod filter;
 mod hash_map;
+pub mod identifier;
 pub mod json;
 mod labels;
 pub mod money;
@@ -36,6 +37,7 @@ pub mod table;
 pub mod terminal_escape;
 pub mod time;
 pub mod time_zone;
+mod unit;
 mod window;
 pub mod word;
 pub mod yaml;
@@ -59,4 +61,5 @@ pub use slice::{ReadBy, ReadMode, Resource, Slice};
 pub use table::{
     ColumnClass, ColumnKind, ColumnSpec, MisfitPolicy, TableRole, TableSpec, TimeFormat,
 };
+pub use unit::MeasureUnit;
 pub use window::{Window, merge_windows, subtract_windows};

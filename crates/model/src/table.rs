@@ -3,7 +3,6 @@
 //! Invariant: a [`TableSpec`] is complete and consistent. Every path it names exists, every key column is required and open
 //! or pseudonymised, every decimal fits Arrow's Decimal128; whoever holds one needs no further check.
 
-use crate::exact_decimal::ExactDecimal;
 use crate::money::{PriceUnit, VatRateUnit};
 use crate::note::ColumnNote;
 use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
@@ -120,6 +119,8 @@ pub enum RuleCheck {
     Currency,
     /// A time zone that [`crate::zone_name`] reads.
     TimeZone,
+    /// A unit of measure that is [known](crate::MeasureUnit::is_known).
+    Unit,
     /// The key is unique in the table; of a column in a list, in its list: of elements that have one value, the last counts.
     Unique,
     /// The number is the sum of those of other columns of the record.
@@ -132,6 +133,8 @@ pub enum RuleCheck {
     Rate(RateRule),
     /// The number is the product of those of other columns of the record, or of the same element of a list.
     Product(ProductRule),
+    /// The number is the tax in an amount at a rate, both of the record or of the same element of a list.
+    Tax(TaxRule),
     /// The text is the state that follows from those of the record's articles and payments.
     State(StateRule),
     /// The value is there, in every element of the list it is in.
@@ -191,27 +194,22 @@ pub enum PriceUnitSource {
     Connection(String),
 }
 
-/// Columns that add up to another one. Where that one is below zero, a column none of whose numbers is may be told without the sign.
+/// Columns that add up to another one. Of a refund, a column none of whose numbers is below zero may be told without the sign.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SumRule {
     /// The columns that are added; through a list, each of its elements is.
     pub of: Vec<Vec<String>>,
-    /// Tolerance of the sum, not negative: figures that are rounded one by one need not meet
-    /// exactly.
-    pub within: ExactDecimal,
     /// Elements of a list that may be left out: the sum holds with them or without.
     pub except: Option<ElementFilter>,
-    /// Currencies of the numbers, where the source names them: those of several are not added up, nor compared.
-    pub currencies: Option<SumCurrencies>,
-}
-
-/// Columns that name the currencies of what is added and of the sum.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SumCurrencies {
-    /// Of each number that is added, below the same list.
-    pub of: Vec<String>,
-    /// Of the sum.
-    pub is: Vec<String>,
+    /// Elements of a list that alone are added. Where no element has such a text, nothing is known of the sum.
+    pub only: Option<ElementFilter>,
+    /// The columns that name the currency of the sum, the first that does. Its smallest coin is the tolerance, 0.01 where none is known: figures that are
+    /// rounded one by one need not meet exactly. Empty: they do.
+    pub currency: Vec<Vec<String>>,
+    /// The column that is below zero of a refund; without one, the one they add up to is.
+    pub direction: Option<Vec<String>>,
+    /// The column that names the currency of each number that is added, below the same list: those of several are not added up, nor compared.
+    pub of_currency: Option<Vec<String>>,
 }
 
 /// Elements of a list, selected by a text of theirs, such as those that need not count.
@@ -232,8 +230,21 @@ pub struct ProductRule {
     pub is: Vec<Vec<String>>,
     /// Columns of `is` that may be less than the product: an undeclared reduction.
     pub or_less: Vec<Vec<String>>,
-    /// Tolerance of the product, not negative.
-    pub within: ExactDecimal,
+    /// The columns that name the currency, the first that does: of the same element, or of what it is in. The tolerance is that of a [`SumRule`].
+    pub currency: Vec<Vec<String>>,
+}
+
+/// Columns that a tax follows from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaxRule {
+    /// The gross amount that the tax is in: of the same element, or of what it is in.
+    pub of: Vec<String>,
+    /// The rate.
+    pub rate: Vec<String>,
+    /// The columns that name the currency, the first that does. Its smallest coin is the tolerance.
+    pub currency: Vec<Vec<String>>,
+    /// Unit of the rate; `None` where it may be either: up to 1 it is a fraction, above that in per cent.
+    pub unit: Option<RateUnitSource>,
 }
 
 /// Columns that a state follows from, see [`crate::derived_state`].
@@ -295,6 +306,11 @@ pub struct ColumnSpec {
     pub blank_is_none: bool,
     /// True if zero is null: an identifier of which the source has none that is 0.
     pub zero_is_none: bool,
+    /// True if the text names a thing, and is stored in the [canonical](crate::identifier::canonical) spelling of identifiers. The key's columns and those that
+    /// tell the elements of a list apart are so anyway.
+    pub is_identifier: bool,
+    /// True if an instant that had not come when it was read is null: an end, a payment, a change that was made.
+    pub ahead_is_none: bool,
     /// Meaning, unit and examples.
     pub note: ColumnNote,
 }

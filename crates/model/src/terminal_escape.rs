@@ -138,23 +138,7 @@ impl CsvStyle {
 
     /// A text as it is meant to be read, without the quotes that CSV may need.
     pub fn text(self, text: &str) -> Cow<'_, str> {
-        // Full-width signs are formulas too, to some spreadsheets.
-        let starts_formula = |c: char| {
-            matches!(
-                c,
-                '=' | '+'
-                    | '-'
-                    | '@'
-                    | '\t'
-                    | '\r'
-                    | '\n'
-                    | '\u{ff1d}'
-                    | '\u{ff0b}'
-                    | '\u{ff0d}'
-                    | '\u{ff20}'
-            )
-        };
-        let text = match self.guards_formulas && text.starts_with(starts_formula) {
+        let text = match self.guards_formulas && begins_formula(text) {
             true => Cow::Owned(format!("'{text}")),
             false => Cow::Borrowed(text),
         };
@@ -173,6 +157,18 @@ impl CsvStyle {
             text.into_owned()
         }
     }
+}
+
+/// True of a text that a spreadsheet takes for a formula, or may come to: blanks before the sign are cut off by some, and so is a tab or a line end without any sign.
+fn begins_formula(text: &str) -> bool {
+    // Full-width signs are formulas too, to some spreadsheets.
+    const SIGNS: [char; 8] = [
+        '=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
+    ];
+    text.starts_with(['\t', '\r', '\n'])
+        || text
+            .trim_start_matches(blank::is_blank_char)
+            .starts_with(SIGNS)
 }
 
 #[cfg(test)]
@@ -300,6 +296,14 @@ mod tests {
             "\tx",
             "\r=1",
             "\u{ff1d}1",
+            "\u{ff0b}1",
+            "\u{ff0d}1",
+            "\u{ff20}x",
+            " =1",
+            "\u{a0}=1",
+            "\u{3000}+1",
+            "\u{feff}-1",
+            "\u{feff}\u{a0} \u{ff20}x",
             "=HYPERLINK(\"http://x\",\"y\")",
             "=cmd|' /C calc'!A0",
         ] {
@@ -310,7 +314,7 @@ mod tests {
                 "as it is, unless it was asked for"
             );
         }
-        for harmless in ["", "a=1", "1-2", "'", " x", "ä"] {
+        for harmless in ["", "a=1", "1-2", "'", " x", "\u{a0}x=1", "\u{3000}", "ä"] {
             assert_eq!(safe.text(harmless), harmless);
         }
         assert_eq!(safe.cell("=\"a\",1"), "\"'=\"\"a\"\",1\"");

@@ -4,6 +4,7 @@
 
 use crate::blank;
 use crate::error::{Error, Result};
+use crate::word;
 use jiff::fmt::temporal::Pieces;
 use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 
@@ -150,7 +151,8 @@ pub fn readable_std(length: std::time::Duration) -> String {
 /// Reads what a clock on the wall showed, `2026-01-31T12:00:00`, as microseconds since its own 1970-01-01T00:00:00; an offset behind it
 /// does not count. `24:00:00` is the next day's midnight, see [`normalise_time_text`]. `None` where it is no such text.
 pub fn wall_clock(text: &str) -> Option<i64> {
-    let text = blank::trim(text);
+    let plain = word::plain(blank::trim(text));
+    let text = &*plain;
     // A bare date is no reading of a clock, though jiff takes it for midnight; and a Z would be refused.
     if !text.contains(':') {
         return None;
@@ -315,6 +317,7 @@ mod tests {
             ("2026-01-31 13:00", Some(60)),
             ("2026-01-31t13:00:00,250", Some(60)),
             ("\u{a0}2026-01-31T13:00:00\u{200b}", Some(60)),
+            ("2026\u{2212}01\u{2212}31\u{a0}１３：００", Some(60)),
             ("2026-02-01T02:15:00", None),
             ("2026-01-30T23:45:00", None),
             ("2026-01-31T13:07:00", None),

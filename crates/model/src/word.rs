@@ -4,6 +4,7 @@
 //! groups by such a word does it by this form; source tables keep the provider's spelling.
 
 use crate::blank::{is_blank_char, is_dash, is_invisible};
+use crate::identifier::narrowed;
 use std::borrow::Cow;
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -16,7 +17,7 @@ use unicode_normalization::UnicodeNormalization as _;
 /// assert_eq!(canonical("ＣＯＭＰＬＥＴＥＤ\u{200b}"), "completed");
 /// ```
 pub fn canonical(word: &str) -> Cow<'_, str> {
-    if is_canonical(word) {
+    if is_plain(word, false) {
         return Cow::Borrowed(word);
     }
     if word.is_ascii() {
@@ -28,6 +29,39 @@ pub fn canonical(word: &str) -> Cow<'_, str> {
     Cow::Owned(joined(&folded))
 }
 
+/// The form in which numbers, instants and names of zones are read: full-width characters as those of ASCII, one kind of dash and minus sign, and one
+/// kind of blank. What is small or raised in other ways stays, since `5²` is not 52.
+///
+/// ```
+/// use tillhouse_model::word::plain;
+/// assert_eq!(plain("\u{2212}０５：００"), "-05:00");
+/// assert_eq!(plain("5²"), "5²");
+/// ```
+pub fn plain(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let fold = |c: char| match one_dash_and_blank(c) {
+        same if same == c => narrowed(c),
+        folded => folded,
+    };
+    Cow::Owned(text.chars().map(fold).collect())
+}
+
+/// The text in one spelling, its case kept: of names that are told apart by it, as in keys.
+///
+/// ```
+/// use tillhouse_model::word::one_spelling;
+/// assert_eq!(one_spelling(" Super\u{a0}Plus\u{200b}"), "Super Plus");
+/// ```
+pub fn one_spelling(text: &str) -> Cow<'_, str> {
+    if is_plain(text, true) {
+        return Cow::Borrowed(text);
+    }
+    // Twice: what goes in the first round may let a mark meet its letter.
+    Cow::Owned(joined(&one_form(&one_form(text))))
+}
+
 /// True if two texts are one word.
 pub fn is_same_word(word: &str, other: &str) -> bool {
     word == other || canonical(word) == canonical(other)
@@ -36,28 +70,29 @@ pub fn is_same_word(word: &str, other: &str) -> bool {
 /// NFKC, with one kind of blank and one of dash, and without what has no width.
 pub(crate) fn one_form(text: &str) -> String {
     let seen: String = text.chars().filter(|c| !is_invisible(*c)).collect();
-    let fold = |c: char| {
-        if is_dash(c) {
-            '-'
-        } else if c.is_whitespace() {
-            ' '
-        } else {
-            c
-        }
-    };
     seen.nfkc()
         .filter(|c| !is_invisible(*c))
-        .map(fold)
+        .map(one_dash_and_blank)
         .collect()
 }
 
-/// Most words come so.
-fn is_canonical(word: &str) -> bool {
+fn one_dash_and_blank(c: char) -> char {
+    if is_dash(c) {
+        '-'
+    } else if c.is_whitespace() {
+        ' '
+    } else {
+        c
+    }
+}
+
+/// True if a text is ASCII in one spelling, and in small letters where its case is not kept. Most words come so.
+fn is_plain(word: &str, keeps_case: bool) -> bool {
     let mut before = b' ';
     for byte in word.bytes() {
         let fits = match byte {
             b' ' => before != b' ',
-            b'A'..=b'Z' => false,
+            b'A'..=b'Z' => keeps_case,
             other => matches!(other, b'!'..=b'~'),
         };
         if !fits {
@@ -140,7 +175,29 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_spelling_keeps_its_case() {
+        for (text, spelling) in [
+            ("Super Plus", "Super Plus"),
+            (" Super\u{a0} Plus\u{200b}", "Super Plus"),
+            ("\u{ff33}uper", "Super"),
+            ("Su\u{308}d\u{2010}West", "S\u{fc}d-West"),
+            ("S\u{fc}d-West", "S\u{fc}d-West"),
+            ("Stra\u{df}e", "Stra\u{df}e"),
+            ("\u{200b}", ""),
+        ] {
+            assert_eq!(one_spelling(text), spelling, "{text:?}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_spelling_is_its_own(text in ".{0,24}") {
+            let spelling = one_spelling(&text).into_owned();
+            proptest::prop_assert_eq!(one_spelling(&spelling), spelling.as_str());
+            proptest::prop_assert_eq!(canonical(&spelling), canonical(&text));
+        }
+
         #[test]
         fn a_canonical_form_is_its_own(word in ".{0,24}") {
             let form = canonical(&word).into_owned();

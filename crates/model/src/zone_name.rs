@@ -7,11 +7,13 @@
 //! Signs: `GMT+1`, `UTC+01:00` and `+01:00` are one hour east of Greenwich, as people write them; `Etc/GMT+1` is an IANA name, and
 //! IANA counts those the other way round.
 
-use crate::blank::{is_blank_char, is_dash, is_invisible, trim};
+use crate::blank::{is_invisible, trim};
 use crate::hash_map::FastMap;
 use crate::time::CLOCK_OFFSETS;
 use crate::time_zone::IanaZone;
+use crate::word::plain;
 use chrono_tz::TZ_VARIANTS;
+use jiff::tz::{Offset, TimeZone};
 use std::sync::LazyLock;
 use windows_timezones::WindowsTimezone;
 
@@ -55,7 +57,15 @@ pub fn parse(text: &str) -> Option<ZoneName> {
     if text.is_ascii() {
         parse_ascii(text)
     } else {
-        parse_ascii(&plain(text))
+        parse_ascii(&plain(&text.replace(is_invisible, "")))
+    }
+}
+
+/// The clock of what [`parse`] reads; `None` for anything else.
+pub fn clock(text: &str) -> Option<TimeZone> {
+    match parse(text)? {
+        ZoneName::Iana(zone) => Some(zone.time_zone().clone()),
+        ZoneName::Offset(seconds) => Offset::from_seconds(seconds).ok().map(TimeZone::fixed),
     }
 }
 
@@ -85,23 +95,6 @@ fn parse_ascii(text: &str) -> Option<ZoneName> {
     of_name(&lower)
         .or_else(|| of_name(&lower.replace(' ', "_")))
         .map(ZoneName::Iana)
-}
-
-/// The text with plain blanks and dashes, without what has no width.
-fn plain(text: &str) -> String {
-    let fold = |c: char| {
-        if is_dash(c) {
-            '-'
-        } else if is_blank_char(c) {
-            ' '
-        } else {
-            c
-        }
-    };
-    text.chars()
-        .filter(|c| !is_invisible(*c))
-        .map(fold)
-        .collect()
 }
 
 /// `+02:00`, `+0200`, `+02`, `+2`, `02:00`, `02:00:00`: seconds east of UTC. Hours alone need a sign.
@@ -153,6 +146,8 @@ mod tests {
             "EUROPE/BERLIN",
             " Europe/Berlin ",
             "\u{feff}europe/Berlin\u{a0}",
+            "Ｅurope/Berlin",
+            "Europe／Ｂerlin",
         ] {
             assert_eq!(iana(text), "Europe/Berlin", "{text:?}");
         }
@@ -163,6 +158,24 @@ mod tests {
         // The zone of a machine that was never told one.
         assert!(IanaZone::get("Factory").is_some());
         assert_eq!((parse("Factory"), parse(" factory ")), (None, None));
+    }
+
+    #[test]
+    fn clocks_of_names_and_offsets_are_known() {
+        let noon = "2026-01-05T12:00:00Z".parse().unwrap();
+        for (text, hour) in [
+            ("Europe/Berlin", 13),
+            ("+02:00", 14),
+            ("-05:30", 6),
+            ("utc", 12),
+        ] {
+            assert_eq!(
+                clock(text).unwrap().to_datetime(noon).hour(),
+                hour,
+                "{text}"
+            );
+        }
+        assert_eq!(clock("Mars/Olympus"), None);
     }
 
     #[test]
@@ -224,6 +237,8 @@ mod tests {
             ("+01:00:00", 3600),
             ("-03:30:00", -12_600),
             ("\u{2212}03:30", -12_600),
+            ("＋０１:００", 3600),
+            ("ＵＴＣ－０３：３０", -12_600),
             ("00:00:00", 0),
             ("Z", 0),
             ("z", 0),

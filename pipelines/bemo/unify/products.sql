@@ -2,15 +2,15 @@
 -- without one of the code, is written %2F there. The name is the family alone: a code that stood in for it would take the place of a name that an earlier
 -- session told.
 SELECT
-    concat($pipeline, ':', t.network, CASE WHEN t.network = '' THEN replace(replace(coalesce(t.a['product_code'], t.a['product_family']), '%', '%25'), '/', '%2F')
-        ELSE coalesce(t.a['product_code'], t.a['product_family']) END) AS product_key,
+    concat($pipeline, ':', t.network, CASE WHEN t.network = '' THEN replace(replace(coalesce(t.a['product_code'], one_spelling(t.a['product_family'])), '%', '%25'), '/', '%2F')
+        ELSE coalesce(t.a['product_code'], one_spelling(t.a['product_family'])) END) AS product_key,
     t.a['product_code']                  AS code,
     t.a['product_family']                AS name,
     category_of(t.a['product_category']) AS category,
-    canonical_unit(t.a['quantity_unit']) AS unit_measure
+    base_unit(t.a['quantity_unit'])      AS unit_measure
 FROM (
     SELECT unnest(transactions) AS a,
-        coalesce(replace(replace(nullif(trim(place_network), ''), '%', '%25'), '/', '%2F') || '/', '') AS network
+        coalesce(replace(replace(one_spelling(place_network), '%', '%25'), '/', '%2F') || '/', '') AS network
     FROM sessions
 ) t
 WHERE t.a['product_code'] IS NOT NULL OR t.a['product_family'] IS NOT NULL

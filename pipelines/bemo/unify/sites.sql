@@ -2,8 +2,8 @@
 -- without one of the id, is written %2F there. The sessions tell
 -- an offset, which is the clock's of that moment and no time zone, so a site has none.
 SELECT
-    concat($pipeline, ':', CASE WHEN nullif(trim(place_network), '') IS NULL THEN replace(replace(place_id, '%', '%25'), '/', '%2F')
-        ELSE replace(replace(trim(place_network), '%', '%25'), '/', '%2F') || '/' || place_id END) AS site_key,
+    concat($pipeline, ':', CASE WHEN one_spelling(place_network) IS NULL THEN replace(replace(place_id, '%', '%25'), '/', '%2F')
+        ELSE replace(replace(one_spelling(place_network), '%', '%25'), '/', '%2F') || '/' || place_id END) AS site_key,
     place_name                          AS name,
     place_id                            AS code,
     trim(address)                       AS street,

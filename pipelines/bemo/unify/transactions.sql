@@ -40,8 +40,8 @@ FROM (
             FROM (
                 SELECT *,
                     array_replace_all(pluck(transactions, 'currency_key'), CAST(NULL AS VARCHAR), 'none') AS labels,
-                    CASE WHEN nullif(trim(place_network), '') IS NULL THEN replace(replace(place_id, '%', '%25'), '/', '%2F')
-                        ELSE replace(replace(trim(place_network), '%', '%25'), '/', '%2F') || '/' || place_id END AS site
+                    CASE WHEN one_spelling(place_network) IS NULL THEN replace(replace(place_id, '%', '%25'), '/', '%2F')
+                        ELSE replace(replace(one_spelling(place_network), '%', '%25'), '/', '%2F') || '/' || place_id END AS site
                 FROM sessions
             ) l
         ) c

@@ -22,16 +22,16 @@ FROM (
     SELECT
         attributes['location'] AS l,
         unnest(CASE WHEN attributes['location']['station_name'] IS NULL THEN make_array(false, true) ELSE make_array(false) END) AS stands_in,
-        -- A brand alone, and a country, name no site. A '/' of any part but the last is written %2f.
+        -- A brand alone, and a country, name no site. Spellings of a part that look alike are one. A '/' of any part but the last is written %2f.
         CASE WHEN attributes['location']['address']['postal_code'] IS NOT NULL OR attributes['location']['address']['city'] IS NOT NULL
             OR attributes['location']['address']['street'] IS NOT NULL OR attributes['location']['address']['house_no'] IS NOT NULL
             THEN lower(concat_ws('/',
-                replace(replace(coalesce(attributes['location']['brand'], ''), '%', '%25'), '/', '%2F'),
-                replace(replace(coalesce(attributes['location']['address']['country_code'], ''), '%', '%25'), '/', '%2F'),
-                replace(replace(coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
+                replace(replace(coalesce(canonical_word(attributes['location']['brand']), ''), '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(canonical_word(attributes['location']['address']['country_code']), ''), '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(canonical_word(attributes['location']['address']['postal_code']), canonical_word(attributes['location']['address']['city']), ''),
                     '%', '%25'), '/', '%2F'),
-                replace(replace(coalesce(attributes['location']['address']['street'], ''), '%', '%25'), '/', '%2F'),
-                coalesce(attributes['location']['address']['house_no'], ''))) END AS site,
+                replace(replace(coalesce(canonical_word(attributes['location']['address']['street']), ''), '%', '%25'), '/', '%2F'),
+                coalesce(canonical_word(attributes['location']['address']['house_no']), ''))) END AS site,
         _record_time, _extracted_at
     FROM transactions
 ) t

@@ -38,16 +38,16 @@ FROM (
     SELECT
         id, partner, attributes AS a,
         clock_offset(attributes['created_at'], attributes['created_at_localtime']) AS clock,
-        -- A brand alone, and a country, name no site. A '/' of any part but the last is written %2f.
+        -- A brand alone, and a country, name no site. Spellings of a part that look alike are one. A '/' of any part but the last is written %2f.
         CASE WHEN attributes['location']['address']['postal_code'] IS NOT NULL OR attributes['location']['address']['city'] IS NOT NULL
             OR attributes['location']['address']['street'] IS NOT NULL OR attributes['location']['address']['house_no'] IS NOT NULL
             THEN lower(concat_ws('/',
-                replace(replace(coalesce(attributes['location']['brand'], ''), '%', '%25'), '/', '%2F'),
-                replace(replace(coalesce(attributes['location']['address']['country_code'], ''), '%', '%25'), '/', '%2F'),
-                replace(replace(coalesce(attributes['location']['address']['postal_code'], attributes['location']['address']['city'], ''),
+                replace(replace(coalesce(canonical_word(attributes['location']['brand']), ''), '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(canonical_word(attributes['location']['address']['country_code']), ''), '%', '%25'), '/', '%2F'),
+                replace(replace(coalesce(canonical_word(attributes['location']['address']['postal_code']), canonical_word(attributes['location']['address']['city']), ''),
                     '%', '%25'), '/', '%2F'),
-                replace(replace(coalesce(attributes['location']['address']['street'], ''), '%', '%25'), '/', '%2F'),
-                coalesce(attributes['location']['address']['house_no'], ''))) END AS site,
+                replace(replace(coalesce(canonical_word(attributes['location']['address']['street']), ''), '%', '%25'), '/', '%2F'),
+                coalesce(canonical_word(attributes['location']['address']['house_no']), ''))) END AS site,
         CASE WHEN attributes['error'] IS NULL THEN 'completed' ELSE 'error' END AS state,
         (attributes['fuel']['type'] IS NOT NULL OR attributes['fuel']['product_name'] IS NOT NULL OR attributes['fuel']['unit'] IS NOT NULL
             OR attributes['fuel']['amount'] IS NOT NULL OR attributes['fuel']['price_per_unit'] IS NOT NULL

@@ -29,6 +29,8 @@ fn an_offset_counts_and_a_missing_one_is_refused() {
         "2020-08-10T11:15:00,000000000000000z",
         "2020-08-10T11:15Z",
         "2020-08-10T13:15:00+02:00[Europe/Berlin]",
+        "2020-08-10T06:15:00\u{2212}05:00",
+        "2020\u{2010}08\u{2010}10\u{a0}13:15＋０２:００",
     ] {
         let instant = read(text.as_bytes(), None).unwrap();
         assert_eq!(

@@ -245,6 +245,80 @@ fn references_that_name_nothing_are_absent() {
 }
 
 #[test]
+fn an_identifier_has_one_spelling_wherever_it_stands() {
+    const UUID: &str = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
+    let upper = UUID.to_uppercase();
+    for id in [
+        UUID.to_owned(),
+        upper.clone(),
+        format!("{{{upper}}}"),
+        format!("urn:uuid:{UUID}"),
+        format!(" {upper}\t"),
+    ] {
+        let id = json!(id);
+        let hecone = json!({ "id": id, "mandator_id": id, "site_id": id, "point_id": id, "session_id": id, "device": { "code": id },
+            "articles": [{ "id": id, "product_id": id }], "payments": [{ "id": id, "identification_id": id, "amount": 1 }],
+            "products": [{ "id": id }] });
+        let bemo = json!({ "sessionId": id, "vehicleId": id, "placeId": id, "transactions": [{ "productCode": id, "totalAmount": 1 }] });
+        let pace = json!({ "id": id, "attributes": { "paymentMethodId": id, "location": { "brandId": id },
+            "discountTokens": [{ "id": id, "amount": 1 }] } });
+        for (table, record, identifiers) in [
+            ("hecone/transactions.yaml", hecone, 11),
+            ("bemo/sessions.yaml", bemo, 4),
+            ("pace/transactions.yaml", pace, 4),
+            ("smartnow/vouchers.yaml", json!({ "id": id }), 1),
+            (
+                "smartnow/voucher_logs.yaml",
+                json!({ "id": 7, "voucher": id }),
+                1,
+            ),
+        ] {
+            let row = row(table, &record).to_string();
+            assert_eq!(
+                row.matches(UUID).count(),
+                identifiers,
+                "{table} {id}: {row}"
+            );
+        }
+    }
+    // A number is its digits, and two spellings of one element are one.
+    for (payments, kept) in [
+        (
+            json!([{ "id": 7, "amount": 1 }, { "id": "7", "amount": 2 }, { "id": "７", "amount": 3 }]),
+            1,
+        ),
+        (
+            json!([{ "id": 7, "amount": 1 }, { "id": "007", "amount": 2 }]),
+            2,
+        ),
+        (
+            json!([{ "id": "a", "amount": 1 }, { "id": "A", "amount": 2 }]),
+            2,
+        ),
+        (
+            json!([{ "id": UUID, "amount": 1 }, { "id": upper, "amount": 2 }]),
+            1,
+        ),
+    ] {
+        let row = row(
+            "hecone/transactions.yaml",
+            &json!({ "id": "s", "payments": payments }),
+        );
+        assert_eq!(row["payments"].as_array().unwrap().len(), kept, "{row}");
+    }
+    assert_eq!(
+        row("smartnow/revenue_transactions.yaml", &json!({ "id": "７" }))["id"],
+        7
+    );
+    // A name is no identifier.
+    let name = row(
+        "hecone/transactions.yaml",
+        &json!({ "id": "s", "site": { "name": upper } }),
+    );
+    assert_eq!(name["site"]["name"], json!(upper));
+}
+
+#[test]
 fn zero_is_a_name_where_the_source_has_such() {
     let row = row(
         "hecone/transactions.yaml",

@@ -11,9 +11,9 @@ use tillhouse_decode::Decoder;
 use tillhouse_model::money::PriceUnit;
 use tillhouse_model::table::{
     AmountRule, ElementFilter, PresenceRule, PriceUnitSource, ProductRule, QualityRule, RuleCheck,
-    StateCurrencies, StateRule, SumCurrencies, SumRule,
+    StateCurrencies, StateRule, SumRule,
 };
-use tillhouse_model::{ColumnKind, ColumnSpec, ExactDecimal, TableSpec, TimeFormat};
+use tillhouse_model::{ColumnKind, ColumnSpec, TableSpec, TimeFormat};
 
 /// A sale with lines and payments, and all rules that look into them.
 fn till() -> TableSpec {
@@ -37,19 +37,17 @@ fn till_where(or_less: &[&str]) -> TableSpec {
         path: path(is),
         check,
     };
-    let cent = ExactDecimal::new(1, 2);
     let or_less = or_less.iter().map(|text| path(text)).collect();
     let sum = SumRule {
         of: vec![path("lines.amount")],
-        within: cent,
         except: Some(ElementFilter {
             path: path("lines.state"),
             words: vec!["declined".into(), "error".into()],
         }),
-        currencies: Some(SumCurrencies {
-            of: path("lines.currency"),
-            is: path("currency"),
-        }),
+        only: None,
+        currency: vec![path("currency")],
+        of_currency: Some(path("lines.currency")),
+        direction: None,
     };
     let product = ProductRule {
         of: vec![
@@ -59,7 +57,7 @@ fn till_where(or_less: &[&str]) -> TableSpec {
         ],
         is: vec![path("lines.before"), path("lines.amount")],
         or_less,
-        within: cent,
+        currency: vec![path("lines.currency"), path("currency")],
     };
     let state = StateRule {
         articles: path("lines.state"),
@@ -219,6 +217,59 @@ fn products_are_compared_element_by_element() {
         ),
         "{words:?}"
     );
+}
+
+#[test]
+fn amounts_may_be_off_by_the_smallest_coin_of_their_currency() {
+    let (eur, jpy, kwd, none) = (r#""EUR""#, r#"" jpy""#, r#""KWD""#, "null");
+    for (of_sale, of_line, amount, is_told) in [
+        (eur, none, "499.49", false),
+        (eur, none, "499.52", true),
+        (jpy, none, "500", false),
+        (jpy, none, "499", false),
+        (jpy, none, "501", true),
+        (kwd, none, "499.501", false),
+        (kwd, none, "499.505", true),
+        // The currency of the line itself counts first.
+        (eur, jpy, "500", false),
+        (jpy, kwd, "499.505", true),
+        // Nobody knows it.
+        (none, none, "499.51", false),
+        (none, none, "499.52", true),
+        (jpy, r#""TOKEN""#, "499.52", true),
+    ] {
+        let told = told(&format!(
+            r#""factor":1,"currency":{of_sale},"lines":[{{"quantity":1.5,"unit_price":333,"amount":{amount},"currency":{of_line}}}]"#
+        ));
+        let case = format!("{amount} of {of_line} in {of_sale}: {told:?}");
+        assert_eq!(told.len(), usize::from(is_told), "{case}");
+    }
+    for (of_sale, of_line, total, is_told) in [
+        (eur, none, "300.01", false),
+        (eur, none, "300.02", true),
+        (jpy, none, "301", false),
+        (jpy, none, "302", true),
+        (kwd, none, "300.001", false),
+        (kwd, none, "300.005", true),
+        // Where the sum names none, that of what is added counts.
+        (none, jpy, "301", false),
+        (none, kwd, "300.005", true),
+        (none, none, "300.01", false),
+        (none, none, "300.02", true),
+        // A refund that is told by its sum alone.
+        (jpy, none, "-301", false),
+        (jpy, none, "-302", true),
+        (kwd, none, "-300.005", true),
+    ] {
+        let line = |amount| format!(r#"{{"amount":{amount},"currency":{of_line}}}"#);
+        let told = told(&format!(
+            r#""total":{total},"currency":{of_sale},"lines":[{},{}]"#,
+            line(100),
+            line(200)
+        ));
+        let case = format!("{total} in {of_sale} of {of_line}: {told:?}");
+        assert_eq!(told.len(), usize::from(is_told), "{case}");
+    }
 }
 
 #[test]

@@ -851,12 +851,24 @@ fn an_error_of_pace_is_one_in_whatever_form_and_one_that_says_none_is_none() {
             Some(r#"{"code":0,"failed":true}"#),
         ),
         ("[0,1]", Some("[0,1]")),
+        (
+            r#"{"code":200,"message":"declined"}"#,
+            Some(r#"{"code":200,"message":"declined"}"#),
+        ),
+        (
+            r#"{"code":402,"message":"OK"}"#,
+            Some(r#"{"code":402,"message":"OK"}"#),
+        ),
         (r#"{"code":0,"message":""}"#, None),
         (
             r#"{"code":"0","message":"OK","details":[{"code":0.0}]}"#,
             None,
         ),
         (r#"{"message":"No error","failed":false}"#, None),
+        (r#"{"code":200,"message":"OK"}"#, None),
+        (r#"{"status":"204","title":"Success!"}"#, None),
+        (r#"{"code":201}"#, None),
+        (r#""Succeeded.""#, None),
         (r#"{"code":"None","message":"null"}"#, None),
         ("[0]", None),
         ("0", None),
@@ -891,5 +903,94 @@ fn an_error_of_pace_is_one_in_whatever_form_and_one_that_says_none_is_none() {
         let row = &crate::row_json::rows(&decoded.batch)[0];
         let row: serde_json::Value = serde_json::from_str(row).unwrap();
         assert_eq!(row["attributes"]["error"].as_str(), kept, "{error}");
+    }
+}
+
+#[test]
+fn what_was_still_to_come_is_none_where_the_contract_says_so() {
+    let end = |decoder: &Decoder, end: &str| {
+        let page = format!(
+            r#"[{{"sessionId":"s","sessionStartDate":"2026-01-04T00:00:00Z","sessionEndDate":"{end}","timeZone":"+01:00"}}]"#
+        );
+        let decoded = decoder
+            .decode_scoped(page.as_bytes(), &[], Some("scope"))
+            .unwrap();
+        assert_eq!(decoded.rejects, []);
+        let told = decoded.warnings.iter();
+        let told = told.map(|w| format!("{} {} {}", w.rule, w.field, w.original));
+        let row = &crate::row_json::rows(&decoded.batch)[0];
+        (row.contains("session_end_date"), told.collect::<Vec<_>>())
+    };
+    let any_time = shipped("bemo/sessions.yaml");
+    let decoder = any_time.asked_at("2026-01-05T00:00:00Z".parse().unwrap());
+    // Clocks may be a day ahead.
+    let near = "2026-01-05T23:59:59Z";
+    assert_eq!(end(&decoder, near), (true, vec![]));
+    for far in ["2026-01-06T00:00:01Z", "2099-01-01T00:00:00Z"] {
+        let told = format!("time_ahead sessionEndDate {far}");
+        assert_eq!(end(&decoder, far), (false, vec![told]));
+        assert_eq!(end(&any_time, far), (true, vec![]));
+    }
+    // A change that was not made yet orders no versions.
+    let page = r#"[{"id":"1","attributes":{"updatedAt":"2099-01-01T00:00:00Z"}}]"#;
+    let decoder = shipped("pace/transactions.yaml");
+    for (asked_at, is_known) in [
+        ("2026-01-05T00:00:00Z", false),
+        ("2099-01-01T00:00:00Z", true),
+    ] {
+        let decoder = decoder.asked_at(asked_at.parse().unwrap());
+        let decoded = decoder
+            .decode_scoped(page.as_bytes(), &[], Some("scope"))
+            .unwrap();
+        assert_eq!(decoded.updated_at.is_valid(0), is_known, "{asked_at}");
+    }
+}
+
+#[test]
+fn a_record_that_is_still_to_come_stays_with_its_time_and_is_told() {
+    let (asked_at, near) = ("2026-01-05T00:00:00Z", "2026-01-05T23:59:59Z");
+    for (table, field, record) in [
+        (
+            "hecone/transactions.yaml",
+            "invoice.created_at",
+            r#"{"id":"1","invoice":{"created_at":"AT"}}"#,
+        ),
+        (
+            "pace/transactions.yaml",
+            "attributes.createdAt",
+            r#"{"id":"1","attributes":{"createdAt":"AT"}}"#,
+        ),
+        (
+            "bemo/sessions.yaml",
+            "sessionStartDate",
+            r#"{"sessionId":"1","sessionStartDate":"AT"}"#,
+        ),
+        (
+            "smartnow/revenue_transactions.yaml",
+            "occurredAt",
+            r#"{"id":1,"occurredAt":"AT"}"#,
+        ),
+    ] {
+        let any_time = shipped(table);
+        let told = |decoder: &Decoder, at: &str| {
+            let page = format!("[{}]", record.replace("AT", at));
+            let decoded = decoder
+                .decode_scoped(page.as_bytes(), &[], Some("scope"))
+                .unwrap();
+            assert_eq!(decoded.rejects, [], "{table}");
+            let at: jiff::Timestamp = at.parse().unwrap();
+            assert_eq!(decoded.record_times.value(0), at.as_microsecond());
+            let told = decoded.warnings.into_iter();
+            let told = told.filter(|warning| warning.rule == "time_ahead");
+            told.map(|w| (w.field, w.original)).collect::<Vec<_>>()
+        };
+        let decoder = any_time.asked_at(asked_at.parse().unwrap());
+        let far = "2099-01-04T10:00:00Z";
+        let words = format!(
+            "{far}: the time is more than a day later than when it was read, and counts when it comes"
+        );
+        assert_eq!(told(&decoder, near), []);
+        assert_eq!(told(&any_time, far), []);
+        assert_eq!(told(&decoder, far), [(field.to_owned(), words)]);
     }
 }

@@ -6,9 +6,9 @@ use crate::fixture::{self, column, spec};
 use crate::{decode, decoder};
 use std::sync::Arc;
 use tillhouse_decode::Decoder;
-use tillhouse_model::money::PriceUnit;
+use tillhouse_model::money::{PriceUnit, VatRateUnit};
 use tillhouse_model::table::{
-    AmountRule, PriceUnitSource, QualityRule, RateRule, RateUnitSource, RuleCheck,
+    AmountRule, PriceUnitSource, QualityRule, RateRule, RateUnitSource, RuleCheck, TaxRule,
 };
 use tillhouse_model::{ColumnKind, ColumnSpec, Error, MisfitPolicy, TableSpec};
 
@@ -389,4 +389,147 @@ fn a_rate_is_compared_with_its_unit() {
             .message()
             .contains("$vat_rate")
     );
+}
+
+/// Warnings about the lines of a sale in euros whose rates are in that unit.
+fn taxes(unit: Option<VatRateUnit>, lines: &str) -> Vec<String> {
+    let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
+    let tax = TaxRule {
+        of: path("lines.amount"),
+        rate: path("lines.rate"),
+        currency: vec![path("lines.currency"), path("currency")],
+        unit: unit.map(RateUnitSource::Contract),
+    };
+    let line = vec![
+        column("amount", fixture::MONEY),
+        column("rate", fixture::MONEY),
+        column("tax", fixture::MONEY),
+        column("currency", ColumnKind::Text),
+    ];
+    let element = column("element", ColumnKind::Struct(line));
+    let spec = TableSpec {
+        rules: vec![QualityRule {
+            name: "fits".into(),
+            path: path("lines.tax"),
+            check: RuleCheck::Tax(tax),
+        }],
+        ..spec(
+            vec![
+                column("id", ColumnKind::Text),
+                column("currency", ColumnKind::Text),
+                column("lines", ColumnKind::List(Box::new(element))),
+            ],
+            &["id"],
+        )
+    };
+    let page = format!(r#"[{{"id":"1","currency":"EUR","lines":[{lines}]}}]"#);
+    let decoded = decoder(spec).decode(page.as_bytes(), &[]).unwrap();
+    assert_eq!(decoded.batch.num_rows(), 1, "the record is kept");
+    decoded
+        .warnings
+        .into_iter()
+        .map(|w| format!("{} {}: {}", w.rule, w.field, w.original))
+        .collect()
+}
+
+#[test]
+fn a_tax_is_what_is_in_its_amount_at_its_rate() {
+    let per_cent = |lines: &str| taxes(Some(VatRateUnit::Percent), lines);
+    for fitting in [
+        r#"{"amount":119,"rate":19,"tax":19}"#,
+        r#"{"amount":68.17,"rate":19,"tax":10.88},{"amount":68.17,"rate":19,"tax":10.89}"#,
+        r#"{"amount":1.7,"rate":7.6,"tax":0.12}"#,
+        r#"{"amount":5,"rate":0,"tax":0}"#,
+        // A refund, with its sign and without.
+        r#"{"amount":-119,"rate":19,"tax":-19},{"amount":-119,"rate":19,"tax":19}"#,
+        // Given away.
+        r#"{"amount":0,"rate":19,"tax":19}"#,
+        r#"{"amount":119,"rate":19},{"amount":119,"tax":1},{"rate":19,"tax":1}"#,
+        // No such rate, which other rules tell.
+        r#"{"amount":119,"rate":119,"tax":1},{"amount":119,"rate":-19,"tax":1}"#,
+        // A yen is not divided, and of a token nobody knows.
+        r#"{"amount":100,"rate":8,"tax":7,"currency":"JPY"},{"amount":100,"rate":8,"tax":1,"currency":"TOKEN"}"#,
+    ] {
+        assert_eq!(per_cent(fitting), [""; 0], "{fitting}");
+    }
+    assert_eq!(
+        per_cent(
+            r#"{"amount":119,"rate":19,"tax":19},{"amount":10.5,"rate":7.6,"tax":13},{"amount":-119,"rate":19,"tax":18.98}"#
+        ),
+        [
+            "fits lines[1].tax: lines[1].tax is 13, expected 0.74 in lines[1].amount 10.5 at lines[1].rate 7.6",
+            "fits lines[2].tax: lines[2].tax is 18.98, expected -19 in lines[2].amount -119 at lines[2].rate 19",
+        ]
+    );
+    for off in [
+        r#"{"amount":119,"rate":19,"tax":-19}"#,
+        r#"{"amount":119,"rate":19,"tax":0}"#,
+        r#"{"amount":119,"rate":19,"tax":19.0101}"#,
+        r#"{"amount":119,"rate":0.19,"tax":19}"#,
+        r#"{"amount":1,"rate":19,"tax":0.162,"currency":"KWD"}"#,
+        r#"{"amount":100,"rate":8,"tax":5,"currency":"JPY"}"#,
+    ] {
+        assert_eq!(per_cent(off).len(), 1, "{off}");
+    }
+    let both = r#"{"amount":119,"rate":0.19,"tax":19},{"amount":119,"rate":19,"tax":19}"#;
+    assert_eq!(taxes(None, both), [""; 0]);
+    assert_eq!(taxes(Some(VatRateUnit::Fraction), both), [""; 0]);
+    assert_eq!(
+        taxes(None, r#"{"amount":119,"rate":0.19,"tax":0.23}"#).len(),
+        1
+    );
+}
+
+#[test]
+fn of_a_sale_a_wrong_sign_is_told_and_of_a_refund_a_missing_one_is_not() {
+    let decoder = crate::sources::shipped("hecone/transactions.yaml");
+    let told = |invoice: &str, tax: &str, paid: &str| {
+        let page = format!(
+            r#"[{{"id":"1","invoice":{{"currency":"EUR",{invoice}}},
+                "articles":[{{"id":"a","state":"done","currency":"EUR","amount":10,"tax_amount":{tax}}}],
+                "payments":[{{"id":"p","state":"collected","currency":"EUR","amount":{paid}}}]}}]"#
+        );
+        let decoded = decoder.decode(page.as_bytes(), &[]).unwrap();
+        assert_eq!(decoded.rejects, []);
+        let rules = decoded.warnings.into_iter().map(|warning| warning.rule);
+        let adds_up = |rule: &String| rule.ends_with("add_up") || rule.ends_with("adds_up");
+        rules.filter(adds_up).collect::<Vec<_>>()
+    };
+    let fine = [
+        (
+            r#""amount":10,"tax_amount":1.6,"paid_amount":10"#,
+            "1.6",
+            "10",
+        ),
+        (
+            r#""amount":-10,"tax_amount":-1.6,"paid_amount":-10"#,
+            "1.6",
+            "10",
+        ),
+        (
+            r#""amount":-10,"tax_amount":1.6,"paid_amount":10"#,
+            "-1.6",
+            "-10",
+        ),
+    ];
+    for (invoice, tax, paid) in fine {
+        assert_eq!(told(invoice, tax, paid), [""; 0], "{invoice} {tax} {paid}");
+    }
+    let off = [
+        (
+            r#""amount":10,"tax_amount":-1.6,"paid_amount":10"#,
+            "taxes_add_up",
+        ),
+        (
+            r#""amount":10,"tax_amount":1.6,"paid_amount":-10"#,
+            "paid_amount_adds_up",
+        ),
+        (
+            r#""amount":-10,"tax_amount":1.7,"paid_amount":10"#,
+            "taxes_add_up",
+        ),
+    ];
+    for (invoice, rule) in off {
+        assert_eq!(told(invoice, "1.6", "10"), [rule], "{invoice}");
+    }
 }

@@ -130,6 +130,7 @@ fn whole_numbers_may_be_written_in_any_way() {
         (r#""7.000""#, "7"),
         (r#""1e2""#, "100"),
         (r#""\u0037""#, "7"),
+        (r#""１２""#, "12"),
     ] {
         good(
             &format!(r#""zähler":{text}"#),
@@ -220,7 +221,19 @@ fn decimals_are_exact_or_say_so() {
             r#"{"invoice":{"amount":12.5000}}"#,
         );
     }
-    good(r#""invoice":{"amount":""}"#, r#"{"invoice":{}}"#);
+    for text in ["\u{2212}12.5", "－１２．５", "\\u221212.50"] {
+        good(
+            &format!(r#""invoice":{{"amount":"{text}"}}"#),
+            r#"{"invoice":{"amount":-12.5000}}"#,
+        );
+    }
+    // Null in words is none.
+    for none in ["", " ", "null", "NULL", "None"] {
+        good(
+            &format!(r#""invoice":{{"amount":"{none}"}}"#),
+            r#"{"invoice":{}}"#,
+        );
+    }
     // Money is not guessed at, and not lost: what cannot be read costs the record.
     for text in [
         "12,3",
@@ -232,6 +245,10 @@ fn decimals_are_exact_or_say_so() {
         "NaN",
         "n/a",
         "--",
+        "nothing",
+        "Infinity",
+        "5²",
+        "1\u{200b}234",
     ] {
         bad(
             &format!(r#""invoice":{{"amount":"{text}"}}"#),
@@ -493,12 +510,17 @@ fn a_key_of_nothing_is_no_key() {
             "{odd}"
         );
     }
-    // Written without quotes, it is one: every digit of it.
+    // Written without quotes, it is one: the number 7 is the text "7".
     let decoded = decode(&[
         r#"{"id":7}"#,
         r#"{"id":7.0}"#,
         r#"{"id":"0"}"#,
+        r#"{"id":7e-1}"#,
         r#"{"id":" 7 "}"#,
+        r#"{"id":"\uff17"}"#,
+        r#"{"id":"007"}"#,
+        r#"{"id":"{3F2504E0-4F89-11D3-9A0C-0305E82C3301}"}"#,
+        r#"{"id":"A-7"}"#,
         r#"{"id":"nullable"}"#,
         r#"{"id":"00000000-0000-0000-0000-000000000001"}"#,
         r#"{"id":"0000000000000000000000000000000"}"#,
@@ -507,9 +529,14 @@ fn a_key_of_nothing_is_no_key() {
         decoded.keys.iter().flatten().collect::<Vec<_>>(),
         [
             "7",
-            "7.0",
-            "0",
             "7",
+            "0",
+            "7e-1",
+            "7",
+            "7",
+            "007",
+            "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+            "A-7",
             "nullable",
             "00000000-0000-0000-0000-000000000001",
             "0000000000000000000000000000000"

@@ -161,14 +161,13 @@ impl<'p> ColumnWalk<'p> {
             .classification
             .as_ref()
             .is_some_and(|c| c.value == "restricted");
-        let blank_is_none = self.means_none(("blank", options.blank), is_open_text, "strings");
-        let is_identifier =
+        let blank_is_none = self.says(("blank", options.blank), is_open_text, "strings");
+        let may_be_zero =
             class == ColumnClass::Open && matches!(kind, ColumnKind::Text | ColumnKind::Int);
-        let zero_is_none = self.means_none(
-            ("zero", options.zero),
-            is_identifier,
-            "strings and integers",
-        );
+        let zero_is_none = self.says(("zero", options.zero), may_be_zero, "strings and integers");
+        let is_identifier = self.says(("identifier", options.identifier), is_open_text, "strings");
+        let is_time = class == ColumnClass::Open && matches!(kind, ColumnKind::Timestamp(_));
+        let ahead_is_none = self.says(("ahead", options.ahead), is_time, "timestamps");
         Some(ColumnSpec {
             name,
             json_name,
@@ -179,6 +178,8 @@ impl<'p> ColumnWalk<'p> {
             on_misfit,
             blank_is_none,
             zero_is_none,
+            is_identifier,
+            ahead_is_none,
             note: ColumnNote {
                 description,
                 unit: options.unit.map(|(text, _)| text.trim().to_owned()),
@@ -238,27 +239,30 @@ impl<'p> ColumnWalk<'p> {
         }
     }
 
-    /// True if the contract says that a value that names nothing is null: a blank text, or a zero. `of` names the columns for which it may.
-    fn means_none(
+    /// True if the contract says something of a column's values: that one which says nothing is null, a blank text, a zero or a time to come, or that
+    /// they are identifiers. `of` names the columns of which it may.
+    fn says(
         &mut self,
         (property, said): (&str, Option<(&str, FileLocation)>),
-        is_identifier: bool,
+        may_be: bool,
         of: &str,
     ) -> bool {
         let Some((word, at)) = said else {
             return false;
         };
-        if word != "none" {
-            let what = match property {
-                "zero" => "meaning of a zero",
-                _ => "meaning of a blank text",
-            };
-            self.problems.add(at, unknown(what, word, &["none"]));
-        } else if self.role != TableRole::Source || !is_identifier {
+        let (what, known) = match property {
+            "zero" => ("meaning of a zero", "none"),
+            "ahead" => ("meaning of a time that is still to come", "none"),
+            "identifier" => ("spelling of an identifier", "canonical"),
+            _ => ("meaning of a blank text", "none"),
+        };
+        if word != known {
+            self.problems.add(at, unknown(what, word, &[known]));
+        } else if self.role != TableRole::Source || !may_be {
             self.problems.add(
                 at,
                 format!(
-                    "`{property}: none` is for the {of} of a source's table that are stored as they come"
+                    "`{property}: {known}` is for the {of} of a source's table that are stored as they come"
                 ),
             );
         }
@@ -297,6 +301,8 @@ impl<'p> ColumnWalk<'p> {
                 "misfit" => &mut own.misfit,
                 "blank" => &mut own.blank,
                 "zero" => &mut own.zero,
+                "identifier" => &mut own.identifier,
+                "ahead" => &mut own.ahead,
                 "unit" => &mut own.unit,
                 other => {
                     let known = [
@@ -306,6 +312,8 @@ impl<'p> ColumnWalk<'p> {
                         "misfit",
                         "blank",
                         "zero",
+                        "identifier",
+                        "ahead",
                         "unit",
                     ];
                     let text = unknown("custom property", other, &known);
@@ -754,6 +762,8 @@ struct PropertyOptions<'w> {
     misfit: Option<(&'w str, FileLocation)>,
     blank: Option<(&'w str, FileLocation)>,
     zero: Option<(&'w str, FileLocation)>,
+    identifier: Option<(&'w str, FileLocation)>,
+    ahead: Option<(&'w str, FileLocation)>,
     unit: Option<(&'w str, FileLocation)>,
 }
 

@@ -45,7 +45,9 @@ impl ContractProblems {
             // The place says which of them; the standard's keys lead a long way.
             YamlFaultKind::UnknownKey { key, known } => unknown("key", key, known),
             YamlFaultKind::MissingKey(key) => format!("the key `{key}` is missing"),
-            YamlFaultKind::Wrong { expected, found } => {
+            YamlFaultKind::Wrong {
+                expected, found, ..
+            } => {
                 format!(
                     "{}expected {expected}, found {found}",
                     key.unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Rules that compare columns of one record: `sum`, `product`, `localTime`, `amount`, `rate`, `state` and `present`, written at the table.
+//! Rules that compare columns of one record: `sum`, `product`, `tax`, `localTime`, `amount`, `rate`, `state` and `present`, written at the table.
 //!
 //! Invariant: a rule that comes out of [`fits`] unharmed names columns that are stored as they came, of types that can be compared.
 
@@ -6,21 +6,21 @@ use super::find;
 use super::odcs::OdcsValue;
 use super::problems::{ContractProblems, unknown};
 use crate::blank::is_blank;
-use crate::exact_decimal::ExactDecimal;
 use crate::money::{PriceUnit, VatRateUnit};
 use crate::table::{
     AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, LocalTimeRule, PresenceRule,
     PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule,
-    SumCurrencies, SumRule,
+    SumRule, TaxRule,
 };
 use crate::time_zone::IanaZone;
 use crate::yaml::FileLocation;
 use std::collections::BTreeMap;
 
 /// The rules there are.
-pub(super) const KNOWN: [&str; 7] = [
+pub(super) const KNOWN: [&str; 8] = [
     "sum",
     "product",
+    "tax",
     "localTime",
     "amount",
     "rate",
@@ -33,6 +33,7 @@ pub(super) fn wanted(rule: &str) -> String {
     let keys = match rule {
         "amount" => "is: ..., currency: ..., unit: ...",
         "rate" => "is: ..., unit: ...",
+        "tax" => "is: ..., of: ..., rate: ..., currency: ...",
         "present" => "is: ...",
         "state" => "is: ..., articles: ..., payments: ..., collected: ..., owed: ...",
         _ => "of: ..., is: ...",
@@ -78,6 +79,15 @@ impl RuleArguments<'_> {
         }
     }
 
+    /// The columns that name the currency; none where the key is not written.
+    fn currency(&self, problems: &mut ContractProblems) -> Option<Vec<Vec<String>>> {
+        if self.has_any(&["currency"]) {
+            self.one_or_more("currency", problems)
+        } else {
+            Some(Vec::new())
+        }
+    }
+
     /// True if one of these keys is written.
     fn has_any(&self, keys: &[&str]) -> bool {
         keys.iter().any(|key| self.map.contains_key(*key))
@@ -114,32 +124,42 @@ pub(super) fn read(
             return None;
         }
         let (of, is) = (keys.paths("of", problems), keys.path("is", problems));
-        let within = within(map.get("within"), at, problems)?;
-        let except = map
-            .get("except")
-            .map(|except| words_of("except", except, at, problems).ok_or(()))
-            .transpose()
-            .ok()?;
-        let currencies = match keys.has_any(&["ofCurrency", "isCurrency"]) {
-            true => Some(SumCurrencies {
-                of: keys.path("ofCurrency", problems)?,
-                is: keys.path("isCurrency", problems)?,
-            }),
-            false => None,
+        let mut elements = |key: &str| {
+            map.get(key)
+                .map(|words| words_of(key, words, at, problems).ok_or(()))
+                .transpose()
+                .ok()
         };
+        let (except, only) = (elements("except")?, elements("only")?);
+        if except.is_some() && only.is_some() {
+            problems.add(at, "`sum` takes `except` or `only`, not both");
+            return None;
+        }
+        let currency = keys.currency(problems)?;
+        let mut named = |key: &str| match keys.has_any(&[key]) {
+            true => keys.path(key, problems).map(Some),
+            false => Some(None),
+        };
+        let (of_currency, direction) = (named("ofCurrency")?, named("direction")?);
+        if of_currency.is_some() && currency.is_empty() {
+            problems.add(at, "`ofCurrency` needs `currency`, the currency of the sum");
+            return None;
+        }
         return Some((
             is?,
             RuleCheck::Sum(SumRule {
                 of: of?,
-                within,
                 except,
-                currencies,
+                only,
+                currency,
+                direction,
+                of_currency,
             }),
         ));
     }
     if rule == "product" {
         if keys
-            .only(&["of", "is", "orLess", "within"], problems)
+            .only(&["of", "is", "orLess", "currency"], problems)
             .is_some()
         {
             return None;
@@ -149,7 +169,7 @@ pub(super) fn read(
             None => Vec::new(),
             Some(_) => keys.one_or_more("orLess", problems)?,
         };
-        let within = within(map.get("within"), at, problems)?;
+        let currency = keys.currency(problems)?;
         let is = is?;
         if let Some(stray) = or_less.iter().find(|path| !is.contains(path)) {
             problems.add(
@@ -164,7 +184,7 @@ pub(super) fn read(
                 of: of?,
                 is,
                 or_less,
-                within,
+                currency,
             }),
         ));
     }
@@ -213,18 +233,11 @@ pub(super) fn read(
             return None;
         }
         let is = keys.path("is", problems);
-        let unit = match parameter(map.get("unit")) {
-            Some(name) => Some(RateUnitSource::Connection(name)),
-            None => map
-                .get("unit")
-                .and_then(OdcsValue::as_text)
-                .and_then(VatRateUnit::named)
-                .map(RateUnitSource::Contract),
-        };
-        if unit.is_none() {
-            problems.add(at, unit_wanted("percent", "fraction", "vat_rate"));
-        }
+        let unit = rate_unit(map.get("unit"), at, problems);
         return Some((is?, RuleCheck::Rate(RateRule { unit: unit? })));
+    }
+    if rule == "tax" {
+        return tax(&keys, problems);
     }
     if keys
         .only(&["of", "is", "zoneBy", "zones"], problems)
@@ -258,7 +271,15 @@ pub(super) fn read(
 }
 
 /// Keys of `sum`.
-const SUM_KEYS: [&str; 6] = ["of", "is", "within", "except", "ofCurrency", "isCurrency"];
+const SUM_KEYS: [&str; 7] = [
+    "of",
+    "is",
+    "except",
+    "only",
+    "currency",
+    "ofCurrency",
+    "direction",
+];
 
 /// Keys of `amount`.
 const AMOUNT_KEYS: [&str; 5] = ["is", "currency", "guess", "currencyElsewhere", "unit"];
@@ -291,6 +312,31 @@ fn amount(
         unit,
     };
     Some((is?, RuleCheck::Amount(amount)))
+}
+
+/// Reads `{ is: ..., of: ..., rate: ..., currency: ... }`, with `unit` or without.
+fn tax(
+    keys: &RuleArguments<'_>,
+    problems: &mut ContractProblems,
+) -> Option<(Vec<String>, RuleCheck)> {
+    let known = ["is", "of", "rate", "currency", "unit"];
+    if keys.only(&known, problems).is_some() {
+        return None;
+    }
+    let mut path = |key: &str| keys.path(key, problems);
+    let (is, of, rate) = (path("is"), path("of"), path("rate"));
+    let currency = keys.one_or_more("currency", problems);
+    let unit = match keys.map.get("unit") {
+        Some(unit) => Some(rate_unit(Some(unit), keys.at, problems)?),
+        None => None,
+    };
+    let tax = TaxRule {
+        of: of?,
+        rate: rate?,
+        currency: currency?,
+        unit,
+    };
+    Some((is?, RuleCheck::Tax(tax)))
 }
 
 /// Keys of `state`.
@@ -376,27 +422,6 @@ fn otherwise(
     words.map(str::to_owned)
 }
 
-fn within(
-    value: Option<&OdcsValue>,
-    at: FileLocation,
-    problems: &mut ContractProblems,
-) -> Option<ExactDecimal> {
-    let exact = match value {
-        None => Some(ExactDecimal::new(0, 0)),
-        Some(OdcsValue::Int(whole)) => Some(ExactDecimal::new(i128::from(*whole), 0)),
-        Some(value) => value.as_text().and_then(ExactDecimal::parse),
-    };
-    let exact = exact.filter(|exact| exact.units >= 0);
-    if exact.is_none() {
-        // YAML would make a float of it.
-        problems.add(
-            at,
-            "`within` is a number that is not negative, in quotes: '0.01'",
-        );
-    }
-    exact
-}
-
 /// `minor`, `major`, or `$parameter` of the connection.
 fn unit(
     value: Option<&OdcsValue>,
@@ -412,6 +437,25 @@ fn unit(
     };
     if unit.is_none() {
         problems.add(at, unit_wanted("minor", "major", "price_unit"));
+    }
+    unit
+}
+
+/// `percent`, `fraction`, or `$parameter` of the connection.
+fn rate_unit(
+    value: Option<&OdcsValue>,
+    at: FileLocation,
+    problems: &mut ContractProblems,
+) -> Option<RateUnitSource> {
+    let unit = match parameter(value) {
+        Some(name) => Some(RateUnitSource::Connection(name)),
+        None => value
+            .and_then(OdcsValue::as_text)
+            .and_then(VatRateUnit::named)
+            .map(RateUnitSource::Contract),
+    };
+    if unit.is_none() {
+        problems.add(at, unit_wanted("percent", "fraction", "vat_rate"));
     }
     unit
 }
@@ -522,19 +566,32 @@ pub(super) fn fits(
         RuleCheck::Sum(SumRule {
             of,
             except,
-            currencies,
-            ..
+            only,
+            currency,
+            direction,
+            of_currency,
         }) => {
             for path in of {
                 column(columns, path, true, "a whole or decimal number", is_number)?;
             }
-            if let Some(SumCurrencies { of: of_each, is }) = currencies {
+            if let Some(direction) = direction {
+                column(
+                    columns,
+                    direction,
+                    false,
+                    "a whole or decimal number",
+                    is_number,
+                )?;
+            }
+            for named in currency {
+                column(columns, named, false, "a string", is_text)?;
+            }
+            if let Some(of_each) = of_currency {
                 column(columns, of_each, true, "a string", is_text)?;
-                column(columns, is, false, "a string", is_text)?;
                 of.iter()
                     .try_for_each(|of| of_its_element(columns, of, of_each))?;
             }
-            if let Some(ElementFilter { path, .. }) = except {
+            for ElementFilter { path, .. } in except.iter().chain(only) {
                 column(columns, path, true, "a string", |kind| {
                     *kind == ColumnKind::Text
                 })?;
@@ -548,13 +605,39 @@ pub(super) fn fits(
             }
             column(columns, path, false, "a whole or decimal number", is_number)
         }
-        RuleCheck::Product(ProductRule { of, is, .. }) => {
+        RuleCheck::Product(ProductRule {
+            of, is, currency, ..
+        }) => {
             for path in of.iter().chain(is) {
                 column(columns, path, true, "a whole or decimal number", is_number)?;
+            }
+            for named in currency {
+                column(columns, named, true, "a string", is_text)?;
             }
             // One element is compared at a time, so all that is named has to be of that element, or of what it is in.
             of.iter()
                 .chain(is)
+                .chain(currency)
+                .try_for_each(|other| of_its_element(columns, path, other))
+        }
+        RuleCheck::Tax(TaxRule {
+            of, rate, currency, ..
+        }) => {
+            for number in [path, of.as_slice(), rate.as_slice()] {
+                column(
+                    columns,
+                    number,
+                    true,
+                    "a whole or decimal number",
+                    is_number,
+                )?;
+            }
+            for named in currency {
+                column(columns, named, true, "a string", is_text)?;
+            }
+            [of, rate]
+                .into_iter()
+                .chain(currency)
                 .try_for_each(|other| of_its_element(columns, path, other))
         }
         RuleCheck::State(StateRule {

@@ -214,16 +214,18 @@ fn library(
 }
 
 /// The rules that are written as a map.
-const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }`";
+const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ tax: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }`";
 
 fn custom(written: &Spanned<OdcsQuality>, problems: &mut ContractProblems) -> Option<ParsedRule> {
-    const KNOWN: [&str; 11] = [
+    const KNOWN: [&str; 13] = [
         "currency",
         "timeZone",
+        "unit",
         "atLeast",
         "atMost",
         "sum",
         "product",
+        "tax",
         "localTime",
         "amount",
         "rate",
@@ -251,6 +253,7 @@ fn custom(written: &Spanned<OdcsQuality>, problems: &mut ContractProblems) -> Op
     match &implementation.value {
         OdcsValue::Text(word) if word == "currency" => Some(ParsedRule::Check(RuleCheck::Currency)),
         OdcsValue::Text(word) if word == "timeZone" => Some(ParsedRule::Check(RuleCheck::TimeZone)),
+        OdcsValue::Text(word) if word == "unit" => Some(ParsedRule::Check(RuleCheck::Unit)),
         OdcsValue::Text(word) if word == "atLeast" || word == "atMost" => {
             problems.add(
                 at,
@@ -268,7 +271,10 @@ fn custom(written: &Spanned<OdcsQuality>, problems: &mut ContractProblems) -> Op
         }
         OdcsValue::Map(map) => with_arguments(map, at, problems),
         _ => {
-            problems.add(at, format!("expected `currency`, `timeZone`, {MAPS}"));
+            problems.add(
+                at,
+                format!("expected `currency`, `timeZone`, `unit`, {MAPS}"),
+            );
             None
         }
     }
@@ -279,11 +285,12 @@ fn with_arguments(
     at: FileLocation,
     problems: &mut ContractProblems,
 ) -> Option<ParsedRule> {
-    const KNOWN: [&str; 9] = [
+    const KNOWN: [&str; 10] = [
         "atLeast",
         "atMost",
         "sum",
         "product",
+        "tax",
         "localTime",
         "amount",
         "rate",
@@ -330,12 +337,13 @@ fn fits(
             matches!(kind, ColumnKind::Int | ColumnKind::Decimal { .. }),
             "a whole or decimal number",
         ),
-        RuleCheck::OneOf(_) | RuleCheck::Currency | RuleCheck::TimeZone => {
+        RuleCheck::OneOf(_) | RuleCheck::Currency | RuleCheck::TimeZone | RuleCheck::Unit => {
             (*kind == ColumnKind::Text, "a string")
         }
         RuleCheck::Unique
         | RuleCheck::Sum(_)
         | RuleCheck::Product(_)
+        | RuleCheck::Tax(_)
         | RuleCheck::LocalTime(_)
         | RuleCheck::Amount(_)
         | RuleCheck::Rate(_)

@@ -38,6 +38,8 @@ pub enum YamlFaultKind {
         expected: String,
         /// Value found, without the text of anything that could be a secret.
         found: String,
+        /// Keys that may stand there, where a section of known keys is wanted.
+        known: Vec<&'static str>,
     },
     /// A word that is none of those which have a meaning there.
     UnknownWord {
@@ -70,6 +72,16 @@ impl YamlFault {
         Self::new(YamlFaultKind::Wrong {
             expected: expected.into(),
             found: found.into(),
+            known: Vec::new(),
+        })
+    }
+
+    /// The fault of a value in whose place a section of these keys is wanted.
+    pub(crate) fn in_place_of_section(found: &str, keys: &[&'static str]) -> Self {
+        Self::new(YamlFaultKind::Wrong {
+            expected: "keys and values".to_owned(),
+            found: found.to_owned(),
+            known: keys.to_vec(),
         })
     }
 
@@ -139,7 +151,9 @@ impl YamlFault {
                 "the key `{}` is missing",
                 joined(&[&keys[..], &[key]].concat())
             ),
-            YamlFaultKind::Wrong { expected, found } => {
+            YamlFaultKind::Wrong {
+                expected, found, ..
+            } => {
                 format!("{whole}: expected {expected}, found {found}")
             }
             YamlFaultKind::UnknownWord { word, known } => match nearest(word, known) {
@@ -156,7 +170,9 @@ impl YamlFault {
     pub fn hint(&self) -> Option<String> {
         match &self.what {
             YamlFaultKind::Syntax { hint, .. } => Some((*hint).to_owned()),
-            YamlFaultKind::UnknownKey { known, .. } if !known.is_empty() => {
+            YamlFaultKind::UnknownKey { known, .. } | YamlFaultKind::Wrong { known, .. }
+                if !known.is_empty() =>
+            {
                 Some(format!("Keys that may stand there: {}.", known.join(", ")))
             }
             YamlFaultKind::UnknownWord { known, .. } if !known.is_empty() => {

@@ -323,9 +323,12 @@ impl<'de> Deserializer<'de> for NodeDeserializer<'de> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        known: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, YamlFault> {
+        if !matches!(self.0.content, YamlContent::Map(_)) && !self.0.is_null() {
+            return Err(YamlFault::in_place_of_section(self.0.kind(), known).at(self.0.at));
+        }
         self.deserialize_map(visitor)
     }
 

@@ -59,6 +59,11 @@ fn column(name: String, (kind, class): (ColumnKind, ColumnClass), required: bool
     let zero_is_none = matches!(kind, ColumnKind::Text | ColumnKind::Int)
         && class == ColumnClass::Open
         && name.ends_with('4');
+    let is_identifier =
+        kind == ColumnKind::Text && class == ColumnClass::Open && name.ends_with('0');
+    let ahead_is_none = matches!(kind, ColumnKind::Timestamp(_))
+        && class == ColumnClass::Open
+        && name.ends_with('1');
     let on_misfit = match name.as_bytes().last() {
         Some(b'1') if !required => Some(MisfitPolicy::Warn),
         Some(b'2') => Some(MisfitPolicy::Reject),
@@ -75,6 +80,8 @@ fn column(name: String, (kind, class): (ColumnKind, ColumnClass), required: bool
         on_misfit,
         blank_is_none,
         zero_is_none,
+        is_identifier,
+        ahead_is_none,
         note,
     }
 }
@@ -165,6 +172,12 @@ fn write(column: &ColumnSpec, dash: bool, indent: usize, out: &mut String) {
     }
     if column.zero_is_none {
         say("zero", "none");
+    }
+    if column.ahead_is_none {
+        say("ahead", "none");
+    }
+    if column.is_identifier {
+        say("identifier", "canonical");
     }
     if let Some(on_misfit) = column.on_misfit {
         say("misfit", &format!("{on_misfit:?}").to_lowercase());

@@ -5,12 +5,11 @@
 use crate::shipped;
 use jiff::SignedDuration;
 use serde_json::Value;
-use tillhouse_model::ExactDecimal;
-use tillhouse_model::money::PriceUnit;
+use tillhouse_model::money::{PriceUnit, VatRateUnit};
 use tillhouse_model::table::{
     AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, PresenceRule, PriceUnitSource,
-    ProductRule, RuleCheck, StateCurrencies, StateRule, SumCurrencies, SumRule, TableRole,
-    TimeFormat, UnknownFields, ValueNormalisation,
+    ProductRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule, SumRule, TableRole,
+    TaxRule, TimeFormat, UnknownFields, ValueNormalisation,
 };
 
 /// One record of the list answer, as the API's document prints it.
@@ -199,21 +198,18 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
         .collect();
     let words = |list: &[&str]| RuleCheck::OneOf(list.iter().map(|w| (*w).to_owned()).collect());
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let within = ExactDecimal::new(1, 2);
-    let sum = |of: &str| {
-        let currencies = SumCurrencies {
-            of: path("articles.currency"),
-            is: path("invoice.currency"),
-        };
+    let sum = |of: &str, direction: Option<&str>| {
         let except = ElementFilter {
             path: path("articles.state"),
             words: vec!["declined".into(), "error".into()],
         };
         RuleCheck::Sum(SumRule {
             of: vec![path(of)],
-            within,
             except: Some(except),
-            currencies: Some(currencies),
+            only: None,
+            currency: vec![path("invoice.currency")],
+            direction: direction.map(path),
+            of_currency: Some(path("articles.currency")),
         })
     };
     let state = RuleCheck::State(StateRule {
@@ -230,12 +226,26 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
         of: vec![path("articles.quantity"), path("articles.unit_price")],
         is: vec![path("articles.amount")],
         or_less: Vec::new(),
-        within,
+        currency: vec![path("articles.currency"), path("invoice.currency")],
+    });
+    let tax = RuleCheck::Tax(TaxRule {
+        of: path("articles.amount"),
+        rate: path("articles.tax_percentage"),
+        currency: vec![path("articles.currency"), path("invoice.currency")],
+        unit: Some(RateUnitSource::Contract(VatRateUnit::Percent)),
     });
     let collected = ElementFilter {
         path: path("payments.state"),
         words: vec!["collected".into()],
     };
+    let paid = RuleCheck::Sum(SumRule {
+        of: vec![path("payments.amount")],
+        except: None,
+        only: Some(collected.clone()),
+        currency: vec![path("invoice.currency")],
+        direction: Some(path("invoice.amount")),
+        of_currency: Some(path("payments.currency")),
+    });
     let present = RuleCheck::Present(PresenceRule {
         when: Some(collected),
         ..PresenceRule::default()
@@ -353,14 +363,20 @@ fn the_table_is_keyed_timed_and_checked_as_designed() {
             (
                 "articles_add_up",
                 "invoice.amount".to_owned(),
-                &sum("articles.amount")
+                &sum("articles.amount", None)
             ),
             (
                 "taxes_add_up",
                 "invoice.tax_amount".to_owned(),
-                &sum("articles.tax_amount")
+                &sum("articles.tax_amount", Some("invoice.amount"))
+            ),
+            (
+                "paid_amount_adds_up",
+                "invoice.paid_amount".to_owned(),
+                &paid
             ),
             ("article_multiplies", "articles.amount".to_owned(), &product),
+            ("article_tax_fits", "articles.tax_amount".to_owned(), &tax),
             (
                 "payment_amount_known",
                 "payments.amount".to_owned(),

@@ -12,6 +12,7 @@ mod refusals;
 mod unified;
 
 use std::path::{Path, PathBuf};
+use tillhouse_model::table::TableRole;
 use tillhouse_model::{TableSpec, contract};
 
 /// The folder of the contracts that come with Tillhouse.
@@ -40,10 +41,32 @@ fn every_contract_in_the_house_parses_and_is_named_after_its_file() {
             assert_eq!(spec.name, file.file_stem().unwrap().to_str().unwrap());
             assert!(!spec.description.is_empty(), "{}", spec.qualified_name());
             described(&spec.columns, &spec.qualified_name());
+            assert!(is_ordered_by_the_past(&spec), "{}", spec.qualified_name());
             seen += 1;
         }
     }
     assert!(seen >= 10, "only {seen} contracts found");
+}
+
+/// True if a change that was not made yet orders no versions of a source's records: one that did would stay for good.
+fn is_ordered_by_the_past(spec: &TableSpec) -> bool {
+    use tillhouse_model::ColumnKind;
+    let Some(path) = spec
+        .updated_at
+        .as_ref()
+        .filter(|_| spec.role == TableRole::Source)
+    else {
+        return true;
+    };
+    let (mut columns, mut is_past) = (&spec.columns, false);
+    for name in path {
+        let column = columns.iter().find(|column| column.name == *name).unwrap();
+        is_past = column.ahead_is_none;
+        if let ColumnKind::Struct(inner) = &column.kind {
+            columns = inner;
+        }
+    }
+    is_past
 }
 
 fn described(columns: &[tillhouse_model::ColumnSpec], at: &str) {

@@ -6,10 +6,10 @@ use jiff::SignedDuration;
 use tillhouse_model::money::{PriceUnit, VatRateUnit};
 use tillhouse_model::table::{
     AmountRule, ColumnClass, ColumnKind, ElementFilter, LocalTimeRule, PriceUnitSource,
-    ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule, SumCurrencies,
-    SumRule, TableRole, TimeFormat, UnknownFields, ValueNormalisation,
+    ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule, SumRule,
+    TableRole, TimeFormat, UnknownFields, ValueNormalisation,
 };
-use tillhouse_model::{ColumnSpec, ExactDecimal, MisfitPolicy, TableSpec, contract};
+use tillhouse_model::{ColumnSpec, MisfitPolicy, TableSpec, contract};
 
 /// A contract of one table with these lines under `customProperties` and `properties`, beside its key.
 pub(crate) fn contract_of(custom: &str, properties: &str) -> String {
@@ -321,19 +321,19 @@ pub(crate) const COMPARED: &str = "- { name: net, logicalType: number, physicalT
 fn rules_that_compare_columns_stand_at_the_table() {
     let text = with_quality(
         "- name: adds_up\n  type: custom\n  engine: tillhouse\n  \
-         implementation: { sum: { of: [vat.amount, lines.pieces], is: net, within: '0.01' } }\n\
+         implementation: { sum: { of: [vat.amount, lines.pieces], is: net, currency: country } }\n\
          - name: exactly\n  type: custom\n  engine: tillhouse\n  implementation: { sum: { of: [net], is: vat.amount } }\n\
          - name: clock_right\n  type: custom\n  engine: tillhouse\n  implementation:\n    localTime:\n      of: at\n      \
          is: clock\n      zoneBy: country\n      zones: { DE: Europe/Berlin, 'NO': [Europe/Oslo] }\n\
          - name: clock_near\n  type: custom\n  engine: tillhouse\n  implementation: { localTime: { of: at, is: clock } }\n\
          - name: fits\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: country, currencyElsewhere: clock, unit: $price_unit } }\n\
          - name: in_cents\n  type: custom\n  engine: tillhouse\n  implementation: { amount: { is: net, currency: [country, clock], guess: lines.kind, unit: minor } }\n\
-         - name: multiplies\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net, lines.pieces], is: lines.pieces, within: '1' } }\n\
+         - name: multiplies\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net, lines.pieces], is: lines.pieces, currency: [lines.kind, country] } }\n\
          - name: either\n  type: custom\n  engine: tillhouse\n  implementation: { product: { of: [net], is: [vat.amount, net] } }\n\
          - name: rated\n  type: custom\n  engine: tillhouse\n  implementation: { rate: { is: net, unit: $vat_rate } }\n\
          - name: fraction\n  type: custom\n  engine: tillhouse\n  implementation: { rate: { is: net, unit: fraction } }\n\
          - name: counted\n  type: custom\n  engine: tillhouse\n  \
-         implementation: { sum: { of: [lines.pieces], is: net, except: { lines.kind: [void] }, ofCurrency: lines.kind, isCurrency: country } }\n\
+         implementation: { sum: { of: [lines.pieces], is: net, except: { lines.kind: [void] }, direction: vat.amount, ofCurrency: lines.kind, currency: country } }\n\
          - name: follows\n  type: custom\n  engine: tillhouse\n  implementation:\n    state: { is: clock, articles: lines.kind, \
          payments: lines.kind, collected: lines.pieces, owed: net, collectedCurrency: country, owedCurrency: [country, lines.kind] }",
         COMPARED,
@@ -345,12 +345,14 @@ fn rules_that_compare_columns_stand_at_the_table() {
             .map(|(k, z)| ((*k).to_owned(), vec![(*z).to_owned()]))
             .collect()
     };
-    let sum = |of: &[&str], within| {
+    let sum = |of: &[&str], currency: &[&str]| {
         RuleCheck::Sum(SumRule {
             of: of.iter().map(|p| path(p)).collect(),
-            within,
             except: None,
-            currencies: None,
+            only: None,
+            currency: currency.iter().map(|p| path(p)).collect(),
+            direction: None,
+            of_currency: None,
         })
     };
     let local = |zone_by: Option<&str>, known: &[(&str, &str)]| {
@@ -361,12 +363,12 @@ fn rules_that_compare_columns_stand_at_the_table() {
         })
     };
     let paths = |of: &[&str]| of.iter().map(|p| path(p)).collect::<Vec<_>>();
-    let product = |of: &[&str], is: &[&str], within| {
+    let product = |of: &[&str], is: &[&str], currency: &[&str]| {
         RuleCheck::Product(ProductRule {
             of: paths(of),
             is: paths(is),
             or_less: Vec::new(),
-            within,
+            currency: paths(currency),
         })
     };
     let rate = |unit| RuleCheck::Rate(RateRule { unit });
@@ -389,13 +391,9 @@ fn rules_that_compare_columns_stand_at_the_table() {
             (
                 "adds_up",
                 "net".to_owned(),
-                sum(&["vat.amount", "lines.pieces"], ExactDecimal::new(1, 2))
+                sum(&["vat.amount", "lines.pieces"], &["country"])
             ),
-            (
-                "exactly",
-                "vat.amount".to_owned(),
-                sum(&["net"], ExactDecimal::new(0, 0))
-            ),
+            ("exactly", "vat.amount".to_owned(), sum(&["net"], &[])),
             (
                 "clock_right",
                 "clock".to_owned(),
@@ -431,13 +429,13 @@ fn rules_that_compare_columns_stand_at_the_table() {
                 product(
                     &["net", "lines.pieces"],
                     &["lines.pieces"],
-                    ExactDecimal::new(1, 0)
+                    &["lines.kind", "country"]
                 )
             ),
             (
                 "either",
                 "vat.amount".to_owned(),
-                product(&["net"], &["vat.amount", "net"], ExactDecimal::new(0, 0))
+                product(&["net"], &["vat.amount", "net"], &[])
             ),
             (
                 "rated",
@@ -454,15 +452,14 @@ fn rules_that_compare_columns_stand_at_the_table() {
                 "net".to_owned(),
                 RuleCheck::Sum(SumRule {
                     of: vec![path("lines.pieces")],
-                    within: ExactDecimal::new(0, 0),
                     except: Some(ElementFilter {
                         path: path("lines.kind"),
                         words: vec!["void".into()]
                     }),
-                    currencies: Some(SumCurrencies {
-                        of: path("lines.kind"),
-                        is: path("country"),
-                    }),
+                    only: None,
+                    currency: vec![path("country")],
+                    direction: Some(path("vat.amount")),
+                    of_currency: Some(path("lines.kind")),
                 })
             ),
             (

@@ -208,6 +208,18 @@ fn misfits() {
             "- name: a\n  logicalType: boolean\n  customProperties: [{ property: zero, value: none }]".to_owned(),
             "`zero: none` is for the strings and integers of a source's table that are stored as they come (file kiosk/sales.yaml:17:53)",
         ),
+        (
+            "- name: a\n  logicalType: string\n  customProperties: [{ property: identifier, value: upper }]".to_owned(),
+            "unknown spelling of an identifier `upper`; expected `canonical` (file kiosk/sales.yaml:17:59)",
+        ),
+        (
+            "- name: a\n  logicalType: string\n  customProperties: [{ property: ahead, value: none }]".to_owned(),
+            "`ahead: none` is for the timestamps of a source's table that are stored as they come (file kiosk/sales.yaml:17:54)",
+        ),
+        (
+            "- name: a\n  logicalType: integer\n  customProperties: [{ property: identifier, value: canonical }]".to_owned(),
+            "`identifier: canonical` is for the strings of a source's table that are stored as they come (file kiosk/sales.yaml:17:59)",
+        ),
     ]
     .map(|(properties, told)| (contract_of("", &properties), told)));
 }
@@ -378,12 +390,16 @@ fn rules_that_compare_columns() {
         ("{ sum: { of: [net] } }", "`sum` needs `is`: the path of a column (file kiosk/sales.yaml:11:69)"),
         ("{ sum: { of: net, is: net } }", "`sum` needs `of`: a list of paths of columns (file kiosk/sales.yaml:11:69)"),
         (
-            "{ sum: { of: [net], is: net, whithin: '1' } }",
-            "unknown key of `sum` `whithin`; did you mean `within`? (file kiosk/sales.yaml:11:69)",
+            "{ sum: { of: [net], is: net, curency: country } }",
+            "unknown key of `sum` `curency`; did you mean `currency`? (file kiosk/sales.yaml:11:69)",
         ),
         (
-            "{ sum: { of: [net], is: net, within: 0.01 } }",
-            "`within` is a number that is not negative, in quotes: '0.01' (file kiosk/sales.yaml:11:69)",
+            "{ sum: { of: [net], is: net, currency: lines.kind } }",
+            "the rule `r`: `lines.kind` leads through an array: a record has one such value (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "{ product: { of: [net], is: net, currency: lines.kind } }",
+            "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
         ),
         (
             "{ sum: { of: [vat.amuont], is: net } }",
@@ -401,6 +417,10 @@ fn rules_that_compare_columns() {
         (
             "{ sum: { of: [net], is: net, except: { clock: [x] } } }",
             "the rule `r`: `clock` is below no array that is added (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "{ sum: { of: [lines.pieces], is: net, except: { lines.kind: [x] }, only: { lines.kind: [y] } } }",
+            "`sum` takes `except` or `only`, not both (file kiosk/sales.yaml:11:69)",
         ),
         ("product", "`product` needs what it compares: write `product: { of: ..., is: ... }` (file kiosk/sales.yaml:11:69)"),
         ("{ product: { of: [net] } }", "`product` needs `is`: a list of paths of columns (file kiosk/sales.yaml:11:69)"),
@@ -476,6 +496,15 @@ fn rules_that_compare_columns() {
             "{ rate: { is: net, unit: minor } }",
             "`unit` is `percent`, `fraction`, or the name of what the connection says of it: `$vat_rate` (file kiosk/sales.yaml:11:69)",
         ),
+        ("tax", "`tax` needs what it compares: write `tax: { is: ..., of: ..., rate: ..., currency: ... }` (file kiosk/sales.yaml:11:69)"),
+        (
+            "{ tax: { is: net, of: net, rate: net, currency: country, unit: cents } }",
+            "`unit` is `percent`, `fraction`, or the name of what the connection says of it: `$vat_rate` (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ tax: { is: net, of: net, rate: lines.pieces, currency: country } }",
+            "the rule `r`: `lines.pieces` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
+        ),
         ("amount", "`amount` needs what it compares: write `amount: { is: ..., currency: ..., unit: ... }` (file kiosk/sales.yaml:11:69)"),
         (
             "{ amount: { is: net, currency: country, unit: cents } }",
@@ -490,11 +519,15 @@ fn rules_that_compare_columns() {
             "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
         ),
         (
-            "{ sum: { of: [lines.pieces], is: net, ofCurrency: lines.kind } }",
-            "`sum` needs `isCurrency`: the path of a column (file kiosk/sales.yaml:11:69)",
+            "{ sum: { of: [net], is: net, direction: country } }",
+            "the rule `r`: `country` is not a whole or decimal number (file kiosk/sales.yaml:11:9)",
         ),
         (
-            "{ sum: { of: [net], is: net, ofCurrency: lines.kind, isCurrency: country } }",
+            "{ sum: { of: [lines.pieces], is: net, ofCurrency: lines.kind } }",
+            "`ofCurrency` needs `currency`, the currency of the sum (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ sum: { of: [net], is: net, ofCurrency: lines.kind, currency: country } }",
             "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
         ),
         (
@@ -503,7 +536,7 @@ fn rules_that_compare_columns() {
         ),
         (
             "{ sum: { of: [net], is: net }, atLeast: 0 }",
-            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }` (file kiosk/sales.yaml:11:69)",
+            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ tax: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }` (file kiosk/sales.yaml:11:69)",
         ),
         ("{ summ: { of: [net], is: net } }", "unknown implementation `summ`; did you mean `sum`? (file kiosk/sales.yaml:11:69)"),
     ]
