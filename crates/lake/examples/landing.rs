@@ -242,6 +242,7 @@ async fn main() -> ExampleResult<()> {
             let options = LandingOptions {
                 run_id: "20260101T000000Z-000000".to_owned(),
                 tenants: Vec::new(),
+                whole: Default::default(),
             };
             let landed = table.land(package, &options).await?;
             new += landed.new;

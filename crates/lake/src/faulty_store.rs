@@ -263,6 +263,8 @@ fn column(name: &str, kind: ColumnKind, required: bool) -> ColumnSpec {
         on_misfit: None,
         blank_is_none: false,
         zero_is_none: false,
+        is_identifier: false,
+        ahead_is_none: false,
         note: Default::default(),
     }
 }
@@ -458,6 +460,7 @@ pub(crate) fn run(run_id: &str) -> LandingOptions {
     LandingOptions {
         run_id: run_id.to_owned(),
         tenants: Vec::new(),
+        whole: Default::default(),
     }
 }
 

@@ -16,6 +16,7 @@ mod log;
 mod maintenance;
 mod month;
 mod ops;
+mod pinned_table;
 mod range_table;
 mod ranges;
 mod scan;
@@ -52,12 +53,15 @@ pub use ops::reconciliation::ReconciliationRow;
 pub use ops::rows::{AsOf, DriftRow, RejectRow, RunRecord, SliceRow, WarningRow};
 pub use ops::slices::{FoldAhead, PipelineLedger, RunLedger};
 pub use ops::unpublished::LedgerEnd;
-pub use range_table::{ChangedLevels, PeriodWidth, RangeTable, RangeTableState, SourceWatermarks};
+pub use range_table::{ChangedLevels, PeriodWidth, RangeTable, SourceWatermarks};
 pub use ranges::{ChangedRanges, RangeColumn, RangeSet};
 pub use scan::{RowFilter, RowPredicate, ScanRequest, first_damaged_file};
 pub use source::fingerprints::{FingerprintUse, RecordFingerprints};
 pub use source::package::PackagePage;
-pub use source::table::{LandedRows, LandingOptions, LandingSummary, PackageInfo, SourceTable};
+pub use source::table::{
+    LandedRows, LandingOptions, LandingSummary, PackageInfo, PassedOverRecord, SourceTable,
+};
+pub use source::whole_listings::WholeListings;
 pub use store::cloud_options::{SecretReader, StoreOption};
 pub use store::counter::StoreRequests;
 pub use store::denied::{LET_READ, is_denied};
@@ -65,10 +69,13 @@ pub use store::durable::{DiskEvent, DiskObserver};
 pub use store::end_uploads;
 pub use store::failure::is_store_failure;
 pub use store::location::{WarehouseLocation, is_store_variable};
+pub use store::special_file::special_file;
 pub use typed_rows::{ColumnType, RowValue, encode_column};
 pub use unified::changed_ranges::{ChangedFiles, ComparedColumns};
 pub use unified::fact_scan::{FactPartition, FactSnapshot};
-pub use unified::step::{ResourceWatermark, SupersededRecords, UnifyStep};
+pub use unified::step::{
+    CarriedWatermark, ResourceWatermark, SupersededRecords, UnifyStep, WatermarkPlace,
+};
 pub use unified::table::UnifiedTable;
 pub use unified::write::UnifiedTableWriter;
 pub use warehouse::integrity::{LostKind, LostTable, TableDamage, lost_commits};

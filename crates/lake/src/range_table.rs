@@ -4,13 +4,15 @@
 //! tables they were made from. Those versions only ever rise.
 //!
 //! ```text
-//!   ranges    --> files of their (pipeline, level, period) --> of those, the named column --> files with hits, streamed anew without
+//!   ranges    --> files of their periods that may hold a row of these levels and pipelines --> streamed anew without the ranges' rows
 //!   new rows  --> the same files, and small neighbours with them, so that files do not pile up
-//!   one commit for all levels: remove + add + txn
+//!   one commit for all levels and pipelines: remove + add + txn
 //! ```
 //!
-//! A level is a part of the table that has ranges of its own; how long a stretch of time a folder of it holds is the level's too. A
-//! table for each level was rejected: every log costs requests of every run.
+//! A level is a part of the table that has ranges of its own; how long a period its rows are put away by is the level's too. Partitions are periods alone,
+//! so that a run writes a file of the month and one of the year, whatever levels and pipelines changed. Within a file rows stand in the order of level,
+//! pipeline and range, and bounds of these in the log and of row groups spare a reader the others. Rejected: partitions by level and pipeline, of which a
+//! run writes one each anew; and a table for each level: every log costs requests of every run.
 //!
 //! The versions stand in one `txn` mark a unified table. An edition is part of the mark's name: a table whose columns mean something else
 //! now has no marks, and is made anew. Which edition wrote last stands in a mark too: it knows neither all levels nor all columns of another one, so
@@ -23,6 +25,7 @@ use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
 use crate::log::registry::TableRegistry;
 use crate::log::schema_evolution;
+use crate::log::set_aside::moved_away;
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
@@ -30,7 +33,7 @@ use crate::month::MonthNamer;
 use crate::ranges::{ChangedRanges, RangeSet};
 use crate::scan;
 use crate::store::failure::is_store_failure;
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, RecordBatch, StringArray};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use deltalake::kernel::Action;
@@ -54,7 +57,7 @@ pub type SourceWatermarks = BTreeMap<String, u64>;
 /// Ranges whose rows are replaced, by level.
 pub type ChangedLevels = BTreeMap<String, ChangedRanges>;
 
-/// Stretch of time that a folder of a level holds.
+/// Stretch of time by which rows of a level are put away in folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PeriodWidth {
     /// A UTC month, `2026-01`.
@@ -81,13 +84,18 @@ impl PeriodWidth {
     }
 }
 
-/// State of a table at a version that a run names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RangeTableState {
-    /// Versions of the unified tables that its rows were made from; none where another edition wrote it last.
-    pub made_from: SourceWatermarks,
-    /// The pipelines that have rows, by level.
-    pub pipelines: BTreeMap<String, BTreeSet<String>>,
+/// Touched ranges of a level's rows of one pipeline.
+struct TouchedPart<'t> {
+    level: &'t str,
+    pipeline: &'t str,
+    /// The periods they are in; `None` for any.
+    periods: Option<BTreeSet<String>>,
+}
+
+/// Touched ranges of a table.
+struct TouchedRows<'t> {
+    levels: &'t ChangedLevels,
+    parts: Vec<TouchedPart<'t>>,
 }
 
 /// One table that is replaced by ranges of a column. A cheap handle. What is damaged in it nobody mends: it begins anew.
@@ -100,7 +108,7 @@ pub struct RangeTable {
     pub(crate) by: String,
     /// Columns beside it whose bounds the log keeps of every file.
     pub(crate) bounded: Vec<String>,
-    /// Stretch of time that a folder holds, by level.
+    /// Stretch of time that the folders of its rows hold, by level.
     pub(crate) levels: BTreeMap<String, PeriodWidth>,
     pub(crate) sources: Vec<String>,
     pub(crate) edition: u32,
@@ -133,7 +141,7 @@ impl RangeTable {
             return Ok(None);
         };
         // Another table's log may have been put in its place.
-        if !schema_evolution::fits(&snapshot.schema(), &self.schema) {
+        if !self.is_own(&snapshot) {
             return Ok(None);
         }
         let made_from = self.watermarks_at(&table, &snapshot).await;
@@ -153,17 +161,14 @@ impl RangeTable {
         }
     }
 
-    /// The state of a version as a run names it, pinned pipelines included; `None` where there is no table. Of a version that is opened already, or that
-    /// the published run keeps, it asks the store nothing but whether its commit is there.
-    pub async fn state_at(&self, named: &TableVersion) -> Result<Option<RangeTableState>> {
+    /// The versions of the unified tables that a version was made from, as a run names it; none where another edition wrote it last, `None` where there is no
+    /// table. Of a version that is opened already, or that the published run keeps, it asks the store nothing but whether its commit is there.
+    pub async fn made_from_at(&self, named: &TableVersion) -> Result<Option<SourceWatermarks>> {
         let table = self.table()?;
-        let Some(snapshot) = table.opened_as_named(named).await? else {
-            return Ok(None);
-        };
-        Ok(Some(RangeTableState {
-            made_from: self.watermarks_at(&table, &snapshot).await?,
-            pipelines: pipelines_of(&snapshot),
-        }))
+        match table.opened_as_named(named).await? {
+            Some(snapshot) => self.watermarks_at(&table, &snapshot).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Reason that the table cannot be gone on with: its log cannot be read or is another table's, data files are not there or cut, or a run found that it is
@@ -181,8 +186,7 @@ impl RangeTable {
             Err(error) if is_store_failure(&error) => return Err(error),
             Err(error) => return Ok(Some(error.to_string())),
         };
-        let definition = self.layout()?.definition.schema.clone();
-        if !schema_evolution::fits(&snapshot.schema(), &definition) {
+        if !self.is_own(&snapshot) {
             return Ok(Some("its columns are another table's".to_owned()));
         }
         let lost = table.lost_files(&snapshot).await?;
@@ -196,18 +200,17 @@ impl RangeTable {
     pub async fn begin_anew(&self, run_id: &str) -> Result<()> {
         let (table, layout) = (self.table()?, self.layout()?);
         let above = table.forsaken().map_or(0, |(_, version)| version);
+        // Nothing can be written behind a log whose folder is none.
+        if let Some(error) = table.blocked_log() {
+            let place = moved_away(&self.registry, &self.path, run_id).await?;
+            tracing::warn!("{error}: {} is set aside in {}", self.path, place.display());
+        }
         for _ in 0..ROUNDS {
             if table.begin_anew(above, &layout.definition, run_id).await? {
                 return Ok(());
             }
         }
         Err(commit::too_many_conflicts(&table))
-    }
-
-    /// The pipelines that have rows, by level; those of levels that there are no more are among them.
-    pub async fn pipelines(&self) -> Result<BTreeMap<String, BTreeSet<String>>> {
-        let snapshot = self.table()?.latest().await?;
-        Ok(snapshot.as_ref().map(pipelines_of).unwrap_or_default())
     }
 
     /// Replaces the rows of the touched ranges and records the versions they were made from, in one commit. The rows are all there are
@@ -219,6 +222,29 @@ impl RangeTable {
         was: &SourceWatermarks,
         counted: &SourceWatermarks,
         touched: &ChangedLevels,
+        rows: UnifiedRowStream,
+        run_id: &str,
+    ) -> Result<Option<ReplaceSummary>> {
+        let touched = Some(self.touched(touched));
+        self.exchange((was, counted), touched, rows, run_id).await
+    }
+
+    /// As [`RangeTable::replace`], of all rows, those of levels and pipelines that there are no more among them. No file is read.
+    pub async fn replace_all(
+        &self,
+        was: &SourceWatermarks,
+        counted: &SourceWatermarks,
+        rows: UnifiedRowStream,
+        run_id: &str,
+    ) -> Result<Option<ReplaceSummary>> {
+        self.exchange((was, counted), None, rows, run_id).await
+    }
+
+    /// Replaces the touched rows, or all where there is no list of them.
+    async fn exchange(
+        &self,
+        (was, counted): (&SourceWatermarks, &SourceWatermarks),
+        touched: Option<TouchedRows<'_>>,
         mut rows: UnifiedRowStream,
         run_id: &str,
     ) -> Result<Option<ReplaceSummary>> {
@@ -233,47 +259,25 @@ impl RangeTable {
         while let Some(batch) = rows.next().await {
             splitter.write(batch?).await?;
         }
-        let rows_added = splitter.rows();
         let mut replaced = ReplaceSummary {
-            rows_added,
+            rows_added: splitter.rows(),
             ..ReplaceSummary::default()
         };
         let mut removed = Vec::new();
-        let partitions = self.partitions(touched);
-        let is_opened = |file: &&DataFile| {
-            let values = [LEVEL, PIPELINE, PERIOD].map(|column| file.partition_value(column));
-            let [Some(level), Some(pipeline), Some(period)] = values else {
-                return false;
-            };
-            let of_level = touched.get(level).and_then(|of| of.0.get(pipeline));
-            matches!(of_level, Some(RangeSet::Only(_)))
-                && partitions.contains(&(level, pipeline, period.to_owned()))
-        };
-        scan::read_ahead(&table, snapshot.files.iter().filter(is_opened)).await;
-        for file in snapshot.files.iter() {
-            let (Some(pipeline), Some(level)) =
-                (file.partition_value(PIPELINE), file.partition_value(LEVEL))
-            else {
-                continue;
-            };
-            let of_level = touched.get(level);
-            match of_level.and_then(|touched| touched.0.get(pipeline)) {
-                None => {}
-                Some(RangeSet::All) => {
-                    replaced.rows_removed += file.rows.unwrap_or(0);
-                    removed.push(commit::remove(file));
-                }
-                Some(RangeSet::Only(ranges)) => {
-                    let may_hold = file.partition_value(PERIOD).is_some_and(|period| {
-                        partitions.contains(&(level, pipeline, period.to_owned()))
-                    });
-                    if !may_hold {
-                        continue;
-                    }
-                    match self
-                        .take_out(&table, file, ranges, &layout, &mut splitter, &mut replaced)
-                        .await
-                    {
+        match &touched {
+            None => {
+                replaced.rows_removed = snapshot.files.iter().filter_map(|file| file.rows).sum();
+                removed.extend(snapshot.files.iter().map(commit::remove));
+            }
+            Some(touched) => {
+                let files = snapshot.files.iter().filter(|file| touched.may_hold(file));
+                let files: Vec<&DataFile> = files.collect();
+                scan::read_ahead(&table, files.iter().copied()).await;
+                for file in files {
+                    let taken = self
+                        .take_out(&table, file, touched, &layout, &mut splitter, &mut replaced)
+                        .await;
+                    match taken {
                         Ok(true) => removed.push(commit::remove(file)),
                         Ok(false) => {}
                         Err(error) if is_store_failure(&error) => return Err(error),
@@ -317,53 +321,80 @@ impl RangeTable {
         }
     }
 
-    /// Writes a file's rows anew without the touched ranges, where it holds one, or is small. Whether it did.
+    /// Writes a file's rows anew without the touched ones, where it holds one, or is small. Whether it did.
     async fn take_out(
         &self,
         table: &Arc<TableHandle>,
         file: &DataFile,
-        ranges: &BTreeSet<Option<i64>>,
+        touched: &TouchedRows<'_>,
         layout: &TableLayout,
         splitter: &mut FanOutWriter,
         replaced: &mut ReplaceSummary,
     ) -> Result<bool> {
         replaced.files_read += 1;
-        let mut hits = 0;
-        let mut batches = scan::columns(table, file, vec![self.by.clone()]).await?;
-        while let Some(batch) = batches.next().await {
-            hits += self
-                .starts(&batch?)?
-                .filter(|start| ranges.contains(start))
-                .count() as u64;
-        }
-        replaced.rows_removed += hits;
-        if hits > 0 && file.rows == Some(hits) {
-            return Ok(true);
-        }
-        if hits == 0 && file.size >= SMALL_BYTES {
+        if file.size >= SMALL_BYTES && !self.holds_touched(table, file, touched).await? {
             return Ok(false);
         }
         let mut batches = scan::rows(table, file, layout.definition.schema.clone()).await?;
         while let Some(batch) = batches.next().await {
             let batch = batch?;
-            let stays: BooleanArray = self
-                .starts(&batch)?
-                .map(|start| Some(!ranges.contains(&start)))
-                .collect();
+            let stays = self.untouched(&batch, touched)?;
             let rest = filter_record_batch(&batch, &stays)
                 .or_error(ErrorKind::Internal, "rows cannot be filtered")?;
+            replaced.rows_removed += (batch.num_rows() - rest.num_rows()) as u64;
             splitter.write(rest).await?;
         }
         Ok(true)
     }
 
+    /// True if one of a file's rows is touched.
+    async fn holds_touched(
+        &self,
+        table: &Arc<TableHandle>,
+        file: &DataFile,
+        touched: &TouchedRows<'_>,
+    ) -> Result<bool> {
+        let columns = [self.by.as_str(), LEVEL, PIPELINE].map(str::to_owned);
+        let mut batches = scan::columns(table, file, columns.to_vec()).await?;
+        while let Some(batch) = batches.next().await {
+            if self.untouched(&batch?, touched)?.false_count() > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// True for each row of a batch that is not touched.
+    fn untouched(&self, batch: &RecordBatch, touched: &TouchedRows<'_>) -> Result<BooleanArray> {
+        let (levels, pipelines) = (self.texts(batch, LEVEL)?, self.texts(batch, PIPELINE)?);
+        // Neighbours are mostly of one level and pipeline.
+        let mut current = (None, None);
+        let stays = self.starts(batch)?.enumerate().map(|(row, start)| {
+            let of_row = (levels.value(row), pipelines.value(row));
+            if current.0 != Some(of_row) {
+                current = (Some(of_row), touched.ranges(of_row));
+            }
+            Some(match current.1 {
+                None => true,
+                Some(RangeSet::All) => false,
+                Some(RangeSet::Only(ranges)) => !ranges.contains(&start),
+            })
+        });
+        Ok(stays.collect())
+    }
+
     fn layout(&self) -> Result<Arc<TableLayout>> {
-        let partition_by = [LEVEL, PIPELINE, PERIOD].map(str::to_owned).to_vec();
-        let bounded: Vec<String> = std::iter::once(&self.by)
-            .chain(&self.bounded)
-            .cloned()
-            .collect();
+        let mut bounded = vec![self.by.clone()];
+        bounded.extend_from_slice(&self.bounded);
+        bounded.extend([LEVEL, PIPELINE].map(str::to_owned));
+        let partition_by = vec![PERIOD.to_owned()];
         TableLayout::new(self.schema.clone(), &bounded, partition_by).map(Arc::new)
+    }
+
+    /// True if a version has the columns and the partitions that this table is written with.
+    fn is_own(&self, snapshot: &Snapshot) -> bool {
+        schema_evolution::fits(&snapshot.schema(), &self.schema)
+            && snapshot.partition_columns() == [PERIOD]
     }
 
     /// The path below the warehouse.
@@ -384,34 +415,52 @@ impl RangeTable {
         let starts = batch
             .column_by_name(&self.by)
             .and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>())
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Storage,
-                    "a data file lacks the column that its table is replaced by",
-                )
-                .at("table", &self.path)
-                .at("column", &self.by)
-            })?;
+            .ok_or_else(|| self.lacks(&self.by))?;
         Ok(starts.iter())
     }
 
-    /// The partitions the touched ranges are in, as (level, pipeline, period).
-    fn partitions<'t>(&self, touched: &'t ChangedLevels) -> BTreeSet<(&'t str, &'t str, String)> {
-        let mut found = BTreeSet::new();
+    /// A text column of a batch.
+    fn texts<'b>(&self, batch: &'b RecordBatch, name: &str) -> Result<&'b StringArray> {
+        let column = batch.column_by_name(name);
+        let texts = column.and_then(|column| column.as_string_opt::<i32>());
+        texts.ok_or_else(|| self.lacks(name))
+    }
+
+    fn lacks(&self, column: &str) -> Error {
+        Error::new(
+            ErrorKind::Storage,
+            "a data file lacks a column that its table is replaced by",
+        )
+        .at("table", &self.path)
+        .at("column", column)
+    }
+
+    /// The touched ranges, with the periods they are in.
+    fn touched<'t>(&self, levels: &'t ChangedLevels) -> TouchedRows<'t> {
         let mut months = MonthNamer::default();
-        for (level, touched) in touched {
+        let mut parts = Vec::new();
+        for (level, of_level) in levels {
             let width = self.levels.get(level).copied();
             let width = width.unwrap_or(PeriodWidth::Month);
-            for (pipeline, ranges) in &touched.0 {
-                if let RangeSet::Only(ranges) = ranges {
-                    found.extend(ranges.iter().map(|start| {
-                        let period = width.of_month(months.of(*start)).to_owned();
-                        (level.as_str(), pipeline.as_str(), period)
-                    }));
-                }
+            for (pipeline, ranges) in &of_level.0 {
+                let periods = match ranges {
+                    RangeSet::All => None,
+                    RangeSet::Only(starts) => {
+                        let mut periods = BTreeSet::new();
+                        for start in starts {
+                            periods.insert(width.of_month(months.of(*start)).to_owned());
+                        }
+                        Some(periods)
+                    }
+                };
+                parts.push(TouchedPart {
+                    level,
+                    pipeline,
+                    periods,
+                });
             }
         }
-        found
+        TouchedRows { levels, parts }
     }
 
     fn table(&self) -> Result<Arc<TableHandle>> {
@@ -451,18 +500,25 @@ impl RangeTable {
     }
 }
 
-/// The pipelines that have rows in a version, by level.
-fn pipelines_of(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<String>> {
-    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for file in snapshot.files.iter() {
-        if let (Some(level), Some(pipeline)) =
-            (file.partition_value(LEVEL), file.partition_value(PIPELINE))
-        {
-            let pipelines = found.entry(level.to_owned()).or_default();
-            pipelines.insert(pipeline.to_owned());
-        }
+impl TouchedRows<'_> {
+    /// True if a file may hold a touched row, or is small and of a period that new rows come to.
+    fn may_hold(&self, file: &DataFile) -> bool {
+        let Some(period) = file.partition_value(PERIOD) else {
+            return false;
+        };
+        self.parts.iter().any(|part| match &part.periods {
+            Some(periods) if !periods.contains(period) => false,
+            Some(_) if file.size < SMALL_BYTES => true,
+            _ => {
+                file.may_hold_text(LEVEL, part.level) && file.may_hold_text(PIPELINE, part.pipeline)
+            }
+        })
     }
-    found
+
+    /// Touched ranges of a level and pipeline.
+    fn ranges(&self, (level, pipeline): (&str, &str)) -> Option<&RangeSet> {
+        self.levels.get(level)?.0.get(pipeline)
+    }
 }
 
 fn mark(version: u64) -> Result<i64> {

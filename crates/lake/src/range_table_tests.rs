@@ -3,11 +3,14 @@
 //! Invariant: each test fails when its rule is taken out of the code.
 
 use super::*;
-use crate::faulty_store::{TempWarehouse, sql, times, us, warehouse_of};
+use crate::faulty_store::{TempWarehouse, sql, sql_as_named, times, us, warehouse_of};
 use crate::log::damage::LogFiles;
+use crate::store::location::WarehouseLocation;
+use crate::warehouse::Warehouse;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::FutureExt;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use tillhouse_model::table::timestamp;
 
 const ROWS: &str = "SELECT pipeline, period, hour, n FROM t ORDER BY pipeline, hour, n";
@@ -153,7 +156,7 @@ async fn touched_hours_are_replaced_and_all_others_stay() {
     assert_eq!(
         place.store.data_files_read(),
         2,
-        "neither March's file nor the other pipeline's is opened"
+        "March's file is not opened"
     );
     assert_eq!(
         lines(&table).await,
@@ -168,24 +171,182 @@ async fn touched_hours_are_replaced_and_all_others_stay() {
 }
 
 #[tokio::test]
-async fn every_hour_of_a_pipeline_is_replaced_without_reading_any() {
+async fn every_hour_of_a_pipeline_is_replaced_and_those_of_others_stay() {
+    let place = TempWarehouse::new();
+    let table = filled(&place).await;
+    let done = replace(&table, (3, 4), (3, 5), &every(&["a"]), &[("a", NINE, 9)]).await;
+    assert_eq!(done.unwrap().unwrap().rows_removed, 5);
+    let left = [
+        "a 2026-01 2026-01-10T09:00:00Z 9",
+        "b 2026-01 2026-01-10T10:00:00Z 6",
+    ];
+    assert_eq!(lines(&table).await, left);
+    // Of a level or a pipeline that no file holds, none is opened.
+    place.store.data_files_read();
+    let other = ChangedLevels::from([(
+        "yearly".to_owned(),
+        ChangedRanges(BTreeMap::from([("a".to_owned(), RangeSet::All)])),
+    )]);
+    for touched in [other, every(&["c"])] {
+        let done = replace(&table, (3, 5), (3, 5), &touched, &[]).await;
+        assert_eq!(done.unwrap().unwrap().files_read, 0);
+    }
+    assert_eq!(place.store.data_files_read(), 0);
+    assert_eq!(lines(&table).await, left);
+}
+
+#[tokio::test]
+async fn all_rows_are_replaced_without_reading_any() {
     let place = TempWarehouse::new();
     let table = filled(&place).await;
     place.store.data_files_read();
-    let done = replace(&table, (3, 4), (3, 5), &every(&["a"]), &[("a", NINE, 9)]).await;
-    assert_eq!(done.unwrap().unwrap().rows_removed, 5);
+    let rows = rows(&[("c", NINE, 9)]);
+    let done = table
+        .replace_all(&counted(3, 4), &counted(3, 5), rows, "run")
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((done.rows_added, done.rows_removed), (1, 6));
     assert_eq!(place.store.data_files_read(), 0);
     assert_eq!(
         lines(&table).await,
+        ["c 2026-01 2026-01-10T09:00:00Z 9"],
+        "also those of pipelines that are gone"
+    );
+}
+
+#[tokio::test]
+async fn a_period_is_one_file_with_its_rows_in_order_and_a_row_group_a_level() {
+    let place = TempWarehouse::new();
+    let table = table(&place, 1)
+        .await
+        .with_level("daily", PeriodWidth::Month);
+    let both = |changed: ChangedRanges| {
+        ChangedLevels::from([
+            ("daily".to_owned(), changed.clone()),
+            (HOURLY.to_owned(), changed),
+        ])
+    };
+    let new = rows(&[("b", TEN, 1), ("a", TEN, 2)])
+        .chain(rows_of("daily", 7, &[("b", NINE, 3), ("a", NINE, 4)]))
+        .chain(rows(&[("a", NINE, 5)]))
+        .boxed();
+    let none = SourceWatermarks::new();
+    let mut touched = ranges("a", &[NINE, TEN]);
+    touched.merge(ranges("b", &[NINE, TEN]));
+    table
+        .replace(&none, &counted(1, 1), &both(touched), new, "run")
+        .await
+        .unwrap()
+        .unwrap();
+    // A part of one level and pipeline is replaced, and the file is whole again.
+    let again = hours("a", &[TEN]);
+    replace(&table, (1, 1), (2, 1), &again, &[("a", TEN, 6)])
+        .await
+        .unwrap()
+        .unwrap();
+    let snapshot = table.table().unwrap().latest().await.unwrap().unwrap();
+    assert_eq!(snapshot.files.len(), 1);
+    let file = &snapshot.files[0];
+    assert_eq!(file.partition.len(), 1);
+    assert!(file.may_hold_text(LEVEL, HOURLY) && !file.may_hold_text(LEVEL, "monthly"));
+    assert!(file.may_hold_text(PIPELINE, "b") && !file.may_hold_text(PIPELINE, "c"));
+    assert_eq!(
+        sql(
+            &warehouse_of(&table.registry),
+            &table.path,
+            None,
+            "SELECT level, pipeline, n FROM t"
+        )
+        .await,
         [
-            "a 2026-01 2026-01-10T09:00:00Z 9",
-            "b 2026-01 2026-01-10T10:00:00Z 6"
+            "daily a 4",
+            "daily b 3",
+            "hourly a 5",
+            "hourly a 6",
+            "hourly b 1"
         ]
     );
+    let path = place.folder.path().join("wäre house/statistics/hourly");
+    let bytes = std::fs::read(path.join(&file.path)).unwrap();
+    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).unwrap();
+    let groups = reader.metadata().row_groups().iter().map(|group| {
+        let columns = group.columns().iter();
+        let mut levels = columns.filter(|column| column.column_path().string() == LEVEL);
+        let bounds = levels.next().unwrap().statistics().unwrap();
+        let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+        [text(bounds.min_bytes_opt()), text(bounds.max_bytes_opt())]
+    });
     assert_eq!(
-        table.pipelines().await.unwrap()[HOURLY],
-        BTreeSet::from(["a".to_owned(), "b".to_owned()])
+        groups.collect::<Vec<_>>(),
+        [["daily", "daily"], ["hourly", "hourly"]]
     );
+    let groups = reader.metadata().row_groups().iter();
+    let of_day = groups.map(|group| scan::may_hold_text(group, LEVEL, "daily"));
+    assert_eq!(of_day.collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_shown_in_parts_is_read_in_parts_and_counted_once() {
+    let place = TempWarehouse::new();
+    let table = filled(&place).await;
+    let first = version(&table).await;
+    // January is written anew, March and what has no time are not.
+    let touched = hours("b", &[TEN]);
+    replace(&table, (3, 4), (4, 4), &touched, &[("b", TEN, 60)])
+        .await
+        .unwrap()
+        .unwrap();
+    let touched = hours("a", &[TEN]);
+    replace(&table, (4, 4), (5, 4), &touched, &[("a", TEN, 20)])
+        .await
+        .unwrap()
+        .unwrap();
+    let mut named = TableVersion::from(version(&table).await.unwrap());
+    named.pinned.insert("a".to_owned(), first);
+    let warehouse = warehouse_of(&table.registry);
+    assert_eq!(
+        sql_as_named(&warehouse, &table.path, Some(&named), ROWS).await,
+        [
+            "a 2026-01 2026-01-10T09:00:00Z 1",
+            "a 2026-01 2026-01-10T10:00:00Z 2",
+            "a 2026-01 2026-01-10T10:00:00Z 3",
+            "a 2026-03 2026-03-01T00:00:00Z 4",
+            "a none - 5",
+            "b 2026-01 2026-01-10T10:00:00Z 60",
+        ]
+    );
+    let count = "SELECT count(*) FROM t";
+    assert_eq!(
+        sql_as_named(&warehouse, &table.path, Some(&named), count).await,
+        ["6"]
+    );
+    let open = warehouse.open_at(&table.path, Some(&named)).await;
+    let figures = open.unwrap().unwrap().figures;
+    assert_eq!((figures.rows, figures.files), (None, 4));
+    named.pinned.insert("a".to_owned(), None);
+    assert_eq!(
+        sql_as_named(&warehouse, &table.path, Some(&named), ROWS).await,
+        ["b 2026-01 2026-01-10T10:00:00Z 60"]
+    );
+}
+
+#[tokio::test]
+async fn a_table_of_other_partitions_is_no_part_of_it() {
+    let place = TempWarehouse::new();
+    let table = table(&place, 1).await;
+    let handle = table.table().unwrap();
+    let partition_by = [LEVEL, PIPELINE, PERIOD].map(str::to_owned).to_vec();
+    let other = TableLayout::new(schema(), &[HOUR.to_owned()], partition_by).unwrap();
+    handle
+        .latest_or_create(&other.definition, "run")
+        .await
+        .unwrap();
+    let none = SourceWatermarks::new();
+    assert_eq!(table.version_made_from(&none).await.unwrap(), None);
+    assert!(table.damage().await.unwrap().is_some());
+    table.begin_anew("run").await.unwrap();
+    assert_eq!(table.damage().await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -416,12 +577,10 @@ async fn what_one_edition_counted_holds_until_another_writes() {
         assert_eq!(made, None);
     }
     // Of each version that is named, whoever wrote later.
-    let state = one.state_at(&first).await.unwrap().unwrap();
-    assert_eq!(state.made_from, counted(3, 4));
-    let both = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
-    assert_eq!(state.pipelines, BTreeMap::from([(HOURLY.to_owned(), both)]));
-    let state = two.state_at(&first).await.unwrap().unwrap();
-    assert_eq!(state.made_from, SourceWatermarks::new());
+    let of_one = one.made_from_at(&first).await.unwrap();
+    assert_eq!(of_one, Some(counted(3, 4)));
+    let of_two = two.made_from_at(&first).await.unwrap();
+    assert_eq!(of_two, Some(SourceWatermarks::new()));
 }
 
 /// Data files of the table, on disk.
@@ -460,6 +619,7 @@ async fn whatever_is_damaged_the_table_begins_anew_and_uses_no_version_again() {
         ("a data file is missing", "missing or cut"),
         ("a data file is cut", "missing or cut"),
         ("a run found it to be another", "other content"),
+        ("a folder has the next commit's name", "a folder stands"),
     ] {
         let place = TempWarehouse::new();
         let before = filled(&place).await;
@@ -496,6 +656,9 @@ async fn whatever_is_damaged_the_table_begins_anew_and_uses_no_version_again() {
                 std::fs::write(commit(&place, 0), other).unwrap();
             }
             "a data file is missing" => std::fs::remove_file(&file).unwrap(),
+            "a folder has the next commit's name" => {
+                std::fs::create_dir(commit(&place, newest + 1)).unwrap();
+            }
             "a data file is cut" => {
                 let whole = std::fs::read(&file).unwrap();
                 std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
@@ -626,5 +789,40 @@ async fn of_two_that_begin_a_table_anew_neither_loses_what_the_other_counts() {
     for version in [of_one.version, of_other.version] {
         let found = sql(&warehouse, "statistics/hourly", Some(version), ROWS).await;
         assert_eq!(found, ["a 2026-01 2026-01-10T10:00:00Z 2"]);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_stands_in_the_place_of_the_folder_or_the_log_is_set_aside() {
+    for of in ["", "_delta_log"] {
+        for kind in ["a file", "a pipe", "a link that leads nowhere"] {
+            let place = TempWarehouse::new();
+            filled(&place).await;
+            let at = place.root().join("statistics/hourly").join(of);
+            // Without the slash at its end.
+            let at: std::path::PathBuf = at.components().collect();
+            std::fs::remove_dir_all(&at).unwrap();
+            match kind {
+                "a file" => std::fs::write(&at, "x").unwrap(),
+                "a pipe" => {
+                    let made = std::process::Command::new("mkfifo").arg(&at).status();
+                    assert!(made.unwrap().success());
+                }
+                _ => std::os::unix::fs::symlink("nowhere", &at).unwrap(),
+            }
+            let location = WarehouseLocation::new(place.root().display().to_string());
+            let warehouse = Warehouse::open(&location).await.unwrap();
+            let sources = ["transactions", "articles"];
+            let table = warehouse.range_table("hourly", schema(), HOUR, &sources, 1);
+            let table = table.with_level(HOURLY, PeriodWidth::Month);
+            let why = table.damage().await.unwrap();
+            assert!(why.is_some_and(|why| why.contains(kind)), "{of} {kind}");
+            table.begin_anew("run").await.unwrap();
+            assert_eq!(table.damage().await.unwrap(), None, "{of} {kind}");
+            assert_eq!(seen(&table).await, SourceWatermarks::new());
+            let aside = place.root().join(".set-aside/run/statistics/hourly");
+            assert!(aside.symlink_metadata().is_ok(), "{of} {kind}");
+        }
     }
 }

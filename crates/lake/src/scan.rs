@@ -23,7 +23,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::schema::types::SchemaDescriptor;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
@@ -190,11 +190,12 @@ async fn open(
     Ok(caught(stream, failed))
 }
 
-/// Streams the projection of a file's rows that pass the row filter.
+/// Streams the projection of a file's rows that pass the row filter, of row groups that may hold a row with these texts, by column.
 pub(crate) async fn scan_file(
     table: &TableHandle,
     file: &DataFile,
     asked: &ScanRequest,
+    texts: &[(&str, String)],
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let failed = failure(table, file);
     let mut reader = reader(table, file)?;
@@ -216,7 +217,14 @@ pub(crate) async fn scan_file(
     let options = options.with_schema(Arc::new(Schema::new(fields)));
     let metadata =
         ArrowReaderMetadata::try_new(plain.metadata().clone(), options).map_err(failed.clone())?;
-    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata);
+    let groups = plain.metadata().row_groups().iter().enumerate();
+    let groups = groups.filter(|(_, group)| {
+        let mut texts = texts.iter();
+        texts.all(|(column, text)| may_hold_text(group, column, text))
+    });
+    let groups: Vec<usize> = groups.map(|(at, _)| at).collect();
+    let mut builder = ParquetRecordBatchStreamBuilder::new_with_metadata(reader, metadata)
+        .with_row_groups(groups);
     let mask = |names: &mut dyn Iterator<Item = &str>| {
         ProjectionMask::columns(builder.parquet_schema(), names)
     };
@@ -237,6 +245,18 @@ pub(crate) async fn scan_file(
         .build()
         .map_err(failed.clone())?;
     Ok(caught(stream, failed))
+}
+
+/// True if a row with that text in a column may be inside of a row group, by its bounds.
+pub(crate) fn may_hold_text(group: &RowGroupMetaData, column: &str, text: &str) -> bool {
+    let mut chunks = group.columns().iter();
+    let chunk = chunks.find(|chunk| chunk.column_path().parts() == [column]);
+    let Some(bounds) = chunk.and_then(|chunk| chunk.statistics()) else {
+        return true;
+    };
+    let text = text.as_bytes();
+    bounds.min_bytes_opt().is_none_or(|min| min <= text)
+        && bounds.max_bytes_opt().is_none_or(|max| text <= max)
 }
 
 /// Reads a file's footer, and compares it with its checksum. `Err` is the reason why it cannot be read.

@@ -13,10 +13,11 @@
 //! Rejected: the Delta library's scan. It replays the log for every plan, its plan node has no form in which it could travel, and
 //! nothing that it does beyond this (deletion vectors, column mapping) is in these tables.
 
-use crate::log::data_file::DataFile;
+use crate::log::data_file::{DataFile, ShownPipelines};
 use crate::log::file_statistics::{ColumnBounds, FileStatistics};
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
+use crate::pinned_table::PinnedTable;
 use crate::store::small_files::{self, FOOTER_BYTES};
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, DictionaryArray, RecordBatch, RecordBatchOptions,
@@ -52,7 +53,7 @@ use deltalake::datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -75,11 +76,12 @@ pub(crate) fn provider(
     });
     let schema = snapshot.schema();
     DataFileTable::try_new(table, snapshot, &schema, only, has_views)
-        .map(|table| Arc::new(table) as Arc<dyn TableProvider>)
+        .map(DataFileTable::shown)
         .map_err(|e| table.storage_error("the table cannot be opened for reading", e))
 }
 
 /// The data files of one version of a table, or some of them, as a table of a query engine.
+#[derive(Clone)]
 struct DataFileTable {
     /// Columns in the table's order.
     schema: SchemaRef,
@@ -163,6 +165,27 @@ impl DataFileTable {
             store_url,
             root,
         })
+    }
+
+    /// The table with the rows that its files show.
+    fn shown(self) -> Arc<dyn TableProvider> {
+        let mut parts: BTreeMap<Option<ShownPipelines>, Vec<usize>> = BTreeMap::new();
+        for at in &self.selected {
+            let part = parts.entry(self.files[*at].shown.clone()).or_default();
+            part.push(*at);
+        }
+        if parts.keys().all(Option::is_none) {
+            return Arc::new(self);
+        }
+        let parts = parts.into_iter().map(|(shown, selected)| {
+            let part = Self {
+                selected,
+                ..self.clone()
+            };
+            (shown, Arc::new(part) as Arc<dyn TableProvider>)
+        });
+        let parts = parts.collect();
+        Arc::new(PinnedTable::new(self.schema(), parts))
     }
 
     fn partition_fields(&self) -> &[FieldRef] {

@@ -33,6 +33,8 @@ const PAGE_BYTES: usize = 64 << 10;
 const DICTIONARY_BYTES: usize = 96 << 10;
 /// After so many values a dictionary has to have shown that they repeat.
 const TRIAL: usize = 1_024;
+/// Longer texts are no bounds.
+const BOUND_BYTES: usize = 64;
 
 /// The smallest and the largest value so far.
 #[derive(Clone, Copy, Default)]
@@ -560,7 +562,19 @@ impl ColumnChunkWriter {
                     false,
                 ))
             }
+            Type::BYTE_ARRAY => self.text_bounds().map(|(min, max)| {
+                let bound = |text: &[u8]| Some(ByteArray::from(text.to_vec()));
+                Statistics::byte_array(bound(min), bound(max), None, nulls, false)
+            }),
             _ => None,
         })
+    }
+
+    /// Bounds of texts that all stand in the dictionary, where these are short.
+    fn text_bounds(&self) -> Option<(&[u8], &[u8])> {
+        let dictionary = self.dictionary.as_ref().filter(|_| self.repeats)?;
+        dictionary
+            .text_bounds()
+            .filter(|(min, max)| min.len().max(max.len()) <= BOUND_BYTES)
     }
 }

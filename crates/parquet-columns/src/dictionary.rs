@@ -119,6 +119,13 @@ impl ChunkDictionary {
         number
     }
 
+    /// The first and the last of its texts; `None` where it has none.
+    pub(crate) fn text_bounds(&self) -> Option<(&[u8], &[u8])> {
+        let texts = (0_u32..).take(self.ends.len());
+        let texts = texts.map(|number| text_at(&self.plain, &self.ends, number));
+        Some((texts.clone().min()?, texts.max()?))
+    }
+
     /// Appends one value in its plain encoding; one that always has as many bytes takes `width`, a text 0.
     pub(crate) fn write(&self, number: u32, width: usize, out: &mut Vec<u8>) {
         match self.numbers.get(number as usize) {
@@ -196,6 +203,8 @@ mod tests {
             .map(|t| texts.text(t.as_bytes()))
             .collect();
         assert_eq!(numbers, [0, 1, 0, 0, 2, 1, 0]);
+        assert_eq!(texts.text_bounds(), Some((&b""[..], &b"bc"[..])));
+        assert_eq!(ChunkDictionary::new().text_bounds(), None);
         let mut one = Vec::new();
         texts.write(2, 0, &mut one);
         assert_eq!(one, b"\x02\0\0\0bc");

@@ -1,10 +1,12 @@
 //! Encoding of rows into the bytes of one Parquet file, row group after row group.
 //!
-//! Invariant: of a file that grows, what is held in memory is one row group.
+//! Invariant: of a file that grows, what is held in memory is one row group. Where the layout names a column, a row group has one value of it.
 
 use crate::file::layout::TableLayout;
 use crate::log::stats::StatsCollector;
 use crate::store::footer;
+use arrow::array::AsArray;
+use arrow::compute::partition;
 use arrow::record_batch::RecordBatch;
 use parquet::file::writer::SerializedFileWriter;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ pub(crate) struct DataFileEncoder {
     file: SerializedFileWriter<Vec<u8>>,
     /// The row group that is not full.
     row_group: RowGroupEncoder,
+    /// Value that all rows of the row group have, where the layout names a column.
+    value: Option<String>,
     collector: StatsCollector,
 }
 
@@ -29,6 +33,7 @@ impl DataFileEncoder {
         Ok(Self {
             file: layout.writer()?,
             row_group: RowGroupEncoder::new(layout.columns()?),
+            value: None,
             collector: StatsCollector::new(&layout.file_schema, &layout.definition.stat_columns),
             layout,
         })
@@ -36,6 +41,24 @@ impl DataFileEncoder {
 
     /// Adds rows; the batch has the file schema.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let Some(column) = self.layout.row_group_by else {
+            return self.append(batch);
+        };
+        let column = batch.column(column);
+        let runs = partition(std::slice::from_ref(column));
+        for run in runs.or_error(ErrorKind::Internal, REFUSED)?.ranges() {
+            let texts = column.as_string_opt::<i32>();
+            let value = texts.map(|texts| texts.value(run.start));
+            if self.value.as_deref() != value {
+                self.flush()?;
+                self.value = value.map(str::to_owned);
+            }
+            self.append(&batch.slice(run.start, run.len()))?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.row_group.rows() + batch.num_rows() > ROW_GROUP_ROWS {
             self.flush()?;
         }

@@ -1,14 +1,14 @@
 //! Streams of rows into the partitions of a unified table.
 //!
 //! Invariant: memory stays below a budget whatever the stream's order: what waits is at most [`WAITING_BYTES`], and at most
-//! [`OPEN_FILES`] files are open. Rows of a partition keep the order they came in.
+//! [`OPEN_FILES`] files are open. Rows of a partition keep the order they came in, but where the layout has an order: those that waited together are put in it.
 
 use crate::file::layout::TableLayout;
 use crate::file::writer::PartitionWriter;
 use crate::log::table::TableHandle;
 use crate::month::NONE;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
-use arrow::compute::{cast, take_record_batch};
+use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
@@ -102,7 +102,7 @@ impl FanOutWriter {
             };
             let waiting = self.waiting.entry(partition.clone()).or_default();
             waiting.rows += part.num_rows();
-            if waiting.rows >= ENCODED_ROWS {
+            if waiting.rows >= ENCODED_ROWS && !self.layout.has_order() {
                 waiting.batches.push(part);
                 self.flush(partition).await?;
             } else {
@@ -204,7 +204,7 @@ impl FanOutWriter {
             .entry(partition)
             .or_insert_with_key(|partition| (writer_of(table, layout, partition), turn));
         *used = turn;
-        waiting.write(writer).await
+        waiting.write(writer, layout).await
     }
 
     /// Writes what still waits; the Add actions of all files.
@@ -220,11 +220,12 @@ impl FanOutWriter {
             let writer = writer_of(&self.table, &self.layout, &partition);
             rest.push((partition, writer, Some(waiting)));
         }
+        let layout = &self.layout;
         let finishing: Vec<_> = rest
             .into_iter()
             .map(|(partition, mut writer, waiting)| async move {
                 if let Some(waiting) = waiting {
-                    waiting.write(&mut writer).await?;
+                    waiting.write(&mut writer, layout).await?;
                 }
                 Ok::<_, Error>((partition, writer.finish().await?))
             })
@@ -237,12 +238,22 @@ impl FanOutWriter {
 }
 
 impl PartitionBuffer {
-    async fn write(self, writer: &mut PartitionWriter) -> Result<()> {
+    async fn write(self, writer: &mut PartitionWriter, layout: &Arc<TableLayout>) -> Result<()> {
+        let layout = Arc::clone(layout);
         writer
             .write(move |encoder| {
-                self.batches
-                    .iter()
-                    .try_for_each(|batch| encoder.write(batch))
+                if !layout.has_order() {
+                    let mut batches = self.batches.iter();
+                    return batches.try_for_each(|batch| encoder.write(batch));
+                }
+                let rows = concat_batches(&layout.file_schema, &self.batches)
+                    .or_error(ErrorKind::Internal, "rows cannot be put in order")?;
+                let rows = layout.in_order(rows)?;
+                let mut starts = (0..rows.num_rows()).step_by(ENCODED_ROWS);
+                starts.try_for_each(|from| {
+                    let count = ENCODED_ROWS.min(rows.num_rows() - from);
+                    encoder.write(&rows.slice(from, count))
+                })
             })
             .await
     }

@@ -1,18 +1,23 @@
 //! The layout of a table's files: which columns stand in them, in what order, and how Parquet writes each.
 //!
 //! Invariant: partition columns stand in the Add action and never in the file.
+//!
+//! Files of roll-ups hold several levels and pipelines: their rows stand in the order of these, and a row group has rows of one level, so that whoever
+//! asks for a level passes over the row groups of all others by their bounds.
 
 use crate::log::comments::{ColumnComments, comments_of};
 use crate::log::create::TableDefinition;
 use crate::log::stats::StatColumns;
 use crate::store::footer;
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescPtr};
 use std::sync::Arc;
-use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LEVEL, RECORD_KEY};
+use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LEVEL, PERIOD, PIPELINE, RECORD_KEY};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableNote};
 use tillhouse_parquet_columns::{self as parquet_columns, ColumnEncoder, DefaultEncoder};
 
@@ -27,6 +32,10 @@ pub(crate) struct TableLayout {
     pub projection: Vec<usize>,
     /// Number of Parquet columns of each of the file's columns.
     pub leaves: Vec<usize>,
+    /// Places in the file of the columns that its rows are in the order of; none where they keep the order they came in.
+    order: Vec<usize>,
+    /// Place in the file of the column that all rows of a row group have the same value of.
+    pub row_group_by: Option<usize>,
     parquet: SchemaDescPtr,
     properties: WriterPropertiesPtr,
 }
@@ -47,6 +56,12 @@ impl TableLayout {
                 .collect::<Vec<_>>(),
         ));
         let stat_columns = StatColumns::of(&schema, key, &partition_by);
+        let is_roll_up = partition_by.iter().any(|column| column == PERIOD);
+        let order = match is_roll_up {
+            true => order_of(&file_schema, &stat_columns),
+            false => Vec::new(),
+        };
+        let row_group_by = file_schema.index_of(LEVEL).ok().filter(|_| is_roll_up);
         if let Some(field) = file_schema
             .fields()
             .iter()
@@ -61,10 +76,11 @@ impl TableLayout {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_key_value_metadata(Some(vec![footer::placeholder()]))
             .set_created_by(concat!("tillhouse ", env!("CARGO_PKG_VERSION")).to_owned());
-        // Bounds of text rule out no row group in practice, ids least of all, and cost two comparisons a value. Keys have theirs in the
+        // Bounds of text rule out no row group in practice, ids least of all, but for what rows are in the order of. Keys have theirs in the
         // table's log.
         let mut texts = Vec::new();
-        for field in file_schema.fields() {
+        let fields = file_schema.fields().iter().enumerate();
+        for (_, field) in fields.filter(|(at, _)| !order.contains(at)) {
             leaves_in(
                 field,
                 Vec::new(),
@@ -78,7 +94,7 @@ impl TableLayout {
         }
         // Nearly every value is different: a dictionary would only be built to be thrown away. Of sums everything but these repeats.
         let mut distinct: Vec<Vec<String>> = Vec::new();
-        if !partition_by.iter().any(|column| column == LEVEL) {
+        if !is_roll_up {
             let keys = key.iter().map(String::as_str);
             let keys = keys.chain([RECORD_KEY, CONTENT_HASH]);
             distinct.extend(keys.map(|name| vec![name.to_owned()]));
@@ -120,6 +136,8 @@ impl TableLayout {
             file_schema,
             projection,
             leaves,
+            order,
+            row_group_by,
             parquet: Arc::new(parquet),
             properties,
         })
@@ -129,6 +147,33 @@ impl TableLayout {
     pub(crate) fn with_comments(mut self, note: &TableNote) -> Self {
         self.definition.comments = comments_of(note);
         self
+    }
+
+    /// True if rows are put in an order before they are written.
+    pub(crate) fn has_order(&self) -> bool {
+        !self.order.is_empty()
+    }
+
+    /// Rows of the file schema in the file's order; those that are alike in it stay as they came.
+    pub(crate) fn in_order(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        if !self.has_order() || rows.num_rows() < 2 {
+            return Ok(rows);
+        }
+        let count = u32::try_from(rows.num_rows()).or_error(ErrorKind::Internal, NO_ORDER)?;
+        let places: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..count));
+        let columns = self
+            .order
+            .iter()
+            .map(|at| rows.column(*at))
+            .chain([&places]);
+        let columns: Vec<SortColumn> = columns
+            .map(|values| SortColumn {
+                values: Arc::clone(values),
+                options: None,
+            })
+            .collect();
+        let order = lexsort_to_indices(&columns, None).or_error(ErrorKind::Internal, NO_ORDER)?;
+        take_record_batch(&rows, &order).or_error(ErrorKind::Internal, NO_ORDER)
     }
 
     /// Encoder of a file's row groups.
@@ -161,6 +206,22 @@ impl TableLayout {
 }
 
 const NO_PLACE: &str = "a table's columns have no place in Parquet";
+const NO_ORDER: &str = "rows cannot be put in order";
+
+/// Places of the columns that rows of a roll-up are in the order of: level, pipeline and the start of the period.
+fn order_of(file_schema: &Schema, stat_columns: &StatColumns) -> Vec<usize> {
+    let is_time = |at: &usize| {
+        matches!(
+            file_schema.field(*at).data_type(),
+            DataType::Timestamp(_, _)
+        )
+    };
+    let place = |name: &str| file_schema.index_of(name).ok();
+    let mut starts = stat_columns.names().iter();
+    let start = starts.find_map(|name| place(name).filter(is_time));
+    let places = [place(LEVEL), place(PIPELINE), start];
+    places.into_iter().flatten().collect()
+}
 
 /// The Parquet paths of all leaves of a kind in a column.
 fn leaves_in(

@@ -184,10 +184,17 @@ impl TableHandle {
         let Some(kept) = self.offered().and_then(|kept| kept.open().ok()) else {
             return Ok(());
         };
-        let Ok(read) = self.by_library(kept.version).await else {
-            return Ok(());
+        let is_other = |read: &Snapshot| files_of(read) != files_of(&kept);
+        let is_foreign = match self.load(Some(kept.version)).await {
+            // One that names another table would be passed over by who reads the log.
+            Ok(Some(table)) if !self.is_own(&table) => true,
+            Ok(Some(table)) => self.snapshot_of(&table).is_ok_and(|read| is_other(&read)),
+            Ok(None) | Err(_) => {
+                let read = self.by_library(kept.version).await;
+                read.is_ok_and(|read| is_other(&read))
+            }
         };
-        if files_of(&kept) == files_of(&read) {
+        if !is_foreign {
             return Ok(());
         }
         for version in self.foreign_checkpoints(&kept).await {

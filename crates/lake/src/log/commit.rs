@@ -195,10 +195,19 @@ pub(crate) async fn attempt(
             }
         }
     }
-    Err(last
+    // Not to be read, and no name for a commit: it would not be there the next time either.
+    if let Some(misplaced) = table.blocked_commit(version) {
+        return Err(misplaced);
+    }
+    let error = last
         .unwrap_or_else(|| Error::internal("a commit was never tried"))
-        .at("version", version.to_string())
-        .hint("Run the same command again: it finds out what was written and goes on from there."))
+        .at("version", version.to_string());
+    Err(match error.hint_text() {
+        Some(_) => error,
+        None => error.hint(
+            "Run the same command again: it finds out what was written and goes on from there.",
+        ),
+    })
 }
 
 fn storage(table: &TableHandle, error: TransactionError) -> Error {

@@ -14,7 +14,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use deltalake::checkpoints::create_checkpoint;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
-use deltalake::kernel::{Action, Protocol, StructType, new_metadata};
+use deltalake::kernel::{Action, MetadataExt, Protocol, StructType, new_metadata};
 use deltalake::logstore::{StorageConfig, logstore_with};
 use deltalake::protocol::{DeltaOperation, SaveMode};
 use deltalake::{DeltaTable, DeltaTableError};
@@ -24,6 +24,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use std::sync::Arc;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+
+/// Most versions in a row whose names something else than a commit has.
+const MOST_BLOCKED: u64 = 1000;
 
 /// Schema, partition columns and columns with statistics of a table.
 #[derive(Debug, Clone)]
@@ -79,6 +82,8 @@ impl TableHandle {
             ),
         ];
         let metadata = new_metadata(&schema, &definition.partition_by, properties)
+            // A log that is copied into another table's folder is known by it.
+            .and_then(|metadata| metadata.with_name(self.path().to_owned()))
             .map_err(|e| self.storage_error("the table's description cannot be written", e))?;
         // Reader 1, writer 2: what every Delta reader reads.
         let protocol: Protocol = serde_json::from_value(
@@ -129,6 +134,11 @@ impl TableHandle {
                 Error::new(ErrorKind::Storage, "a table has too many versions")
                     .at("table", self.path())
             })?;
+        // No commit can take the name of something else, which no listing shows.
+        let mut next = version..version.saturating_add(MOST_BLOCKED);
+        let version = next
+            .find(|version| self.blocked_commit(*version).is_none())
+            .unwrap_or(version);
         let (change, description) = self.first_commit(definition, run_id)?;
         let attempted = commit::attempt(self, version, &change).await?;
         if attempted.outcome == CommitOutcome::Lost {

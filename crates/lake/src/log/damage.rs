@@ -3,7 +3,6 @@
 //! Invariant: the diagnosis runs only after the library has failed, so that a log that is sound costs nothing more; [`LogFiles`] asks the store nothing.
 
 use crate::log::remedy::replace_log_file;
-use crate::log::snapshot::Snapshot;
 use crate::log::table::{TableHandle, commit_name};
 use crate::store::denied::{LET_READ, is_denied};
 use crate::store::durable::LOG_FOLDER;
@@ -198,14 +197,20 @@ impl TableHandle {
     async fn damage_of_log(&self, version: Option<u64>) -> Option<Error> {
         let store = self.store();
         let log = Path::from(LOG_FOLDER);
-        let listed: Vec<_> = store
+        let listed: Result<Vec<_>, _> = store
             .list(Some(&log))
             .map_ok(|found| found.location)
             .try_collect()
-            .await
-            .ok()?;
-        let files = LogFiles::of(listed.iter().filter_map(|path| path.filename()));
-        let newest = files.commits.last().copied()?;
+            .await;
+        let files = listed
+            .ok()
+            .map(|listed| LogFiles::of(listed.iter().filter_map(|path| path.filename())));
+        let Some((files, newest)) = files.and_then(|files| {
+            let newest = files.commits.last().copied()?;
+            Some((files, newest))
+        }) else {
+            return self.misplaced_commit(|_| true);
+        };
         // A checkpoint that lies beyond the newest commit is what a reader of the newest version begins with.
         let until = version
             .unwrap_or_else(|| newest.max(files.checkpoints.last().copied().unwrap_or_default()));
@@ -220,6 +225,14 @@ impl TableHandle {
                 .at("folder", &folder)
         };
         let gaps = files.gaps(until);
+        let is_wanted = |number: u64| {
+            let mut ranges = gaps.iter().map(|(first, last)| *first..=*last);
+            ranges.any(|gap| gap.contains(&number))
+                || version.is_none() && number == newest.saturating_add(1)
+        };
+        if let Some(error) = self.misplaced_commit(is_wanted) {
+            return Some(error);
+        }
         // Vacuum removes the commits that a checkpoint stands for: where all from the first on are gone, it is the checkpoint that is lost.
         if gaps.first().is_some_and(|(first, _)| *first == 0)
             && let Some(lost) = self.lost_checkpoint().await
@@ -294,38 +307,8 @@ impl TableHandle {
         )
     }
 
-    /// Errors where a folder stands in the place of the commit behind the newest version, as [`TableHandle::blocked_commit`] tells.
-    pub(super) fn check_place_behind(
-        &self,
-        newest: Option<&Snapshot>,
-    ) -> tillhouse_model::Result<()> {
-        let next = newest.map_or(0, |newest| newest.version.saturating_add(1));
-        match self.blocked_commit(next) {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
-    }
-
-    /// Error where a folder stands in the place of a version's commit, on a disk: no commit can take its name.
-    fn blocked_commit(&self, version: u64) -> Option<Error> {
-        let root = self.log_store().root_url();
-        let root = (root.scheme() == "file").then(|| root.to_file_path().ok());
-        let place = root.flatten()?.join(LOG_FOLDER).join(commit_name(version));
-        place.is_dir().then(|| {
-            Error::new(
-                ErrorKind::Storage,
-                "a folder stands in the place of a commit of a table's log",
-            )
-            .at("table", self.path())
-            .at("folder", place.display().to_string())
-            .hint(self.replace_commit(
-                " Where nothing was committed under that name, it is enough to move that folder away.",
-            ))
-        })
-    }
-
-    /// True if the log lacks commits, or one of those that a reader of the newest version needs is not what was written. Where the store does not give all of them,
-    /// nothing is known.
+    /// True if the log lacks commits, or one of those that a reader of the newest version needs is not what was written, or the log is another table's. Where the
+    /// store does not give all of them, nothing is known.
     pub(crate) async fn has_damaged_log(&self) -> bool {
         let log = Path::from(LOG_FOLDER);
         let listed: Result<Vec<_>, _> = self.store().list(Some(&log)).try_collect().await;
@@ -333,11 +316,12 @@ impl TableHandle {
             listed,
             Path::from_url_path(self.log_store().root_url().path()),
         ) else {
-            return false;
+            // A link to a folder above it has no end.
+            return self.misplaced_commit(|_| true).is_some();
         };
         let files = LogFiles::of(listed.iter().filter_map(|found| found.location.filename()));
         let Some(newest) = files.commits.last().copied() else {
-            return self.blocked_commit(0).is_some();
+            return self.misplaced_commit(|_| true).is_some();
         };
         if self.blocked_commit(newest.saturating_add(1)).is_some() {
             return true;
@@ -356,7 +340,13 @@ impl TableHandle {
                 Ok(None) | Err(_) => return false,
             }
         }
-        false
+        // Commits that are whole may be another table's.
+        let found = self.load(None).await;
+        if !matches!(&found, Ok(Some(table)) if !self.is_own(table)) {
+            return false;
+        }
+        let told = self.told_without_checkpoints(None, |table| self.is_own(table));
+        told.await.is_none()
     }
 
     /// Versions whose commits are not there, or not what was written.

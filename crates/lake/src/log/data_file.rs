@@ -30,8 +30,19 @@ pub(crate) struct DataFile {
     pub untimed: Option<u64>,
     /// Smallest and largest `_load_id`.
     pub load_ids: Option<(i64, i64)>,
+    /// Pipelines whose rows are shown, where the file holds those of several and a run does not name it for all of them.
+    pub shown: Option<ShownPipelines>,
     /// Its statistics, as the log has them.
     stats: Option<Arc<str>>,
+}
+
+/// Pipelines whose rows of a data file are shown.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum ShownPipelines {
+    /// That one.
+    Only(String),
+    /// All but these.
+    But(Arc<Vec<String>>),
 }
 
 impl DataFile {
@@ -74,6 +85,35 @@ impl DataFile {
     pub(crate) fn is_of(&self, pipeline: &str) -> bool {
         self.partition_value(PIPELINE) == Some(pipeline)
     }
+
+    /// True if the rows that it shows are of that pipeline.
+    pub(crate) fn shows_only(&self, pipeline: &str) -> bool {
+        let only = match &self.shown {
+            Some(ShownPipelines::Only(only)) => Some(only.as_str()),
+            _ => self.partition_value(PIPELINE),
+        };
+        only == Some(pipeline)
+    }
+
+    /// The same file with rows of some pipelines alone; nobody knows how many these are.
+    pub(crate) fn showing(self, shown: ShownPipelines) -> Self {
+        Self {
+            rows: None,
+            shown: Some(shown),
+            ..self
+        }
+    }
+
+    /// True if a row with that text in a column may be inside, by the bounds in the log.
+    pub(crate) fn may_hold_text(&self, column: &str, text: &str) -> bool {
+        let said = self.stats().and_then(FileStats::parse).unwrap_or_default();
+        let is_within = |bound: Option<&Value>, within: fn(&str, &str) -> bool| {
+            let bound = bound.and_then(Value::as_str);
+            bound.is_none_or(|bound| within(bound, text))
+        };
+        is_within(said.min(column), |min, text| min <= text)
+            && is_within(said.max(column), |max, text| text <= max)
+    }
 }
 
 impl DataFile {
@@ -105,6 +145,7 @@ impl DataFile {
             times,
             untimed: said.nulls(RECORD_TIME),
             load_ids,
+            shown: None,
             stats: stats.map(Into::into),
         }
     }
@@ -190,6 +231,28 @@ pub(crate) fn decoded(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_outside_of_the_bounds_is_in_no_row() {
+        let file = |stats: Option<&str>| {
+            let stats = stats.map(str::to_owned);
+            DataFile::listed("f".to_owned(), 1, BTreeMap::new(), stats)
+        };
+        let bounds =
+            r#"{"numRecords":2,"minValues":{"level":"daily"},"maxValues":{"level":"monthly"}}"#;
+        let found = file(Some(bounds));
+        for (text, is_possible) in [
+            ("daily", true),
+            ("daily_totals", true),
+            ("monthly", true),
+            ("monthly_totals", false),
+            ("d", false),
+        ] {
+            assert_eq!(found.may_hold_text("level", text), is_possible, "{text}");
+        }
+        assert!(found.may_hold_text("pipeline", "a"));
+        assert!(file(None).may_hold_text("level", "yearly"));
+    }
 
     #[test]
     fn paths_in_a_log_are_uris() {

@@ -4,6 +4,7 @@
 
 use crate::log::snapshot::Snapshot;
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// The size of a table at one version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,10 +19,16 @@ pub struct TableFigures {
 
 impl TableFigures {
     pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        // One that is shown in parts is one file.
+        let mut shown = HashSet::new();
+        let files = snapshot.files.iter();
+        let files: Vec<_> = files
+            .filter(|file| file.shown.is_none() || shown.insert(file.path.as_str()))
+            .collect();
         Self {
-            rows: snapshot.files.iter().map(|file| file.rows).sum(),
-            files: snapshot.files.len() as u64,
-            bytes: snapshot.files.iter().map(|file| file.size).sum(),
+            rows: files.iter().map(|file| file.rows).sum(),
+            files: files.len() as u64,
+            bytes: files.iter().map(|file| file.size).sum(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Versions of a table as runs name them: opened with the files of pinned pipelines, and told for a run that is about to be published.
 //!
-//! Invariant: all files of a pipeline come from one version of the table. A pipeline is pinned only where its rows have changed since the
-//! version that is published of it: what was only compacted is shown as it is.
+//! Invariant: all rows of a pipeline come from one version of the table; a file that holds those of several is shown for some of them. A
+//! pipeline is pinned only where its rows have changed since the version that is published of it: what was only compacted is shown as it is.
 
 use crate::log::data_file::DataFile;
 use crate::log::snapshot::{Snapshot, StoredSnapshot};
@@ -33,8 +33,7 @@ impl TableHandle {
         }
         let files = |pipeline: &str, version: &Option<u64>| -> Vec<DataFile> {
             let pinned = version.and_then(|version| versions.get(&version));
-            let files = pinned.into_iter().flat_map(|pinned| pinned.files.iter());
-            files.filter(|file| file.is_of(pipeline)).cloned().collect()
+            pinned.map_or_else(Vec::new, |pinned| pinned.files_of(pipeline))
         };
         let pinned = named.pinned.iter();
         let pinned =

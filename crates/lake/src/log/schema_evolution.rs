@@ -6,6 +6,7 @@
 use crate::log::comments::written_comments;
 use crate::log::commit::{self, CommitOutcome, CommitRequest};
 use crate::log::create::TableDefinition;
+use crate::log::remedy::replace_log_file;
 use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -25,12 +26,8 @@ pub(crate) async fn ensure(
     run_id: &str,
 ) -> Result<bool> {
     let present = snapshot.schema();
-    let Some(widened) = widened(&present, &definition.schema).map_err(|column| {
-        Error::new(ErrorKind::Config, "the contract changed in a way its table cannot follow")
-            .at("table", table.path())
-            .at("column", column)
-            .hint("Only new optional columns can be added. For anything else give the resource a new name, or move the table away and sync again.")
-    })?
+    let Some(widened) =
+        widened(&present, &definition.schema).map_err(|column| misfit(table.path(), &column))?
     else {
         return Ok(true);
     };
@@ -65,6 +62,25 @@ pub(crate) async fn ensure(
         None => return Ok(false),
     }
     Ok(true)
+}
+
+/// The error of a table whose columns do not become those of the definition. Bookkeeping and roll-ups have no contract that could change.
+fn misfit(path: &str, column: &str) -> Error {
+    let error = match path.split_once('/') {
+        Some(("ops" | "statistics", _)) => Error::new(
+            ErrorKind::Storage,
+            "a table has other columns than this program writes: its log may be another table's",
+        )
+        .hint(replace_log_file(path)),
+        _ => Error::new(
+            ErrorKind::Config,
+            "the contract changed in a way its table cannot follow",
+        )
+        .hint(
+            "Only new optional columns can be added. For anything else give the resource a new name, or move the table away and sync again.",
+        ),
+    };
+    error.at("table", path).at("column", column)
 }
 
 /// True if a table of these columns is one of the wanted ones, or becomes it.

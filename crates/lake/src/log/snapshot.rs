@@ -5,7 +5,7 @@
 //! is [`Unfollowed`], and the library reads the table anew.
 
 use crate::log::comments::uncommented;
-use crate::log::data_file::{DataFile, decoded};
+use crate::log::data_file::{DataFile, ShownPipelines, decoded};
 use crate::log::file_statistics::FileStatistics;
 use crate::log::table_version::TableVersion;
 use arrow::datatypes::{Schema, SchemaRef};
@@ -232,13 +232,42 @@ impl Snapshot {
         })
     }
 
+    /// True if files hold rows of several pipelines, as those of roll-ups do.
+    fn is_mixed(&self) -> bool {
+        let mut partitions = self.partition_columns().iter();
+        let has_pipelines = self.description.schema.index_of(PIPELINE).is_ok();
+        has_pipelines && !partitions.any(|column| column == PIPELINE)
+    }
+
+    /// The files that hold rows of a pipeline, of which they show no others.
+    pub(crate) fn files_of(&self, pipeline: &str) -> Vec<DataFile> {
+        let files = self.files.iter();
+        match self.is_mixed() {
+            false => files.filter(|file| file.is_of(pipeline)).cloned().collect(),
+            true => files
+                .filter(|file| file.may_hold_text(PIPELINE, pipeline))
+                .map(|file| file.clone().showing(only(pipeline)))
+                .collect(),
+        }
+    }
+
     /// The same version with other files of some pipelines.
     pub(crate) fn with_files_of(&self, pinned: BTreeMap<&str, Vec<DataFile>>) -> Self {
-        let is_own = |file: &&DataFile| {
-            let pipeline = file.partition_value(PIPELINE);
-            pipeline.is_none_or(|pipeline| !pinned.contains_key(pipeline))
+        let mut files: Vec<DataFile> = match self.is_mixed() {
+            false => {
+                let is_own = |file: &&DataFile| {
+                    let pipeline = file.partition_value(PIPELINE);
+                    pipeline.is_none_or(|pipeline| !pinned.contains_key(pipeline))
+                };
+                self.files.iter().filter(is_own).cloned().collect()
+            }
+            true => {
+                let hidden = pinned.keys().map(|pipeline| (*pipeline).to_owned());
+                let others = ShownPipelines::But(Arc::new(hidden.collect()));
+                let files = self.files.iter().cloned();
+                files.map(|file| file.showing(others.clone())).collect()
+            }
         };
-        let mut files: Vec<DataFile> = self.files.iter().filter(is_own).cloned().collect();
         files.extend(pinned.into_values().flatten());
         Self {
             version: self.version,
@@ -419,6 +448,10 @@ impl Snapshot {
     }
 }
 
+fn only(pipeline: &str) -> ShownPipelines {
+    ShownPipelines::Only(pipeline.to_owned())
+}
+
 /// A version of a table as the note of a published run keeps it, so that a reader need not read the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StoredSnapshot {
@@ -492,7 +525,7 @@ impl StoredSnapshot {
     /// The version as a run names it: with the files of pinned pipelines as `shown` has them.
     pub(crate) fn with_pinned(mut self, named: &TableVersion, shown: &Snapshot) -> Self {
         let pinned = named.pinned.iter().map(|(pipeline, version)| {
-            let files = shown.files.iter().filter(|file| file.is_of(pipeline));
+            let files = shown.files.iter().filter(|file| file.shows_only(pipeline));
             let files = PinnedFiles {
                 version: *version,
                 files: files.map(StoredFile::from).collect(),
@@ -526,11 +559,17 @@ impl StoredSnapshot {
 
     /// The version as the run names it that keeps this, ready to be read.
     pub(crate) fn open_named(&self) -> Result<Snapshot> {
+        let opened = self.open()?;
+        let is_mixed = opened.is_mixed();
         let pinned = self.pinned.iter().map(|(pipeline, pinned)| {
-            let files = pinned.files.iter().map(StoredFile::open).collect();
-            (pipeline.as_str(), files)
+            let files = pinned.files.iter().map(StoredFile::open);
+            let files = files.map(|file| match is_mixed {
+                true => file.showing(only(pipeline)),
+                false => file,
+            });
+            (pipeline.as_str(), files.collect())
         });
-        Ok(self.open()?.with_files_of(pinned.collect()))
+        Ok(opened.with_files_of(pinned.collect()))
     }
 
     /// The table's version, whatever pipelines are pinned.

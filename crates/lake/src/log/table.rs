@@ -21,7 +21,7 @@ use deltalake::{DeltaTable, DeltaTableError};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
@@ -254,7 +254,7 @@ impl TableHandle {
 
     /// As [`TableHandle::tail`], from a version on.
     async fn tail_from(&self, start: u64, version: u64) -> Result<LogTail> {
-        let failed = |e| self.storage_error("a table's log cannot be listed", e);
+        let failed = |e| self.unlisted("a table's log cannot be listed", e);
         let root = Path::from_url_path(self.log_store.root_url().path())
             .or_error(ErrorKind::Config, "a table's path is not possible")?;
         let log = root.join(LOG_FOLDER);
@@ -349,7 +349,7 @@ impl TableHandle {
     async fn read_by_library(&self) -> Result<Option<Snapshot>> {
         // Asked first: on a local disk the library takes a folder that is not there for a failure.
         let there = self.log_store.is_delta_table_location().await;
-        if !there.map_err(|e| self.storage_error("a table's folder cannot be listed", e))? {
+        if !there.map_err(|e| self.unlisted("a table's folder cannot be listed", e))? {
             return Ok(None);
         }
         let table = self.loaded(None).await?;
@@ -373,11 +373,13 @@ impl TableHandle {
         }
     }
 
-    /// As [`TableHandle::load`]. A checkpoint that stands in the way is passed over, where the commits it stands for are there.
+    /// As [`TableHandle::load`]. A checkpoint that stands in the way is passed over, where the commits it stands for are there. Errors where the log is another
+    /// table's.
     async fn loaded(&self, version: Option<u64>) -> Result<Option<DeltaTable>> {
         let found = self.load(version).await;
         let is_sound = match &found {
             Ok(None) => true,
+            Ok(Some(table)) if !self.is_own(table) => false,
             // Far beyond the newest commit there is nothing: a checkpoint there is another table's. Next to it, the newest commit was lost.
             Ok(Some(table)) if version.is_none() => {
                 let newest = self.state_of(table)?.version();
@@ -387,10 +389,15 @@ impl TableHandle {
             Ok(Some(_)) => true,
             Err(error) => is_store_failure(error),
         };
-        if !is_sound && let Some(found) = self.past_checkpoints(version, |_| true).await {
+        if !is_sound
+            && let Some(found) = self
+                .past_checkpoints(version, |table| self.is_own(table))
+                .await
+        {
             return Ok(Some(found));
         }
         match found {
+            Ok(Some(table)) if !self.is_own(&table) => Err(self.log_of_another(&table)),
             Ok(found) => Ok(found),
             Err(error) => Err(self.unreadable_log(version, error).await),
         }
@@ -612,7 +619,7 @@ impl TableHandle {
         match self.store().head(&path).await {
             Ok(found) => Ok(Some((&found).into())),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.storage_error("a table's log cannot be read", error)),
+            Err(error) => Err(self.unlisted("a table's log cannot be read", error)),
         }
     }
 
@@ -729,8 +736,11 @@ impl TableHandle {
             .map_err(|error| self.storage_error("a table cannot be listed", error))?;
         let is_there =
             |path: &str, size| Path::parse(path).is_ok_and(|path| there.get(&path) == Some(&size));
+        // One that is shown in parts is told once.
+        let mut told = HashSet::new();
         let files = snapshot.files.iter();
-        let lost = files.filter(|file| !is_there(&file.path, file.size));
+        let lost = files
+            .filter(|file| !is_there(&file.path, file.size) && told.insert(file.path.as_str()));
         Ok(lost.map(|file| file.path.clone()).collect())
     }
 
@@ -768,6 +778,6 @@ pub(crate) fn commit_name(version: u64) -> String {
     format!("{version:020}.json")
 }
 
-fn commit_version(name: &str) -> Option<u64> {
+pub(super) fn commit_version(name: &str) -> Option<u64> {
     version_of(name).filter(|version| *name == commit_name(*version))
 }

@@ -30,7 +30,7 @@ use crate::scan;
 use crate::warehouse::Warehouse;
 use crate::warehouse::integrity::{LostTable, lost_commits};
 use arrow::compute::{SortOptions, concat_batches, sort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::{Action, Add};
 use deltalake::protocol::DeltaOperation;
@@ -443,9 +443,7 @@ async fn write_rows(writer: &mut PartitionWriter, rows: RecordBatch) -> Result<(
 
 /// Rows that are sorted together before they are written.
 struct RowStretch {
-    schema: SchemaRef,
-    /// Columns that stand in files.
-    projection: Vec<usize>,
+    layout: Arc<TableLayout>,
     /// The column that orders them; `None` where rows keep the order of their files.
     order: Option<usize>,
     batches: Vec<RecordBatch>,
@@ -454,7 +452,7 @@ struct RowStretch {
 }
 
 impl RowStretch {
-    fn new(layout: &TableLayout) -> Self {
+    fn new(layout: &Arc<TableLayout>) -> Self {
         let TableDefinition {
             schema,
             partition_by,
@@ -467,14 +465,13 @@ impl RowStretch {
         let mut by_time = by_time
             .filter_map(|name| schema.index_of(name).ok())
             .filter(is_time);
-        // Source tables and bookkeeping are in the order in which rows came, which their files have.
+        // Source tables and bookkeeping are in the order in which rows came, which their files have; roll-ups in their layout's.
         let order = match partition_by.iter().any(|column| column == PIPELINE) {
             true => by_time.next(),
             false => None,
         };
         Self {
-            schema: schema.clone(),
-            projection: layout.projection.clone(),
+            layout: Arc::clone(layout),
             order,
             batches: Vec::new(),
             rows: 0,
@@ -497,8 +494,8 @@ impl RowStretch {
         let batches = std::mem::take(&mut self.batches);
         (self.rows, self.bytes) = (0, 0);
         let internal = "rows cannot be put in order";
-        let rows =
-            concat_batches(&self.schema, &batches).or_error(ErrorKind::Internal, internal)?;
+        let schema = &self.layout.definition.schema;
+        let rows = concat_batches(schema, &batches).or_error(ErrorKind::Internal, internal)?;
         let rows = match self.order {
             None => rows,
             Some(column) => {
@@ -511,8 +508,10 @@ impl RowStretch {
                 take_record_batch(&rows, &indices).or_error(ErrorKind::Internal, internal)?
             }
         };
-        rows.project(&self.projection)
-            .or_error(ErrorKind::Internal, internal)
+        let rows = rows
+            .project(&self.layout.projection)
+            .or_error(ErrorKind::Internal, internal)?;
+        self.layout.in_order(rows)
     }
 }
 

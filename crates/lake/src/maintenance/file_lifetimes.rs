@@ -17,6 +17,7 @@ use crate::log::checkpoint::makes_a_table;
 use crate::log::data_file::decoded;
 use crate::log::snapshot::{CommitStamp, Snapshot};
 use crate::log::table::{TableHandle, commit_name};
+use crate::store::bounded::bounded_bytes;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::failure::is_store_failure;
 use bytes::Bytes;
@@ -350,7 +351,7 @@ async fn kept(table: &TableHandle) -> Result<Option<StoredLifetimes>> {
 async fn kept_bytes(table: &TableHandle) -> Result<Option<Bytes>> {
     let failed = |error| table.storage_error("lifetimes of files cannot be read", error);
     match table.store().get(&place()).await {
-        Ok(found) => found.bytes().await.map(Some).map_err(failed),
+        Ok(found) => bounded_bytes(found).await.map(Some).map_err(failed),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(failed(error)),
     }

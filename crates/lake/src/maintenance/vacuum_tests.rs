@@ -10,6 +10,8 @@ use crate::faulty_store::{
 use crate::maintenance::compact::CompactionOptions;
 use crate::ops::rows::{AsOf, RunRecord};
 use crate::store::checkpoint_seal::is_sound;
+use crate::store::location::WarehouseLocation;
+use crate::store::special_file::special_file;
 use crate::unified::step::SupersededRecords;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -580,6 +582,28 @@ async fn an_inspection_names_what_readers_pass_over_with_the_way_out() {
         found[0].file.as_deref(),
         Some("_tillhouse/lifetimes.json.zst")
     );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_the_place_of_the_note_of_a_checkpoint_is_passed_over_and_removed() {
+    let place = TempWarehouse::new();
+    for day in 1..=12 {
+        sync(&on_day(&place, day).await, day).await;
+    }
+    let note = place.root().join(FACT).join("_delta_log/_last_checkpoint");
+    std::fs::remove_file(&note).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&note).status();
+    assert!(made.unwrap().success());
+    let location = WarehouseLocation::new(place.root().display().to_string());
+    let now = t("2026-03-12T12:00:00Z");
+    let warehouse = Warehouse::open(&location).await.unwrap();
+    let warehouse = warehouse.with_clock(Arc::new(move || now));
+    assert!(warehouse.open_at(FACT, None).await.unwrap().is_some());
+    let summary = warehouse.vacuum(options(30), "upkeep", &|_| {}).await;
+    let failed = summary.unwrap().failed;
+    assert!(failed.is_empty(), "{failed:?}");
+    assert_eq!(special_file(&note), None);
 }
 
 /// Changes every byte of a file of a log but for its ends.

@@ -10,6 +10,7 @@
 
 use crate::ops::edit::OpsTables;
 use crate::source::fingerprints::{FingerprintUse, RecordFingerprints};
+use crate::store::bounded::bounded_bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use serde::{Deserialize, Serialize};
@@ -131,7 +132,7 @@ impl OpsTables {
             .get(&self.fingerprints_of(pipeline))
             .await
         {
-            Ok(found) => found.bytes().await.map(Some),
+            Ok(found) => bounded_bytes(found).await.map(Some),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         };

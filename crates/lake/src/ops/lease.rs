@@ -19,6 +19,7 @@
 //! have none), and an expiry that is judged by the store's clock (no store tells it in a way that all of them share).
 
 use crate::ops::edit::OpsTables;
+use crate::store::bounded::bounded_bytes;
 use crate::store::json_seal::{self, UNKNOWN};
 use jiff::{SignedDuration, Timestamp};
 use object_store::{
@@ -329,7 +330,7 @@ impl OpsTables {
             version: found.meta.version.clone(),
         };
         let meta = found.meta.clone();
-        let bytes = found.bytes().await.map_err(failed)?;
+        let bytes = bounded_bytes(found).await.map_err(failed)?;
         let (records, unreadable) = match LeaseFile::read(&bytes) {
             Ok(file) => {
                 let records = file.leases.into_iter();
@@ -373,6 +374,9 @@ impl OpsTables {
                 )
         };
         let mut damaged = Vec::new();
+        if self.has_folder_at(LEASES) {
+            damaged.push(no_file());
+        }
         match leases {
             Ok(leases) => {
                 let unreadable = leases.unreadable.filter(|unreadable| !unreadable.is_mended);
@@ -490,12 +494,7 @@ impl OpsTables {
             Err(StoreError::AlreadyExists { .. })
                 if read.version.is_none() && found.version.is_none() =>
             {
-                Err(Error::new(
-                    ErrorKind::Storage,
-                    "what lies where the pipelines' leases belong is no file",
-                )
-                .at("file", LEASES)
-                .hint("Look at what it is, a folder perhaps, and move it away."))
+                Err(no_file())
             }
             Ok(_)
             | Err(
@@ -511,6 +510,13 @@ impl OpsTables {
             .because(error)),
         }
     }
+}
+
+fn no_file() -> Error {
+    let what = "what lies where the pipelines' leases belong is no file";
+    Error::new(ErrorKind::Storage, what)
+        .at("file", LEASES)
+        .hint("Look at what it is, a folder perhaps, and move it away.")
 }
 
 /// Pause before the next try, by chance, so that two writers do not meet again.

@@ -380,3 +380,22 @@ async fn a_lease_that_cannot_be_read_is_nobodys_since_it_was_written_and_is_swap
         assert_eq!(first.damaged_leases().await.len(), 0);
     }
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn leases_that_are_a_pipe_are_told_and_written_anew_and_a_folder_is_told() {
+    let (folder, first, _second) = two().await;
+    let at = folder.path().join(LEASES);
+    let made = std::process::Command::new("mkfifo").arg(&at).status();
+    assert!(made.unwrap().success());
+    assert_eq!(first.damaged_leases().await.len(), 1);
+    let unknown = first.lease("hecone").await.unwrap().unwrap();
+    let taken = first.swap_lease(Some(&unknown), lease("a")).await.unwrap();
+    assert_eq!(taken.unwrap().record.owner.run_id, "a");
+    assert!(at.is_file());
+    std::fs::remove_file(&at).unwrap();
+    std::fs::create_dir(&at).unwrap();
+    let told = first.damaged_leases().await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].hint_text().unwrap().contains("move it away"));
+}

@@ -14,6 +14,7 @@ use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::RunRecord;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::log_guard::LAST_CHECKPOINT;
+use crate::store::special_file::special_file;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -248,7 +249,11 @@ fn error_of(
 
 /// The newest commit of a log on a disk, at least a version. Commits that are gone behind it are stood for by the last checkpoint.
 fn newest_on_disk(log: &Path, named: u64) -> u64 {
-    let note = std::fs::read(log.join(LAST_CHECKPOINT)).ok();
+    let note = log.join(LAST_CHECKPOINT);
+    let note = match special_file(&note) {
+        None => std::fs::read(&note).ok(),
+        Some(_) => None,
+    };
     let note = note.and_then(|note| serde_json::from_slice::<serde_json::Value>(&note).ok());
     let checkpoint = note.and_then(|note| note.get("version")?.as_u64());
     let mut newest = named.max(checkpoint.unwrap_or_default());
@@ -258,4 +263,22 @@ fn newest_on_disk(log: &Path, named: u64) -> u64 {
         newest = next;
     }
     newest
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_or_a_device_in_the_place_of_the_note_of_a_checkpoint_is_passed_over() {
+        let log = tempfile::tempdir().unwrap();
+        let note = log.path().join(LAST_CHECKPOINT);
+        std::os::unix::fs::symlink("/dev/zero", &note).unwrap();
+        assert_eq!(newest_on_disk(log.path(), 3), 3);
+        std::fs::remove_file(&note).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&note).status();
+        assert!(made.unwrap().success());
+        std::fs::write(log.path().join(commit_name(4)), "").unwrap();
+        assert_eq!(newest_on_disk(log.path(), 3), 4);
+    }
 }

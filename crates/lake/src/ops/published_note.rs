@@ -13,6 +13,7 @@ use crate::log::table_version::TableVersion;
 use crate::ops::edit::OpsTables;
 use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::{AsOf, RunRecord};
+use crate::store::bounded::bounded_bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use object_store::path::Path;
@@ -414,7 +415,7 @@ impl OpsTables {
         let file = note_path(number);
         let path: Path = self.registry.below(&file);
         let bytes = match self.registry.store().get(&path).await {
-            Ok(found) => found.bytes().await,
+            Ok(found) => bounded_bytes(found).await,
             Err(error) => Err(error),
         };
         let bytes = match bytes {

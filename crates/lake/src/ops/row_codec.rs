@@ -297,6 +297,14 @@ pub(crate) struct LedgerRow {
     pub version: Option<i64>,
 }
 
+impl LedgerRow {
+    /// True if it came, or was changed, behind a version of the table.
+    pub(crate) fn is_later_than(&self, version: u64) -> bool {
+        let own = self.version.and_then(|own| u64::try_from(own).ok());
+        own.is_some_and(|own| own > version)
+    }
+}
+
 /// The column of [`LedgerRow::version`].
 pub(crate) const LEDGER_VERSION: &str = "ledger_version";
 

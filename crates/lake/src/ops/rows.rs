@@ -41,6 +41,11 @@ pub struct SliceRow {
 }
 
 impl SliceRow {
+    /// False where it counts as never read: who read up to the start of a window has seen nothing of it.
+    pub(crate) fn counts_as_read(&self) -> bool {
+        self.read_at > self.window.from()
+    }
+
     /// Its part of the coverage.
     pub fn as_read(&self) -> WindowRead {
         let Self {

@@ -8,6 +8,7 @@ use crate::ops::edit::OpsTables;
 use crate::ops::fingerprints::{self, PipelineFingerprints};
 use crate::ops::published_note::{self, PublishedNote};
 use crate::ops::slices::FOLDED;
+use crate::store::bounded::bounded_bytes;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
@@ -18,6 +19,8 @@ const OF_COVERAGE: &str =
     "The next `tillhouse sync` writes it anew: ops/slices says the same. It may be deleted.";
 const OF_FINGERPRINTS: &str = "The next `tillhouse sync` of the pipeline writes it anew: what is known is looked up in the tables until then. It may be deleted.";
 const OF_NOTES: &str = "ops/runs says the same. Each `tillhouse sync` publishes a new one and keeps one before it; this one may be deleted.";
+/// The way out where a folder stands in a file's place.
+const OF_FOLDER: &str = "Look at what the folder holds, and move it away.";
 
 /// A file that is damaged, or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +90,11 @@ impl OpsTables {
                         what: "is damaged".to_owned(),
                         hint: kind.hint,
                     }),
+                    Ok(None) if self.has_folder_at(&place) => damaged.push(DamagedFile {
+                        file: place.strip_prefix(OPS).unwrap_or(&place).to_owned(),
+                        what: "cannot be written: a folder stands in its place".to_owned(),
+                        hint: OF_FOLDER,
+                    }),
                     Ok(_) => {}
                     Err(error) => damaged.push(unreadable(&place, error)),
                 }
@@ -119,10 +127,17 @@ impl OpsTables {
         Ok(files.collect())
     }
 
+    /// True if a folder stands in the place of a file of the warehouse, on a disk.
+    pub(super) fn has_folder_at(&self, place: &str) -> bool {
+        let url = self.registry.url();
+        let root = (url.scheme() == "file").then(|| url.to_file_path().ok());
+        root.flatten().is_some_and(|root| root.join(place).is_dir())
+    }
+
     /// Content of a file; `None` where it is gone.
     async fn bytes_at(&self, path: &Path) -> Result<Option<bytes::Bytes>, object_store::Error> {
         match self.registry.store().get(path).await {
-            Ok(found) => found.bytes().await.map(Some),
+            Ok(found) => bounded_bytes(found).await.map(Some),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -153,6 +168,12 @@ mod tests {
             assert_eq!(found[0].what, "is damaged");
             std::fs::remove_file(path).unwrap();
         }
+        let coverage = place.root().join(FOLDED);
+        std::fs::create_dir(&coverage).unwrap();
+        let found = ops.damaged_files().await;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].hint, OF_FOLDER);
+        std::fs::remove_dir(coverage).unwrap();
         let foreign = place.root().join("ops/published/.DS_Store");
         std::fs::write(foreign, "x").unwrap();
         assert_eq!(ops.damaged_files().await, []);

@@ -16,9 +16,10 @@ use crate::log::table::TableHandle;
 use crate::ops::coverage::{CoverageRow, FoldedCoverage, KnownList, RunFindings, fold};
 use crate::ops::edit::{BookkeepingEdit, OpsTables, for_each_row, largest};
 use crate::ops::row_codec::{BookkeepingRow, LEDGER_VERSION, LedgerRow};
-use crate::ops::rows::SliceRow;
+use crate::ops::rows::{RunRecord, SliceRow};
 use crate::ops::tables::CLOCKS_DIFFER;
 use crate::ops::touching::join_touching;
+use crate::store::bounded::bounded_bytes;
 use crate::store::json_seal::{self, UNKNOWN};
 use jiff::Timestamp;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -291,6 +292,29 @@ impl OpsTables {
         Ok(forget.forgotten)
     }
 
+    /// True if nothing of a resource that was noted up to a run counts as read any more, and something did: a later run has begun to read all of it again, and
+    /// whoever reads what is not read goes on from there.
+    ///
+    /// Errors with [`ErrorKind::Storage`] where the ledger cannot be read.
+    pub async fn is_read_anew_since(
+        &self,
+        run: &RunRecord,
+        pipeline: &str,
+        resource: &str,
+    ) -> Result<bool> {
+        let Some(named) = run.tables.get(SliceRow::TABLE) else {
+            return Ok(false);
+        };
+        let is_of =
+            |row: &LedgerRow| row.slice.pipeline == pipeline && row.slice.resource == resource;
+        let rows: Vec<LedgerRow> = self.read(Some(&BTreeSet::from([pipeline])), is_of).await?;
+        let is_later = |row: &LedgerRow| row.is_later_than(named.version);
+        let (read, forgotten): (Vec<_>, Vec<_>) = rows
+            .iter()
+            .partition(|row: &&LedgerRow| row.slice.counts_as_read());
+        Ok(read.into_iter().all(is_later) && forgotten.into_iter().any(is_later))
+    }
+
     /// Folds the coverage of all pipelines up to the newest version of the ledger, in one write or none; what was `found` takes the place of what
     /// was known of it.
     ///
@@ -485,7 +509,7 @@ impl OpsTables {
             .get(&self.registry.below(FOLDED))
             .await
         {
-            Ok(found) => found.bytes().await.map_err(failed)?,
+            Ok(found) => bounded_bytes(found).await.map_err(failed)?,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => return Err(failed(error)),
         };

@@ -240,3 +240,42 @@ async fn lists_that_were_read_whole_are_known_until_they_are_read_again() {
     ops.forget_reads("r", |_| true).await.unwrap();
     assert_eq!(known().await, (lists, counted));
 }
+
+#[tokio::test]
+async fn reads_that_are_forgotten_are_of_no_run_and_tell_that_all_of_it_is_read_again() {
+    let place = TempWarehouse::new();
+    let ops = clocked(&place).await;
+    for hour in [2, 4] {
+        ops.record_slices(&of_run(hour, "hecone")).await.unwrap();
+    }
+    let newest = RunRecord {
+        run_id: "run0004".to_owned(),
+        command: "sync".to_owned(),
+        pipelines: vec!["hecone".to_owned()],
+        started_at: at(4),
+        finished_at: at(4),
+        outcome: "done".to_owned(),
+        published: true,
+        tables: [(SliceRow::TABLE.to_owned(), 2.into())].into(),
+        figures: BTreeMap::new(),
+        counts: BTreeMap::new(),
+        expected: BTreeMap::new(),
+    };
+    let is_anew = async || {
+        let asked = ops.is_read_anew_since(&newest, "hecone", "transactions");
+        asked.await.unwrap()
+    };
+    assert!(!is_anew().await);
+    let of_one = |row: &SliceRow| row.run_id == "run0002";
+    assert!(ops.forget_reads("full", of_one).await.unwrap() > 0);
+    assert!(!is_anew().await, "the other one counts");
+    assert!(ops.forget_reads("full", |_| true).await.unwrap() > 0);
+    assert!(is_anew().await);
+    // Nobody is told that no run has what earlier runs had read.
+    let left = ops.unpublished_reads(&newest).await.unwrap();
+    assert!(left.is_empty(), "{left:?}");
+    ops.record_slices(&of_run(6, "hecone")).await.unwrap();
+    assert!(is_anew().await, "what was read since is read");
+    let left = ops.unpublished_reads(&newest).await.unwrap();
+    assert_eq!(left.len(), 1, "{left:?}");
+}

@@ -127,7 +127,11 @@ impl OpsTables {
             .collect();
         let mut found: BTreeMap<String, UnpublishedReads> = BTreeMap::new();
         for_each_row(&table, &ledger, places, |_, row: LedgerRow| {
-            if !is_later(row.version) || row.slice.run_id == newest.run_id {
+            // A run that begins to read all of it again changes what earlier ones noted, whose run ids stay: it counts as never read.
+            if !row.is_later_than(named.version)
+                || !row.slice.counts_as_read()
+                || row.slice.run_id == newest.run_id
+            {
                 return;
             }
             let SliceRow {

@@ -13,9 +13,10 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
+use std::borrow::Cow;
 use std::sync::Arc;
 use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LOAD_ID, RECORD_KEY, RECORD_TIME};
-use tillhouse_model::{Error, ErrorKind, FastMap, Result};
+use tillhouse_model::{Error, ErrorKind, FastMap, Result, identifier};
 
 /// Files whose keys are read at once.
 const READ_AT_ONCE: usize = 4;
@@ -29,10 +30,18 @@ pub(crate) struct KnownVersion {
     pub load_id: i64,
     pub hash: ContentHash,
     pub record_time: Option<i64>,
-    pub updated_at: Option<i64>,
+    /// The package that was the last to name a time of change, and that time. A version that names none leaves it as it was.
+    pub updated_at: Option<(i64, i64)>,
     pub extracted_at: i64,
     /// The tenant it was listed for, where it does not name its own.
     pub tenant: Option<String>,
+}
+
+impl KnownVersion {
+    /// The source's own version time, as far as any version names it, and when the newest one was asked for.
+    pub(crate) fn freshness(&self) -> (Option<i64>, i64) {
+        (self.updated_at.map(|(_, time)| time), self.extracted_at)
+    }
 }
 
 /// The keys a package asks about; each has a number.
@@ -52,7 +61,18 @@ pub(crate) struct KeyLookup<'a> {
     pub tenant: Option<&'a str>,
 }
 
-/// The newest known version of each key, by its number, and how many files were read to find them.
+/// Known versions of the keys that a package asks about.
+#[derive(Debug, Default)]
+pub(crate) struct KnownVersions {
+    /// The newest version of each key, by its number.
+    pub newest: Vec<Option<KnownVersion>>,
+    /// Other spellings in which an identifier was stored before identifiers had one, by the number of the key that it has now.
+    pub other_spellings: FastMap<u32, String>,
+    /// Number of files that were read to find them.
+    pub files_read: u64,
+}
+
+/// The newest known version of each key.
 ///
 /// Files near the package's times most likely hold earlier versions and are read for them. A record can have moved further than its
 /// contract expects, by a till's clock that was set right, and would be there twice: so of all other files the keys are read, once
@@ -61,10 +81,13 @@ pub(crate) async fn find_known_versions(
     table: &TableHandle,
     snapshot: &Snapshot,
     question: &KeyLookup<'_>,
-) -> Result<(Vec<Option<KnownVersion>>, u64)> {
-    let mut known: Vec<Option<KnownVersion>> = vec![None; question.keys.len()];
+) -> Result<KnownVersions> {
+    let mut known = KnownVersions {
+        newest: vec![None; question.keys.len()],
+        ..KnownVersions::default()
+    };
     if question.keys.is_empty() {
-        return Ok((known, 0));
+        return Ok(known);
     }
     let mut hashes: Vec<u64> = question.keys.keys().map(|key| key_hash(key)).collect();
     hashes.sort_unstable();
@@ -112,7 +135,8 @@ pub(crate) async fn find_known_versions(
     while let Some(batch) = batches.next().await {
         probe(&batch?, question, &mut known)?;
     }
-    Ok((known, files_read))
+    known.files_read = files_read;
+    Ok(known)
 }
 
 /// The hashes of a file's keys, sorted.
@@ -128,7 +152,13 @@ async fn keys_of<'f>(
             .column_by_name(RECORD_KEY)
             .and_then(|keys| keys.as_string_opt::<i32>())
             .ok_or_else(unlike)?;
-        hashes.extend(keys.iter().flatten().map(key_hash));
+        for key in keys.iter().flatten() {
+            hashes.push(key_hash(key));
+            // An identifier that was stored in another spelling is found by the one that it has now.
+            if let Cow::Owned(canonical) = identifier::canonical(key) {
+                hashes.push(key_hash(&canonical));
+            }
+        }
     }
     hashes.sort_unstable();
     Ok((file, Arc::new(hashes)))
@@ -142,22 +172,31 @@ fn unlike() -> Error {
     .hint("Was the file written by something else? `tillhouse check` names what is there.")
 }
 
-fn probe(
-    batch: &RecordBatch,
-    question: &KeyLookup<'_>,
-    known: &mut [Option<KnownVersion>],
-) -> Result<()> {
+fn probe(batch: &RecordBatch, question: &KeyLookup<'_>, known: &mut KnownVersions) -> Result<()> {
     let columns = DedupColumns::of(batch, question).ok_or_else(unlike)?;
     for row in 0..batch.num_rows() {
-        let Some(number) = question.keys.get(columns.keys.value(row)) else {
+        let key = columns.keys.value(row);
+        let Some(number) = question.keys.get(key) else {
+            if let Cow::Owned(canonical) = identifier::canonical(key)
+                && let Some(number) = question.keys.get(canonical.as_str())
+            {
+                known.other_spellings.insert(*number, key.to_owned());
+            }
             continue;
         };
-        let Some(slot) = known.get_mut(*number as usize) else {
+        let Some(slot) = known.newest.get_mut(*number as usize) else {
             continue;
         };
         let land = columns.load_ids.value(row);
-        if slot.as_ref().is_some_and(|k| k.load_id >= land) {
-            continue;
+        let updated_at = columns.updated_at.as_ref();
+        let named = updated_at.and_then(|array| time(array, row));
+        let mut updated_at = named.map(|time| (land, time));
+        if let Some(held) = slot {
+            updated_at = updated_at.max(held.updated_at);
+            held.updated_at = updated_at;
+            if held.load_id >= land {
+                continue;
+            }
         }
         let hash = ContentHash::try_from(columns.hash(row)).map_err(|_| {
             Error::new(
@@ -165,12 +204,11 @@ fn probe(
                 "a source table holds a content hash of another length",
             )
         })?;
-        let updated_at = columns.updated_at.as_ref();
         *slot = Some(KnownVersion {
             load_id: land,
             hash,
             record_time: time(&columns.times, row),
-            updated_at: updated_at.and_then(|array| time(array, row)),
+            updated_at,
             extracted_at: time(&columns.extracted_at, row).unwrap_or(i64::MIN),
             tenant: columns
                 .tenants

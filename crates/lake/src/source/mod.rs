@@ -9,3 +9,4 @@ pub(crate) mod package;
 pub(crate) mod table;
 mod tenants;
 mod tombstones;
+pub(crate) mod whole_listings;

@@ -44,7 +44,8 @@ impl SourceTable {
             updated_at: None,
             tenant: None,
         };
-        let (known, _) = dedup::find_known_versions(&table, &snapshot, &question).await?;
+        let known = dedup::find_known_versions(&table, &snapshot, &question).await?;
+        let known = known.newest;
         let newest: HashMap<String, i64> = index
             .iter()
             .filter_map(|(key, number)| {

@@ -3,7 +3,7 @@
 //! Invariant: a page all of whose rows are written goes in as it is; only where rows are left out are columns copied.
 
 use crate::log::recent_keys::key_hash;
-use crate::source::dedup::ContentHash;
+use crate::source::dedup::{ContentHash, KnownVersions};
 use arrow::array::{
     Array, ArrayRef, BinaryArray, FixedSizeBinaryArray, Int64Array, StringArray,
     TimestampMicrosecondArray, UInt32Array, new_null_array,
@@ -230,6 +230,22 @@ pub(crate) fn check(package: &[PackagePage], spec: &TableSpec, table: &str) -> R
         }
     }
     Ok(())
+}
+
+/// Keys of the records that are new, of those that were looked up, and are stored in another spelling; with that spelling.
+pub(crate) fn other_spellings(
+    package: &[PackagePage],
+    looked_up: &[NewestRecord],
+    known: &KnownVersions,
+) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (number, stored) in &known.other_spellings {
+        let at = *number as usize;
+        if let (Some(record), Some(None)) = (looked_up.get(at), known.newest.get(at)) {
+            found.push((record.key(package).to_owned(), stored.clone()));
+        }
+    }
+    found
 }
 
 /// Hashes of the keys that are written.

@@ -12,12 +12,13 @@ use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
 use crate::month::MonthNamer;
 use crate::scan;
-use crate::source::dedup::{self, KeyIndex, KeyLookup, KnownVersion};
+use crate::source::dedup::{self, ContentHash, KeyIndex, KeyLookup, KnownVersion};
 use crate::source::fingerprints::{
     self, ContentFingerprint, FingerprintedKey, RecordFingerprints, files_identity,
 };
 use crate::source::package::{self, NewestRecord, PackagePage, PageRows};
 use crate::source::tenants::TenantOrder;
+use crate::source::whole_listings::WholeListings;
 use crate::table_provider::provider;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::Int64Type;
@@ -40,6 +41,8 @@ pub struct LandingOptions {
     /// The tenants that are read, in the order in which they are configured: a record that does not name its own belongs to the first
     /// that lists it.
     pub tenants: Vec<Option<String>>,
+    /// Listings that the run has read whole so far: a record that its tenant lists no more is another's that lists it.
+    pub whole: WholeListings,
 }
 
 /// Summary of a landed package: version, package number, and how many records were new, changed,
@@ -58,12 +61,48 @@ pub struct LandingSummary {
     pub unchanged: u64,
     /// Records older than what is known, or than another in the package: dropped.
     pub stale: u64,
+    /// Those of them that were asked for later, differ, and name an earlier change than what stays.
+    pub passed_over: Vec<PassedOverRecord>,
     /// Records that are listed for another tenant than the one they belong to: their keys, and that other tenant.
     pub elsewhere: Vec<(String, String)>,
+    /// Records that their tenant lists no more, and another one does, to which they belong from now on: their keys, and the tenant that they had.
+    pub moved: Vec<(String, String)>,
+    /// New records whose identifier is stored in another spelling too, from before identifiers had one: their keys, and that spelling. Both count.
+    pub other_spellings: Vec<(String, String)>,
     /// Bytes of data files written.
     pub bytes_written: u64,
     /// Data files whose keys had to be read to find known versions.
     pub files_read: u64,
+}
+
+/// Record that came with other content than what stays of it, and with an earlier time of change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassedOverRecord {
+    /// Its key.
+    pub key: String,
+    /// The time of change that it names, microseconds UTC.
+    pub updated_at: i64,
+    /// That of what stays.
+    pub stays: i64,
+}
+
+impl PassedOverRecord {
+    /// `None` where the one that is dropped is older by its request, and so no news, or says the same.
+    fn of(
+        key: &str,
+        dropped: ((Option<i64>, i64), Option<ContentHash>),
+        stays: ((Option<i64>, i64), Option<ContentHash>),
+    ) -> Option<Self> {
+        let ((updated_at, asked_at), content) = dropped;
+        let ((stays_of, stays_asked_at), stays_content) = stays;
+        let (updated_at, stays) = (updated_at?, stays_of?);
+        let is_news = updated_at < stays && asked_at > stays_asked_at && content != stays_content;
+        is_news.then(|| Self {
+            key: key.to_owned(),
+            updated_at,
+            stays,
+        })
+    }
 }
 
 /// Rows that a landing wrote, and the keys of the records that changed.
@@ -175,13 +214,13 @@ impl SourceTable {
                 updated_at: self.spec.updated_at.as_deref(),
                 tenant: tenants.column(),
             };
-            let (known, files_read) =
-                dedup::find_known_versions(&table, &snapshot, &question).await?;
+            let known = dedup::find_known_versions(&table, &snapshot, &question).await?;
             let highest = highest_load_id(&table, &snapshot).await?;
             let mut landed = LandingSummary {
                 version: snapshot.version,
                 load_id: highest,
-                files_read,
+                files_read: known.files_read,
+                other_spellings: package::other_spellings(&package, wanted, &known),
                 ..doubles.clone()
             };
             landed.unchanged += (survivors.len() - wanted.len()) as u64;
@@ -191,7 +230,7 @@ impl SourceTable {
             let parts = decide(
                 &package,
                 wanted,
-                (&known, &tenants),
+                (&known.newest, &tenants, &options.whole),
                 now,
                 SurvivorOutcome {
                     landed: &mut landed,
@@ -496,6 +535,8 @@ fn newest_of_each<'a>(
     keys: &mut KeyIndex<'a>,
 ) -> (Vec<NewestRecord>, LandingSummary) {
     let mut newest: Vec<NewestRecord> = Vec::new();
+    // The last time of change that is named of each: one that names none leaves it as it was.
+    let mut changed: Vec<Option<i64>> = Vec::new();
     let mut doubles = LandingSummary::default();
     for (page, incoming) in package.iter().enumerate() {
         for row in 0..incoming.keys.len() {
@@ -505,9 +546,12 @@ fn newest_of_each<'a>(
                 std::collections::hash_map::Entry::Vacant(slot) => {
                     slot.insert(number);
                     newest.push(next);
+                    changed.push(next.freshness(package).0);
                 }
                 std::collections::hash_map::Entry::Occupied(slot) => {
-                    let Some(held) = newest.get_mut(*slot.get() as usize) else {
+                    let at = *slot.get() as usize;
+                    let (Some(held), Some(changed)) = (newest.get_mut(at), changed.get_mut(at))
+                    else {
                         continue;
                     };
                     if held.content_hash(package) == next.content_hash(package) {
@@ -520,9 +564,25 @@ fn newest_of_each<'a>(
                     doubles
                         .elsewhere
                         .extend(tenants.elsewhere(slot.key(), of_next, of_held));
-                    let (a, b) = (next.freshness(package), held.freshness(package));
+                    let a = next.freshness(package);
+                    let b = (*changed, held.freshness(package).1);
                     let by_tenant = tenants.order(of_held, of_next);
-                    if newer_by_source(a, b).then(by_tenant).then(a.1.cmp(&b.1)) != Ordering::Less {
+                    let order = newer_by_source(a, b).then(by_tenant).then(a.1.cmp(&b.1));
+                    *changed = match order {
+                        Ordering::Less => b.0.or(a.0),
+                        _ => a.0.or(b.0),
+                    };
+                    let (a, b) = (
+                        (a, next.content_hash(package)),
+                        (b, held.content_hash(package)),
+                    );
+                    let (dropped, stays) = match order {
+                        Ordering::Less => (a, b),
+                        _ => (b, a),
+                    };
+                    let passed_over = PassedOverRecord::of(slot.key(), dropped, stays);
+                    doubles.passed_over.extend(passed_over);
+                    if order != Ordering::Less {
                         *held = next;
                     }
                 }
@@ -584,7 +644,7 @@ fn is_as_known(package: &[PackagePage], record: NewestRecord, known: &KnownVersi
 fn decide(
     package: &[PackagePage],
     survivors: &[NewestRecord],
-    (known, tenants): (&[Option<KnownVersion>], &TenantOrder<'_>),
+    (known, tenants, whole): (&[Option<KnownVersion>], &TenantOrder<'_>, &WholeListings),
     now: i64,
     SurvivorOutcome {
         landed,
@@ -602,14 +662,18 @@ fn decide(
                 rows.push((row, prev));
             }
         };
-        let (mut comes_first, mut is_own) = (false, true);
+        let (mut comes_first, mut is_own, mut moved_from) = (false, true, None);
         if let (Some(known), Some(page)) = (known, package.get(survivor.page)) {
             let (ours, theirs) = (tenants.of(package, *survivor), known.tenant.as_deref());
             comes_first = tenants.order(ours, theirs) == Ordering::Less;
             is_own = ours == theirs;
-            landed
-                .elsewhere
-                .extend(tenants.elsewhere(page.keys.value(survivor.row), ours, theirs));
+            let key = page.keys.value(survivor.row);
+            let has_moved = !is_own && !comes_first && whole.lack(key, theirs, known.record_time);
+            moved_from = theirs.filter(|_| has_moved);
+            if moved_from.is_none() {
+                let elsewhere = tenants.elsewhere(key, ours, theirs);
+                landed.elsewhere.extend(elsewhere);
+            }
         }
         let mut is_newest = true;
         match known {
@@ -617,24 +681,34 @@ fn decide(
                 landed.new += 1;
                 keep(None);
             }
-            // Listed for a tenant that comes before the one it was found under: its own from now on.
-            Some(known) if is_as_known(package, *survivor, known) && !comes_first => {
+            // Listed for a tenant that comes before the one it was found under, or no more for that: its own from now on.
+            Some(known)
+                if is_as_known(package, *survivor, known)
+                    && !comes_first
+                    && moved_from.is_none() =>
+            {
                 landed.unchanged += 1;
                 is_newest = is_own;
             }
             // A record by a clock that was ahead is older than it says.
             Some(known)
                 if known.extracted_at <= now
-                    && fresher(
-                        survivor.freshness(package),
-                        (known.updated_at, known.extracted_at),
-                    ) == Ordering::Less =>
+                    && fresher(survivor.freshness(package), known.freshness())
+                        == Ordering::Less =>
             {
                 landed.stale += 1;
+                landed.passed_over.extend(PassedOverRecord::of(
+                    survivor.key(package),
+                    (survivor.freshness(package), survivor.content_hash(package)),
+                    (known.freshness(), Some(known.hash)),
+                ));
                 is_newest = false;
             }
             Some(known) => {
                 landed.changed += 1;
+                let moved =
+                    moved_from.map(|from| (survivor.key(package).to_owned(), from.to_owned()));
+                landed.moved.extend(moved);
                 if let Some(page) = package.get(survivor.page) {
                     changed.push((page.keys.value(survivor.row).to_owned(), known.record_time));
                 }

@@ -9,7 +9,7 @@ use crate::faulty_store::{
 use crate::log::comments::{ColumnComments, written_comments};
 use crate::log::schema_evolution;
 use arrow::array::StringArray;
-use tillhouse_model::{ColumnKind, ColumnNote, ColumnSpec};
+use tillhouse_model::{ColumnKind, ColumnNote, ColumnSpec, Window};
 
 const HISTORY: &str = "SELECT id, _load_id, CAST(amount * 10000 AS BIGINT), _prev_record_time FROM t ORDER BY _load_id, id";
 
@@ -137,9 +137,65 @@ async fn the_sources_own_version_time_goes_before_the_time_of_request() {
         (0, 1, 0, 1),
         "a's older version is stale though asked for later; b's newer one counts"
     );
+    let [told] = landed.passed_over.as_slice() else {
+        panic!("one record is told: {:?}", landed.passed_over)
+    };
+    assert_eq!(
+        (told.key.as_str(), told.stays - told.updated_at),
+        ("a", 86_400_000_000)
+    );
+    // The same content with an earlier time is no news, and neither is a page that was asked for earlier.
+    let (same, slow) = (
+        FixtureRecord("a", JAN, 2, old),
+        FixtureRecord("a", JAN, 3, old),
+    );
+    for (asked, record) in [
+        ("2026-03-03T00:00:00Z", same),
+        ("2026-02-02T00:00:00Z", slow),
+    ] {
+        let landed = table
+            .land(vec![page(asked, &[record])], &run("r"))
+            .await
+            .unwrap();
+        assert_eq!(landed.passed_over, []);
+    }
     assert_eq!(
         history(&table).await,
         ["a 1 2 -", "b 1 1 -", "b 2 2 2026-01-10T10:00:00Z"]
+    );
+}
+
+#[tokio::test]
+async fn a_time_of_change_outlives_a_version_that_names_none() {
+    let (old, new) = (Some("2026-01-01T00:00:00Z"), Some("2026-01-02T00:00:00Z"));
+    let versions = |key| {
+        [
+            ("2026-03-01T00:00:00Z", FixtureRecord(key, JAN, 1, new)),
+            ("2026-03-02T00:00:00Z", FixtureRecord(key, JAN, 2, None)),
+            ("2026-03-03T00:00:00Z", FixtureRecord(key, JAN, 3, old)),
+        ]
+    };
+    let place = TempWarehouse::new();
+    let table = table(&place).await;
+    let mut told = Vec::new();
+    for (asked, record) in versions("a") {
+        let landed = table
+            .land(vec![page(asked, &[record])], &run("r"))
+            .await
+            .unwrap();
+        told.extend(landed.passed_over);
+    }
+    let together = versions("b").map(|(asked, record)| page(asked, &[record]));
+    let landed = table.land(together.into(), &run("r")).await.unwrap();
+    told.extend(landed.passed_over);
+    let told: Vec<_> = told
+        .iter()
+        .map(|told| (told.key.as_str(), told.stays - told.updated_at))
+        .collect();
+    assert_eq!(told, [("a", 86_400_000_000), ("b", 86_400_000_000)]);
+    assert_eq!(
+        history(&table).await,
+        ["a 1 1 -", "a 2 2 2026-01-10T10:00:00Z", "b 3 2 -"]
     );
 }
 
@@ -662,4 +718,89 @@ async fn a_tenant_that_was_read_before_and_comes_later_in_the_order_gives_its_re
             .unwrap();
         assert_eq!(landed.changed, changed, "{tenant} at {second}");
     }
+}
+
+#[tokio::test]
+async fn a_record_that_its_tenant_lists_no_more_is_of_the_one_that_does() {
+    const OWNERS: &str = "SELECT id, account FROM t ORDER BY _load_id";
+    let window = |from: &str, to: &str| Window::new(from.parse().unwrap(), to.parse().unwrap());
+    let january = window("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z").unwrap();
+    let february = window("2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z").unwrap();
+    let read = |tenant: &str, window: Window, contested: &[&str]| LandingOptions {
+        whole: WholeListings {
+            windows: vec![(Some(tenant.to_owned()), window)],
+            contested: contested.iter().map(|key| (*key).to_owned()).collect(),
+        },
+        ..of_tenants(&["acc", "acc2"])
+    };
+    let of = |tenant: &str, second: u32| {
+        let at = format!("2026-03-01T00:00:{second:02}Z");
+        listed(Some(tenant), page(&at, &[FixtureRecord("x", JAN, 1, None)]))
+    };
+    let place = TempWarehouse::new();
+    let table = shared_table(&place).await;
+    table
+        .land(vec![of("acc", 1)], &of_tenants(&["acc", "acc2"]))
+        .await
+        .unwrap();
+    // Nobody knows whether the first one lists it still: it was not read, or not there, or it did.
+    for options in [
+        of_tenants(&["acc", "acc2"]),
+        read("acc", february, &[]),
+        read("acc2", january, &[]),
+        read("acc", january, &["x"]),
+    ] {
+        let landed = table.land(vec![of("acc2", 2)], &options).await.unwrap();
+        assert_eq!(
+            (landed.changed, landed.elsewhere.len(), landed.moved.len()),
+            (0, 1, 0)
+        );
+    }
+    let both = vec![of("acc2", 3), of("acc", 3)];
+    let landed = table.land(both, &read("acc", january, &[])).await.unwrap();
+    assert_eq!((landed.changed, landed.moved.len()), (0, 0));
+    for (second, changed) in [(4, 1), (5, 0)] {
+        let options = read("acc", january, &[]);
+        let landed = table
+            .land(vec![of("acc2", second)], &options)
+            .await
+            .unwrap();
+        assert_eq!((landed.changed, landed.elsewhere.len()), (changed, 0));
+        let moved = (changed == 1).then(|| ("x".to_owned(), "acc".to_owned()));
+        assert_eq!(landed.moved, Vec::from_iter(moved));
+    }
+    let owners = sql(&warehouse_of(&table.registry), &table.path, None, OWNERS).await;
+    assert_eq!(owners, ["x acc", "x acc2"]);
+}
+
+#[tokio::test]
+async fn an_identifier_that_was_stored_in_another_spelling_is_told() {
+    const OLD: &str = "3F2504E0-4F89-11D3-9A0C-0305E82C3301";
+    const NEW: &str = "3f2504e0-4f89-11d3-9a0c-0305e82c3301";
+    let place = TempWarehouse::new();
+    // Opened anew each time, as by a process of its own.
+    let land = async |second: u32, key: &'static str| {
+        let at = format!("2026-03-01T00:00:{second:02}Z");
+        let package = vec![page(&at, &[FixtureRecord(key, JAN, 1, None)])];
+        let table = table(&place).await;
+        table.land(package, &run("r")).await.unwrap()
+    };
+    assert_eq!(land(1, OLD).await.other_spellings, []);
+    let landed = land(2, NEW).await;
+    assert_eq!(landed.new, 1);
+    assert_eq!(landed.other_spellings, [(NEW.to_owned(), OLD.to_owned())]);
+    assert_eq!(land(3, NEW).await.other_spellings, []);
+    // Also where a file is known by its keys.
+    let place = TempWarehouse::new();
+    let of = |second: u32, key: &'static str, time: Option<&'static str>| {
+        let at = format!("2026-03-01T00:00:{second:02}Z");
+        vec![page(&at, &[FixtureRecord(key, time, 1, None)])]
+    };
+    let first = table(&place).await;
+    first.land(of(1, OLD, JAN), &run("r")).await.unwrap();
+    let table = table(&place).await;
+    let far = Some("2025-06-01T00:00:00Z");
+    table.land(of(2, "z", far), &run("r")).await.unwrap();
+    let landed = table.land(of(3, NEW, JAN), &run("r")).await.unwrap();
+    assert_eq!(landed.other_spellings, [(NEW.to_owned(), OLD.to_owned())]);
 }

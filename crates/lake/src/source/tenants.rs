@@ -1,7 +1,7 @@
 //! The tenant of a record that does not name its own: the one it was listed for.
 //!
 //! Invariant: a record that is listed for several tenants belongs to the first of them in the order in which they are configured, whoever
-//! is read first; that it is listed for another one changes nothing.
+//! is read first; that it is listed for another one changes nothing. One that it was found under and that lists it no more gives it up.
 
 use crate::source::package::{NewestRecord, PackagePage};
 use arrow::array::{Array, AsArray};

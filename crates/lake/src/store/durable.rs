@@ -13,6 +13,7 @@
 //! Rejected: a flush of every file as it is written. Data files come by the dozen, and a disk flushes a dozen files at once in hardly more
 //! time than one. Rejected too: one flush of the whole file system; it waits for whatever other programs have written.
 
+use crate::store::special_file::special_file;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -20,9 +21,9 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result, UpdateVersion, UploadPart,
+    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result, UpdateVersion, UploadPart,
 };
 use std::collections::{BTreeSet, HashSet};
 use std::io::{self, Write};
@@ -134,6 +135,38 @@ fn generic(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error 
 /// An error of the operating system with the file it is about.
 fn at(path: &FilePath, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Errors where a pipe, a socket or a device stands in a file's place: opening a pipe would not end.
+fn refuse_special(path: &FilePath) -> io::Result<()> {
+    match special_file(path) {
+        None => Ok(()),
+        Some(kind) => Err(io::Error::other(format!(
+            "the file {} is damaged: it is {kind}, and no regular file",
+            path.display()
+        ))),
+    }
+}
+
+/// A pipe, a socket or a device that stands in a file's place, as a file that was cut to nothing: it is not opened, and whoever reads it treats it as a
+/// damaged one, which the next write replaces.
+fn emptied(location: &Path, path: &FilePath, kind: &str) -> io::Result<GetResult> {
+    let modified = std::fs::metadata(path).and_then(|found| found.modified());
+    let modified = modified.map_err(|error| at(path, &error))?;
+    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let meta = ObjectMeta {
+        location: location.clone(),
+        last_modified: modified.into(),
+        size: 0,
+        e_tag: Some(format!("{kind}-{:x}", since.as_micros())),
+        version: None,
+    };
+    Ok(GetResult {
+        payload: GetResultPayload::Stream(stream::empty().boxed()),
+        meta,
+        range: 0..0,
+        attributes: Attributes::default(),
+    })
 }
 
 /// Runs what waits for the disk on a thread of its own.
@@ -292,6 +325,10 @@ impl DiskState {
         }
         match named {
             Ok(()) => Ok(true),
+            Err(_) if replace && path.is_dir() => Err(io::Error::other(format!(
+                "a folder stands in the place of the file {}: move it away",
+                path.display()
+            ))),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(at(path, &error)),
         }
@@ -410,10 +447,24 @@ impl ObjectStore for LocalDisk {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.files.get_opts(location, options).await
+        let path = self.files.path_to_filesystem(location)?;
+        let Some(kind) = special_file(&path) else {
+            return self.files.get_opts(location, options).await;
+        };
+        if options.range.is_some() || is_data(location) {
+            refuse_special(&path).map_err(generic)?;
+        }
+        if !options.head {
+            let file = path.display();
+            tracing::warn!("{file} is {kind}, and no regular file: it counts as an empty one");
+        }
+        let found = emptied(location, &path, kind).map_err(generic)?;
+        options.check_preconditions(&found.meta)?;
+        Ok(found)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        refuse_special(&self.files.path_to_filesystem(location)?).map_err(generic)?;
         self.files.get_ranges(location, ranges).await
     }
 
@@ -449,8 +500,8 @@ impl ObjectStore for LocalDisk {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        refuse_special(&self.files.path_to_filesystem(from)?).map_err(generic)?;
         let payload = self
-            .files
             .get_opts(from, GetOptions::default())
             .await?
             .bytes()
@@ -478,17 +529,19 @@ impl LocalDisk {
         let mut lock = path.clone().into_os_string();
         lock.push(LOCK);
         let _held = blocking(move || {
+            let lock = PathBuf::from(lock);
+            refuse_special(&lock)?;
             let lock = std::fs::File::options()
                 .create(true)
                 .truncate(false)
                 .write(true)
-                .open(PathBuf::from(lock))?;
+                .open(lock)?;
             supported(lock.lock())?;
             Ok(lock)
         })
         .await
         .map_err(generic)?;
-        let found = match self.files.head(location).await {
+        let found = match self.head(location).await {
             Ok(found) => found.e_tag,
             Err(Error::NotFound { .. }) => None,
             Err(error) => return Err(error),

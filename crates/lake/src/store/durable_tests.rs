@@ -225,3 +225,63 @@ async fn after_a_flush_that_failed_nothing_more_is_promised() {
     assert!(error.to_string().contains("the disk is gone"), "{error}");
     assert!(!folder.path().join("t").exists());
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_a_files_place_is_told_or_read_as_an_empty_file_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalDisk::new(None);
+    let pipe = |name: &str| {
+        let path = folder.path().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        path
+    };
+    let file = Path::from_absolute_path(pipe("run.json")).unwrap();
+    let other = Path::from_absolute_path(folder.path().join("copy.json")).unwrap();
+    for error in [
+        store.get_range(&file, 0..4).await.err(),
+        store.get_ranges(&file, &[0..2, 2..4]).await.err(),
+        store.copy(&file, &other).await.err(),
+    ] {
+        let error = error.unwrap().to_string();
+        assert!(
+            error.contains("run.json is damaged: it is a pipe"),
+            "{error}"
+        );
+    }
+    let read = store.get(&file).await.unwrap();
+    assert_eq!(read.meta, store.head(&file).await.unwrap());
+    let swap = PutOptions {
+        mode: PutMode::Update(UpdateVersion {
+            e_tag: read.meta.e_tag.clone(),
+            version: None,
+        }),
+        ..PutOptions::default()
+    };
+    assert_eq!(read.bytes().await.unwrap(), Bytes::new());
+    // What is written takes its name.
+    store
+        .put_opts(&file, "two".into(), swap.clone())
+        .await
+        .unwrap();
+    let lost = store.put_opts(&file, "three".into(), swap).await;
+    assert!(matches!(lost, Err(Error::Precondition { .. })), "{lost:?}");
+    std::fs::remove_file(folder.path().join("run.json")).unwrap();
+    std::fs::remove_file(folder.path().join(format!("run.json{LOCK}"))).unwrap();
+    pipe("run.json");
+    store.put(&file, "one".into()).await.unwrap();
+    let read = store.get(&file).await.unwrap();
+    assert_eq!(read.meta.size, 3);
+    pipe(&format!("run.json{LOCK}"));
+    let update = PutOptions {
+        mode: PutMode::Update(UpdateVersion {
+            e_tag: read.meta.e_tag.clone(),
+            version: None,
+        }),
+        ..PutOptions::default()
+    };
+    let error = store.put_opts(&file, "two".into(), update).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("it is a pipe"), "{error}");
+}

@@ -227,6 +227,7 @@ impl LogGuard {
             let size = match self.inner.head(&checkpoint).await {
                 Ok(meta) => Some(meta.size),
                 Err(Error::NotFound { .. }) => None,
+                Err(error) if is_of_damage(&error) => Some(0),
                 Err(error) => return Err(error),
             };
             let is_whole =
@@ -368,6 +369,11 @@ pub(crate) fn check_lines(version: u64, bytes: &[u8]) -> std::result::Result<(),
         }
     }
     Ok(())
+}
+
+/// True if the store says of a file that it is damaged: it is none.
+fn is_of_damage(error: &Error) -> bool {
+    error.to_string().contains(DAMAGED)
 }
 
 fn damaged(location: &Path, why: &str) -> Error {
@@ -573,10 +579,18 @@ impl ObjectStore for LogGuard {
                     ..options
                 },
             )
-            .await?;
+            .await;
         if file == LogFileKind::LastCheckpoint {
-            return self.last_checkpoint(location, found).await;
+            return match found {
+                // The table is read from its commits.
+                Err(error) if is_of_damage(&error) => Err(Error::NotFound {
+                    path: location.to_string(),
+                    source: Box::new(error),
+                }),
+                found => self.last_checkpoint(location, found?).await,
+            };
         }
+        let found = found?;
         let (meta, attributes) = (found.meta.clone(), found.attributes.clone());
         let bytes = found.bytes().await?;
         let version = location.filename().and_then(version_of);

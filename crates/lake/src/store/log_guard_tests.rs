@@ -249,10 +249,14 @@ async fn commits_that_are_missing_are_named() {
         let commit = format!("{version:020}.json");
         std::fs::rename(log(&place, &commit), &away).unwrap();
         assert_told(&place, &["a commit is missing", &commit]).await;
-        // Under another name it is missing too, and so it is where a folder has its name.
+        // Under another name it is missing too, and a folder that has its name is told.
         std::fs::write(log(&place, &format!("{version}.json")), "{}").unwrap();
         std::fs::create_dir(log(&place, &commit)).unwrap();
-        assert_told(&place, &["a commit is missing", &commit]).await;
+        assert_told(
+            &place,
+            &["a folder stands in the place of a commit", &commit],
+        )
+        .await;
         std::fs::remove_dir(log(&place, &commit)).unwrap();
         std::fs::rename(&away, log(&place, &commit)).unwrap();
     }

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "cloud")]
 mod aws_profile;
+pub(crate) mod bounded;
 pub(crate) mod checkpoint_seal;
 #[cfg(feature = "cloud")]
 mod cloud;
@@ -23,6 +24,7 @@ pub(crate) mod json_seal;
 pub(crate) mod location;
 pub(crate) mod log_guard;
 pub(crate) mod small_files;
+pub(crate) mod special_file;
 
 use crate::store::durable::{DiskObserver, LocalDisk};
 use crate::store::location::{StoreAddress, WarehouseLocation};

@@ -206,7 +206,7 @@ impl PartitionChanges {
         let mut balances: HashMap<Option<i64>, RangeBalance> = HashMap::new();
         for (files, sign) in [(&self.added, 1), (&self.removed, -1)] {
             for file in files {
-                let mut batches = scan::scan_file(table, file, &hasher.scan_request()).await?;
+                let mut batches = scan::scan_file(table, file, &hasher.scan_request(), &[]).await?;
                 while let Some(batch) = batches.next().await {
                     hasher
                         .count(&batch?, compares, sign, &mut balances)

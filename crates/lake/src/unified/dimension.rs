@@ -1,8 +1,8 @@
 //! Dimensions: the newest known values of each key.
 //!
 //! Invariant: the result depends only on the set of rows that ever came, not on their order: the row with the greatest `_as_of`
-//! stays; of equal ones that with the greater `_content_hash`. So a rebuild gives what the increments gave. A row of the future, of a
-//! machine whose clock was ahead, counts as one without `_as_of`.
+//! stays; of equal ones, such as two versions of one sale, that which was read last (`_extracted_at`), else that with the greater `_content_hash`. So a rebuild
+//! gives what the increments gave. A row of the future, of a machine whose clock was ahead, counts as one without `_as_of`.
 //!
 //! Sales only name their site or product, some with all that is known of it and some by its id alone. Of rows that are gathered from such records
 //! ([`UnifiedTable::keeping_known`]) a null says nothing: the newest row takes what it lacks from the newest one that has it. A list of the sites or
@@ -24,7 +24,7 @@
 //! their site each time, and sites hardly change. So `_as_of` may be a day behind, and a rebuild may name another sale of that day as the one
 //! a row is from. Where a key's values go to and fro within a day and come out of order, an earlier one may stay until it is named again.
 
-use super::step::UnifyStep;
+use super::step::{UnifyStep, WatermarkPlace};
 use super::table::{StepStatus, UnifiedTable};
 use crate::file::fan_out::FanOutWriter;
 use crate::file::layout::TableLayout;
@@ -57,15 +57,15 @@ const AS_OF_ADVANCES: i64 = 24 * 60 * 60 * 1_000_000;
 /// Columns that tell where a row is from, not what it says.
 const LINEAGE: [&str; 4] = [AS_OF, EXTRACTED_AT, CONTENT_HASH, RUN_ID];
 
-/// Freshness of a row: its `_as_of` in microseconds, then its content hash.
-type FreshnessRank = (Option<i64>, Vec<u8>);
+/// Freshness of a row: its `_as_of` and when it was read, both in microseconds, then its content hash.
+type FreshnessRank<H> = (Option<i64>, Option<i64>, H);
 
 /// A row's freshness, and its nulls in the columns that others fill.
-type RowStanding<'a> = ((Option<i64>, &'a [u8]), u64);
+type RowStanding<'a> = (FreshnessRank<&'a [u8]>, u64);
 
 /// A row of a key of which something may stay.
 struct CandidateRow {
-    rank: FreshnessRank,
+    rank: FreshnessRank<Vec<u8>>,
     /// The columns that other rows fill where it has no value, a bit each; see [`NewestDimensionRows::nulls`].
     nulls: u64,
     place: u32,
@@ -78,7 +78,8 @@ fn covers((rank, nulls): RowStanding<'_>, other: RowStanding<'_>) -> bool {
 
 impl CandidateRow {
     fn standing(&self) -> RowStanding<'_> {
-        ((self.rank.0, self.rank.1.as_slice()), self.nulls)
+        let (as_of, read_at, hash) = &self.rank;
+        ((*as_of, *read_at, hash.as_slice()), self.nulls)
     }
 
     /// The newest of some rows, the first of equal ones.
@@ -87,11 +88,14 @@ impl CandidateRow {
     }
 }
 
+/// The freshness of a row, and its place.
+type RankedPlace = (FreshnessRank<Vec<u8>>, u32);
+
 /// One row a key, with its freshness and its place, by key.
 #[derive(Default)]
 struct MergedDimensionRows {
     rows: Option<RecordBatch>,
-    by_key: FastMap<Box<[u8]>, (FreshnessRank, u32)>,
+    by_key: FastMap<Box<[u8]>, RankedPlace>,
 }
 
 /// The newest incoming row of each key, and older ones that have values which it lacks.
@@ -205,9 +209,9 @@ impl NewestDimensionRows {
                 None => add_winner(&mut winners, held, number)?,
             };
             known.retain(|other| !covers(own, other.standing()));
-            let ((as_of, hash), nulls) = own;
+            let ((as_of, read_at, hash), nulls) = own;
             known.push(CandidateRow {
-                rank: (as_of, hash.to_vec()),
+                rank: (as_of, read_at, hash.to_vec()),
                 nulls,
                 place,
             });
@@ -298,36 +302,44 @@ fn picked(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch> {
 struct FreshnessColumns<'a> {
     now: i64,
     as_of: &'a TimestampMicrosecondArray,
+    read_at: &'a TimestampMicrosecondArray,
     hash: &'a BinaryArray,
 }
 
 impl<'a> FreshnessColumns<'a> {
     fn of(batch: &'a RecordBatch, now: i64) -> Result<Self> {
-        let as_of = batch
-            .column_by_name(AS_OF)
-            .and_then(|c| c.as_primitive_opt::<TimestampMicrosecondType>());
+        let times = |name: &str| {
+            let column = batch.column_by_name(name)?;
+            column.as_primitive_opt::<TimestampMicrosecondType>()
+        };
         let hash = batch
             .column_by_name(CONTENT_HASH)
             .and_then(|c| c.as_binary_opt::<i32>());
-        match (as_of, hash) {
-            (Some(as_of), Some(hash)) => Ok(Self { now, as_of, hash }),
-            _ => Err(Error::data("dimension rows lack _as_of or _content_hash")),
+        match (times(AS_OF), times(EXTRACTED_AT), hash) {
+            (Some(as_of), Some(read_at), Some(hash)) => Ok(Self {
+                now,
+                as_of,
+                read_at,
+                hash,
+            }),
+            _ => Err(Error::data(
+                "dimension rows lack _as_of, _extracted_at or _content_hash",
+            )),
         }
     }
 
-    fn at(&self, row: usize) -> (Option<i64>, &'a [u8]) {
+    fn at(&self, row: usize) -> FreshnessRank<&'a [u8]> {
         let hash = if self.hash.is_valid(row) {
             self.hash.value(row)
         } else {
             &[]
         };
         // A row of the future, of a clock that was ahead, goes before no other.
-        let as_of = self
-            .as_of
-            .is_valid(row)
-            .then(|| self.as_of.value(row))
-            .filter(|as_of| *as_of <= self.now);
-        (as_of, hash)
+        let past = |times: &TimestampMicrosecondArray| {
+            let time = times.is_valid(row).then(|| times.value(row));
+            time.filter(|time| *time <= self.now)
+        };
+        (past(self.as_of), past(self.read_at), hash)
     }
 }
 
@@ -379,7 +391,13 @@ impl UnifiedTable {
         layout: &Arc<TableLayout>,
         step: &UnifyStep,
         newest: NewestDimensionRows,
+        mut place: WatermarkPlace,
     ) -> Result<ReplaceSummary> {
+        let mut carried = Vec::new();
+        // Whoever waits does so before it looks where its table is.
+        if matches!(place, WatermarkPlace::OwnLog(_)) {
+            carried.extend(place.of_others().await);
+        }
         let mut due = self.step_status(table, layout, step).await?;
         let mut done = ReplaceSummary::default();
         let schema = &layout.definition.schema;
@@ -471,7 +489,14 @@ impl UnifiedTable {
                 actions.extend(own.iter().map(|file| commit::remove(file)));
                 actions.extend(adds.into_iter().map(Action::Add));
             }
-            let change: CommitRequest<'_> = self.change(table, &snapshot, step, actions).await?;
+            if actions.is_empty() && self.is_carried(table, &snapshot, step, &mut place).await? {
+                let version = snapshot.version;
+                return Ok(ReplaceSummary { version, ..done });
+            }
+            carried.extend(place.of_others().await);
+            let change: CommitRequest<'_> = self
+                .change(table, &snapshot, step, actions, &carried)
+                .await?;
             if let CommitOutcome::Committed(version) =
                 commit::commit(table, &snapshot, &change).await?
             {

@@ -135,6 +135,42 @@ fn named(rows: &[NamedRow], first: u32) -> RecordBatch {
     RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
 }
 
+/// Rows that were read at a time, in seconds.
+fn read_at(rows: RecordBatch, seconds: i64) -> RecordBatch {
+    let schema = rows.schema();
+    let columns = schema.fields().iter().zip(rows.columns());
+    let columns = columns.map(|(field, column)| -> ArrayRef {
+        match field.name().as_str() {
+            EXTRACTED_AT => Arc::new(times(
+                (0..rows.num_rows()).map(|_| Some(seconds * 1_000_000)),
+            )),
+            _ => Arc::clone(column),
+        }
+    });
+    RecordBatch::try_new(schema.clone(), columns.collect()).unwrap()
+}
+
+#[test]
+fn of_rows_of_one_time_what_was_read_last_stays_and_a_later_time_goes_before_a_later_reading() {
+    let schema = coded_spec().unified_schema();
+    let rows = [
+        // The greater hash, read first.
+        (("a", Some("Old"), None, 10), 9, 100),
+        (("a", Some("New"), None, 10), 1, 200),
+        // An older sale that came late.
+        (("a", Some("Late"), None, 5), 5, 300),
+    ];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+        let mut newest =
+            NewestDimensionRows::new(&schema, &["site_key".to_owned()], i64::MAX, true).unwrap();
+        for at in order {
+            let (row, hash, read): (NamedRow, u32, i64) = rows[at];
+            newest.add(&read_at(named(&[row], hash), read)).unwrap();
+        }
+        assert_eq!(merged(&newest)["a"][0].as_deref(), Some("New"), "{order:?}");
+    }
+}
+
 /// Name and code by key, as a plain loop finds them: the newest values that are known.
 fn plain<'r>(
     rows: impl Iterator<Item = &'r (NamedRow, u32)>,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a file is opened only if its record times may hold a superseded version, and written anew only if it does hold one.
 
-use super::step::{SupersededRecords, UnifyStep};
+use super::step::{SupersededRecords, UnifyStep, WatermarkPlace};
 use super::table::{StepStatus, UnifiedTable};
 use crate::file::fan_out::FanOutWriter;
 use crate::file::layout::TableLayout;
@@ -39,7 +39,13 @@ impl UnifiedTable {
         step: &UnifyStep,
         superseded: &SupersededRecords,
         (rows_added, added): (u64, Vec<Add>),
+        mut place: WatermarkPlace,
     ) -> Result<ReplaceSummary> {
+        let mut carried = Vec::new();
+        // Whoever waits does so before it looks where its table is. For a table with new rows its carrier need not wait.
+        if !added.is_empty() || matches!(place, WatermarkPlace::OwnLog(_)) {
+            carried.extend(place.of_others().await);
+        }
         let added_paths: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
         let mut snapshot = match self.step_status(table, layout, step).await? {
             StepStatus::Done(version) => {
@@ -61,8 +67,18 @@ impl UnifiedTable {
                 .chain(&removal.rewritten)
                 .cloned()
                 .map(Action::Add);
-            let actions = removal.removed.iter().cloned().chain(adds).collect();
-            let change = self.change(table, &snapshot, step, actions).await?;
+            let actions: Vec<Action> = removal.removed.iter().cloned().chain(adds).collect();
+            if actions.is_empty() && self.is_carried(table, &snapshot, step, &mut place).await? {
+                return Ok(ReplaceSummary {
+                    version: snapshot.version,
+                    files_read,
+                    ..ReplaceSummary::default()
+                });
+            }
+            carried.extend(place.of_others().await);
+            let change = self
+                .change(table, &snapshot, step, actions, &carried)
+                .await?;
             if let CommitOutcome::Committed(version) =
                 commit::commit(table, &snapshot, &change).await?
             {

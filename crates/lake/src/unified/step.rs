@@ -2,7 +2,9 @@
 //!
 //! Invariant: a step's packages follow those that are unified already, without a gap.
 
+use futures::future::join_all;
 use std::collections::HashSet;
+use tokio::sync::oneshot;
 
 /// One step of unification: the packages (`after_load_id`, `to_load_id`] of one source table.
 #[derive(Debug, Clone)]
@@ -41,6 +43,35 @@ impl UnifyStep {
             to_load_id: self.to_load_id,
         };
         std::iter::once(own).chain(self.children.iter().cloned())
+    }
+}
+
+/// Watermark of a unified table that a step brings up to date without changing a row of it, for the log of its carrier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedWatermark {
+    pub(crate) app_id: String,
+    /// The table's watermark in its own log: what is carried goes on from that one, and from no other.
+    pub(crate) own: i64,
+    /// The highest package in the step.
+    pub(crate) done: i64,
+}
+
+/// Place of the watermark of a step that changes no row of a table.
+#[derive(Debug)]
+pub enum WatermarkPlace {
+    /// The table's own log: it is committed in any case. With it go those that other tables send; one that is committed itself, or fails, sends none.
+    OwnLog(Vec<oneshot::Receiver<CarriedWatermark>>),
+    /// The log of its carrier, which takes part in the step.
+    Carrier(oneshot::Sender<CarriedWatermark>),
+}
+
+impl WatermarkPlace {
+    /// Watermarks of other tables for this one's commit, once, when all have been found. A carrier knows from here on that this table's is not for it.
+    pub(crate) async fn of_others(&mut self) -> Vec<CarriedWatermark> {
+        match std::mem::replace(self, Self::OwnLog(Vec::new())) {
+            Self::OwnLog(others) => join_all(others).await.into_iter().flatten().collect(),
+            Self::Carrier(_) => Vec::new(),
+        }
     }
 }
 

@@ -3,6 +3,10 @@
 //! Invariant: a record's rows are replaced as a whole, in the same commit that records how far unification got. That mark rises
 //! strictly; the Delta library does not check it, this file does.
 //!
+//! A step that changes no row of a table needs no commit of it: another table of the same step, its carrier, takes its watermark along. What is carried
+//! counts as long as the table's own watermark, and its epoch, are those that it was carried on from: so it says nothing of a table that was emptied,
+//! taken back, made anew or has lost commits.
+//!
 //! ```text
 //!   superseded times --> files of the pipeline whose record times hold one   (new records: none)
 //!                    --> of those, the key column --> files with hits, streamed anew without the old rows
@@ -10,7 +14,7 @@
 //!   one commit: remove + add + txn
 //! ```
 
-use super::step::UnifyStep;
+use super::step::{CarriedWatermark, UnifyStep, WatermarkPlace};
 use crate::file::layout::TableLayout;
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
@@ -33,6 +37,8 @@ pub struct UnifiedTable {
     pub(crate) spec: Arc<TableSpec>,
     /// True if a null of a dimension's row says nothing.
     pub(crate) keeps_known: bool,
+    /// The table whose log has this one's watermark, where steps changed no row of this one.
+    pub(crate) carrier: Option<Arc<UnifiedTable>>,
 }
 
 /// State of a step: done already, or next.
@@ -54,12 +60,80 @@ impl UnifiedTable {
         }
     }
 
+    /// The same table, with the one whose commits may carry its watermark.
+    #[must_use]
+    pub fn carried_by(self, carrier: Self) -> Self {
+        Self {
+            carrier: Some(Arc::new(carrier)),
+            ..self
+        }
+    }
+
     /// The highest package of that source table that is unified here; 0 at first.
     pub async fn progress(&self, pipeline: &str, resource: &str) -> Result<i64> {
         let table = self.table()?;
         match table.latest().await? {
-            Some(snapshot) => progress_at(&table, &snapshot, pipeline, resource).await,
+            Some(snapshot) => {
+                self.progress_with_carrier(&table, &snapshot, pipeline, resource)
+                    .await
+            }
             None => Ok(0),
+        }
+    }
+
+    /// Progress at a snapshot, by this table's log and its carrier's.
+    async fn progress_with_carrier(
+        &self,
+        table: &TableHandle,
+        snapshot: &Snapshot,
+        pipeline: &str,
+        resource: &str,
+    ) -> Result<i64> {
+        let own = progress_at(table, snapshot, pipeline, resource).await?;
+        let Some(carrier) = self.carrier.as_ref().filter(|_| own > 0) else {
+            return Ok(own);
+        };
+        let log = carrier.table()?;
+        let Some(latest) = log.latest().await? else {
+            return Ok(own);
+        };
+        let epoch = epoch_at(table, snapshot, pipeline).await?;
+        let app_id = carried_id(&app_id(pipeline, resource, epoch), &self.path);
+        let done = match log.watermark(&latest, &app_id).await? {
+            Some(done) if done > own => done,
+            _ => return Ok(own),
+        };
+        let from = log.watermark(&latest, &own_id(&app_id)).await?;
+        Ok(if from == Some(own) { done } else { own })
+    }
+
+    /// Sends the watermark of a step that changes no row of this table to its carrier; false where this table has to be committed: it has no carrier in the
+    /// step, or one that failed, or no watermark in its own log yet.
+    pub(crate) async fn is_carried(
+        &self,
+        table: &TableHandle,
+        snapshot: &Snapshot,
+        step: &UnifyStep,
+        place: &mut WatermarkPlace,
+    ) -> Result<bool> {
+        let is_alone = step.children.is_empty() && self.carrier.is_some();
+        if !is_alone || matches!(place, WatermarkPlace::OwnLog(_)) {
+            return Ok(false);
+        }
+        let (pipeline, resource) = (&step.pipeline, &step.resource);
+        let own = progress_at(table, snapshot, pipeline, resource).await?;
+        if own == 0 {
+            return Ok(false);
+        }
+        let epoch = epoch_at(table, snapshot, pipeline).await?;
+        let watermark = CarriedWatermark {
+            app_id: carried_id(&app_id(pipeline, resource, epoch), &self.path),
+            own,
+            done: step.to_load_id,
+        };
+        match std::mem::replace(place, WatermarkPlace::OwnLog(Vec::new())) {
+            WatermarkPlace::Carrier(carrier) => Ok(carrier.send(watermark).is_ok()),
+            WatermarkPlace::OwnLog(_) => Ok(false),
         }
     }
 
@@ -81,8 +155,9 @@ impl UnifiedTable {
             }
             let (mut done, mut astray) = (true, None);
             for mark in step.watermarks() {
-                let progress =
-                    progress_at(table, &snapshot, &step.pipeline, &mark.resource).await?;
+                let progress = self
+                    .progress_with_carrier(table, &snapshot, &step.pipeline, &mark.resource)
+                    .await?;
                 done &= progress >= mark.to_load_id;
                 if progress != mark.after_load_id {
                     astray = Some((mark, progress));
@@ -108,35 +183,43 @@ impl UnifiedTable {
         Err(commit::too_many_conflicts(table))
     }
 
-    /// A commit of the step: its mark, and that it reads and writes the pipeline's partitions only.
+    /// A commit of the step: its mark and those that it takes along, and that it reads and writes the pipeline's partitions only.
     pub(crate) async fn change<'a>(
         &self,
         table: &TableHandle,
         snapshot: &Snapshot,
         step: &'a UnifyStep,
         actions: Vec<Action>,
+        carried: &[CarriedWatermark],
     ) -> Result<CommitRequest<'a>> {
         let epoch = epoch_at(table, snapshot, &step.pipeline).await?;
+        let moved = step
+            .watermarks()
+            .filter(|mark| mark.to_load_id > mark.after_load_id);
+        let own = moved.map(|mark| {
+            (
+                app_id(&step.pipeline, &mark.resource, epoch),
+                mark.to_load_id,
+            )
+        });
+        let carried = carried.iter().flat_map(|mark| {
+            [
+                (own_id(&mark.app_id), mark.own),
+                (mark.app_id.clone(), mark.done),
+            ]
+        });
         Ok(CommitRequest {
             actions,
             operation: update(&step.pipeline),
-            watermarks: step
-                .watermarks()
-                .filter(|mark| mark.to_load_id > mark.after_load_id)
-                .map(|mark| {
-                    (
-                        app_id(&step.pipeline, &mark.resource, epoch),
-                        mark.to_load_id,
-                    )
-                })
-                .collect(),
+            watermarks: own.chain(carried).collect(),
             run_id: &step.run_id,
         })
     }
 
     /// Removes a pipeline's rows and sets its progress to 0, in one commit; for a rebuild.
     ///
-    /// The marks of an app id only ever rise, so the pipeline starts a new epoch instead: its app ids get another suffix.
+    /// The marks of an app id only ever rise, so the pipeline starts a new epoch instead: its app ids get another suffix, which those of an earlier table
+    /// in this place did not have either. What was carried for that one stands in its carrier still.
     pub async fn clear(&self, pipeline: &str, run_id: &str) -> Result<()> {
         let table = self.table()?;
         for _ in 0..ROUNDS {
@@ -148,7 +231,7 @@ impl UnifiedTable {
             let change = CommitRequest {
                 actions: own.map(commit::remove).collect(),
                 operation: update(pipeline),
-                watermarks: vec![(epoch_id(pipeline), epoch + 1)],
+                watermarks: vec![(epoch_id(pipeline), self.epoch_after(epoch))],
                 run_id,
             };
             if let CommitOutcome::Committed(version) =
@@ -161,7 +244,8 @@ impl UnifiedTable {
         Err(commit::too_many_conflicts(&table))
     }
 
-    /// Takes a pipeline's rows and progress back to what they were at a version, in one commit or none; to nothing without a version.
+    /// Takes a pipeline's rows and progress back to what they were at a version, in one commit or none; to nothing without a version. Packages that were
+    /// found to change none of those rows stay done.
     /// `resources` are all whose records may be among its rows.
     ///
     /// Errors with [`ErrorKind::Storage`] where that version is gone.
@@ -183,13 +267,16 @@ impl UnifiedTable {
                 return Ok(());
             };
             let epoch = epoch_at(&table, &snapshot, pipeline).await?;
-            let mut watermarks = vec![(epoch_id(pipeline), epoch + 1)];
+            let epoch = self.epoch_after(epoch);
+            let mut watermarks = vec![(epoch_id(pipeline), epoch)];
             let mut has_moved = false;
             for resource in resources {
-                let was = progress_at(&table, &earlier, pipeline, resource).await?;
-                has_moved |= was != progress_at(&table, &snapshot, pipeline, resource).await?;
+                let was = self.progress_with_carrier(&table, &earlier, pipeline, resource);
+                let was = was.await?;
+                let is = self.progress_with_carrier(&table, &snapshot, pipeline, resource);
+                has_moved |= was != is.await?;
                 if was > 0 {
-                    watermarks.push((app_id(pipeline, resource, epoch + 1), was));
+                    watermarks.push((app_id(pipeline, resource, epoch), was));
                 }
             }
             let (now, then) = (files_of(&snapshot, pipeline), files_of(&earlier, pipeline));
@@ -216,6 +303,10 @@ impl UnifiedTable {
             }
         }
         Err(commit::too_many_conflicts(&table))
+    }
+
+    fn epoch_after(&self, epoch: i64) -> i64 {
+        self.registry.now().as_second().max(epoch + 1)
     }
 
     /// Makes good for versions that were lost, so that no later one has their numbers. The table is made first if need be.
@@ -288,6 +379,16 @@ fn app_id(pipeline: &str, resource: &str, epoch: i64) -> String {
     } else {
         format!("{pipeline}.{resource}#{epoch}")
     }
+}
+
+/// App id, in a carrier's log, of the watermark of another table that has that app id in its own.
+fn carried_id(app_id: &str, path: &str) -> String {
+    format!("{app_id}>{path}")
+}
+
+/// App id of the watermark in the other table's own log, which a carried one goes on from.
+fn own_id(carried_id: &str) -> String {
+    format!("{carried_id}#own")
 }
 
 fn epoch_id(pipeline: &str) -> String {

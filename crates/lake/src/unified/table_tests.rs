@@ -9,8 +9,9 @@ use crate::faulty_store::{
 };
 use crate::file::replacement::ReplaceSummary;
 use crate::unified::step::SupersededRecords;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
 use std::collections::HashSet;
+use tokio::sync::oneshot;
 
 const ROWS: &str = "SELECT article_key, month, CAST(amount * 10000 AS BIGINT), _load_id FROM t ORDER BY article_key, _load_id";
 const JAN: Option<&str> = Some("2026-01-10T10:00:00.000900Z");
@@ -652,4 +653,143 @@ async fn a_mark_another_process_moved_is_seen_after_a_commit_of_ones_own() {
     )
     .await;
     assert_eq!(one.progress("hecone", "transactions").await.unwrap(), 2);
+}
+
+/// A dimension and its carrier, as a process sees them that has read nothing before.
+async fn carried(place: &TempWarehouse) -> UnifiedTable {
+    let warehouse = place.open().await;
+    let carrier = warehouse.unified_table(Arc::new(fact_spec()));
+    warehouse
+        .unified_table(Arc::new(dimension_spec()))
+        .carried_by(carrier)
+}
+
+/// Takes one step of both, in which a site is named; cut short before the carrier commits, where it is not whole.
+async fn take_site(place: &TempWarehouse, to: i64, (name, as_of): (&str, i64), is_whole: bool) {
+    let dimension = carried(place).await;
+    let (send, receive) = oneshot::channel();
+    let nothing = SupersededRecords::default();
+    let after = dimension.progress("hecone", "transactions").await.unwrap();
+    let mut writing = dimension.begin("hecone").unwrap();
+    let mut named = sites("hecone", &[("s1", name, as_of)]);
+    while let Some(batch) = named.next().await {
+        writing.write(batch.unwrap()).await.unwrap();
+    }
+    let its = step("hecone", after, to);
+    let done = writing.commit_with(&its, &nothing, WatermarkPlace::Carrier(send));
+    done.await.unwrap();
+    if is_whole {
+        let carrier = dimension.carrier.as_ref().unwrap();
+        let after = carrier.progress("hecone", "transactions").await.unwrap();
+        let writing = carrier.begin("hecone").unwrap();
+        let its = step("hecone", after, to);
+        let done = writing.commit_with(&its, &nothing, WatermarkPlace::OwnLog(vec![receive]));
+        done.await.unwrap();
+    }
+}
+
+/// Version and progress of a dimension, as a process sees them that has read nothing before.
+async fn standing(place: &TempWarehouse) -> (u64, i64) {
+    let dimension = carried(place).await;
+    let version = dimension.version().await.unwrap().unwrap();
+    let progress = dimension.progress("hecone", "transactions").await;
+    (version, progress.unwrap())
+}
+
+#[tokio::test]
+async fn a_step_that_changes_no_row_is_marked_by_the_carriers_commit_alone() {
+    let place = TempWarehouse::new();
+    take_site(&place, 1, ("One", 10), true).await;
+    let (first, progress) = standing(&place).await;
+    assert_eq!(progress, 1, "its first watermark stands in its own log");
+    take_site(&place, 2, ("One", 10), true).await;
+    assert_eq!(standing(&place).await, (first, 2));
+    // Cut short before the carrier commits: it is taken again.
+    take_site(&place, 4, ("One", 11), false).await;
+    assert_eq!(standing(&place).await, (first, 2));
+    take_site(&place, 4, ("One", 11), true).await;
+    assert_eq!(standing(&place).await, (first, 4));
+    // A row that changes is committed with its watermark, whatever becomes of the carrier.
+    take_site(&place, 5, ("Two", 20), false).await;
+    assert_eq!(standing(&place).await, (first + 1, 5));
+    take_site(&place, 6, ("Two", 20), true).await;
+    assert_eq!(standing(&place).await, (first + 1, 6));
+    // Without a carrier in the step, a table is committed by itself.
+    let dimension = carried(&place).await;
+    let (its, same) = (step("hecone", 6, 7), sites("hecone", &[("s1", "Two", 20)]));
+    dimension.merge(&its, same).await.unwrap();
+    assert_eq!(standing(&place).await, (first + 2, 7));
+}
+
+#[tokio::test]
+async fn what_was_carried_says_nothing_of_a_table_that_is_not_what_it_was() {
+    let place = TempWarehouse::new();
+    take_site(&place, 1, ("One", 10), true).await;
+    take_site(&place, 2, ("One", 10), true).await;
+    let (published, _) = standing(&place).await;
+    take_site(&place, 3, ("Two", 20), true).await;
+    take_site(&place, 4, ("Two", 20), true).await;
+    let (newest, progress) = standing(&place).await;
+    assert_eq!((newest, progress), (published + 1, 4));
+    // It loses the commit that the carried watermark goes on from.
+    let commit = format!("unified/sites/_delta_log/{newest:020}.json");
+    let commit = place.root().join(commit);
+    let content = std::fs::read(&commit).unwrap();
+    std::fs::remove_file(&commit).unwrap();
+    assert_eq!(standing(&place).await, (published, 1));
+    std::fs::write(&commit, content).unwrap();
+    assert_eq!(standing(&place).await, (newest, 4));
+    // It is taken back.
+    let dimension = carried(&place).await;
+    let back = dimension.restore("hecone", Some(published), &["transactions"], "run");
+    back.await.unwrap();
+    assert_eq!(standing(&place).await, (newest + 1, 1));
+    take_site(&place, 5, ("One", 10), true).await;
+    assert_eq!(standing(&place).await, (newest + 1, 5));
+    // Nothing is to be taken back of what is as it was.
+    let dimension = carried(&place).await;
+    let back = dimension.restore("hecone", Some(newest + 1), &["transactions"], "run");
+    back.await.unwrap();
+    assert_eq!(standing(&place).await, (newest + 1, 5));
+    // It is emptied.
+    dimension.clear("hecone", "run").await.unwrap();
+    assert_eq!(standing(&place).await, (newest + 2, 0));
+}
+
+#[tokio::test]
+async fn what_is_taken_back_has_the_packages_that_changed_none_of_its_rows() {
+    let place = TempWarehouse::new();
+    take_site(&place, 1, ("One", 10), true).await;
+    take_site(&place, 2, ("One", 10), true).await;
+    let (published, _) = standing(&place).await;
+    take_site(&place, 3, ("Two", 20), true).await;
+    let dimension = carried(&place).await;
+    for _ in 0..2 {
+        let back = dimension.restore("hecone", Some(published), &["transactions"], "run");
+        back.await.unwrap();
+        assert_eq!(standing(&place).await, (published + 2, 2));
+    }
+    // Emptied for a rebuild that fails.
+    dimension.clear("hecone", "run").await.unwrap();
+    take_site(&place, 3, ("Three", 30), true).await;
+    let dimension = carried(&place).await;
+    let back = dimension.restore("hecone", Some(published), &["transactions"], "run");
+    back.await.unwrap();
+    assert_eq!(standing(&place).await, (published + 5, 2));
+}
+
+#[tokio::test]
+async fn no_epoch_is_that_of_an_earlier_table_in_its_place() {
+    let place = TempWarehouse::new();
+    take_site(&place, 1, ("One", 10), true).await;
+    let dimension = carried(&place).await;
+    let mut last = dimension.registry.now().as_second() - 1;
+    for _ in 0..2 {
+        dimension.clear("hecone", "run").await.unwrap();
+        let table = dimension.table().unwrap();
+        let snapshot = table.latest().await.unwrap().unwrap();
+        let epoch = epoch_at(&table, &snapshot, "hecone").await.unwrap();
+        assert!(epoch > last, "{epoch} follows {last}");
+        last = epoch;
+    }
 }

@@ -3,7 +3,7 @@
 //! Invariant: nothing of what was written is in the table until the commit; what is dropped without one leaves files for vacuum.
 
 use super::dimension::NewestDimensionRows;
-use super::step::{SupersededRecords, UnifyStep};
+use super::step::{SupersededRecords, UnifyStep, WatermarkPlace};
 use super::table::{StepStatus, UnifiedTable};
 use crate::file::fan_out::{FanOutWriter, conform_batch};
 use crate::file::layout::TableLayout;
@@ -52,6 +52,18 @@ impl UnifiedTableWriter {
         step: &UnifyStep,
         superseded: &SupersededRecords,
     ) -> Result<ReplaceSummary> {
+        let place = WatermarkPlace::OwnLog(Vec::new());
+        self.commit_with(step, superseded, place).await
+    }
+
+    /// As [`UnifiedTableWriter::commit`], with another place for the watermark where the step changes no row. Where that is the log of the table's carrier
+    /// there is no commit here, and the step is done once the carrier has committed.
+    pub async fn commit_with(
+        self,
+        step: &UnifyStep,
+        superseded: &SupersededRecords,
+        place: WatermarkPlace,
+    ) -> Result<ReplaceSummary> {
         let Self {
             target,
             table,
@@ -63,11 +75,13 @@ impl UnifiedTableWriter {
             UnifiedRowBuffer::Fact(splitter) => {
                 let written = (splitter.rows(), splitter.finish().await?);
                 target
-                    .replace_with(&table, &layout, step, superseded, written)
+                    .replace_with(&table, &layout, step, superseded, written, place)
                     .await
             }
             UnifiedRowBuffer::Dimension(newest) => {
-                target.merge_with(&table, &layout, step, *newest).await
+                target
+                    .merge_with(&table, &layout, step, *newest, place)
+                    .await
             }
         }
     }

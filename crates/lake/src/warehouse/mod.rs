@@ -21,6 +21,7 @@ use crate::ops::slices::LedgerCache;
 use crate::range_table::RangeTable;
 use crate::ranges::ChangedRanges;
 use crate::source::table::SourceTable;
+use crate::store::bounded::bounded_bytes;
 use crate::store::conditions::{PROBES, probe_conditions};
 use crate::store::counter::{CountedStore, NOT_SOURCES, RequestMeter, StoreRequests};
 use crate::store::denied::{LET_READ, is_denied};
@@ -29,6 +30,7 @@ use crate::store::location::WarehouseLocation;
 use crate::store::log_guard::LogGuard;
 use crate::store::open_store;
 use crate::store::small_files::SmallFileStore;
+use crate::store::special_file::special_file;
 use crate::table_provider::provider;
 use crate::unified::changed_ranges::{
     ChangedFiles, ComparedColumns, changed_files, changed_ranges,
@@ -288,9 +290,18 @@ impl Warehouse {
                 false => error,
             }
         };
+        if let Some(kind) = self
+            .folder()
+            .and_then(|root| misplaced(&root.join(FORMAT_FILE)))
+        {
+            let what = format!("{kind} stands where the warehouse's format should be");
+            return Err(Error::new(ErrorKind::Storage, what)
+                .at("file", FORMAT_FILE)
+                .hint(format!("Move it away. {}", format_file_hint())));
+        }
         match self.registry.store().get(&file).await {
             Ok(found) => {
-                let bytes = found.bytes().await.map_err(failed)?;
+                let bytes = bounded_bytes(found).await.map_err(failed)?;
                 let format = self.parsed_format(&bytes)?;
                 self.know_key(format.privacy_key.clone());
                 Ok(Some(format))
@@ -457,6 +468,7 @@ impl Warehouse {
             path: format!("unified/{}", spec.name),
             spec,
             keeps_known: false,
+            carrier: None,
         }
     }
 
@@ -581,6 +593,14 @@ fn format_file_hint() -> String {
         "It holds one line and nothing else; where this version wrote the warehouse, it is {{\"format_version\":{FORMAT_VERSION}}}. \
          Bring it back from a backup, or write it anew."
     )
+}
+
+/// Kind of what stands in a file's place and is none.
+fn misplaced(file: &std::path::Path) -> Option<&'static str> {
+    match file.is_dir() {
+        true => Some("a folder"),
+        false => special_file(file),
+    }
 }
 
 /// True if the folder, or one that it should be in, is a file.

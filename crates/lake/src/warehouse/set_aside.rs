@@ -1,4 +1,4 @@
-//! Tables that are set aside: a folder is moved out of every reader's sight, so that a run can make the table anew, and nothing is deleted.
+//! Tables that are set aside: a folder, or what stands in its place, is moved out of every reader's sight, so that a run can make the table anew, and nothing is deleted.
 //!
 //! Invariant: a table is moved in one step or not at all, and only where its log or its data files have lost something for certain. From
 //! then on it is a table that is gone: a run that is cut short leaves the newest run saying so. In a bucket nothing moves in one step, and
@@ -8,16 +8,12 @@
 //! kept, and vacuum would leave the table alone.
 
 use crate::log::remedy::replace_file;
+use crate::log::set_aside::moved_away;
 use crate::log::table::TableHandle;
 use crate::scan;
-use crate::store::durable::supported;
 use crate::warehouse::Warehouse;
-use std::io;
-use std::path::{Path, PathBuf};
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-
-/// Folder below the warehouse's. Whatever begins with a dot is in no listing of tables.
-const FOLDER: &str = ".set-aside";
+use std::path::PathBuf;
+use tillhouse_model::{Error, ErrorKind, Result};
 
 impl Warehouse {
     /// True if a table can be set aside, and its log lacks commits or holds one that is not what was written, or a data file is missing, cut,
@@ -77,27 +73,7 @@ impl Warehouse {
     ///
     /// Errors with [`ErrorKind::Storage`] where it cannot be moved: it is where it was then.
     pub async fn set_aside(&self, path: &str, run_id: &str) -> Result<PathBuf> {
-        let Some(root) = self.folder() else {
-            return Err(Error::internal("a table in a bucket is not set aside"));
-        };
-        let place = root.join(FOLDER).join(run_id).join(path);
-        let (from, to) = (root.join(path), place.clone());
-        let moved = tokio::task::spawn_blocking(move || move_folder(&root, &from, &to));
-        let moved = moved
-            .await
-            .or_error(ErrorKind::Internal, "the move of a table failed")?;
-        moved
-            .or_error(
-                ErrorKind::Storage,
-                "a table that is damaged cannot be set aside",
-            )
-            .map_err(|error| {
-                error.at("table", path).at("to", place.display().to_string()).hint(
-                    "Let the user who runs Tillhouse write the warehouse's folder, or move the table's folder out of the warehouse by hand, and run the same command again.",
-                )
-            })?;
-        self.table(path)?.was_moved().await;
-        Ok(place)
+        moved_away(&self.registry, path, run_id).await
     }
 }
 
@@ -136,35 +112,145 @@ fn data_error(path: &str, files: &[String], what: &str) -> Option<Error> {
     Some(error.at("file", first).hint(replace_file(path)))
 }
 
-/// Moves a folder below the root; the names of what was moved are on disk when it is over.
-fn move_folder(root: &Path, from: &Path, to: &Path) -> io::Result<()> {
-    let (Some(source), Some(target)) = (from.parent(), to.parent()) else {
-        return Err(io::Error::other("it is in no folder"));
-    };
-    std::fs::create_dir_all(target)?;
-    std::fs::rename(from, to)?;
-    let above = target
-        .ancestors()
-        .take_while(|folder| folder.starts_with(root));
-    above.chain([source]).try_for_each(flush)
-}
-
-#[cfg(unix)]
-fn flush(folder: &Path) -> io::Result<()> {
-    supported(std::fs::File::open(folder)?.sync_all())
-}
-
-#[cfg(not(unix))]
-fn flush(_: &Path) -> io::Result<()> {
-    supported(Ok(()))
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::faulty_store::{FixtureRecord, TempWarehouse, page, run, source_spec};
+    use crate::faulty_store::{FixtureRecord, TempWarehouse, copy_folder, page, run, source_spec};
+    use crate::store::location::WarehouseLocation;
+    use crate::warehouse::Warehouse;
     use std::sync::Arc;
 
     const SOURCE: &str = "hecone/transactions";
+
+    /// Lands three packages, in the versions from 1 on of a table that is not there.
+    async fn land(place: &TempWarehouse, pipeline: &str) {
+        let warehouse = place.open().await;
+        let table = warehouse.source_table(pipeline, Arc::new(source_spec()));
+        for key in ["a", "b", "c"] {
+            let page = page("2026-03-01T00:00:00Z", &[FixtureRecord(key, None, 1, None)]);
+            table.land(vec![page], &run("r")).await.unwrap();
+        }
+    }
+
+    /// The warehouse on the disk as it is.
+    async fn on_disk(place: &TempWarehouse) -> Warehouse {
+        let location = WarehouseLocation::new(place.root().display().to_string());
+        Warehouse::open(&location).await.unwrap()
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_table_with_something_else_in_a_commits_place_is_told_and_set_aside() {
+        use std::os::unix::fs::symlink;
+        use std::path::Path;
+        let (place, elsewhere) = (TempWarehouse::new(), tempfile::tempdir().unwrap());
+        let of_pipe = |at: &Path| {
+            let made = std::process::Command::new("mkfifo").arg(at).status();
+            assert!(made.unwrap().success());
+        };
+        let of_link = |to: &Path, at: &Path| symlink(to, at).unwrap();
+        for (kind, link) in [
+            ("a link that leads nowhere", Some(Path::new("nowhere"))),
+            ("a device", Some(Path::new("/dev/null"))),
+            ("a folder", Some(elsewhere.path())),
+            // The log's own folder: a listing would never end.
+            ("a folder", Some(Path::new("."))),
+            ("a pipe", None),
+        ] {
+            // Before the newest one, the newest one, and the next one.
+            for version in [2, 3, 4] {
+                land(&place, "hecone").await;
+                let log = place.root().join(SOURCE).join("_delta_log");
+                let at = log.join(format!("{version:020}.json"));
+                let _ = std::fs::remove_file(&at);
+                match link {
+                    Some(to) => of_link(to, &at),
+                    None => of_pipe(&at),
+                }
+                let what = format!("{kind} in version {version}");
+                let warehouse = on_disk(&place).await;
+                let Err(error) = warehouse.open_at(SOURCE, None).await else {
+                    panic!("{what} is not told");
+                };
+                let told = format!("{kind} stands in the place of a commit");
+                assert!(error.to_string().contains(&told), "{what}: {error:?}");
+                let hint = error.hint_text().unwrap();
+                assert!(hint.contains("`tillhouse sync hecone --full`"), "{hint}");
+                let table = warehouse.source_table("hecone", Arc::new(source_spec()));
+                let page = page("2026-03-02T00:00:00Z", &[FixtureRecord("d", None, 1, None)]);
+                assert!(table.land(vec![page], &run("r")).await.is_err(), "{what}");
+                let warehouse = on_disk(&place).await;
+                assert!(warehouse.may_be_set_aside(SOURCE).await.unwrap(), "{what}");
+                assert!(
+                    warehouse.damaged_log(SOURCE).await.unwrap().is_some(),
+                    "{what}"
+                );
+                let id = format!("{what} {link:?}").replace('/', "-");
+                let aside = warehouse.set_aside(SOURCE, &id).await.unwrap();
+                assert!(aside.join("_delta_log").exists());
+                let opened = warehouse.open_at(SOURCE, None).await.unwrap();
+                assert!(opened.is_none(), "{what}");
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_stands_in_the_place_of_a_tables_folder_is_told_and_set_aside() {
+        for kind in ["a link that leads nowhere", "a file", "a pipe"] {
+            let place = TempWarehouse::new();
+            land(&place, "hecone").await;
+            let at = place.root().join(SOURCE);
+            std::fs::remove_dir_all(&at).unwrap();
+            match kind {
+                "a file" => std::fs::write(&at, "x").unwrap(),
+                "a pipe" => {
+                    let made = std::process::Command::new("mkfifo").arg(&at).status();
+                    assert!(made.unwrap().success());
+                }
+                _ => std::os::unix::fs::symlink("nowhere", &at).unwrap(),
+            }
+            let warehouse = on_disk(&place).await;
+            let error = warehouse.open_at(SOURCE, None).await.err().unwrap();
+            let told = format!("{kind} stands in the place of a table's folder");
+            assert!(error.to_string().contains(&told), "{error:?}");
+            assert!(warehouse.may_be_set_aside(SOURCE).await.unwrap(), "{kind}");
+            let log = warehouse.damaged_log(SOURCE).await.unwrap();
+            assert!(log.is_some(), "{kind}");
+            let aside = warehouse.set_aside(SOURCE, "run-1").await.unwrap();
+            assert!(aside.symlink_metadata().is_ok(), "{kind}");
+            land(&place, "hecone").await;
+            let again = on_disk(&place).await;
+            assert!(again.open_at(SOURCE, None).await.unwrap().is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_of_another_table_is_told_by_its_name_and_set_aside() {
+        let place = TempWarehouse::new();
+        for pipeline in ["hecone", "kiosk"] {
+            land(&place, pipeline).await;
+        }
+        let log = place.root().join(SOURCE).join("_delta_log");
+        std::fs::remove_dir_all(&log).unwrap();
+        copy_folder(&place.root().join("kiosk/transactions/_delta_log"), &log);
+        let warehouse = on_disk(&place).await;
+        let error = warehouse.open_at(SOURCE, None).await.err().unwrap();
+        assert!(error.to_string().contains("another table's"), "{error:?}");
+        assert!(format!("{error:?}").contains("kiosk/transactions"));
+        let hint = error.hint_text().unwrap();
+        assert!(hint.contains("`tillhouse sync hecone --full`"), "{hint}");
+        let table = warehouse.source_table("hecone", Arc::new(source_spec()));
+        let page = page("2026-03-02T00:00:00Z", &[FixtureRecord("d", None, 1, None)]);
+        assert!(table.land(vec![page], &run("r")).await.is_err());
+        let warehouse = on_disk(&place).await;
+        assert!(warehouse.may_be_set_aside(SOURCE).await.unwrap());
+        assert!(warehouse.damaged_log(SOURCE).await.unwrap().is_some());
+        warehouse.set_aside(SOURCE, "run-1").await.unwrap();
+        land(&place, "hecone").await;
+        let again = on_disk(&place).await;
+        assert!(!again.may_be_set_aside(SOURCE).await.unwrap());
+        assert!(!again.may_be_set_aside("kiosk/transactions").await.unwrap());
+    }
 
     #[tokio::test]
     async fn only_a_table_whose_log_has_lost_something_is_set_aside_and_it_is_gone_then() {

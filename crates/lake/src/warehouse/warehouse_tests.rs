@@ -246,3 +246,25 @@ async fn two_creators_of_one_table_agree() {
         .unwrap();
     assert_eq!((landed.new, landed.unchanged, landed.version), (1, 1, 2));
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_stands_in_the_place_of_the_format_is_told_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = WarehouseLocation::new(folder.path().display().to_string());
+    let warehouse = Warehouse::open(&location).await.unwrap();
+    warehouse.prepare().await.unwrap();
+    let file = folder.path().join(FORMAT_FILE);
+    for kind in ["a folder", "a pipe"] {
+        let _ = std::fs::remove_file(&file);
+        let _ = std::fs::remove_dir(&file);
+        let made = match kind {
+            "a folder" => std::process::Command::new("mkdir").arg(&file).status(),
+            _ => std::process::Command::new("mkfifo").arg(&file).status(),
+        };
+        assert!(made.unwrap().success());
+        let error = warehouse.format().await.err().unwrap();
+        assert!(error.to_string().contains(kind), "{error:?}");
+        assert!(error.hint_text().unwrap().contains("Move it away"));
+    }
+}
