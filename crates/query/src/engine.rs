@@ -11,8 +11,9 @@ use crate::distinct_count::SpillSettings;
 use crate::exact::{DecimalTexts, ExactAverage, ExactMedian, ExactPercentile, RoundedCasts};
 use crate::failure::into_error;
 use crate::filter_fences;
-use crate::flat_choices::FlatChoices;
+use crate::flat_choices::{self, FlatChoices};
 use crate::float_extremes::FloatExtremes;
+use crate::floats_beside_decimals::FloatsBesideDecimals;
 use crate::functions::{self, list_arithmetic};
 use crate::guarded;
 use crate::held_steps::HeldSteps;
@@ -22,8 +23,12 @@ use crate::large_constants;
 use crate::lateral::LateralRows;
 use crate::lenient::{LenientProjections, RowErrorLog};
 use crate::limits::{SortBudget, SpillingSorts};
+use crate::list_order::{self, OrderedLists};
+use crate::many_wildcards::ManyWildcards;
 use crate::mended_rules::{leave_out, mended_rules};
 use crate::merged_filters::MergedFilters;
+use crate::null_offsets::NullOffsets;
+use crate::one_zero::OneZero;
 use crate::operators::{self, ExactOperators};
 use crate::ordered;
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
@@ -272,6 +277,7 @@ pub(crate) fn catalog_context(
         .with_optimizer_rules(mended_rules())
         .with_default_features()
         .with_analyzer_rule(Arc::new(joined))
+        .with_analyzer_rule(Arc::new(ManyWildcards::new()))
         .with_analyzer_rule(Arc::new(NumberedRest))
         .build();
     let context = SessionContext::new_with_state(state);
@@ -351,10 +357,13 @@ fn context_with(
         .with_analyzer_rule(Arc::new(LateralRows))
         .with_analyzer_rule(Arc::new(UnnestedKeys))
         .with_analyzer_rule(Arc::new(StandardPatterns::new()))
+        .with_analyzer_rule(Arc::new(ManyWildcards::new()))
         .with_analyzer_rule(Arc::new(RoundedCasts))
         .with_analyzer_rule(Arc::new(TimeTexts))
         .with_analyzer_rule(Arc::new(ComparedSpans))
+        .with_analyzer_rule(Arc::new(OrderedLists))
         .with_analyzer_rule(Arc::new(TruthTests))
+        .with_analyzer_rule(Arc::new(OneZero))
         .with_analyzer_rule(Arc::new(CheckedArithmetic::new()))
         .with_analyzer_rule(Arc::new(joined))
         .with_analyzer_rule(Arc::new(HeldWindowValues { pool: held_pool }))
@@ -371,7 +380,9 @@ fn context_with(
     analyzer.add_function_rewrite(Arc::new(IdleOrders));
     analyzer.add_function_rewrite(Arc::new(FloatExtremes));
     analyzer.add_function_rewrite(Arc::new(WindowExtremes));
+    analyzer.add_function_rewrite(Arc::new(NullOffsets));
     // Before types are coerced; those above come afterwards.
+    analyzer.rules.insert(0, Arc::new(FloatsBesideDecimals));
     analyzer.rules.insert(0, Arc::new(DecimalTexts));
     analyzer.rules.insert(0, Arc::new(TruthTexts));
     if let Some(rule) = rule {
@@ -388,6 +399,7 @@ fn context_with(
         .chain(overflow::functions())
         .chain(operators::functions())
         .chain(spans::functions())
+        .chain([list_order::function(), flat_choices::function()])
         .chain(time_texts::functions())
         .chain([joined_text])
     {
@@ -400,6 +412,12 @@ fn context_with(
     hold_functions(&context, &state, &pool);
     for function in functions::standard(|name| state.scalar_functions().get(name).cloned()) {
         context.register_udf(function);
+    }
+    for function in functions::signed(|name| state.scalar_functions().get(name).cloned()) {
+        context.register_udf(function);
+    }
+    for function in functions::signed_windows() {
+        context.register_udwf(function);
     }
     for function in functions::standard_aggregates() {
         context.register_udaf(function);

@@ -113,17 +113,25 @@ fn reason_of(said: &str, is_shown: bool) -> Option<String> {
     text.split_once(NOT_COMPILED).map(|(_, why)| why.to_owned())
 }
 
+/// The error of a regular expression beyond the limit of the library, wherever it was met.
+fn pattern_too_large() -> Error {
+    Error::new(ErrorKind::Query, "the regular expression is too large").hint(
+        "It may take 10 MiB once it is made ready. Numbers of repetitions within each other multiply, (a{100}){100}: write `*` or `+` for them, and a long list of \
+         texts as x IN ('a', 'b').",
+    )
+}
+
 /// The error of a regular expression, wherever it was met.
 fn of_pattern(text: &str) -> Option<Error> {
+    if text.contains("Compiled regex exceeds size limit") {
+        return Some(pattern_too_large());
+    }
     let (_, said) = text.split_once(NOT_COMPILED)?;
     let reason = reason_of(said, text.contains(OF_FILTER));
     let why = reason.as_deref().unwrap_or(said);
     let hint = "Patterns are those of Rust's `regex`: without backreferences and look-around.";
     if why.starts_with("CompiledTooBig") {
-        return Some(
-            Error::new(ErrorKind::Query, "the regular expression is too large")
-                .hint("Numbers of repetitions within each other multiply, (a{100}){100}: write `*` or `+` for them."),
-        );
+        return Some(pattern_too_large());
     }
     let why = why
         .rsplit_once("error: ")
@@ -407,6 +415,11 @@ mod tests {
                 "failed to call 'regex_match_dyn_scalar' Compute error: Regular expression did not compile: CompiledTooBig(10485760)",
                 "the regular expression is too large",
                 "multiply",
+            ),
+            (
+                "External error: Compiled regex exceeds size limit of 10485760 bytes.",
+                "the regular expression is too large",
+                "10 MiB",
             ),
             (
                 "Compute error: Regular expression did not compile: (a{1000}){1000}",

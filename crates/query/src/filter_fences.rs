@@ -16,11 +16,12 @@
 //! Rejected: no conditions that are learnt at all. A join with a few sites reads the files of those alone by it. And names of their own for all columns of a join: plans are made by others,
 //! and names are what people read in EXPLAIN.
 
+use crate::fenced_rules::FencedRule;
 use crate::one_input::one_input;
+use crate::set_fences::{self, SetFences};
 use crate::skipped_rows;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -42,60 +43,31 @@ use std::sync::Arc;
 /// Beginning of the names of the rules that move conditions.
 const MOVING: &str = "FilterPushdown";
 
-/// DataFusion's rules for the steps of a plan, with fences around those that move conditions, and those that move orders.
+/// DataFusion's rules for the steps of a plan, with fences around those that move conditions, and those that move orders, and above groupings of several sets.
 pub(crate) fn physical_rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let fences: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(SetFences);
     let rules = PhysicalOptimizer::new().rules.into_iter();
-    rules
-        .map(|rule| match rule.name().starts_with(MOVING) {
-            true => {
-                Arc::new(FencedFilters { rule }) as Arc<dyn PhysicalOptimizerRule + Send + Sync>
-            }
-            false => skipped_rows::mended(rule),
-        })
-        .collect()
+    let rules = rules.map(|rule| match rule.name().starts_with(MOVING) {
+        true => Arc::new(FencedRule {
+            rule,
+            with_fence,
+            without_fence,
+        }) as Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+        false => set_fences::mended(skipped_rows::mended(rule)),
+    });
+    std::iter::once(fences).chain(rules).collect()
 }
 
-/// A rule that moves conditions, none of them past a fence.
-#[derive(Debug)]
-struct FencedFilters {
-    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+/// The fence above a step that some condition is not moved past.
+fn with_fence(step: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let held = held_names(step);
+    let input = Arc::clone(step);
+    (!held.is_empty()).then(|| Arc::new(FenceExec { input, held }) as Arc<dyn ExecutionPlan>)
 }
 
-impl PhysicalOptimizerRule for FencedFilters {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let fenced = plan.transform_up(|input| {
-            let held = held_names(&input);
-            Ok(match held.is_empty() {
-                true => Transformed::no(input),
-                false => {
-                    Transformed::yes(Arc::new(FenceExec { input, held }) as Arc<dyn ExecutionPlan>)
-                }
-            })
-        })?;
-        let moved = self.rule.optimize(fenced.data, config)?;
-        if !fenced.transformed {
-            return Ok(moved);
-        }
-        let done = moved.transform_up(|node| {
-            Ok(match node.downcast_ref::<FenceExec>() {
-                Some(fence) => Transformed::yes(Arc::clone(&fence.input)),
-                None => Transformed::no(node),
-            })
-        })?;
-        Ok(done.data)
-    }
-
-    fn name(&self) -> &str {
-        self.rule.name()
-    }
-
-    fn schema_check(&self) -> bool {
-        self.rule.schema_check()
-    }
+fn without_fence(step: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let fence = step.downcast_ref::<FenceExec>()?;
+    Some(Arc::clone(&fence.input))
 }
 
 /// Names of the columns of a step that no condition is moved past it by.

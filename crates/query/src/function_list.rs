@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Functions that only rewrites and plans call.
-const HIDDEN: [&str; 35] = [
+const HIDDEN: [&str; 38] = [
     "at_time_zone",
     "calendar_part",
     "checked_add",
@@ -20,12 +20,15 @@ const HIDDEN: [&str; 35] = [
     "decimal_product",
     "decimal_quotient",
     "decimal_text",
+    "first_known",
     "fitting_decimal",
     "joined_text",
     "json_at",
     "json_text_at",
     "julian_day",
+    "list_order",
     "most_frequent",
+    "nearest_float",
     "regexp_replacement",
     "rounded_number",
     "span_centuries",

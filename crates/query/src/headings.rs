@@ -10,6 +10,7 @@
 //!
 //! Rejected: aliases put into the statement. GROUP BY and ORDER BY would read them, and `GROUP BY state` beside `upper(state)` could come to mean another thing.
 
+use crate::language::without_given_names;
 use crate::mistakes::in_sql_words;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
@@ -120,14 +121,15 @@ pub fn unique_names<'a>(given: impl IntoIterator<Item = &'a str>) -> Vec<String>
 
 /// The name of a column that the engine named: `sum` of `sum(t.amount)`. Names of tables' own columns stay.
 fn of_engine(name: &str) -> String {
+    let name = without_given_names(name);
     let Some((function, _)) = name.split_once('(') else {
-        return name.to_owned();
+        return name.into_owned();
     };
     let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     if !function.is_empty() && function.chars().all(is_name) {
         return function.to_owned();
     }
-    in_sql_words(name)
+    in_sql_words(&name)
 }
 
 fn of_query(query: &Query) -> Option<Vec<Option<String>>> {
@@ -351,6 +353,11 @@ mod tests {
                 "SELECT * FROM (SELECT max(a) FROM t)",
                 &["max(t.a)"],
                 &["max"],
+            ),
+            (
+                "SELECT * FROM (SELECT a + b, max(a) FROM (SELECT 1 AS a, 2 AS b))",
+                &["__from_2.a + __from_2.b", "max(__from_2.a)"],
+                &["a + b", "max"],
             ),
             (
                 "SELECT a + 1 FROM t UNION SELECT b FROM u",

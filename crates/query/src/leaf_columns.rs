@@ -8,48 +8,21 @@
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::{Expr, LogicalPlan};
-use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-use std::sync::Arc;
 
 /// The rules that move the reading of fields.
 pub(crate) const EXTRACTING: &str = "extract_leaf_expressions";
 pub(crate) const PUSHING: &str = "push_down_leaf_projections";
 
-/// A rule of the engine; one that moves the reading of fields, so that it takes no column for another one.
-pub(crate) fn mended(
-    rule: Arc<dyn OptimizerRule + Send + Sync>,
-) -> Arc<dyn OptimizerRule + Send + Sync> {
-    match rule.name() {
-        EXTRACTING | PUSHING => Arc::new(ByName { rule }),
-        _ => rule,
-    }
-}
-
 /// The rule, for plans in which a name says which column is meant.
-#[derive(Debug)]
-struct ByName {
-    rule: Arc<dyn OptimizerRule + Send + Sync>,
-}
-
-impl OptimizerRule for ByName {
-    fn name(&self) -> &str {
-        self.rule.name()
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.rule.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        match has_namesakes(&plan)? {
-            true => Ok(Transformed::no(plan)),
-            false => self.rule.rewrite(plan, config),
-        }
+pub(crate) fn by_name(
+    rule: &dyn OptimizerRule,
+    plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    match has_namesakes(&plan)? {
+        true => Ok(Transformed::no(plan)),
+        false => rule.rewrite(plan, config),
     }
 }
 

@@ -12,64 +12,37 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
-use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 /// The rule that puts lists together.
 pub(crate) const SIMPLIFYING: &str = "simplify_expressions";
 /// Beginning of the names of values in tests.
 const TESTED: &str = "#tested ";
 
-/// A rule of the engine; the one that simplifies, so that it keeps apart what may not be put together.
-pub(crate) fn mended(
-    rule: Arc<dyn OptimizerRule + Send + Sync>,
-) -> Arc<dyn OptimizerRule + Send + Sync> {
-    match rule.name() {
-        SIMPLIFYING => Arc::new(KeptApart { rule }),
-        _ => rule,
-    }
-}
-
 /// The rule, over tests that are kept apart.
-#[derive(Debug)]
-struct KeptApart {
-    rule: Arc<dyn OptimizerRule + Send + Sync>,
-}
-
-impl OptimizerRule for KeptApart {
-    fn name(&self) -> &str {
-        self.rule.name()
+pub(crate) fn over_tests_apart(
+    rule: &dyn OptimizerRule,
+    plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&plan);
+    let apart = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let done = kept_apart(expr)?;
+        Ok(done.update_data(|expr| name.restore(expr)))
+    })?;
+    if !apart.transformed {
+        return rule.rewrite(apart.data, config);
     }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.rule.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        let names = NamePreserver::new(&plan);
-        let apart = plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let done = kept_apart(expr)?;
-            Ok(done.update_data(|expr| name.restore(expr)))
-        })?;
-        if !apart.transformed {
-            return self.rule.rewrite(apart.data, config);
-        }
-        let simpler = self.rule.rewrite(apart.data, config)?;
-        let names = NamePreserver::new(&simpler.data);
-        let plan = simpler.data.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let done = without_names(expr, TESTED)?;
-            Ok(done.update_data(|expr| name.restore(expr)))
-        })?;
-        Ok(Transformed::new_transformed(plan.data, simpler.transformed))
-    }
+    let simpler = rule.rewrite(apart.data, config)?;
+    let names = NamePreserver::new(&simpler.data);
+    let plan = simpler.data.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let done = without_names(expr, TESTED)?;
+        Ok(done.update_data(|expr| name.restore(expr)))
+    })?;
+    Ok(Transformed::new_transformed(plan.data, simpler.transformed))
 }
 
 /// A test of a value against a list, or against one value.

@@ -6,31 +6,85 @@
 //! | rule | what it did | here |
 //! |---|---|---|
 //! | `optimize_projections` | left out one of two projections with equal expressions | [`crate::nested_projections`] |
+//! | `optimize_projections`, `common_sub_expression_eliminate` | took a window away whose columns the steps above it still counted, and minded | [`crate::fresh_schemas`] |
+//! | `optimize_projections` | left no column of rows that are sorted and cut off, which then failed | [`crate::columnless_sorts`] |
 //! | `simplify_expressions` | took `x IN (1) AND x IN (2)` for false where x is null, also below NOT | [`crate::list_tests`] |
 //! | `extract_leaf_expressions`, `push_down_leaf_projections` | read a column where a computed one had its name | [`crate::leaf_columns`] |
-//! | `push_down_filter` | asked conditions without columns below an aggregate of all rows | [`crate::kept_conditions`] |
+//! | `push_down_filter` | asked conditions without columns below an aggregate of all rows, and `random()` of other rows than it was written for | [`crate::kept_conditions`] |
 //! | `EnsureRequirements` | gave a sort the limit of a subquery whose rows are skipped, or left its order out; sorted the sides of a union by less than they are merged by | [`crate::skipped_rows`] |
 //! | `LimitAggregation` | cut off groups below a window, and by a column that is called as a group | left out, by its setting |
 //! | `FilterPushdown`, of aggregates | passed over files by a column's `min`, though `min` of an expression stood beside it | left out, by its setting |
 
+use crate::columnless_sorts;
+use crate::fresh_schemas;
 use crate::kept_conditions;
 use crate::leaf_columns;
 use crate::list_tests;
 use crate::nested_projections;
+use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::optimizer::OptimizerRule;
-use datafusion::optimizer::optimizer::Optimizer;
+use datafusion::common::tree_node::Transformed;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::optimizer::{ApplyOrder, Optimizer};
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 use std::sync::Arc;
+
+/// The work of a rule as it is done here: around the rule's own.
+type Rewrite =
+    fn(&dyn OptimizerRule, LogicalPlan, &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>>;
+
+/// The rules for logical plans that are mended, by name; of two for one rule the later stands around the earlier.
+const MENDED: [(&str, Rewrite); 8] = [
+    (nested_projections::MERGING, nested_projections::told_apart),
+    (list_tests::SIMPLIFYING, list_tests::over_tests_apart),
+    (leaf_columns::EXTRACTING, leaf_columns::by_name),
+    (leaf_columns::PUSHING, leaf_columns::by_name),
+    (kept_conditions::MOVING, kept_conditions::kept_above),
+    (fresh_schemas::LEAVING_OUT, fresh_schemas::told_anew),
+    (fresh_schemas::SHARING, fresh_schemas::told_anew),
+    (fresh_schemas::LEAVING_OUT, columnless_sorts::without_orders),
+];
 
 /// DataFusion's rules for logical plans.
 pub(crate) fn mended_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let rules = Optimizer::new().rules.into_iter();
-    rules
-        .map(nested_projections::mended)
-        .map(list_tests::mended)
-        .map(leaf_columns::mended)
-        .map(kept_conditions::mended)
-        .collect()
+    Optimizer::new().rules.into_iter().map(mended).collect()
+}
+
+/// A rule of the engine, as it is used here.
+fn mended(rule: Arc<dyn OptimizerRule + Send + Sync>) -> Arc<dyn OptimizerRule + Send + Sync> {
+    let mut used = rule;
+    for (name, rewrite) in MENDED {
+        if name == used.name() {
+            let rule = used;
+            used = Arc::new(Mended { rule, rewrite });
+        }
+    }
+    used
+}
+
+/// A rule that is mended.
+#[derive(Debug)]
+struct Mended {
+    rule: Arc<dyn OptimizerRule + Send + Sync>,
+    rewrite: Rewrite,
+}
+
+impl OptimizerRule for Mended {
+    fn name(&self) -> &str {
+        self.rule.name()
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.rule.apply_order()
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> Result<Transformed<LogicalPlan>> {
+        (self.rewrite)(self.rule.as_ref(), plan, config)
+    }
 }
 
 /// Turns off the rules that are left out.
@@ -46,13 +100,7 @@ mod tests {
     #[test]
     fn the_rules_that_are_mended_are_there() {
         let rules = mended_rules();
-        for name in [
-            nested_projections::MERGING,
-            list_tests::SIMPLIFYING,
-            leaf_columns::EXTRACTING,
-            leaf_columns::PUSHING,
-            kept_conditions::MOVING,
-        ] {
+        for (name, _) in MENDED {
             let found = rules.iter().filter(|rule| rule.name() == name);
             assert!(found.count() >= 1, "{name}");
         }

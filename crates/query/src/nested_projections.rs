@@ -17,64 +17,37 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::Alias;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
-use datafusion::optimizer::optimizer::ApplyOrder;
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-use std::sync::Arc;
 
 /// The rule that makes one projection of several.
 pub(crate) const MERGING: &str = "optimize_projections";
 /// Beginning of the names between an expression and its name.
 const BETWEEN: &str = "#projection ";
 
-/// A rule of the engine; the one that merges projections, so that it tells them apart.
-pub(crate) fn mended(
-    rule: Arc<dyn OptimizerRule + Send + Sync>,
-) -> Arc<dyn OptimizerRule + Send + Sync> {
-    match rule.name() {
-        MERGING => Arc::new(ToldApart { rule }),
-        _ => rule,
-    }
-}
-
 /// The rule, over projections that are told apart.
-#[derive(Debug)]
-struct ToldApart {
-    rule: Arc<dyn OptimizerRule + Send + Sync>,
-}
-
-impl OptimizerRule for ToldApart {
-    fn name(&self) -> &str {
-        self.rule.name()
+pub(crate) fn told_apart(
+    rule: &dyn OptimizerRule,
+    plan: LogicalPlan,
+    config: &dyn OptimizerConfig,
+) -> Result<Transformed<LogicalPlan>> {
+    if !has_nested(&plan)? {
+        return rule.rewrite(plan, config);
     }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        self.rule.apply_order()
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
-        if !has_nested(&plan)? {
-            return self.rule.rewrite(plan, config);
-        }
-        let mut number = 0_usize;
-        let named = plan.transform_up_with_subqueries(|step| {
-            number += 1;
-            with_names_between(step, number)
-        })?;
-        let merged = self.rule.rewrite(named.data, config)?;
-        let is_other = merged.transformed;
-        let plan = merged
-            .data
-            .transform_up_with_subqueries(without_names_between)?;
-        Ok(Transformed::new(
-            plan.data,
-            is_other,
-            TreeNodeRecursion::Continue,
-        ))
-    }
+    let mut number = 0_usize;
+    let named = plan.transform_up_with_subqueries(|step| {
+        number += 1;
+        with_names_between(step, number)
+    })?;
+    let merged = rule.rewrite(named.data, config)?;
+    let is_other = merged.transformed;
+    let plan = merged
+        .data
+        .transform_up_with_subqueries(without_names_between)?;
+    Ok(Transformed::new(
+        plan.data,
+        is_other,
+        TreeNodeRecursion::Continue,
+    ))
 }
 
 /// True if a projection stands over another one, in the plan or in a subquery of it.

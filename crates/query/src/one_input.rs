@@ -1,6 +1,6 @@
 //! The skeleton of a step of a plan that gives the rows of its one input, in their order.
 //!
-//! Invariant: such a step is to the optimizer what its input is: it has the input's properties, and no expressions of its own.
+//! Invariant: such a step is to the optimizer what its input is: it has the input's properties, if none of its own, and no expressions.
 
 /// The parts of an `ExecutionPlan` over the input in a field, but for its name and its stream. Its type has `over`, which makes the step over another input.
 macro_rules! one_input {
@@ -12,6 +12,16 @@ macro_rules! one_input {
             self.$input.properties()
         }
 
+        $crate::one_input::one_input!(@parts $input, $maintains);
+    };
+    ($input:ident, properties: $properties:ident) => {
+        fn properties(&self) -> &std::sync::Arc<datafusion::physical_plan::PlanProperties> {
+            &self.$properties
+        }
+
+        $crate::one_input::one_input!(@parts $input, false);
+    };
+    (@parts $input:ident, $maintains:literal) => {
         fn maintains_input_order(&self) -> Vec<bool> {
             vec![$maintains]
         }

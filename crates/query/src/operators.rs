@@ -5,8 +5,8 @@
 //! They are replaced while SQL is planned, not afterwards: what stands around a quotient is given its type by the quotient's own.
 
 use crate::exact::{
-    MOST_DIGITS, as_decimal, decimal_text, rounded_cast, rounded_product, rounded_quotient,
-    scale_of_quotient,
+    MOST_DIGITS, as_decimal, decimal_text, nearest_float_function, rounded_cast, rounded_product,
+    rounded_quotient, scale_of_quotient,
 };
 use crate::functions::json::{self, JsonAnswer};
 use crate::functions::span_product::{self, is_span};
@@ -51,13 +51,23 @@ impl DecimalOperation {
 }
 
 /// The functions that take the operators' places, so that a plan which travels by their names finds them.
-pub(crate) fn functions() -> [ScalarUDF; 4] {
+pub(crate) fn functions() -> [ScalarUDF; 5] {
     [
         DecimalOperation::function(DecimalOperator::Quotient),
         DecimalOperation::function(DecimalOperator::Product),
         rounded_cast(),
         decimal_text(),
+        nearest_float_function(),
     ]
+}
+
+/// The operator in whose place a function stands; `None` for any other function.
+pub(crate) fn operator_of(function: &ScalarUDF) -> Option<Operator> {
+    let operation = function.inner().downcast_ref::<DecimalOperation>()?;
+    Some(match operation.operator {
+        DecimalOperator::Quotient => Operator::Divide,
+        DecimalOperator::Product => Operator::Multiply,
+    })
 }
 
 impl DecimalOperator {

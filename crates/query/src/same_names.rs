@@ -1,9 +1,16 @@
-//! Columns of one name in a SELECT, as in `SELECT sum(a), sum(a)` and `SELECT a + 1 AS a, t.a`, which PostgreSQL answers and the planner refuses: they get names of their own.
+//! Columns of one name in a SELECT, as in `SELECT sum(a), sum(a)` and `SELECT a + 1 AS a, t.a`, and calls that differ in a cast alone, which PostgreSQL answers and the planner refuses: they get
+//! names of their own.
 //!
 //! ```text
 //!   SELECT sum(a), sum(a) FROM t                    -->   SELECT sum(a) AS sum, sum(a) AS sum_2 FROM t
 //!   SELECT k, a.k, b.k FROM a FULL JOIN b USING (k) -->   SELECT coalesce(a.k, b.k) AS k, a.k AS k_2, b.k AS k_3 FROM a FULL JOIN b ON a.k = b.k
+//!   SELECT sum(a), sum(CAST(a AS INT)) FROM t       -->   SELECT sum(a) AS sum, sum(CASE WHEN 'INT' = 'INT' THEN CAST(a AS INT) END) AS sum_2 FROM t
+//!   SELECT count(*) FROM t GROUP BY a, a::int       -->   SELECT count(*) FROM t GROUP BY a, CASE WHEN 'INT' = 'INT' THEN CAST(a AS INT) END
+//!   SELECT r ^ 2, power(r, 2) FROM t                -->   SELECT r ^ 2 AS "r ^ 2", power(r, 2) AS power FROM t
 //! ```
+//!
+//! A cast is no part of the planner's name for what is cast, and a name that the planner gives to a step is none that a statement could give: what stands around the cast is, and changes nothing. It is
+//! gone once the plan is optimized.
 //!
 //! Invariant: only a statement that the planner has refused for it is changed. Where a name is asked for outside of the SELECT that gives it twice, the
 //! statement stays refused: nobody knows which of the two is meant.
@@ -14,27 +21,46 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    self, ExcludeSelectItem, Expr, Ident, ObjectName, ObjectNamePart, OrderBy, OrderByExpr,
-    OrderByKind, Query, Select, SelectItem, SetExpr, Visit, VisitMut, Visitor, VisitorMut,
+    self, BinaryOperator, CaseWhen, CastKind, ExcludeSelectItem, Expr, GroupByExpr, Ident,
+    ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 /// The planner's words.
 const REFUSED: &str = "require unique expression names";
+/// Its words of windows, whatever SELECT calls them.
+const REFUSED_WINDOWS: &str = "Windows require unique expression names";
+
+/// Plans of a statement, at most: as it is, with other names, with casts that show, and with names for those.
+const ATTEMPTS: usize = 4;
 
 /// The plan of a statement, whose columns of one name get names of their own where the planner refuses them.
 pub async fn plan_apart(
     state: &SessionState,
     statement: Statement,
 ) -> Result<LogicalPlan, DataFusionError> {
-    match state.statement_to_plan(statement.clone()).await {
-        Err(error) => match told_apart(&statement, &error) {
-            Some(renamed) => state.statement_to_plan(renamed).await,
-            None => Err(error),
-        },
-        planned => planned,
+    let mut statement = statement;
+    let mut are_casts_shown = false;
+    let mut left = ATTEMPTS;
+    loop {
+        let error = match state.statement_to_plan(statement.clone()).await {
+            Err(error) => error,
+            planned => return planned,
+        };
+        left -= 1;
+        let changed = told_apart(&statement, &error).or_else(|| {
+            let shown = casts_shown(&statement, &error).filter(|_| !are_casts_shown);
+            are_casts_shown |= shown.is_some();
+            shown
+        });
+        match changed {
+            Some(changed) if left > 0 => statement = changed,
+            _ => return Err(error),
+        }
     }
 }
 
@@ -190,17 +216,202 @@ fn without_casts(expr: &Expr) -> String {
     bare.to_string()
 }
 
-/// Visitor that leaves of every cast what is cast.
+/// Visitor that leaves of every cast what is cast, of a query that it is one, and of an operator the call that it is.
 struct CastRemover;
 
 impl VisitorMut for CastRemover {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if matches!(expr, Expr::Cast { .. } | Expr::Nested(_)) {
-            *expr = uncast(expr).clone();
+        match expr {
+            Expr::Cast { .. } | Expr::Nested(_) => *expr = uncast(expr).clone(),
+            Expr::TypedString(typed) => *expr = Expr::Value(typed.value.clone()),
+            Expr::Subquery(_) => *expr = Expr::Identifier(Ident::new("<subquery>")),
+            Expr::BinaryOp { left, op, right } => {
+                // The planner makes calls of these.
+                let call = match op {
+                    BinaryOperator::PGExp => format!("power({left}, {right})"),
+                    BinaryOperator::AtArrow => format!("array_has_all({left}, {right})"),
+                    BinaryOperator::ArrowAt => format!("array_has_all({right}, {left})"),
+                    _ => return ControlFlow::Continue(()),
+                };
+                *expr = Expr::Identifier(Ident::new(call));
+            }
+            _ => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The statement with casts that are part of a name, where an error says that two steps of a plan have one.
+fn casts_shown(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
+    let is_of_step = match error.find_root() {
+        DataFusionError::SchemaError(of, _) => {
+            matches!(of.as_ref(), SchemaError::DuplicateUnqualifiedField { .. })
+        }
+        other => other.to_string().contains(REFUSED_WINDOWS),
+    };
+    // Of groups it says what it says of columns, and these have names of their own by now.
+    let is_of_groups = error.to_string().contains(REFUSED);
+    if !is_of_step && !is_of_groups {
+        return None;
+    }
+    let mut shown = statement.clone();
+    let mut casts = ShownCasts::default();
+    let _ = VisitMut::visit(inner(&mut shown)?, &mut casts);
+    let count = if is_of_step {
+        casts.shown
+    } else {
+        casts.shown_in_groups
+    };
+    (count > 0).then_some(shown)
+}
+
+/// Visitor of queries that shows the casts in what their SELECTs give, group, filter by groups and order by.
+#[derive(Default)]
+struct ShownCasts {
+    shown: usize,
+    /// Those of SELECTs that group.
+    shown_in_groups: usize,
+}
+
+impl ShownCasts {
+    fn show(&mut self, part: &mut impl VisitMut) {
+        let mut casts = CastMarker::default();
+        let _ = VisitMut::visit(part, &mut casts);
+        self.shown += casts.shown;
+    }
+
+    fn show_in(&mut self, select: &mut Select) {
+        let before_all = self.shown;
+        for item in &mut select.projection {
+            let name = match item {
+                SelectItem::UnnamedExpr(_) => named(item).and_then(|(_, known, _)| known),
+                _ => None,
+            };
+            let before = self.shown;
+            self.show(item);
+            // A cast of a column is called as the column.
+            let is_shown = self.shown > before;
+            if let Some(name) = name.filter(|_| is_shown)
+                && let SelectItem::UnnamedExpr(expr) = item
+            {
+                let (expr, alias) = (expr.clone(), Ident::with_quote('"', name));
+                *item = SelectItem::ExprWithAlias { expr, alias };
+            }
+        }
+        self.show(&mut select.distinct);
+        self.show(&mut select.group_by);
+        self.show(&mut select.having);
+        self.show(&mut select.qualify);
+        self.show(&mut select.named_window);
+        if !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty()) {
+            self.shown_in_groups += self.shown - before_all;
+        }
+    }
+}
+
+impl VisitorMut for ShownCasts {
+    type Break = ();
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let mut selects = Vec::new();
+        selects_of(&mut query.body, &mut selects);
+        for select in selects {
+            self.show_in(select);
+        }
+        self.show(&mut query.order_by);
+        ControlFlow::Continue(())
+    }
+}
+
+/// Visitor that puts casts into a CASE that says their type. The queries within have been visited by themselves.
+#[derive(Default)]
+struct CastMarker {
+    queries: usize,
+    shown: usize,
+}
+
+impl VisitorMut for CastMarker {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.queries += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.queries -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if self.queries == 0
+            && let Some(says) = cast_to_show(expr)
+        {
+            *expr = said_beside(expr.clone(), &says);
+            self.shown += 1;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The work of a cast of columns; `None` for anything else. Constants stay what they are: a place may want one.
+fn cast_to_show(expr: &Expr) -> Option<String> {
+    let Expr::Cast {
+        kind, data_type, ..
+    } = expr
+    else {
+        return None;
+    };
+    let mut columns = ColumnFinder::default();
+    let _ = Visit::visit(expr, &mut columns);
+    let is_null_else = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
+    let or_null = if is_null_else { " or null" } else { "" };
+    (columns.has_columns && !columns.has_queries).then(|| format!("{data_type}{or_null}"))
+}
+
+#[derive(Default)]
+struct ColumnFinder {
+    has_columns: bool,
+    has_queries: bool,
+}
+
+impl Visitor for ColumnFinder {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.has_queries = true;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        self.has_columns |= matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        ControlFlow::Continue(())
+    }
+}
+
+/// `CASE WHEN 'INT' = 'INT' THEN value END`: the value, under a name that has the text in it.
+fn said_beside(value: Expr, says: &str) -> Expr {
+    let text = || {
+        Box::new(Expr::Value(
+            Value::SingleQuotedString(says.to_owned()).with_empty_span(),
+        ))
+    };
+    let condition = Expr::BinaryOp {
+        left: text(),
+        op: BinaryOperator::Eq,
+        right: text(),
+    };
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen {
+            condition,
+            result: value,
+        }],
+        else_result: None,
     }
 }
 

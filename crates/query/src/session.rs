@@ -7,6 +7,7 @@ use crate::catalog_schema::RedactedWarehouse;
 use crate::depth;
 use crate::engine;
 use crate::failure::{explain, into_error};
+use crate::floats_beside_decimals;
 use crate::function_list::{self, FunctionSummary};
 use crate::functions;
 use crate::guarded;
@@ -48,6 +49,13 @@ pub fn empty_table(schema: SchemaRef) -> Arc<dyn TableProvider> {
 
 /// Parameters of a query, at most, whose types are asked of the casts around them.
 const MOST_PLACED: usize = 256;
+
+/// The columns of a query that was planned. What the analyzer refuses is told where the query is run.
+fn told_columns(frame: DataFrame) -> SchemaRef {
+    let (state, plan) = frame.into_parts();
+    let columns = sql_type::columns_that_come(&state, &plan);
+    columns.unwrap_or_else(|_| Arc::new(plan.schema().as_arrow().clone()))
+}
 
 /// Columns of a query that was planned, and the types of its parameters.
 #[derive(Debug, Clone)]
@@ -177,7 +185,11 @@ impl Session {
     ///
     /// Errors with [`ErrorKind::Query`] when the SQL is wrong or is not a query.
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
-        let statement = read_only::parse(sql).map_err(into_error)?;
+        let named = read_only::parse_with(sql, |statement| {
+            language::name_queries(statement);
+            Ok(())
+        });
+        let statement = named.map_err(into_error)?;
         self.planned(statement, false).await.map_err(into_error)
     }
 
@@ -198,13 +210,23 @@ impl Session {
         let tables = self.open_named(&statement).await;
         language::merge_columns(&mut statement, &tables, DEFAULT_SCHEMA)
             .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let (statement, is_described) = sql_type::query_described(statement);
         let mut plan = same_names::plan_apart(&state, statement).await?;
         depth::check_plan(&plan).map_err(|error| DataFusionError::External(Box::new(error)))?;
         if are_parameters_left {
             plan = parameters::resolve(plan)?;
         }
+        // Columns that are told before the query is run have the types that come.
+        let plan = floats_beside_decimals::met(plan)?;
         read_only::options().verify_plan(&plan)?;
-        Ok(DataFrame::new(state, sql_type::described(plan)?))
+        let plan = match is_described {
+            true => {
+                let columns = sql_type::columns_that_come(&state, &plan)?;
+                sql_type::description(&columns)?
+            }
+            false => sql_type::described(plan)?,
+        };
+        Ok(DataFrame::new(state, plan))
     }
 
     /// Opens the tables that a statement names side by side, and gives their columns: planning would open one after the other. What cannot be opened is
@@ -244,6 +266,7 @@ impl Session {
             let statement = read_only::parse_with(sql, |statement| {
                 // A column is called by what was written, and values are not part of that.
                 headings = Headings::of(statement);
+                language::name_queries(statement);
                 are_left = given.apply(statement)?;
                 Ok(())
             })?;
@@ -280,11 +303,12 @@ impl Session {
             let (mut headings, mut are_left) = (Headings::default(), false);
             let statement = read_only::parse_with(sql, |statement| {
                 headings = Headings::of(statement);
+                language::name_queries(statement);
                 are_left = given.apply(statement)?;
                 Ok(())
             })?;
             let frame = self.planned(statement, are_left).await?;
-            Ok::<_, DataFusionError>(headings.name(frame.schema().as_arrow()))
+            Ok::<_, DataFusionError>(headings.name(&told_columns(frame)))
         };
         match plan.await {
             Ok(columns) => Ok(QueryShape {
@@ -321,6 +345,7 @@ impl Session {
             let mut headings = Headings::default();
             let statement = read_only::parse_with(sql, |statement| {
                 headings = Headings::of(statement);
+                language::name_queries(statement);
                 calls.apply_calls(statement);
                 places = ParameterPlaces::take(statement);
                 Ok(())
@@ -332,7 +357,7 @@ impl Session {
             };
             Ok::<_, DataFusionError>(QueryShape {
                 parameters: types.into_iter().filter_map(named).collect(),
-                columns: headings.name(frame.schema().as_arrow()),
+                columns: headings.name(&told_columns(frame)),
             })
         };
         let planned = plan.await;

@@ -8,10 +8,11 @@
 //! So a limit with OFFSET has a fence above it while orders are moved, and one that only skips keeps all rows that there can be, by a number: an order with a number of rows is not dropped.
 //! And parts whose first rows are merged are sorted by all that they are merged by.
 
+use crate::fenced_rules::FencedRule;
 use crate::one_input::one_input;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{FetchType, Limit, LogicalPlan, SkipType, lit};
 use datafusion::optimizer::AnalyzerRule;
@@ -31,51 +32,27 @@ pub(crate) fn mended(
     rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
 ) -> Arc<dyn PhysicalOptimizerRule + Send + Sync> {
     match rule.name() {
-        ORDERING => Arc::new(FencedOrders { rule }),
+        ORDERING => Arc::new(FencedRule {
+            rule,
+            with_fence,
+            without_fence,
+        }),
         _ => rule,
     }
 }
 
-/// The rule, with fences above rows that are skipped.
-#[derive(Debug)]
-struct FencedOrders {
-    rule: Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+/// The fence above rows that are skipped.
+fn with_fence(step: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let limit = step.downcast_ref::<GlobalLimitExec>()?;
+    let input = Arc::clone(step);
+    (limit.skip() > 0).then(|| Arc::new(OrderFenceExec { input }) as Arc<dyn ExecutionPlan>)
 }
 
-impl PhysicalOptimizerRule for FencedOrders {
-    fn optimize(
-        &self,
-        plan: Arc<dyn ExecutionPlan>,
-        config: &ConfigOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let fenced = plan.transform_up(|input| {
-            let limit = input.downcast_ref::<GlobalLimitExec>();
-            Ok(match limit.is_some_and(|limit| limit.skip() > 0) {
-                true => {
-                    Transformed::yes(Arc::new(OrderFenceExec { input }) as Arc<dyn ExecutionPlan>)
-                }
-                false => Transformed::no(input),
-            })
-        })?;
-        let moved = self.rule.optimize(fenced.data, config)?;
-        let done = moved.transform_up(|step| {
-            if let Some(fence) = step.downcast_ref::<OrderFenceExec>() {
-                return Ok(Transformed::yes(Arc::clone(&fence.input)));
-            }
-            Ok(match wholly_sorted(&step) {
-                Some(merged) => Transformed::yes(merged),
-                None => Transformed::no(step),
-            })
-        })?;
-        Ok(done.data)
-    }
-
-    fn name(&self) -> &str {
-        self.rule.name()
-    }
-
-    fn schema_check(&self) -> bool {
-        self.rule.schema_check()
+/// The step below a fence, or parts that are wholly sorted.
+fn without_fence(step: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    match step.downcast_ref::<OrderFenceExec>() {
+        Some(fence) => Some(Arc::clone(&fence.input)),
+        None => wholly_sorted(step),
     }
 }
 

@@ -1,19 +1,129 @@
 //! Texts of spans of time with a clock's hours, `1 day 00:00:01`, with years and months, `1-2`, with `ago`, or of ISO 8601, `P1DT2H`.
 //!
 //! Invariant: the span is the one that PostgreSQL reads, and written in numbers with units, which DataFusion knows alone. A text that is none
-//! of these stays as it is, to be read or to be an error.
+//! of these stays as it is, to be read or to be an error. Behind `INTERVAL '...'` may stand the fields that it has: the last of them is the unit of a number without one, and
+//! what is less than that is cut off.
+//!
+//! ```text
+//!   INTERVAL '1 day 02:03' DAY              a day
+//!   INTERVAL '1 2' DAY TO HOUR              a day and two hours
+//!   INTERVAL '2:03' MINUTE TO SECOND        two minutes and three seconds
+//! ```
 
+use arrow::compute::kernels::cast_utils::{
+    IntervalParseConfig, IntervalUnit, parse_interval_month_day_nano_config,
+};
 use std::borrow::Cow;
 
 /// A text of a span in numbers with units.
 pub(crate) fn with_units(text: &str) -> Cow<'_, str> {
-    match parts(text) {
+    match parts(text, &SECONDS) {
         Some(parts) if parts != text => Cow::Owned(parts),
         _ => Cow::Borrowed(text),
     }
 }
 
-fn parts(text: &str) -> Option<String> {
+/// Field of a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SpanField {
+    Year,
+    Month,
+    Day,
+    Hour,
+    Minute,
+    Second,
+}
+
+/// The fields that a span has, from the greatest to the least.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SpanFields {
+    first: SpanField,
+    last: SpanField,
+    /// Digits that seconds have behind the point.
+    digits: Option<u32>,
+}
+
+/// A span that has no fields behind it.
+const SECONDS: SpanFields = SpanFields {
+    first: SpanField::Year,
+    last: SpanField::Second,
+    digits: None,
+};
+
+const NANOS_OF_SECOND: i64 = 1_000_000_000;
+/// Digits of a second that PostgreSQL has.
+const MICROS: u32 = 6;
+
+impl SpanFields {
+    /// The fields of `DAY`, or of `DAY TO SECOND`; `None` for those that do not go together.
+    pub(crate) fn new(
+        first: SpanField,
+        last: Option<SpanField>,
+        digits: Option<u32>,
+    ) -> Option<Self> {
+        use SpanField::{Day, Hour, Minute, Month, Second, Year};
+        let fits = match (first, last) {
+            (_, None) | (Year, Some(Month)) => true,
+            (Day | Hour | Minute, Some(last)) => {
+                matches!(last, Hour | Minute | Second) && first < last
+            }
+            _ => false,
+        };
+        let last = last.unwrap_or(first);
+        fits.then_some(Self {
+            first,
+            last,
+            digits,
+        })
+    }
+
+    const fn unit(self) -> &'static str {
+        match self.last {
+            SpanField::Year => "years",
+            SpanField::Month => "months",
+            SpanField::Day => "days",
+            SpanField::Hour => "hours",
+            SpanField::Minute => "minutes",
+            SpanField::Second => "seconds",
+        }
+    }
+
+    /// A text of a span, cut off behind the last field, in numbers with units; `None` for what is no span.
+    pub(crate) fn of(self, text: &str) -> Option<String> {
+        let said = parts(text, &self);
+        let config = IntervalParseConfig::new(IntervalUnit::Second);
+        let said = said.as_deref().unwrap_or(text);
+        let span = parse_interval_month_day_nano_config(said, config).ok()?;
+        let (mut months, mut days, mut nanos) = (span.months, span.days, span.nanoseconds);
+        let unit = match self.last {
+            SpanField::Year | SpanField::Month | SpanField::Day => {
+                if self.last != SpanField::Day {
+                    days = 0;
+                }
+                if self.last == SpanField::Year {
+                    months -= months % 12;
+                }
+                nanos = 0;
+                1
+            }
+            SpanField::Hour => 3_600 * NANOS_OF_SECOND,
+            SpanField::Minute => 60 * NANOS_OF_SECOND,
+            SpanField::Second => {
+                if let Some(digits) = self.digits.filter(|digits| *digits < MICROS) {
+                    let unit = NANOS_OF_SECOND / 10_i64.pow(digits);
+                    nanos = nanos.checked_add(nanos.signum() * (unit / 2))?;
+                    unit
+                } else {
+                    1
+                }
+            }
+        };
+        nanos -= nanos % unit;
+        Some(format!("{months} months {days} days {nanos} nanoseconds"))
+    }
+}
+
+fn parts(text: &str, fields: &SpanFields) -> Option<String> {
     if let Some(said) = designated(text.trim()) {
         return Some(said);
     }
@@ -31,13 +141,15 @@ fn parts(text: &str) -> Option<String> {
         };
         let sign = if is_negative == is_ago { "" } else { "-" };
         if amount.contains(':') {
-            for (number, unit) in on_clock(amount)? {
+            for (number, unit) in on_clock(amount, fields)? {
                 said.push(format!("{sign}{number} {unit}"));
             }
         } else if is_number(amount) {
             let unit = match words.peek() {
-                None => "seconds",
+                None => fields.unit(),
                 Some(next) if next.contains(':') => "days",
+                // Before hours there are days.
+                Some(next) if fields.last == SpanField::Hour && is_number(next) => "days",
                 Some(_) => words.next().filter(|unit| is_unit(unit))?,
             };
             said.push(format!("{sign}{amount} {unit}"));
@@ -89,11 +201,12 @@ fn designated(text: &str) -> Option<String> {
     (!said.is_empty()).then(|| said.join(" "))
 }
 
-/// Hours and minutes, with seconds or without; minutes and seconds, where these have a fraction.
-fn on_clock(text: &str) -> Option<Vec<(&str, &'static str)>> {
-    let fields: Vec<&str> = text.split(':').collect();
-    let named = match fields.as_slice() {
-        [minutes, seconds] if seconds.contains('.') => {
+/// Hours and minutes, with seconds or without; minutes and seconds, where these have a fraction or are the fields that are there.
+fn on_clock<'t>(text: &'t str, fields: &SpanFields) -> Option<Vec<(&'t str, &'static str)>> {
+    let is_of_minutes = fields.first == SpanField::Minute && fields.last == SpanField::Second;
+    let numbers: Vec<&str> = text.split(':').collect();
+    let named = match numbers.as_slice() {
+        [minutes, seconds] if is_of_minutes || seconds.contains('.') => {
             vec![(*minutes, "minutes"), (*seconds, "seconds")]
         }
         [hours, minutes] => vec![(*hours, "hours"), (*minutes, "minutes")],
@@ -132,7 +245,40 @@ fn is_unit(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::with_units;
+    use super::{SpanField, SpanFields, with_units};
+
+    #[test]
+    fn a_span_ends_with_its_last_field() {
+        use SpanField::{Day, Hour, Minute, Month, Second, Year};
+        for (text, first, last, (months, days, seconds)) in [
+            ("2", Day, None, (0, 2, "0")),
+            ("-2", Year, Some(Month), (-2, 0, "0")),
+            ("1-2", Year, Some(Month), (14, 0, "0")),
+            ("1-2", Year, None, (12, 0, "0")),
+            ("1.5", Day, None, (0, 1, "0")),
+            ("1 2", Day, Some(Hour), (0, 1, "7200000000000")),
+            ("1 2:03:04", Day, Some(Minute), (0, 1, "7380000000000")),
+            ("1 2:03:04", Day, Some(Second), (0, 1, "7384000000000")),
+            ("-1 2:03:04", Day, Some(Second), (0, -1, "7384000000000")),
+            ("5:06", Minute, Some(Second), (0, 0, "306000000000")),
+            ("5:06", Hour, Some(Minute), (0, 0, "18360000000000")),
+            ("-5:06", Hour, None, (0, 0, "-18000000000000")),
+            ("1 year 3 days 04:05:06", Month, None, (12, 0, "0")),
+        ] {
+            let fields = SpanFields::new(first, last, None).unwrap();
+            let said = format!("{months} months {days} days {seconds} nanoseconds");
+            assert_eq!(fields.of(text), Some(said), "{text} {first:?} {last:?}");
+        }
+        let tenths = SpanFields::new(Second, None, Some(1)).unwrap();
+        let said = |nanos: &str| Some(format!("0 months 0 days {nanos} nanoseconds"));
+        assert_eq!(tenths.of("1.25"), said("1300000000"));
+        assert_eq!(tenths.of("-1.25"), said("-1300000000"));
+        assert_eq!(tenths.of("1.2"), said("1200000000"));
+        assert_eq!(tenths.of("a while"), None);
+        for (first, last) in [(Year, Second), (Second, Minute), (Day, Day), (Month, Year)] {
+            assert!(SpanFields::new(first, Some(last), None).is_none());
+        }
+    }
 
     #[test]
     fn a_span_is_numbers_with_units() {

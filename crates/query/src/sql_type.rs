@@ -4,14 +4,17 @@
 //! does not take, are named alike.
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, IntervalUnit, Schema};
+use arrow::datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, Result};
 use datafusion::datasource::{MemTable, ViewTable, provider_as_source};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
 };
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{self, DescribeAlias};
 use std::sync::Arc;
 
 /// Column that has names of types, in the tables of `information_schema` and in what DESCRIBE gives.
@@ -115,12 +118,54 @@ pub(crate) fn in_sql_types(table: Arc<dyn TableProvider>) -> Result<Arc<dyn Tabl
     Ok(Arc::new(ViewTable::new(plan, None)))
 }
 
-/// DESCRIBE of a table or a query, in SQL's words; other plans stay what they are.
-pub(crate) fn described(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let LogicalPlan::DescribeTable(described) = &plan else {
-        return Ok(plan);
+/// The query that a statement describes, and true; any other statement as it is.
+pub(crate) fn query_described(statement: Statement) -> (Statement, bool) {
+    let Statement::Statement(inner) = statement else {
+        return (statement, false);
     };
-    let fields = described.schema.fields();
+    match *inner {
+        ast::Statement::Explain {
+            describe_alias: DescribeAlias::Describe | DescribeAlias::Desc,
+            statement: query,
+            ..
+        } if matches!(query.as_ref(), ast::Statement::Query(_)) => {
+            (Statement::Statement(query), true)
+        }
+        other => (Statement::Statement(Box::new(other)), false),
+    }
+}
+
+/// The columns of a query, called as in its plan, with the types that come: the analyzer says what values of several types become.
+pub(crate) fn columns_that_come(state: &SessionState, plan: &LogicalPlan) -> Result<SchemaRef> {
+    let analyzed =
+        state
+            .analyzer()
+            .execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
+    let written = plan.schema();
+    let fields: Vec<Field> = written
+        .fields()
+        .iter()
+        .zip(analyzed.schema().fields())
+        .map(|(field, comes)| {
+            let data_type = comes.data_type().clone();
+            field.as_ref().clone().with_data_type(data_type)
+        })
+        .collect();
+    let metadata = written.as_arrow().metadata().clone();
+    Ok(Arc::new(Schema::new_with_metadata(fields, metadata)))
+}
+
+/// DESCRIBE of a table, in SQL's words; other plans stay what they are.
+pub(crate) fn described(plan: LogicalPlan) -> Result<LogicalPlan> {
+    match &plan {
+        LogicalPlan::DescribeTable(described) => description(&described.schema),
+        _ => Ok(plan),
+    }
+}
+
+/// Columns with their types, in SQL's words.
+pub(crate) fn description(schema: &Schema) -> Result<LogicalPlan> {
+    let fields = schema.fields();
     let texts = |text: fn(&Field) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(
             fields.iter().map(|field| text(field)),
@@ -192,7 +237,7 @@ fn of_engine(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{QueryEngine, QueryEngineOptions};
+    use crate::{QueryEngine, QueryEngineOptions, QueryParameters, collect};
     use arrow::datatypes::{Fields, TimeUnit};
 
     #[test]
@@ -279,6 +324,38 @@ mod tests {
                 .await
                 .unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(sql_type(stream.schema().field(0).data_type()), name);
+        }
+    }
+
+    #[tokio::test]
+    async fn described_types_are_those_that_come() {
+        let session = QueryEngine::new(QueryEngineOptions::default())
+            .unwrap()
+            .empty_session()
+            .unwrap();
+        for query in [
+            "SELECT 1 AS a UNION ALL SELECT 1.5",
+            "SELECT CASE WHEN count(*) = 0 THEN 0 ELSE sum(x) / count(*) END AS a FROM (VALUES (1.50)) AS v(x)",
+            "SELECT ARRAY[1.5, 2::float8] AS a",
+            "SELECT CASE WHEN 1 = 2 THEN DATE '2026-01-01' ELSE now() END AS a",
+            "SELECT COALESCE(CAST(1 AS DOUBLE PRECISION), 1.5) AS a",
+            "SELECT 1 AS a, 'x' AS b",
+        ] {
+            let stream = session.query(query).await.unwrap();
+            let first = stream.schema();
+            let none = QueryParameters::default();
+            let shape = session.shape_written(query, &none, (1, 1)).await;
+            let shape = shape.unwrap().columns;
+            let described = session.query(&format!("DESCRIBE {query}")).await.unwrap();
+            let described = collect(described).await.unwrap();
+            let batch = described.first().unwrap();
+            assert_eq!(batch.num_rows(), first.fields().len(), "{query}");
+            for (row, field) in first.fields().iter().enumerate() {
+                let text = |column: usize| batch.column(column).as_string::<i32>().value(row);
+                assert_eq!(text(0), field.name(), "{query}");
+                assert_eq!(text(1), sql_type(field.data_type()), "{query}");
+                assert_eq!(shape.field(row).data_type(), field.data_type(), "{query}");
+            }
         }
     }
 }

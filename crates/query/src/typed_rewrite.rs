@@ -13,32 +13,38 @@ pub(crate) fn rewrite_expressions(
     plan: LogicalPlan,
     replace: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
 ) -> Result<LogicalPlan> {
-    let done = plan.transform_up_with_subqueries(|plan| {
-        let mut schema = merge_schema(&plan.inputs());
-        if let LogicalPlan::TableScan(scan) = &plan {
-            let columns = DFSchema::try_from_qualified_schema(
-                scan.table_name.clone(),
-                &scan.source.schema(),
-            )?;
-            schema.merge(&columns);
-        }
-        let names = NamePreserver::new(&plan);
-        let plan = plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let done = expr.transform_up(|expr| Ok(replace(expr, &schema)))?;
-            Ok(if done.transformed {
-                done.update_data(|expr| name.restore(expr))
-            } else {
-                done
-            })
-        })?;
-        if plan.transformed {
-            plan.map_data(LogicalPlan::recompute_schema)
-        } else {
-            Ok(plan)
-        }
-    });
+    let replace =
+        |expr: Expr, schema: &DFSchema| -> Result<Transformed<Expr>> { Ok(replace(expr, schema)) };
+    let done = plan.transform_up_with_subqueries(|plan| rewrite_typed(plan, &replace));
     Ok(done?.data)
+}
+
+/// Replaces expressions of one step, as [`rewrite_expressions`] does.
+pub(crate) fn rewrite_typed(
+    plan: LogicalPlan,
+    replace: &impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        let columns =
+            DFSchema::try_from_qualified_schema(scan.table_name.clone(), &scan.source.schema())?;
+        schema.merge(&columns);
+    }
+    let names = NamePreserver::new(&plan);
+    let plan = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let done = expr.transform_up(|expr| replace(expr, &schema))?;
+        Ok(if done.transformed {
+            done.update_data(|expr| name.restore(expr))
+        } else {
+            done
+        })
+    })?;
+    if plan.transformed {
+        plan.map_data(LogicalPlan::recompute_schema)
+    } else {
+        Ok(plan)
+    }
 }
 
 /// Replaces parts of a step's own expressions, innermost first, in those that `concerns` asks for.

@@ -3,16 +3,17 @@
 //! Invariant: rows that are sorted by a window's greatest or least value are sorted by it. DataFusion 55.2 takes `max(x) OVER (ORDER BY y)` for sorted already, and is wrong about
 //! where its nulls are: before the first value there is none.
 
-use arrow::datatypes::{DataType, FieldRef};
+use crate::stand_in::stand_in;
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Expr, GroupsAccumulator, ReversedUDAF,
-    SetMonotonicity, Signature, WindowFunctionDefinition,
+    SetMonotonicity, WindowFunctionDefinition,
 };
 use std::sync::Arc;
 
@@ -53,21 +54,7 @@ struct UnorderedExtreme {
 }
 
 impl AggregateUDFImpl for UnorderedExtreme {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        self.inner.state_fields(args)
-    }
+    stand_in!(inner);
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         self.inner.accumulator(args)
@@ -91,20 +78,12 @@ impl AggregateUDFImpl for UnorderedExtreme {
         self.inner.create_sliding_accumulator(args)
     }
 
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
-
     fn reverse_expr(&self) -> ReversedUDAF {
         self.inner.reverse_udf()
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
         self.inner.order_sensitivity()
-    }
-
-    fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
-        self.inner.default_value(data_type)
     }
 
     fn set_monotonicity(&self, _: &DataType) -> SetMonotonicity {

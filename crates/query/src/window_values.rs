@@ -6,25 +6,27 @@
 //! An aggregate does not see what becomes of its results. A window whose frames all have an end behind them hands its rows on batch by batch, so the last results of two batches are
 //! counted; any other keeps all of them to its end.
 
-use crate::bounded::free_of;
 use crate::limits::bytes_of;
+use crate::sliding_frames::sliding;
+use crate::stand_in::stand_in;
+use crate::window_results::WindowResults;
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::logical_expr::expr::WindowFunction;
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDF, AggregateUDFImpl, Documentation, Expr, LogicalPlan, SetMonotonicity,
-    Signature, WindowFrame, WindowFrameUnits, WindowFunctionDefinition,
+    Accumulator, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan, SetMonotonicity, WindowFrame,
+    WindowFrameUnits, WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// Copies of a result that are there at a time: by itself, and in the column that it becomes a part of.
 const COPIES: usize = 2;
@@ -50,14 +52,8 @@ impl AnalyzerRule for HeldWindowValues {
                 return Ok(Transformed::no(plan));
             };
             let keeps_all = window.window_expr.iter().any(has_no_end);
-            let results = Arc::new(WindowResults {
-                counted: Mutex::new(CountedBytes {
-                    bytes: 0,
-                    held: MemoryConsumer::new("results of a window").register(&self.pool),
-                }),
-                free: free_of(&self.pool),
-                kept: (!keeps_all).then_some(kept),
-            });
+            let kept = (!keeps_all).then_some(kept);
+            let results = Arc::new(WindowResults::counted_by(&self.pool, kept));
             plan.map_expressions(|expr| {
                 expr.transform_up(|expr| {
                     Ok(match expr {
@@ -95,52 +91,29 @@ fn is_one_result(frame: &WindowFrame, is_unordered: bool) -> bool {
     is_whole(frame.start_bound.is_unbounded()) && is_whole(frame.end_bound.is_unbounded())
 }
 
-/// A call whose results are counted, where they grow with the rows they are made of.
+/// A call whose frames answer wherever they are, and whose results are counted where they grow with the rows they are made of.
 fn held(mut call: WindowFunction, results: &Arc<WindowResults>) -> Transformed<Expr> {
-    let WindowFunctionDefinition::AggregateUDF(inner) = &call.fun else {
+    let WindowFunctionDefinition::AggregateUDF(called) = &call.fun else {
         return Transformed::no(Expr::from(call));
     };
-    if !matches!(inner.name(), "array_agg" | "string_agg")
-        || inner.inner().downcast_ref::<HeldAggregate>().is_some()
-    {
+    if called.inner().downcast_ref::<HeldAggregate>().is_some() {
         return Transformed::no(Expr::from(call));
     }
     let params = &call.params;
+    let moving = sliding(called, &params.window_frame, results);
+    let is_moving = moving.is_some();
+    let inner = moving.unwrap_or_else(|| Arc::clone(called));
+    if !matches!(inner.name(), "array_agg" | "string_agg") {
+        call.fun = WindowFunctionDefinition::AggregateUDF(inner);
+        return Transformed::new_transformed(Expr::from(call), is_moving);
+    }
     let held = HeldAggregate {
-        inner: Arc::clone(inner),
+        inner,
         is_copied: is_one_result(&params.window_frame, params.order_by.is_empty()),
         results: Arc::clone(results),
     };
     call.fun = WindowFunctionDefinition::AggregateUDF(Arc::new(AggregateUDF::new_from_impl(held)));
     Transformed::yes(Expr::from(call))
-}
-
-/// Results of the aggregates of one step of a plan.
-#[derive(Debug)]
-struct WindowResults {
-    counted: Mutex<CountedBytes>,
-    /// Bytes that are not asked for.
-    free: usize,
-    /// Results of each aggregate that are there at a time; `None` for all of them.
-    kept: Option<usize>,
-}
-
-/// Bytes of results, of which the pool knows those beyond the free ones.
-#[derive(Debug)]
-struct CountedBytes {
-    bytes: usize,
-    held: MemoryReservation,
-}
-
-impl WindowResults {
-    /// Counts a result in place of those that were handed on.
-    fn replace(&self, handed_on: usize, made: usize) -> Result<()> {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        let bytes = counted.bytes.saturating_sub(handed_on).saturating_add(made);
-        counted.held.try_resize(bytes.saturating_sub(self.free))?;
-        counted.bytes = bytes;
-        Ok(())
-    }
 }
 
 /// An aggregate whose results are counted.
@@ -185,33 +158,7 @@ impl Hash for HeldAggregate {
 }
 
 impl AggregateUDFImpl for HeldAggregate {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field(&self, fields: &[FieldRef]) -> Result<FieldRef> {
-        self.inner.return_field(fields)
-    }
-
-    fn is_nullable(&self) -> bool {
-        self.inner.is_nullable()
-    }
-
-    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
-        self.inner.state_fields(args)
-    }
+    stand_in!(inner);
 
     fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         Ok(self.counted(self.inner.accumulator(args)?))
@@ -224,24 +171,8 @@ impl AggregateUDFImpl for HeldAggregate {
         Ok(self.counted(self.inner.create_sliding_accumulator(args)?))
     }
 
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
-
-    fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
-        self.inner.default_value(data_type)
-    }
-
-    fn supports_null_handling_clause(&self) -> bool {
-        self.inner.supports_null_handling_clause()
-    }
-
     fn set_monotonicity(&self, data_type: &DataType) -> SetMonotonicity {
         self.inner.inner().set_monotonicity(data_type)
-    }
-
-    fn documentation(&self) -> Option<&Documentation> {
-        self.inner.documentation()
     }
 }
 

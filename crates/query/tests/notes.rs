@@ -180,6 +180,9 @@ async fn types_are_named_as_sql_names_them_wherever_they_are_listed() {
             );
         }
     }
+    let float = "DESCRIBE SELECT coalesce(CAST(1 AS DOUBLE PRECISION), 1.5) AS x";
+    let float = shown(&session, float).await;
+    assert!(float.contains("| x           | double "), "{float}");
     let sales = shown(&session, "DESCRIBE kiosk.sales").await;
     assert!(sales.contains("struct(price bigint)[]"), "{sales}");
 }

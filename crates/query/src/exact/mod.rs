@@ -13,12 +13,14 @@
 
 mod casts;
 mod mean;
+mod nearest;
 mod percentile;
 mod rounding;
 mod texts;
 
 pub(crate) use casts::{RoundedCasts, function as rounded_cast};
 pub(crate) use mean::ExactAverage;
+pub(crate) use nearest::{function as nearest_float_function, nearest_float};
 pub(crate) use percentile::{ExactMedian, ExactPercentile, holds_values, with_files};
 pub(crate) use rounding::{rounded_product, rounded_quotient};
 pub(crate) use texts::{DecimalTexts, function as decimal_text};

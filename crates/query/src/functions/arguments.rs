@@ -5,7 +5,8 @@
 //! the accessors rely on it and answer with an internal error otherwise.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, Decimal128Array, ListArray, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Decimal128Type, Field, TimeUnit, TimestampMicrosecondType};
 use datafusion::common::{Result, ScalarValue, internal_datafusion_err};
@@ -307,19 +308,19 @@ impl<'a> ListArgument<'a> {
     }
 }
 
-/// Maps a text column value by value. Labels repeat, so each distinct one is worked out once a batch.
-pub(super) fn map_labels(
+/// Maps a text column value by value. Words repeat, so each distinct one is worked out once a batch.
+pub(super) fn map_words<T: AsRef<str>>(
     arguments: &CallArguments,
-    map: impl Fn(&str) -> Option<&'static str>,
+    map: impl Fn(&str) -> Option<T>,
 ) -> Result<ArrayRef> {
     let texts = arguments.text(0)?;
-    let mut known: FastMap<&str, Option<&'static str>> = FastMap::default();
-    let mapped: StringArray = (0..arguments.rows())
-        .map(|row| {
-            texts
-                .get(row)
-                .and_then(|text| *known.entry(text).or_insert_with(|| map(text)))
-        })
-        .collect();
-    Ok(Arc::new(mapped))
+    let mut known: FastMap<&str, Option<T>> = FastMap::default();
+    let mut mapped = StringBuilder::with_capacity(arguments.rows(), arguments.rows() * 3);
+    for row in 0..arguments.rows() {
+        mapped.append_option(texts.get(row).and_then(|text| {
+            let word = known.entry(text).or_insert_with(|| map(text));
+            word.as_ref()
+        }));
+    }
+    Ok(Arc::new(mapped.finish()))
 }

@@ -1,8 +1,10 @@
-//! Words that say what a thing is, in one spelling.
+//! Words that say what a thing is, in one spelling, and names, whose case is kept.
 //!
-//! Invariant: two spellings of one word give one text, [`tillhouse_model::word::canonical`]; a word of which nothing can be seen gives null. Words that
-//! are in that form already are not copied.
+//! Invariant: two spellings of one word give one text, [`tillhouse_model::word::canonical`], and of one name [`tillhouse_model::word::one_spelling`]; one of
+//! which nothing can be seen gives null. Words that are in that form already are not copied.
 
+use super::SqlFunction;
+use super::arguments::{ArgumentType, CallArguments};
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
@@ -19,6 +21,27 @@ pub(super) fn function() -> ScalarUDF {
     ScalarUDF::new_from_impl(CanonicalWord {
         signature: Signature::any(1, Volatility::Immutable),
     })
+}
+
+/// `one_spelling(text)`.
+pub(super) fn one_spelling() -> SqlFunction {
+    SqlFunction::new(
+        "one_spelling",
+        &[ArgumentType::Text],
+        DataType::Utf8,
+        spellings,
+    )
+}
+
+fn spellings(arguments: &CallArguments) -> Result<ArrayRef> {
+    let texts = arguments.text(0)?;
+    let spellings: StringArray = (0..arguments.rows())
+        .map(|row| {
+            let spelling = word::one_spelling(texts.get(row)?);
+            Some(spelling).filter(|text| !text.is_empty())
+        })
+        .collect();
+    Ok(Arc::new(spellings))
 }
 
 /// Its result's type depends on its argument's, which is why it is not a [`super::SqlFunction`].

@@ -14,6 +14,7 @@ pub(crate) mod json;
 mod julian_day;
 mod label;
 mod len;
+mod like;
 mod list;
 pub(crate) mod list_arithmetic;
 mod mapped;
@@ -22,6 +23,7 @@ mod payment;
 pub(crate) mod pseudonym;
 mod replacement;
 mod sale_kind;
+mod signed;
 mod similar_to;
 mod sorted_list;
 pub(crate) mod span_product;
@@ -33,10 +35,11 @@ mod to_char;
 mod unit;
 mod width_bucket;
 
+pub(crate) use like::{ilike, like};
+pub(crate) use signed::{functions as signed, windows as signed_windows};
 pub(crate) use similar_to::SimilarTo;
 pub(crate) use standard::{aggregates as standard_aggregates, functions as standard};
 pub(crate) use strftime::functions as strftime;
-pub use unit::canonical as canonical_unit;
 
 use arguments::{ArgumentType, CallArguments};
 use arrow::array::ArrayRef;
@@ -52,8 +55,8 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
     clock::functions()
         .into_iter()
         .chain(money::functions())
+        .chain(unit::functions())
         .chain([
-            unit::function(),
             payment::function(),
             state::function(),
             category::function(),
@@ -61,7 +64,7 @@ pub(crate) fn all() -> Vec<ScalarUDF> {
             mapped::function(),
         ])
         .chain(calendar::functions())
-        .chain([replacement::function()])
+        .chain([replacement::function(), canonical_word::one_spelling()])
         .map(ScalarUDF::new_from_impl)
         .chain(list::functions())
         .chain(json::functions())
@@ -150,10 +153,10 @@ impl ScalarUDFImpl for SqlFunction {
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
         if !(self.least..=self.takes.len()).contains(&given.len()) {
-            let or_less = if self.least < self.takes.len() {
-                format!("{} or ", self.least)
-            } else {
-                String::new()
+            let or_less = match self.takes.len() - self.least {
+                0 => String::new(),
+                1 => format!("{} or ", self.least),
+                _ => format!("{} to ", self.least),
             };
             return plan_err!(
                 "{} takes {or_less}{} arguments, not {}",

@@ -2,9 +2,9 @@
 //!
 //! Invariant: an amount is exact or null. The number of minor digits is ISO 4217's, never assumed to be two.
 
-use super::arguments::{CallArguments, NumberArgument};
+use super::arguments::{CallArguments, NumberArgument, map_words};
 use super::{ArgumentType, SqlFunction};
-use arrow::array::{ArrayRef, Decimal128Array, StringArray};
+use arrow::array::{ArrayRef, Decimal128Array};
 use arrow::datatypes::DataType;
 use datafusion::common::Result;
 use std::cmp::Ordering;
@@ -20,7 +20,7 @@ const AMOUNT: (u8, i8) = (38, 4);
 /// Digits of a quantity, in all and after the point.
 const QUANTITY: (u8, i8) = (38, 6);
 
-/// Tolerance of quantity times unit price against the amount: that of the quality rules that compare them.
+/// Tolerance of quantity times unit price against the amount, in every currency: a return is told by them only where they surely meet.
 const CENT: ExactDecimal = ExactDecimal { units: 1, scale: 2 };
 
 /// `currency_code(text)`, `from_minor_units(amount, currency)`, `included_tax(amount, percent)` and
@@ -63,19 +63,7 @@ fn code(text: &str) -> Option<String> {
 }
 
 fn currency_code(arguments: &CallArguments) -> Result<ArrayRef> {
-    let texts = arguments.text(0)?;
-    let mut known: FastMap<&str, Option<String>> = FastMap::default();
-    let mut codes =
-        arrow::array::StringBuilder::with_capacity(arguments.rows(), arguments.rows() * 3);
-    for row in 0..arguments.rows() {
-        codes.append_option(
-            texts
-                .get(row)
-                .and_then(|text| known.entry(text).or_insert_with(|| code(text)).as_deref()),
-        );
-    }
-    let codes: StringArray = codes.finish();
-    Ok(Arc::new(codes))
+    map_words(arguments, code)
 }
 
 fn from_minor_units(arguments: &CallArguments) -> Result<ArrayRef> {

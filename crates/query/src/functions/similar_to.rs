@@ -7,11 +7,14 @@ use super::{ArgumentType, SqlFunction};
 use arrow::array::{ArrayRef, StringArray};
 use arrow::compute::kernels::regexp::regexp_is_match;
 use arrow::datatypes::DataType;
-use datafusion::common::{Result, exec_datafusion_err};
+use datafusion::common::{DataFusionError, Result, exec_datafusion_err};
 use datafusion::logical_expr::ScalarUDF;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use tillhouse_model::FastMap;
+
+/// The library's word for a regular expression that is beyond its limit.
+const TOO_LARGE: &str = "CompiledTooBig";
 
 /// The function behind the operator.
 pub(crate) struct SimilarTo;
@@ -44,8 +47,14 @@ fn similar_to(arguments: &CallArguments) -> Result<ArrayRef> {
     }
     let texts: StringArray = (0..arguments.rows()).map(|row| texts.get(row)).collect();
     let expressions = StringArray::from(expressions);
-    let matches = regexp_is_match(&texts, &expressions, None::<&StringArray>)
-        .map_err(|_| exec_datafusion_err!("a pattern of SIMILAR TO cannot be read"))?;
+    let matches =
+        regexp_is_match(&texts, &expressions, None::<&StringArray>).map_err(|error| match error
+            .to_string()
+            .contains(TOO_LARGE)
+        {
+            true => DataFusionError::from(error),
+            false => exec_datafusion_err!("a pattern of SIMILAR TO cannot be read"),
+        })?;
     Ok(Arc::new(matches))
 }
 

@@ -1,10 +1,10 @@
-//! Functions that PostgreSQL has under another name, or that DataFusion's own form does not fit: `mod`, `sign`, `variance`, `round`, `date_bin`.
+//! Functions that PostgreSQL has under another name, or that DataFusion's own form does not fit: `mod`, `sign`, `variance`, `round`, `ceil`, `floor`, `date_bin`.
 //!
-//! Invariant: what they give is what the operator or function behind them gives; `round` of a decimal keeps the type that it was planned with.
+//! Invariant: what they give is what the operator or function behind them gives; `round` of a decimal keeps the type that it was planned with, and `ceil` and `floor` of one have room for what they give.
 
 use arrow::array::Array;
 use arrow::compute::kernels::numeric::rem;
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, FieldRef};
 use datafusion::common::{Result, ScalarValue, exec_err, internal_err, plan_err};
 use datafusion::functions_aggregate::variance::var_samp_udaf;
 use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
@@ -29,10 +29,19 @@ pub(crate) fn functions(known: impl Fn(&str) -> Option<Arc<ScalarUDF>>) -> Vec<S
         })
     });
     let date_bin = known("date_bin").map(|inner| ScalarUDF::new_from_impl(DateBin { inner }));
-    [Some(remainder), sign, round, date_bin]
-        .into_iter()
-        .flatten()
-        .collect()
+    let whole =
+        |name: &str| known(name).map(|inner| ScalarUDF::new_from_impl(WholeNumber { inner }));
+    [
+        Some(remainder),
+        sign,
+        round,
+        whole("ceil"),
+        whole("floor"),
+        date_bin,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The aggregates.
@@ -138,6 +147,61 @@ impl ScalarUDFImpl for Round {
             && !matches!(digits, ColumnarValue::Scalar(ScalarValue::Int32(_)))
         {
             *digits = digits.clone().cast_to(&DataType::Int32, None)?;
+        }
+        self.inner.invoke_with_args(args)
+    }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
+        self.inner.output_ordering(inputs)
+    }
+
+    fn documentation(&self) -> Option<&Documentation> {
+        self.inner.documentation()
+    }
+}
+
+/// DataFusion's `ceil` and `floor`, of decimals with a digit more before the point: `ceil(9.5)` is 10.0, for which two digits are too few.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct WholeNumber {
+    inner: Arc<ScalarUDF>,
+}
+
+/// The type of a decimal with a digit more before the point; `None` for what has no digits behind it.
+fn with_room(of: &DataType) -> Option<DataType> {
+    match of {
+        DataType::Decimal128(precision, scale) if *scale > 0 => {
+            let precision = precision.saturating_add(1).min(DECIMAL128_MAX_PRECISION);
+            Some(DataType::Decimal128(precision, *scale))
+        }
+        _ => None,
+    }
+}
+
+impl ScalarUDFImpl for WholeNumber {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match types.first().and_then(with_room) {
+            Some(wide) => Ok(wide),
+            None => self.inner.return_type(types),
+        }
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if let Some(of) = args.args.first_mut()
+            && let Some(wide) = with_room(&of.data_type())
+        {
+            *of = of.cast_to(&wide, None)?;
         }
         self.inner.invoke_with_args(args)
     }

@@ -4,13 +4,13 @@
 
 use super::refused;
 use super::tree::{
-    all_rows, arguments, binary, both, call, function, is_not_null, ordered, plain_name, text,
-    values, whole, with_order,
+    all_rows, arguments, binary, both, call, function, is_not_null, leave_out_numbers, ordered,
+    plain_name, text, values, whole, with_order,
 };
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Function, Ident, Interval, ObjectName, OrderByExpr,
-    OrderByOptions, Value,
+    BinaryOperator, CaseWhen, CastKind, DataType, Expr, Function, FunctionArgumentClause,
+    FunctionArguments, Ident, Interval, ObjectName, OrderByExpr, OrderByOptions, Value,
 };
 use tillhouse_model::{Error, ErrorKind, Result};
 
@@ -19,6 +19,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
     let Expr::Function(of) = expr else {
         return Ok(());
     };
+    order_by_values(of);
     let Some(name) = plain_name(&of.name) else {
         return Ok(());
     };
@@ -40,6 +41,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
         "regexp_replace" => replaced(of),
         "encode" => padded(of),
         "array_length" => length_or_null(of),
+        "regr_count" | "approx_distinct" => signed(of),
         "json_get_float" => {
             return Err(refused(
                 "json_get_float",
@@ -50,6 +52,20 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
     };
     *expr = rewritten;
     Ok(())
+}
+
+/// Leaves out the orders by numbers within a call.
+fn order_by_values(of: &mut Function) {
+    let FunctionArguments::List(list) = &mut of.args else {
+        return;
+    };
+    list.clauses.retain_mut(|clause| match clause {
+        FunctionArgumentClause::OrderBy(order) => {
+            leave_out_numbers(order);
+            !order.is_empty()
+        }
+        _ => true,
+    });
 }
 
 fn takes(name: &str, what: &str) -> Error {
@@ -291,6 +307,17 @@ fn length_or_null(of: &Function) -> Expr {
     match values(&of.args).as_deref() {
         Some([_, _]) => call("nullif", vec![length, whole(0)]),
         _ => length,
+    }
+}
+
+/// A count, whose own type has no sign, as `bigint`.
+fn signed(of: &Function) -> Expr {
+    Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(Expr::Function(of.clone())),
+        data_type: DataType::BigInt(None),
+        array: false,
+        format: None,
     }
 }
 

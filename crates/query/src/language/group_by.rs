@@ -1,12 +1,18 @@
-//! `GROUP BY x WITH ROLLUP` and `WITH CUBE`, and places of columns within `ROLLUP (1, 2)`.
+//! `GROUP BY x WITH ROLLUP` and `WITH CUBE`, rows of columns as in `GROUP BY (a, b)` and `ROLLUP ((a, b), c)`, and places of columns within `ROLLUP (1, 2)`.
 //!
-//! Invariant: groups are those that are asked for. DataFusion takes no notice of the words behind, and takes a place in brackets for a number.
+//! Invariant: groups are those that are asked for. DataFusion takes no notice of the words behind, takes a row for one value and a place in brackets for a number.
+//!
+//! ```text
+//!   GROUP BY (a, (b, c))       GROUP BY a, b, c
+//!   ROLLUP ((a, b), c)         GROUPING SETS ((a, b, c), (a, b), ())
+//!   CUBE ((a, b), c)           GROUPING SETS ((a, b, c), (a, b), (c), ())
+//! ```
 
 use super::refused;
 use datafusion::sql::sqlparser::ast::{
     Expr, GroupByExpr, GroupByWithModifier, Select, SelectItem, Value,
 };
-use tillhouse_model::Result;
+use tillhouse_model::{Error, Result};
 
 /// Columns whose sets are not too many to be planned: 4,096.
 const CUBED: usize = 12;
@@ -20,10 +26,7 @@ pub(super) fn rewrite(select: &mut Select) -> Result<()> {
         [] => {}
         [GroupByWithModifier::Rollup] => *by = vec![Expr::Rollup(each_alone(by))],
         [GroupByWithModifier::Cube] if by.len() > CUBED => {
-            return Err(refused(
-                "WITH CUBE of more than twelve columns",
-                "Every set of them is a group: GROUPING SETS ((a, b), (a), ()) names those that are wanted.",
-            ));
+            return Err(too_many("WITH CUBE of more than twelve columns"));
         }
         [GroupByWithModifier::Cube] => *by = vec![Expr::Cube(each_alone(by))],
         _ => {
@@ -31,6 +34,18 @@ pub(super) fn rewrite(select: &mut Select) -> Result<()> {
                 "GROUP BY with several words behind it",
                 "GROUP BY ROLLUP (a, b), CUBE (a, b) and GROUPING SETS ((a), (b)) say which groups there are.",
             ));
+        }
+    }
+    if !by.is_empty() {
+        *by = flat(std::mem::take(by));
+        // `()` by itself is the group of all rows.
+        if by.is_empty() {
+            by.push(Expr::GroupingSets(vec![Vec::new()]));
+        }
+    }
+    for by in by.iter_mut() {
+        if let Some(sets) = of_rows(by)? {
+            *by = Expr::GroupingSets(sets);
         }
     }
     let columns = &select.projection;
@@ -46,23 +61,82 @@ pub(super) fn rewrite(select: &mut Select) -> Result<()> {
     Ok(())
 }
 
+fn too_many(what: &str) -> Error {
+    refused(
+        what,
+        "Every set of them is a group: GROUPING SETS ((a, b), (a), ()) names those that are wanted.",
+    )
+}
+
+/// Expressions with the parts of rows in place of the rows.
+fn flat(by: Vec<Expr>) -> Vec<Expr> {
+    let mut parts = Vec::with_capacity(by.len());
+    for one in by {
+        match one {
+            Expr::Tuple(row) => parts.extend(flat(row)),
+            Expr::Nested(inner) if matches!(*inner, Expr::Tuple(_) | Expr::Nested(_)) => {
+                parts.extend(flat(vec![*inner]));
+            }
+            other => parts.push(other),
+        }
+    }
+    parts
+}
+
+/// The sets of a ROLLUP or a CUBE of rows, which the planner knows of single columns alone; `None` for any other. Rows within sets are made flat.
+fn of_rows(by: &mut Expr) -> Result<Option<Vec<Vec<Expr>>>> {
+    let (Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets)) = by else {
+        return Ok(None);
+    };
+    for set in sets.iter_mut() {
+        *set = flat(std::mem::take(set));
+    }
+    let has_rows = sets.iter().any(|set| set.len() != 1);
+    Ok(match by {
+        Expr::Rollup(sets) if has_rows => Some(
+            (0..=sets.len())
+                .rev()
+                .map(|to| sets[..to].concat())
+                .collect(),
+        ),
+        Expr::Cube(sets) if has_rows && sets.len() > CUBED => {
+            return Err(too_many("CUBE of more than twelve rows"));
+        }
+        Expr::Cube(sets) if has_rows => {
+            let chosen = |number: usize| {
+                let is_in = |at: &usize| number & (1_usize << at) == 0;
+                let places = (0..sets.len()).filter(is_in);
+                places
+                    .flat_map(|at| sets[at].clone())
+                    .collect::<Vec<Expr>>()
+            };
+            Some((0..1_usize << sets.len()).map(chosen).collect())
+        }
+        _ => None,
+    })
+}
+
 fn each_alone(by: &[Expr]) -> Vec<Vec<Expr>> {
     by.iter().map(|by| vec![by.clone()]).collect()
 }
 
 /// The column whose place an expression is.
 fn at_place(columns: &[SelectItem], part: &Expr) -> Option<Expr> {
+    match columns.get(place(part)?)? {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            Some(expr.clone())
+        }
+        _ => None,
+    }
+}
+
+/// The place of a column that an expression is, counted from nought.
+pub(super) fn place(part: &Expr) -> Option<usize> {
     let Expr::Value(place) = part else {
         return None;
     };
     let Value::Number(place, _) = &place.value else {
         return None;
     };
-    let at = place.parse::<usize>().ok()?.checked_sub(1)?;
-    match columns.get(at)? {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            Some(expr.clone())
-        }
-        _ => None,
-    }
+    place.parse::<usize>().ok()?.checked_sub(1)
 }

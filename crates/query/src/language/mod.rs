@@ -8,7 +8,8 @@
 //!   operands        AT TIME ZONE, extract(century ...), ::json, ::varchar(3)     functions
 //!                   LIKE ANY (ARRAY[...])                                        LIKE ... OR LIKE ...
 //!                   LIKE ... ESCAPE '!'                                          LIKE ..., escaped by backslashes
-//!   selects         EXISTS in a column, HAVING without groups, ORDER BY ALL, FETCH FIRST   subqueries, aggregates, positions, LIMIT
+//!   selects         ORDER BY 2 of a calculation over groups                      a name for it
+//!                   EXISTS in a column, HAVING without groups, ORDER BY ALL, FETCH FIRST   subqueries, aggregates, positions, LIMIT
 //!   rows            (a, b) = (1, 2), (a, b) IN ((1, 2), (3, 4))                  comparisons of the parts
 //!                   (a, b) IN (SELECT x, y ...) in WHERE                         EXISTS
 //!   group_by        GROUP BY ... WITH ROLLUP, WITH CUBE                          ROLLUP (...), CUBE (...)
@@ -16,6 +17,7 @@
 //!   lists           LATERAL unnest(...), generate_series(1, t.n)                 UNNEST
 //!   pivot           PIVOT, UNPIVOT                                               filtered aggregates, unnest
 //!   with_names      WITH of a name that a query around it has given already        a name of its own
+//!   unnamed         -a AS a FROM (SELECT ...)                                    a name that nobody sees
 //!   bare_names      a name that two tables of a subquery have                    refused
 //!   merged          JOIN ... USING, NATURAL JOIN                                 ON, and the merged column written out; it needs the tables' columns
 //! ```
@@ -32,12 +34,14 @@ mod pivot;
 mod rows;
 mod selects;
 mod tree;
+mod unnamed;
 mod windows;
 mod with_names;
 
 pub(crate) use lambda::lambda_function;
 pub(crate) use merged::{TableColumns, merge_columns};
 pub(crate) use operands::folded;
+pub(crate) use unnamed::{is_given, without_given_names};
 
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{
@@ -62,6 +66,15 @@ pub(crate) fn rewrite(statement: &mut Statement) -> Result<()> {
     match VisitMut::visit(inner.as_mut(), &mut Rewriter::default()) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// Gives names to queries in FROM that have none and want one, in a statement that is planned. One that becomes a text again stays as it is written.
+pub(crate) fn name_queries(statement: &mut Statement) {
+    match statement {
+        Statement::Statement(inner) => unnamed::name_queries(inner),
+        Statement::Explain(explain) => name_queries(&mut explain.statement),
+        _ => {}
     }
 }
 
@@ -93,6 +106,14 @@ impl WrittenColumn {
         let name = cast_column(expr).filter(|_| is_asked_for);
         let name = name.unwrap_or_else(|| text.clone());
         Self { text, name }
+    }
+
+    /// The column, under its name.
+    fn naming(&self, expr: Expr) -> SelectItem {
+        SelectItem::ExprWithAlias {
+            expr,
+            alias: tree::quoted(&self.name),
+        }
     }
 }
 
@@ -148,10 +169,7 @@ impl VisitorMut for Rewriter {
                 continue;
             };
             if expr.to_string() != heading.text {
-                *item = SelectItem::ExprWithAlias {
-                    expr: expr.clone(),
-                    alias: tree::quoted(&heading.name),
-                };
+                *item = heading.naming(expr.clone());
             }
         }
         flow(outcome)
@@ -160,7 +178,7 @@ impl VisitorMut for Rewriter {
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         self.queries -= 1;
         selects::limit(query);
-        flow(selects::order(query))
+        flow(selects::order(query, self.queries > 0))
     }
 
     fn post_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<Error> {

@@ -3,11 +3,11 @@
 //! Invariant: each becomes a call of a function of ours, or of the same expression in a form that is planned.
 
 use super::refused;
-use super::tree::{call, either, text, whole};
-use crate::span_texts::with_units;
+use super::tree::{binary, call, either, text, whole};
+use crate::span_texts::{SpanField, SpanFields, with_units};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CharacterLength, DataType, DateTimeField, Expr, Ident, Interval,
-    UnaryOperator, Value,
+    AccessExpr, BinaryOperator, CastKind, CharacterLength, DataType, DateTimeField, Expr, Ident,
+    Interval, TimezoneInfo, TypedString, UnaryOperator, Value,
 };
 use tillhouse_model::Result;
 
@@ -57,6 +57,7 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
                 *span = with_units(span).into_owned();
             }
         }
+        Expr::Interval(span) => end_with_fields(span),
         // DataFusion puts the sign in front of the text, where it is of the first unit alone.
         Expr::UnaryOp {
             op: UnaryOperator::Minus,
@@ -95,6 +96,12 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
                     "JSON is text here, as it was given: write ::json.",
                 ));
             }
+            DataType::Time(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
+                if matches!(*digits, Some(0 | 3 | 6)) =>
+            {
+                let digits = digits.take();
+                *expr = rounded_time(expr.clone(), digits);
+            }
             DataType::Bytea => {
                 if let Some(hex) = text_of(of).and_then(|text| text.strip_prefix("\\x")) {
                     *expr = bytes_of(hex)?;
@@ -109,10 +116,84 @@ pub(super) fn rewrite(expr: &mut Expr) -> Result<()> {
                 }
             }
         },
+        Expr::TypedString(TypedString {
+            data_type: DataType::Time(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone),
+            ..
+        }) if matches!(*digits, Some(0 | 3 | 6)) => {
+            let digits = digits.take();
+            *expr = rounded_time(expr.clone(), digits);
+        }
         Expr::CompoundFieldAccess { root, access_chain } => name_fields(root, access_chain),
         _ => {}
     }
     Ok(())
+}
+
+/// A time of day with so many digits of a second, rounded as the time of a day of the calendar is.
+fn rounded_time(time: Expr, digits: Option<u64>) -> Expr {
+    let cast = |expr: Expr, data_type: DataType| Expr::Cast {
+        kind: CastKind::Cast,
+        expr: Box::new(expr),
+        data_type,
+        array: false,
+        format: None,
+    };
+    let day = cast(text("2000-01-01"), DataType::Date);
+    let at = Expr::Nested(Box::new(binary(day, BinaryOperator::Plus, time)));
+    let rounded = cast(at, DataType::Timestamp(digits, TimezoneInfo::None));
+    cast(rounded, DataType::Time(None, TimezoneInfo::None))
+}
+
+/// `INTERVAL '1 02:03' DAY TO MINUTE` in numbers with units. Fields that no span has, and a text that is none, are left to the planner, which refuses them.
+fn end_with_fields(span: &mut Interval) {
+    let (Some(first), Some(written)) = (
+        span.leading_field.as_ref().and_then(span_field),
+        text_of(&span.value),
+    ) else {
+        return;
+    };
+    let last = match &span.last_field {
+        None => None,
+        Some(last) => match span_field(last) {
+            Some(last) => Some(last),
+            None => return,
+        },
+    };
+    // The digits of SECOND by itself are read as those of a leading field.
+    let digits = match (first, span.leading_precision) {
+        (_, None) => span.fractional_seconds_precision,
+        (SpanField::Second, digits) => digits,
+        _ => return,
+    };
+    let digits = digits.map(|digits| u32::try_from(digits).unwrap_or(u32::MAX));
+    let Some(fields) = SpanFields::new(first, last, digits) else {
+        return;
+    };
+    let said = match fields.of(written) {
+        Some(said) => said,
+        // What is wrong is the text.
+        None if last.is_some() || digits.is_some() => written.to_owned(),
+        None => return,
+    };
+    *span = Interval {
+        value: Box::new(text(&said)),
+        leading_field: None,
+        leading_precision: None,
+        last_field: None,
+        fractional_seconds_precision: None,
+    };
+}
+
+fn span_field(field: &DateTimeField) -> Option<SpanField> {
+    Some(match field {
+        DateTimeField::Year => SpanField::Year,
+        DateTimeField::Month => SpanField::Month,
+        DateTimeField::Day => SpanField::Day,
+        DateTimeField::Hour => SpanField::Hour,
+        DateTimeField::Minute => SpanField::Minute,
+        DateTimeField::Second => SpanField::Second,
+        _ => return None,
+    })
 }
 
 /// `x LIKE ANY (ARRAY['a%', 'b%'])` as `x LIKE 'a%' OR x LIKE 'b%'`, with NOT and without.

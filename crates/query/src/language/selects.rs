@@ -4,11 +4,11 @@
 
 use super::tree::{all_rows, binary, function, ordered, plain_name, whole, with_order};
 use super::windows::KnownWindows;
-use super::{group_by, pivot, refused};
+use super::{WrittenColumn, group_by, pivot, refused};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Fetch, GroupByExpr, JoinOperator, LimitClause, OrderByKind, Query,
-    Select, SelectFlavor, SelectItem, SetExpr, UnaryOperator, Value, Visit, VisitMut, Visitor,
-    VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, Expr, Fetch, GroupByExpr, JoinOperator, LimitClause, OrderBy, OrderByExpr,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, UnaryOperator, Value, Visit,
+    VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 use std::ops::ControlFlow;
 use tillhouse_model::{Error, Result};
@@ -259,6 +259,19 @@ pub(super) fn first_row(query: &mut Query) {
     {
         return;
     }
+    // There is one column, and no second place.
+    let is_elsewhere = |by: &OrderByExpr| match &by.expr {
+        Expr::Value(place) => matches!(&place.value, Value::Number(one, _) if one != "1"),
+        _ => false,
+    };
+    if let Some(OrderBy {
+        kind: OrderByKind::Expressions(order),
+        ..
+    }) = &query.order_by
+        && order.iter().any(is_elsewhere)
+    {
+        return;
+    }
     let value = value.clone();
     let alias = match &select.projection[0] {
         SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.to_lowercase()),
@@ -357,8 +370,59 @@ pub(super) fn limit(query: &mut Query) {
     query.fetch = None;
 }
 
-/// Rewrites `ORDER BY ALL` to the places of the columns, where these are known; the planner knows those of `*`.
-pub(super) fn order(query: &mut Query) -> Result<()> {
+/// Rewrites `ORDER BY ALL` to the places of the columns, where these are known; the planner knows those of `*`. Columns over groups that are ordered by their places get names.
+pub(super) fn order(query: &mut Query, is_within: bool) -> Result<()> {
+    places(query)?;
+    name_ordered(query, is_within);
+    Ok(())
+}
+
+/// Names the calculations over groups whose places a query is ordered by: the planner takes such a place for a column of the rows below, and refuses it.
+fn name_ordered(query: &mut Query, is_within: bool) {
+    let (
+        SetExpr::Select(select),
+        Some(OrderBy {
+            kind: OrderByKind::Expressions(order),
+            ..
+        }),
+    ) = (query.body.as_mut(), &query.order_by)
+    else {
+        return;
+    };
+    let is_grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let has_aggregate = |item: &SelectItem| {
+        calls_of(item).is_some_and(|calls| calls.iter().any(|name| is_aggregate(name)))
+    };
+    let is_of_groups =
+        is_grouped || select.having.is_some() || select.projection.iter().any(has_aggregate);
+    if !is_of_groups || select.projection.iter().any(is_wildcard) {
+        return;
+    }
+    for by in order {
+        if let Some(at) = group_by::place(&by.expr)
+            && let Some(item) = select.projection.get_mut(at)
+            && let SelectItem::UnnamedExpr(expr) = &*item
+            && is_calculated(expr)
+        {
+            *item = WrittenColumn::of(expr, is_within).naming(expr.clone());
+        }
+    }
+}
+
+/// True for what is neither a column of a table nor an aggregate, which the planner finds by themselves.
+fn is_calculated(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_calculated(inner),
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => false,
+        Expr::Function(call) => {
+            call.over.is_some() || plain_name(&call.name).is_none_or(|name| !is_aggregate(&name))
+        }
+        _ => true,
+    }
+}
+
+/// Rewrites `ORDER BY ALL` to places, and what cannot be in an order as it is.
+fn places(query: &mut Query) -> Result<()> {
     if let SetExpr::Select(select) = query.body.as_ref() {
         KnownWindows::of(&select.named_window)?.write_out(&mut query.order_by, false)?;
     }

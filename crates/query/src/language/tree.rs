@@ -148,8 +148,15 @@ pub(super) fn values(args: &FunctionArguments) -> Option<Vec<Expr>> {
         .collect()
 }
 
+/// Leaves numbers out of the order within a call: they are constants there, which order nothing, and the planner takes them for places of columns.
+pub(super) fn leave_out_numbers(order: &mut Vec<OrderByExpr>) {
+    order
+        .retain(|by| !matches!(&by.expr, Expr::Value(of) if matches!(of.value, Value::Number(..))));
+}
+
 /// An aggregate of a value in an order.
-pub(super) fn with_order(name: &str, of: Expr, order: Vec<OrderByExpr>) -> Function {
+pub(super) fn with_order(name: &str, of: Expr, mut order: Vec<OrderByExpr>) -> Function {
+    leave_out_numbers(&mut order);
     let mut args = arguments(vec![of]);
     if let FunctionArguments::List(list) = &mut args
         && !order.is_empty()

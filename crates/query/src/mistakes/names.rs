@@ -7,6 +7,7 @@ use super::meanings::{self, lookup};
 use super::query_text::Evidence;
 use super::{Mistake, WrittenQuery};
 use crate::function_list::{FunctionKind, FunctionSummary};
+use crate::language::is_given;
 use crate::schemas::DEFAULT_SCHEMA;
 use crate::sql_view::quoted_name;
 use datafusion::common::{Column, Diagnostic, SchemaError};
@@ -128,15 +129,24 @@ pub(crate) fn of_schema(
             let name = quoted_name(&field.name);
             let notes = diagnostic.map_or(&[][..], |diagnostic| &diagnostic.notes);
             let end = format!(".{}", field.name);
-            let mut tables: Vec<String> = notes
+            let found: Vec<&str> = notes
                 .iter()
                 .filter_map(|note| note.message.strip_prefix("possible column "))
                 .filter_map(|column| column.strip_suffix(&end))
+                .collect();
+            let is_unnamed = found.iter().any(|table| is_given(table));
+            let mut tables: Vec<String> = found
+                .into_iter()
+                .filter(|table| !is_given(table))
                 .map(|table| format!("{}.{name}", super::wording::in_sql_words(table)))
                 .collect();
             tables.dedup();
             let hint = if tables.len() > 1 {
                 format!("Say which: {}.", tables.join(" or "))
+            } else if is_unnamed {
+                format!(
+                    "Give the query in FROM a name, and say which: (SELECT ...) AS q, q.{name}."
+                )
             } else {
                 format!("Say of which table, like t.{name}.")
             };
@@ -163,6 +173,7 @@ fn two_called(name: &str) -> Mistake {
 
 fn no_column(field: &Column, valid: &[Column], place: Location, query: &WrittenQuery) -> Mistake {
     let qualifier = field.relation.as_ref().map(|relation| relation.table());
+    let qualifier = qualifier.filter(|table| !is_given(table));
     let shown = match qualifier {
         Some(qualifier) => format!("{qualifier}.{}", field.name),
         None => quoted_name(&field.name),
@@ -171,8 +182,8 @@ fn no_column(field: &Column, valid: &[Column], place: Location, query: &WrittenQ
         .near(query, &Evidence::At(place))
         .near(query, &Evidence::Name(qualifier, &field.name));
     let relation_of = |column: &Column| {
-        let relation = column.relation.as_ref();
-        relation.map(|relation| relation.table().to_owned())
+        let table = column.relation.as_ref()?.table();
+        (!is_given(table)).then(|| table.to_owned())
     };
     let mut relations: Vec<String> = valid.iter().filter_map(relation_of).collect();
     relations.dedup();
@@ -219,6 +230,9 @@ fn no_column(field: &Column, valid: &[Column], place: Location, query: &WrittenQ
                 "FROM has {}.",
                 listed(relations.iter().map(String::as_str))
             )),
+            (true, true) if !valid.is_empty() => mistake.hint(
+                "The query in FROM has no name: write the column alone, or give it one, FROM (SELECT ...) AS q.",
+            ),
             (true, true) => mistake.hint("The query has no FROM that it could come from."),
         };
     }

@@ -3,6 +3,7 @@
 //! Invariant: types, values and names read as an analyst writes them: `decimal(18,4)` for `Decimal128(18, 4)`, `1` for `Int64(1)`, `state` for
 //! `tillhouse.unified.transactions.state`. A text that is none for people ([`is_debug_text`]) is never shown.
 
+use crate::language::without_given_names;
 use crate::sql_type::sql_type;
 use arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
@@ -82,7 +83,7 @@ pub(crate) fn is_debug_text(text: &str) -> bool {
 
 /// A text with types, literals and names as SQL writes them.
 pub(crate) fn in_sql_words(text: &str) -> String {
-    let text = text
+    let text = without_given_names(text)
         .replace("tillhouse.unified.", "")
         .replace("tillhouse.", "");
     let mut words = String::with_capacity(text.len());
@@ -200,6 +201,7 @@ mod tests {
     fn what_is_shown_is_sql() {
         for (text, shown) in [
             ("sum(Int64(1))", "sum(1)"),
+            ("-(__from_1.a) + sum(__from_2.b)", "-(a) + sum(b)"),
             ("count(Int64(1)) AS n", "count(*) AS n"),
             (
                 "tillhouse.unified.transactions.state = Utf8(\"it's (so\")",
