@@ -259,7 +259,7 @@ fn merged(
             continue;
         }
         let name = stem(&path);
-        match text_file::read(&path) {
+        match text_file::read_regular(&path) {
             Ok(text) => {
                 let unchanged = assets.iter().any(|a| a.name == name && a.text == text);
                 assets.retain(|a| a.name != name);

@@ -220,10 +220,18 @@ mod tests {
     use std::os::unix::ffi::OsStringExt;
 
     fn loaded(dir: &Path, variables: &[(&str, &[u8])]) -> (Environment, Vec<String>) {
+        loaded_within(dir, variables, Duration::from_secs(60))
+    }
+
+    fn loaded_within(
+        dir: &Path,
+        variables: &[(&str, &[u8])],
+        timeout: Duration,
+    ) -> (Environment, Vec<String>) {
         let variables = variables
             .iter()
             .map(|(name, value)| (OsString::from(*name), OsString::from_vec(value.to_vec())));
-        let (environment, problems) = Environment::over(dir, variables, Duration::from_millis(300));
+        let (environment, problems) = Environment::over(dir, variables, timeout);
         (
             environment,
             problems.iter().map(ToString::to_string).collect(),
@@ -297,7 +305,7 @@ mod tests {
         writer.join().unwrap().unwrap();
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(environment.get("SECRET"), Some("from a pipe"));
-        let (_, problems) = loaded(dir.path(), &[]);
+        let (_, problems) = loaded_within(dir.path(), &[], Duration::from_millis(300));
         assert!(problems.concat().contains("gave nothing"), "{problems:?}");
         // Whoever waits for a writer goes when one comes.
         std::fs::write(&path, "").unwrap();

@@ -223,6 +223,7 @@ impl PipelineRun<'_> {
             options: LandingOptions {
                 run_id: run_id.to_owned(),
                 tenants,
+                whole: Default::default(),
             },
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
@@ -253,13 +254,14 @@ impl PipelineRun<'_> {
             new,
             changed,
             unchanged,
+            passed_over,
             records,
             rejects,
             warnings,
             ..
         } = tally;
         (report.new, report.changed, report.unchanged) = (new, changed, unchanged);
-        (report.records, report.rejects) = (records, rejects);
+        (report.passed_over, report.records, report.rejects) = (passed_over, records, rejects);
         report.warnings += warnings;
         if records > 0 && rejects >= records {
             report.none_fitted.push(plan.resource.name.to_owned());

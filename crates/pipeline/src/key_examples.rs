@@ -14,6 +14,15 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("memory_limit", "memory_limit: 512MiB"),
     ("privacy_key", "privacy_key: ${TILLHOUSE_PRIVACY_KEY}"),
+    (
+        "retention",
+        "retention: { runs: 90d, daily: 400d, monthly: forever, unused: 24h }",
+    ),
+    ("retention.runs", "runs: 90d"),
+    ("retention.daily", "daily: 400d"),
+    ("retention.monthly", "monthly: forever"),
+    ("retention.unused", "unused: 24h"),
+    ("maintenance", "maintenance: on, or maintenance: off"),
     ("serve", "serve: { listen: 127.0.0.1:8373 }"),
     ("serve.listen", "listen: 127.0.0.1:8373"),
     ("serve.postgres", "postgres: 127.0.0.1:5432"),
@@ -34,6 +43,8 @@ const EXAMPLES: &[(&str, &str)] = &[
         "serve.tls",
         "tls: { certificate: server.pem, key: server-key.pem }",
     ),
+    ("serve.tls.certificate", "certificate: server.pem"),
+    ("serve.tls.key", "key: server-key.pem"),
     ("serve.audit", "audit: audit.jsonl"),
     ("serve.concurrency", "concurrency: 4"),
     ("serve.queue", "queue: 512"),
@@ -156,12 +167,38 @@ const SECTIONS: &[(&str, &str, &[&str])] = &[
     (
         "",
         "at the top of tillhouse.yaml",
-        &["warehouse", "memory_limit", "privacy_key"],
+        &[
+            "warehouse",
+            "memory_limit",
+            "privacy_key",
+            "retention",
+            "maintenance",
+            "serve",
+        ],
     ),
     (
         "warehouse",
         "under `warehouse` in tillhouse.yaml",
         &["url", "options"],
+    ),
+    (
+        "retention",
+        "under `retention` in tillhouse.yaml",
+        &["runs", "daily", "monthly", "unused"],
+    ),
+    (
+        "serve",
+        "under `serve` in tillhouse.yaml",
+        &[
+            "listen",
+            "postgres",
+            "flight",
+            "hecone_login",
+            "hecone_currency",
+            "oidc",
+            "tls",
+            "audit",
+        ],
     ),
 ];
 
@@ -187,6 +224,15 @@ fn example(key: &str) -> Option<&'static str> {
 
 /// Hint for a fault; `None` where the fault's own message says it.
 pub(crate) fn hint(fault: &YamlFault) -> Option<String> {
+    let how = written_like(fault)?;
+    // What the fault's own advice says of a section belongs to its example.
+    match (&fault.what, fault.hint()) {
+        (YamlFaultKind::Wrong { .. }, Some(keys)) => Some(format!("{how} {keys}")),
+        _ => Some(how),
+    }
+}
+
+fn written_like(fault: &YamlFault) -> Option<String> {
     let written = |how: &str| Some(format!("Write it like `{how}`."));
     match &fault.what {
         YamlFaultKind::MissingKey(missing) => {
@@ -271,6 +317,38 @@ mod tests {
         );
         assert_eq!(under("username", "connection"), None, "another source's");
         assert_eq!(under("colour", ""), None);
+    }
+
+    #[test]
+    fn a_value_in_the_place_of_a_section_is_told_its_keys() {
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Section {
+            #[serde(rename = "runs")]
+            _runs: Option<String>,
+            #[serde(rename = "daily")]
+            _daily: Option<String>,
+        }
+        #[derive(serde::Deserialize)]
+        struct File {
+            #[serde(rename = "retention")]
+            _retention: Section,
+        }
+        for wrong in ["on", "7", "[a]"] {
+            let node = YamlNode::parse(&format!("retention: {wrong}")).unwrap();
+            let fault = node.read::<File>().err().unwrap();
+            let told = fault.message("the file");
+            assert!(
+                told.starts_with("`retention`: expected keys and values, found"),
+                "{told}"
+            );
+            let advice = hint(&fault).unwrap();
+            assert!(
+                advice.contains("retention: { runs: 90d")
+                    && advice.ends_with("Keys that may stand there: runs, daily."),
+                "{advice}"
+            );
+        }
     }
 
     #[test]

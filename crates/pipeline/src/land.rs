@@ -16,9 +16,10 @@ use std::time::Duration;
 use tillhouse_decode::Warning;
 use tillhouse_lake::{
     DriftRow, KnownList, LandedRows, LandingOptions, LandingSummary, OpsTables, PackagePage,
-    RejectFate, RejectRow, RunBookkeeping, SliceRow, SourceTable, WarningRow,
+    PassedOverRecord, RejectFate, RejectRow, RunBookkeeping, SliceRow, SourceTable, WarningRow,
+    WholeListings,
 };
-use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result};
+use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result, Slice, Window};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -28,6 +29,12 @@ use tokio::time::Instant;
 const PACKAGE_AGE: Duration = Duration::from_secs(120);
 /// The rule of the warning about a record that is listed for another tenant than its own.
 const LISTED_ELSEWHERE: &str = "listed_elsewhere";
+/// The rule of the warning about a record that its tenant lists no more, and another one does.
+const TENANT_CHANGED: &str = "tenant_changed";
+/// The rule of the warning about a record whose identifier is stored in another spelling too.
+const OTHER_SPELLING: &str = "other_spelling";
+/// The rule of the warning about a record that came with other content and an earlier time of change than what stays of it.
+const OLDER_CHANGE: &str = "older_change";
 
 /// Counts of what landing one resource did.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,6 +43,8 @@ pub(crate) struct ResourceLandingCounts {
     pub(crate) changed: u64,
     pub(crate) unchanged: u64,
     pub(crate) stale: u64,
+    /// Those of them that differ, and name an earlier change than what stays.
+    pub(crate) passed_over: u64,
     /// Records that came, rejects included, each once.
     pub(crate) records: u64,
     /// Rejects, each once.
@@ -90,6 +99,8 @@ struct Package {
     resolved: HashSet<String>,
     /// The tenants whose pages it has.
     tenants: HashSet<Option<String>>,
+    /// Listings that the run has read whole by its end, where a record may be of several tenants.
+    whole: WholeListings,
 }
 
 /// Reject of a package, and what it was asked for by.
@@ -146,15 +157,18 @@ impl PackageWriter {
         let this = Arc::new(self);
         let share = this.shared.packages.share();
         let mut package = Package::default();
-        let (mut work, mut came) = (InFlight::default(), SeenKeys::default());
+        let mut work = InFlight::default();
+        let mut came = SeenKeys {
+            is_shared: this.is_shared(),
+            ..SeenKeys::default()
+        };
         loop {
             let deadline = package.first_page_at.map(|s| s + PACKAGE_AGE);
             let message = match deadline {
                 Some(deadline) => match tokio::time::timeout_at(deadline, from.recv()).await {
                     Ok(message) => message,
                     Err(_) => {
-                        work.advance(&this, Some(std::mem::take(&mut package)))
-                            .await?;
+                        work.advance(&this, Some(package.cut(&came))).await?;
                         continue;
                     }
                 },
@@ -162,9 +176,12 @@ impl PackageWriter {
             };
             match message {
                 None => break,
-                Some(LandingMessage::Complete(read)) => package.complete.push(*read),
+                Some(LandingMessage::Complete(read)) => {
+                    came.note_listing(this.resource, &read);
+                    package.complete.push(*read);
+                }
                 Some(LandingMessage::Flush(answer)) => {
-                    let before = std::mem::take(&mut package);
+                    let before = package.cut(&came);
                     work.advance(&this, (!before.is_empty()).then_some(before))
                         .await?;
                     work.advance(&this, None).await?;
@@ -174,13 +191,13 @@ impl PackageWriter {
                 Some(LandingMessage::Page(page)) => {
                     package.take(*page, &this.rejected_keys, &mut came);
                     if package.bytes >= share.bytes() {
-                        work.advance(&this, Some(std::mem::take(&mut package)))
-                            .await?;
+                        work.advance(&this, Some(package.cut(&came))).await?;
                     }
                 }
             }
         }
-        work.advance(&this, (!package.is_empty()).then_some(package))
+        let last = package.cut(&came);
+        work.advance(&this, (!last.is_empty()).then_some(last))
             .await?;
         work.advance(&this, None).await?;
         work.tally
@@ -194,6 +211,11 @@ impl PackageWriter {
         this.bookkeeping
             .add_warnings(this.warning_rows(left_out, now), now);
         Ok(work.tally)
+    }
+
+    /// True if a record may be listed for several tenants.
+    fn is_shared(&self) -> bool {
+        self.options.tenants.len() > 1 && self.table.spec().tenant_column().is_some()
     }
 
     /// Commits a package's records, and shows them to whoever follows.
@@ -232,9 +254,13 @@ impl PackageWriter {
             .filter(|shown| !shown.is_closed());
         let mut fresh = LandedRows::default();
         self.shared.check_lease().await?;
+        let options = LandingOptions {
+            whole: std::mem::take(&mut package.whole),
+            ..self.options.clone()
+        };
         let mut landed = self
             .table
-            .land_returning_rows(pages, &self.options, shown.map(|_| &mut fresh))
+            .land_returning_rows(pages, &options, shown.map(|_| &mut fresh))
             .await?;
         if let Some(shown) = shown {
             let package = LandedPackage {
@@ -297,6 +323,8 @@ impl PackageWriter {
             .map(|rejected| self.reject_row(rejected, at))
             .collect();
         package.warnings.extend(self.listed_elsewhere(&landed));
+        package.warnings.extend(self.passed_over(&landed));
+        package.warnings.extend(self.other_spellings(&landed));
         let counted: u64 = package.warnings.iter().map(|warning| warning.count).sum();
         {
             let mut limit = self
@@ -360,6 +388,7 @@ impl PackageWriter {
                 .unchanged
                 .saturating_sub(package.repeated.saturating_sub(landed.stale)),
             stale: landed.stale,
+            passed_over: landed.passed_over.len() as u64,
             records: package.records + new_rejects,
             rejects: new_rejects,
             warnings: counted,
@@ -442,7 +471,7 @@ impl PackageWriter {
         }
     }
 
-    /// Warnings about records that are listed for other tenants than their own.
+    /// Warnings about records that are listed for other tenants than their own, or than those that they were of.
     fn listed_elsewhere(&self, landed: &LandingSummary) -> Vec<Warning> {
         let Some(column) = self.table.spec().tenant_column() else {
             return Vec::new();
@@ -455,14 +484,62 @@ impl PackageWriter {
                 "records are listed for more than one tenant: each counts for the first alone"
             );
         }
-        let warning = |(key, tenant): &(String, String)| Warning {
+        let warning = |key: &String, rule: &str, original: String| Warning {
             key: key.clone(),
             field: column.name.clone(),
-            rule: LISTED_ELSEWHERE.to_owned(),
-            original: tenant.clone(),
+            rule: rule.to_owned(),
+            original,
             count: 1,
         };
-        landed.elsewhere.iter().map(warning).collect()
+        let elsewhere = landed.elsewhere.iter();
+        let elsewhere =
+            elsewhere.map(|(key, tenant)| warning(key, LISTED_ELSEWHERE, tenant.clone()));
+        let moved = landed.moved.iter().map(|(key, tenant)| {
+            let original = format!("{tenant} had it and lists it no more");
+            warning(key, TENANT_CHANGED, original)
+        });
+        elsewhere.chain(moved).collect()
+    }
+
+    /// Warnings about records that are there twice, since they were stored before identifiers had one spelling.
+    fn other_spellings(&self, landed: &LandingSummary) -> Vec<Warning> {
+        if !landed.other_spellings.is_empty() {
+            let (resource, records) = (self.resource.name, landed.other_spellings.len());
+            tracing::warn!(
+                resource,
+                records,
+                "records are stored in another spelling of their identifier too, and count twice: read this pipeline into a new warehouse, or under a new name"
+            );
+        }
+        let warning = |(key, stored): &(String, String)| Warning {
+            key: key.clone(),
+            field: self.table.spec().key.join(", "),
+            rule: OTHER_SPELLING.to_owned(),
+            original: format!("it is stored as {stored} too, and counts twice"),
+            count: 1,
+        };
+        landed.other_spellings.iter().map(warning).collect()
+    }
+
+    /// Warnings about records that differ from what stays of them, since they name an earlier change.
+    fn passed_over(&self, landed: &LandingSummary) -> Vec<Warning> {
+        let path = self.table.spec().updated_at.as_deref().unwrap_or_default();
+        let time = |micros: i64| {
+            Timestamp::from_microsecond(micros)
+                .map_or_else(|_| micros.to_string(), |t| t.to_string())
+        };
+        let warning = |record: &PassedOverRecord| Warning {
+            key: record.key.clone(),
+            field: path.join("."),
+            rule: OLDER_CHANGE.to_owned(),
+            original: format!(
+                "it differs, and names {} as its last change: the version of {} stays",
+                time(record.updated_at),
+                time(record.stays)
+            ),
+            count: 1,
+        };
+        landed.passed_over.iter().map(warning).collect()
     }
 
     /// Warnings as the warehouse keeps them.
@@ -500,7 +577,10 @@ impl Package {
         self.unchanged += unchanged.len() as u64;
         let all = incoming.keys.iter().flatten();
         let all = all.chain(unchanged.iter().map(String::as_str));
-        let repeated = all.filter(|key| came.before(key)).count();
+        let tenant = came.is_shared.then(|| tenant_hash(&slice));
+        let repeated = all.filter(|key| came.before(key, tenant)).count();
+        let rejected = rejects.iter().map(|it| it.reject.key.as_deref());
+        came.note_rejected(&slice, rejected);
         let records = incoming.batch.num_rows() + unchanged.len();
         self.records += records.saturating_sub(repeated) as u64;
         self.repeated += repeated as u64;
@@ -527,6 +607,20 @@ impl Package {
         if incoming.batch.num_rows() > 0 {
             self.pages.push(incoming);
         }
+    }
+
+    /// The package up to here; another one begins.
+    fn cut(&mut self, came: &SeenKeys) -> Self {
+        let mut package = std::mem::take(self);
+        if came.is_shared {
+            let keys = package.pages.iter().flat_map(|page| page.keys.iter());
+            let contested = keys.flatten().filter(|key| came.is_contested(key));
+            package.whole = WholeListings {
+                contested: contested.map(str::to_owned).collect(),
+                windows: came.windows.clone(),
+            };
+        }
+        package
     }
 
     fn is_empty(&self) -> bool {
@@ -560,20 +654,80 @@ fn covers_reject(resource: &Resource, read: &SliceReadSummary, row: &RejectRow) 
 /// what comes with two of them counts once. Beyond [`SeenKeys::MOST`] what was not kept counts as
 /// often as it comes.
 #[derive(Default)]
-struct SeenKeys(FastSet<u64>);
+struct SeenKeys {
+    keys: FastSet<u64>,
+    /// True if a record may be listed for several tenants: then it is kept for whom it came.
+    is_shared: bool,
+    /// Hashes of keys with the tenant that they came for.
+    listed: FastSet<u64>,
+    /// Keys that came for several tenants, or in a record that did not fit.
+    contested: FastSet<u64>,
+    /// Windows of event time that were read to their end, by tenant.
+    windows: Vec<(Option<String>, Window)>,
+    /// Windows with records of which nobody knows which they are, by tenant.
+    unclear: Vec<(Option<String>, Window)>,
+}
 
 impl SeenKeys {
     const MOST: usize = 1 << 20;
 
-    /// True if a record came before; from now on it did.
-    fn before(&mut self, key: &str) -> bool {
-        let hash = xxhash_rust::xxh3::xxh3_64(key.as_bytes());
-        if self.0.len() < Self::MOST {
-            !self.0.insert(hash)
+    /// True if a record came before, for whichever tenant; from now on it did, for this one.
+    fn before(&mut self, key: &str, tenant: Option<u64>) -> bool {
+        let hash = hash_of(key);
+        let came = if self.keys.len() < Self::MOST {
+            !self.keys.insert(hash)
         } else {
-            self.0.contains(&hash)
+            self.keys.contains(&hash)
+        };
+        if let Some(tenant) = tenant.filter(|_| self.listed.len() < Self::MOST) {
+            let listed = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), tenant);
+            if self.listed.insert(listed) && came {
+                self.contested.insert(hash);
+            }
+        }
+        came
+    }
+
+    /// Remembers records that came and did not fit: whoever lists them has them still. What has no key may be any.
+    fn note_rejected<'k>(&mut self, slice: &Slice, keys: impl Iterator<Item = Option<&'k str>>) {
+        if !self.is_shared {
+            return;
+        }
+        let listing = (slice.tenant.clone(), slice.window);
+        for key in keys {
+            if let Some(key) = key {
+                self.contested.insert(hash_of(key));
+            } else if self.unclear.last() != Some(&listing) {
+                self.unclear.push(listing.clone());
+            }
         }
     }
+
+    /// Remembers a listing that was read to its end.
+    fn note_listing(&mut self, resource: &Resource, read: &SliceReadSummary) {
+        let (read_by, _) = resource.recorded_read_by(read.by);
+        let listing = (read.slice.tenant.clone(), read.slice.window);
+        if self.is_shared && read_by == Some(ReadBy::EventTime) && !self.unclear.contains(&listing)
+        {
+            self.windows.push(listing);
+        }
+    }
+
+    /// True if another tenant may have listed a record too: it did, or nobody knows.
+    fn is_contested(&self, key: &str) -> bool {
+        self.keys.len() >= Self::MOST
+            || self.listed.len() >= Self::MOST
+            || self.contested.contains(&hash_of(key))
+    }
+}
+
+fn hash_of(key: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key.as_bytes())
+}
+
+/// Number that stands for a slice's tenant.
+fn tenant_hash(slice: &Slice) -> u64 {
+    slice.tenant.as_deref().map_or(0, hash_of)
 }
 
 impl ResourceLandingCounts {
@@ -582,6 +736,7 @@ impl ResourceLandingCounts {
         self.changed += other.changed;
         self.unchanged += other.unchanged;
         self.stale += other.stale;
+        self.passed_over += other.passed_over;
         self.records += other.records;
         self.rejects += other.rejects;
         self.warnings += other.warnings;

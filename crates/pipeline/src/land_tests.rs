@@ -5,7 +5,7 @@
 use super::*;
 use crate::message::PageSink;
 use crate::scripted_source::{SALES, SHOPS, ScriptedRun, queued, sale, slice, t, window};
-use tillhouse_model::{ErrorKind, Slice, Window};
+use tillhouse_model::ErrorKind;
 use tokio::sync::oneshot;
 
 fn complete(records: u64) -> LandingMessage {
@@ -184,7 +184,42 @@ async fn a_package_that_cannot_be_written_ends_landing_and_closes_its_channel() 
 #[test]
 fn records_that_come_twice_in_a_run_count_once() {
     let mut came = SeenKeys::default();
-    assert!(!came.before("a") && came.before("a") && !came.before("b"));
+    assert!(!came.before("a", None) && came.before("a", None) && !came.before("b", None));
+    assert!(!came.is_contested("a"));
+}
+
+#[test]
+fn a_record_that_came_for_two_tenants_or_did_not_fit_is_contested() {
+    let mut came = SeenKeys {
+        is_shared: true,
+        ..SeenKeys::default()
+    };
+    for (key, tenant, is_known) in [
+        ("a", 1, false),
+        ("a", 1, true),
+        ("b", 1, false),
+        ("b", 2, true),
+        ("c", 2, false),
+    ] {
+        assert_eq!(came.before(key, Some(tenant)), is_known, "{key} {tenant}");
+    }
+    came.note_rejected(&slice(SALES), [Some("c")].into_iter());
+    let contested = ["a", "b", "c"].map(|key| came.is_contested(key));
+    assert_eq!(contested, [false, true, true]);
+    // A window of changes says nothing of what happened in it.
+    for (by, windows) in [(ReadBy::ChangeTime, 0), (ReadBy::EventTime, 1)] {
+        let LandingMessage::Complete(read) = complete(1) else {
+            continue;
+        };
+        came.note_listing(SALES, &SliceReadSummary { by, ..*read });
+        assert_eq!(came.windows.len(), windows);
+    }
+    // What has no key may be any record of its window.
+    came.note_rejected(&slice(SALES), [None].into_iter());
+    if let LandingMessage::Complete(read) = complete(1) {
+        came.note_listing(SALES, &read);
+    }
+    assert_eq!(came.windows.len(), 1);
 }
 
 #[test]

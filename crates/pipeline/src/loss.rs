@@ -6,7 +6,7 @@
 use crate::config::Pipeline;
 use crate::record_origin::RecordOrigin;
 use std::collections::BTreeSet;
-use tillhouse_lake::{LostKind, LostTable, RunRecord, lost_commits};
+use tillhouse_lake::{LET_READ, LostKind, LostTable, RunRecord, lost_commits};
 use tillhouse_model::Error;
 
 /// Outcome of a run for a table that has lost commits.
@@ -31,6 +31,8 @@ pub(crate) struct RunScope<'a> {
     origin: RecordOrigin,
     /// Pipelines of the run that nothing is written of.
     refused: BTreeSet<String>,
+    /// Source tables of which an earlier run has begun to read all again.
+    begun: BTreeSet<String>,
 }
 
 impl<'a> RunScope<'a> {
@@ -46,12 +48,13 @@ impl<'a> RunScope<'a> {
             configured: project.into_iter().chain(own).collect(),
             origin,
             refused: BTreeSet::new(),
+            begun: BTreeSet::new(),
         }
     }
 
     /// True if the run goes through everything that it is about, from the provider or from source tables.
     pub(crate) fn reads_all(&self) -> bool {
-        self.origin != RecordOrigin::ProviderIncremental
+        self.origin.reads_all()
     }
 
     /// True if the run asks the providers for everything.
@@ -62,6 +65,12 @@ impl<'a> RunScope<'a> {
     /// From now on nothing is written of a pipeline.
     pub(crate) fn refuse(&mut self, pipeline: &str) {
         self.refused.insert(pipeline.to_owned());
+    }
+
+    /// From now on a source table is one of which an earlier run has begun to read all again, and whatever is not noted as read is read by any run that
+    /// reads what is new.
+    pub(crate) fn goes_on_with(&mut self, table: &str) {
+        self.begun.insert(table.to_owned());
     }
 
     /// A pipeline of the run, whether anything is written of it or not.
@@ -131,8 +140,12 @@ impl<'a> RunScope<'a> {
             _ if self.own(pipeline).is_none() => LossOutcome::Beside,
             // A rebuild is published as a whole or not at all.
             RecordOrigin::SourceTables => LossOutcome::RunRefused,
-            RecordOrigin::ProviderFull if !self.refused.contains(pipeline) => LossOutcome::MadeGood,
-            RecordOrigin::ProviderFull | RecordOrigin::ProviderIncremental => {
+            _ if self.refused.contains(pipeline) => LossOutcome::PipelineRefused,
+            RecordOrigin::ProviderFull => LossOutcome::MadeGood,
+            RecordOrigin::ProviderIncremental if self.begun.contains(&table.path) => {
+                LossOutcome::MadeGood
+            }
+            RecordOrigin::ProviderIncremental | RecordOrigin::ProviderRange => {
                 LossOutcome::PipelineRefused
             }
         }
@@ -184,7 +197,11 @@ pub(crate) fn problems_of(
         problems.extend(all_refused);
         return problems
             .into_iter()
-            .map(|error| error.hint(hint.clone()))
+            .map(|error| match error.hint_text() {
+                // Nothing is made anew for want of a permission.
+                Some(LET_READ) => error,
+                _ => error.hint(hint.clone()),
+            })
             .collect();
     }
     problems.extend(all_refused);

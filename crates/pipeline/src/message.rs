@@ -95,7 +95,7 @@ pub(crate) struct LandedPackage {
 /// The error of a step that was stopped, or whose other side was.
 pub(crate) fn interrupted() -> Error {
     Error::new(ErrorKind::Interrupted, "interrupted")
-        .hint("What was landed stays; the next `tillhouse sync` finishes the work.")
+        .hint("What was landed stays; the next `tillhouse sync` goes on from there, or names the command that does.")
 }
 
 #[cfg(test)]

@@ -79,6 +79,10 @@ pub(crate) async fn publish(
     count("rejects", |p| p.rejects);
     count("warnings", |p| p.warnings);
     counts.extend(context.warehouse.requests().by_name());
+    let passed_over: u64 = report.pipelines.iter().map(|p| p.passed_over).sum();
+    if passed_over > 0 {
+        counts.insert("passed_over".to_owned(), passed_over);
+    }
     let pipelines_failed = report.pipelines.iter().filter(|p| p.failure.is_some());
     let pipelines_failed = pipelines_failed.count() as u64;
     if pipelines_failed > 0 {

@@ -285,7 +285,8 @@ impl SliceReader {
     }
 
     async fn decode(&self, page: &Page, known: Option<Arc<KnownRecords>>) -> Result<DecodedPage> {
-        let (decoder, records_at) = (Arc::clone(&self.decoder), self.resource.records_at);
+        let decoder = self.decoder.asked_at(page.requested_at);
+        let records_at = self.resource.records_at;
         let (bytes, scope) = (page.bytes.clone(), page.scope.clone());
         let decoded = tokio::task::spawn_blocking(move || {
             decoder.decode_partial(&bytes, records_at, scope.as_deref(), known.as_deref())

@@ -189,7 +189,9 @@ async fn take_back(
 ) {
     for held in held {
         let (context, pipeline) = (held.context(context), held.pipeline);
-        if let Err(failed) = restore::restore(&context, pipeline, published, run_id).await {
+        let statements = held.statements;
+        let restored = restore::restore(&context, pipeline, statements, published, run_id).await;
+        if let Err(failed) = restored {
             tracing::warn!(
                 pipeline = %pipeline.name,
                 "its unified tables could not be taken back to the published run: {failed}"

@@ -5,10 +5,19 @@
 /// Origin of a run's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RecordOrigin {
-    /// The provider, of whose records it reads some.
+    /// The provider, of whose records it reads those that are not noted as read, and the newest.
     ProviderIncremental,
+    /// The provider, of whose records it reads those of a range that was asked for.
+    ProviderRange,
     /// The provider, of whose records it reads all.
     ProviderFull,
     /// The source tables.
     SourceTables,
+}
+
+impl RecordOrigin {
+    /// True if the run goes through everything that it is about, from the provider or from source tables.
+    pub(crate) fn reads_all(self) -> bool {
+        matches!(self, Self::ProviderFull | Self::SourceTables)
+    }
 }

@@ -260,6 +260,8 @@ pub(crate) async fn prepare(
     damage.unreadable.extend(lacking);
     let of_logs = damaged_logs(context, &run, &damage, &scope).await;
     damage.unreadable.extend(of_logs);
+    let beside = damage_beside_loss(context, &run, &damage.lost, &scope).await;
+    damage.unreadable.extend(beside);
     if set_aside(context, &run, &damage, &scope, run_id).await? {
         damage = context.warehouse.damage(&run).await;
     }
@@ -268,6 +270,11 @@ pub(crate) async fn prepare(
     for table in damaged_roll_ups(context, &run, &scope).await {
         if lost.iter().all(|known| known.path != table.path) {
             lost.push(table);
+        }
+    }
+    if origin == RecordOrigin::ProviderIncremental {
+        for table in read_anew(context, &run, &lost).await {
+            scope.goes_on_with(table);
         }
     }
     let outcomes: Vec<(&LostTable, LossOutcome)> = lost
@@ -291,7 +298,7 @@ pub(crate) async fn prepare(
     }
     let_be.extend(leave(context, &of(LossOutcome::Abandoned), origin, run_id).await?);
     let made_good = of(LossOutcome::MadeGood);
-    let mut anew = mend(context, pipelines, &made_good, run_id).await?;
+    let mut anew = mend(context, pipelines, &made_good, (origin, run_id)).await?;
     anew.extend(tell_of_strangers(&scope, &run, &made_good));
     Ok(PreparedRun {
         anew,
@@ -299,6 +306,27 @@ pub(crate) async fn prepare(
         published: Some(run),
         refused,
     })
+}
+
+/// Paths of lost source tables of which a run has begun to read all again and was cut short: nothing that they had counts as read. Whoever cannot tell does not go
+/// on from there.
+async fn read_anew<'l>(
+    context: &RunContext,
+    run: &RunRecord,
+    lost: &'l [LostTable],
+) -> Vec<&'l str> {
+    let ops = context.warehouse.ops();
+    let mut begun = Vec::new();
+    for table in lost {
+        let Some((pipeline, resource)) = table.source() else {
+            continue;
+        };
+        let is_begun = ops.is_read_anew_since(run, pipeline, resource).await;
+        if is_begun.is_ok_and(|is_begun| is_begun) {
+            begun.push(table.path.as_str());
+        }
+    }
+    begun
 }
 
 /// Goes on with bookkeeping that is older than the tables, where the run is about all pipelines: those that it is not about would be shown
@@ -368,18 +396,49 @@ async fn damaged_logs(
         .chain(damage.unreadable.iter().map(|(path, _)| path))
         .collect();
     for path in run.tables.keys().filter(|path| !known.contains(path)) {
-        let table = gone(path);
-        let may_be_set_aside = match table.kind() {
-            LostKind::Source => true,
-            LostKind::Unified => scope.strangers(run).is_empty(),
-            _ => false,
-        };
-        if may_be_set_aside
-            && scope.outcome(&table, &absent) == LossOutcome::MadeGood
+        if is_made_anew(&gone(path), run, scope, &absent)
             && let Some(error) = damage_of_log(context, path).await
         {
             found.push((path.clone(), error));
         }
+    }
+    found
+}
+
+/// True if the run makes all of a table anew, and may set it aside.
+fn is_made_anew(table: &LostTable, run: &RunRecord, scope: &RunScope<'_>, absent: &[&str]) -> bool {
+    let is_of_run = match table.kind() {
+        LostKind::Source => true,
+        LostKind::Unified => scope.strangers(run).is_empty(),
+        _ => false,
+    };
+    is_of_run && scope.outcome(table, absent) == LossOutcome::MadeGood
+}
+
+/// Lost tables of the run that cannot be gone on with even so, each with what to do, of those that this one makes anew and may set aside: data files are not there, as
+/// where the log is another table's and does not say so.
+async fn damage_beside_loss(
+    context: &RunContext,
+    run: &RunRecord,
+    lost: &[LostTable],
+    scope: &RunScope<'_>,
+) -> Errors {
+    let mut found = Vec::new();
+    if !scope.reads_all() || context.cancel.is_cancelled() {
+        return found;
+    }
+    let absent = scope.absent(run);
+    for table in lost.iter().filter(|table| table.found.is_some()) {
+        let path = &table.path;
+        let asked = context.warehouse.may_be_set_aside(path);
+        if !is_made_anew(table, run, scope, &absent) || !asked.await.is_ok_and(|may_be| may_be) {
+            continue;
+        }
+        let damage = match damage_of_log(context, path).await {
+            Some(error) => Some(error),
+            None => damage_of_data(context, path, true).await,
+        };
+        found.extend(damage.map(|error| (path.clone(), error)));
     }
     found
 }
@@ -543,7 +602,7 @@ async fn leave(
 ) -> Result<Vec<String>> {
     let mut let_be = Vec::new();
     for table in lost {
-        if origin == RecordOrigin::ProviderIncremental {
+        if !origin.reads_all() {
             tracing::warn!(
                 "{table}: the project has nothing any more that it is of, and it is let be. `tillhouse rebuild` goes on with what is left of it"
             );
@@ -563,7 +622,7 @@ async fn mend(
     context: &RunContext,
     pipelines: &[&Pipeline],
     lost: &[&LostTable],
-    run_id: &str,
+    (origin, run_id): (RecordOrigin, &str),
 ) -> Result<Vec<String>> {
     let is_unified = lost.iter().any(|table| table.kind() == LostKind::Unified);
     let mut anew = Vec::new();
@@ -577,10 +636,24 @@ async fn mend(
         if of_sources.is_empty() && !is_unified {
             continue;
         }
-        // Slices read into what is lost do not count as read: a slice that fails now is a gap.
+        // Slices read into what is lost do not count as read: a slice that fails now is a gap. What was read since an earlier run began to read all again is there.
+        let is_there = |table: &LostTable| {
+            origin == RecordOrigin::ProviderIncremental
+                && table.found.is_some_and(|found| found >= table.named)
+        };
+        let kept: BTreeSet<&str> = lost
+            .iter()
+            .filter(|table| is_there(table))
+            .filter_map(|table| table.source())
+            .filter(|(name, _)| *name == pipeline.name)
+            .map(|(_, resource)| resource)
+            .collect();
         let ops = context.warehouse.ops();
         let is_lost = |row: &SliceRow| {
-            row.pipeline == pipeline.name && of_sources.contains(row.resource.as_str())
+            let resource = row.resource.as_str();
+            row.pipeline == pipeline.name
+                && of_sources.contains(resource)
+                && !kept.contains(resource)
         };
         ops.forget_reads(run_id, is_lost).await?;
         anew.push(pipeline.name.clone());

@@ -61,6 +61,9 @@ pub struct PipelineReport {
     pub changed: u64,
     /// Records that were known as they are.
     pub unchanged: u64,
+    /// Records that came with other content than what stays of them, since they name an earlier change; each has a warning (`older_change`).
+    #[serde(skip_serializing_if = "is_none")]
+    pub passed_over: u64,
     /// Records that came, rejects included; one that came with two windows counts once.
     pub records: u64,
     /// Records that did not fit their contract.
@@ -74,6 +77,11 @@ pub struct PipelineReport {
     pub warnings: u64,
     /// Unified rows added and removed, by table.
     pub unified: BTreeMap<String, UnifiedRowCounts>,
+}
+
+/// True if a count is not worth naming.
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A slice that failed.
@@ -109,6 +117,7 @@ impl PipelineReport {
             new,
             changed,
             unchanged,
+            passed_over,
             records,
             rejects,
             open_rejects: _,
@@ -122,6 +131,7 @@ impl PipelineReport {
         self.new += new;
         self.changed += changed;
         self.unchanged += unchanged;
+        self.passed_over += passed_over;
         self.records += records;
         self.rejects += rejects;
         self.none_fitted.extend(none_fitted);

@@ -8,8 +8,8 @@
 
 use crate::config::Pipeline;
 use crate::context::RunContext;
+use crate::unify::CheckedStatements;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use tillhouse_lake::RunRecord;
 use tillhouse_model::Result;
 
@@ -17,6 +17,7 @@ use tillhouse_model::Result;
 pub(crate) async fn restore(
     context: &RunContext,
     pipeline: &Pipeline,
+    statements: &CheckedStatements,
     published: Option<&RunRecord>,
     run_id: &str,
 ) -> Result<()> {
@@ -26,7 +27,7 @@ pub(crate) async fn restore(
     let resources: BTreeSet<&str> = offered.chain(read).collect();
     let resources: Vec<&str> = resources.into_iter().collect();
     for spec in pipeline.unified.values() {
-        let table = context.warehouse.unified_table(Arc::clone(spec));
+        let table = statements.target_of(&context.warehouse, spec);
         let named = published.and_then(|run| run.tables.get(&table.path()));
         let version = named.and_then(|named| named.of(&pipeline.name));
         table

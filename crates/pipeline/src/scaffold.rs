@@ -4,6 +4,7 @@
 
 use crate::assets;
 use crate::config::{PROJECT_FILE, SourceEntry};
+use crate::text_file;
 use crate::yaml::YamlFile;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,7 @@ pub fn init(
                 .hint("Nothing was changed. To add a source's pipeline, name it with --source."),
         );
     }
-    let example = std::fs::read_to_string(dir.join(EXAMPLE)).unwrap_or_default();
+    let example = text_file::read_regular(&dir.join(EXAMPLE)).unwrap_or_default();
     let is_named = |variable: &String| example.lines().any(|line| assigns(line, variable));
     let unnamed = wanted
         .into_iter()

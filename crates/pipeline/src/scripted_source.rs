@@ -451,6 +451,7 @@ impl ScriptedRun {
             options: LandingOptions {
                 run_id: "run".to_owned(),
                 tenants: vec![None],
+                whole: Default::default(),
             },
             observer: Arc::clone(&self.events) as Arc<dyn RunObserver>,
             rejected_keys: Arc::new(HashSet::new()),
@@ -474,6 +475,8 @@ fn column(name: &str, kind: ColumnKind) -> ColumnSpec {
         on_misfit: None,
         blank_is_none: false,
         zero_is_none: false,
+        is_identifier: false,
+        ahead_is_none: false,
         note: Default::default(),
     }
 }

@@ -1,12 +1,13 @@
 //! State of one attempt to read a slice: what came, what came twice, and what was told of it.
 //!
 //! Invariant: a record or reject that comes again because its page was asked for again is counted once and told once. A record that a listing
-//! has twice counts twice, and is told; a reject that another page of the listing has had, byte by byte, is one. An attempt that begins anew
+//! has twice counts twice, and is told, as a copy or as another version; a reject that another page of the listing has had, byte by byte, is one. An attempt that begins anew
 //! counts from nothing, and tells nothing twice.
 
 use crate::message::NumberedReject;
 use arrow::array::Array;
 use jiff::Timestamp;
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
@@ -15,6 +16,14 @@ use tillhouse_model::{FastMap, FastSet, Window};
 
 /// The rule of the warning about a record that is listed more than once.
 const LISTED_TWICE: &str = "listed_twice";
+/// Words of that warning: what the later of the two is, and which of them is taken.
+const A_COPY: &str = "the same again, which changes nothing";
+const CHANGED_LAST: &str = "with other content too: the version that was changed last counts";
+const LISTED_LAST: &str = "with other content too: the version that came last counts";
+const UNFIT_TOO: &str =
+    "as one that does not fit its contract too, which is a reject: the version that fits counts";
+const UNFIT_AGAIN: &str =
+    "as one that does not fit its contract again: both are rejects, and none of them counts";
 /// Most of them that are told of a slice.
 const TWICE_TOLD: usize = 1_000;
 /// Of how many rejects and warnings of a slice it is remembered that they were told.
@@ -37,8 +46,8 @@ pub(crate) struct RejectPlace {
 #[derive(Default)]
 pub(crate) struct SliceAttempt {
     pub(crate) distinct: FastSet<u128>,
-    /// Of those, what the list at hand had: a parent's list is one of its own.
-    listed: FastSet<u128>,
+    /// Of those, what the list at hand had, and the version that counts: a parent's list is one of its own.
+    listed: FastMap<u128, ListedVersion>,
     scope: Option<Arc<str>>,
     pub(crate) keyless: u64,
     /// Number of rejects without a key that look the same, by a hash of how they look.
@@ -59,6 +68,67 @@ pub(crate) struct SliceAttempt {
     total_moved: bool,
     pub(crate) started: Option<Timestamp>,
     content: ContentSum,
+}
+
+/// Version of a record in a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ListedVersion {
+    Fits {
+        /// Hash of its content, where it is known.
+        content: Option<u64>,
+        /// The source's own version time, microseconds.
+        updated_at: Option<i64>,
+    },
+    Rejected,
+}
+
+impl ListedVersion {
+    /// The version of a row of a page.
+    fn of(page: &DecodedPage, row: usize) -> Self {
+        let (hashes, times) = (&page.content_hashes, &page.updated_at);
+        let content = hashes.is_valid(row).then(|| hashes.value(row));
+        Self::Fits {
+            content: content.map(xxhash_rust::xxh3::xxh3_64),
+            updated_at: times.is_valid(row).then(|| times.value(row)),
+        }
+    }
+
+    /// The version that counts of two in a listing, and what is said of the later one: as [`tillhouse_lake::SourceTable`] takes them.
+    fn take(self, later: Self) -> (Self, &'static str) {
+        let (
+            Self::Fits {
+                content,
+                updated_at,
+            },
+            Self::Fits {
+                content: other,
+                updated_at: updated,
+            },
+        ) = (self, later)
+        else {
+            return match (self, later) {
+                (Self::Rejected, Self::Rejected) => (self, UNFIT_AGAIN),
+                (Self::Rejected, fits) | (fits, _) => (fits, UNFIT_TOO),
+            };
+        };
+        let order = updated_at
+            .zip(updated)
+            .map(|(held, later)| held.cmp(&later));
+        let counts = match order {
+            Some(Ordering::Greater) => self,
+            // The last time of change that is named counts.
+            _ => Self::Fits {
+                content: other,
+                updated_at: updated.or(updated_at),
+            },
+        };
+        let words = match order {
+            _ if content == other => A_COPY,
+            None | Some(Ordering::Equal) => LISTED_LAST,
+            Some(_) => CHANGED_LAST,
+        };
+        (counts, words)
+    }
 }
 
 /// Rejects of one page without a key: how many look the same, and how many are.
@@ -189,9 +259,8 @@ impl SliceAttempt {
         is_plain.then(|| format!("{:x}-{:032x}", self.records, self.content.sum))
     }
 
-    /// Counts a page's records; one that is listed more than once, be it as one that does not fit, gets a warning, unless it came again
-    /// because the page was asked for
-    /// `again`, or the total says that records moved.
+    /// Counts a page's records; one that is listed more than once, be it as one that does not fit, gets a warning that says whether it is a copy, unless
+    /// it came again because the page was asked for `again`, or the total says that records moved.
     pub(crate) fn count(&mut self, decoded: &mut DecodedPage, again: bool) {
         self.records += decoded.keys.len() as u64;
         self.content.is_uncertain |= again;
@@ -208,28 +277,34 @@ impl SliceAttempt {
         }
         let is_told = !again && !self.total_moved;
         let mut page = FastSet::default();
-        let rejected = decoded
-            .rejects
-            .iter()
-            .filter_map(|reject| reject.key.as_deref());
-        for key in decoded.keys.iter().flatten().chain(rejected) {
+        let came: &DecodedPage = decoded;
+        let fitting = came.keys.iter().enumerate();
+        let fitting = fitting.filter_map(|(row, key)| Some((key?, ListedVersion::of(came, row))));
+        let rejected = came.rejects.iter();
+        let rejected = rejected.filter_map(|reject| reject.key.as_deref());
+        let rejected = rejected.map(|key| (key, ListedVersion::Rejected));
+        let mut warnings = Vec::new();
+        for (key, version) in fitting.chain(rejected) {
             let hash = key_hash(key);
             self.distinct.insert(hash);
-            let is_new = self.listed.insert(hash);
-            if page.insert(hash) && (is_new || !is_told) {
+            let held = self.listed.get(&hash).copied();
+            let (counts, words) = held.map_or((version, A_COPY), |held| held.take(version));
+            self.listed.insert(hash, counts);
+            if page.insert(hash) && (held.is_none() || !is_told) {
                 continue;
             }
             self.repeated += 1;
             if self.repeated <= TWICE_TOLD {
-                decoded.warnings.push(Warning {
+                warnings.push(Warning {
                     key: key.to_owned(),
                     field: String::new(),
                     rule: LISTED_TWICE.to_owned(),
-                    original: String::new(),
+                    original: words.to_owned(),
                     count: 1,
                 });
             }
         }
+        decoded.warnings.extend(warnings);
     }
 }
 
@@ -336,6 +411,48 @@ mod tests {
         // Records that move may come again, and so do those of a page that is asked for again.
         assert!(warned(&[(&["a", "b"], Some(4), false), (&["b", "c"], Some(5), false)]).is_empty());
         assert!(warned(&[(&["a", "b"], None, false), (&["a", "b", "c"], None, true)]).is_empty());
+    }
+
+    #[test]
+    fn a_copy_is_told_apart_from_another_version() {
+        let listed = |records: &[(u8, Option<i64>)]| {
+            let keys = vec!["a"; records.len()];
+            let hashes = records.iter().map(|(hash, _)| Some([*hash; 17]));
+            let mut page = DecodedPage {
+                content_hashes: FixedSizeBinaryArray::try_from_sparse_iter_with_size(hashes, 17)
+                    .unwrap(),
+                updated_at: records.iter().map(|(_, time)| *time).collect(),
+                ..page(&keys)
+            };
+            SliceAttempt::default().count(&mut page, false);
+            let words = page.warnings.into_iter().map(|warning| warning.original);
+            words.collect::<Vec<_>>()
+        };
+        assert_eq!(listed(&[(1, None), (1, None)]), [A_COPY]);
+        assert_eq!(
+            listed(&[(1, None), (2, None), (2, None)]),
+            [LISTED_LAST, A_COPY]
+        );
+        assert_eq!(listed(&[(1, Some(5)), (2, Some(5))]), [LISTED_LAST]);
+        // The first one counts, and stays what others are compared with.
+        assert_eq!(
+            listed(&[(1, Some(5)), (2, Some(4)), (1, Some(5))]),
+            [CHANGED_LAST, A_COPY]
+        );
+        assert_eq!(listed(&[(1, Some(5)), (2, Some(6))]), [CHANGED_LAST]);
+        assert_eq!(
+            listed(&[(1, Some(5)), (2, None), (3, Some(4)), (2, None)]),
+            [LISTED_LAST, CHANGED_LAST, A_COPY]
+        );
+        let mut page = page(&["a"]);
+        page.rejects = vec![reject(Some("a"), "text", 1)];
+        SliceAttempt::default().count(&mut page, false);
+        assert_eq!(page.warnings[0].original, UNFIT_TOO);
+        let mut page = self::page(&[]);
+        page.rejects = vec![reject(Some("a"), "text", 1), reject(Some("a"), "text", 2)];
+        SliceAttempt::default().count(&mut page, false);
+        let words = page.warnings.iter().map(|it| it.original.as_str());
+        assert_eq!(words.collect::<Vec<_>>(), [UNFIT_AGAIN]);
     }
 
     #[test]

@@ -245,11 +245,10 @@ impl SyncRun<'_> {
             ..RunReport::default()
         };
         let mut held: Vec<&Pipeline> = turns.iter().filter_map(PipelineTurn::held).collect();
-        let reads_all = self.options.full && self.options.range.is_open();
-        let origin = if reads_all {
-            RecordOrigin::ProviderFull
-        } else {
-            RecordOrigin::ProviderIncremental
+        let origin = match self.options.range.is_open() {
+            true if self.options.full => RecordOrigin::ProviderFull,
+            true => RecordOrigin::ProviderIncremental,
+            false => RecordOrigin::ProviderRange,
         };
         // The sources give out their tokens while the store answers.
         let _logins: Vec<_> = held.iter().map(|pipeline| log_in_ahead(pipeline)).collect();
@@ -468,8 +467,13 @@ impl PipelineRun<'_> {
             ops.rejects(Some(name), true),
             warehouse.fingerprints(&ops, name),
         );
+        let mut read = ops.healed_ledger(ledger?, name, self.run_id).await?;
+        // A list that comes as it came last is not compared: what the table had of it may be lost.
+        if warehouse.prepared.anew.contains(name) {
+            read.lists.clear();
+        }
         Ok(PipelineBefore {
-            read: ops.healed_ledger(ledger?, name, self.run_id).await?,
+            read,
             open_rejects: open_rejects?,
             fingerprints,
         })
@@ -524,7 +528,7 @@ impl PipelineRun<'_> {
                 return Err(PartFailure::Behind(error));
             }
             let published = before.prepared.published.as_ref();
-            let restored = restore::restore(context, pipeline, published, run_id).await;
+            let restored = restore::restore(context, pipeline, statements, published, run_id).await;
             return Err(match restored {
                 Ok(()) => PartFailure::Whole(error),
                 Err(failed) => {

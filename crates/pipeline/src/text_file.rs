@@ -4,7 +4,24 @@
 
 use std::io::ErrorKind as Io;
 use std::path::Path;
+use tillhouse_lake::special_file;
 use tillhouse_model::{Error, Result};
+
+/// The fault of a pipe, a socket or a device in the place of a file that people write.
+pub(crate) const NO_FILE: &str = "a pipe or a device stands where a file is expected";
+/// Advice there.
+pub(crate) const WRITE_FILE: &str = "Take it away, and write the file.";
+
+/// The text of a file of the project. Errors as [`read`] does, and where a pipe, a socket or a device stands in its place: nothing would end the wait for
+/// whoever writes into it.
+pub(crate) fn read_regular(path: &Path) -> Result<String> {
+    match special_file(path) {
+        None => read(path),
+        Some(_) => Err(Error::config(NO_FILE)
+            .at("file", path.display().to_string())
+            .hint(WRITE_FILE)),
+    }
+}
 
 /// The text of a file that people write. Errors with [`tillhouse_model::ErrorKind::Config`], with the place where it is no UTF-8.
 pub(crate) fn read(path: &Path) -> Result<String> {
@@ -44,8 +61,15 @@ pub(crate) fn read(path: &Path) -> Result<String> {
     }
 }
 
+/// The number of the system's error for a link that leads back to itself.
+const LINK_CIRCLE: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
+    40
+} else {
+    62
+};
+
 /// The error of a file that cannot be read, and what to do.
-fn unreadable(path: &Path, error: std::io::Error) -> Error {
+pub(crate) fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let kind = error.kind();
     let place = path.display().to_string();
     let is_folder = kind == Io::IsADirectory || path.is_dir();
@@ -57,6 +81,10 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
         Io::PermissionDenied => (
             "the file may not be read by the user that runs this",
             "Let this user read it (chmod, chown), or run as the user whose project it is.",
+        ),
+        _ if cfg!(unix) && error.raw_os_error() == Some(LINK_CIRCLE) => (
+            "the file is a link that leads back to itself",
+            "Take the link away (rm), and write the file in its place, or let a link lead to where it is.",
         ),
         Io::NotFound => (
             "the file is not there",
@@ -95,6 +123,34 @@ pub(crate) fn unreadable_folder(path: &Path, error: std::io::Error) -> Error {
 pub(crate) fn may_be_file(path: &Path) -> bool {
     match std::fs::metadata(path) {
         Ok(found) => found.is_file(),
-        Err(error) => error.kind() == Io::PermissionDenied,
+        Err(error) if error.kind() == Io::PermissionDenied => true,
+        // A link that leads nowhere.
+        Err(_) => std::fs::symlink_metadata(path).is_ok(),
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_told_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, link) = (
+            folder.path().join("labels.yaml"),
+            folder.path().join("link"),
+        );
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for path in [pipe, link.clone(), "/dev/zero".into()] {
+            let error = read_regular(&path).unwrap_err();
+            assert_eq!(error.message(), NO_FILE, "{error}");
+            assert!(error.to_string().contains(&path.display().to_string()));
+        }
+        std::fs::remove_file(&link).unwrap();
+        std::fs::write(folder.path().join("file"), "text").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        assert_eq!(read_regular(&link).unwrap(), "text");
     }
 }

@@ -33,7 +33,7 @@ impl YamlFile {
     pub(crate) fn read(path: &Path, environment: &Environment) -> Result<Self> {
         Ok(Self {
             path: path.to_owned(),
-            text: text_file::read(path)?,
+            text: text_file::read_regular(path)?,
             environment: Some(environment.clone()),
         })
     }

@@ -34,6 +34,8 @@ pub(crate) struct AnswerCompleteness {
     pub(crate) before_start: Vec<ReportedGap>,
     pub(crate) still_to_come: Option<Window>,
     pub(crate) rejects: i64,
+    /// Stretches of the window compared that were not read, whether or not they were to be.
+    pub(crate) compared_unread: Vec<ReportedGap>,
 }
 
 /// Completeness by the bookkeeping of every pipeline that the request is about.
@@ -63,15 +65,24 @@ pub(crate) async fn check_completeness(
         }),
         None => None,
     };
-    Ok(assess(
-        run,
-        session.configured(),
-        &syncs,
-        question.request.window,
-        tenant.as_ref(),
-        &slices,
-        &rejects,
-    ))
+    let of_window = |window: Window| {
+        assess(
+            run,
+            session.configured(),
+            &syncs,
+            window,
+            tenant.as_ref(),
+            &slices,
+            &rejects,
+        )
+    };
+    let compared = question.compared.map(of_window).unwrap_or_default();
+    let mut compared_unread = compared.before_start;
+    compared_unread.extend(compared.gaps);
+    Ok(AnswerCompleteness {
+        compared_unread,
+        ..of_window(question.request.window)
+    })
 }
 
 /// The readings of a pipeline: joined, where the run could see all of them; else each by itself, since those that it could see may be joined with
@@ -463,6 +474,7 @@ fn assess(
         before_start,
         still_to_come: Window::new(window.from().max(all_asked), window.to()).ok(),
         rejects: count_rejects(run, window, slices, rejects),
+        compared_unread: Vec::new(),
     }
 }
 

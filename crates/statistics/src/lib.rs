@@ -218,6 +218,7 @@ async fn assess_statistics<'a>(
         compare: request.compare.as_str().to_owned(),
         compared: asked.compared,
         compared_transactions: figures.compared_transactions,
+        compared_unread: trust.compared_unread,
         definitions_version: DEFINITIONS_VERSION,
         run: run.run_id.clone(),
         answered_from: sources,

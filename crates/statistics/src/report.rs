@@ -251,6 +251,9 @@ pub struct StatisticsMeta {
     pub compared: Option<Window>,
     /// Transactions of that window that are counted, of all currencies: where it is 0, growth has nothing to be measured against.
     pub compared_transactions: i64,
+    /// Windows of the window compared that were not read, whether or not they were to be: growth is then measured against a part of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compared_unread: Vec<ReportedGap>,
     /// Edition of the definitions.
     pub definitions_version: u32,
     /// The published run the figures come from.

@@ -4,11 +4,13 @@
 //! value it is sorted by and the transaction's key, never by a number of rows to skip. Rows without a value come last, whichever way they are sorted.
 
 use crate::columns::{decimals, instants, texts};
-use crate::facts;
+use crate::definitions::COLLECTED;
+use crate::facts::{self, UNKNOWN};
 use crate::filter::{CheckedFilter, FilteredFact, select};
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::JoinType;
 use datafusion::logical_expr::{Expr, ident, lit};
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +23,8 @@ const AMOUNT_PRECISION: u8 = 18;
 const AMOUNT_SCALE: u8 = 4;
 /// Column that tells rows of one value apart.
 const KEY: &str = "transaction_key";
+/// The same column of what hangs on a transaction.
+const PARENT: &str = "parent_key";
 
 /// Column that transactions are sorted by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,6 +136,10 @@ pub struct TransactionListRequest {
     pub source: Option<String>,
     /// Only those that pass; all by default.
     pub filter: Option<CheckedFilter>,
+    /// Only those with an article of this product, by its key; all by default.
+    pub product: Option<String>,
+    /// Only those with a collected payment of this method, `unknown` for one of none; all by default.
+    pub payment_method: Option<String>,
     /// Column that they are sorted by.
     pub order: TransactionOrder,
     /// True if the largest, or latest, comes first.
@@ -150,6 +158,8 @@ impl TransactionListRequest {
             tenant: None,
             source: None,
             filter: None,
+            product: None,
+            payment_method: None,
             order: TransactionOrder::OccurredAt,
             is_descending: true,
             after: None,
@@ -195,6 +205,7 @@ pub async fn list_transactions(
         Some(filter) => select(session, frame, filter, FilteredFact::Transaction).await?,
         None => frame,
     };
+    let frame = with_children(session, frame, request).await?;
     let frame = sorted(frame, request)?.select(shown).map_err(into_error)?;
     let schema: SchemaRef = frame.schema().inner().clone();
     let batches = collect(execute(frame).await?).await?;
@@ -234,15 +245,7 @@ fn conditions(request: &TransactionListRequest) -> Expr {
         all.push(ident("source").eq(lit(source.as_str())));
     }
     if let Some(window) = request.window {
-        let (since, until) = (window.from().as_microsecond(), window.to().as_microsecond());
-        all.push(ident("occurred_at").gt_eq(lit(facts::instant(since))));
-        all.push(ident("occurred_at").lt(lit(facts::instant(until))));
-        // The table is partitioned by month: naming months spares files.
-        if let Some((first, last)) = facts::month(since).zip(facts::month(until.saturating_sub(1)))
-        {
-            all.push(ident("month").gt_eq(lit(first)));
-            all.push(ident("month").lt_eq(lit(last)));
-        }
+        all.extend(within(window));
     }
     if let Some(place) = &request.after {
         all.push(behind(request, place));
@@ -250,6 +253,68 @@ fn conditions(request: &TransactionListRequest) -> Expr {
     all.into_iter()
         .reduce(Expr::and)
         .unwrap_or_else(|| lit(true))
+}
+
+/// Conditions that a fact is of a window.
+fn within(window: Window) -> Vec<Expr> {
+    let (since, until) = (window.from().as_microsecond(), window.to().as_microsecond());
+    let mut all = vec![
+        ident("occurred_at").gt_eq(lit(facts::instant(since))),
+        ident("occurred_at").lt(lit(facts::instant(until))),
+    ];
+    // The tables are partitioned by month: naming months spares files.
+    if let Some((first, last)) = facts::month(since).zip(facts::month(until.saturating_sub(1))) {
+        all.push(ident("month").gt_eq(lit(first)));
+        all.push(ident("month").lt_eq(lit(last)));
+    }
+    all
+}
+
+/// The transactions that have the article, and the payment, that is asked for.
+async fn with_children(
+    session: &Session,
+    mut frame: DataFrame,
+    request: &TransactionListRequest,
+) -> Result<DataFrame> {
+    if let Some(product) = &request.product {
+        let condition = ident("product_key").eq(lit(product.as_str()));
+        frame = with_child(session, frame, request, ("articles", condition)).await?;
+    }
+    if let Some(method) = &request.payment_method {
+        let named = ident("method").eq(lit(method.as_str()));
+        let method = match method.as_str() {
+            UNKNOWN => named
+                .or(ident("method").is_null())
+                .or(ident("method").eq(lit(""))),
+            _ => named,
+        };
+        let condition = method.and(ident("state").eq(lit(COLLECTED)));
+        frame = with_child(session, frame, request, ("payments", condition)).await?;
+    }
+    Ok(frame)
+}
+
+/// The transactions that a row of a table names which meets a condition. Such a row has the time of its transaction.
+async fn with_child(
+    session: &Session,
+    frame: DataFrame,
+    request: &TransactionListRequest,
+    (table, condition): (&str, Expr),
+) -> Result<DataFrame> {
+    if !session.has_table("unified", table).await? {
+        return frame.filter(lit(false)).map_err(into_error);
+    }
+    let window = request.window.map(within).unwrap_or_default();
+    let condition = window.into_iter().fold(condition, Expr::and);
+    let children = session
+        .sql(&format!("SELECT * FROM unified.{table}"))
+        .await?
+        .filter(condition)
+        .and_then(|rows| rows.select(vec![ident(KEY).alias(PARENT)]))
+        .map_err(into_error)?;
+    frame
+        .join(children, JoinType::LeftSemi, &[KEY], &[PARENT], None)
+        .map_err(into_error)
 }
 
 /// Condition that a row stands behind a place.
@@ -391,6 +456,64 @@ mod tests {
                 let found = all_pages(order, is_descending, limit).await.join(" ");
                 assert_eq!(found, expected, "{order} {is_descending} {limit}");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_hangs_on_a_transaction_narrows_the_list_and_doubles_no_row() {
+        let session = session();
+        let texts_of =
+            |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
+        let keys = |keys: [u8; 4]| {
+            let keys: Vec<String> = keys.iter().map(|key| format!("hecone:{key}")).collect();
+            texts_of(keys.iter().map(|key| Some(key.as_str())).collect())
+        };
+        let register = |name: &str, columns: Vec<(&str, ArrayRef, bool)>| {
+            let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+            let table = MemTable::try_new(batch.schema(), vec![vec![batch]]).unwrap();
+            session.register(name, Arc::new(table)).unwrap();
+        };
+        let methods = vec![Some("card"), Some("card"), None, Some("cash")];
+        let states = vec![
+            Some("collected"),
+            Some("collected"),
+            Some("collected"),
+            Some("open"),
+        ];
+        register(
+            "unified.payments",
+            vec![
+                (KEY, keys([0, 0, 3, 4]), false),
+                ("method", texts_of(methods), true),
+                ("state", texts_of(states), true),
+            ],
+        );
+        let products = vec![Some("hecone:p"), Some("hecone:p"), Some("hecone:q"), None];
+        register(
+            "unified.articles",
+            vec![
+                (KEY, keys([0, 5, 5, 6]), false),
+                ("product_key", texts_of(products), true),
+            ],
+        );
+        for (product, method, expected) in [
+            (None, Some("card"), "hecone:0"),
+            (None, Some("unknown"), "hecone:3"),
+            (None, Some("cash"), ""),
+            (Some("hecone:p"), None, "hecone:0 hecone:5"),
+            (Some("hecone:p"), Some("card"), "hecone:0"),
+        ] {
+            let request = TransactionListRequest {
+                product: product.map(str::to_owned),
+                payment_method: method.map(str::to_owned),
+                ..TransactionListRequest::new(10)
+            };
+            let rows = list_transactions(&session, &request).await.unwrap().rows;
+            let keys = texts(&rows, KEY).unwrap();
+            let found: Vec<&str> = (0..rows.num_rows())
+                .filter_map(|row| keys.get(row))
+                .collect();
+            assert_eq!(found.join(" "), expected, "{product:?} {method:?}");
         }
     }
 

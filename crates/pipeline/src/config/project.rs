@@ -10,7 +10,7 @@ use super::store_option::OptionValue;
 use super::{Pipeline, RequestedPipeline, SourceEntry};
 use crate::assets;
 use crate::environment::{self, Environment};
-use crate::text_file::unreadable_folder;
+use crate::text_file::{NO_FILE, WRITE_FILE, unreadable, unreadable_folder};
 use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -22,10 +22,6 @@ use tillhouse_model::{DataDictionary, Error, ProblemList, PseudonymKey, Result, 
 
 /// The file that makes a folder a project.
 pub const PROJECT_FILE: &str = "tillhouse.yaml";
-/// The fault of a pipe, a socket or a device in the place of a file that people write.
-pub(super) const NO_FILE: &str = "a pipe or a device stands where a file is expected";
-/// Advice there.
-pub(super) const WRITE_FILE: &str = "Take it away, and write the file.";
 
 /// A project: a warehouse, a privacy key, and the folder its pipelines live in.
 #[derive(Clone)]
@@ -91,11 +87,16 @@ impl Project {
     pub fn folder(start: &Path) -> Result<PathBuf> {
         let start = without_parents(start);
         for dir in start.ancestors() {
-            match std::fs::metadata(dir.join(PROJECT_FILE)) {
+            let file = dir.join(PROJECT_FILE);
+            match std::fs::metadata(&file) {
                 Ok(found) if found.is_file() => return Ok(dir.to_owned()),
                 // The project is here, as far as anybody knows: not one above it.
                 Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
                     return Err(unreadable_folder(dir, error));
+                }
+                // So too behind a link that leads nowhere.
+                Err(error) if std::fs::symlink_metadata(&file).is_ok() => {
+                    return Err(unreadable(&file, error));
                 }
                 Ok(_) | Err(_) => {}
             }

@@ -3,13 +3,12 @@
 //! Invariant: all that is wrong with a pipeline is told at once; as much of it as can be had is there for its SQL to be looked at.
 
 use super::children::children;
-use super::project::{NO_FILE, WRITE_FILE};
 use super::shared_connections::SharedConnections;
 use super::{ExaminedPipeline, Pipeline, ResourcePlan, SourceEntry};
 use crate::assets::{self, TextAsset};
 use crate::environment::Environment;
 use crate::sync_keys::{self, RequestedResource, SyncSection};
-use crate::text_file::{may_be_file, unreadable_folder};
+use crate::text_file::{NO_FILE, WRITE_FILE, may_be_file, unreadable_folder};
 use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use serde::de::IgnoredAny;

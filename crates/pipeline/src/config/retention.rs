@@ -215,5 +215,20 @@ mod tests {
         let error = is_on("maintenance: nightly").unwrap_err();
         assert!(error.to_string().contains("\"nightly\""), "{error}");
         assert!(error.hint_text().unwrap().contains("tillhouse vacuum"));
+        for wrong in ["{ a: b }", "[on]"] {
+            let file = YamlFile::of("tillhouse.yaml".into(), format!("maintenance: {wrong}"));
+            let error = file.parse::<Written>().err().unwrap();
+            let told = error.to_string();
+            assert!(
+                told.starts_with("`maintenance`: expected a text, found")
+                    && told.contains("tillhouse.yaml:1:14"),
+                "{told}"
+            );
+            let advice = error.hint_text().unwrap();
+            assert!(
+                advice.contains("maintenance: on, or maintenance: off"),
+                "{advice}"
+            );
+        }
     }
 }

@@ -62,8 +62,7 @@ pub(crate) async fn ahead_of_source(
         let source = context.warehouse.source_table(&pipeline.name, spec);
         let newest = source.newest_load_id().await?;
         for statement in mine {
-            let unified = Arc::clone(&statement.table);
-            let unified = context.warehouse.unified_table(unified);
+            let unified = statement.target(&context.warehouse);
             let progress = unified.progress(&pipeline.name, resource).await?;
             if progress > newest {
                 return Ok(Some(AheadOfSource {

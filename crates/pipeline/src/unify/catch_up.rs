@@ -104,8 +104,7 @@ enum StepRecords<'a> {
 
 impl CatchUp<'_> {
     async fn progress(&self, statement: &UnifyStatement) -> Result<TableProgress> {
-        let table = Arc::clone(&statement.table);
-        let table = self.context.warehouse.unified_table(table);
+        let table = statement.target(&self.context.warehouse);
         let pipeline = &self.pipeline.name;
         let own = table.progress(pipeline, statement.resource).await?;
         if statement.children.is_empty() {

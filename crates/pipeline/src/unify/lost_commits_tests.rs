@@ -531,3 +531,81 @@ async fn what_a_run_does_about_a_loss_depends_on_whose_it_is() {
     );
     assert!(hint_of(BOTH).contains("--full"));
 }
+
+#[tokio::test]
+async fn a_full_sync_that_was_cut_short_behind_its_repair_is_gone_on_with_by_a_sync_of_what_is_new()
+{
+    let run = published().await;
+    lose(&run, "shop/sales");
+    let shop = pipeline_of(&run, "shop", &[]);
+    let prepared = async |origin: RecordOrigin| {
+        let context = run.other_process().await;
+        prepare(&context, &[&shop], origin, "a run").await.unwrap()
+    };
+    let is_refused = async |origin: RecordOrigin| !prepared(origin).await.refused.is_empty();
+    for origin in [
+        RecordOrigin::ProviderIncremental,
+        RecordOrigin::ProviderRange,
+    ] {
+        assert!(is_refused(origin).await, "{origin:?}");
+    }
+    // It makes the table ready, and is not heard of again.
+    assert!(!is_refused(RecordOrigin::ProviderFull).await);
+    let told = told(&run).await;
+    assert!(told.contains("shop/sales"), "{told}");
+    assert!(!told.contains("no published run"), "{told}");
+    // A range is not all that was lost.
+    assert!(is_refused(RecordOrigin::ProviderRange).await);
+    for origin in [
+        RecordOrigin::ProviderIncremental,
+        RecordOrigin::ProviderFull,
+    ] {
+        let prepared = prepared(origin).await;
+        assert!(prepared.refused.is_empty(), "{origin:?}: {prepared:?}");
+        assert_eq!(prepared.anew, ["shop"]);
+        let slices = run
+            .other_process()
+            .await
+            .warehouse
+            .ops()
+            .slices("shop")
+            .await;
+        let slices = slices.unwrap();
+        assert!(!slices.is_empty());
+        let mut read = slices
+            .iter()
+            .filter(|slice| slice.as_read().seen().is_some());
+        assert!(read.next().is_none(), "{slices:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_table_with_the_log_of_another_one_is_set_aside_by_who_reads_everything_again() {
+    for is_named in [true, false] {
+        let run = published().await;
+        let [own, other] =
+            ["shop/sales", "kiosk/sales"].map(|table| folder(&run, table).join("_delta_log"));
+        std::fs::remove_dir_all(&own).unwrap();
+        copy_folder(&other, &own);
+        if !is_named {
+            // As an earlier version of the program wrote it.
+            let first = own.join(format!("{:020}.json", 0));
+            let text = std::fs::read_to_string(&first).unwrap();
+            let earlier = text
+                .replace("\"name\":\"kiosk/sales\"", "\"name\":null")
+                .replace("\"tillhouseChecksum\":", "\"tillhouseSum\":");
+            assert_ne!(earlier, text, "{text}");
+            std::fs::write(&first, earlier).unwrap();
+        }
+        let told = told(&run).await;
+        assert!(told.contains("shop/sales"), "{told}");
+        assert!(!is_named || told.contains("another table's"), "{told}");
+        let context = run.other_process().await;
+        let shop = pipeline_of(&run, "shop", &[]);
+        let prepared = prepare(&context, &[&shop], RecordOrigin::ProviderFull, "full").await;
+        let prepared = prepared.unwrap();
+        assert!(prepared.refused.is_empty(), "{prepared:?}");
+        let aside = folder(&run, ".set-aside/full/shop/sales/_delta_log");
+        assert!(aside.exists());
+    }
+}

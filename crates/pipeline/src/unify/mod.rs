@@ -6,8 +6,8 @@
 //!               with children and without -----------------------+      --> remove the records' old rows, add these, move `done`: one commit
 //! ```
 //!
-//! Invariant: every unified table moves from one package number to a higher one in a single commit that also remembers the number,
-//! so a step that was interrupted is simply taken again, by `catch_up`. A result that does not fit its contract is refused before any
+//! Invariant: every unified table moves from one package number to a higher one in a single commit that also remembers the number, its own or, where
+//! no row of it changes, that of its carrier. So a step that was interrupted is simply taken again, by `catch_up`. A result that does not fit its contract is refused before any
 //! request.
 
 mod ahead;

@@ -11,6 +11,9 @@
 //! Statements that leave to the transaction what is its own run batch by batch, and so does `transactions.sql`, whose rows of the same batch
 //! fill theirs in. It is handed each batch first and waits for none of them.
 //!
+//! A step that changes no row of a table is not committed there: its carrier, the table that is committed with every step, waits for what the others have
+//! found and takes their watermarks along. Where its carrier does not take part in the step, a table is committed by itself.
+//!
 //! Invariant: nothing is in a unified table before [`RunningStatements::finish`]; a feed that is dropped leaves only files that no commit names.
 //! Whoever pushes waits for the slowest statement, so that a few batches are in memory, however many come.
 
@@ -24,8 +27,11 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::future::Shared;
 use futures::{FutureExt, StreamExt};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_lake::{SupersededRecords, UnifiedTableWriter, UnifyStep};
+use tillhouse_lake::{
+    CarriedWatermark, SupersededRecords, UnifiedTableWriter, UnifyStep, WatermarkPlace,
+};
 use tillhouse_model::table::TableRole;
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_query::PlannedQuery;
@@ -83,7 +89,8 @@ impl RunningStatements {
         let transactions = statements
             .iter()
             .find_map(|statement| statement.transactions.clone());
-        let start = |statement: &UnifyStatement, writes: bool| {
+        let mut unwritten = UnwrittenWatermarks::of(statements);
+        let mut start = |statement: &UnifyStatement, writes: bool| {
             let (end, ended) = oneshot::channel();
             let task = StatementTask {
                 context: context.clone(),
@@ -92,6 +99,7 @@ impl RunningStatements {
                 schema: Arc::clone(schema),
                 writes,
                 ended,
+                watermark: unwritten.place_of(&statement.table.name, writes),
             };
             let (input, task) = if statement.transactions.is_some() {
                 let (send, receive) = mpsc::channel(WAITING);
@@ -242,6 +250,41 @@ impl StatementInput {
     }
 }
 
+/// Channels on which statements send the watermarks of tables without a change to those whose tables are the carriers, where both write.
+struct UnwrittenWatermarks {
+    /// By table.
+    senders: BTreeMap<String, oneshot::Sender<CarriedWatermark>>,
+    /// By carrier.
+    receivers: BTreeMap<String, Vec<oneshot::Receiver<CarriedWatermark>>>,
+}
+
+impl UnwrittenWatermarks {
+    fn of(statements: &[&UnifyStatement]) -> Self {
+        let (mut senders, mut receivers) = (BTreeMap::new(), BTreeMap::new());
+        let is_written = |table: &str| statements.iter().any(|s| s.table.name == table);
+        for statement in statements {
+            let carrier = statement.carrier.as_ref();
+            if let Some(carrier) = carrier.filter(|carrier| is_written(&carrier.name)) {
+                let (send, receive) = oneshot::channel();
+                senders.insert(statement.table.name.clone(), send);
+                let of_carrier: &mut Vec<_> = receivers.entry(carrier.name.clone()).or_default();
+                of_carrier.push(receive);
+            }
+        }
+        Self { senders, receivers }
+    }
+
+    fn place_of(&mut self, table: &str, writes: bool) -> WatermarkPlace {
+        if !writes {
+            return WatermarkPlace::OwnLog(Vec::new());
+        }
+        match self.senders.remove(table) {
+            Some(carrier) => WatermarkPlace::Carrier(carrier),
+            None => WatermarkPlace::OwnLog(self.receivers.remove(table).unwrap_or_default()),
+        }
+    }
+}
+
 async fn outcome(
     task: Option<AbortOnDropHandle<Result<Option<StatementOutcome>>>>,
 ) -> Result<Option<StatementOutcome>> {
@@ -259,6 +302,8 @@ struct StatementTask {
     /// Its rows are written, and not only made known.
     writes: bool,
     ended: oneshot::Receiver<Arc<StepEnd>>,
+    /// Place of the watermark, where no row of its table changes.
+    watermark: WatermarkPlace,
 }
 
 impl StatementTask {
@@ -375,7 +420,7 @@ impl StatementTask {
             .await
             .map_err(&at)?;
         let replaced = writing
-            .commit(&end.step, &end.superseded)
+            .commit_with(&end.step, &end.superseded, self.watermark)
             .await
             .map_err(&at)?;
         let table = &self.statement.table.name;

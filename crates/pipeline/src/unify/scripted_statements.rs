@@ -130,7 +130,8 @@ pub(super) async fn rows(context: &RunContext, table: &str, columns: &[&str]) ->
 
 /// Package up to which a unified table has a pipeline's sales.
 pub(super) async fn progress(context: &RunContext, pipeline: &Pipeline, table: &str) -> i64 {
-    let spec = Arc::clone(&pipeline.unified[table]);
-    let table = context.warehouse.unified_table(spec);
+    let CheckedStatements(all) = checked(context, pipeline).await;
+    let statement = all.iter().find(|statement| statement.table.name == table);
+    let table = statement.unwrap().target(&context.warehouse);
     table.progress(&pipeline.name, SALES.name).await.unwrap()
 }

@@ -9,7 +9,7 @@ use crate::assets::TextAsset;
 use crate::config::{ChildLink, ChildResource, Pipeline};
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, SchemaRef};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tillhouse_lake::{UnifiedTable, Warehouse};
 use tillhouse_model::table::{AS_OF, TableRole, TableSpec};
@@ -46,6 +46,8 @@ pub(super) struct UnifyStatement {
     pub(super) transactions: Option<Arc<UnifyStatement>>,
     /// Its plan, where it can run while records still arrive: all its scans of that resource go on side by side.
     pub(super) streaming_plan: Option<PlannedQuery>,
+    /// The table of another statement that is fed the same records, whose commits carry the watermark of this one's where no row of this one's changes.
+    pub(super) carrier: Option<Arc<TableSpec>>,
 }
 
 impl UnifyStatement {
@@ -58,6 +60,10 @@ impl UnifyStatement {
     /// Its table, as its rows are merged into it, however it runs.
     pub(super) fn target(&self, warehouse: &Warehouse) -> UnifiedTable {
         let table = warehouse.unified_table(Arc::clone(&self.table));
+        let table = match &self.carrier {
+            Some(carrier) => table.carried_by(warehouse.unified_table(Arc::clone(carrier))),
+            None => table,
+        };
         match self.keeps_known {
             true => table.keeping_known(),
             false => table,
@@ -108,6 +114,20 @@ impl UnifyStatement {
 /// The unify statements of a pipeline, all of which fit their contracts.
 #[derive(Debug, Clone)]
 pub struct CheckedStatements(pub(super) Vec<UnifyStatement>);
+
+impl CheckedStatements {
+    /// A unified table, with the carrier that its statement has.
+    pub(crate) fn target_of(&self, warehouse: &Warehouse, table: &Arc<TableSpec>) -> UnifiedTable {
+        let Self(all) = self;
+        let own = all
+            .iter()
+            .find(|statement| statement.table.name == table.name);
+        match own {
+            Some(statement) => statement.target(warehouse),
+            None => warehouse.unified_table(Arc::clone(table)),
+        }
+    }
+}
 
 /// Plans every unify statement against its contract, with no data and no request. What a project has not changed is planned no further than
 /// its columns and types until there are rows for it.
@@ -173,8 +193,12 @@ pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedS
     }
     let facts = checked.iter().filter(|of| of.table.role == TableRole::Fact);
     let of_facts: BTreeSet<&str> = facts.map(|statement| statement.resource).collect();
+    let carriers = carriers(&checked);
     for statement in &mut checked {
         statement.keeps_known = of_facts.contains(statement.resource);
+        let carrier = carriers.get(statement.resource);
+        let carrier = carrier.filter(|carrier| carrier.name != statement.table.name);
+        statement.carrier = carrier.filter(|_| statement.is_streamable()).cloned();
     }
     refused.append(&mut wrong);
     if refused.is_empty() {
@@ -182,6 +206,20 @@ pub async fn check(engine: &QueryEngine, pipeline: &Pipeline) -> Result<CheckedS
     } else {
         Err(Error::combine(refused))
     }
+}
+
+/// By resource, the table that is committed with every step of its records: the transactions, else another fact, else a dimension, of those whose
+/// statements are fed.
+fn carriers(checked: &[UnifyStatement]) -> BTreeMap<&'static str, Arc<TableSpec>> {
+    let fed = checked.iter().filter(|statement| statement.is_streamable());
+    let (facts, others): (Vec<&UnifyStatement>, Vec<&UnifyStatement>) =
+        fed.partition(|statement| statement.table.role == TableRole::Fact);
+    let mut carriers = BTreeMap::new();
+    for statement in facts.into_iter().chain(others) {
+        let first = carriers.entry(statement.resource);
+        first.or_insert_with(|| Arc::clone(&statement.table));
+    }
+    carriers
 }
 
 /// A statement that fits its contract, with what it leaves out.
@@ -445,6 +483,7 @@ fn statement(
         omitted: Arc::default(),
         transactions: None,
         streaming_plan: None,
+        carrier: None,
     }))
 }
 
@@ -498,6 +537,7 @@ pub async fn rows_of_statement(
             transactions: transactions.filter(|_| omitted.inherit()).cloned(),
             omitted: Arc::new(omitted),
             streaming_plan: None,
+            carrier: None,
             sql,
         })
     };

@@ -69,9 +69,7 @@ impl StreamingUnify {
             .source_table(&pipeline.name, Arc::clone(&plan.spec));
         let last = source.newest_load_id().await?;
         for statement in &statements {
-            let table = context
-                .warehouse
-                .unified_table(Arc::clone(&statement.table));
+            let table = statement.target(&context.warehouse);
             if table.progress(&pipeline.name, plan.resource.name).await? != last {
                 return Ok(None);
             }

@@ -85,6 +85,59 @@ async fn packages_are_one_step_that_is_committed_once_landing_is_over() {
 }
 
 #[tokio::test]
+async fn a_step_that_changes_no_site_is_done_without_a_commit_of_the_sites() {
+    let same = (
+        "sites",
+        "SELECT concat($pipeline, ':', left(id, 1)) AS site_key, 'Site' AS name FROM sales",
+    );
+    let streamed = Streamed::new(&[TRANSACTIONS, ARTICLES, same]).await;
+    let spec = Arc::clone(&streamed.pipeline.unified["sites"]);
+    let sites = streamed.context.warehouse.unified_table(spec);
+    let mut versions = Vec::new();
+    for (hour, id) in [(1, "a1"), (2, "a2"), (3, "a3"), (4, "b1")] {
+        let (send, unified) = streamed.start().await.unwrap().follow();
+        for package in land(&streamed.run, hour, &[vec![sale(id)]]).await {
+            assert!(send.send(package).await.is_ok());
+        }
+        drop(send);
+        unified.await.unwrap();
+        for table in ["articles", "sites", "transactions"] {
+            assert_eq!(streamed.progress(table).await, i64::from(hour), "{table}");
+        }
+        versions.push(sites.version().await.unwrap().unwrap());
+    }
+    let first = versions[0];
+    assert_eq!(versions, [first, first, first, first + 1]);
+    let other = streamed.run.other_process().await;
+    let again = catch_up(&other, &streamed.pipeline).await.unwrap();
+    assert!(again.tables.is_empty(), "nobody looks at them again");
+    // Caught up with, it is the same.
+    land(&streamed.run, 5, &[vec![sale("b2")]]).await;
+    let caught_up = catch_up(&other, &streamed.pipeline).await.unwrap();
+    assert_eq!(caught_up.tables["sites"].added, 0);
+    assert_eq!(streamed.progress("sites").await, 5);
+    assert_eq!(sites.version().await.unwrap(), Some(first + 1));
+    let found = streamed.rows("sites", &["site_key", "name"]).await;
+    assert_eq!(found, ["shop:a Site", "shop:b Site"]);
+}
+
+#[tokio::test]
+async fn the_transactions_carry_what_is_fed_with_them() {
+    let several = [SITES, JOINED, ARTICLES, TRANSACTIONS];
+    let of_several = [None, Some("transactions"), None, Some("transactions")];
+    for (statements, expected) in [(&several[..], &of_several[..]), (&[SITES], &[None])] {
+        let streamed = Streamed::new(statements).await;
+        let CheckedStatements(all) = checked(&streamed.context, &streamed.pipeline).await;
+        let carriers = all.iter().map(|statement| statement.carrier.as_deref());
+        let carriers: Vec<Option<&str>> = carriers
+            .map(|carrier| carrier.map(|table| table.name.as_str()))
+            .collect();
+        // The transactions' statement is the first.
+        assert_eq!(carriers, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_record_that_comes_again_begins_a_step_of_its_own_behind_the_first() {
     let streamed = Streamed::new(&[TRANSACTIONS]).await;
     let (send, unified) = streamed.start().await.unwrap().follow();

@@ -7,10 +7,9 @@
 use super::hours::{self, HourLabel};
 use crate::facts::UNKNOWN;
 use std::collections::{BTreeMap, BTreeSet};
-use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::canonical_currency;
 use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};
-use tillhouse_query::canonical_unit;
+use tillhouse_model::{ExactDecimal, MeasureUnit};
 
 /// A figure that is not the same on both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,18 +93,14 @@ pub fn compare(ours: &[ProviderFigure], theirs: &ProviderFigures) -> FigureCompa
                 _ => label.to_owned(),
             });
             let currency = (!mixed).then(|| currency(figure.currency.as_deref()));
-            let value = figure
-                .value
-                .and_then(|value| value.rescaled(figure.part.scale()));
-            // Ours are in canonical units; a unit that is none of them has no name there.
-            let unit = (figure.part == StatisticsPart::Quantities).then(|| {
-                figure
-                    .unit
-                    .as_deref()
-                    .and_then(canonical_unit)
-                    .unwrap_or(UNKNOWN)
-                    .to_owned()
-            });
+            let (unit, value) = match figure.part {
+                StatisticsPart::Quantities => {
+                    let (unit, value) = in_base_unit(figure);
+                    (Some(unit), value)
+                }
+                _ => (None, figure.value),
+            };
+            let value = value.and_then(|value| value.rescaled(figure.part.scale()));
             table
                 .entry((figure.part, currency, unit, label))
                 .and_modify(|sum| *sum = sum.zip(value).and_then(|(sum, value)| sum.plus(value)))
@@ -141,6 +136,17 @@ pub fn compare(ours: &[ProviderFigure], theirs: &ProviderFigures) -> FigureCompa
         }
     }
     compared
+}
+
+/// A quantity as both sides are compared by it: the base unit of its measure, `unknown` where none is named, and the number of them.
+fn in_base_unit(figure: &ProviderFigure) -> (String, Option<ExactDecimal>) {
+    match figure.unit.as_deref().and_then(MeasureUnit::named) {
+        Some(unit) => {
+            let value = figure.value.and_then(|value| unit.in_base(value));
+            (unit.base.into_owned(), value)
+        }
+        None => (UNKNOWN.to_owned(), figure.value),
+    }
 }
 
 /// A currency as both sides are compared by it: in one spelling, and `unknown` where it is none.
@@ -358,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn quantities_are_compared_in_canonical_units() {
+    fn quantities_are_compared_in_base_units() {
         let quantity = |unit: Option<&str>, value: &str| ProviderFigure {
             unit: unit.map(str::to_owned),
             ..figure(
@@ -368,13 +374,18 @@ mod tests {
                 Some(value),
             )
         };
-        let ours = [quantity(Some("l"), "30"), quantity(Some("unknown"), "5")];
+        let ours = [
+            quantity(Some("l"), "30"),
+            quantity(Some("barrel"), "3"),
+            quantity(Some("unknown"), "2"),
+        ];
         let theirs = |last| {
             let units = [
                 (Some("Liter"), "10"),
-                (Some("l"), "15"),
+                (Some("hl"), "0.145"),
+                (Some("ML"), "500"),
                 (Some(" LTR."), last),
-                (Some("barrel"), "3"),
+                (Some("Barrel"), "3"),
                 (None, "2"),
             ];
             evidence(units.map(|(unit, value)| quantity(unit, value)).into())
@@ -391,6 +402,11 @@ mod tests {
             &evidence(vec![quantity(Some("uk-gallon"), "1")]),
         );
         assert_eq!(gallons.differences.len(), 2, "two gallons are two units");
+        let unknown = compare(
+            &[quantity(Some("barrel"), "1")],
+            &evidence(vec![quantity(Some("drum"), "1")]),
+        );
+        assert_eq!(unknown.differences.len(), 2, "so are two unknown ones");
     }
 
     #[test]

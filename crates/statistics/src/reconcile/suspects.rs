@@ -157,7 +157,7 @@ async fn label(
                 None | Some(UNKNOWN) => "unit_measure IS NULL".to_owned(),
                 Some(unit) => {
                     conditions.params.push(("unit", text(unit)));
-                    "unit_measure = $unit".to_owned()
+                    "base_unit(unit_measure) = $unit".to_owned()
                 }
             };
             Some(format!(

@@ -3,14 +3,18 @@
 //! Invariant: transactions are read once, grouped by day (and hour), and put together here; amounts are whole numbers of one scale.
 
 use super::scope::{DAY, HOUR, ReportConditions, ReportScope, date, label};
-use crate::columns::{add, decimals, integers, texts};
+use crate::columns::{add, decimals, each_batch_of, integers, texts};
 use crate::facts::FactConditions;
+use crate::filter::{CheckedFilter, FilteredFact, select};
 use crate::request::{CheckedRequest, StatisticsRequest};
 use crate::sales_report::{HeatMapCell, PeriodSummaries, PeriodTotals, RevenueOfDay};
+use arrow::array::RecordBatch;
+use datafusion::functions_aggregate::expr_fn::{count, sum};
+use datafusion::logical_expr::{ident, lit};
 use jiff::civil::{Date, ISOWeekDate, Weekday};
 use std::collections::BTreeMap;
 use tillhouse_model::{CivilPeriod, Error, ExactDecimal, Result};
-use tillhouse_query::Session;
+use tillhouse_query::{Session, into_error};
 
 /// Transactions of one currency, day and hour.
 struct RevenueGroup {
@@ -23,16 +27,40 @@ struct RevenueGroup {
 }
 
 /// Groups of transactions, and the digits after the point of their amounts.
+#[derive(Default)]
 struct RevenueGroups {
     lines: Vec<RevenueGroup>,
     scale: u8,
 }
 
+impl RevenueGroups {
+    fn add(&mut self, batch: &RecordBatch) -> Result<()> {
+        let (currencies, amounts) = (texts(batch, "currency")?, decimals(batch, "amount")?);
+        let (days, hours, counts) = (
+            integers(batch, "day")?,
+            integers(batch, "hour")?,
+            integers(batch, "transactions")?,
+        );
+        self.scale = amounts.scale;
+        for row in 0..batch.num_rows() {
+            // Whatever has an instant has a day; the others are in no period.
+            let Some(day) = days.get(row) else { continue };
+            let hour = hours.get(row).unwrap_or(0);
+            self.lines.push(RevenueGroup {
+                currency: label(currencies.get(row)),
+                day: date(day)?,
+                hour: i8::try_from(hour)
+                    .map_err(|_| Error::data(format!("{hour} is no hour of the day")))?,
+                count: counts.get(row).unwrap_or(0),
+                amount: amounts.get(row),
+            });
+        }
+        Ok(())
+    }
+}
+
 async fn lines(session: &Session, rows: &ReportConditions, by_hour: bool) -> Result<RevenueGroups> {
-    let mut found = RevenueGroups {
-        lines: Vec::new(),
-        scale: 0,
-    };
+    let mut found = RevenueGroups::default();
     if !session.has_table("unified", "transactions").await? {
         return Ok(found);
     }
@@ -44,30 +72,33 @@ async fn lines(session: &Session, rows: &ReportConditions, by_hour: bool) -> Res
          GROUP BY currency, day, hour",
         rows.sql
     );
-    rows.each(session, &sql, |batch| {
-        let (currencies, amounts) = (texts(batch, "currency")?, decimals(batch, "amount")?);
-        let (days, hours, counts) = (
-            integers(batch, "day")?,
-            integers(batch, "hour")?,
-            integers(batch, "transactions")?,
-        );
-        found.scale = amounts.scale;
-        for row in 0..batch.num_rows() {
-            // Whatever has an instant has a day; the others are in no period.
-            let Some(day) = days.get(row) else { continue };
-            let hour = hours.get(row).unwrap_or(0);
-            found.lines.push(RevenueGroup {
-                currency: label(currencies.get(row)),
-                day: date(day)?,
-                hour: i8::try_from(hour)
-                    .map_err(|_| Error::data(format!("{hour} is no hour of the day")))?,
-                count: counts.get(row).unwrap_or(0),
-                amount: amounts.get(row),
-            });
-        }
-        Ok(())
-    })
-    .await?;
+    rows.each(session, &sql, |batch| found.add(batch)).await?;
+    Ok(found)
+}
+
+/// The same by hour, of the transactions that pass a filter.
+async fn passing(
+    session: &Session,
+    conditions: &FactConditions,
+    filter: &CheckedFilter,
+) -> Result<RevenueGroups> {
+    let mut found = RevenueGroups::default();
+    if !session.has_table("unified", "transactions").await? {
+        return Ok(found);
+    }
+    let sql = format!(
+        "SELECT *, CAST({DAY} AS INT) AS day, {HOUR} AS hour FROM unified.transactions WHERE {}",
+        conditions.sql
+    );
+    let rows = session.frame(&sql, &conditions.params).await?;
+    let rows = select(session, rows, filter, FilteredFact::Transaction).await?;
+    let groups = ["currency", "day", "hour"].map(ident).to_vec();
+    let sums = vec![
+        count(lit(1)).alias("transactions"),
+        sum(ident("amount")).alias("amount"),
+    ];
+    let rows = rows.aggregate(groups, sums).map_err(into_error)?;
+    each_batch_of(rows, |batch| found.add(batch)).await?;
     Ok(found)
 }
 
@@ -188,7 +219,10 @@ pub async fn heat_map(session: &Session, request: &StatisticsRequest) -> Result<
     let mut conditions = FactConditions::between(&question, question.now);
     let counted = question.counted_sql("state");
     conditions.sql.push_str(&format!(" AND {counted}"));
-    cells(lines(session, &conditions.into(), true).await?)
+    cells(match &request.filter {
+        Some(filter) => passing(session, &conditions, filter).await?,
+        None => lines(session, &conditions.into(), true).await?,
+    })
 }
 
 fn cells(found: RevenueGroups) -> Result<Vec<HeatMapCell>> {

@@ -67,7 +67,7 @@ impl AggregatedRows {
     }
 }
 
-/// Aggregator of one partition of a level: groups rows by time key and label key, counts them and sums their measures.
+/// Aggregator of the rows of a level, of one pipeline and period: groups rows by time key and label key, counts them and sums their measures.
 pub(super) struct PeriodAggregator {
     level: &'static Level,
     schema: SchemaRef,
@@ -76,7 +76,8 @@ pub(super) struct PeriodAggregator {
     missing: Option<NullCountColumn>,
     /// The hours of a row: the columns that count by them, UTC's before the sites' own.
     hours: Vec<&'static str>,
-    partition: [(&'static str, String); 3],
+    /// Columns that tell where the rows belong.
+    place: [(&'static str, String); 3],
     columns: Vec<GroupKeyColumn>,
     time_keys: KeyInterner,
     label_keys: KeyInterner,
@@ -234,7 +235,7 @@ impl PeriodAggregator {
             measures,
             missing: missing.transpose()?,
             hours,
-            partition: [
+            place: [
                 (LEVEL, level.value.to_owned()),
                 (PIPELINE, pipeline.to_owned()),
                 (PERIOD, period.to_owned()),
@@ -407,7 +408,7 @@ impl PeriodAggregator {
             measures: self.measures,
             missing: self.missing,
             hours: self.hours,
-            partition: self.partition,
+            place: self.place,
             columns: self.columns,
             time_keys: when,
             label_keys: what,
@@ -418,11 +419,11 @@ impl PeriodAggregator {
     }
 }
 
-/// True for a column of a fact's roll-ups that tells their rows apart within a partition.
+/// True for a column of a fact's roll-ups that tells their rows apart within a level, a pipeline and a period.
 fn is_key(fact: &RolledFact, name: &str) -> bool {
     let is_missing = fact.missing.is_some_and(|(column, _)| column == name);
     let is_measure = name == fact.count || is_missing || fact.is_sum(name);
-    !is_measure && !super::level::is_hour(name) && !RolledFact::is_partition(name)
+    !is_measure && !super::level::is_hour(name) && !RolledFact::is_place(name)
 }
 
 /// The place of each combination of codes, were they in order.
@@ -446,7 +447,8 @@ struct RollupBatchWriter {
     measures: Vec<(String, DataType)>,
     missing: Option<NullCountColumn>,
     hours: Vec<&'static str>,
-    partition: [(&'static str, String); 3],
+    /// Columns that tell where the rows belong.
+    place: [(&'static str, String); 3],
     columns: Vec<GroupKeyColumn>,
     time_keys: Vec<Box<[u32]>>,
     label_keys: Vec<Box<[u32]>>,
@@ -471,7 +473,7 @@ impl RollupBatchWriter {
     /// A column of some groups; `None` where the level has none of that name.
     fn column(&self, name: &str, rows: &[PeriodGroup]) -> Result<Option<ArrayRef>> {
         let sums = || rows.iter().map(|(_, at, _)| self.sums[*at]);
-        if let Some((_, value)) = self.partition.iter().find(|(column, _)| *column == name) {
+        if let Some((_, value)) = self.place.iter().find(|(column, _)| *column == name) {
             let values = std::iter::repeat_n(value, rows.len());
             return Ok(Some(Arc::new(StringArray::from_iter_values(values))));
         }

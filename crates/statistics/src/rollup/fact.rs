@@ -5,7 +5,6 @@
 use super::level::{LOCAL_HOURS, Level, UTC_HOURS};
 use super::{CURRENCY, HOURS, SCHEMA, START, TRANSACTION_KEY};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tillhouse_lake::{
     ChangedRanges, ComparedColumns, RangeTable, RunRecord, TableVersion, Warehouse,
@@ -32,7 +31,9 @@ pub(crate) struct RolledFact {
     /// Raised when its levels mean something else than before, or there are others; all of them are then counted anew. Readers ask only tables that this
     /// edition has brought to the facts they read: another one lets be what it does not know.
     ///
-    /// 3: a table a fact, with years and hours; 4: `without_amount` of payments; 5: days of articles and payments, with `business_date`.
+    /// 3: a table a fact, with years and hours; 4: `without_amount` of payments; 5: days of articles and payments, with `business_date`; 6: quantities of articles in
+    /// base units, with unknown units told apart; 7: files of a month or a year, with all levels and pipelines, in tables of another name: programs of earlier
+    /// editions would write into these what neither reads.
     pub(super) edition: u32,
     /// True if its roll-ups count by the hours of the day.
     pub(super) has_hours: bool,
@@ -57,8 +58,8 @@ pub(crate) const WITHOUT_AMOUNT: &str = "without_amount";
 /// Transactions by state.
 pub(crate) const TRANSACTIONS: RolledFact = RolledFact {
     name: "transactions",
-    table: "transaction_rollups",
-    edition: 4,
+    table: "transaction_levels",
+    edition: 7,
     has_hours: true,
     labels: &[("state", Text)],
     count: "transactions",
@@ -70,8 +71,8 @@ pub(crate) const TRANSACTIONS: RolledFact = RolledFact {
 /// Articles by what was sold.
 pub(crate) const ARTICLES: RolledFact = RolledFact {
     name: "articles",
-    table: "article_rollups",
-    edition: 5,
+    table: "article_levels",
+    edition: 7,
     has_hours: false,
     labels: &[
         ("transaction_state", Text),
@@ -89,8 +90,8 @@ pub(crate) const ARTICLES: RolledFact = RolledFact {
 /// Payments by how was paid.
 pub(crate) const PAYMENTS: RolledFact = RolledFact {
     name: "payments",
-    table: "payment_rollups",
-    edition: 5,
+    table: "payment_levels",
+    edition: 7,
     has_hours: false,
     labels: &[
         ("transaction_state", Text),
@@ -155,27 +156,19 @@ impl RolledFact {
         })
     }
 
-    /// True if every level has rows of the same pipelines (`pipelines`, by level), as all have that are kept up together: each adds up every row of the
-    /// fact. A version of the program that knows fewer levels takes the rows of others out where it counts anew.
-    pub(super) fn has_all_levels(&self, pipelines: &BTreeMap<String, BTreeSet<String>>) -> bool {
-        let mut levels = Level::of(self).map(|level| pipelines.get(level.value));
-        let first = levels.next().flatten();
-        levels.all(|of_level| of_level == first)
-    }
-
     /// True if its roll-ups stand, in all their levels, for the facts that a run names.
     pub(super) async fn is_kept_up(&self, warehouse: &Warehouse, run: &RunRecord) -> Result<bool> {
         let Some(named) = run.tables.get(&self.path()) else {
             return Ok(false);
         };
-        let Some(state) = self.range_table(warehouse).state_at(named).await? else {
+        let table = self.range_table(warehouse);
+        let Some(made_from) = table.made_from_at(named).await? else {
             return Ok(false);
         };
-        let is_of_run = self.sources.iter().all(|source| {
+        Ok(self.sources.iter().all(|source| {
             let facts = run.tables.get(&format!("unified/{source}"));
-            state.made_from.get(*source).copied() == facts.map(|facts| facts.version)
-        });
-        Ok(is_of_run && self.has_all_levels(&state.pipelines))
+            made_from.get(*source).copied() == facts.map(|facts| facts.version)
+        }))
     }
 
     /// The columns of its roll-ups. Those that a level does not tell apart are null in its rows.
@@ -215,8 +208,8 @@ impl RolledFact {
         Arc::new(Schema::new(fields))
     }
 
-    /// True for a column whose values stand in the names of folders, and in no file.
-    pub(super) fn is_partition(column: &str) -> bool {
+    /// True for a column that tells where a row belongs; all rows that are added up together are alike in it.
+    pub(super) fn is_place(column: &str) -> bool {
         [LEVEL, PIPELINE, PERIOD].contains(&column)
     }
 
@@ -301,29 +294,6 @@ mod tests {
                 let is_left_out = [TRANSACTION_KEY, LOCAL_HOUR].contains(&column);
                 let is_kept = schema.field_with_name(column).is_ok();
                 assert!(is_kept || is_left_out, "{}: {column}", fact.name);
-            }
-        }
-    }
-
-    #[test]
-    fn levels_that_were_kept_up_together_have_the_same_pipelines() {
-        let of = |names: &[&str]| -> BTreeSet<String> {
-            names.iter().map(|name| (*name).to_owned()).collect()
-        };
-        for fact in FACTS {
-            assert!(fact.has_all_levels(&BTreeMap::new()), "{}", fact.name);
-            let mut levels: BTreeMap<String, BTreeSet<String>> = Level::of(fact)
-                .map(|level| (level.value.to_owned(), of(&["p", "q"])))
-                .collect();
-            // One that there is no longer plays no part.
-            levels.insert("hourly".to_owned(), of(&["p"]));
-            assert!(fact.has_all_levels(&levels), "{}", fact.name);
-            for level in Level::of(fact) {
-                let mut without = levels.clone();
-                without.remove(level.value);
-                assert!(!fact.has_all_levels(&without), "{}", level.name);
-                without.insert(level.value.to_owned(), of(&["q"]));
-                assert!(!fact.has_all_levels(&without), "{}", level.name);
             }
         }
     }

@@ -136,7 +136,7 @@ pub(crate) struct Level {
     pub(crate) grain: Grain,
     /// True if sites are told apart.
     by_site: bool,
-    /// Stretch of time that one of its folders holds: of few rows a year's, so that years are few files; else a month's, so that a
+    /// Stretch of time by which its rows are put away: of few rows a year, so that years are few files; else a month, so that a
     /// sync writes little anew.
     pub(crate) width: PeriodWidth,
     /// The level that it is added up from; none where that is the fact itself.
@@ -354,7 +354,7 @@ impl Level {
         let fields = schema.fields().iter();
         let filled = fields.filter(|field| {
             let name = field.name().as_str();
-            name != START && !RolledFact::is_partition(name) && self.fills(name)
+            name != START && !RolledFact::is_place(name) && self.fills(name)
         });
         let (texts, others): (Vec<_>, Vec<_>) =
             filled.partition(|field| *field.data_type() == DataType::Utf8);
@@ -369,9 +369,8 @@ impl Level {
     pub(crate) fn view_columns(&self) -> Vec<(String, String)> {
         let schema = self.fact.schema();
         let names = schema.fields().iter().map(|field| field.name().clone());
-        let own = names.filter(|name| {
-            (name == PIPELINE || !RolledFact::is_partition(name)) && self.fills(name)
-        });
+        let own = names
+            .filter(|name| (name == PIPELINE || !RolledFact::is_place(name)) && self.fills(name));
         let shown = own.map(|name| match name == START {
             true => (name, self.grain.column().to_owned()),
             false => (name.clone(), name),
@@ -429,7 +428,7 @@ mod tests {
         for fact in FACTS {
             let values: BTreeSet<&str> = Level::of(fact).map(|level| level.value).collect();
             assert_eq!(values.len(), Level::of(fact).count(), "{}", fact.name);
-            // What is read from partitions of a period is whole in them.
+            // What is read of a period is whole in its folder.
             for level in Level::of(fact).filter(|level| level.grain == Year) {
                 assert_eq!(level.width, BY_YEAR, "{}", level.name);
             }

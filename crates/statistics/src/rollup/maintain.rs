@@ -21,8 +21,8 @@ use super::{FACTS, RolledFact};
 use futures::{StreamExt, stream};
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{
-    ChangedLevels, ChangedRanges, FactSnapshot, RangeSet, RangeTable, SourceWatermarks,
-    TableVersion, UnifiedRowStream, Warehouse, is_store_failure,
+    ChangedLevels, ChangedRanges, FactSnapshot, RangeSet, SourceWatermarks, TableVersion,
+    UnifiedRowStream, Warehouse, is_store_failure,
 };
 use tillhouse_model::{Error, ErrorKind, Result};
 use tokio::task::JoinSet;
@@ -95,7 +95,6 @@ impl RollupMaintainer {
         for _ in 0..ROUNDS {
             if self.anew.is_empty()
                 && let Some(version) = table.version_made_from(&self.wanted).await?
-                && self.fact.has_all_levels(&table.pipelines().await?)
             {
                 return Ok(Some(version));
             }
@@ -112,21 +111,23 @@ impl RollupMaintainer {
                 tracing::warn!(table = %path, "another run has added up later versions: this run has no roll-ups");
                 return Ok(None);
             }
-            let is_whole = self.fact.has_all_levels(&table.pipelines().await?);
-            if !is_whole && !was.is_empty() {
-                tracing::warn!(
-                    "{path} lacks rows of some of its levels and is counted anew: another version of the program took them out"
-                );
-            }
-            let nothing = SourceWatermarks::new();
-            let since = if is_whole { &was } else { &nothing };
-            let changed = self.changed_hours(&path, since).await?;
-            let touched = self.touched(&table, &changed).await?;
+            let changed = self.changed_hours(&path, &was).await?;
+            let pipelines = self.pipelines().await?;
+            let is_everything =
+                changed.is_anew || pipelines.iter().all(|name| self.anew.contains(name));
+            let anew: Vec<String> = match is_everything {
+                true => pipelines.into_iter().collect(),
+                false => self.anew.clone(),
+            };
+            let touched = self.touched(&changed, &anew);
             let rows = self.rows(version, &touched).await?;
-            if let Some(done) = table
-                .replace(&was, &self.wanted, &touched, rows, &self.run_id)
-                .await?
-            {
+            let (wanted, run) = (&self.wanted, &self.run_id);
+            let done = match is_everything {
+                // Those of another edition, and of pipelines that are gone, go too.
+                true => table.replace_all(&was, wanted, rows, run).await?,
+                false => table.replace(&was, wanted, &touched, rows, run).await?,
+            };
+            if let Some(done) = done {
                 tracing::debug!(table = %path, added = done.rows_added, removed = done.rows_removed, "rolled up");
                 return Ok(Some(done.version));
             }
@@ -168,32 +169,28 @@ impl RollupMaintainer {
         Ok(changed)
     }
 
-    /// The periods of the levels that are to be counted again.
-    async fn touched(&self, table: &RangeTable, changed: &ChangedHours) -> Result<ChangedLevels> {
+    /// The pipelines that have facts.
+    async fn pipelines(&self) -> Result<BTreeSet<String>> {
+        let Some(facts) = self.facts(self.fact.name).await? else {
+            return Ok(BTreeSet::new());
+        };
+        let partitions = facts.partitions()?.into_iter();
+        Ok(partitions.map(|partition| partition.pipeline).collect())
+    }
+
+    /// The periods of the levels that are to be counted again; of the pipelines in `anew` all.
+    fn touched(&self, changed: &ChangedHours, anew: &[String]) -> ChangedLevels {
         let mut touched = ChangedLevels::new();
         for level in Level::of(self.fact) {
             let of_level = touched.entry(level.value.to_owned()).or_default();
             for (pipeline, hours) in &changed.hours.0 {
                 of_level.add(pipeline, periods(level.grain, hours));
             }
-            for pipeline in &self.anew {
+            for pipeline in anew {
                 of_level.add(pipeline, RangeSet::All);
             }
         }
-        if changed.is_anew {
-            // Of another edition, or of pipelines that are gone.
-            let left_over = table.pipelines().await?;
-            let pipelines: BTreeSet<&String> = left_over.values().flatten().collect();
-            let mut levels: Vec<&str> = Level::of(self.fact).map(|level| level.value).collect();
-            levels.extend(left_over.keys().map(String::as_str));
-            for level in levels {
-                let of_level = touched.entry(level.to_owned()).or_default();
-                for pipeline in &pipelines {
-                    of_level.add(pipeline, RangeSet::All);
-                }
-            }
-        }
-        Ok(touched)
+        touched
     }
 
     /// Sums of the touched periods. `version` is that of the table as it is.

@@ -4,8 +4,9 @@
 
 use crate::fixture::some;
 use crate::oracle_tables::{OracleArticle, OracleEvent, OraclePayment, OracleSale, OracleTables};
-use tillhouse_model::{CivilPeriod, ErrorKind};
-use tillhouse_statistics::reports::{ReportName, ReportRequest, ReportTime, report_data};
+use tillhouse_model::{CivilPeriod, ErrorKind, ExactDecimal, Filter, Window};
+use tillhouse_statistics::reports::{ReportName, ReportRequest, ReportTime, heat_map, report_data};
+use tillhouse_statistics::{CheckedFilter, StatisticsRequest};
 
 async fn shown(shop: &OracleTables, request: &ReportRequest) -> String {
     serde_json::to_string(&report_data(&shop.session(), request).await.unwrap()).unwrap()
@@ -248,6 +249,45 @@ async fn the_heat_map_has_three_months_by_weekday_and_hour() {
         shown(&shop, &on(ReportName::HeatMap, "2026-10-25")).await,
         expected
     );
+}
+
+#[tokio::test]
+async fn the_heat_map_of_a_request_has_what_passes_its_filter() {
+    let shop = OracleTables {
+        sales: vec![
+            OracleSale::new("2026-01-05T12:00:00Z", 10_000),
+            OracleSale::new("2026-01-05T12:30:00Z", 40_000),
+            OracleSale {
+                site: None,
+                ..OracleSale::new("2026-01-06T23:30:00Z", 50_000)
+            },
+        ],
+        ..OracleTables::default()
+    };
+    let at = |text: &str| text.parse().unwrap();
+    let week = Window::new(at("2026-01-05T00:00:00Z"), at("2026-01-12T00:00:00Z")).unwrap();
+    for (filter, expected) in [
+        (None, (2, "10.0000")),
+        (
+            Some(r#"{"field": "amount", "operator": "gte", "value": 4}"#),
+            (2, "9.0000"),
+        ),
+        (
+            Some(r#"{"field": "site_key", "operator": "isnull"}"#),
+            (1, "5.0000"),
+        ),
+    ] {
+        let filter = filter.map(|text| Filter::parse(text).unwrap());
+        let filter = filter.map(|filter| CheckedFilter::new(&filter, "UTC", None).unwrap());
+        let request = StatisticsRequest {
+            filter,
+            ..StatisticsRequest::new(week)
+        };
+        let cells = heat_map(&shop.session(), &request).await.unwrap();
+        let total = cells.iter().map(|cell| cell.total.units).sum();
+        let total = ExactDecimal::new(total, 4).to_string();
+        assert_eq!((cells.len(), total.as_str()), expected, "{cells:?}");
+    }
 }
 
 #[tokio::test]

@@ -159,7 +159,7 @@ async fn hours_days_and_months_that_changed_are_told_with_their_transactions() {
     for rolled in [true, false] {
         let (place, since, now) = two_runs(rolled).await;
         assert_eq!(
-            since.tables.contains_key("statistics/payment_rollups"),
+            since.tables.contains_key("statistics/payment_levels"),
             rolled
         );
         let report = find_restatements(

@@ -9,9 +9,9 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::Schema;
 use futures::{StreamExt, TryStreamExt};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use tillhouse_lake::{ChangedLevels, ChangedRanges, PeriodWidth, RangeSet};
+use tillhouse_lake::PeriodWidth;
 use tillhouse_statistics::{StatisticsRequest, rollup_schemas, statistics};
 
 const AFTERWARDS: &str = "20261114T000000Z-eeeeee";
@@ -49,17 +49,9 @@ async fn earlier_roll_ups(
         .warehouse
         .range_table(table, schema.clone(), "period_start", &sources, edition);
     let old = old.with_level("monthly", PeriodWidth::Year);
-    let mut touched = ChangedRanges::default();
-    touched.add("p", RangeSet::All);
-    let mut levels: BTreeSet<String> = old.pipelines().await.unwrap().into_keys().collect();
-    levels.insert("monthly".to_owned());
-    let touched: ChangedLevels = levels
-        .into_iter()
-        .map(|level| (level, touched.clone()))
-        .collect();
     let rows = futures::stream::iter(rows.into_iter().map(Ok)).boxed();
     let done = old
-        .replace(&BTreeMap::new(), &counted, &touched, rows, RUN)
+        .replace_all(&BTreeMap::new(), &counted, rows, RUN)
         .await
         .unwrap()
         .unwrap();
@@ -78,13 +70,13 @@ async fn roll_ups_of_an_earlier_edition_are_not_asked_and_then_counted_anew() {
     // Articles had no days then.
     for (table, edition, without, sources) in [
         (
-            "transaction_rollups",
+            "transaction_levels",
             3,
             "without_amount",
             &["transactions"][..],
         ),
         (
-            "article_rollups",
+            "article_levels",
             4,
             "business_date",
             &["articles", "transactions"][..],
@@ -150,8 +142,8 @@ async fn an_earlier_program_that_ran_for_a_while_leaves_no_level_too_low() {
         let versions = place.versions().await;
         let mut tables = versions.clone();
         for (table, sources) in [
-            ("article_rollups", ["articles", "transactions"]),
-            ("payment_rollups", ["payments", "transactions"]),
+            ("article_levels", ["articles", "transactions"]),
+            ("payment_levels", ["payments", "transactions"]),
         ] {
             let counted = counted(&versions, &sources);
             let version = earlier_roll_ups(&place, (table, 4, "business_date"), counted).await;
@@ -166,7 +158,7 @@ async fn an_earlier_program_that_ran_for_a_while_leaves_no_level_too_low() {
         let session = place.session().await;
         assert_eq!(both(&place, &session, &day).await, "levels", "{has_news}");
         every_request(&place).await;
-        let sql = "SELECT level, sum(articles) FROM statistics.article_rollups GROUP BY level ORDER BY level";
+        let sql = "SELECT level, sum(articles) FROM statistics.article_levels GROUP BY level ORDER BY level";
         let levels = [
             "daily_totals",
             "monthly",

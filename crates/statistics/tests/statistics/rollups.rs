@@ -585,7 +585,7 @@ async fn hours_are_columns_and_what_has_no_currency_has_its_transactions() {
         lines(&session, sql).await,
         ["|2|2026-10-24|3|7.0000|2|1|1|2|"]
     );
-    let sql = "SELECT level, period, site_key, business_date, transactions, amount FROM statistics.transaction_rollups ORDER BY level";
+    let sql = "SELECT level, period, site_key, business_date, transactions, amount FROM statistics.transaction_levels ORDER BY level";
     assert_eq!(
         lines(&session, sql).await,
         [
@@ -656,7 +656,7 @@ async fn payments_without_an_amount_are_counted_by_levels_and_taken_off_by_facts
             .unwrap();
         assert_eq!(answer.meta.payments_without_amount, without);
     }
-    let sql = "SELECT state, payments, without_amount, amount FROM statistics.payment_rollups
+    let sql = "SELECT state, payments, without_amount, amount FROM statistics.payment_levels
                WHERE level = 'yearly_totals' ORDER BY state";
     assert_eq!(
         lines(&session, sql).await,
@@ -687,12 +687,42 @@ async fn a_run_that_died_before_the_roll_ups_is_made_up_for() {
     every_request(&place).await;
     let session = place.session().await;
     let sql =
-        "SELECT currency, amount FROM statistics.payment_rollups WHERE level = 'yearly_totals'";
+        "SELECT currency, amount FROM statistics.payment_levels WHERE level = 'yearly_totals'";
     assert_eq!(
         lines(&session, sql).await,
         ["|CHF|4.0000|"],
         "its currency is its transaction's, which changed"
     );
+}
+
+#[tokio::test]
+async fn a_run_writes_a_file_of_the_month_and_one_of_the_year() {
+    let place = FixtureWarehouse::new().await;
+    let mut house = kathmandu();
+    place.replace(&house, &all(&house), None, 1).await;
+    place.roll(RUN).await;
+    let old = house.clone();
+    house.sales[0].amount = Some(990_000);
+    place.replace(&house, &[0], Some(&old), 2).await;
+    let rolled = place
+        .publish_rolled(place.versions().await, LATER, &[])
+        .await;
+    for table in ["transaction_levels", "article_levels", "payment_levels"] {
+        let version = rolled[&format!("statistics/{table}")];
+        let log = format!("statistics/{table}/_delta_log/{version:020}.json");
+        let commit = std::fs::read_to_string(place.folder.path().join(log)).unwrap();
+        let added = commit.lines().filter(|line| line.contains("\"add\":{"));
+        let periods: Vec<&str> = added
+            .map(|line| match line.contains("\"period\":\"2026-10\"") {
+                true => "2026-10",
+                false if line.contains("\"period\":\"2026\"") => "2026",
+                false => "another",
+            })
+            .collect();
+        assert!(periods.len() <= 2, "{table}: {periods:?}");
+        assert!(!periods.contains(&"another"), "{table}: {periods:?}");
+    }
+    every_request(&place).await;
 }
 
 #[tokio::test]
@@ -743,7 +773,7 @@ async fn where_earlier_files_are_gone_every_hour_is_counted_anew() {
 
 #[tokio::test]
 async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
-    const TABLE: &str = "statistics/transaction_rollups";
+    const TABLE: &str = "statistics/transaction_levels";
     for what in [
         "its newest commits are swapped",
         "its newest commit is cut",
@@ -780,10 +810,10 @@ async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
             }
             "its newest commit is cut" => std::fs::write(commit(named), "").unwrap(),
             "a data file is missing" => {
-                let levels = ["daily", "daily_totals", "monthly", "yearly"];
-                let mut folders: Vec<_> = levels
+                let periods = ["2026-10", "2026"];
+                let mut folders: Vec<_> = periods
                     .iter()
-                    .map(|level| root.join(format!("level={level}")))
+                    .map(|period| root.join(format!("period={period}")))
                     .collect();
                 while let Some(folder) = folders.pop() {
                     for entry in std::fs::read_dir(folder).unwrap() {
@@ -800,7 +830,7 @@ async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
                 let other = place
                     .folder
                     .path()
-                    .join("statistics/article_rollups/_delta_log");
+                    .join("statistics/article_levels/_delta_log");
                 std::fs::create_dir(&log).unwrap();
                 for entry in std::fs::read_dir(other).unwrap() {
                     let entry = entry.unwrap();
@@ -831,7 +861,7 @@ async fn damaged_roll_ups_are_counted_anew_and_hold_nothing_else() {
         assert!(rolled[TABLE] > named, "{what}: {rolled:?}");
         every_request(&place).await;
         let session = place.session().await;
-        let counted = "SELECT level, sum(transactions) FROM statistics.transaction_rollups GROUP BY level ORDER BY level";
+        let counted = "SELECT level, sum(transactions) FROM statistics.transaction_levels GROUP BY level ORDER BY level";
         assert_eq!(
             lines(&session, counted).await,
             ["|daily|3|", "|daily_totals|3|", "|monthly|3|", "|yearly|3|"],
