@@ -447,7 +447,7 @@ mod tests {
             let state = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
             state.is_empty() || state.contains(") Z ")
         };
-        for _ in 0..500 {
+        for _ in 0..6_000 {
             if ended() {
                 break;
             }

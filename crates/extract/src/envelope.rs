@@ -12,7 +12,7 @@ use std::hash::{DefaultHasher, Hasher};
 use tillhouse_model::json::{
     JsonScanResult, JsonScanner, MalformedJson, RawJsonString, SeparatorFaults, unescape,
 };
-use tillhouse_model::{Error, ExactDecimal, Result, blank};
+use tillhouse_model::{Error, ExactDecimal, Result, blank, identifier};
 
 /// Value of an envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,14 +142,14 @@ pub fn records<'p>(page: &'p [u8], path: &[&str], key: &str) -> Result<Vec<&'p [
     }
 }
 
-/// True if a record has this text at a key, or the number that it is.
+/// True if a record has this identifier at a key, in whatever spelling, or the number that it is.
 pub fn has(record: &[u8], key: &str, text: &str) -> bool {
     let Some(value) = value_at(record, key) else {
         return false;
     };
     let meant = serde_json::from_slice::<String>(value).ok();
     meant.map_or(value == text.as_bytes(), |meant| {
-        meant.trim() == text.trim()
+        identifier::canonical(&meant) == identifier::canonical(text)
     })
 }
 
@@ -387,6 +387,14 @@ mod tests {
 
     fn number(text: &str) -> Option<EnvelopeValue> {
         Some(EnvelopeValue::Number(text.into()))
+    }
+
+    #[test]
+    fn a_record_is_known_by_its_identifier_in_whatever_spelling() {
+        let upper = br#"{"id":"{3F2504E0-4F89-11D3-9A0C-0305E82C3301}"}"#;
+        assert!(has(upper, "id", "3f2504e0-4f89-11d3-9a0c-0305e82c3301"));
+        assert!(has(br#"{"id":" 7 "}"#, "id", "7") && has(br#"{"id":7}"#, "id", "7"));
+        assert!(!has(br#"{"id":"a"}"#, "id", "A") && !has(br#"{"id":"007"}"#, "id", "7"));
     }
 
     #[test]

@@ -9,6 +9,8 @@
 mod answer_failure;
 mod answer_remarks;
 mod connection_failure;
+mod connections;
+mod redirects;
 
 pub(crate) use connection_failure::root_cause;
 
@@ -23,30 +25,28 @@ use crate::paging::{self, ListingOptions, RereadAllowance, RereadCounter, Totals
 use crate::proxy;
 use crate::redact::{self, Redactor};
 use crate::refusal_cause;
-use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, Method, StatusCode};
+use crate::request::{HttpOutcome, HttpRefusal, HttpRequest, HttpResponse, StatusCode};
 use crate::retry::{AttemptFailure, RetryPolicy, is_transient};
 use crate::retry_after::{is_used_up, reset_after, retry_after};
 use crate::source::SourceLimits;
 use crate::throttle::Throttle;
 use bytes::Bytes;
+use connections::LazyConnections;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use redirects::location;
+use reqwest::header::WWW_AUTHENTICATE;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use tillhouse_model::json::JsonScanner;
 use tillhouse_model::{Error, ErrorKind, Resource, Result};
 use tracing::Instrument;
 use url::Url;
 
-/// Longest time to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of an error's body that are read for its explanation.
 const EXPLANATION: usize = 16 << 10;
-/// Redirects followed in a row, all to the same origin.
-const REDIRECTS: usize = 5;
 /// A server that never answered at all is most likely a wrong address: it is given up sooner.
 const ATTEMPTS_IN_THE_DARK: usize = 3;
 /// An answer that is not JSON, from a server that gave JSON before, is tried this often: a proxy may have stepped in for a moment.
@@ -305,47 +305,6 @@ impl HttpClient {
     }
 }
 
-/// Connections to servers of one kind, on this machine or elsewhere. They are set up by the first request: the machine's certificates are read for
-/// them, and who only wants to know what a source is configured for sends none.
-struct LazyConnections {
-    is_loopback: bool,
-    most_idle: usize,
-    opened: OnceLock<reqwest::Client>,
-}
-
-impl LazyConnections {
-    /// Those to a server like this one.
-    fn new(base: &BaseUrl, limits: &SourceLimits) -> Self {
-        Self {
-            is_loopback: base.is_loopback(),
-            most_idle: limits.concurrency,
-            opened: OnceLock::new(),
-        }
-    }
-
-    fn client(&self) -> Result<&reqwest::Client> {
-        if let Some(client) = self.opened.get() {
-            return Ok(client);
-        }
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("tillhouse/", env!("CARGO_PKG_VERSION")))
-            // Both are done here: what becomes of a POST, and what of a body in an encoding that was not asked for.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_gzip()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .pool_max_idle_per_host(self.most_idle)
-            .tcp_nodelay(true);
-        if self.is_loopback {
-            builder = builder.no_proxy();
-        }
-        let client = builder
-            .build()
-            .map_err(|e| Error::internal("cannot set up HTTP").because(root_cause(&e)))?;
-        // Of two requests that come first at once, one's connections stay.
-        Ok(self.opened.get_or_init(|| client))
-    }
-}
-
 /// The success that a response is, with its body.
 fn answered(
     response: &mut reqwest::Response,
@@ -480,10 +439,9 @@ impl HttpClientInner {
                 return Err(failure);
             }
             let said = body::beginning(&mut response, EXPLANATION).await;
-            if request.logs_in {
-                return Err(self.no_token(failure, &said));
-            }
-            return (self.asks_to_log_in(request, status, &said)).ok_or(failure);
+            return self
+                .not_json(request, status, failure, &said)
+                .map_err(|failure| *failure);
         }
         let bytes = body::whole(&mut response, self.limits.max_body_bytes)
             .await
@@ -500,18 +458,15 @@ impl HttpClientInner {
                 "the server answered in UTF-16, where JSON is UTF-8".into(),
             ));
         }
-        if (judged == MediaTypeVerdict::Unsure || request.logs_in)
-            && !nothing
-            && !media_type::begins_as_json(&bytes)
-        {
+        // Under JSON's own types too: a script that calls back with JSON is none.
+        if !nothing && !media_type::begins_as_json(&bytes) {
             let failure = self.improper(
                 request,
                 format!("the server answered {status} with something else than JSON"),
             );
-            if request.logs_in {
-                return Err(self.no_token(failure, &bytes));
-            }
-            return (self.asks_to_log_in(request, status, &bytes)).ok_or(failure);
+            return self
+                .not_json(request, status, failure, &bytes)
+                .map_err(|failure| *failure);
         }
         let bytes = charset::as_utf8(response.headers(), bytes)
             .map_err(|charset| self.other_charset(request, &charset))?;
@@ -622,71 +577,6 @@ impl HttpClientInner {
         }))
     }
 
-    /// Sends a request, and follows where it is redirected within the origin. Any other redirect is the answer it is.
-    async fn ask(&self, request: &HttpRequest) -> Result<reqwest::Response, AttemptFailure> {
-        let mut url = request.url.clone();
-        for _ in 0..=REDIRECTS {
-            let client = self.http.client().map_err(AttemptFailure::permanent)?;
-            let mut builder = client.request(request.method.clone(), url);
-            if !request.headers.contains_key(ACCEPT) {
-                builder = builder.header(ACCEPT, HeaderValue::from_static("application/json"));
-            }
-            builder = builder.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-            builder = builder.headers(request.headers.clone());
-            if let Some(body) = &request.body {
-                builder = builder.body(body.clone());
-            }
-            let response = builder.send().await.map_err(|e| self.not_sent(&e))?;
-            self.answers.fetch_add(1, Ordering::Relaxed);
-            match self
-                .redirect(request, &response)
-                .map_err(AttemptFailure::permanent)?
-            {
-                Some(next) => url = next,
-                None => return Ok(response),
-            }
-        }
-        Err(AttemptFailure::permanent(Error::protocol(format!(
-            "{} redirects in circles",
-            self.base.origin()
-        ))))
-    }
-
-    /// Target of a redirect within the origin. A POST that would become a GET is an error: what it carries would be lost.
-    fn redirect(&self, request: &HttpRequest, response: &reqwest::Response) -> Result<Option<Url>> {
-        let status = response.status();
-        if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-            return Ok(None);
-        }
-        let Some(next) = location(response).filter(|next| origin::same(next, response.url()))
-        else {
-            return Ok(None);
-        };
-        // A login is no answer to what was asked with a token.
-        if !request.logs_in
-            && refusal_cause::is_login(&next)
-            && !refusal_cause::is_login(&request.url)
-        {
-            return Ok(None);
-        }
-        if request.method == Method::GET || matches!(status.as_u16(), 307 | 308) {
-            return Ok(Some(next));
-        }
-        let (method, to) = (&request.method, self.shown(&next));
-        let error = Error::protocol(format!(
-            "the server redirects this {method} to {to} with {status}, which would make it a GET without its content"
-        ));
-        let hint = match self.key {
-            "base_url" => {
-                format!(
-                    "Change base_url and the paths in the pipeline's connection, so that they lead to {to}."
-                )
-            }
-            key => format!("Set {key} to {to}."),
-        };
-        Err(error.at("status", status.as_str()).hint(hint))
-    }
-
     async fn unsuccessful(
         &self,
         request: &HttpRequest,
@@ -792,12 +682,4 @@ impl HttpClientInner {
 fn is_followed(document: &[u8]) -> bool {
     let mut scan = JsonScanner::of_page(document);
     scan.skip().is_ok() && !document[scan.pos..].trim_ascii().is_empty()
-}
-
-/// The address in a response's `Location`.
-fn location(response: &reqwest::Response) -> Option<Url> {
-    response
-        .url()
-        .join(response.headers().get(LOCATION)?.to_str().ok()?)
-        .ok()
 }

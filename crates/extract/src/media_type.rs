@@ -1,7 +1,7 @@
 //! Under which media types an answer is taken for JSON.
 //!
-//! Invariant: JSON's own types always count; its unregistered names, no type at all, and what else the connection names count where the body
-//! begins as JSON does. Anything else is told by its type before it is read: a portal's or a proxy's web page.
+//! Invariant: JSON's own types, its unregistered names, no type at all, and what else the connection names count where the body begins as JSON
+//! does. Anything else is told by its type before it is read: a portal's or a proxy's web page.
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde::{Deserialize, Deserializer, de};
@@ -20,22 +20,20 @@ impl MediaTypes {
     /// Judges an answer by its headers.
     pub(crate) fn judge(&self, headers: &HeaderMap) -> MediaTypeVerdict {
         let Some(value) = headers.get(CONTENT_TYPE) else {
-            return MediaTypeVerdict::Unsure;
+            return MediaTypeVerdict::Json;
         };
         let text = value.to_str().unwrap_or("unreadable");
         let written = text.split([';', ',']).next().unwrap_or("").trim();
         let essence = written.to_ascii_lowercase();
         let subtype = essence.split_once('/').map_or("", |(_, subtype)| subtype);
-        if subtype == "json" || subtype.ends_with("+json") {
-            return MediaTypeVerdict::Json;
-        }
+        let is_json = subtype == "json" || subtype.ends_with("+json");
         // Names that are not registered, and mean it all the same. The first could not even be listed.
         let means_json = matches!(
             essence.as_str(),
             "json" | "application/x-json" | "text/x-json"
         );
-        if essence.is_empty() || means_json || self.0.contains(&essence) {
-            return MediaTypeVerdict::Unsure;
+        if is_json || essence.is_empty() || means_json || self.0.contains(&essence) {
+            return MediaTypeVerdict::Json;
         }
         MediaTypeVerdict::Other(written.to_owned())
     }
@@ -44,23 +42,20 @@ impl MediaTypes {
 /// Verdict on an answer's media type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MediaTypeVerdict {
-    /// The body is JSON.
+    /// The body is JSON, or says so: it shows by how it begins.
     Json,
-    /// The body may be JSON: it shows by its first byte.
-    Unsure,
     /// The body is something else, by the name it was given. Not for printing.
     Other(String),
 }
 
 /// True if a body begins as a JSON document does.
 pub(crate) fn begins_as_json(body: &[u8]) -> bool {
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    first.is_none_or(|first| {
-        matches!(
-            first,
-            b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'
-        )
-    })
+    let body = body.trim_ascii_start();
+    body.first()
+        .is_none_or(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'))
+        || [&b"true"[..], b"false", b"null"]
+            .iter()
+            .any(|word| body.starts_with(word))
 }
 
 /// A media type as it is written.
@@ -130,7 +125,7 @@ mod tests {
             Some("JSON; charset=utf-8"),
             Some("application/x-json"),
         ] {
-            assert_eq!(judged(&[], none), MediaTypeVerdict::Unsure);
+            assert_eq!(judged(&[], none), MediaTypeVerdict::Json);
         }
         for other in [
             "text/plain; charset=utf-8",
@@ -149,11 +144,7 @@ mod tests {
                 let headers = [(CONTENT_TYPE, HeaderValue::from_str(other).unwrap())]
                     .into_iter()
                     .collect();
-                assert_eq!(
-                    accepted.judge(&headers),
-                    MediaTypeVerdict::Unsure,
-                    "{other}"
-                );
+                assert_eq!(accepted.judge(&headers), MediaTypeVerdict::Json, "{other}");
             }
         }
     }
@@ -195,7 +186,16 @@ mod tests {
         for json in [&b"{}"[..], b" \r\n[", b"null", b"-1", b"\"x\"", b"", b" "] {
             assert!(begins_as_json(json));
         }
-        for other in [&b"<html>"[..], b"Please wait", b"\xff\xfe", b"%PDF"] {
+        for other in [
+            &b"<html>"[..],
+            b"Please wait",
+            b"\xff\xfe",
+            b"%PDF",
+            b")]}',\n{}",
+            b"cb({})",
+            b"found({})",
+            b"not found",
+        ] {
             assert!(!begins_as_json(other));
         }
     }

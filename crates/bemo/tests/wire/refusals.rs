@@ -119,6 +119,15 @@ async fn what_is_no_page_is_not_taken_for_an_empty_one() {
             .message()
             .contains("text/html instead of JSON")
     );
+    for script in [")]}',\n{\"data\":[]}", "cb({\"data\":[]})"] {
+        let script = ResponseTemplate::new(200).set_body_raw(script, "application/json");
+        assert!(
+            told(script)
+                .await
+                .message()
+                .contains("something else than JSON")
+        );
+    }
     let broken = ResponseTemplate::new(200).set_body_raw(
         r#"{"status":"Success","data":[{"rfid":"hunter3"#,
         "application/json",

@@ -35,8 +35,23 @@ impl HttpClientInner {
         }
     }
 
+    /// The outcome of an answer that is not JSON: one to a login says why, a page may ask to log in, and any other is the failure that it is.
+    pub(super) fn not_json(
+        &self,
+        request: &HttpRequest,
+        status: StatusCode,
+        failure: AttemptFailure,
+        said: &[u8],
+    ) -> Result<HttpOutcome, Box<AttemptFailure>> {
+        if request.logs_in {
+            return Err(Box::new(self.no_token(failure, said)));
+        }
+        self.asks_to_log_in(request, status, said)
+            .ok_or_else(|| Box::new(failure))
+    }
+
     /// An answer to a login that is not JSON: with the server's words, which may be that it refuses the credentials. It is not asked again.
-    pub(super) fn no_token(&self, failure: AttemptFailure, body: &[u8]) -> AttemptFailure {
+    fn no_token(&self, failure: AttemptFailure, body: &[u8]) -> AttemptFailure {
         let Some(words) = self.shared.redactor.words(body) else {
             return AttemptFailure {
                 is_retryable: false,
@@ -58,7 +73,7 @@ impl HttpClientInner {
     }
 
     /// Outcome of an answer that is a page to log in at, in place of what was asked for; `None` for any other page.
-    pub(super) fn asks_to_log_in(
+    fn asks_to_log_in(
         &self,
         request: &HttpRequest,
         status: StatusCode,

@@ -185,7 +185,9 @@ async fn a_success_that_is_none_for_now_is_tried_again() {
 async fn a_list_that_is_no_json_is_asked_for_three_times_from_the_first_on() {
     let wide = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n\xff\xfe[\x00";
     let text = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n[]";
-    for bad in [&wide[..], text] {
+    let script =
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n)]}',\n[]";
+    for bad in [&wide[..], text, script] {
         for lists in [true, false] {
             let bad = || ScriptedReply::Write(bad.to_vec());
             let server = ScriptedServer::start(vec![bad(), bad(), json("200 OK", "", "[]")]).await;

@@ -201,6 +201,17 @@ async fn other_media_types_are_accepted_by_asking_for_them() {
             "{page}"
         );
     }
+    for script in [
+        &b")]}',\n{\"data\":[]}"[..],
+        b"cb({\"data\":[]})",
+        b"fn({})",
+    ] {
+        let error = refused(reply(JSON, script)).await;
+        assert!(
+            error.message().contains("something else than JSON"),
+            "{error}"
+        );
+    }
     assert_eq!(asked(reply("", b"[]"), limits()).await.unwrap(), b"[]");
     let page = refused(reply("", b"<html>")).await;
     assert!(
