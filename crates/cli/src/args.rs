@@ -5,7 +5,7 @@
 #[cfg(feature = "serve")]
 mod serve;
 
-use crate::output::CsvStyle;
+use crate::output::{CsvStyle, is_standard_output};
 use crate::registry;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -14,7 +14,7 @@ use serve::{SERVE_HELP, USER_HELP};
 #[cfg(feature = "serve")]
 pub(crate) use serve::{ServeArgs, UserAddArgs, UserCommand};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tillhouse_statistics::reports::{DEFAULT_AMOUNT, DEFAULT_LIMIT, ReportName};
 
 macro_rules! after_help {
@@ -92,7 +92,7 @@ pub(crate) struct Cli {
     /// Format of data [default: table]; html is for `stats`
     #[arg(long, global = true, value_enum)]
     pub(crate) format: Option<OutputFormat>,
-    /// In CSV, put a quote before texts that begin with = + - @, a tab or a line end, so that no spreadsheet takes them for formulas
+    /// In CSV, put a quote before texts that begin with = + - @, a tab or a line end, also behind blanks, so that no spreadsheet takes them for formulas. Numbers keep their sign
     #[arg(long, global = true)]
     pub(crate) csv_safe: bool,
     /// Format of logs on standard error
@@ -442,7 +442,7 @@ pub(crate) struct StatsArgs {
     /// As the warehouse was after this run, or at this time
     #[arg(long, value_name = "RUN|T")]
     pub(crate) as_of: Option<String>,
-    /// Write to this file instead of standard output. A file is replaced as a whole and keeps its mode, a link is followed, a
+    /// Write to this file instead of standard output, which - is too. A file is replaced as a whole and keeps its mode, a link is followed, a
     /// pipe or a device is written into
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
@@ -452,6 +452,14 @@ pub(crate) struct StatsArgs {
     /// Count from the transactions themselves, also where the roll-ups have the same answer sooner
     #[arg(long)]
     pub(crate) from_facts: bool,
+}
+
+impl StatsArgs {
+    /// The file that is written; `None` for standard output, named or not.
+    pub(crate) fn output_file(&self) -> Option<&Path> {
+        let named = self.output.as_deref();
+        named.filter(|file| !is_standard_output(file))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -666,7 +674,8 @@ pub(crate) struct SqlArgs {
     /// The value of a parameter that the query names :day, $day or $1; may be repeated. It takes the place of a literal, never of SQL
     #[arg(long = "param", value_name = "NAME=VALUE")]
     pub(crate) params: Vec<String>,
-    /// Write the result to this file, as its ending says: .csv, .json, .parquet or .xlsx. A file is replaced as a whole, once the query is done
+    /// Write the result to this file, as its ending says: .csv, .json, .parquet or .xlsx; - is standard output, as --format says. A file is replaced
+    /// as a whole, once the query is done
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
     /// Separator of the cells of CSV: a character like ; or |, or `tab` [default: a comma]

@@ -4,19 +4,18 @@
 
 use crate::callers::Caller;
 use crate::kept_answers::{AskedOfRun, KeptAnswer, Made};
-use crate::media::AnswerFormat;
 use crate::problem::Problem;
 use crate::runs::RunSession;
 use crate::state::ServerState;
 use crate::work::{self, AnswerSink, Delivered};
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tillhouse_model::time::parse_instant;
-use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_128;
 
 /// Header that names the run an answer is of.
@@ -74,6 +73,18 @@ pub(crate) struct AnswerNote {
     pub(crate) rows: Arc<AtomicU64>,
 }
 
+impl AnswerNote {
+    /// The note of a request.
+    pub(crate) fn of(request: &Request) -> Self {
+        let note = request.extensions().get::<Self>();
+        note.cloned().unwrap_or_default()
+    }
+}
+
+/// Mark of an answer to a page that looks for news by itself: nobody asked, and no line of the audit log tells of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnattendedPoll;
+
 /// A question that one run answers, always alike.
 pub(crate) struct FixedQuestion {
     /// Sender of the question.
@@ -83,7 +94,8 @@ pub(crate) struct FixedQuestion {
     /// Digest of how it was spelled, where the answer repeats that; 0 where it does not.
     pub(crate) spelling: u64,
     pub(crate) wanted: WantedRun,
-    pub(crate) format: AnswerFormat,
+    /// Media type of the answer.
+    pub(crate) media: &'static str,
     /// Address of further pages, but for the cursor at its end; none where there is one page.
     pub(crate) pages: Option<String>,
 }
@@ -106,7 +118,7 @@ where
         asked,
         spelling,
         wanted,
-        format,
+        media,
         pages,
     } = question;
     let pages = pages.as_deref();
@@ -116,11 +128,7 @@ where
     }
     let key = wanted.id().map(|run| AskedOfRun {
         run: run.to_owned(),
-        question: format!(
-            "{} {asked} {spelling:x}{}",
-            format.essence(),
-            caller.scope_digest()
-        ),
+        question: format!("{media} {asked} {spelling:x}{}", caller.scope_digest()),
     });
     let tag = key.as_ref().map(tag_of);
     let tag = tag.as_deref();
@@ -137,8 +145,8 @@ where
         }
     };
     let limits = state.limits(&caller, &note.id);
-    // What somebody makes is waited for without a slot, and outside the queue; no longer than an answer may take, however often.
-    let until = Instant::now() + limits.timeout;
+    // What somebody makes is waited for without a slot, and outside the queue.
+    let until = limits.until;
     let room = state.slots.waiting_room(caller.claim());
     let mut is_alone = false;
     if let Some(key) = &key {
@@ -146,9 +154,10 @@ where
             Made::Kept(kept) => return Ok(answered(kept, note)),
             Made::Alone => is_alone = true,
             Made::Not => {}
+            Made::Late => return Err(limits.too_slow()),
         }
     }
-    let mut slot = state.slots.take(caller.claim()).await?;
+    let mut slot = state.slots.take(caller.claim(), until).await?;
     let mut permit = None;
     if let Some(key) = &key {
         // Somebody may have made it meanwhile.
@@ -161,10 +170,12 @@ where
         if permit.is_none() && !is_alone {
             // Somebody began at the same time: others may have the slot.
             drop(slot);
-            if let Made::Kept(kept) = state.kept.made(key, until, room).await? {
-                return Ok(answered(kept, note));
+            match state.kept.made(key, until, room).await? {
+                Made::Kept(kept) => return Ok(answered(kept, note)),
+                Made::Late => return Err(limits.too_slow()),
+                Made::Alone | Made::Not => {}
             }
-            slot = state.slots.take(caller.claim()).await?;
+            slot = state.slots.take(caller.claim(), until).await?;
         }
     }
     state.metrics.kept_missed.fetch_add(1, Ordering::Relaxed);
@@ -181,7 +192,7 @@ where
         let is_kept = match delivered {
             Delivered::Whole(whole) => {
                 let kept = KeptAnswer {
-                    format,
+                    media,
                     bytes: whole.bytes.clone(),
                     rows: whole.rows,
                     next: whole.next.clone(),
@@ -198,7 +209,7 @@ where
     let delivered = outcome?;
     Ok(match had {
         Some(tag) => not_modified(state, tag),
-        None => delivered_response(delivered, format, tag, pages, note),
+        None => delivered_response(delivered, media, tag, pages, note),
     })
 }
 
@@ -206,7 +217,7 @@ where
 pub(crate) async fn live<F>(
     state: &Arc<ServerState>,
     caller: &Caller,
-    format: AnswerFormat,
+    media: &'static str,
     note: &mut AnswerNote,
     work: F,
 ) -> Result<Response<Body>, Problem>
@@ -215,15 +226,15 @@ where
         + Send
         + 'static,
 {
-    let slot = state.slots.take(caller.claim()).await?;
-    let (own, run) = (Arc::clone(state), Arc::clone(&note.run));
     let limits = state.limits(caller, &note.id);
+    let slot = state.slots.take(caller.claim(), limits.until).await?;
+    let (own, run) = (Arc::clone(state), Arc::clone(&note.run));
     let delivered = work::run(slot, limits, async move |sink: &mut AnswerSink| {
         let (state, run): (&ServerState, &OnceLock<String>) = (&own, &run);
         work(state, run, sink).await
     })
     .await?;
-    Ok(delivered_response(delivered, format, None, None, note))
+    Ok(delivered_response(delivered, media, None, None, note))
 }
 
 /// Tag of an answer. It is weak, since an answer may be sent compressed. Another version of the program may answer in another shape.
@@ -277,14 +288,14 @@ fn again(
     note: &mut AnswerNote,
 ) -> Response<Body> {
     note.rows.store(kept.rows, Ordering::Relaxed);
-    let mut response = response_of(Body::from(kept.bytes), kept.format, tag, note);
+    let mut response = response_of(Body::from(kept.bytes), kept.media, tag, note);
     link(response.headers_mut(), pages, kept.next.as_deref());
     response
 }
 
 fn delivered_response(
     delivered: Delivered,
-    format: AnswerFormat,
+    media: &'static str,
     tag: Option<&str>,
     pages: Option<&str>,
     note: &mut AnswerNote,
@@ -292,7 +303,7 @@ fn delivered_response(
     match delivered {
         Delivered::Whole(whole) => {
             note.rows.store(whole.rows, Ordering::Relaxed);
-            let mut response = response_of(Body::from(whole.bytes), format, tag, note);
+            let mut response = response_of(Body::from(whole.bytes), media, tag, note);
             link(response.headers_mut(), pages, whole.next.as_deref());
             response
         }
@@ -300,7 +311,7 @@ fn delivered_response(
             note.rows = stream.rows();
             let next = stream.next.clone();
             let body = Body::from_stream(stream.into_chunks());
-            let mut response = response_of(body, format, tag, note);
+            let mut response = response_of(body, media, tag, note);
             link(response.headers_mut(), pages, next.as_deref());
             response
         }
@@ -309,13 +320,13 @@ fn delivered_response(
 
 fn response_of(
     body: Body,
-    format: AnswerFormat,
+    media: &'static str,
     tag: Option<&str>,
     note: &AnswerNote,
 ) -> Response<Body> {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    set(headers, header::CONTENT_TYPE, format.media_type());
+    set(headers, header::CONTENT_TYPE, media);
     set(headers, header::VARY, "accept, authorization");
     match tag {
         Some(tag) => {
@@ -345,6 +356,11 @@ pub(crate) fn document(text: impl Into<Bytes>, media_type: &'static str) -> Resp
     response
 }
 
+/// Refusal of a method that a path does not take; `allowed` are those that it does.
+pub(crate) fn wrong_method(request: &Request, allowed: &str) -> Response<Body> {
+    Problem::wrong_method(request.method(), allowed).response(&AnswerNote::of(request).id)
+}
+
 /// Names the next page.
 fn link(headers: &mut HeaderMap, pages: Option<&str>, cursor: Option<&str>) {
     if let Some((pages, cursor)) = pages.zip(cursor) {
@@ -353,7 +369,8 @@ fn link(headers: &mut HeaderMap, pages: Option<&str>, cursor: Option<&str>) {
     }
 }
 
-fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+/// Sets a header, where the value can be one.
+pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
     }

@@ -1,6 +1,6 @@
 //! The audit log: who asked what of which run, how many rows and bytes went out, and how long it took.
 //!
-//! Invariant: a line a request, written when its answer has ended, whether or not the client read it to its end. A line holds no secret, no token and no personal value:
+//! Invariant: a line a request, but for open pages that look for news, written when its answer has ended, whether or not the client read it to its end. A line holds no secret, no token and no personal value:
 //! filters stand there with pseudonyms, queries without their texts. A line that its place does not take stands in the process's own log: none is lost without a word.
 
 use jiff::Timestamp;

@@ -11,6 +11,7 @@ use crate::problem::Problem;
 use crate::slots::Claim;
 use crate::tokens::{ClientTokens, TokenOwner};
 use crate::users::{User, Users};
+use crate::work::computed;
 use axum::http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 use secrecy::SecretString;
@@ -221,13 +222,20 @@ impl Callers {
                 .map_err(refused_token);
         }
         let owner = tokens.owner(sent, Instant::now());
-        let user = owner.and_then(|owner| {
-            let is_same = users.fingerprint(&owner.name) == owner.fingerprint;
-            users.user(&owner.name).filter(|_| is_same)
-        });
-        match user {
-            Some(user) => Ok(Caller { user: Some(user) }),
-            None => Err(refused("the token is not known, or has expired")),
+        owner
+            .and_then(|owner| same_user(&users, &owner))
+            .ok_or_else(|| refused("the token is not known, or has expired"))
+    }
+
+    /// Caller that a session was begun for; everybody where there are no users.
+    ///
+    /// Errors with 401 where there are users, and the session is of none of them as they are now.
+    pub(crate) fn admit_session(&self, owner: Option<&TokenOwner>) -> Result<Caller, Problem> {
+        match self.users() {
+            None => Ok(Caller::default()),
+            Some(users) => owner
+                .and_then(|owner| same_user(&users, owner))
+                .ok_or_else(|| refused("nobody has logged in, or the session is over")),
         }
     }
 
@@ -272,11 +280,11 @@ impl Callers {
             let begun = self.guesses.begin(&name, Instant::now());
             begun.map_err(guessed_too_often)?;
             let (users, name) = (Arc::clone(users), name.clone());
-            let proving = tokio::task::spawn_blocking(move || {
+            computed(move || {
                 let _turn = turn;
                 users.authenticate_password(&name, &password)
-            });
-            proving.await
+            })
+            .await
         };
         // No turn is held while whoever is refused waits.
         match proven {
@@ -289,9 +297,16 @@ impl Callers {
                 Err(refused("the name or the password is not right"))
             }
             Ok(Err(error)) => Err(error.into()),
-            Err(error) => Err(Problem::internal(format!("a login failed: {error}"))),
+            Err(problem) => Err(problem),
         }
     }
+}
+
+/// The user that a token was given to, where rights and password are what they were then.
+fn same_user(users: &Users, owner: &TokenOwner) -> Option<Caller> {
+    let is_same = users.fingerprint(&owner.name) == owner.fingerprint;
+    let user = users.user(&owner.name).filter(|_| is_same)?;
+    Some(Caller { user: Some(user) })
 }
 
 fn refused(what: &str) -> Problem {

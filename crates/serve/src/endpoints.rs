@@ -4,7 +4,13 @@
 
 use crate::media::{AnswerFormat, JSON_ALONE, ROW_FORMATS};
 use crate::parameters::{Parameter, ParameterForm};
+use crate::problem::Problem;
+use axum::http::StatusCode;
 
+/// Path of the OpenAPI document.
+pub(crate) const DOCUMENT: &str = "/openapi.json";
+/// Path of the page that shows it.
+pub(crate) const PAGE: &str = "/docs";
 /// Most rows of a page of transactions, and of bookkeeping.
 pub(crate) const MOST_LISTED: u64 = 10_000;
 /// Rows of them where nothing is said.
@@ -94,39 +100,51 @@ pub(crate) enum BodyForm {
     Query,
 }
 
-const TENANT: Parameter = Parameter::new(
+pub(crate) const TENANT: Parameter = Parameter::new(
     "tenant",
     ParameterForm::Text,
     "Only this tenant (HecOne's mandator).",
     "7a0f",
 );
-const SOURCE: Parameter =
+pub(crate) const SOURCE: Parameter =
     Parameter::new("source", ParameterForm::Text, "Only this source.", "hecone");
-const STATES: Parameter = Parameter::new(
+pub(crate) const STATES: Parameter = Parameter::new(
     "states",
     ParameterForm::List,
     "The transaction states that count.",
     "completed,consumed",
 );
-const PERSPECTIVE: Parameter = Parameter::new(
+pub(crate) const PERSPECTIVE: Parameter = Parameter::new(
     "perspective",
     ParameterForm::Word(&["sale", "purchase"]),
     "Sales, or purchases made elsewhere; they are never added up.",
     "sale",
 );
-const AS_OF: Parameter = Parameter::new(
+pub(crate) const AS_OF: Parameter = Parameter::new(
     "as_of",
     ParameterForm::Text,
     "As the warehouse was after this run, or at this time.",
     "2026-01-31",
 );
-const FILTER: Parameter = Parameter::new(
+pub(crate) const FILTER: Parameter = Parameter::new(
     "filter",
     ParameterForm::Json,
     "Only transactions that pass: a Kendo UI filter descriptor.",
     r#"{"field":"amount","operator":"gte","value":50}"#,
 );
-const TIMEZONE: Parameter = Parameter::new(
+pub(crate) const PRODUCT: Parameter = Parameter::new(
+    "product",
+    ParameterForm::Text,
+    "Only transactions with an article of this product, by its key.",
+    "hecone:17",
+);
+pub(crate) const PAYMENT_METHOD: Parameter = Parameter::new(
+    "payment_method",
+    ParameterForm::Text,
+    "Only transactions with a collected payment of this method; unknown for one of none.",
+    "card",
+);
+pub(crate) const TIMEZONE: Parameter = Parameter::new(
     "timezone",
     ParameterForm::Zone,
     "The zone in which dates are read and hours are cut: an IANA name, or an offset.",
@@ -138,7 +156,7 @@ const PIPELINE: Parameter = Parameter::new(
     "Only this pipeline.",
     "hecone",
 );
-const LIMIT: Parameter = Parameter::new(
+pub(crate) const LIMIT: Parameter = Parameter::new(
     "limit",
     ParameterForm::Whole {
         least: 1,
@@ -270,7 +288,7 @@ const REPORT: [Parameter; 17] = [
     AS_OF,
 ];
 
-const TRANSACTIONS: [Parameter; 10] = [
+const TRANSACTIONS: [Parameter; 12] = [
     Parameter::new(
         "from",
         ParameterForm::Text,
@@ -287,6 +305,8 @@ const TRANSACTIONS: [Parameter; 10] = [
     SOURCE,
     TIMEZONE,
     FILTER,
+    PRODUCT,
+    PAYMENT_METHOD,
     Parameter::new(
         "sort",
         ParameterForm::Text,
@@ -499,6 +519,12 @@ pub(crate) static ENDPOINTS: [Endpoint; 13] = [
         )
     },
 ];
+
+/// Problem of a path that nothing is at.
+pub(crate) fn no_such_path() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path")
+        .hint(format!("{DOCUMENT} lists the paths, {PAGE}/ shows them."))
+}
 
 #[cfg(test)]
 mod tests {

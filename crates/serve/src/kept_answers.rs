@@ -4,7 +4,6 @@
 //! by its turn. What several ask for at once, of one run and of what they all see, one of them makes, and the others are given; whoever made none keeps nobody waiting, and
 //! no reader has more questions that wait so than there is room for.
 
-use crate::media::AnswerFormat;
 use crate::problem::Problem;
 use crate::slots::{RETRY_AFTER, WaitingRoom};
 use bytes::Bytes;
@@ -30,7 +29,8 @@ pub(crate) struct AskedOfRun {
 /// An answer that can be given again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KeptAnswer {
-    pub(crate) format: AnswerFormat,
+    /// Media type.
+    pub(crate) media: &'static str,
     pub(crate) bytes: Bytes,
     pub(crate) rows: u64,
     /// Cursor of the next page, where there is one.
@@ -67,8 +67,10 @@ pub(crate) enum Made {
     Kept(KeptAnswer),
     /// Nobody makes it.
     Not,
-    /// It cannot be kept, or comes too late: whoever asks makes it without others.
+    /// It cannot be kept: whoever asks makes it without others.
     Alone,
+    /// It is still being made when the time of the question is over.
+    Late,
 }
 
 /// Part of whoever makes an answer, which others wait for until it is dropped.
@@ -167,13 +169,12 @@ impl KeptAnswers {
         if let Some(answer) = self.get(asked) {
             return Ok(Made::Kept(answer));
         }
-        // Where its maker has left, another one makes it.
-        Ok(
-            match in_time.is_ok() && !of.is_unkept.load(Ordering::Acquire) {
-                true => Made::Not,
-                false => Made::Alone,
-            },
-        )
+        Ok(match in_time {
+            Err(_) => Made::Late,
+            Ok(()) if of.is_unkept.load(Ordering::Acquire) => Made::Alone,
+            // Where its maker has left, another one makes it.
+            Ok(()) => Made::Not,
+        })
     }
 
     /// The answer that is being made, and a place among those who wait; none where nobody makes it.
@@ -264,7 +265,7 @@ fn weight(asked: &AskedOfRun, answer: &KeptAnswer) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use crate::slots::later;
 
     fn asked(question: &str) -> AskedOfRun {
         AskedOfRun {
@@ -275,7 +276,7 @@ mod tests {
 
     fn answer(bytes: usize) -> KeptAnswer {
         KeptAnswer {
-            format: AnswerFormat::Json,
+            media: "application/json",
             bytes: vec![0; bytes].into(),
             rows: 1,
             next: None,
@@ -322,10 +323,6 @@ mod tests {
         all: 4,
     };
 
-    fn later() -> Instant {
-        Instant::now() + Duration::from_secs(60)
-    }
-
     #[tokio::test]
     async fn one_makes_what_several_ask_for_at_once() {
         let answers = KeptAnswers::new(8_000);
@@ -356,7 +353,7 @@ mod tests {
         for is_unkept in [false, true] {
             let permit = answers.begin(&question).unwrap();
             let impatient = answers.made(&question, Instant::now(), ROOM).await;
-            assert!(matches!(impatient, Ok(Made::Alone)), "{impatient:?}");
+            assert!(matches!(impatient, Ok(Made::Late)), "{impatient:?}");
             let others =
                 futures::future::join_all((0..3).map(|_| answers.made(&question, later(), ROOM)));
             let leaving = async {

@@ -7,7 +7,8 @@
 //!   connection ─ server ─ observe (id, audit, metrics) ─ router ─ endpoints ─┬─ api::statistics, report, transactions, tables ─ answer::fixed
 //!                                                                            │     tag of (run, question) ─ 304 | kept answer | slot ─ work
 //!                                                                            ├─ api::bookkeeping, sql ─ answer::live ─ slot ─ work
-//!                                                                            └─ api::hecone: login, and HecOne's statistics in HecOne's shape
+//!                                                                            ├─ api::hecone: login, and HecOne's statistics in HecOne's shape
+//!                                                                            └─ dashboard: pages over the same questions, slots and kept answers, and a session for browsers
 //!   callers: a user by password, token or token of a provider (oidc) ─ scope ─ runs::part: a session in which nothing else is there
 //!   runs: looks for a new published run every two seconds; an answer is of the run that was newest when its question came
 //!   postgres: a listener of its own for tools that speak PostgreSQL's protocol, over the same users, runs, slots and limits
@@ -27,6 +28,7 @@ mod audit;
 mod base64;
 mod batches;
 mod callers;
+mod dashboard;
 mod endpoints;
 mod flight;
 mod guesses;
@@ -60,7 +62,7 @@ pub use options::{
     CoverageAnswer, LoginCredentials, OidcOptions, ServeOptions, ServedProject, ServedWarehouse,
     TlsFiles,
 };
-pub use server::{BoundServer, check};
+pub use server::{BoundServer, check, check_addresses};
 pub use users::{
     NewUser, ScramVerifier, User, UserChange, Users, add_user, change_user, expect_user,
     remove_user,

@@ -1,11 +1,11 @@
 //! Surroundings of every request: its id, its line in the audit log, its metrics, and whether it may come in at all.
 //!
-//! Invariant: a request has one line, written when its answer has ended or its client has left; the id in the line is the one that a problem names and the header
-//! `X-Request-Id` has.
+//! Invariant: a request has one line, written when its answer has ended or its client has left, but for open pages that looked for news and were answered; the id in the line is the
+//! one that a problem names and the header `X-Request-Id` has.
 
-use crate::answer::AnswerNote;
+use crate::answer::{AnswerNote, UnattendedPoll};
 use crate::audit::AuditLine;
-use crate::problem::{PROBLEM, Problem};
+use crate::problem::{PROBLEM, Problem, ProblemPage};
 use crate::state::ServerState;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
@@ -36,6 +36,7 @@ struct ObservedRequest {
     state: Arc<ServerState>,
     line: AuditLine,
     note: AnswerNote,
+    is_audited: bool,
     began: Instant,
 }
 
@@ -62,6 +63,7 @@ impl ObservedRequest {
             state,
             line,
             note,
+            is_audited: true,
             began: Instant::now(),
         }
     }
@@ -80,7 +82,9 @@ impl Drop for ObservedRequest {
         line.rows = self.note.rows.load(Ordering::Relaxed);
         let metrics = &self.state.metrics;
         metrics.count(endpoint, line.status, took, line.bytes);
-        self.state.audit.write(line);
+        if self.is_audited {
+            self.state.audit.write(line);
+        }
         self.state.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -159,6 +163,8 @@ pub(crate) async fn observe(
     if let Some(note) = response.extensions_mut().remove::<AnswerNote>() {
         observed.note = note;
     }
+    let poll = response.extensions_mut().remove::<UnattendedPoll>();
+    observed.is_audited = poll.is_none();
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
@@ -185,7 +191,9 @@ fn as_problem(response: Response, id: &str) -> Response {
     let (status, headers) = (response.status(), response.headers());
     let is_refusal = status.is_client_error() || status.is_server_error();
     let media = headers.get(header::CONTENT_TYPE);
-    if !is_refusal || media.is_some_and(|media| media == PROBLEM) {
+    let is_told = media.is_some_and(|media| media == PROBLEM)
+        || response.extensions().get::<ProblemPage>().is_some();
+    if !is_refusal || is_told {
         return response;
     }
     let said = status.canonical_reason().unwrap_or("refused");

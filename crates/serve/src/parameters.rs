@@ -114,6 +114,28 @@ impl ParameterValues {
         }
     }
 
+    /// Reads what a form wrote into an address: fields that were left empty are left out.
+    pub(crate) fn read_form(query: Option<&str>, known: &[Parameter]) -> Result<Self, Problem> {
+        let written = form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+            .filter(|(_, value)| !value.trim().is_empty());
+        let written = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(written)
+            .finish();
+        Self::read(Some(&written), known)
+    }
+
+    /// Every value, by its parameter.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// Those of the parameters that are among the names.
+    #[must_use]
+    pub(crate) fn only(&self, names: &[&str]) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| names.contains(name));
+        Self(kept.map(|(name, value)| (*name, value.clone())).collect())
+    }
+
     /// A value that may be left out.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
@@ -276,6 +298,19 @@ mod tests {
         let without = values.with("limit", None);
         assert_ne!(values.canonical(), without.canonical());
         assert_eq!(without.whole("limit", 3), 3);
+    }
+
+    #[test]
+    fn fields_that_a_form_leaves_empty_are_left_out() {
+        let form = |query| ParameterValues::read_form(Some(query), &KNOWN);
+        let values = form("from=2026-01-01&limit=&states=+&hours=a").unwrap();
+        assert_eq!(values, read("from=2026-01-01&hours=a").unwrap());
+        assert_eq!(
+            values.only(&["hours"]).pairs().collect::<Vec<_>>(),
+            [("hours", "a")]
+        );
+        assert!(form("from=2026-01-01&form=1").is_err());
+        assert!(form("from=%FF").is_err());
     }
 
     #[test]

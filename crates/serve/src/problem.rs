@@ -4,7 +4,7 @@
 //! token, no text of a library. The whole story is in the log, under the id.
 
 use axum::body::Body;
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 use tillhouse_model::{Error, ErrorKind};
 
@@ -14,6 +14,10 @@ pub(crate) const PROBLEM: &str = "application/problem+json";
 pub(crate) const ONLY_READS: &str = "is not a query, and SQL here only reads";
 /// Places of an error that are about the question.
 const SHOWN_PLACES: [&str; 5] = ["line", "column", "field", "filter", "compare"];
+
+/// Mark of a response that tells a problem to a person, as a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProblemPage;
 
 /// Problem with a request.
 #[derive(Debug, Clone)]
@@ -75,6 +79,17 @@ impl Problem {
         .hint("Ask for less at a time: a shorter period, fewer columns. serve.timeout in tillhouse.yaml is the limit.")
     }
 
+    /// A method that a path does not take; `allowed` are those that it does.
+    pub(crate) fn wrong_method(method: &Method, allowed: &str) -> Self {
+        let method: String = method.as_str().chars().take(16).collect();
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("{method} is no method of this path"),
+        )
+        .hint(format!("It takes {allowed}."))
+        .header(header::ALLOW, allowed)
+    }
+
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -133,6 +148,15 @@ impl Problem {
     /// True for a fault of ours, or of what we stand on.
     pub(crate) fn is_ours(&self) -> bool {
         self.inside.is_some()
+    }
+
+    /// Writes the problem into the process's own log, under the id of its request.
+    pub(crate) fn log(&self, id: &str, endpoint: &str) {
+        let (status, text) = (self.status.as_u16(), self.for_log());
+        match self.is_ours() {
+            true => tracing::error!(%id, endpoint, status, "{text}"),
+            false => tracing::debug!(%id, endpoint, status, "{text}"),
+        }
     }
 
     /// The response, under an id.

@@ -1,10 +1,11 @@
-//! The router: every endpoint, health, metrics, the document and its page.
+//! The router: every endpoint, the dashboard, health, metrics, the document and its page.
 //!
 //! Invariant: whatever is asked, the answer is that of an endpoint or a problem document; what no endpoint knows is 404, and a method that it does not take 405.
 
-use crate::answer::{AnswerNote, document};
+use crate::answer::{AnswerNote, document, wrong_method};
 use crate::api::{self, EndpointRequest, admit};
-use crate::endpoints::{ENDPOINTS, Endpoint, EndpointMethod};
+use crate::dashboard;
+use crate::endpoints::{DOCUMENT, ENDPOINTS, Endpoint, EndpointMethod, PAGE, no_such_path};
 use crate::observe::observe;
 use crate::parameters::ParameterValues;
 use crate::problem::Problem;
@@ -14,7 +15,6 @@ use axum::Router;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
 use axum::middleware;
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -25,10 +25,6 @@ use utoipa_swagger_ui::SwaggerUi;
 
 /// Answers that are smaller are sent as they are.
 const COMPRESSED_FROM: u16 = 512;
-/// Path of the OpenAPI document.
-pub(crate) const DOCUMENT: &str = "/openapi.json";
-/// Path of the page that shows it.
-pub(crate) const PAGE: &str = "/docs";
 
 /// The router of a server.
 pub(crate) fn router(state: &Arc<ServerState>) -> Router {
@@ -45,6 +41,7 @@ pub(crate) fn router(state: &Arc<ServerState>) -> Router {
         .route("/healthz", service("healthz", healthz))
         .route("/readyz", service("readyz", readyz))
         .route("/metrics", on(MethodFilter::GET, metrics).fallback(not_get))
+        .merge(dashboard::routes())
         .merge(page)
         .fallback(unknown_path)
         .layer(middleware::from_fn_with_state(Arc::clone(state), observe))
@@ -81,7 +78,7 @@ fn service(
     answer: fn(&ServerState) -> Result<Response, Problem>,
 ) -> MethodRouter<Arc<ServerState>> {
     let handler = move |State(state): State<Arc<ServerState>>, request: Request| async move {
-        let note = note_of(&request);
+        let note = AnswerNote::of(&request);
         let _ = note.endpoint.set(endpoint);
         answer(&state).unwrap_or_else(|problem| problem.response(&note.id))
     };
@@ -99,7 +96,7 @@ async fn open(
     in_path: Option<String>,
     request: Request,
 ) -> Response {
-    let mut note = note_of(&request);
+    let mut note = AnswerNote::of(&request);
     let _ = note.endpoint.set(endpoint.id.as_str());
     let (parts, body) = request.into_parts();
     let outcome = match read(state, endpoint, in_path, parts, &mut note).await {
@@ -110,12 +107,8 @@ async fn open(
         Ok(response) => response,
         Err(problem) => {
             let problem = problem.reworded(|text| in_words_of(endpoint.id, text));
-            let (status, text) = (problem.status.as_u16(), problem.for_log());
             let id = note.id.as_str();
-            match problem.is_ours() {
-                true => tracing::error!(%id, endpoint = endpoint.id.as_str(), status, "{text}"),
-                false => tracing::debug!(%id, endpoint = endpoint.id.as_str(), status, "{text}"),
-            }
+            problem.log(id, endpoint.id.as_str());
             problem.response(id)
         }
     };
@@ -145,26 +138,8 @@ async fn read(
     })
 }
 
-fn note_of(request: &Request) -> AnswerNote {
-    let note = request.extensions().get::<AnswerNote>();
-    note.cloned().unwrap_or_default()
-}
-
-fn wrong_method(request: &Request, allowed: &str) -> Response {
-    let method: String = request.method().as_str().chars().take(16).collect();
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        format!("{method} is no method of this path"),
-    )
-    .hint(format!("It takes {allowed}."))
-    .header(header::ALLOW, allowed)
-    .response(&note_of(request).id)
-}
-
 async fn unknown_path(request: Request) -> Response {
-    Problem::new(StatusCode::NOT_FOUND, "there is nothing at this path")
-        .hint(format!("{DOCUMENT} lists the paths, {PAGE}/ shows them."))
-        .response(&note_of(&request).id)
+    no_such_path().response(&AnswerNote::of(&request).id)
 }
 
 fn healthz(_: &ServerState) -> Result<Response, Problem> {
@@ -183,7 +158,7 @@ fn readyz(state: &ServerState) -> Result<Response, Problem> {
 
 /// Metrics. Sizes and times of answers tell of what was answered: where there are users, who sees some tenants or pipelines is refused.
 async fn metrics(State(state): State<Arc<ServerState>>, request: Request) -> Response {
-    let note = note_of(&request);
+    let note = AnswerNote::of(&request);
     let _ = note.endpoint.set("metrics");
     let headers = request.headers().clone();
     let admitted = state.callers.admit(&headers, &state.tokens).await;

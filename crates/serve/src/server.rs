@@ -26,9 +26,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
+use tillhouse_model::{Error, Result};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -39,6 +39,8 @@ use tower::Service;
 
 /// Connections that are open at once; further ones wait to be accepted.
 const CONNECTIONS: usize = 1_024;
+/// Connections that wait to be accepted, at most.
+const NOT_ACCEPTED: u32 = 1_024;
 /// Time in which a request's head has to arrive, also the first on a connection.
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// Time in which a client has to take something of what it is sent.
@@ -54,7 +56,7 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Check of what a server starts with, by the server itself and by whoever only asks. Nothing is made that stays, and nothing is listened on.
 ///
-/// Errors with [`ErrorKind::Config`] where it would not start: for an address that others reach without users and TLS, and for a
+/// Errors with [`tillhouse_model::ErrorKind::Config`] where it would not start: for an address that others reach without users and TLS, and for a
 /// certificate, an audit log, users or a provider of tokens that cannot be used. Whether the provider answers is not tried.
 pub fn check(options: &ServeOptions) -> Result<()> {
     options.check_address()?;
@@ -68,6 +70,89 @@ pub fn check(options: &ServeOptions) -> Result<()> {
         server_config(files)?;
     }
     AuditLog::check(options.audit.as_deref())
+}
+
+/// Check of the addresses that a server is to listen on, beside [`check`]: they are listened on together as the server does, and given back. Nobody is answered.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Config`] for one that cannot be listened on, as where somebody else does, or another of them.
+pub async fn check_addresses(options: &ServeOptions) -> Result<()> {
+    let taken = TakenAddresses::of(options)?;
+    // An address that is named twice is taken twice, and listened on once.
+    let _http = taken.http.listen()?;
+    let _postgres = taken.postgres.map(TakenAddress::listen).transpose()?;
+    taken.flight.map(TakenAddress::listen).transpose().map(drop)
+}
+
+/// Addresses that nobody else listens on, taken to be listened on.
+struct TakenAddresses {
+    http: TakenAddress,
+    postgres: Option<TakenAddress>,
+    flight: Option<TakenAddress>,
+}
+
+impl TakenAddresses {
+    fn of(options: &ServeOptions) -> Result<Self> {
+        let http = "Name another with --listen or `serve.listen`, or find out who listens there.";
+        let postgres =
+            "Name another with --postgres or `serve.postgres`, or find out who listens there.";
+        let flight = "Name another with --flight or `serve.flight`, or find out who listens there.";
+        let if_wanted = |wanted: Option<SocketAddr>, hint: &'static str| {
+            wanted
+                .map(|wanted| TakenAddress::of(wanted, hint))
+                .transpose()
+        };
+        Ok(Self {
+            http: TakenAddress::of(options.listen, http)?,
+            postgres: if_wanted(options.postgres, postgres)?,
+            flight: if_wanted(options.flight, flight)?,
+        })
+    }
+}
+
+/// One of them.
+struct TakenAddress {
+    socket: TcpSocket,
+    wanted: SocketAddr,
+    hint: &'static str,
+}
+
+impl TakenAddress {
+    fn of(wanted: SocketAddr, hint: &'static str) -> Result<Self> {
+        let taken = || {
+            let socket = match wanted {
+                SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                SocketAddr::V6(_) => TcpSocket::new_v6()?,
+            };
+            // Connections of a server before it, which are over, keep nobody out.
+            #[cfg(not(windows))]
+            socket.set_reuseaddr(true)?;
+            socket.bind(wanted)?;
+            Ok::<_, std::io::Error>(socket)
+        };
+        let socket = taken().map_err(|error| cannot_listen(error, wanted, hint))?;
+        Ok(Self {
+            socket,
+            wanted,
+            hint,
+        })
+    }
+
+    /// Listens on the address, and gives the one that it is.
+    fn listen(self) -> Result<(TcpListener, SocketAddr)> {
+        let listened = || {
+            let listener = self.socket.listen(NOT_ACCEPTED)?;
+            let address = listener.local_addr()?;
+            Ok::<_, std::io::Error>((listener, address))
+        };
+        listened().map_err(|error| cannot_listen(error, self.wanted, self.hint))
+    }
+}
+
+fn cannot_listen(error: std::io::Error, wanted: SocketAddr, hint: &str) -> Error {
+    Error::config("cannot listen")
+        .because(error)
+        .at("address", wanted.to_string())
+        .hint(hint)
 }
 
 /// A server that listens, and does not answer yet.
@@ -85,7 +170,7 @@ pub struct BoundServer {
 impl BoundServer {
     /// Listens, and looks for the newest run.
     ///
-    /// Errors with [`ErrorKind::Config`] for an address that others reach or that cannot be listened on, and for an audit log that cannot be written. A warehouse that
+    /// Errors with [`tillhouse_model::ErrorKind::Config`] for an address that others reach or that cannot be listened on, and for an audit log that cannot be written. A warehouse that
     /// cannot be read is no error: it may be readable later, and `/readyz` says so.
     pub async fn bind(served: ServedWarehouse, options: ServeOptions) -> Result<Self> {
         check(&options)?;
@@ -94,21 +179,13 @@ impl BoundServer {
         let acceptor = |config: rustls::ServerConfig| TlsAcceptor::from(Arc::new(config));
         let (tls, flight_tls) = (tls.map(acceptor), flight_tls.map(acceptor));
         let state = ServerState::new(served, options)?;
-        let hint = "Name another with --listen or `serve.listen`, or find out who listens there.";
-        let (listener, address) = listen(state.options.listen, hint).await?;
-        let postgres = match state.options.postgres {
+        let taken = TakenAddresses::of(&state.options)?;
+        let (listener, address) = taken.http.listen()?;
+        let postgres = taken.postgres.map(TakenAddress::listen).transpose()?;
+        let flight = match taken.flight {
             None => None,
-            Some(wanted) => {
-                let hint = "Name another with --postgres or `serve.postgres`, or find out who listens there.";
-                Some(listen(wanted, hint).await?)
-            }
-        };
-        let flight = match state.options.flight {
-            None => None,
-            Some(wanted) => {
-                let hint =
-                    "Name another with --flight or `serve.flight`, or find out who listens there.";
-                let (listener, address) = listen(wanted, hint).await?;
+            Some(taken) => {
+                let (listener, address) = taken.listen()?;
                 let answering = FlightListener::new(Arc::clone(&state), flight_tls)
                     .map_err(|problem| Error::internal(problem.for_log()))?;
                 Some((listener, address, answering))
@@ -231,21 +308,6 @@ impl BoundServer {
             tracing::error!("the last lines of the audit log could not be written in time");
         }
     }
-}
-
-/// Listens on an address, and gives the one that it is.
-async fn listen(wanted: SocketAddr, hint: &str) -> Result<(TcpListener, SocketAddr)> {
-    let refused =
-        |error: tillhouse_model::Error| error.at("address", wanted.to_string()).hint(hint);
-    let listener = TcpListener::bind(wanted)
-        .await
-        .or_error(ErrorKind::Config, "cannot listen")
-        .map_err(refused)?;
-    let address = listener
-        .local_addr()
-        .or_error(ErrorKind::Config, "cannot listen")
-        .map_err(refused)?;
-    Ok((listener, address))
 }
 
 /// Waits until every connection is closed, or no answer is under way any more and the last had its time to be sent.
@@ -387,6 +449,50 @@ where
 mod tests {
     use super::*;
     use crate::options::{OidcOptions, TlsFiles};
+
+    #[tokio::test]
+    async fn an_address_that_somebody_listens_on_is_told_beforehand() {
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = other.local_addr().unwrap();
+        let free = ServeOptions::default();
+        assert!(check_addresses(&free).await.is_ok());
+        for (taken, flag) in [
+            (
+                ServeOptions {
+                    listen: address,
+                    ..free.clone()
+                },
+                "--listen",
+            ),
+            (
+                ServeOptions {
+                    postgres: Some(address),
+                    ..free.clone()
+                },
+                "--postgres",
+            ),
+            (
+                ServeOptions {
+                    flight: Some(address),
+                    ..free.clone()
+                },
+                "--flight",
+            ),
+        ] {
+            let error = check_addresses(&taken).await.unwrap_err();
+            assert!(error.to_string().contains(&address.to_string()), "{error}");
+            assert!(error.hint_text().unwrap().contains(flag), "{error}");
+        }
+        // Nobody listens any more, and the server would twice.
+        drop(other);
+        let twice = ServeOptions {
+            listen: address,
+            flight: Some(address),
+            ..free
+        };
+        let error = check_addresses(&twice).await.unwrap_err();
+        assert!(error.to_string().contains(&address.to_string()), "{error}");
+    }
 
     #[test]
     fn what_would_not_start_is_told_beforehand() {

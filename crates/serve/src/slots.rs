@@ -1,13 +1,13 @@
 //! Slots for work: how many questions are worked on at once, how many wait, and whose turn it is.
 //!
 //! Invariant: no more than so many slots are taken, no reader has more than that reader may have, and no more than so many questions wait, of one reader half of them; who comes after
-//! that is sent away at once. Readers who wait are served in turn, one question each, however many one of them asks. A slot is free again when its holder is dropped, whatever became of the question.
+//! that is sent away at once, and whoever waits is when the time of the question is over. Readers who wait are served in turn, one question each, however many one of them asks. A slot is free again when its holder is dropped, whatever became of the question.
 
 use crate::problem::Problem;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Seconds after which somebody who was sent away may ask again.
 pub(crate) const RETRY_AFTER: u32 = 2;
@@ -42,7 +42,6 @@ pub(crate) struct WaitingRoom<'a> {
 pub(crate) struct Slots {
     pool: Arc<SlotPool>,
     most_waiting: usize,
-    patience: Duration,
 }
 
 /// State that all holders of slots share.
@@ -158,14 +157,13 @@ impl WaitingReader {
 }
 
 impl Slots {
-    pub(crate) fn new(slots: usize, most_waiting: usize, patience: Duration) -> Self {
+    pub(crate) fn new(slots: usize, most_waiting: usize) -> Self {
         Self {
             pool: Arc::new(SlotPool {
                 all: slots.max(1),
                 state: Mutex::default(),
             }),
             most_waiting,
-            patience,
         }
     }
 
@@ -186,10 +184,14 @@ impl Slots {
         }
     }
 
-    /// Takes a slot, at once or after waiting for one.
+    /// Takes a slot, at once or after waiting for one, until then.
     ///
     /// Errors with 503 where too many wait already, or the wait was too long.
-    pub(crate) async fn take(&self, claim: Claim<'_>) -> Result<TakenSlot, Problem> {
+    pub(crate) async fn take(
+        &self,
+        claim: Claim<'_>,
+        until: Instant,
+    ) -> Result<TakenSlot, Problem> {
         let slot = {
             let mut state = self.pool.state();
             let waits = state.queue.iter().position(|reader| {
@@ -218,7 +220,7 @@ impl Slots {
             }
             slot
         };
-        match tokio::time::timeout(self.patience, slot).await {
+        match tokio::time::timeout_at(until, slot).await {
             Ok(Ok(slot)) => Ok(slot),
             Ok(Err(_)) | Err(_) => Err(Problem::busy(RETRY_AFTER)),
         }
@@ -235,19 +237,25 @@ impl Slots {
     }
 }
 
+/// A moment that no test waits for.
+#[cfg(test)]
+pub(crate) fn later() -> Instant {
+    Instant::now() + std::time::Duration::from_secs(60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::http::StatusCode;
+    use std::time::Duration;
     use tokio::task::JoinHandle;
-
-    const LONG: Duration = Duration::from_secs(60);
 
     /// Asks for a slot and waits until the question is in the queue.
     async fn queued(slots: &Arc<Slots>, who: &'static str, most: usize) -> JoinHandle<TakenSlot> {
         let before = slots.waiting();
         let asked = Arc::clone(slots);
-        let task = tokio::spawn(async move { asked.take(Claim { who, most }).await.unwrap() });
+        let task =
+            tokio::spawn(async move { asked.take(Claim { who, most }, later()).await.unwrap() });
         while slots.waiting() == before {
             tokio::task::yield_now().await;
         }
@@ -256,10 +264,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_when_the_queue_is_full_is_sent_away() {
-        let slots = Arc::new(Slots::new(1, 1, LONG));
-        let first = slots.take(Claim::GUEST).await.unwrap();
+        let slots = Arc::new(Slots::new(1, 1));
+        let first = slots.take(Claim::GUEST, later()).await.unwrap();
         let waiting = queued(&slots, "", usize::MAX).await;
-        let refused = slots.take(Claim::GUEST).await.unwrap_err();
+        let refused = slots.take(Claim::GUEST, later()).await.unwrap_err();
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!((slots.taken(), slots.waiting()), (1, 1));
         drop(first);
@@ -271,23 +279,38 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_the_queue_waits_no_more() {
-        let slots = Slots::new(1, 1, LONG);
-        let first = slots.take(Claim::GUEST).await.unwrap();
-        let left = tokio::time::timeout(Duration::from_millis(5), slots.take(Claim::GUEST)).await;
+        let slots = Slots::new(1, 1);
+        let first = slots.take(Claim::GUEST, later()).await.unwrap();
+        let left =
+            tokio::time::timeout(Duration::from_millis(5), slots.take(Claim::GUEST, later())).await;
         assert!(left.is_err());
         assert_eq!(slots.waiting(), 0);
         drop(first);
         assert_eq!(slots.taken(), 0, "nobody is served who has left");
-        drop(slots.take(Claim::GUEST).await.unwrap());
-        let impatient = Slots::new(1, 1, Duration::from_millis(5));
-        let _taken = impatient.take(Claim::GUEST).await.unwrap();
-        assert!(impatient.take(Claim::GUEST).await.is_err());
+        drop(slots.take(Claim::GUEST, later()).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_is_sent_away_when_the_time_of_the_question_is_over() {
+        let slots = Slots::new(1, 1);
+        let began = Instant::now();
+        let until = began + Duration::from_secs(60);
+        let _taken = slots.take(Claim::GUEST, until).await.unwrap();
+        // Time that went before it came into the queue is its own too.
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        let refused = slots.take(Claim::GUEST, until).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(began.elapsed().as_secs(), 60);
+        assert_eq!((slots.taken(), slots.waiting()), (1, 0));
     }
 
     #[tokio::test]
     async fn readers_are_served_in_turn_however_many_questions_one_asks() {
-        let slots = Arc::new(Slots::new(1, 64, LONG));
-        let first = slots.take(Claim { who: "a", most: 9 }).await.unwrap();
+        let slots = Arc::new(Slots::new(1, 64));
+        let first = slots
+            .take(Claim { who: "a", most: 9 }, later())
+            .await
+            .unwrap();
         let mut of_a = Vec::new();
         for _ in 0..3 {
             of_a.push(queued(&slots, "a", 9).await);
@@ -310,11 +333,17 @@ mod tests {
 
     #[tokio::test]
     async fn one_reader_leaves_room_in_the_queue_for_others() {
-        let slots = Arc::new(Slots::new(1, 4, LONG));
-        let first = slots.take(Claim { who: "a", most: 9 }).await.unwrap();
+        let slots = Arc::new(Slots::new(1, 4));
+        let first = slots
+            .take(Claim { who: "a", most: 9 }, later())
+            .await
+            .unwrap();
         let second = queued(&slots, "a", 9).await;
         let third = queued(&slots, "a", 9).await;
-        let refused = slots.take(Claim { who: "a", most: 9 }).await.unwrap_err();
+        let refused = slots
+            .take(Claim { who: "a", most: 9 }, later())
+            .await
+            .unwrap_err();
         assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
         let of_b = queued(&slots, "b", 9).await;
         assert_eq!((slots.taken(), slots.waiting()), (1, 3));
@@ -328,10 +357,16 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_has_no_more_slots_than_it_may_and_keeps_nobody_waiting() {
-        let slots = Arc::new(Slots::new(3, 64, LONG));
-        let one = slots.take(Claim { who: "a", most: 1 }).await.unwrap();
+        let slots = Arc::new(Slots::new(3, 64));
+        let one = slots
+            .take(Claim { who: "a", most: 1 }, later())
+            .await
+            .unwrap();
         let of_a = queued(&slots, "a", 1).await;
-        let other = slots.take(Claim { who: "b", most: 1 }).await.unwrap();
+        let other = slots
+            .take(Claim { who: "b", most: 1 }, later())
+            .await
+            .unwrap();
         assert_eq!((slots.taken(), slots.waiting()), (2, 1));
         drop(one);
         assert_eq!(of_a.await.unwrap().who, "a");

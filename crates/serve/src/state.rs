@@ -16,7 +16,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tillhouse_model::Result;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Time for which somebody who logs in at the dashboard is not asked again.
+pub(crate) const SESSION: Duration = Duration::from_secs(12 * 3600);
 
 /// State of the server.
 pub(crate) struct ServerState {
@@ -27,6 +31,8 @@ pub(crate) struct ServerState {
     pub(crate) slots: Slots,
     pub(crate) callers: Callers,
     pub(crate) tokens: ClientTokens,
+    /// Sessions of browsers: tokens that come as a cookie, and are good for nothing but pages.
+    pub(crate) sessions: ClientTokens,
     pub(crate) metrics: Metrics,
     pub(crate) audit: AuditLog,
     /// The OpenAPI document.
@@ -45,9 +51,10 @@ impl ServerState {
         Ok(Arc::new(Self {
             runs: PublishedRuns::new(served.clone()),
             kept: KeptAnswers::new(options.cache_bytes),
-            slots: Slots::new(options.concurrency, options.queue, options.timeout),
+            slots: Slots::new(options.concurrency, options.queue),
             callers: Callers::open(&options)?,
             tokens: ClientTokens::default(),
+            sessions: ClientTokens::good_for(SESSION),
             metrics: Metrics::default(),
             audit,
             document: openapi::document(&options),
@@ -59,11 +66,13 @@ impl ServerState {
         }))
     }
 
-    /// Limits of the work on the question of a request.
+    /// Limits of the question of a request that has come now.
     pub(crate) fn limits(&self, caller: &Caller, id: &str) -> WorkLimits {
+        let timeout = self.timeout(caller);
         WorkLimits {
             id: id.to_owned(),
-            timeout: self.timeout(caller),
+            timeout,
+            until: Instant::now() + timeout,
             rows: self.options.rows,
             stop: self.stop.clone(),
         }

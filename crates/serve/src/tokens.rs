@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time for which a token is good.
+/// Time for which a client's token is good.
 pub(crate) const GOOD_FOR: Duration = Duration::from_secs(3600);
 /// Most tokens that live at once. Where one more is given, the oldest of the same owner goes, else the oldest of all: whoever logs in for ever logs nobody else out.
 const MOST: usize = 4_096;
@@ -31,9 +31,15 @@ struct LivingToken {
 }
 
 /// Tokens that were given.
-#[derive(Default)]
 pub(crate) struct ClientTokens {
+    good_for: Duration,
     living: Mutex<HashMap<TokenDigest, LivingToken>>,
+}
+
+impl Default for ClientTokens {
+    fn default() -> Self {
+        Self::good_for(GOOD_FOR)
+    }
 }
 
 /// An access token, and the one that HecOne's answer has beside it.
@@ -43,6 +49,14 @@ pub(crate) struct TokenPair {
 }
 
 impl ClientTokens {
+    /// Tokens that are good for so long.
+    pub(crate) fn good_for(good_for: Duration) -> Self {
+        Self {
+            good_for,
+            living: Mutex::default(),
+        }
+    }
+
     /// Gives a token at a moment.
     pub(crate) fn give(&self, now: Instant, owner: TokenOwner) -> TokenPair {
         let pair = TokenPair {
@@ -50,7 +64,7 @@ impl ClientTokens {
             refresh: random(),
         };
         let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
-        living.retain(|_, token| now.duration_since(token.given) < GOOD_FOR);
+        living.retain(|_, token| now.duration_since(token.given) < self.good_for);
         if living.len() >= MOST {
             let is_others = |token: &LivingToken| token.owner.name != owner.name;
             let oldest = living
@@ -69,10 +83,21 @@ impl ClientTokens {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
+        self.owner_of(token.trim(), now)
+    }
+
+    /// Owner of a token, if it is good at a moment.
+    pub(crate) fn owner_of(&self, token: &str, now: Instant) -> Option<TokenOwner> {
         let living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = living.get(&digest(token.trim()))?;
-        let is_good = now.duration_since(found.given) < GOOD_FOR;
+        let found = living.get(&digest(token))?;
+        let is_good = now.duration_since(found.given) < self.good_for;
         is_good.then(|| found.owner.clone())
+    }
+
+    /// Ends a token.
+    pub(crate) fn end(&self, token: &str) {
+        let mut living = self.living.lock().unwrap_or_else(PoisonError::into_inner);
+        living.remove(&digest(token));
     }
 }
 
@@ -130,6 +155,22 @@ mod tests {
         }
         assert_eq!(pair.access.len(), 64);
         assert_ne!(pair.access, tokens.give(now, till()).access);
+    }
+
+    #[test]
+    fn a_session_ends_by_its_time_and_by_its_owner() {
+        let sessions = ClientTokens::good_for(Duration::from_secs(60));
+        let now = Instant::now();
+        let [first, second] = [0, 1].map(|_| sessions.give(now, till()).access);
+        let last = now + Duration::from_secs(59);
+        assert_eq!(sessions.owner_of(&first, last), Some(till()));
+        sessions.end(&first);
+        assert_eq!(sessions.owner_of(&first, last), None);
+        assert_eq!(sessions.owner_of(&second, last), Some(till()));
+        assert_eq!(
+            sessions.owner_of(&second, last + Duration::from_secs(1)),
+            None
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Words of errors for whoever asks over HTTP: parameters in place of flags, paths in place of commands and of the prompt.
+//! Words of errors for whoever asks the server: over HTTP parameters in place of flags, paths in place of commands and of the prompt; in protocols of databases SQL.
 //!
 //! Invariant: a flag that an endpoint has as a parameter is called by that parameter's name, at HecOne's endpoint by HecOne's. What
 //! stands in quotes is somebody's own text and stays as it is, and so does a command that is told to whoever runs the server.
@@ -8,38 +8,46 @@
 
 use crate::endpoints::{ENDPOINTS, EndpointId};
 
-/// Words of the command line and of its prompt, with those that are meant over HTTP.
-const PHRASES: [(&str, &str); 8] = [
+/// Words of the command line and of its prompt, with those that are meant over HTTP, and those in protocols of databases.
+const PHRASES: [(&str, &str, &str); 8] = [
     (
         "`tillhouse describe`, or \\dt at the prompt, lists",
         "GET /api/v1/tables lists",
+        "SHOW TABLES lists",
     ),
     (
         "\\dt at the prompt, or SHOW TABLES, lists",
         "GET /api/v1/tables, or SHOW TABLES, lists",
+        "SHOW TABLES lists",
     ),
     (
         "\\df at the prompt, or SHOW FUNCTIONS, lists",
+        "SHOW FUNCTIONS lists",
         "SHOW FUNCTIONS lists",
     ),
     (
         "`tillhouse sql \"SELECT run_id, finished_at FROM ops.runs\"` lists",
         "GET /api/v1/runs lists",
+        "`SELECT run_id, finished_at FROM ops.runs` lists",
     ),
     (
         "`tillhouse sql --output file.csv \"SELECT ...\"`, or \\o file.csv at the prompt, writes a file.",
         "Ask with `Accept: text/csv`, and keep the answer as a file.",
+        "Send the query itself, and keep its rows in a file where they arrive.",
     ),
     (
         "`--format json` of `tillhouse sql` writes JSON.",
         "`Accept: application/json` asks for JSON.",
+        "Rows are written by the client that takes them.",
     ),
     (
         "`--format` of `tillhouse sql` says how rows are written; settings stand in tillhouse.yaml.",
         "`Accept` says how rows are written; settings stand in tillhouse.yaml.",
+        "Rows are written by the client that takes them; settings stand in tillhouse.yaml.",
     ),
     (
         "All queries of one prompt see the same published run",
+        "A query sees one published run",
         "A query sees one published run",
     ),
 ];
@@ -47,20 +55,29 @@ const PHRASES: [(&str, &str); 8] = [
 /// A text in the words of an endpoint.
 pub(crate) fn in_words_of(endpoint: EndpointId, text: &str) -> String {
     let mut text = text.to_owned();
-    for (said, meant) in PHRASES {
+    for (said, meant, _) in PHRASES {
         text = text.replace(said, meant);
     }
-    flags(endpoint, &queries(&text))
+    flags(endpoint, &queries(&text, " at POST /api/v1/sql"))
 }
 
-/// `` `tillhouse sql "QUERY"` `` as a query at the path for queries.
-fn queries(text: &str) -> String {
+/// A text in the words of a protocol of databases.
+pub(crate) fn in_words_of_sql(text: &str) -> String {
+    let mut text = text.to_owned();
+    for (said, _, meant) in PHRASES {
+        text = text.replace(said, meant);
+    }
+    bound(&queries(&text, ""))
+}
+
+/// `` `tillhouse sql "QUERY"` `` as a query, and where it is asked.
+fn queries(text: &str, asked: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, behind)) = rest.split_once("`tillhouse sql \"") {
         let Some((query, after)) = behind.split_once("\"`") else {
             break;
         };
-        out.push_str(&format!("{before}`{query}` at POST /api/v1/sql"));
+        out.push_str(&format!("{before}`{query}`{asked}"));
         rest = after;
     }
     out.push_str(rest);
@@ -75,14 +92,14 @@ fn flags(endpoint: EndpointId, text: &str) -> String {
         let is_of_name = |c: char| c.is_ascii_lowercase() || c == '-';
         let after = behind.trim_start_matches(is_of_name);
         let name = behind.strip_suffix(after).unwrap_or_default();
-        let begins = matches!(out.chars().next_back(), None | Some(' ' | '`' | '('));
         rest = after;
-        if begins && !is_in_command(&out) {
+        if begins_here(&out) && !is_in_command(&out) {
             if name == "param"
-                && let Some((value, behind)) = given(after)
+                && let Some(given) = given(after)
             {
-                out.push_str(&value);
-                rest = behind;
+                let (name, value) = (given.name, given.value);
+                out.push_str(&format!("\"parameters\": {{\"{name}\": \"{value}\"}}"));
+                rest = given.after;
                 continue;
             }
             if let Some(parameter) = parameter(endpoint, name) {
@@ -97,18 +114,44 @@ fn flags(endpoint: EndpointId, text: &str) -> String {
     out
 }
 
-/// ` NAME=VALUE` behind `--param` as the body of a query has it, and what follows.
-fn given(text: &str) -> Option<(String, &str)> {
+/// Flags of values as the parameters that these are bound to.
+fn bound(text: &str) -> String {
+    const FLAG: &str = "--param";
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once(FLAG) {
+        out.push_str(before);
+        rest = behind;
+        match given(behind).filter(|_| begins_here(&out)) {
+            Some(given) => {
+                out.push_str(&format!("bound to ${}", given.name));
+                rest = given.after;
+            }
+            None => out.push_str(FLAG),
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// True if a word may begin behind a text.
+fn begins_here(text: &str) -> bool {
+    matches!(text.chars().next_back(), None | Some(' ' | '`' | '('))
+}
+
+/// ` NAME=VALUE` behind `--param`, and what follows.
+struct GivenValue<'a> {
+    name: &'a str,
+    value: &'a str,
+    after: &'a str,
+}
+
+/// The value behind `--param`.
+fn given(text: &str) -> Option<GivenValue<'_>> {
     let (name, behind) = text.strip_prefix(' ')?.split_once('=')?;
     let after = behind.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '-' | '_'));
     let value = behind.strip_suffix(after)?;
     let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
-    is_name.then(|| {
-        (
-            format!("\"parameters\": {{\"{name}\": \"{value}\"}}"),
-            after,
-        )
-    })
+    is_name.then_some(GivenValue { name, value, after })
 }
 
 /// True if a text ends within a command: somebody at a command line is told what to do.
@@ -206,18 +249,48 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_protocol_of_databases_is_told_of_sql() {
+        for (said, meant) in [
+            (
+                "Did you mean a? `tillhouse describe`, or \\dt at the prompt, lists what there is.",
+                "Did you mean a? SHOW TABLES lists what there is.",
+            ),
+            (
+                "`tillhouse sql \"SELECT group_key, name FROM site_groups\"` lists them.",
+                "`SELECT group_key, name FROM site_groups` lists them.",
+            ),
+            (
+                "Give it one: --param day=VALUE.",
+                "Give it one: bound to $day.",
+            ),
+            ("a--param b=1, --param", "a--param b=1, --param"),
+            (
+                "Tables change by `tillhouse sync` alone.",
+                "Tables change by `tillhouse sync` alone.",
+            ),
+        ] {
+            assert_eq!(in_words_of_sql(said), meant);
+        }
+    }
+
     /// Errors of what is asked wrong, as the commands have them.
     async fn errors() -> Vec<Error> {
         let (early, late) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+        let mut errors = vec![
+            Window::new(late, early).unwrap_err(),
+            future_window_error(late, early),
+        ];
+        errors.extend(errors_of_sql().await);
+        errors
+    }
+
+    async fn errors_of_sql() -> Vec<Error> {
         let session = QueryEngine::new(QueryEngineOptions::default())
             .unwrap()
             .empty_session()
             .unwrap();
-        let mut errors = vec![
-            Window::new(late, early).unwrap_err(),
-            future_window_error(late, early),
-            session.describe_named("nothing").await.unwrap_err(),
-        ];
+        let mut errors = vec![session.describe_named("nothing").await.unwrap_err()];
         let none = QueryParameters::default();
         for sql in [
             "SELECT :day",
@@ -235,14 +308,19 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_is_told_of_flags_and_of_the_prompt() {
-        let errors = errors().await;
-        assert!(errors.len() > 8, "{}", errors.len());
-        for error in errors {
-            for text in [error.message(), error.hint_text().unwrap_or_default()] {
-                let told = in_words_of(EndpointId::Sql, text);
-                for word in ["--", "prompt", "tillhouse sql", "tillhouse describe"] {
-                    assert!(!told.contains(word), "{told}");
-                }
+        let (all, of_sql) = (errors().await, errors_of_sql().await);
+        assert!(of_sql.len() > 6, "{}", of_sql.len());
+        let texts_of = |error: &Error| {
+            let hint = error.hint_text().unwrap_or_default();
+            [error.message().to_owned(), hint.to_owned()]
+        };
+        let over_http = all.iter().flat_map(texts_of);
+        let over_http = over_http.map(|text| in_words_of(EndpointId::Sql, &text));
+        let in_sql = of_sql.iter().flat_map(texts_of);
+        let in_sql = in_sql.map(|text| in_words_of_sql(&text));
+        for told in over_http.chain(in_sql) {
+            for word in ["--", "prompt", "tillhouse sql", "tillhouse describe"] {
+                assert!(!told.contains(word), "{told}");
             }
         }
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 pub(super) const SERVE_HELP: &str = "\
 Examples:
   tillhouse serve                                   until Ctrl-C, SIGTERM or SIGHUP; running requests are answered first
-  tillhouse serve --check                           what it would listen on, and who may come in
+  tillhouse serve --check                           what it would listen on, who may come in, and what would keep it from starting
   curl 'http://127.0.0.1:8373/api/v1/statistics?from=2026-01-01&to=2026-02-01'
   curl -H 'Accept: text/csv' 'http://127.0.0.1:8373/api/v1/reports/summary'
   curl 'http://127.0.0.1:8373/api/v1/sql' --json '{\"query\": \"SELECT currency, sum(amount) FROM counted GROUP BY 1\"}'
@@ -96,7 +96,7 @@ pub(crate) struct ServeArgs {
     /// Address to listen on for Flight SQL too (ADBC, JDBC), of this machine alone unless there are users and TLS [default: serve.flight, else none]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) flight: Option<SocketAddr>,
-    /// Say what it would listen on and who may come in, and end
+    /// Say what it would listen on, who may come in and what would keep it from starting, and end
     #[arg(long)]
     pub(crate) check: bool,
 }

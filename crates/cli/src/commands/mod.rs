@@ -31,6 +31,7 @@ use jiff::Timestamp;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 use tillhouse_lake::{AsOf, Warehouse};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{
@@ -46,6 +47,37 @@ static HANDED_IN: OnceLock<Timestamp> = OnceLock::new();
 /// The time by the clock of this machine, or the one that was handed in.
 fn now() -> Timestamp {
     HANDED_IN.get().copied().unwrap_or_else(Timestamp::now)
+}
+
+/// The first and the last moment of the times by which commands work: before, the libraries that write tables end by a panic, and behind them the calendar ends.
+const USABLE: (Timestamp, Timestamp) = (
+    Timestamp::UNIX_EPOCH,
+    // The end of the year 9998.
+    Timestamp::constant(253_370_764_799, 0),
+);
+
+/// Errors where this machine's clock shows a time that nothing can be done by, or such a time was handed in. To be called before anything asks for the time.
+fn check_clock(clock: SystemTime, handed_in: Option<Timestamp>) -> Result<()> {
+    let is_usable = |time: &Timestamp| (USABLE.0..=USABLE.1).contains(time);
+    let shown = Timestamp::try_from(clock).ok();
+    if !shown.as_ref().is_some_and(is_usable) {
+        let shown = shown.map_or_else(
+            || "a time beyond the calendar".to_owned(),
+            |time| time.to_string(),
+        );
+        return Err(Error::config(
+            "the clock of this machine shows a time before 1970, or after 9998",
+        )
+        .at("clock", shown)
+        .hint("Set the clock, and run the same command again."));
+    }
+    match handed_in.filter(|time| !is_usable(time)) {
+        None => Ok(()),
+        Some(time) => {
+            Err(Error::config("--now is a time before 1970, or after 9998")
+                .at("now", time.to_string()))
+        }
+    }
 }
 
 /// Opens the project's warehouse, with the clock of this process.
@@ -69,8 +101,12 @@ fn warn_of_other_key(project: &Project, warehouse: &Warehouse) {
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
-    if let Some(text) = &cli.now {
-        let time = tillhouse_model::time::parse_instant(text, &jiff::tz::TimeZone::UTC)?;
+    let handed_in = cli.now.as_deref();
+    let handed_in = handed_in
+        .map(|text| tillhouse_model::time::parse_instant(text, &jiff::tz::TimeZone::UTC))
+        .transpose()?;
+    check_clock(SystemTime::now(), handed_in)?;
+    if let Some(time) = handed_in {
         HANDED_IN.get_or_init(|| time);
         tillhouse_extract::hand_in_clock(time);
     }
@@ -267,4 +303,31 @@ fn as_of(text: Option<&str>) -> Result<AsOf> {
             Err(_) => AsOf::Run(text.to_owned()),
         },
     })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn a_clock_by_which_nothing_can_be_done_is_refused_before_anything_asks_for_the_time() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let year_10_000 = UNIX_EPOCH + Duration::from_secs(253_402_300_800);
+        for (clock, handed_in, is_usable) in [
+            (now, None, true),
+            (UNIX_EPOCH, None, true),
+            (UNIX_EPOCH - Duration::from_secs(1), None, false),
+            (year_10_000 - Duration::from_secs(1), None, false),
+            (year_10_000, None, false),
+            (now, Some("2026-01-01T00:00:00Z"), true),
+            (now, Some("1969-12-31T23:59:59Z"), false),
+            (now, Some("9999-01-01T00:00:00Z"), false),
+        ] {
+            let handed_in = handed_in.map(|time| time.parse().unwrap());
+            let checked = check_clock(clock, handed_in);
+            assert_eq!(checked.is_ok(), is_usable, "{clock:?} {handed_in:?}");
+        }
+    }
 }

@@ -40,6 +40,9 @@ pub(crate) async fn run(cli: &Cli, arguments: &ServeArgs, format: DataFormat) ->
     let project = find_project(cli)?;
     let options = options(&project, arguments).await?;
     tillhouse_serve::check(&options)?;
+    if arguments.check {
+        tillhouse_serve::check_addresses(&options).await?;
+    }
     let warehouse = open_warehouse(&project).await?;
     warn_of_other_key(&project, &warehouse);
     if arguments.check {

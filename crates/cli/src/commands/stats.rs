@@ -9,12 +9,13 @@ use crate::commands::{
 };
 use crate::output::statistics::StatisticsDetail;
 use crate::output::terminal_escape::escape_controls_in_lines;
-use crate::output::{CsvStyle, json_text, page, statistics as shown, write_output};
+use crate::output::{CsvStyle, json_text, statistics as shown, write_output};
 use crate::registry::{NAMES, SOURCES};
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 use tillhouse_model::{Error, Filter, Result, Window};
+use tillhouse_page::one_file;
 use tillhouse_pipeline::RunContext;
 use tillhouse_statistics::csv::statistics_csv;
 use tillhouse_statistics::reports::heat_map;
@@ -28,7 +29,7 @@ pub(crate) async fn run(
     arguments: &StatsArgs,
     format: Option<DataFormat>,
 ) -> Result<ExitCode> {
-    check_ending(arguments.output.as_deref())?;
+    check_ending(arguments.output_file())?;
     let instant = |text: &str| parse_instant(text, &arguments.timezone);
     let window = Window::new(instant(&arguments.from)?, instant(&arguments.to)?)?;
     window.until(now())?;
@@ -37,12 +38,12 @@ pub(crate) async fn run(
         HoursArg::OfDay => StatisticsHours::OfDay,
     };
     if format.is_none() {
-        page::check_window(window, hours)?;
+        one_file::check_window(window, hours)?;
     }
     let compare = GrowthBaseline::parse(&arguments.compare, &arguments.timezone)?;
     let filter = arguments.filter.as_deref().map(Filter::parse).transpose()?;
     let project = find_project(cli)?;
-    if let Some(file) = &arguments.output {
+    if let Some(file) = arguments.output_file() {
         protected_files(&project).check("the output", file)?;
     }
     let filter = filter
@@ -73,7 +74,7 @@ pub(crate) async fn run(
         true => reading(project, work).await?,
         false => reading_statistics(project, work).await?,
     };
-    write_output(arguments.output.as_deref(), &text)?;
+    write_output(arguments.output_file(), &text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -141,7 +142,7 @@ async fn answer(
         Some(DataFormat::Json) => json_text(&report)?,
         Some(DataFormat::Table) => {
             let detail = match arguments.all
-                || arguments.output.is_some()
+                || arguments.output_file().is_some()
                 || !std::io::stdout().is_terminal()
             {
                 true => StatisticsDetail::Everything,
@@ -151,7 +152,7 @@ async fn answer(
         }
         Some(DataFormat::Csv(style)) => {
             // A file is no terminal.
-            let is_shown = style.escapes_controls && arguments.output.is_none();
+            let is_shown = style.escapes_controls && arguments.output_file().is_none();
             statistics_csv(
                 &report,
                 CsvStyle {
@@ -160,6 +161,6 @@ async fn answer(
                 },
             )
         }
-        None => page::page(&report, &heat_map(&session, &request).await?),
+        None => one_file::page(&report, &heat_map(&session, &request).await?),
     })
 }

@@ -191,6 +191,7 @@ pub(crate) fn print_report(report: &RunReport, format: DataFormat) -> Result<Exi
             }
         }
     }
+    say_passed_over(report);
     say_rejects(report);
     let none_fitted = report.none_fitted();
     if !none_fitted.is_empty() {
@@ -210,6 +211,23 @@ pub(crate) fn print_report(report: &RunReport, format: DataFormat) -> Result<Exi
     } else {
         ExitCode::from(PARTIAL)
     })
+}
+
+/// Prints the number of records that came with other content and were passed over, and how to see which. A warning that was told before keeps its first run,
+/// so no run's id leads to all of them.
+fn say_passed_over(report: &RunReport) {
+    let passed_over = report.pipelines.iter().filter(|p| p.passed_over > 0);
+    for PipelineReport {
+        pipeline,
+        passed_over,
+        ..
+    } in passed_over
+    {
+        print_notice(&format!(
+            "{pipeline}: {} records came with other content and an earlier time of change than what is known: the newest change stays. These, and earlier ones: tillhouse sql \"SELECT resource, record_key, original FROM ops.warnings WHERE rule = 'older_change' AND pipeline = '{pipeline}'\"",
+            HumanCount(*passed_over)
+        ));
+    }
 }
 
 /// Prints the number of rejected records, of how many, how many are open, and how to see these. A reject that was seen before keeps its first

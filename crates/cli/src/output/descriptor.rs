@@ -10,11 +10,21 @@ use std::io;
 use std::path::Path;
 
 #[cfg(unix)]
-pub(super) use unix::{is_standard_output, opened_by_shell};
+pub(super) use unix::opened_by_shell;
+
+/// True if a path names standard output: `-`, or its number.
+pub(crate) fn is_standard_output(file: &Path) -> bool {
+    file == Path::new("-") || opened_number(file) == Some(1)
+}
+
+#[cfg(unix)]
+fn opened_number(file: &Path) -> Option<u32> {
+    unix::number_of(file)
+}
 
 #[cfg(not(unix))]
-pub(super) fn is_standard_output(_: &Path) -> bool {
-    false
+fn opened_number(_: &Path) -> Option<u32> {
+    None
 }
 
 #[cfg(not(unix))]
@@ -47,13 +57,8 @@ mod unix {
         copied.map(|copied| Some(File::from(copied)))
     }
 
-    /// True if a path names standard output by its number.
-    pub(in crate::output) fn is_standard_output(file: &Path) -> bool {
-        number_of(file) == Some(1)
-    }
-
     /// The number that a path, or what it leads to, names.
-    fn number_of(file: &Path) -> Option<u32> {
+    pub(super) fn number_of(file: &Path) -> Option<u32> {
         let mut at = file.to_path_buf();
         for _ in 0..MOST_LINKS {
             if let Some(number) = own_number(&at) {

@@ -5,7 +5,6 @@
 //! Invariant: amounts are printed with every digit they have and no exponent, in every format; JSON keeps column names and order. Tables and
 //! pages of our own figures show amounts by [`tillhouse_model::money::format_amount`] alone.
 
-pub(crate) mod completeness;
 pub(crate) mod describe;
 mod descriptor;
 #[cfg(test)]
@@ -13,7 +12,6 @@ mod dictionary_page;
 pub(crate) mod duckdb_script;
 pub(crate) mod instant;
 mod output_file;
-pub(crate) mod page;
 mod protected_files;
 pub(crate) mod reconciliation;
 pub(crate) mod report;
@@ -21,6 +19,7 @@ pub(crate) mod restated;
 mod result_table;
 pub(crate) mod results;
 #[cfg(test)]
+#[path = "../../../page/src/sample_report.rs"]
 pub(crate) mod sample_report;
 mod sheet_cell;
 pub(crate) mod statistics;
@@ -36,6 +35,7 @@ use std::path::Path;
 use terminal_escape::escape_controls_in_lines;
 use tillhouse_model::{ErrorKind, Result, ResultExt};
 
+pub(crate) use descriptor::is_standard_output;
 pub(crate) use output_file::OutputFile;
 pub(crate) use protected_files::ProtectedFiles;
 pub(crate) use result_table::{NULL, ResultLayout, result_text};

@@ -3,7 +3,6 @@
 //! Invariant: everything shown is in the report; only how far one period is from the other is worked out here.
 
 use crate::output::TextTable;
-use crate::output::completeness::CompletenessSummary;
 use crate::output::instant::instant;
 use crate::output::statistics::gaps;
 use jiff::Timestamp;
@@ -12,6 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
+use tillhouse_page::completeness::CompletenessSummary;
 use tillhouse_statistics::csv::{ReportRows, report_rows};
 use tillhouse_statistics::sales_report::{PeriodReport, ReportData, SalesReport};
 

@@ -3,11 +3,11 @@
 //! Invariant: every figure is printed with all its digits but trailing zeros; in tables amounts have at least their currency's.
 
 use crate::args::PeriodArg;
-use crate::output::completeness::{CompletenessSummary, UnreadWindow};
 use crate::output::{CsvStyle, TextTable};
 use jiff::Timestamp;
 use tillhouse_model::ExactDecimal;
 use tillhouse_model::money::format_amount;
+use tillhouse_page::completeness::{CompletenessSummary, UnreadWindow};
 use tillhouse_statistics::csv::restated_csv;
 use tillhouse_statistics::restated::{
     ChangedTransaction, RestatedFigure, RestatedReport, TransactionVersion,

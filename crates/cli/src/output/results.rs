@@ -41,8 +41,8 @@ pub(crate) struct ResultFile {
 }
 
 impl ResultFile {
-    /// The file, in the format that its ending says; `named` is the format that was asked for beside it. `None` for standard output by name
-    /// (`/dev/stdout`) where none was asked for: it is what it is without a name.
+    /// The file, in the format that its ending says; `named` is the format that was asked for beside it. `None` for standard output by name (`-`,
+    /// `/dev/stdout`): it is what it is without a name.
     pub(crate) fn of(path: &Path, named: Option<DataFormat>) -> Result<Option<Self>> {
         let ending = path
             .extension()
@@ -54,6 +54,9 @@ impl ResultFile {
             Some("xlsx") => Some(FileFormat::Workbook),
             _ => None,
         };
+        if by_ending.is_none() && is_standard_output(path) {
+            return Ok(None);
+        }
         let named = match named {
             Some(DataFormat::Csv(_)) => Some(FileFormat::Csv),
             Some(DataFormat::Json) => Some(FileFormat::Json),
@@ -69,13 +72,10 @@ impl ResultFile {
             }
             (ending, named) => ending.or(named),
         };
-        if format.is_none() && is_standard_output(path) {
-            return Ok(None);
-        }
         let format = format.ok_or_else(|| {
             Error::config("the ending of the file names no format")
                 .at("file", path.display().to_string())
-                .hint("Write .csv, .json, .parquet or .xlsx, or say --format csv or json.")
+                .hint("Write .csv, .json, .parquet or .xlsx, or say --format csv or json; - is standard output, in the format that --format says.")
         })?;
         Ok(Some(Self {
             path: path.to_owned(),

@@ -3,14 +3,13 @@
 //! Invariant: everything shown is in the report; the bars are drawn from the exact figures and are the only thing rounded.
 
 use crate::output::TextTable;
-use crate::output::completeness::{CompletenessSummary, UnreadWindow};
 use crate::output::instant::{clock, ends};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt::Write;
 use tillhouse_model::money::format_amount;
-use tillhouse_model::time_zone::time_zone;
-use tillhouse_model::{ExactDecimal, Window};
+use tillhouse_model::{ExactDecimal, Window, zone_name};
+use tillhouse_page::completeness::{CompletenessSummary, UnreadWindow, traded};
 use tillhouse_statistics::report::{
     ArticleQuantities, Bridge, CurrencyStatistics, GrowthFigure, HourlyTransactions,
     StatisticsMeta, StatisticsReport,
@@ -129,7 +128,7 @@ pub(crate) fn text(report: &StatisticsReport, detail: StatisticsDetail) -> Strin
             "payments without their sale and a time"
         )
     );
-    let zone = time_zone(&meta.timezone).unwrap_or(TimeZone::UTC);
+    let zone = zone_name::clock(&meta.timezone).unwrap_or(TimeZone::UTC);
     let StatisticsMeta {
         to,
         data_through,
@@ -264,14 +263,6 @@ fn against(meta: &StatisticsMeta) -> String {
     }
 }
 
-/// Word for what happens in a report: an account buys, all others sell.
-pub(crate) fn traded(meta: &StatisticsMeta) -> &'static str {
-    match meta.perspective.as_str() {
-        "purchase" => "bought",
-        _ => "sold",
-    }
-}
-
 /// Reason why there is no growth: nothing was sold in the window that it would be measured against.
 fn nothing_before(meta: &StatisticsMeta, entry: &CurrencyStatistics, window: Window) -> String {
     let traded = traded(meta);
@@ -284,6 +275,14 @@ fn nothing_before(meta: &StatisticsMeta, entry: &CurrencyStatistics, window: Win
         window.from(),
         window.to()
     )
+}
+
+/// Words for a window to compare with that was not read, or not all of it.
+fn partly_read(meta: &StatisticsMeta) -> &'static str {
+    match meta.compared_unread.is_empty() {
+        true => "",
+        false => "; not all of that window was read",
+    }
 }
 
 /// Transactions of every hour from the first with some to the last, also of those without any.
@@ -348,8 +347,12 @@ fn headline(out: &mut String, meta: &StatisticsMeta, entry: &CurrencyStatistics,
         match (entry.transactions_count.growth, meta.compared) {
             // Lines are dear at first sight.
             _ if is_glance => String::new(),
-            (Some(_), _) => format!(", {}", against(meta)),
-            (None, Some(window)) => format!("; {}", nothing_before(meta, entry, window)),
+            (Some(_), _) => format!(", {}{}", against(meta), partly_read(meta)),
+            (None, Some(window)) => format!(
+                "; {}{}",
+                nothing_before(meta, entry, window),
+                partly_read(meta)
+            ),
             (None, None) => String::new(),
         }
     );
@@ -551,6 +554,16 @@ mod tests {
             report.data.insert(0, entry);
         }
         report
+    }
+
+    #[test]
+    fn times_are_those_of_the_zone_that_was_asked_for() {
+        let mut report = report("Harbour");
+        for (zone, read) in [("UTC", "00:00"), ("+02:00", "02:00")] {
+            report.meta.timezone = zone.into();
+            let shown = text(&report, StatisticsDetail::Everything);
+            assert!(shown.contains(&format!("read up to {read};")), "{shown}");
+        }
     }
 
     #[test]

@@ -22,7 +22,12 @@ use tillhouse_query::encode::json_text;
 use tillhouse_query::{ScalarValue, Scope};
 
 /// Query of so many rows of a bookkeeping table; of `$pipeline` where one is named.
-fn query_of(endpoint: EndpointId, is_of_pipeline: bool, limit: usize, scope: &Scope) -> String {
+pub(crate) fn query_of(
+    endpoint: EndpointId,
+    is_of_pipeline: bool,
+    limit: usize,
+    scope: &Scope,
+) -> String {
     let (columns, table, condition, order) = match endpoint {
         // Counts and names of what is not seen are not there.
         EndpointId::Runs if scope.is_of_some() => (
@@ -84,7 +89,7 @@ pub(crate) async fn rows(
     live(
         state,
         &incoming.caller,
-        format,
+        format.media_type(),
         note,
         async move |state: &ServerState, run: &OnceLock<String>, sink: &mut AnswerSink| {
             let opened = Arc::new(state.runs.open(&AsOf::Latest).await?);
@@ -118,7 +123,7 @@ pub(crate) async fn coverage(
     live(
         state,
         &incoming.caller,
-        format,
+        format.media_type(),
         note,
         async move |state: &ServerState, _: &OnceLock<String>, sink: &mut AnswerSink| {
             let coverage = state.served.project.coverage(pipelines).await;
@@ -131,7 +136,7 @@ pub(crate) async fn coverage(
 }
 
 /// An error that nobody's question made: a configuration that cannot be read is no fault of whoever asks.
-fn of_ours(error: Error) -> Problem {
+pub(crate) fn of_ours(error: Error) -> Problem {
     match error.kind() {
         ErrorKind::Config => Problem::internal(error.to_string()),
         _ => error.into(),
@@ -140,14 +145,35 @@ fn of_ours(error: Error) -> Problem {
 
 /// The newest published run of the warehouse, or of a pipeline.
 #[derive(Debug, Serialize)]
-struct PublishedRun {
+pub(crate) struct PublishedRun {
     /// Null for the warehouse.
-    pipeline: Option<String>,
+    pub(crate) pipeline: Option<String>,
     /// Null where nothing was ever published.
     run: Option<String>,
-    finished_at: Option<Timestamp>,
+    pub(crate) finished_at: Option<Timestamp>,
     /// Seconds since then, by the server's clock.
-    age_seconds: Option<i64>,
+    pub(crate) age_seconds: Option<i64>,
+}
+
+/// The newest published run of the warehouse, and of every pipeline that is seen.
+pub(crate) async fn published_runs(
+    state: &ServerState,
+    scope: &Scope,
+) -> Result<Vec<PublishedRun>, Problem> {
+    let mut pipelines = state.served.project.pipelines();
+    pipelines.retain(|pipeline| scope.covers_pipeline(pipeline));
+    let warehouse = &state.served.warehouse;
+    let now = warehouse.now();
+    let newest = warehouse.ops().last_published(&pipelines).await?;
+    let newest = newest.into_iter().map(|(pipeline, run)| PublishedRun {
+        pipeline,
+        finished_at: run.as_ref().map(|run| run.finished_at),
+        age_seconds: run
+            .as_ref()
+            .map(|run| now.duration_since(run.finished_at).as_secs()),
+        run: run.map(|run| run.run_id),
+    });
+    Ok(newest.collect())
 }
 
 /// End of the newest published run, of the warehouse and of every pipeline.
@@ -162,25 +188,10 @@ pub(crate) async fn freshness(
     live(
         state,
         &incoming.caller,
-        format,
+        format.media_type(),
         note,
         async move |state: &ServerState, _: &OnceLock<String>, sink: &mut AnswerSink| {
-            let mut pipelines = state.served.project.pipelines();
-            pipelines.retain(|pipeline| scope.covers_pipeline(pipeline));
-            let warehouse = &state.served.warehouse;
-            let now = warehouse.now();
-            let newest = warehouse.ops().last_published(&pipelines).await?;
-            let newest: Vec<PublishedRun> = newest
-                .into_iter()
-                .map(|(pipeline, run)| PublishedRun {
-                    pipeline,
-                    finished_at: run.as_ref().map(|run| run.finished_at),
-                    age_seconds: run
-                        .as_ref()
-                        .map(|run| now.duration_since(run.finished_at).as_secs()),
-                    run: run.map(|run| run.run_id),
-                })
-                .collect();
+            let newest = published_runs(state, &scope).await?;
             sink.count(newest.len())?;
             let json = || json_text(&newest);
             write_figures(format, sink, json, || freshness_csv(&newest)).await

@@ -188,7 +188,7 @@ pub(crate) async fn statistics(
         // The links in the answer say what was asked, letter by letter; the currency is the project's, and not in the question.
         spelling: xxh3_64(format!("{itself}\n{currency:?}").as_bytes()),
         wanted: WantedRun::of(state, None)?,
-        format: AnswerFormat::Json,
+        media: AnswerFormat::Json.media_type(),
         pages: None,
     };
     fixed(

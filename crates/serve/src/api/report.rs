@@ -47,7 +47,7 @@ pub(crate) async fn answer(
         asked: format!("report {name} {}", dated.canonical()),
         spelling: 0,
         wanted: WantedRun::of(state, values.get("as_of"))?,
-        format,
+        media: format.media_type(),
         pages: None,
     };
     fixed(

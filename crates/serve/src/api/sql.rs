@@ -45,7 +45,7 @@ pub(crate) async fn answer(
     live(
         state,
         &incoming.caller,
-        format,
+        format.media_type(),
         note,
         async move |state: &ServerState, run: &OnceLock<String>, sink: &mut AnswerSink| {
             let opened = Arc::new(state.runs.open(&at).await?);

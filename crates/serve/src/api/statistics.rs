@@ -4,7 +4,9 @@
 
 use super::{EndpointRequest, filter, window};
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
+use crate::callers::Caller;
 use crate::media::AnswerFormat;
+use crate::parameters::ParameterValues;
 use crate::problem::Problem;
 use crate::rows::write_figures;
 use crate::runs::RunSession;
@@ -26,10 +28,48 @@ pub(crate) async fn answer(
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
     let values = &incoming.values;
+    let (request, shown) = request_of(state, &incoming.caller, values)?;
+    // No parameter of the API: a page of one currency asks for a file of it.
+    let currency = values.text("currency");
+    let question = FixedQuestion {
+        caller: incoming.caller.clone(),
+        asked: format!("statistics {}", shown.canonical()),
+        spelling: 0,
+        wanted: WantedRun::of(state, values.get("as_of"))?,
+        media: format.media_type(),
+        pages: None,
+    };
+    fixed(
+        state,
+        question,
+        &incoming.headers,
+        note,
+        async move |state: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
+            let mut report = counted(state, run, &request).await?;
+            if let Some(currency) = &currency {
+                report.data.retain(|entry| entry.currency == *currency);
+                let bridge = &mut report.meta.bridge;
+                bridge.retain(|entry| entry.currency == *currency);
+            }
+            sink.count(report.data.len())?;
+            let json = || json_text(&report);
+            let csv = || statistics_csv(&report, CsvStyle::default());
+            write_figures(format, sink, json, csv).await
+        },
+    )
+    .await
+}
+
+/// The request that values ask for, and the values as they may be shown.
+pub(crate) fn request_of(
+    state: &ServerState,
+    caller: &Caller,
+    values: &ParameterValues,
+) -> Result<(StatisticsRequest, ParameterValues), Problem> {
     let timezone = values.or("timezone", "UTC");
     let window = window(values.or("from", ""), values.or("to", ""), timezone)?;
     window.until(state.served.warehouse.now())?;
-    let (filter, shown) = filter(state, &incoming.caller, values, timezone)?;
+    let (filter, shown) = filter(state, caller, values, timezone)?;
     let mut request = StatisticsRequest {
         tenant: values.text("tenant"),
         source: values.text("source"),
@@ -45,28 +85,7 @@ pub(crate) async fn answer(
     if values.get("states").is_some() {
         request.states = values.list("states");
     }
-    let question = FixedQuestion {
-        caller: incoming.caller.clone(),
-        asked: format!("statistics {}", shown.canonical()),
-        spelling: 0,
-        wanted: WantedRun::of(state, values.get("as_of"))?,
-        format,
-        pages: None,
-    };
-    fixed(
-        state,
-        question,
-        &incoming.headers,
-        note,
-        async move |state: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
-            let report = counted(state, run, &request).await?;
-            sink.count(report.data.len())?;
-            let json = || json_text(&report);
-            let csv = || statistics_csv(&report, CsvStyle::default());
-            write_figures(format, sink, json, csv).await
-        },
-    )
-    .await
+    Ok((request, shown))
 }
 
 /// The statistics of a request, once the names in it are known.

@@ -30,7 +30,7 @@ pub(crate) async fn all(
         asked: format!("tables {}", incoming.values.canonical()),
         spelling: 0,
         wanted: WantedRun::of(state, incoming.values.get("as_of"))?,
-        format,
+        media: format.media_type(),
         pages: None,
     };
     fixed(
@@ -62,7 +62,7 @@ pub(crate) async fn one(
         asked: format!("table {name:?} {}", incoming.values.canonical()),
         spelling: 0,
         wanted: WantedRun::of(state, incoming.values.get("as_of"))?,
-        format,
+        media: format.media_type(),
         pages: None,
     };
     fixed(

@@ -5,6 +5,7 @@
 
 use super::{EndpointRequest, filter, window};
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
+use crate::callers::Caller;
 use crate::endpoints::LISTED;
 use crate::media::AnswerFormat;
 use crate::parameters::ParameterValues;
@@ -14,11 +15,12 @@ use crate::runs::RunSession;
 use crate::signer::Signer;
 use crate::state::ServerState;
 use crate::work::AnswerSink;
+use arrow::array::RecordBatch;
 use axum::body::Body;
 use axum::http::Response;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tillhouse_model::PseudonymKey;
+use tillhouse_model::{PseudonymKey, Window};
 use tillhouse_statistics::{
     RequestedNames, TransactionListRequest, TransactionPlace, list_transactions,
 };
@@ -42,6 +44,91 @@ struct Cursor {
     key: String,
 }
 
+/// A list that is asked for, and the page of it.
+pub(crate) struct ListQuestion {
+    request: TransactionListRequest,
+    /// The values as they may be shown.
+    pub(crate) shown: ParameterValues,
+    pub(crate) wanted: WantedRun,
+    list: u64,
+    signer: CursorSigner,
+}
+
+impl ListQuestion {
+    /// Reads the values of a request.
+    pub(crate) fn read(
+        state: &ServerState,
+        caller: &Caller,
+        values: &ParameterValues,
+    ) -> Result<Self, Problem> {
+        let timezone = values.or("timezone", "UTC");
+        let (filter, shown) = filter(state, caller, values, timezone)?;
+        let list = list_of(&shown);
+        let signer = CursorSigner::new(&state.served.privacy_key)?;
+        let cursor = values
+            .get("cursor")
+            .map(|text| signer.read(text, list))
+            .transpose()?;
+        let mut request = TransactionListRequest::new(values.whole("limit", LISTED));
+        request.window = match (values.get("from"), values.get("to")) {
+            (Some(from), Some(to)) => Some(window(from, to, timezone)?),
+            (None, None) => None,
+            _ => {
+                return Err(Problem::bad_request("a window has two ends")
+                    .hint("Give from and to, or neither."));
+            }
+        };
+        request.tenant = values.text("tenant");
+        request.source = values.text("source");
+        request.filter = filter;
+        request.product = values.text("product");
+        request.payment_method = values.text("payment_method");
+        let sort = values.or("sort", "-occurred_at");
+        request.is_descending = sort.starts_with('-');
+        request.order = sort.strip_prefix('-').unwrap_or(sort).parse()?;
+        request.after = cursor.as_ref().map(place_of).transpose()?;
+        let wanted = match cursor {
+            Some(cursor) => WantedRun::Named(cursor.run),
+            None => WantedRun::of(state, values.get("as_of"))?,
+        };
+        Ok(Self {
+            request,
+            shown,
+            wanted,
+            list,
+            signer,
+        })
+    }
+
+    /// The window that is listed.
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.request.window
+    }
+
+    /// The rows of the page, and the cursor of the next one.
+    pub(crate) async fn page(
+        &self,
+        run: &RunSession,
+    ) -> Result<(RecordBatch, Option<String>), Problem> {
+        let names = RequestedNames {
+            tenant: self.request.tenant.as_deref(),
+            source: self.request.source.as_deref(),
+            filter: self.request.filter.as_ref(),
+            ..RequestedNames::default()
+        };
+        names.check(&run.session).await?;
+        let page = list_transactions(&run.session, &self.request).await?;
+        let next = page.next.map(|place| Cursor {
+            run: run.run.clone(),
+            list: self.list,
+            value: place.number.map(|number| number.to_string()),
+            key: place.key,
+        });
+        let next = next.map(|next| self.signer.text(&next)).transpose()?;
+        Ok((page.rows, next))
+    }
+}
+
 pub(crate) async fn answer(
     state: &Arc<ServerState>,
     incoming: &EndpointRequest,
@@ -49,41 +136,13 @@ pub(crate) async fn answer(
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
     let values = &incoming.values;
-    let timezone = values.or("timezone", "UTC");
-    let (filter, shown) = filter(state, &incoming.caller, values, timezone)?;
-    let list = list_of(&shown);
-    let signer = CursorSigner::new(&state.served.privacy_key)?;
-    let cursor = values
-        .get("cursor")
-        .map(|text| signer.read(text, list))
-        .transpose()?;
-    let mut request = TransactionListRequest::new(values.whole("limit", LISTED));
-    request.window = match (values.get("from"), values.get("to")) {
-        (Some(from), Some(to)) => Some(window(from, to, timezone)?),
-        (None, None) => None,
-        _ => {
-            return Err(
-                Problem::bad_request("a window has two ends").hint("Give from and to, or neither.")
-            );
-        }
-    };
-    request.tenant = values.text("tenant");
-    request.source = values.text("source");
-    request.filter = filter;
-    let sort = values.or("sort", "-occurred_at");
-    request.is_descending = sort.starts_with('-');
-    request.order = sort.strip_prefix('-').unwrap_or(sort).parse()?;
-    request.after = cursor.as_ref().map(place_of).transpose()?;
-    let wanted = match cursor {
-        Some(cursor) => WantedRun::Named(cursor.run),
-        None => WantedRun::of(state, values.get("as_of"))?,
-    };
+    let list = ListQuestion::read(state, &incoming.caller, values)?;
     let question = FixedQuestion {
         caller: incoming.caller.clone(),
-        asked: format!("transactions {}", shown.canonical()),
+        asked: format!("transactions {}", list.shown.canonical()),
         spelling: 0,
-        wanted,
-        format,
+        wanted: list.wanted.clone(),
+        media: format.media_type(),
         pages: Some(pages_of(values)),
     };
     fixed(
@@ -92,22 +151,9 @@ pub(crate) async fn answer(
         &incoming.headers,
         note,
         async move |_: &ServerState, run: &RunSession, sink: &mut AnswerSink| {
-            let names = RequestedNames {
-                tenant: request.tenant.as_deref(),
-                source: request.source.as_deref(),
-                filter: request.filter.as_ref(),
-                ..RequestedNames::default()
-            };
-            names.check(&run.session).await?;
-            let page = list_transactions(&run.session, &request).await?;
-            let next = page.next.map(|place| Cursor {
-                run: run.run.clone(),
-                list,
-                value: place.number.map(|number| number.to_string()),
-                key: place.key,
-            });
-            sink.continue_at(next.map(|next| signer.text(&next)).transpose()?);
-            write_batch(&page.rows, format, sink).await
+            let (rows, next) = list.page(run).await?;
+            sink.continue_at(next);
+            write_batch(&rows, format, sink).await
         },
     )
     .await

@@ -32,6 +32,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_query::encode::cannot_show;
 use tillhouse_query::{QueryParameters, QueryShape, into_error};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -163,7 +164,7 @@ impl Statements {
         let limits = self.state.limits(&entered.caller, observed.id());
         let (state, caller) = (Arc::clone(&self.state), entered.caller.clone());
         let outcome = async {
-            let slot = self.slot(&entered.caller).await?;
+            let slot = self.slot(&entered.caller, limits.until).await?;
             work::find(slot, &limits, async move || {
                 work(part_of(&state, &caller, &run).await?).await
             })
@@ -185,8 +186,8 @@ impl Statements {
         observed
     }
 
-    async fn slot(&self, caller: &Caller) -> Result<TakenSlot, Problem> {
-        let slot = self.state.slots.take(caller.claim()).await;
+    async fn slot(&self, caller: &Caller, until: Instant) -> Result<TakenSlot, Problem> {
+        let slot = self.state.slots.take(caller.claim(), until).await;
         slot.map_err(|_| {
             Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -213,7 +214,7 @@ impl Statements {
         };
         let (state, caller) = (Arc::clone(&self.state), entered.caller.clone());
         let begun = async {
-            let slot = self.slot(&entered.caller).await?;
+            let slot = self.slot(&entered.caller, limits.until).await?;
             BatchStream::begin(slot, &limits, async move |sink: &BatchSink| {
                 let part = part_of(&state, &caller, &question.run).await?;
                 send(&part, &question.sql, &given, sink).await

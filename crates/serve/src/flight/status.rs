@@ -4,19 +4,20 @@
 //! names.
 
 use crate::problem::{ONLY_READS, Problem};
+use crate::wording::in_words_of_sql;
 use axum::http::StatusCode;
 use tonic::{Code, Status};
 
 /// The status of a problem, under the id of its line in the log.
 pub(super) fn refused(problem: &Problem, id: &str) -> Status {
-    let mut message = problem.detail().to_owned();
+    let mut message = in_words_of_sql(problem.detail());
     if problem.is_ours() {
         tracing::warn!(%id, "a call failed: {}", problem.for_log());
         message.push_str(&format!(" (id {id})"));
     }
     if let Some(hint) = problem.hint_text() {
         message.push_str(". ");
-        message.push_str(hint);
+        message.push_str(&in_words_of_sql(hint));
     }
     let code = match problem.detail().contains(ONLY_READS) {
         true => Code::PermissionDenied,

@@ -7,6 +7,7 @@
 //! Rejected: `pg_catalog` registered into the session that runs queries. Its functions and the words of PostgreSQL that it rewrites would hold for queries too, and its
 //! statements would need ours.
 
+use super::catalog_empty::CONSTRAINED;
 use super::catalog_functions::{self, Descriptions, OWNER, description_fields};
 use super::catalog_tables::{
     CLASSES, CORRECTED, ColumnTypes, MISSING, MISSING_HERE, empty_tables, settings_query, table,
@@ -214,6 +215,7 @@ impl ToolCatalog {
         let roles = ListedRoles([OWNER.to_owned(), user.to_owned()]);
         setup_pg_catalog(&made.context, DATABASE, roles).map_err(|error| into_error(*error))?;
         made.add_missing();
+        made.empty_constrained().await?;
         made.add_information_schema(session)?;
         let described: Vec<DescribedTable> = described.into_iter().flatten().collect();
         made.describe(&tables, &described, user).await?;
@@ -227,6 +229,22 @@ impl ToolCatalog {
             PG_CATALOG,
             Arc::new(NamedTables::over(empty_tables(&MISSING_HERE), own)),
         );
+    }
+
+    /// Empties the tables of constraints and indexes: what the library has there is of PostgreSQL's own tables.
+    async fn empty_constrained(&self) -> Result<()> {
+        let Some(own) = self.schemas.schema(PG_CATALOG) else {
+            return Ok(());
+        };
+        let mut tables = Vec::new();
+        for name in CONSTRAINED {
+            if let Some(table) = own.table(name).await.map_err(into_error)? {
+                tables.push((name.to_owned(), empty_table(table.schema())));
+            }
+        }
+        let tables = NamedTables::over(tables, Some(own));
+        self.schemas.add(PG_CATALOG, Arc::new(tables));
+        Ok(())
     }
 
     /// Adds the session's own `information_schema`, with the tables that it has not.
@@ -452,11 +470,12 @@ impl ToolCatalog {
 
     /// A query with its values; none where it cannot be read or is more than one.
     fn read(&self, sql: &str, given: &QueryParameters) -> Option<ParsedStatement> {
-        let unqualified = self.schemas.schema(DEFAULT_SCHEMA);
-        let sql = with_schemas(&in_our_words(sql), DEFAULT_SCHEMA, |name| {
-            unqualified
-                .as_ref()
-                .is_some_and(|tables| tables.table_exist(name))
+        let unqualified = [DEFAULT_SCHEMA, PG_CATALOG];
+        let sql = with_schemas(&in_our_words(sql), |name| {
+            unqualified.into_iter().find(|schema| {
+                let tables = self.schemas.schema(schema);
+                tables.is_some_and(|tables| tables.table_exist(name))
+            })
         });
         let mut statements = self.parser.parse(&sql).ok()?;
         let mut statement = statements.pop().filter(|_| statements.is_empty())?;

@@ -3,11 +3,14 @@
 //! Invariant: what is put in the place of something is what that is of a catalog whose tables have no constraints, no indexes, no policies and no privileges of their own. It
 //! is found by its words, however they are spaced.
 
+use super::catalog_empty::{
+    NamedQuery, add_named, catalog_table, empty, is_key, is_null, is_of_key, last_word,
+    reads_constrained,
+};
 use super::words::{Placed, Token, tokens};
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Join, JoinOperator, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement,
-    TableFactor, TableWithJoins, Value, VisitMut, VisitorMut,
+    Array, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Join,
+    JoinOperator, Query, SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -111,13 +114,61 @@ const REPLACED: [(&str, &str); 20] = [
 
 /// A text in the words that the engine plans.
 pub(super) fn in_our_words(sql: &str) -> String {
-    REPLACED.iter().fold(sql.to_owned(), |sql, (theirs, ours)| {
-        replaced(sql, &tokens(theirs), ours)
-    })
+    REPLACED
+        .iter()
+        .fold(with_counts(sql), |sql, (theirs, ours)| {
+            replaced(sql, &tokens(theirs), ours)
+        })
 }
 
-/// A text in which `'transactions'::regclass` has the schema that the name is read in, where a table there is called so: several schemas have one of a name.
-pub(super) fn with_schemas(sql: &str, schema: &str, is_table: impl Fn(&str) -> bool) -> String {
+/// A text in which `(SELECT count(...) ...)` among columns stands in brackets of its own: the parser makes null of a column that is a query about the row, and a count is never null.
+fn with_counts(sql: &str) -> String {
+    let placed = tokens(sql);
+    let is_word = |at: usize, word: &str| placed.get(at).is_some_and(|of| of.token.is_word(word));
+    let is_sign = |at: usize, sign: char| placed.get(at).is_some_and(|of| of.token.is_sign(sign));
+    let mut brackets: Vec<(usize, char)> = Vec::new();
+    for (at, of) in placed.iter().enumerate().skip(1) {
+        let is_column = is_word(at - 1, "select") || is_sign(at - 1, ',');
+        let is_count = is_sign(at, '(')
+            && is_word(at + 1, "select")
+            && is_word(at + 2, "count")
+            && is_sign(at + 3, '(');
+        if is_column
+            && is_count
+            && let Some(end) = end_of_brackets(&placed, at)
+        {
+            brackets.extend([(of.from, '('), (end, ')')]);
+        }
+    }
+    brackets.sort_unstable();
+    let (mut out, mut copied) = (String::new(), 0);
+    for (at, bracket) in brackets {
+        out.push_str(sql.get(copied..at).unwrap_or_default());
+        out.push(bracket);
+        copied = at;
+    }
+    out.push_str(sql.get(copied..).unwrap_or_default());
+    out
+}
+
+/// The place behind the bracket that closes the one at a token.
+fn end_of_brackets(placed: &[Placed], at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for of in placed.iter().skip(at) {
+        if of.token.is_sign('(') {
+            depth += 1;
+        } else if of.token.is_sign(')') {
+            depth -= 1;
+            if depth == 0 {
+                return Some(of.to);
+            }
+        }
+    }
+    None
+}
+
+/// A text in which `'transactions'::regclass` has the schema that such a name is read in, where a table is called so: several schemas have one of a name.
+pub(super) fn with_schemas<'a>(sql: &str, schema_of: impl Fn(&str) -> Option<&'a str>) -> String {
     let placed = tokens(sql);
     let (mut out, mut copied) = (String::new(), 0);
     for (at, of) in placed.iter().enumerate() {
@@ -129,7 +180,10 @@ pub(super) fn with_schemas(sql: &str, schema: &str, is_table: impl Fn(&str) -> b
             && behind.next().is_some_and(|next| next.is_sign(':'));
         let mut behind = behind.skip_while(|next| next.is_word("pg_catalog") || next.is_sign('.'));
         let is_class = behind.next().is_some_and(|next| next.is_word("regclass"));
-        if is_cast && is_class && is_table(name) {
+        if is_cast
+            && is_class
+            && let Some(schema) = schema_of(name)
+        {
             out.push_str(sql.get(copied..of.from).unwrap_or_default());
             out.push_str(&format!("'{schema}.{}'", name.replace('\'', "''")));
             copied = of.to;
@@ -167,14 +221,6 @@ fn replaced(sql: String, theirs: &[Placed], ours: &str) -> String {
     out
 }
 
-/// Functions of lists that questions about constraints and indexes are asked with, and pgjdbc's.
-const OF_LISTS: [&str; 2] = ["generate_subscripts", "_pg_expandarray"];
-/// Word of psql's question about the descriptions of constraints.
-const CONSTRAINT: &str = "table constraint";
-/// Tables of constraints and indexes, of which there are none here.
-const CONSTRAINED: [&str; 2] = ["pg_constraint", "pg_index"];
-/// Columns with the columns of an index or a constraint, of which psqlODBC and pgjdbc ask for one.
-const KEYS: [&str; 3] = ["conkey", "confkey", "indkey"];
 /// Beginnings of the names of columns that are true or false.
 const TRUTHS: [&str; 4] = ["atthas", "attis", "indis", "relhas"];
 /// Tables of the catalog that have no rows here.
@@ -186,125 +232,31 @@ const IS_ONE_OF: &str = "array_contains";
 
 /// Puts a statement as the engine can plan it, once its values are in it.
 pub(super) fn in_our_forms(statement: &mut Statement) {
-    if let Statement::Query(query) = statement
-        && is_of_constraints(query)
-        && let Some(none) = without_rows(query)
-    {
-        *statement = none;
-        return;
-    }
-    let _ = VisitMut::visit(statement, &mut FormVisitor::default());
-}
-
-/// True of a query that reads the constraints or the indexes, in words that the engine has not.
-fn is_of_constraints(query: &Query) -> bool {
-    if !reads(query, &CONSTRAINED) {
-        return false;
-    }
-    let written = query.to_string();
-    let placed = tokens(&written);
-    placed.iter().enumerate().any(|(at, of)| {
-        let is_before = |sign: char| {
-            let next = placed.get(at + 1);
-            next.is_some_and(|next| next.token.is_sign(sign))
-        };
-        match &of.token {
-            Token::Text(text) => text == CONSTRAINT,
-            Token::Word(name) | Token::Name(name) => {
-                let name = name.as_str();
-                (OF_LISTS.contains(&name) && is_before('('))
-                    || (KEYS.contains(&name) && is_before('['))
-            }
-            Token::Number(_) | Token::Sign(_) => false,
-        }
-    })
-}
-
-/// True of a query that reads one of these tables of the catalog, also within the queries that it reads; not in its values and conditions.
-fn reads(query: &Query, tables: &[&str]) -> bool {
-    let mut with = query.with.iter().flat_map(|with| &with.cte_tables);
-    body_reads(&query.body, tables) || with.any(|with| reads(&with.query, tables))
-}
-
-fn body_reads(body: &SetExpr, tables: &[&str]) -> bool {
-    match body {
-        SetExpr::Select(select) => select.from.iter().any(|from| from_reads(from, tables)),
-        SetExpr::Query(inner) => reads(inner, tables),
-        SetExpr::SetOperation { left, right, .. } => {
-            body_reads(left, tables) || body_reads(right, tables)
-        }
-        _ => false,
-    }
-}
-
-fn from_reads(from: &TableWithJoins, tables: &[&str]) -> bool {
-    let joined = from.joins.iter().map(|join| &join.relation);
-    let mut all = std::iter::once(&from.relation).chain(joined);
-    all.any(|relation| match relation {
-        TableFactor::Table { name, .. } => {
-            catalog_table(name).is_some_and(|name| tables.contains(&name))
-        }
-        TableFactor::Derived { subquery, .. } => reads(subquery, tables),
-        TableFactor::NestedJoin {
-            table_with_joins, ..
-        } => from_reads(table_with_joins, tables),
-        _ => false,
-    })
-}
-
-/// A statement with the columns of a query, by the names that it gives them, and no rows: our tables have no constraints and no indexes.
-fn without_rows(query: &Query) -> Option<Statement> {
-    let mut body = query.body.as_ref();
-    let select = loop {
-        body = match body {
-            SetExpr::Select(select) => break select,
-            SetExpr::Query(inner) => inner.body.as_ref(),
-            SetExpr::SetOperation { left, .. } => left.as_ref(),
-            _ => return None,
-        };
+    let mut forms = FormVisitor {
+        has_keys: reads_constrained(statement),
+        ..FormVisitor::default()
     };
-    let name = |item: &SelectItem| match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.value.clone()),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(path)) => {
-            path.last().map(|name| name.value.clone())
-        }
-        SelectItem::UnnamedExpr(_) => Some("?column?".to_owned()),
-        _ => None,
-    };
-    let mut known: Vec<String> = Vec::new();
-    let columns: Option<Vec<String>> = select
-        .projection
-        .iter()
-        .map(|item| {
-            let mut name = name(item)?;
-            // A query of the engine has each name once; a client reads those that were written.
-            while known.contains(&name) {
-                name.push('_');
-            }
-            let column = Ident::with_quote('"', name.clone());
-            known.push(name);
-            Some(format!("CAST(NULL AS TEXT) AS {column}"))
-        })
-        .collect();
-    let sql = format!("SELECT {} WHERE false", columns?.join(", "));
-    Parser::parse_sql(&PostgreSqlDialect {}, &sql).ok()?.pop()
+    let _ = VisitMut::visit(statement, &mut forms);
 }
 
 /// Visitor of what the engine has another form for.
 #[derive(Default)]
 struct FormVisitor {
-    /// Names of queries in WITH, which are no tables of the catalog.
-    with: Vec<String>,
+    /// Queries in WITH, which are no tables of the catalog.
+    with: Vec<NamedQuery>,
+    /// Queries around the one that is visited.
+    depth: usize,
+    /// True of a statement that reads constraints or indexes.
+    has_keys: bool,
 }
 
 impl VisitorMut for FormVisitor {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let with = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.with
-            .extend(with.map(|with| with.alias.name.value.clone()));
+        add_named(query, &mut self.with);
+        empty(query, &self.with, self.depth == 0);
+        self.depth += 1;
         // `SELECT EXISTS (...)` and nothing else: the engine knows EXISTS as a condition alone.
         if let SetExpr::Select(select) = query.body.as_mut()
             && select.from.is_empty()
@@ -320,10 +272,20 @@ impl VisitorMut for FormVisitor {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Subquery(query)
-                if reads_nothing(query, &self.with) || is_of_constraints(query) =>
+                if reads_nothing(query, &self.with) || is_null(query, &self.with) =>
+            {
+                *expr = Expr::value(Value::Null);
+            }
+            Expr::CompoundFieldAccess { root, access_chain }
+                if self.has_keys && is_of_key(root, access_chain) =>
             {
                 *expr = Expr::value(Value::Null);
             }
@@ -380,7 +342,7 @@ fn counted(expr: &Expr) -> Option<Expr> {
 }
 
 /// True of a query of a value that reads a table without rows, or the options that no column has: it gives null. One that counts gives a number, and an outer join may give rows.
-fn reads_nothing(query: &Query, with: &[String]) -> bool {
+fn reads_nothing(query: &Query, with: &[NamedQuery]) -> bool {
     let SetExpr::Select(select) = query.body.as_ref() else {
         return false;
     };
@@ -391,7 +353,7 @@ fn reads_nothing(query: &Query, with: &[String]) -> bool {
         return false;
     };
     let table = catalog_table(name)
-        .filter(|name| query.with.is_none() && !with.iter().any(|other| other == name));
+        .filter(|name| query.with.is_none() && !with.iter().any(|(other, _)| other == name));
     let is_of_it = |join: &Join| {
         matches!(
             join.join_operator,
@@ -443,22 +405,6 @@ fn truth(expr: &Expr) -> Option<bool> {
     }
 }
 
-/// The table of the catalog that a name without a schema, or with that of the catalog, may be of.
-fn catalog_table(name: &ObjectName) -> Option<&str> {
-    let mut parts = name.0.iter().rev().map(ObjectNamePart::as_ident);
-    let table = parts.next()??;
-    match parts.next() {
-        Some(schema) if schema?.value != "pg_catalog" => None,
-        _ => Some(table.value.as_str()),
-    }
-}
-
-/// The last word of a name with or without a schema.
-fn last_word(name: &ObjectName) -> Option<&str> {
-    let last = name.0.last().and_then(ObjectNamePart::as_ident)?;
-    Some(last.value.as_str())
-}
-
 /// Other form of `x = ANY (...)`: the text of a list, which a parameter was, is the list, and no column is one of those of an index or a constraint. None where it stays.
 fn one_of_list(function: &Function) -> Option<Expr> {
     let FunctionArguments::List(given) = &function.args else {
@@ -471,10 +417,8 @@ fn one_of_list(function: &Function) -> Option<Expr> {
     let FunctionArg::Unnamed(FunctionArgExpr::Expr(list)) = first else {
         return None;
     };
-    let is_key = |name: &Ident| KEYS.contains(&name.value.as_str());
     let items = match list {
-        Expr::Identifier(name) if is_key(name) => Vec::new(),
-        Expr::CompoundIdentifier(path) if path.last().is_some_and(is_key) => Vec::new(),
+        list if is_key(list) => Vec::new(),
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text) => list_items(text)?,
             _ => return None,
@@ -554,6 +498,15 @@ mod tests {
                 "SELECT CAST(NULL AS TEXT) AS \"Access privileges\"",
             ),
             ("SELECT 'typreceive != 0'", "SELECT 'typreceive != 0'"),
+            (
+                "SELECT a, (SELECT count(*) FROM b WHERE (b.a = c.a)) AS n FROM c WHERE a IN (SELECT count(*) FROM d)",
+                "SELECT a, ((SELECT count(*) FROM b WHERE (b.a = c.a))) AS n FROM c WHERE a IN (SELECT count(*) FROM d)",
+            ),
+            (
+                "SELECT (SELECT count(a), (SELECT count(1)) FROM b), (SELECT max(a) FROM b)",
+                "SELECT ((SELECT count(a), ((SELECT count(1))) FROM b)), (SELECT max(a) FROM b)",
+            ),
+            ("SELECT (SELECT count(", "SELECT (SELECT count("),
             ("", ""),
         ] {
             assert_eq!(in_our_words(theirs), ours);
@@ -571,12 +524,20 @@ mod tests {
                 "a = 'sales'::pg_catalog.regclass AND b = 'x'",
                 "a = 'unified.sales'::pg_catalog.regclass AND b = 'x'",
             ),
-            ("SELECT 'pg_class'::regclass", "SELECT 'pg_class'::regclass"),
+            (
+                "SELECT 'pg_class'::regclass",
+                "SELECT 'pg_catalog.pg_class'::regclass",
+            ),
+            ("SELECT 'other'::regclass", "SELECT 'other'::regclass"),
             ("SELECT 'sales'::text", "SELECT 'sales'::text"),
             ("SELECT 'sales'", "SELECT 'sales'"),
         ] {
-            let is_table = |name: &str| name == "sales";
-            assert_eq!(with_schemas(theirs, "unified", is_table), ours);
+            let schema_of = |name: &str| match name {
+                "sales" => Some("unified"),
+                "pg_class" => Some("pg_catalog"),
+                _ => None,
+            };
+            assert_eq!(with_schemas(theirs, schema_of), ours);
         }
     }
 
@@ -649,6 +610,62 @@ mod tests {
                 "SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u)",
             ),
             ("SELECT a LIKE 'b' FROM t", "SELECT a LIKE 'b' FROM t"),
+        ] {
+            let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, theirs).unwrap();
+            in_our_forms(&mut statements[0]);
+            assert_eq!(statements[0].to_string(), ours);
+        }
+    }
+
+    #[test]
+    fn what_has_rows_beside_constraints_and_indexes_keeps_them() {
+        for (theirs, ours) in [
+            (
+                "SELECT c.relname AS name FROM pg_class AS c UNION ALL SELECT i.indkey[1] FROM pg_index AS i ORDER BY 1",
+                "SELECT c.relname AS name FROM pg_class AS c UNION ALL SELECT NULL AS \"?column?\" WHERE false ORDER BY 1",
+            ),
+            (
+                "SELECT conkey[1] FROM pg_constraint UNION ALL SELECT i.indkey[1] FROM pg_index AS i ORDER BY 1",
+                "SELECT CAST(NULL AS TEXT) AS \"?column?\" WHERE false",
+            ),
+            (
+                "SELECT conkey[1] AS a FROM pg_constraint EXCEPT SELECT oid FROM pg_class",
+                "SELECT CAST(NULL AS TEXT) AS \"a\" WHERE false",
+            ),
+            (
+                "SELECT c.relname, i.indkey[0] FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indrelid = c.oid",
+                "SELECT c.relname, NULL FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indrelid = c.oid",
+            ),
+            (
+                "SELECT c.relname FROM pg_class AS c LEFT JOIN (SELECT conrelid, generate_subscripts(conkey, 1) AS n FROM pg_constraint) AS k \
+                 ON k.conrelid = c.oid",
+                "SELECT c.relname FROM pg_class AS c LEFT JOIN (SELECT NULL AS \"conrelid\", NULL AS \"n\" WHERE false) AS k ON k.conrelid = c.oid",
+            ),
+            (
+                "SELECT c.relname FROM pg_index AS i RIGHT JOIN pg_class AS c ON i.indkey[0] = 1",
+                "SELECT c.relname FROM pg_index AS i RIGHT JOIN pg_class AS c ON NULL = 1",
+            ),
+            (
+                "WITH k AS (SELECT generate_subscripts(conkey, 1) AS n FROM pg_constraint) SELECT n FROM k JOIN pg_class AS c ON true",
+                "SELECT CAST(NULL AS TEXT) AS \"n\" WHERE false",
+            ),
+            (
+                "WITH k AS (SELECT generate_subscripts(conkey, 1) AS n FROM pg_constraint) SELECT count(*) FROM k",
+                "WITH k AS (SELECT NULL AS \"n\" WHERE false) SELECT count(*) FROM k",
+            ),
+            (
+                "WITH pg_index AS (SELECT 1 AS a) SELECT a FROM pg_index UNION ALL SELECT conkey[1] FROM pg_constraint",
+                "WITH pg_index AS (SELECT 1 AS a) SELECT a FROM pg_index UNION ALL SELECT NULL AS \"?column?\" WHERE false",
+            ),
+            (
+                "SELECT (SELECT count(*) FROM pg_index AS i WHERE i.indkey[0] = 1), (SELECT max(i.indkey[0]) FROM pg_index AS i) FROM c",
+                "SELECT (SELECT count(*) FROM pg_index AS i WHERE NULL = 1), NULL FROM c",
+            ),
+            (
+                "SELECT tt.name FROM (SELECT CAST('table constraint' AS TEXT) AS name FROM pg_constraint UNION ALL SELECT opcname FROM pg_opclass) AS tt \
+                 JOIN pg_description AS d ON d.objoid = 1 ORDER BY 1",
+                "SELECT CAST(NULL AS TEXT) AS \"name\" WHERE false",
+            ),
         ] {
             let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, theirs).unwrap();
             in_our_forms(&mut statements[0]);

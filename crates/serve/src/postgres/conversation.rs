@@ -26,6 +26,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Time that a connection may say nothing.
@@ -597,7 +598,7 @@ pub(super) struct QueryContext {
 }
 
 impl QueryContext {
-    /// Surroundings of a query with an id, in a text.
+    /// Surroundings of a query that has come now, with an id, in a text.
     pub(super) fn around<'a>(&'a self, id: &'a str, text: &'a str) -> Surroundings<'a> {
         Surroundings {
             state: &self.state,
@@ -606,6 +607,7 @@ impl QueryContext {
             id,
             text,
             timeout: self.timeout,
+            until: Instant::now() + self.timeout,
         }
     }
 }

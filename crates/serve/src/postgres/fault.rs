@@ -6,6 +6,7 @@
 use super::wire::{Ended, Wire, put_text};
 use crate::observed_statement::CLIENT_LEFT;
 use crate::problem::ONLY_READS;
+use crate::wording::in_words_of_sql;
 use bytes::BufMut;
 use tillhouse_model::{Error, ErrorKind};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -145,9 +146,9 @@ impl Fault {
             (None, _) => "42000",
         };
         Self {
-            hint: first.hint_text().map(str::to_owned),
+            hint: first.hint_text().map(in_words_of_sql),
             position: position(first, sql),
-            ..Self::new(code, message)
+            ..Self::new(code, in_words_of_sql(&message))
         }
     }
 
@@ -234,10 +235,11 @@ mod tests {
             ("the query needs more memory than it may use", "53200"),
             ("something else", "42000"),
         ] {
-            let error = Error::new(ErrorKind::Query, message).hint("Do it.");
+            let error = Error::new(ErrorKind::Query, message);
+            let error = error.hint("Give it one: --param day=VALUE.");
             let fault = Fault::of(&error, "", "7");
             assert_eq!((fault.code, fault.message.as_str()), (code, message));
-            assert_eq!(fault.hint.as_deref(), Some("Do it."));
+            assert_eq!(fault.hint.as_deref(), Some("Give it one: bound to $day."));
         }
     }
 

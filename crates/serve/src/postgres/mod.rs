@@ -16,6 +16,7 @@
 mod bind;
 mod cancel;
 mod catalog;
+mod catalog_empty;
 mod catalog_functions;
 mod catalog_tables;
 mod catalog_words;

@@ -114,13 +114,12 @@ impl Drop for RowMaker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slots::{Claim, Slots};
-    use std::time::Duration;
+    use crate::slots::{Claim, Slots, later};
 
     #[tokio::test]
     async fn a_slot_is_free_when_rows_are_neither_made_nor_taken() {
-        let slots = Slots::new(4, 4, Duration::from_secs(60));
-        let slot = QuerySlot::new(slots.take(Claim::GUEST).await.unwrap());
+        let slots = Slots::new(4, 4);
+        let slot = QuerySlot::new(slots.take(Claim::GUEST, later()).await.unwrap());
         let maker = slot.maker();
         slot.end_taking();
         assert_eq!(slots.taken(), 1, "a cursor is being made");
@@ -130,7 +129,7 @@ mod tests {
         {
             let mut resumed = std::pin::pin!(maker.resume());
             assert!(futures::poll!(resumed.as_mut()).is_pending());
-            slot.bring(slots.take(Claim::GUEST).await.unwrap());
+            slot.bring(slots.take(Claim::GUEST, later()).await.unwrap());
             resumed.await;
         }
         assert!(slot.begin_taking());
@@ -142,8 +141,8 @@ mod tests {
 
     #[tokio::test]
     async fn who_takes_slowly_what_is_made_keeps_no_slot() {
-        let slots = Slots::new(4, 4, Duration::from_secs(60));
-        let slot = QuerySlot::new(slots.take(Claim::GUEST).await.unwrap());
+        let slots = Slots::new(4, 4);
+        let slot = QuerySlot::new(slots.take(Claim::GUEST, later()).await.unwrap());
         let maker = slot.maker();
         maker.pause();
         assert_eq!(slots.taken(), 1, "more is made as soon as there is room");
@@ -154,8 +153,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_slot_goes_with_its_query() {
-        let slots = Slots::new(4, 4, Duration::from_secs(60));
-        let slot = QuerySlot::new(slots.take(Claim::GUEST).await.unwrap());
+        let slots = Slots::new(4, 4);
+        let slot = QuerySlot::new(slots.take(Claim::GUEST, later()).await.unwrap());
         let maker = slot.maker();
         drop(slot);
         assert_eq!(slots.taken(), 1, "its thread has not ended");

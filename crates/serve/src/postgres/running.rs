@@ -29,6 +29,7 @@ use tillhouse_query::into_error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Batches that wait to be sent.
@@ -79,6 +80,8 @@ pub(super) struct Surroundings<'a> {
     /// Text that errors name a place of.
     pub(super) text: &'a str,
     pub(super) timeout: Duration,
+    /// End of its time.
+    pub(super) until: Instant,
 }
 
 impl Surroundings<'_> {
@@ -94,14 +97,14 @@ impl Surroundings<'_> {
         }
     }
 
-    /// Waits for a slot, as long as somebody waits for the answer.
+    /// Waits for a slot until then, as long as somebody waits for the answer.
     async fn slot<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
-        stop: &CancellationToken,
+        (stop, until): (&CancellationToken, Instant),
         wire: &mut Wire<S>,
     ) -> Result<TakenSlot, Stop> {
         tokio::select! {
-            slot = self.state.slots.take(self.caller.claim()) => slot.map_err(|_| {
+            slot = self.state.slots.take(self.caller.claim(), until) => slot.map_err(|_| {
                 Fault::new(BUSY, "more is asked at once than is answered at once")
                     .hint("Ask again later. serve.concurrency and serve.queue in tillhouse.yaml are the limits.")
                     .into()
@@ -148,9 +151,9 @@ impl Running {
         let stop = around.state.stop.child_token();
         let guard = stop.clone().drop_guard();
         around.cancel.begin(stop.clone());
-        let slot = QuerySlot::new(around.slot(&stop, wire).await?);
+        let slot = QuerySlot::new(around.slot((&stop, around.until), wire).await?);
         let (out, parts) = mpsc::channel(BATCHES);
-        let ends = WorkEnds::new(stop, around.timeout);
+        let ends = WorkEnds::new(stop, around.timeout, around.until);
         let (reader, own, outcome) = (Arc::clone(reader), ends.clone(), Outcome::default());
         let told = Arc::clone(&outcome);
         let sink = PartSink {
@@ -225,7 +228,9 @@ impl Running {
     ) -> Result<Progress, Stop> {
         around.cancel.begin(self.ends.stop.clone());
         if !self.slot.begin_taking() && !self.is_at_end {
-            let slot = around.slot(&self.ends.stop, wire).await?;
+            let slot = around
+                .slot((&self.ends.stop, self.ends.until), wire)
+                .await?;
             self.slot.bring(slot);
         }
         let mut rows = 0;
@@ -400,8 +405,8 @@ where
     let stop = around.state.stop.child_token();
     let _guard = stop.clone().drop_guard();
     around.cancel.begin(stop.clone());
-    let slot = around.slot(&stop, wire).await?;
-    let ends = WorkEnds::new(stop, around.timeout);
+    let slot = around.slot((&stop, around.until), wire).await?;
+    let ends = WorkEnds::new(stop, around.timeout, around.until);
     let (out, answer) = oneshot::channel();
     let own = ends.clone();
     let begun = begin(slot, ends.clone(), async move || {

@@ -553,6 +553,17 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn a_pipe_in_their_place_is_told_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.yaml");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let error = Users::load(&path).err().unwrap();
+        assert!(format!("{error:?}").contains("a pipe stands"), "{error:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn a_link_is_written_through() {
         use std::os::unix::fs::symlink;
         let folder = tempfile::tempdir().unwrap();

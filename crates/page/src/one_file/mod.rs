@@ -4,18 +4,15 @@
 //! data is escaped. What is drawn is in the report, and stands there as text too.
 
 mod charts;
-mod numbers;
 mod timeline;
 
-use crate::output::completeness::{CompletenessSummary, UnreadWindow};
-use crate::output::statistics::traded;
+use crate::completeness::{CompletenessSummary, UnreadWindow, traded};
+use crate::html::escaped;
+use crate::numbers::{self, amount, count, mean, per_cent, quantity, share};
 use charts::{HeatChartCell, weekday};
 use jiff::tz::TimeZone;
-use numbers::{amount, count, escaped, per_cent, quantity, share};
 use std::fmt::Write;
-use tillhouse_model::money::minor_digits;
-use tillhouse_model::time_zone::time_zone;
-use tillhouse_model::{Error, ExactDecimal, Result, Window};
+use tillhouse_model::{Error, ExactDecimal, Result, Window, zone_name};
 use tillhouse_statistics::HourGrouping;
 use tillhouse_statistics::report::{
     Bridge, CurrencyStatistics, GrowthFigure, StatisticsMeta, StatisticsReport,
@@ -33,7 +30,9 @@ const UNKNOWN: &str = "unknown";
 const POINTS: i64 = 7_320;
 
 /// Refuses a window whose curve would have more points than a page can hold, before anything is counted for it.
-pub(crate) fn check_window(window: Window, hours: HourGrouping) -> Result<()> {
+///
+/// Errors with [`tillhouse_model::ErrorKind::Config`].
+pub fn check_window(window: Window, hours: HourGrouping) -> Result<()> {
     let days = window.duration().as_secs().saturating_add(86_399) / 86_400;
     if hours == HourGrouping::OfDay || days <= POINTS {
         return Ok(());
@@ -43,10 +42,10 @@ pub(crate) fn check_window(window: Window, hours: HourGrouping) -> Result<()> {
     ))
 }
 
-/// The whole page.
-pub(crate) fn page(report: &StatisticsReport, heat: &[HeatMapCell]) -> String {
+/// The whole page of a report and the cells of its heat map.
+pub fn page(report: &StatisticsReport, heat: &[HeatMapCell]) -> String {
     let meta = &report.meta;
-    let zone = time_zone(&meta.timezone).unwrap_or(TimeZone::UTC);
+    let zone = zone_name::clock(&meta.timezone).unwrap_or(TimeZone::UTC);
     let title = format!(
         "{}, {}",
         if meta.perspective == "purchase" {
@@ -148,19 +147,7 @@ fn contents(entries: &[&CurrencyStatistics]) -> String {
 /// Section that says how complete the figures are.
 fn completeness_section(meta: &StatisticsMeta, zone: &TimeZone) -> String {
     let mut missing = Vec::new();
-    let StatisticsMeta {
-        to,
-        data_through,
-        still_to_come,
-        ..
-    } = *meta;
-    let read = CompletenessSummary {
-        to,
-        data_through,
-        gaps: &meta.gaps,
-        before_start: &meta.before_start,
-        still_to_come,
-    };
+    let read = CompletenessSummary::of(meta);
     let so_far = sentence(&read.describe(|at| numbers::instant(at, zone)));
     if !read.is_complete() && !read.is_complete_so_far() {
         missing.push(so_far.clone());
@@ -390,7 +377,6 @@ fn cards(
     heat: &[&HeatMapCell],
     meta: &StatisticsMeta,
 ) {
-    let on = on(meta);
     let unit = |text: &str| format!(" <span class=\"unit\">{}</span>", escaped(text));
     let total = entry.transactions_total_amount.value;
     body.push_str("<dl class=\"cards\">\n");
@@ -404,18 +390,14 @@ fn cards(
     card(
         "Revenue",
         revenue,
-        growth(&entry.transactions_total_amount, on),
+        growth(&entry.transactions_total_amount, meta),
     );
     card(
         "Transactions",
         count(entry.transactions_count.value),
-        growth(&entry.transactions_count, on),
+        growth(&entry.transactions_count, meta),
     );
-    if let Some(mean) = mean(
-        total,
-        entry.transactions_count.value,
-        minor_digits(&entry.currency).unwrap_or(2),
-    ) {
+    if let Some(mean) = mean(total, entry.transactions_count.value, &entry.currency) {
         card(
             "Average",
             amount(mean, &entry.currency) + &unit(&entry.currency),
@@ -493,23 +475,6 @@ fn several(number: i64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// An amount shared out evenly, to the digits its currency has after the point.
-fn mean(total: ExactDecimal, transactions: i64, digits: u8) -> Option<ExactDecimal> {
-    let parts =
-        i128::from(transactions).checked_mul(10_i128.checked_pow(u32::from(total.scale))?)?;
-    if parts <= 0 {
-        return None;
-    }
-    // Half of the last digit up, then down to the whole one.
-    let twice = 10_i128.checked_pow(u32::from(digits))?.checked_mul(2)?;
-    let units = total
-        .units
-        .checked_mul(twice)?
-        .checked_add(parts)?
-        .div_euclid(parts.checked_mul(2)?);
-    Some(ExactDecimal::new(units, digits))
-}
-
 /// Window that growth was measured against, in few words.
 fn on(meta: &StatisticsMeta) -> &'static str {
     match meta.compare.as_str() {
@@ -532,7 +497,11 @@ fn compared(meta: &StatisticsMeta, zone: &TimeZone) -> String {
     }
 }
 
-fn growth<T>(figure: &GrowthFigure<T>, on: &str) -> String {
+/// Growth against a window that was read. Of a period that is not over it is no verdict, and has no colour.
+fn growth<T>(figure: &GrowthFigure<T>, meta: &StatisticsMeta) -> String {
+    if !meta.compared_unread.is_empty() {
+        return "compared window not read".to_owned();
+    }
     let Some(growth) = figure.growth else {
         return "nothing to compare with".to_owned();
     };
@@ -542,7 +511,14 @@ fn growth<T>(figure: &GrowthFigure<T>, on: &str) -> String {
         1.. => ("up", "\u{25b2} +"),
         _ => ("down", "\u{25bc} \u{2212}"),
     };
-    format!("<b class=\"{class}\">{sign}{number} %</b> {on}")
+    let (class, so_far) = match meta.still_to_come {
+        Some(_) => ("", ", period not over"),
+        None => (class, ""),
+    };
+    format!(
+        "<b class=\"{class}\">{sign}{number} %</b> {}{so_far}",
+        on(meta)
+    )
 }
 
 /// One row of a ranking: label, what is shown, what it is measured by.

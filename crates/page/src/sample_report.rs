@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 use tillhouse_model::{ExactDecimal, Window};
+use tillhouse_statistics::definitions::DEFINITIONS_VERSION;
 use tillhouse_statistics::report::{
     CurrencyStatistics, GrowthFigure, HourlyTransactions, PaymentTypeAmount, SiteAmount,
     SiteTransactions, StatisticsMeta, StatisticsReport,
@@ -66,7 +67,8 @@ pub(crate) fn report(name: &str) -> StatisticsReport {
         compare: "previous".into(),
         compared: None,
         compared_transactions: 0,
-        definitions_version: 2,
+        compared_unread: vec![],
+        definitions_version: DEFINITIONS_VERSION,
         run: "20260112T000000Z-000000".into(),
         answered_from: "facts".into(),
         data_through: Some(week.to()),

@@ -1,33 +1,17 @@
-//! Numbers and dates as a page shows them, and text that is safe in HTML.
+//! Numbers and dates as the one-file page shows them, and sums that every page needs.
 //!
 //! Invariant: a number keeps every digit it has; only shares and positions on a chart are rounded.
 
-use crate::output::terminal_escape::escape_controls;
 use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
+use tillhouse_model::money::minor_digits;
 use tillhouse_model::{ExactDecimal, Window, money};
 
 /// Between groups of three digits: narrow, and never broken.
 const GAP: char = '\u{202f}';
 
 const MINUS: char = '\u{2212}';
-
-/// Text that means itself in HTML, also within an attribute.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in escape_controls(text).chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
 
 /// A number's text with its whole part in groups of three.
 pub(crate) fn grouped(text: &str) -> String {
@@ -79,6 +63,27 @@ pub(crate) fn per_cent(part: i128, whole: i128) -> String {
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
+/// An amount shared out evenly, to the digits its currency has after the point.
+pub(crate) fn mean(total: ExactDecimal, transactions: i64, currency: &str) -> Option<ExactDecimal> {
+    shared_out(total, transactions, minor_digits(currency).unwrap_or(2))
+}
+
+fn shared_out(total: ExactDecimal, transactions: i64, digits: u8) -> Option<ExactDecimal> {
+    let parts =
+        i128::from(transactions).checked_mul(10_i128.checked_pow(u32::from(total.scale))?)?;
+    if parts <= 0 {
+        return None;
+    }
+    // Half of the last digit up, then down to the whole one.
+    let twice = 10_i128.checked_pow(u32::from(digits))?.checked_mul(2)?;
+    let units = total
+        .units
+        .checked_mul(twice)?
+        .checked_add(parts)?
+        .div_euclid(parts.checked_mul(2)?);
+    Some(ExactDecimal::new(units, digits))
+}
+
 /// `1 to 31 January 2026`; with times where the window is not made of days.
 pub(crate) fn window(window: &Window, zone: &TimeZone) -> String {
     let (from, to) = (
@@ -117,14 +122,6 @@ pub(crate) fn instant(at: Timestamp, zone: &TimeZone) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_means_itself() {
-        assert_eq!(
-            escaped("<b a='1'>&\"\u{0}"),
-            "&lt;b a=&#39;1&#39;&gt;&amp;&quot;\\u{0}"
-        );
-    }
 
     #[test]
     fn numbers_keep_their_digits() {
@@ -176,5 +173,24 @@ mod tests {
             of("2026-01-01T06:00:00Z", "2026-01-01T18:30:00Z"),
             "1 January 2026, 06:00 to 1 January 2026, 18:30"
         );
+    }
+
+    #[test]
+    fn the_mean_is_rounded_to_the_currencys_last_digit() {
+        for (total, transactions, digits, expected) in [
+            (10_000, 3, 2, Some("0.33")),
+            (20_000, 3, 2, Some("0.67")),
+            (-10_000, 3, 2, Some("-0.33")),
+            (20_000_000, 3, 0, Some("667")),
+            (20_000, 3, 3, Some("0.667")),
+            (1, 0, 2, None),
+        ] {
+            assert_eq!(
+                shared_out(ExactDecimal::new(total, 4), transactions, digits)
+                    .map(|mean| mean.to_string())
+                    .as_deref(),
+                expected
+            );
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! Invariant: a drawing stretches to whatever room there is, so its words stand beside it and not in it: they keep their size on a
 //! telephone. Whoever cannot see it gets the same figures as a table.
 
-use super::numbers::{count, escaped, per_cent};
+use crate::html::escaped;
+use crate::numbers::{count, per_cent};
 use std::fmt::Write;
 
 /// The drawing's own units.

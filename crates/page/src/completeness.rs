@@ -5,55 +5,71 @@
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::{ReadBy, Window};
-use tillhouse_statistics::report::ReportedGap;
+use tillhouse_statistics::report::{ReportedGap, StatisticsMeta};
 
 /// Most resources, and tenants, of a pipeline that are named one by one where they were not read.
 const NAMED: usize = 3;
 
 /// Completeness of an answer, from its `meta`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct CompletenessSummary<'a> {
+pub struct CompletenessSummary<'a> {
     /// The first instant no longer asked for.
-    pub(crate) to: Timestamp,
-    pub(crate) data_through: Option<Timestamp>,
-    pub(crate) gaps: &'a [ReportedGap],
+    pub to: Timestamp,
+    /// End of what was read without a gap.
+    pub data_through: Option<Timestamp>,
+    /// Stretches that should have been read and were not.
+    pub gaps: &'a [ReportedGap],
     /// Stretches that were not read and were not to be.
-    pub(crate) before_start: &'a [ReportedGap],
-    pub(crate) still_to_come: Option<Window>,
+    pub before_start: &'a [ReportedGap],
+    /// End of the window that no run can have read yet.
+    pub still_to_come: Option<Window>,
 }
 
 /// A stretch that was not read: of which resources and tenants of which pipeline, by which time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct UnreadWindow {
+pub struct UnreadWindow {
     /// `logs of smartnow`, `transactions of north of pace`.
-    pub(crate) what: String,
-    pub(crate) window: Window,
-    pub(crate) pipeline: String,
+    pub what: String,
+    /// The stretch.
+    pub window: Window,
+    /// Pipeline that reads it.
+    pub pipeline: String,
 }
 
 impl UnreadWindow {
     /// Command that reads it.
-    pub(crate) fn command(&self) -> String {
+    pub fn command(&self) -> String {
         let (from, to) = (self.window.from(), self.window.to());
         format!("tillhouse sync {} --from {from} --to {to}", self.pipeline)
     }
 }
 
-impl CompletenessSummary<'_> {
+impl<'a> CompletenessSummary<'a> {
+    /// Completeness of a report.
+    pub fn of(meta: &'a StatisticsMeta) -> Self {
+        Self {
+            to: meta.to,
+            data_through: meta.data_through,
+            gaps: &meta.gaps,
+            before_start: &meta.before_start,
+            still_to_come: meta.still_to_come,
+        }
+    }
+
     /// True if everything that was asked for was read.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.gaps.is_empty()
             && self.before_start.is_empty()
             && self.data_through.is_some_and(|through| through >= self.to)
     }
 
     /// True if everything was read that was there to be read.
-    pub(crate) fn is_complete_so_far(&self) -> bool {
+    pub fn is_complete_so_far(&self) -> bool {
         self.gaps.is_empty() && self.data_through.is_some()
     }
 
     /// `read up to 11:57, two minutes of the window are still to come`; an instant is shown by `shown`.
-    pub(crate) fn describe(&self, shown: impl Fn(Timestamp) -> String) -> String {
+    pub fn describe(&self, shown: impl Fn(Timestamp) -> String) -> String {
         let Some(through) = self.data_through else {
             return match (self.gaps.is_empty(), self.before_start.is_empty()) {
                 (true, true) => "nothing read yet",
@@ -81,13 +97,21 @@ impl CompletenessSummary<'_> {
     }
 
     /// Windows that should have been read and were not.
-    pub(crate) fn unread_windows(&self) -> Vec<UnreadWindow> {
+    pub fn unread_windows(&self) -> Vec<UnreadWindow> {
         grouped(self.gaps)
     }
 
     /// Windows that were not read since they lie before `sync.start`.
-    pub(crate) fn windows_before_start(&self) -> Vec<UnreadWindow> {
+    pub fn windows_before_start(&self) -> Vec<UnreadWindow> {
         grouped(self.before_start)
+    }
+}
+
+/// Word for what happens in a report: an account buys, all others sell.
+pub fn traded(meta: &StatisticsMeta) -> &'static str {
+    match meta.perspective.as_str() {
+        "purchase" => "bought",
+        _ => "sold",
     }
 }
 
@@ -171,7 +195,6 @@ fn still_to_come(rest: SignedDuration) -> String {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::output::instant::clock;
     use jiff::tz::TimeZone;
 
     fn t(text: &str) -> Timestamp {
@@ -191,7 +214,7 @@ mod tests {
             before_start: &[],
             still_to_come,
         };
-        whole.describe(|at| clock(at, to, &TimeZone::UTC))
+        whole.describe(|at| at.to_zoned(TimeZone::UTC).strftime("%H:%M").to_string())
     }
 
     fn gap(resource: &str, read_by: Option<ReadBy>) -> ReportedGap {

@@ -4,16 +4,14 @@
 //! windows a point is a day of the asker's clock.
 
 use super::charts::LineChart;
-use super::numbers::{count, instant};
+use crate::numbers::{count, instant};
+use crate::slots::{self, HOUR, TimeSlot, is_hourly, starts_of};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 use tillhouse_model::Window;
 use tillhouse_statistics::report::HourlyTransactions;
 
-const HOUR: i64 = 3_600;
-/// Up to so many hours there is a point an hour: a month, and a day of it that has 25.
-const MOST_HOURS: i64 = 31 * 24 + 1;
 /// Most names below.
 const NAMES: i64 = 9;
 
@@ -24,12 +22,8 @@ pub(crate) fn timeline(
     window: &Window,
     zone: &TimeZone,
 ) -> LineChart {
-    let starts: Vec<(Timestamp, i64)> = hours
-        .iter()
-        .filter_map(|hour| Some((hour.hour.parse().ok()?, hour.transactions)))
-        .collect();
-    let seconds = window.duration().as_secs();
-    let (title, point, points) = if seconds <= MOST_HOURS * HOUR {
+    let starts = starts_of(hours);
+    let (title, point, points) = if is_hourly(window) {
         (
             "Transactions by hour",
             "Hour",
@@ -116,50 +110,16 @@ fn busiest(points: &[(String, i64)]) -> Option<(&str, i64)> {
 }
 
 fn by_hour(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec<(String, i64)> {
-    // Hours begin on the full hour of the zone's clock, which in some zones is UTC's half. One in which the clock was changed begins later.
-    let at = starts.first().map_or(window.from(), |(start, _)| *start);
-    let phase = i64::from(zone.to_offset(at).seconds()).rem_euclid(HOUR);
-    let first = (window.from().as_second() + phase).div_euclid(HOUR) * HOUR - phase;
-    let slots =
-        usize::try_from((window.to().as_second() - first + HOUR - 1).div_euclid(HOUR)).unwrap_or(0);
-    let mut points: Vec<(String, i64)> = (0_i64..)
-        .take(slots)
-        .map(|slot| {
-            let at = Timestamp::from_second(first + slot * HOUR).unwrap_or(window.from());
-            (instant(at, zone), 0)
-        })
-        .collect();
-    for (start, transactions) in starts {
-        let slot = usize::try_from((start.as_second() - first).div_euclid(HOUR)).unwrap_or(0);
-        if let Some(point) = points.get_mut(slot) {
-            point.1 += transactions;
-        }
-    }
-    points
+    let slots = slots::by_hour(starts, window, zone).into_iter();
+    slots
+        .map(|slot| (instant(slot.start, zone), slot.transactions))
+        .collect()
 }
 
 fn by_day(starts: &[(Timestamp, i64)], window: &Window, zone: &TimeZone) -> Vec<(String, i64)> {
-    let day = |at: Timestamp| zone.to_datetime(at).date();
-    let last = day(window
-        .to()
-        .checked_sub(1.nanosecond())
-        .unwrap_or(window.to()));
-    let first = day(window.from());
-    let mut points: Vec<(String, i64)> = first
-        .series(1.day())
-        .take_while(|day| *day <= last)
-        .map(|day| (day.strftime("%-d %B %Y").to_string(), 0))
-        .collect();
-    for (start, transactions) in starts {
-        let slot = day(*start).duration_since(first).as_hours() / 24;
-        if let Some(point) = usize::try_from(slot)
-            .ok()
-            .and_then(|slot| points.get_mut(slot))
-        {
-            point.1 += transactions;
-        }
-    }
-    points
+    let day = |slot: &TimeSlot| slot.day.strftime("%-d %B %Y").to_string();
+    let slots = slots::by_day(starts, window, zone).into_iter();
+    slots.map(|slot| (day(&slot), slot.transactions)).collect()
 }
 
 /// The names below the curve, and where they stand.
