@@ -365,7 +365,10 @@ def jdbc(served):
 
 
 def odbc(served):
-    pyodbc = importlib.import_module("pyodbc")
+    try:
+        pyodbc = importlib.import_module("pyodbc")
+    except ImportError as error:
+        raise NotTried(f"{error} (unixodbc)") from None
     if "PostgreSQL Unicode" not in pyodbc.drivers():
         raise NotTried("the driver 'PostgreSQL Unicode' is not there (odbc-postgresql)")
     step(f"psqlODBC over pyodbc {pyodbc.version}")

@@ -324,6 +324,26 @@ fn what_does_not_fit_is_told_and_kept() {
     );
 }
 
+#[test]
+fn amounts_are_rounded_to_the_coin_of_their_currency() {
+    let purchases = [("JPY", 12.0), ("KWD", 12.101), ("KWD", 12.105)];
+    let purchases =
+        purchases.map(|(currency, amount)| bought(currency.into(), json!(amount), json!({})));
+    let decoded = BEMO.decode(
+        "sessions",
+        &page(&[session("coins", json!(purchases), json!({}))]),
+    );
+    let told: Vec<(&str, &str)> = decoded
+        .warnings
+        .iter()
+        .map(|w| (&*w.rule, &*w.field))
+        .collect();
+    assert_eq!(
+        told,
+        [("transaction_multiplies", "transactions[2].totalAmount")]
+    );
+}
+
 #[tokio::test]
 async fn a_return_within_a_session_is_taken_away_and_what_makes_it_cheaper_is_not() {
     let bought = |amount: Value, quantity: Value, price: Value| {
@@ -531,7 +551,7 @@ async fn networks_keep_their_sites_and_products_apart() {
     let sessions = [
         at("a", "Total".into()),
         at("b", "Shell".into()),
-        at("c", " Total ".into()),
+        at("c", "\u{a0}\u{ff34}ot\u{200b}al ".into()),
         at("d", Value::Null),
     ];
     let bench = BEMO.session(&[("sessions", page(&sessions))]);
@@ -728,5 +748,20 @@ fn a_purchase_without_a_currency_is_told() {
         [
             "total_amount_fits transactions[0].totalAmount: 12.1 of no currency: nobody knows what it is an amount of"
         ]
+    );
+}
+
+#[tokio::test]
+async fn quantities_and_prices_are_in_base_units() {
+    let changes = json!({"quantityUnit": "Wh", "quantity": 22500, "unitPrice": 0.00048});
+    let purchases = json!([bought("EUR".into(), json!(10.8), changes)]);
+    let page = page(&[session("1", purchases, json!({}))]);
+    let bench = BEMO.session(&[("sessions", page)]);
+    let rows = BEMO.unified(&bench, "articles").await;
+    let columns = ["unit_measure", "source_unit", "quantity", "unit_price"];
+    let shown = columns.map(|column| by_key(&rows, column)["1:EUR/1"].clone());
+    assert_eq!(
+        shown.each_ref().map(Option::as_deref),
+        [Some("kWh"), Some("Wh"), Some("22.500000"), Some("0.480000")]
     );
 }

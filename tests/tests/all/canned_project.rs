@@ -254,7 +254,7 @@ impl CannedProject {
             .unwrap();
         assert!(
             session
-                .has_table("statistics", "transaction_rollups")
+                .has_table("statistics", "transaction_levels")
                 .await
                 .unwrap(),
             "the sales are added up"

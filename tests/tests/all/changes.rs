@@ -133,8 +133,7 @@ async fn an_answer_by_id_that_leaves_much_out_takes_nothing_away() {
     let places = async || {
         let mut rows = Vec::new();
         for columns in [
-            // The device at a point is that of the newest sale there.
-            "point_key, site_key, name, number FROM unified.points",
+            "point_key, device_key, site_key, name, number FROM unified.points",
             "product_key, code, name, category, unit_measure FROM unified.products",
             "site_key, name, code, timezone, street, city FROM unified.sites",
             "device_key, site_key, name, code FROM unified.devices",

@@ -372,6 +372,16 @@ async fn what_is_no_file_of_ours_is_told_in_plain_words() {
         &["a folder stands where a file is expected"],
     );
     fs::remove_dir(&file).unwrap();
+    #[cfg(unix)]
+    for (target, says) in [
+        ("tillhouse.yaml", "a link that leads back to itself"),
+        ("nowhere", "the file is not there"),
+    ] {
+        std::os::unix::fs::symlink(target, &file).unwrap();
+        let ran = project.run(&["sql", "SELECT 1"]).await;
+        assert_told(&ran, &[says]);
+        fs::remove_file(&file).unwrap();
+    }
     fs::write(project.path().join("tillhouse.yml"), &base).unwrap();
     assert_told(
         &project.run(&["sql", "SELECT 1"]).await,

@@ -149,7 +149,7 @@ async fn bemos_extremes_arrive() {
                 )
             };
             records.push(format!(
-                r#"{{"sessionId":"{at}-{nth}","sessionStartDate":"{time}","sessionEndDate":"{LATE}","timeZone":"+14:00","placeId":"{nth}","placeNetwork":"N","latitude":-{degrees},"longitude":{degrees},"transactions":[{},{},{},{}]}}"#,
+                r#"{{"sessionId":"{at}-{nth}","sessionStartDate":"{time}","sessionEndDate":"{NOW}","timeZone":"+14:00","placeId":"{nth}","placeNetwork":"N","latitude":-{degrees},"longitude":{degrees},"transactions":[{},{},{},{}]}}"#,
                 line(one, r#""EUR""#), line(other, r#""eur""#), line(other, r#"" EUR""#), line(one, "null")
             ));
         }

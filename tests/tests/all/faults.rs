@@ -257,9 +257,9 @@ async fn a_sync_that_was_stopped_with_ctrl_c_is_finished_by_the_next() {
             poll.tick().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), two_pages)
+    tokio::time::timeout(Duration::from_secs(120), two_pages)
         .await
-        .expect("two pages are read within a minute");
+        .expect("two pages are read within two minutes");
     let id = child.id().expect("it is running").to_string();
     let sent = tokio::process::Command::new("sh")
         .args(["-c", "kill -INT \"$0\"", &id])
@@ -267,7 +267,7 @@ async fn a_sync_that_was_stopped_with_ctrl_c_is_finished_by_the_next() {
         .await
         .unwrap();
     assert!(sent.success());
-    let output = tokio::time::timeout(Duration::from_secs(30), child.wait_with_output()).await;
+    let output = tokio::time::timeout(Duration::from_secs(55), child.wait_with_output()).await;
     let output = output
         .expect("it stops without waiting for the answer")
         .unwrap();

@@ -73,6 +73,11 @@ fn the_documents_sample_contradicts_itself_and_that_is_told() {
             "articles[0].amount",
             "articles[0].amount is 10.5, expected 1.7 = articles[0].quantity 5 x articles[0].unit_price 0.34",
         ));
+        expected.push((
+            "article_tax_fits",
+            "articles[0].tax_amount",
+            "articles[0].tax_amount is 13, expected 0.74 in articles[0].amount 10.5 at articles[0].tax_percentage 7.6",
+        ));
         if !has_site {
             expected.push((
                 "site_timezone_given",
@@ -633,6 +638,69 @@ async fn goods_that_are_given_back_are_taken_away_and_their_price_is_above_zero(
     assert_eq!(prices, ["2", "1", "4", "2", "2", "2", "2", "2", "-4", "2"]);
 }
 
+#[tokio::test]
+async fn quantities_are_in_base_units_and_unknown_units_are_their_own() {
+    let article = |id: &str, unit: Value, quantity: f64, price: f64| {
+        json!({"state": "done", "product_id": id, "amount": 10, "quantity": quantity, "free_quantity": quantity, "max_quantity": null, "unit_price": price,
+            "unit_measure": unit, "currency": "EUR"})
+    };
+    let articles = [
+        article("a", json!("ML"), 500.0, 0.02),
+        article("b", json!("hl"), 2.0, 5.0),
+        article("c", json!("MWh"), 0.5, 20.0),
+        article("d", json!("t"), 0.01, 1000.0),
+        // A price of 0.1234567 has more digits than a column.
+        article("e", json!("MWh"), 0.5, 123.4567),
+        article("f", json!("Barrel"), 5.0, 2.0),
+        article("g", json!("h"), 5.0, 2.0),
+        article("h", Value::Null, 5.0, 2.0),
+    ];
+    let record = sale(&json!({"articles": articles}));
+    let session = HECONE.session(&[("transactions", json!({"data": [record]}).to_string())]);
+    let rows = HECONE.unified(&session, "articles").await;
+    let all = |column: &str| {
+        by_key(&rows, column)
+            .into_values()
+            .map(Option::unwrap_or_default)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        all("unit_measure"),
+        ["l", "l", "kWh", "kg", "MWh", "barrel", "h", ""]
+    );
+    assert_eq!(
+        all("source_unit"),
+        ["ML", "hl", "MWh", "t", "MWh", "Barrel", "h", ""]
+    );
+    let quantities = ["0.5", "200.0", "500.0", "10.0", "0.5", "5.0", "5.0", "5.0"];
+    for column in ["quantity", "free_quantity"] {
+        assert_eq!(
+            all(column),
+            quantities.map(|quantity| format!("{quantity}00000")),
+            "{column}"
+        );
+    }
+    assert_eq!(
+        all("unit_price"),
+        [
+            "20.000000",
+            "0.050000",
+            "0.020000",
+            "1.000000",
+            "123.456700",
+            "2.000000",
+            "2.000000",
+            "2.000000"
+        ]
+    );
+    let rows = HECONE.unified(&session, "products").await;
+    let units: Vec<_> = by_key(&rows, "unit_measure")
+        .into_values()
+        .flatten()
+        .collect();
+    assert_eq!(units, ["l", "l", "kWh", "kg", "kWh", "barrel", "h"]);
+}
+
 #[test]
 fn refunds_that_are_told_without_a_sign_are_no_contradiction() {
     let refund = |amount: i64, tax: f64, quantity: i64| {
@@ -652,6 +720,76 @@ fn refunds_that_are_told_without_a_sign_are_no_contradiction() {
     assert_eq!(refund(-10, 1.6, 5), [""; 0]);
     assert_eq!(refund(9, 1.6, 5).len(), 2, "nine are not ten");
     assert_eq!(refund(10, 1.5, 5).len(), 1);
+}
+
+#[test]
+fn amounts_are_rounded_to_the_coin_of_their_currency() {
+    let told = |currency: &str, price: f64, [amount, tax]: [f64; 2], [total, taxes]: [f64; 2]| {
+        let article = json!({"state": "done", "amount": amount, "tax_amount": tax, "quantity": 1.5, "unit_price": price});
+        let words = told(&json!({
+            "invoice": {"amount": total, "tax_amount": taxes, "paid_amount": total, "currency": currency}, "articles": [article],
+            "payments": [{"state": "collected", "amount": amount}],
+        }));
+        let rules = [
+            "articles_add_up",
+            "taxes_add_up",
+            "paid_amount_adds_up",
+            "article_multiplies",
+        ];
+        let told = words
+            .iter()
+            .filter(|words| rules.iter().any(|rule| words.starts_with(*rule)));
+        told.count()
+    };
+    assert_eq!(told("JPY", 333.0, [500.0, 45.0], [501.0, 46.0]), 0);
+    assert_eq!(told("JPY", 333.0, [501.0, 45.0], [503.0, 47.0]), 4);
+    assert_eq!(told("KWD", 1.0, [1.501, 0.1], [1.502, 0.101]), 0);
+    assert_eq!(told("KWD", 1.0, [1.505, 0.1], [1.51, 0.105]), 4);
+}
+
+#[test]
+fn what_the_invoice_says_was_paid_is_compared_with_what_was_collected() {
+    let off = |paid: Value, payments: Value| {
+        let words = told(&json!({
+            "state": "completed", "payments": payments,
+            "invoice": {"amount": 1.7, "tax_amount": 0.12, "paid_amount": paid, "currency": "EUR"},
+        }));
+        let off = words.into_iter().find_map(|words| {
+            let words = words.strip_prefix("paid_amount_adds_up: ")?;
+            Some(words.to_owned())
+        });
+        off.unwrap_or_default()
+    };
+    let payment = |state: &str, amount: f64, currency: &str| json!({"state": state, "amount": amount, "currency": currency});
+    let collected = |amount| payment("collected", amount, "EUR");
+    for (paid, payments) in [
+        (json!(1.7), json!([collected(1.7)])),
+        (json!(1.7), json!([collected(1.2), collected(0.49)])),
+        (
+            json!(1.7),
+            json!([
+                payment("declined", 1.7, "EUR"),
+                payment("Collected ", 1.7, "EUR")
+            ]),
+        ),
+        (json!(0), json!([payment("open", 1.7, "EUR")])),
+        // Nobody tells what was collected, or what was paid; and dollars are no euros.
+        (json!(1.7), json!([])),
+        (json!(1.7), json!([{"amount": 1.7, "currency": "EUR"}])),
+        (Value::Null, json!([collected(1.7)])),
+        (json!(1.7), json!([payment("collected", 2.0, "USD")])),
+    ] {
+        assert_eq!(off(paid.clone(), payments.clone()), "", "{paid} {payments}");
+    }
+    let words = "invoice.paid_amount is 1.7, expected";
+    for (payments, sum) in [
+        (json!([collected(1.5)]), "1.5"),
+        (json!([collected(1.7), collected(0.02)]), "1.72"),
+        (json!([payment("declined", 1.7, "EUR")]), "0"),
+    ] {
+        let told = off(json!(1.7), payments);
+        assert!(told.starts_with(&format!("{words} {sum} = ")), "{told}");
+    }
 }
 
 #[test]

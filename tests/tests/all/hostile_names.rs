@@ -157,13 +157,13 @@ async fn nothing_that_a_terminal_would_obey_is_printed() {
 async fn csv_that_is_asked_to_be_safe_holds_no_formula() {
     let (sandbox, project) = synced().await;
     let window = ["--from", "2026-01-01", "--to", "2026-02-01"];
-    let typed = "SELECT '=1' AS a, '+1' AS b, '-1' AS c, '@x' AS d, chr(9) || 'x' AS e, -1 AS f, CAST(-1.5 AS DECIMAL(9,2)) AS g, 'x=1' AS h";
+    let typed = "SELECT '=1' AS a, '+1' AS b, '-1' AS c, '@x' AS d, chr(9) || 'x' AS e, -1 AS f, CAST(-1.5 AS DECIMAL(9,2)) AS g, 'x=1' AS h, chr(160) || '=1' AS i, chr(65291) || '1' AS j";
     let ran = project
         .run(&["--csv-safe", "--format", "csv", "sql", typed])
         .await;
     assert_eq!(
         ran.stdout,
-        "a,b,c,d,e,f,g,h\n'=1,'+1,'-1,'@x,'\tx,-1,-1.50,x=1\n"
+        "a,b,c,d,e,f,g,h,i,j\n'=1,'+1,'-1,'@x,'\tx,-1,-1.50,x=1,'\u{a0}=1,'\u{ff0b}1\n"
     );
     for command in [
         &["stats"][..],

@@ -59,6 +59,7 @@ mod reconcile;
 mod rollups;
 mod scram_client;
 mod serve;
+mod serve_dashboard;
 mod serve_flight;
 mod serve_hecone;
 mod serve_limits;

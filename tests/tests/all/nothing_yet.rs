@@ -76,6 +76,8 @@ async fn what_lies_before_the_start_is_no_gap() {
     let meta = &project.json(&stats).await["meta"];
     assert_eq!(meta["gaps"], serde_json::json!([]), "{meta}");
     assert_eq!(meta["before_start"][0]["to"], "2026-01-02T00:00:00Z");
+    // Nor was anything of the window that growth is measured against.
+    assert_eq!(meta["compared_unread"][0]["to"], "2025-12-01T00:00:00Z");
 
     let reconcile = ["reconcile", "--from", "2025-12-01", "--to", "2025-12-03"];
     let ran = project.run(&reconcile).await;

@@ -221,6 +221,27 @@ async fn a_rate_of_vat_is_per_cent_however_it_comes() {
     }
 }
 
+#[test]
+fn amounts_are_rounded_to_the_coin_of_their_currency() {
+    let yen = json!({
+        "currency": "JPY", "priceIncludingVAT": 1080, "priceWithoutVAT": 999, "VAT": {"amount": 80, "rate": 0.08},
+        "priceIncludingVATBeforeDiscount": 1081, "discountAmount": 2, "fuel": {"amount": 10.81, "pricePerUnit": 99.95}
+    });
+    let dinars = json!({
+        "currency": "KWD", "priceIncludingVAT": 10.8, "priceWithoutVAT": 10.005, "VAT": {"amount": 0.8, "rate": 0.08},
+        "priceIncludingVATBeforeDiscount": 11, "discountAmount": 0.205, "fuel": {"amount": 10, "pricePerUnit": 1.1005}
+    });
+    let page = page(&[sale("yen", yen), sale("dinars", dinars)]);
+    let told: Vec<String> = PACE
+        .decode("transactions", &page)
+        .warnings
+        .iter()
+        .map(|w| format!("{} {}", w.key, w.rule))
+        .collect();
+    let expected = ["vat_adds_up", "discount_adds_up", "fuel_multiplies"];
+    assert_eq!(told, expected.map(|rule| format!("dinars {rule}")));
+}
+
 #[tokio::test]
 async fn a_refund_is_taken_away_once_with_signs_or_without() {
     let refund = |id: &str, sign: i64, fuel: [i64; 2]| {
@@ -723,6 +744,10 @@ fn a_price_without_a_currency_is_told_and_units_are_known_in_other_spellings() {
         ),
         sale("US", json!({"fuel": {"unit": "US gallon"}})),
         sale("litres", json!({"fuel": {"unit": " Litre"}})),
+        sale("points", json!({"fuel": {"unit": "ltr."}})),
+        sale("dotted", json!({"fuel": {"unit": "U.S. gallon"}})),
+        sale("underscore", json!({"fuel": {"unit": "us_gallon"}})),
+        sale("UK", json!({"fuel": {"unit": "ukGallon"}})),
         sale("either", json!({"fuel": {"unit": "gal"}})),
     ];
     let told: Vec<String> = PACE
@@ -795,4 +820,85 @@ async fn no_two_sites_and_no_two_products_meet_in_one_key() {
             .collect();
         assert_eq!(keys.len(), 5, "{table}: {keys:?}");
     }
+}
+
+#[tokio::test]
+async fn spellings_that_look_alike_are_one_site_and_one_product() {
+    let of = |brand: &str, street: &str, number: &str, product: &str| {
+        json!({
+            "location": {"brand": brand, "address": {"countryCode": "DE", "postalCode": "76131", "street": street, "houseNo": number}},
+            "fuel": {"type": "ron98", "productName": product},
+        })
+    };
+    let records = [
+        sale("1", of("JET", "Haid-und-Neu-Str.", "18 a", "Super Plus")),
+        sale(
+            "2",
+            of("Jet ", "HAID-UND-NEU-STR.", "18 A", "Super\u{a0}Plus"),
+        ),
+        sale(
+            "3",
+            of(
+                "\u{ff2a}ET",
+                "Haid\u{2010}und\u{2011}Neu-Str.",
+                "18\u{a0} a",
+                " Super  Plus",
+            ),
+        ),
+        sale(
+            "4",
+            of(
+                "J\u{200b}ET",
+                "Haid-und-Neu-Str.\u{feff}",
+                "18 a",
+                "Super\u{200b} Plus",
+            ),
+        ),
+        sale("5", of("JET", "M\u{fc}hlweg", "1", "S\u{fc}d")),
+        sale("6", of("JET", "Mu\u{308}hlweg", "1", "Su\u{308}d")),
+        sale("7", of("JET", "Mu\u{308}hlweg", "1", "su\u{308}d")),
+    ];
+    let session = PACE.session(&[("transactions", page(&records))]);
+    let rows = PACE.unified(&session, "transactions").await;
+    let lines = PACE.unified(&session, "articles").await;
+    let (sites, products) = (by_key(&rows, "site_key"), by_key(&lines, "product_key"));
+    let (first, second) = (
+        "pace:jet/de/76131/haid-und-neu-str./18 a",
+        "pace:jet/de/76131/m\u{fc}hlweg/1",
+    );
+    for (sale, site, product) in [
+        ("1", first, "pace:ron98/Super Plus"),
+        ("2", first, "pace:ron98/Super Plus"),
+        ("3", first, "pace:ron98/Super Plus"),
+        ("4", first, "pace:ron98/Super Plus"),
+        ("5", second, "pace:ron98/S\u{fc}d"),
+        ("6", second, "pace:ron98/S\u{fc}d"),
+        ("7", second, "pace:ron98/s\u{fc}d"),
+    ] {
+        assert_eq!(sites[sale].as_deref(), Some(site), "{sale}");
+        let article = format!("{sale}/1");
+        assert_eq!(products[&article].as_deref(), Some(product), "{sale}");
+    }
+    for (table, column, count) in [("sites", "site_key: ", 2), ("products", "product_key: ", 3)] {
+        let shown = format_rows(&PACE.unified(&session, table).await);
+        let keys: BTreeSet<&str> = shown
+            .lines()
+            .filter(|line| line.starts_with(column))
+            .collect();
+        assert_eq!(keys.len(), count, "{table}: {keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn quantities_and_prices_are_in_base_units() {
+    let fuel = json!({"unit": "hl", "amount": 0.5, "pricePerUnit": 136.34, "type": "dieselB7"});
+    let page = page(&[sale("1", json!({"fuel": fuel}))]);
+    let session = PACE.session(&[("transactions", page)]);
+    let rows = PACE.unified(&session, "articles").await;
+    let columns = ["unit_measure", "source_unit", "quantity", "unit_price"];
+    let shown = columns.map(|column| by_key(&rows, column)["1/1"].clone());
+    assert_eq!(
+        shown.each_ref().map(Option::as_deref),
+        [Some("l"), Some("hl"), Some("50.000000"), Some("1.363400")]
+    );
 }

@@ -548,9 +548,25 @@ async fn a_file_that_the_shell_opened_goes_on_where_it_ends() {
     assert_eq!(fs::read_to_string(&log).unwrap(), "before\na\n1\na\n1\n");
     // Without a format it is standard output as ever.
     let plain = project.run(&["sql", "SELECT 1 AS a"]).await;
-    let named = project.run(&["sql", "SELECT 1 AS a", "--output", "/dev/stdout"]);
-    let named = named.await;
-    assert_eq!(named.code, Some(0), "{}", named.stderr);
-    assert_eq!(named.stdout, plain.stdout);
+    for path in ["/dev/stdout", "-"] {
+        let arguments = ["sql", "SELECT 1 AS a", "--output", path];
+        let named = project.run(&arguments).await;
+        assert_eq!(named.code, Some(0), "{}", named.stderr);
+        assert_eq!(named.stdout, plain.stdout, "{path}");
+    }
+    for asked in [
+        &["--format", "json", "sql", "SELECT 1 AS a"][..],
+        &["stats", "--from", "2026-01-01", "--to", "2026-02-01"],
+    ] {
+        let plain = project.run(asked).await;
+        let named = project.run(&[asked, &["--output", "-"]].concat()).await;
+        assert_eq!(
+            (named.code, named.stdout),
+            (plain.code, plain.stdout),
+            "{}",
+            named.stderr
+        );
+    }
+    assert!(!project.path().join("-").exists());
     sandbox.stop().await;
 }

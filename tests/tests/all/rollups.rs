@@ -10,7 +10,7 @@ use tillhouse_sandbox::{Sandbox, SandboxOptions};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The roll-ups, a table a fact.
-const TABLES: [&str; 3] = ["transaction_rollups", "article_rollups", "payment_rollups"];
+const TABLES: [&str; 3] = ["transaction_levels", "article_levels", "payment_levels"];
 
 /// Origin of an answer: `levels` of the roll-ups, `facts`, or `both`.
 pub(crate) fn origin(report: &Value) -> &'static str {
@@ -157,7 +157,7 @@ async fn every_sync_keeps_them_and_a_rebuild_counts_them_anew() {
     // Each level is a sum of the same sales.
     for level in ["daily", "daily_totals", "monthly", "yearly"] {
         let of_level = format!(
-            "SELECT sum(transactions) FROM statistics.transaction_rollups WHERE level = '{level}'"
+            "SELECT sum(transactions) FROM statistics.transaction_levels WHERE level = '{level}'"
         );
         assert_eq!(project.count(&of_level).await, counted, "{level}");
     }

@@ -556,13 +556,14 @@ async fn adbc_comes_in_with_a_password_over_tls() {
         fixture("server-key").display()
     );
     set(&project, &settings);
-    let elsewhere = ["serve", "--check", "--flight", "0.0.0.0:32010"];
+    let ports = ["--listen", "127.0.0.1:0", "--flight", "0.0.0.0:0"];
+    let elsewhere = [&["serve", "--check"][..], &ports].concat();
     let refused = project.run(&elsewhere).await;
     assert_eq!(refused.code, Some(2), "{}", refused.stderr);
-    let said = "0.0.0.0:32010 is reached from other machines";
+    let said = "0.0.0.0:0 is reached from other machines";
     assert!(refused.stderr.contains(said), "{}", refused.stderr);
     add(&project, "north", &[]).await;
-    assert_eq!(project.json(&elsewhere).await["flight"], "0.0.0.0:32010");
+    assert_eq!(project.json(&elsewhere).await["flight"], "0.0.0.0:0");
     let server = RunningServer::start(&project, &settings).await;
     let address = server.flight.clone().unwrap();
     let authority = fixture("authority").display().to_string();

@@ -205,7 +205,9 @@ async fn a_configured_claim_names_the_user_and_without_users_nobody_comes_in() {
         server.get("/api/v1/tables").await.problem(401);
         let token = provider.token("tillhouse", "own").await;
         count(&server, &token).await.problem(401);
-        let checked = project.json(&["serve", "--check"]).await;
+        let checked = project
+            .json(&["serve", "--check", "--listen", "127.0.0.1:0"])
+            .await;
         assert_eq!(checked["oidc"], provider.issuer);
         assert!(checked["who"].as_str().unwrap().starts_with("nobody"));
     }

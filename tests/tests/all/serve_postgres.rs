@@ -561,6 +561,32 @@ async fn what_tools_ask_first_is_answered() {
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = 'unified' AND c.relname = 'transactions'";
     assert_eq!(client.texts(numbers).await, [["t", "t", "t", "t", "t"]]);
+    // Rows beside those of constraints and indexes, of which there are none.
+    let table = "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'unified' AND c.relname = 'transactions'";
+    let both = format!(
+        "{table} UNION ALL SELECT a.attname FROM pg_catalog.pg_index i \
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]"
+    );
+    assert_eq!(client.texts(&both).await, [["transactions"]]);
+    let outer = "SELECT c.relname, i.indkey[0] IS NULL FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         LEFT JOIN pg_catalog.pg_index i ON i.indrelid = c.oid WHERE n.nspname = 'unified' AND c.relname = 'transactions'";
+    assert_eq!(client.texts(outer).await, [["transactions", "t"]]);
+    for (sql, rows) in [
+        ("SELECT count(*) FROM pg_catalog.pg_index", "0"),
+        ("SELECT count(*) FROM pg_constraint", "0"),
+        (
+            "SELECT count(*) FROM pg_class c WHERE c.oid = 'pg_class'::regclass",
+            "1",
+        ),
+        (
+            "SELECT (SELECT count(*) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'amount') FROM pg_class c \
+             WHERE c.oid = 'transactions'::regclass",
+            "1",
+        ),
+    ] {
+        assert_eq!(client.texts(sql).await, [[rows]], "{sql}");
+    }
     // Words of questions about the catalog, in a query of sales.
     let sales = "SELECT current_user, 'indkey[' AS x FROM unified.transactions LIMIT 1";
     assert_eq!(client.texts(sales).await, [["ada", "indkey["]]);

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_sandbox::oracle::{self, OracleQuery};
 use tillhouse_sandbox::{Decimal, Sandbox, SandboxOptions};
+use tillhouse_statistics::definitions::DEFINITIONS_VERSION;
 
 /// Three months with the night in which Europe's clocks go back, and the one in which America's do.
 const STRETCH: [&str; 2] = ["2025-09-01T00:00:00Z", "2025-12-01T00:00:00Z"];
@@ -135,7 +136,7 @@ impl<'a> StatsCase<'a> {
             "filter": self.filter.map(|(text, _)| exact_json::json(text, "a filter")),
             "compare": self.compare.map_or("previous", |(_, name, _)| name),
             "compared": {"from": before.0.to_string(), "to": before.1.to_string()},
-            "definitions_version": "#3", "answered_from": self.answered_from, "gaps": [], "rejects": "#0",
+            "definitions_version": format!("#{DEFINITIONS_VERSION}"), "answered_from": self.answered_from, "gaps": [], "rejects": "#0",
         });
         meta.as_object_mut().unwrap().extend(answer.counted.clone());
         (answer, meta)
