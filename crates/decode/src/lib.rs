@@ -39,8 +39,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod abort;
+mod absence_rule;
 mod column;
 mod common_currency;
+mod fault;
 mod fields;
 #[cfg(test)]
 mod fixture;

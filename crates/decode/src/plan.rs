@@ -4,6 +4,7 @@
 //! and every pseudonym has a key. What cannot be is a configuration error here, before any page is read. What a value costs that
 //! cannot be read is settled here too, for every field, by the rules of [`tillhouse_model::MisfitPolicy`].
 
+use crate::absence_rule::CompiledAbsence;
 use crate::fields::{
     ElementIdentity, FieldKind, FieldPlan, MisfitCost, ObjectPlan, PathStep, TextMeaning,
     TextTreatment, field_at, resolve,
@@ -62,6 +63,8 @@ pub(crate) enum RuleDemand {
     State(CompiledState),
     /// That a number is there.
     Present(CompiledPresence),
+    /// That a text is not there.
+    Absent(CompiledAbsence),
 }
 
 impl DecodePlan {
@@ -171,6 +174,10 @@ impl DecodePlan {
                 RuleCheck::Present(present) => (
                     true,
                     RuleDemand::Present(CompiledPresence::new(&record, &rule.path, present)?),
+                ),
+                RuleCheck::Absent(absent) => (
+                    true,
+                    RuleDemand::Absent(CompiledAbsence::new(&record, &rule.path, absent)?),
                 ),
                 RuleCheck::State(state) => (
                     true,

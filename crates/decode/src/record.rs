@@ -8,6 +8,7 @@
 
 use crate::abort::{Abort, ReadResult};
 use crate::column::{self, ColumnBuilder, ColumnValues, TextBuffer};
+use crate::fault::{self, denies_fault};
 use crate::fields::{ElementIdentity, FieldKind, FieldPlan, MisfitCost, ObjectPlan, TextTreatment};
 use crate::hash;
 use crate::instant;
@@ -15,9 +16,7 @@ use crate::json_path::{JsonPathSegment, path};
 use crate::misfit::{self, UnreadTime, ValueMisfit};
 use crate::number;
 use crate::pseudonyms::PseudonymCache;
-use crate::scalar::{
-    ParsedBool, ParsedInstant, ParsedNumber, denies_fault, is_blank, is_number, last_four,
-};
+use crate::scalar::{ParsedBool, ParsedInstant, ParsedNumber, is_blank, is_number, last_four};
 use crate::scan::{JsonScanner, RawJsonString, unescape};
 use crate::warnings::{MAX_ORIGINAL, PageWarnings, excerpt};
 use std::borrow::Cow;
@@ -681,6 +680,10 @@ impl<'p, 'd> JsonRecordReader<'p, 'd> {
         self.check_depth(depth, "(unknown field)")?;
         if self.times_only {
             return Ok(());
+        }
+        if let Some(words) = fault::told(&name, &self.scan.data[start..self.scan.pos]) {
+            let field = self.path_to(&excerpt(name.as_bytes(), MAX_ORIGINAL));
+            self.warnings.push(field, fault::RULE, words.as_bytes());
         }
         let pattern = self.pattern_of(&excerpt(name.as_bytes(), MAX_ORIGINAL));
         if let Some(count) = self.unknown.get_mut(&pattern) {

@@ -352,7 +352,8 @@ impl CompiledSum {
                 .then(|| self.added_up(columns, row, Some(only)));
             return match sum {
                 Some(SumOutcome::Off(words)) => Some(words),
-                _ => None,
+                Some(_) => self.contradicts_direction(columns, row, only),
+                None => None,
             };
         }
         // It adds up with them or, which is asked only then, without.
@@ -423,6 +424,39 @@ impl CompiledSum {
         SumOutcome::Off(format!(
             "{name} is {is}, expected {sum} = {}",
             terms.join(" + ")
+        ))
+    }
+
+    /// Violation of a row whose numbers that alone are added come to the other side of zero than the direction: money that came in on a refund, or
+    /// went out on a sale. Where none of them has a sign, they are told without it; in several currencies they come to nothing.
+    fn contradicts_direction(
+        &self,
+        columns: &[ColumnBuilder],
+        row: usize,
+        only: &ExcludedElements,
+    ) -> Option<String> {
+        let direction = self.direction.as_ref()?;
+        let named = direction.value(columns, row, &[])?;
+        let sum = self.of.iter().try_fold(0_i128, |sum, term| {
+            sum.checked_add(self.total(term, columns, row, Some(only))?)
+        })?;
+        if sum.signum() * named.units.signum() >= 0 {
+            return None;
+        }
+        let is_signed = self
+            .of
+            .iter()
+            .any(|term| has_sign(term, columns, row, Some(only)));
+        if !is_signed || self.common_currency(columns, row, Some(only)).is_mixed {
+            return None;
+        }
+        let of: Vec<&str> = self.of.iter().map(|term| term.name.as_str()).collect();
+        Some(format!(
+            "{} comes to {}, and {} is {}: money went the other way",
+            of.join(" + "),
+            ExactDecimal::new(sum, self.scale).trimmed(),
+            direction.name,
+            named.trimmed()
         ))
     }
 

@@ -106,6 +106,12 @@ impl<'p> RuleChecker<'p> {
                     });
                     continue;
                 }
+                RuleDemand::Absent(absence) => {
+                    absence.breaches(&plan.record, columns, row, &mut |field, words| {
+                        warnings.push_message(field, &rule.name, &words);
+                    });
+                    continue;
+                }
                 RuleDemand::Rate(rated) => {
                     across(plan, rule, rated.breach(columns, row), warnings);
                     continue;
@@ -224,7 +230,8 @@ impl RuleCache {
             | RuleCheck::Amount(_)
             | RuleCheck::Rate(_)
             | RuleCheck::State(_)
-            | RuleCheck::Present(_) => return true,
+            | RuleCheck::Present(_)
+            | RuleCheck::Absent(_) => return true,
         };
         let known = self.known.get(text).copied();
         let holds = known.unwrap_or_else(|| std::str::from_utf8(text).is_ok_and(look_up));

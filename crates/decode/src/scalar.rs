@@ -5,6 +5,7 @@
 
 use crate::abort::ReadResult;
 use crate::column::TextBuffer;
+use crate::fault::holds_nothing;
 use crate::fields::{FieldPlan, TextTreatment};
 use crate::instant::{self, CutInstant, InstantFormat};
 use crate::misfit::{self, ValueMisfit};
@@ -266,51 +267,6 @@ impl<'d> JsonRecordReader<'_, 'd> {
         Ok(empty)
     }
 }
-
-/// True if a JSON value says nothing at any depth: null, false, a text that names nothing, and objects and lists of these. Of a fault, what
-/// [denies it](denies_fault) says nothing either.
-fn holds_nothing(value: &Value, is_fault: bool) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::Bool(true) => false,
-        Value::Number(number) => is_fault && denies_fault(&number.to_string()),
-        Value::String(text) => blank::names_nothing(text) || (is_fault && denies_fault(text)),
-        Value::Array(elements) => elements
-            .iter()
-            .all(|element| holds_nothing(element, is_fault)),
-        Value::Object(fields) => fields.values().all(|value| holds_nothing(value, is_fault)),
-    }
-}
-
-/// True if a text in the place of a fault says that there is none: zero, HTTP's codes of success (200 to 299), and the words for it, however they
-/// are spelled.
-pub(crate) fn denies_fault(text: &str) -> bool {
-    if blank::is_zero(text) {
-        return true;
-    }
-    let word = word::canonical(text);
-    let word = word.trim_end_matches(['.', '!']);
-    let is_code = word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit());
-    (is_code && word.starts_with('2')) || NO_FAULT.contains(&word)
-}
-
-/// Canonical words in the place of a fault that say there is none.
-const NO_FAULT: [&str; 14] = [
-    "false",
-    "no",
-    "ok",
-    "okay",
-    "success",
-    "succeeded",
-    "successful",
-    "successfully",
-    "completed",
-    "no error",
-    "no errors",
-    "without error",
-    "without errors",
-    "no problem",
-];
 
 #[inline]
 pub(crate) fn is_number(first: u8) -> bool {

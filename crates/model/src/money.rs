@@ -94,9 +94,10 @@ pub fn minor_digits(currency: &str) -> Option<u8> {
         .and_then(|digits| u8::try_from(digits).ok())
 }
 
-/// True if a code is one of ISO 4217's, whatever its case and surrounding blanks.
+/// True if a code is one of ISO 4217's that amounts can be in, whatever its case and surrounding blanks. Those for no currency (999) and for
+/// testing (963) are none.
 pub fn is_currency(currency: &str) -> bool {
-    named_currency(currency).is_some()
+    named_currency(currency).is_some_and(|named| !matches!(named.numeric(), 963 | 999))
 }
 
 fn named_currency(currency: &str) -> Option<iso_currency::Currency> {
@@ -215,10 +216,16 @@ mod tests {
         assert_eq!(minor_digits("KWD"), Some(3));
         assert_eq!(minor_digits("XYZ"), None);
         let no_currency = "X".repeat(3);
-        for none in [&no_currency, "XAU", "XTS", "XDR"] {
+        for (none, is_known) in [
+            (no_currency.as_str(), false),
+            ("XTS", false),
+            (" xts", false),
+            ("XAU", true),
+            ("XDR", true),
+        ] {
             assert_eq!(
                 (minor_digits(none), is_currency(none)),
-                (None, true),
+                (None, is_known),
                 "{none}"
             );
         }

@@ -139,6 +139,17 @@ pub enum RuleCheck {
     State(StateRule),
     /// The value is there, in every element of the list it is in.
     Present(PresenceRule),
+    /// The text is not there, in any element of the list it is in, where an amount is.
+    Absent(AbsenceRule),
+}
+
+/// Requirement that a text is not there beside amounts: what went wrong with a sale that has a price all the same.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AbsenceRule {
+    /// Columns of numbers: the rule holds where none of them is there, or all are 0.
+    pub beside: Vec<Vec<String>>,
+    /// Words for what becomes of the record, such as `it is in no figure`.
+    pub otherwise: Option<String>,
 }
 
 /// Requirement that a value is there: a number, a time, or a text that is not blank.
@@ -206,7 +217,8 @@ pub struct SumRule {
     /// The columns that name the currency of the sum, the first that does. Its smallest coin is the tolerance, 0.01 where none is known: figures that are
     /// rounded one by one need not meet exactly. Empty: they do.
     pub currency: Vec<Vec<String>>,
-    /// The column that is below zero of a refund; without one, the one they add up to is.
+    /// The column that is below zero of a refund; without one, the one they add up to is. Numbers that `only` picks, and of which one is below zero, do
+    /// not come to its other side: money does not come in on a refund.
     pub direction: Option<Vec<String>>,
     /// The column that names the currency of each number that is added, below the same list: those of several are not added up, nor compared.
     pub of_currency: Option<Vec<String>>,

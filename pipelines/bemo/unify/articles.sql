@@ -17,7 +17,7 @@ SELECT
     CASE WHEN s.session_end_date IS NULL THEN 'ongoing' ELSE 'done' END AS state,
     s.unit                                                           AS unit_measure,
     s.a['quantity_unit']                                             AS source_unit,
-    convert_unit(signed_quantity(s.a['quantity'], s.a['total_amount'], s.amount, s.a['unit_price']), s.a['quantity_unit'], s.unit) AS quantity,
+    convert_unit(signed_quantity(s.a['quantity'], s.a['total_amount'], s.amount, s.a['unit_price'], nullif(s.label, 'none')), s.a['quantity_unit'], s.unit) AS quantity,
     convert_unit(CASE WHEN s.a['total_amount'] < 0 AND s.amount < 0 AND s.a['quantity'] > 0 AND s.a['unit_price'] < 0 THEN -(s.a['unit_price'])
         ELSE s.a['unit_price'] END, s.unit, s.a['quantity_unit'])    AS unit_price,
     s.a['total_amount']                                              AS amount,

@@ -14,7 +14,8 @@ SELECT
     'done'                                                           AS state,
     t.unit                                                           AS unit_measure,
     t.f['unit']                                                      AS source_unit,
-    convert_unit(signed_quantity(t.f['amount'], t.a['price_including_vat'], t.a['price_including_vat'], t.f['price_per_unit']),
+    convert_unit(signed_quantity(t.f['amount'], t.a['price_including_vat'], t.a['price_including_vat'], t.f['price_per_unit'],
+        t.a['currency']),
         t.f['unit'], t.unit)                                         AS quantity,
     convert_unit(CASE WHEN t.a['price_including_vat'] < 0 AND t.f['amount'] > 0 AND t.f['price_per_unit'] < 0 THEN -(t.f['price_per_unit'])
         ELSE t.f['price_per_unit'] END, t.unit, t.f['unit'])         AS unit_price,

@@ -61,18 +61,19 @@ FROM (
         HAVING max(r.currency) IS NOT NULL OR max(p.currency) IS NULL OR min(p.currency) = max(p.currency)
     ) p ON p.id = s.id
     LEFT JOIN (
-        -- A product's rate holds from when the product was changed to it until it was changed again; the first one known, also before.
-        SELECT machine, plu, rate, since, row_number() OVER of_product AS nth, lead(since) OVER of_product AS until
+        -- A product's rate holds from when the product was changed to it until it was changed again, be it to none that can be used; the first
+        -- one known, also before.
+        SELECT machine, plu, rate, since, lead(since) OVER (PARTITION BY machine, plu ORDER BY since, _load_id, id) AS until,
+            row_number() OVER (PARTITION BY machine, plu, rate IS NULL ORDER BY since, _load_id, id) AS nth
         FROM (
             SELECT id, machine, plu, _load_id, coalesce(updated_at, _extracted_at) AS since,
-                CASE WHEN $vat_rate = 'fraction' AND vatrate <= 1 THEN CAST(vatrate * 100 AS DECIMAL(9, 4))
+                CASE WHEN vatrate < 0 OR vatrate > 100 THEN NULL
+                    WHEN $vat_rate = 'fraction' AND vatrate <= 1 THEN CAST(vatrate * 100 AS DECIMAL(9, 4))
                     WHEN $vat_rate = 'percent' AND (vatrate >= 1 OR vatrate = 0) THEN vatrate END AS rate
             FROM products
-            WHERE _deleted_at IS NULL AND machine <> 0 AND vatrate >= 0 AND vatrate <= 100
+            WHERE _deleted_at IS NULL AND machine <> 0
         )
-        WHERE rate IS NOT NULL
-        WINDOW of_product AS (PARTITION BY machine, plu ORDER BY since, _load_id, id)
-    ) r ON r.machine = s.machine AND r.plu = s.product
+    ) r ON r.machine = s.machine AND r.plu = s.product AND r.rate IS NOT NULL
         AND (r.nth = 1 OR r.since <= s._record_time) AND (r.until IS NULL OR r.until > s._record_time)
     LEFT JOIN (
         -- The last one that can be read.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod damaged;
+mod faults;
 #[path = "../../src/fixture.rs"]
 mod fixture;
 mod generated;

@@ -8,23 +8,23 @@ use std::sync::Arc;
 use tillhouse_decode::Decoder;
 use tillhouse_model::contract;
 
-const HECONE: &str = r#"{"id":"1","state":"completed","site_id":"s","invoice":{"amount":12.5,"currency":"EUR","created_at":"2026-01-05T10:00:00Z"},
+pub(crate) const HECONE: &str = r#"{"id":"1","state":"completed","site_id":"s","invoice":{"amount":12.5,"currency":"EUR","created_at":"2026-01-05T10:00:00Z"},
     "articles":[{"id":"a","name":"Diesel","state":"done","amount":12.5,"currency":"EUR","quantity":7.5,"unit_measure":"l","tax_percentage":19,
     "start_time":"2026-01-05T09:00:00Z","end_time":"2026-01-05T09:30:00Z","log":[{"code":1,"description":"x"}]}],
     "payments":[{"id":"p","state":"collected","amount":12.5,"currency":"EUR","created_at":"2026-01-05T10:00:00Z","medium":"Card","card_id":"1234"}],
     "point":{"name":"Pump","number":3},"site":{"timezone":"Europe/Berlin","name":"Site"},
     "customer_data":{"odometer":120000,"license_plate":"KA-XY 1"}}"#;
 
-const BEMO: &str = r#"{"sessionId":"1","isRfid":true,"rfid":"04AB","sessionStartDate":"2026-01-05T10:00:00Z","sessionEndDate":"2026-01-05T11:00:00Z",
+pub(crate) const BEMO: &str = r#"{"sessionId":"1","isRfid":true,"rfid":"04AB","sessionStartDate":"2026-01-05T10:00:00Z","sessionEndDate":"2026-01-05T11:00:00Z",
     "timeZone":"+01:00","placeId":"p","latitude":52.5,"longitude":13.4,
     "transactions":[{"transactionDate":"2026-01-05T10:30:00Z","productCode":"B7","quantity":7.5,"quantityUnit":"L","unitPrice":1.5,"totalAmount":11.25,
     "currencyKey":"EUR"}]}"#;
 
-const PACE: &str = r#"{"id":"1","type":"transaction","attributes":{"createdAt":"2026-01-05T10:00:00Z","createdAtLocaltime":"2026-01-05T11:00:00",
+pub(crate) const PACE: &str = r#"{"id":"1","type":"transaction","attributes":{"createdAt":"2026-01-05T10:00:00Z","createdAtLocaltime":"2026-01-05T11:00:00",
     "priceIncludingVAT":119,"priceWithoutVAT":100,"currency":"EUR","VAT":{"amount":19,"rate":0.19},"fuel":{"pumpNumber":3,"unit":"liter",
     "amount":70,"pricePerUnit":1.7,"type":"ron98"},"location":{"latitude":49.0,"longitude":8.4,"brand":"B","address":{"city":"C"}},"mileage":1000,"references":["r"]}}"#;
 
-const SMARTNOW: &str = r#"{"id":1,"product":3,"name":"Cola","machine":8,"location":2,"occurredAt":"2026-01-05T10:00:00+01:00","timeZone":"Europe/Berlin",
+pub(crate) const SMARTNOW: &str = r#"{"id":1,"product":3,"name":"Cola","machine":8,"location":2,"occurredAt":"2026-01-05T10:00:00+01:00","timeZone":"Europe/Berlin",
     "originalPrice":0,"price":150,"currency":"EUR","timestamp":1767603600,"salestype":0,"numPaymentTransactions":1,"usergroup":0,
     "updatedAt":"2026-01-05T10:00:01Z"}"#;
 
@@ -472,7 +472,7 @@ fn pace() {
             (
                 r#""mileage":1000"#,
                 r#""mileage":1000,"error":{"code":1}"#,
-                "ok",
+                "error_has_no_amount at attributes.error",
             ),
             (r#""pumpNumber":3"#, r#""pumpNumber":"null""#, "ok"),
             (r#""pumpNumber":3"#, r#""pumpNumber":"Undefined""#, "ok"),
@@ -897,7 +897,7 @@ fn an_error_of_pace_is_one_in_whatever_form_and_one_that_says_none_is_none() {
             .unwrap();
         assert_eq!(
             (decoded.rejects.len(), decoded.warnings.len()),
-            (0, 0),
+            (0, usize::from(kept.is_some())),
             "{error}"
         );
         let row = &crate::row_json::rows(&decoded.batch)[0];

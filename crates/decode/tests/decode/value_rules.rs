@@ -3,6 +3,7 @@
 //! Invariant: a rule never costs a record or a value; each is seen to hold and to be broken.
 
 use crate::fixture::{self, column, spec};
+use crate::row_json::rows;
 use crate::{decode, decoder};
 use std::sync::Arc;
 use tillhouse_decode::Decoder;
@@ -531,5 +532,75 @@ fn of_a_sale_a_wrong_sign_is_told_and_of_a_refund_a_missing_one_is_not() {
     ];
     for (invoice, rule) in off {
         assert_eq!(told(invoice, "1.6", "10"), [rule], "{invoice}");
+    }
+}
+
+#[test]
+fn money_that_went_the_other_way_than_its_sale_is_told() {
+    let decoder = crate::sources::shipped("hecone/transactions.yaml");
+    let told = |invoice: &str, payments: &[(&str, &str, &str)]| {
+        let payment = |(state, amount, currency): &(&str, &str, &str)| {
+            format!(r#"{{"state":"{state}","amount":{amount},"currency":"{currency}"}}"#)
+        };
+        let payments: Vec<String> = payments.iter().map(payment).collect();
+        let page = format!(
+            r#"[{{"id":"1","invoice":{{"currency":"EUR",{invoice}}},"payments":[{}]}}]"#,
+            payments.join(",")
+        );
+        let decoded = decoder.decode(page.as_bytes(), &[]).unwrap();
+        assert_eq!(decoded.rejects, []);
+        let of_payments = decoded.warnings.into_iter();
+        let of_payments = of_payments.filter(|warning| warning.rule == "paid_amount_adds_up");
+        of_payments
+            .map(|warning| warning.original)
+            .collect::<Vec<_>>()
+    };
+    let collected = |amount| ("collected", amount, "EUR");
+    let came_in = [collected("15"), collected("-5")];
+    let words =
+        "payments[].amount comes to 10, and invoice.amount is -10: money went the other way";
+    for invoice in [r#""amount":-10"#, r#""amount":-10,"paid_amount":10"#] {
+        assert_eq!(told(invoice, &came_in), [words], "{invoice}");
+    }
+    let went_out = told(r#""amount":10,"paid_amount":-10"#, &[collected("-10")]);
+    assert_eq!(went_out.len(), 1, "{went_out:?}");
+    // One that differs is told once, with the difference.
+    let both = told(r#""amount":-10,"paid_amount":-10"#, &came_in);
+    assert_eq!(both.len(), 1, "{both:?}");
+    let fine = [
+        (r#""amount":10"#, vec![collected("15"), collected("-5")]),
+        (r#""amount":-10"#, vec![collected("-15"), collected("5")]),
+        // Without a sign, in another currency, or not collected; and what costs nothing goes no way.
+        (r#""amount":-10"#, vec![collected("15")]),
+        (
+            r#""amount":-10"#,
+            vec![collected("-5"), ("collected", "15", "USD")],
+        ),
+        (
+            r#""amount":-10"#,
+            vec![collected("-10"), ("declined", "25", "EUR")],
+        ),
+        (r#""amount":0"#, vec![collected("15"), collected("-5")]),
+        (r#""amount":null"#, vec![collected("15"), collected("-5")]),
+    ];
+    for (invoice, payments) in fine {
+        assert_eq!(told(invoice, &payments), [""; 0], "{invoice} {payments:?}");
+    }
+}
+
+#[test]
+fn a_code_that_no_amount_is_in_is_told_and_kept() {
+    let decoder = crate::sources::shipped("hecone/transactions.yaml");
+    let no_currency = "X".repeat(3);
+    for (code, is_told) in [(no_currency.as_str(), true), ("XTS", true), ("XAU", false)] {
+        let page = format!(r#"[{{"id":"1","invoice":{{"currency":"{code}","amount":5}}}}]"#);
+        let decoded = decoder.decode(page.as_bytes(), &[]).unwrap();
+        let told = decoded.warnings.iter();
+        let told = told.filter(|warning| warning.rule == "invoice_currency_known");
+        let told: Vec<&str> = told.map(|warning| warning.original.as_str()).collect();
+        let expected: Vec<&str> = is_told.then_some(code).into_iter().collect();
+        assert_eq!(told, expected);
+        let row = &rows(&decoded.batch)[0];
+        assert!(row.contains(&format!(r#""currency":"{code}""#)), "{row}");
     }
 }

@@ -1,4 +1,4 @@
-//! Rules that compare columns of one record: `sum`, `product`, `tax`, `localTime`, `amount`, `rate`, `state` and `present`, written at the table.
+//! Rules that compare columns of one record: `sum`, `product`, `tax`, `localTime`, `amount`, `rate`, `state`, `present` and `absent`, written at the table.
 //!
 //! Invariant: a rule that comes out of [`fits`] unharmed names columns that are stored as they came, of types that can be compared.
 
@@ -8,16 +8,16 @@ use super::problems::{ContractProblems, unknown};
 use crate::blank::is_blank;
 use crate::money::{PriceUnit, VatRateUnit};
 use crate::table::{
-    AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, LocalTimeRule, PresenceRule,
-    PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck, StateCurrencies, StateRule,
-    SumRule, TaxRule,
+    AbsenceRule, AmountRule, ColumnClass, ColumnKind, ColumnSpec, ElementFilter, LocalTimeRule,
+    PresenceRule, PriceUnitSource, ProductRule, RateRule, RateUnitSource, RuleCheck,
+    StateCurrencies, StateRule, SumRule, TaxRule,
 };
 use crate::time_zone::IanaZone;
 use crate::yaml::FileLocation;
 use std::collections::BTreeMap;
 
 /// The rules there are.
-pub(super) const KNOWN: [&str; 8] = [
+pub(super) const KNOWN: [&str; 9] = [
     "sum",
     "product",
     "tax",
@@ -26,6 +26,7 @@ pub(super) const KNOWN: [&str; 8] = [
     "rate",
     "state",
     "present",
+    "absent",
 ];
 
 /// Hint for a rule that lacks its operands.
@@ -35,6 +36,7 @@ pub(super) fn wanted(rule: &str) -> String {
         "rate" => "is: ..., unit: ...",
         "tax" => "is: ..., of: ..., rate: ..., currency: ...",
         "present" => "is: ...",
+        "absent" => "is: ..., beside: ...",
         "state" => "is: ..., articles: ..., payments: ..., collected: ..., owed: ...",
         _ => "of: ..., is: ...",
     };
@@ -208,11 +210,7 @@ pub(super) fn read(
             .map(|when| words_of("when", when, at, problems).ok_or(()))
             .transpose()
             .ok()?;
-        let otherwise = map
-            .get("otherwise")
-            .map(|words| otherwise(words, at, problems).ok_or(()))
-            .transpose()
-            .ok()?;
+        let otherwise = otherwise(&keys, problems)?;
         let is = is?;
         let (first, or) = is.split_first()?;
         return Some((
@@ -224,6 +222,9 @@ pub(super) fn read(
                 otherwise,
             }),
         ));
+    }
+    if rule == "absent" {
+        return absence(&keys, problems);
     }
     if rule == "amount" {
         return amount(&keys, problems);
@@ -280,6 +281,29 @@ const SUM_KEYS: [&str; 7] = [
     "ofCurrency",
     "direction",
 ];
+
+/// Reads `{ is: ..., beside: ... }`, with `otherwise` or without.
+fn absence(
+    keys: &RuleArguments<'_>,
+    problems: &mut ContractProblems,
+) -> Option<(Vec<String>, RuleCheck)> {
+    if keys
+        .only(&["is", "beside", "otherwise"], problems)
+        .is_some()
+    {
+        return None;
+    }
+    let (is, beside) = (
+        keys.path("is", problems),
+        keys.one_or_more("beside", problems),
+    );
+    let otherwise = otherwise(keys, problems)?;
+    let absence = AbsenceRule {
+        beside: beside?,
+        otherwise,
+    };
+    Some((is?, RuleCheck::Absent(absence)))
+}
 
 /// Keys of `amount`.
 const AMOUNT_KEYS: [&str; 5] = ["is", "currency", "guess", "currencyElsewhere", "unit"];
@@ -406,20 +430,19 @@ fn words_of(
     except
 }
 
-/// Stand-in for a value that is missing, in words for people.
-fn otherwise(
-    value: &OdcsValue,
-    at: FileLocation,
-    problems: &mut ContractProblems,
-) -> Option<String> {
+/// Words for what counts instead, where the rule says so; `None` where it says none that can be read.
+fn otherwise(keys: &RuleArguments<'_>, problems: &mut ContractProblems) -> Option<Option<String>> {
+    let Some(value) = keys.map.get("otherwise") else {
+        return Some(None);
+    };
     let words = value.as_text().filter(|words| !is_blank(words));
     if words.is_none() {
         problems.add(
-            at,
+            keys.at,
             "`otherwise` says in words what counts instead: { is: time_zone, otherwise: the day is that of UTC }",
         );
     }
-    words.map(str::to_owned)
+    words.map(|words| Some(words.to_owned()))
 }
 
 /// `minor`, `major`, or `$parameter` of the connection.
@@ -562,6 +585,18 @@ pub(super) fn fits(
                 }
                 None => Ok(()),
             }
+        }
+        RuleCheck::Absent(AbsenceRule { beside, .. }) => {
+            for number in beside {
+                column(
+                    columns,
+                    number,
+                    true,
+                    "a whole or decimal number",
+                    is_number,
+                )?;
+            }
+            column(columns, path, true, "a string", is_text)
         }
         RuleCheck::Sum(SumRule {
             of,

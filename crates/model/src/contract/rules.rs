@@ -214,10 +214,10 @@ fn library(
 }
 
 /// The rules that are written as a map.
-const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ tax: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }`";
+const MAPS: &str = "`{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ tax: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }`, `{ present: ... }` or `{ absent: ... }`";
 
 fn custom(written: &Spanned<OdcsQuality>, problems: &mut ContractProblems) -> Option<ParsedRule> {
-    const KNOWN: [&str; 13] = [
+    const KNOWN: [&str; 14] = [
         "currency",
         "timeZone",
         "unit",
@@ -231,6 +231,7 @@ fn custom(written: &Spanned<OdcsQuality>, problems: &mut ContractProblems) -> Op
         "rate",
         "state",
         "present",
+        "absent",
     ];
     let quality = &written.value;
     let (Some(engine), Some(implementation)) = (&quality.engine, &quality.implementation) else {
@@ -285,7 +286,7 @@ fn with_arguments(
     at: FileLocation,
     problems: &mut ContractProblems,
 ) -> Option<ParsedRule> {
-    const KNOWN: [&str; 10] = [
+    const KNOWN: [&str; 11] = [
         "atLeast",
         "atMost",
         "sum",
@@ -296,6 +297,7 @@ fn with_arguments(
         "rate",
         "state",
         "present",
+        "absent",
     ];
     let (Some((key, value)), 1) = (map.iter().next(), map.len()) else {
         problems.add(at, format!("`implementation` says one thing: {MAPS}"));
@@ -348,7 +350,8 @@ fn fits(
         | RuleCheck::Amount(_)
         | RuleCheck::Rate(_)
         | RuleCheck::State(_)
-        | RuleCheck::Present(_) => (true, ""),
+        | RuleCheck::Present(_)
+        | RuleCheck::Absent(_) => (true, ""),
     };
     if !fitting {
         problems.add(at, format!("this rule needs a column that is {expected}"));

@@ -491,6 +491,23 @@ fn rules_that_compare_columns() {
             "{ present: { is: net, when: { lines.kind: [void] } } }",
             "the rule `r`: `lines.kind` leads through another array than `net`: which element belongs to which? (file kiosk/sales.yaml:11:9)",
         ),
+        ("absent", "`absent` needs what it compares: write `absent: { is: ..., beside: ... }` (file kiosk/sales.yaml:11:69)"),
+        (
+            "{ absent: { is: clock } }",
+            "`absent` needs `beside`: a list of paths of columns (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ absent: { is: clock, besides: net } }",
+            "unknown key of `absent` `besides`; did you mean `beside`? (file kiosk/sales.yaml:11:69)",
+        ),
+        (
+            "{ absent: { is: net, beside: net } }",
+            "the rule `r`: `net` is not a string (file kiosk/sales.yaml:11:9)",
+        ),
+        (
+            "{ absent: { is: clock, beside: country } }",
+            "the rule `r`: `country` is not a whole or decimal number (file kiosk/sales.yaml:11:9)",
+        ),
         ("rate", "`rate` needs what it compares: write `rate: { is: ..., unit: ... }` (file kiosk/sales.yaml:11:69)"),
         (
             "{ rate: { is: net, unit: minor } }",
@@ -536,7 +553,7 @@ fn rules_that_compare_columns() {
         ),
         (
             "{ sum: { of: [net], is: net }, atLeast: 0 }",
-            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ tax: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }` or `{ present: ... }` (file kiosk/sales.yaml:11:69)",
+            "`implementation` says one thing: `{ atLeast: 0 }`, `{ atMost: 100 }`, `{ sum: ... }`, `{ product: ... }`, `{ tax: ... }`, `{ localTime: ... }`, `{ amount: ... }`, `{ rate: ... }`, `{ state: ... }`, `{ present: ... }` or `{ absent: ... }` (file kiosk/sales.yaml:11:69)",
         ),
         ("{ summ: { of: [net], is: net } }", "unknown implementation `summ`; did you mean `sum`? (file kiosk/sales.yaml:11:69)"),
     ]
