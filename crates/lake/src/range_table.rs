@@ -19,7 +19,7 @@
 //! that what another has marked no longer holds.
 
 use crate::file::fan_out::FanOutWriter;
-use crate::file::layout::TableLayout;
+use crate::file::layout::{SMALL_FILE_BYTES, TableLayout};
 use crate::file::replacement::{ReplaceSummary, UnifiedRowStream};
 use crate::log::commit::{self, CommitOutcome, CommitRequest, ROUNDS};
 use crate::log::data_file::DataFile;
@@ -44,9 +44,6 @@ use std::sync::Arc;
 use tillhouse_model::calendar::year_of;
 use tillhouse_model::table::{LEVEL, PERIOD, PIPELINE};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
-
-/// A data file below this size is written together with new rows of its month.
-const SMALL_BYTES: u64 = 1 << 20;
 
 /// App id of the `txn` action that names the edition which replaced rows last.
 const LAST_EDITION: &str = "edition";
@@ -332,7 +329,7 @@ impl RangeTable {
         replaced: &mut ReplaceSummary,
     ) -> Result<bool> {
         replaced.files_read += 1;
-        if file.size >= SMALL_BYTES && !self.holds_touched(table, file, touched).await? {
+        if file.size >= SMALL_FILE_BYTES && !self.holds_touched(table, file, touched).await? {
             return Ok(false);
         }
         let mut batches = scan::rows(table, file, layout.definition.schema.clone()).await?;
@@ -508,7 +505,7 @@ impl TouchedRows<'_> {
         };
         self.parts.iter().any(|part| match &part.periods {
             Some(periods) if !periods.contains(period) => false,
-            Some(_) if file.size < SMALL_BYTES => true,
+            Some(_) if file.size < SMALL_FILE_BYTES => true,
             _ => {
                 file.may_hold_text(LEVEL, part.level) && file.may_hold_text(PIPELINE, part.pipeline)
             }

@@ -4,11 +4,12 @@
 //! [`OPEN_FILES`] files are open. Rows of a partition keep the order they came in, but where the layout has an order: those that waited together are put in it.
 
 use crate::file::layout::TableLayout;
+use crate::file::shared_nulls::{SharedNulls, is_null};
 use crate::file::writer::PartitionWriter;
 use crate::log::table::TableHandle;
 use crate::month::NONE;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray, UInt32Array};
-use arrow::compute::{cast, concat_batches, take_record_batch};
+use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use deltalake::kernel::Add;
@@ -28,11 +29,19 @@ const OPEN_FILES: usize = 4;
 type PartitionKey = Vec<Option<String>>;
 
 /// Rows of one partition that wait to be written.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct PartitionBuffer {
     batches: Vec<RecordBatch>,
     rows: usize,
     bytes: usize,
+}
+
+/// Rows of a writer of which none stands in a file. A copy shares them.
+#[derive(Clone)]
+pub(crate) struct WaitingRows {
+    partitions: BTreeMap<PartitionKey, PartitionBuffer>,
+    bytes: usize,
+    rows: u64,
 }
 
 /// Writer of a stream of rows into files by partition.
@@ -44,6 +53,8 @@ pub(crate) struct FanOutWriter {
     waiting: BTreeMap<PartitionKey, PartitionBuffer>,
     waiting_bytes: usize,
     budget: usize,
+    /// Nulls of the rows that wait to be put in an order.
+    nulls: SharedNulls,
     writers: BTreeMap<PartitionKey, (PartitionWriter, u64)>,
     turn: u64,
     rows: u64,
@@ -70,6 +81,7 @@ impl FanOutWriter {
             waiting: BTreeMap::new(),
             waiting_bytes: 0,
             budget: WAITING_BYTES,
+            nulls: SharedNulls::default(),
             writers: BTreeMap::new(),
             turn: 0,
             rows: 0,
@@ -79,6 +91,23 @@ impl FanOutWriter {
     /// Rows written so far.
     pub(crate) fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// The rows written so far; `None` where some of them stand in a file already.
+    pub(crate) fn waiting_rows(&self) -> Option<WaitingRows> {
+        self.writers.is_empty().then(|| WaitingRows {
+            partitions: self.waiting.clone(),
+            bytes: self.waiting_bytes,
+            rows: self.rows,
+        })
+    }
+
+    /// The same writer, to which nothing was written yet, with rows of another one.
+    pub(crate) fn with_rows(mut self, rows: WaitingRows) -> Self {
+        self.waiting = rows.partitions;
+        self.waiting_bytes = rows.bytes;
+        self.rows = rows.rows;
+        self
     }
 
     /// Takes rows of the table's schema.
@@ -106,7 +135,11 @@ impl FanOutWriter {
                 waiting.batches.push(part);
                 self.flush(partition).await?;
             } else {
-                let bytes = bytes_of(&part);
+                let part = match self.layout.has_order() {
+                    true => self.nulls.shared(&part)?,
+                    false => part,
+                };
+                let bytes = bytes_of(&part, &self.layout);
                 waiting.bytes += bytes;
                 waiting.batches.push(part);
                 self.waiting_bytes += bytes;
@@ -246,14 +279,13 @@ impl PartitionBuffer {
                     let mut batches = self.batches.iter();
                     return batches.try_for_each(|batch| encoder.write(batch));
                 }
-                let rows = concat_batches(&layout.file_schema, &self.batches)
-                    .or_error(ErrorKind::Internal, "rows cannot be put in order")?;
-                let rows = layout.in_order(rows)?;
-                let mut starts = (0..rows.num_rows()).step_by(ENCODED_ROWS);
-                starts.try_for_each(|from| {
-                    let count = ENCODED_ROWS.min(rows.num_rows() - from);
-                    encoder.write(&rows.slice(from, count))
-                })
+                for rows in layout.in_file_order(&self.batches)? {
+                    for from in (0..rows.num_rows()).step_by(ENCODED_ROWS) {
+                        let count = ENCODED_ROWS.min(rows.num_rows() - from);
+                        encoder.write(&rows.slice(from, count))?;
+                    }
+                }
+                Ok(())
             })
             .await
     }
@@ -270,14 +302,20 @@ fn writer_of(
     PartitionWriter::new(table, Arc::clone(layout), named)
 }
 
-fn bytes_of(batch: &RecordBatch) -> usize {
+/// Bytes that rows take while they wait; nulls that share theirs take none.
+fn bytes_of(batch: &RecordBatch, layout: &TableLayout) -> usize {
     let size = |column: &ArrayRef| {
         column
             .to_data()
             .get_slice_memory_size()
             .unwrap_or_else(|_| column.get_array_memory_size())
     };
-    batch.columns().iter().map(size).sum()
+    let columns = batch.columns().iter();
+    let own = columns.map(|column| match layout.has_order() && is_null(column) {
+        true => 0,
+        false => size(column),
+    });
+    own.sum()
 }
 
 /// The batch in the table's schema. Only other layouts of text and bytes are converted: any other difference means that somebody

@@ -2,24 +2,30 @@
 //!
 //! Invariant: partition columns stand in the Add action and never in the file.
 //!
-//! Files of roll-ups hold several levels and pipelines: their rows stand in the order of these, and a row group has rows of one level, so that whoever
-//! asks for a level passes over the row groups of all others by their bounds.
+//! Files of roll-ups hold several levels and pipelines: their rows stand in the order of these, and a row group of many rows has one level, so that whoever
+//! asks for a level passes over the row groups of all others by their bounds. A column that none of a level's rows has a value in is a few bytes of it: no
+//! memory of its own, and no work but to be encoded.
 
+use crate::file::shared_nulls::{SharedNulls, is_null};
 use crate::log::comments::{ColumnComments, comments_of};
 use crate::log::create::TableDefinition;
 use crate::log::stats::StatColumns;
 use crate::store::footer;
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
-use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{SortColumn, concat, lexsort_to_indices, partition, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, SchemaDescPtr};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tillhouse_model::table::{CONTENT_HASH, EXTRACTED_AT, LEVEL, PERIOD, PIPELINE, RECORD_KEY};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, TableNote};
 use tillhouse_parquet_columns::{self as parquet_columns, ColumnEncoder, DefaultEncoder};
+
+/// A data file below this size is written anew together with new rows of its partition, so that a run leaves one file there and not two.
+pub(crate) const SMALL_FILE_BYTES: u64 = 1 << 20;
 
 /// Schema, partition columns and Parquet properties of a table's files.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ pub(crate) struct TableLayout {
     pub leaves: Vec<usize>,
     /// Places in the file of the columns that its rows are in the order of; none where they keep the order they came in.
     order: Vec<usize>,
-    /// Place in the file of the column that all rows of a row group have the same value of.
+    /// Place in the file of the column that all rows of a large row group have the same value of.
     pub row_group_by: Option<usize>,
     parquet: SchemaDescPtr,
     properties: WriterPropertiesPtr,
@@ -173,7 +179,59 @@ impl TableLayout {
             })
             .collect();
         let order = lexsort_to_indices(&columns, None).or_error(ErrorKind::Internal, NO_ORDER)?;
-        take_record_batch(&rows, &order).or_error(ErrorKind::Internal, NO_ORDER)
+        let columns = rows.columns().iter();
+        let columns = columns.map(|column| match is_null(column) {
+            true => Ok(Arc::clone(column)),
+            false => take(column, &order, None),
+        });
+        let columns = columns.collect::<std::result::Result<Vec<ArrayRef>, _>>();
+        let columns = columns.or_error(ErrorKind::Internal, NO_ORDER)?;
+        RecordBatch::try_new(rows.schema(), columns).or_error(ErrorKind::Internal, NO_ORDER)
+    }
+
+    /// Batches of the file schema in the file's order, those of one row group's value after those of another. A column that is null in all rows of a
+    /// value shares its memory with the others.
+    pub(crate) fn in_file_order(&self, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>> {
+        let mut nulls = SharedNulls::default();
+        let parts = self.parts(batches)?;
+        let ordered = parts.iter().map(|parts| {
+            let rows: usize = parts.iter().map(RecordBatch::num_rows).sum();
+            let column = |(at, field): (usize, &Arc<Field>)| {
+                let columns: Vec<&dyn Array> =
+                    parts.iter().map(|part| part.column(at).as_ref()).collect();
+                match columns.iter().copied().all(is_null) {
+                    true => Ok(nulls.of(field.data_type(), rows)),
+                    false => concat(&columns),
+                }
+            };
+            let fields = self.file_schema.fields().iter().enumerate();
+            let columns = fields
+                .map(column)
+                .collect::<std::result::Result<Vec<ArrayRef>, _>>()
+                .or_error(ErrorKind::Internal, NO_ORDER)?;
+            let rows = RecordBatch::try_new(self.file_schema.clone(), columns);
+            self.in_order(rows.or_error(ErrorKind::Internal, NO_ORDER)?)
+        });
+        ordered.collect()
+    }
+
+    /// Parts of batches, by the value that a row group has, in the order of these.
+    fn parts(&self, batches: &[RecordBatch]) -> Result<Vec<Vec<RecordBatch>>> {
+        let Some(column) = self.row_group_by else {
+            return Ok(vec![batches.to_vec()]);
+        };
+        let mut parts: BTreeMap<Option<&str>, Vec<RecordBatch>> = BTreeMap::new();
+        for batch in batches {
+            let column = batch.column(column);
+            let texts = column.as_string_opt::<i32>();
+            let runs = partition(std::slice::from_ref(column));
+            for run in runs.or_error(ErrorKind::Internal, NO_ORDER)?.ranges() {
+                let value = texts.map(|texts| texts.value(run.start));
+                let part = batch.slice(run.start, run.len());
+                parts.entry(value).or_default().push(part);
+            }
+        }
+        Ok(parts.into_values().collect())
     }
 
     /// Encoder of a file's row groups.

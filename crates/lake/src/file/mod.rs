@@ -7,4 +7,5 @@ pub(crate) mod fan_out;
 pub(crate) mod layout;
 mod parallel;
 pub(crate) mod replacement;
+mod shared_nulls;
 pub(crate) mod writer;

@@ -3,45 +3,13 @@
 //! Invariant: nothing is opened, and what cannot be looked at for want of a permission is not called misplaced. A listing shows none of these, and no commit
 //! can take the name, so that a log with one would neither be read nor written: whoever asks is told, and the table may be set aside.
 
-use crate::log::remedy::replace_log_file;
+use crate::log::remedy::{replace_folder, replace_log_file};
 use crate::log::snapshot::Snapshot;
 use crate::log::table::{TableHandle, commit_name, commit_version};
 use crate::store::durable::LOG_FOLDER;
-use crate::store::special_file::special_file;
-use std::io;
-use std::path::{Path, PathBuf};
+use crate::store::misplaced::{self, Misplaced};
+use std::path::PathBuf;
 use tillhouse_model::{Error, ErrorKind};
-
-const FILE: &str = "a file";
-const A_FOLDER: &str = "a folder";
-/// Numbers of the system's error for links that lead in a circle: Linux, and the BSDs.
-const CIRCLE: [i32; 2] = [40, 62];
-
-/// Kind of what stands at a path; `None` where nothing does, and where that cannot be told.
-fn kind_of(place: &Path) -> Option<&'static str> {
-    let own = std::fs::symlink_metadata(place).ok()?;
-    match std::fs::metadata(place) {
-        Ok(found) if found.is_file() => Some(FILE),
-        Ok(found) if found.is_dir() => Some(A_FOLDER),
-        Ok(_) => special_file(place),
-        Err(error) if own.is_symlink() && leads_nowhere(&error) => {
-            Some("a link that leads nowhere")
-        }
-        Err(_) => None,
-    }
-}
-
-fn leads_nowhere(error: &io::Error) -> bool {
-    let is_circle = || {
-        error
-            .raw_os_error()
-            .is_some_and(|number| cfg!(unix) && CIRCLE.contains(&number))
-    };
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    ) || is_circle()
-}
 
 impl TableHandle {
     /// Errors where something else stands in the place of the commit behind the newest version, as [`TableHandle::blocked_commit`] tells.
@@ -64,18 +32,23 @@ impl TableHandle {
             return Some(error);
         }
         let place = log.join(commit_name(version));
-        let kind = kind_of(&place).filter(|kind| *kind != FILE)?;
-        Some(self.misplaced(kind, &place, "a commit of a table's log"))
+        let found = misplaced::for_file(&place)?;
+        Some(self.misplaced(&found, "a commit of a table's log"))
     }
 
-    /// Error where something else than a folder stands in the place of the table, or of its log, on a disk.
+    /// Error where something else than a folder stands in the place of the folder that the table is in, of the table, or of its log, on a disk.
     pub(crate) fn blocked_log(&self) -> Option<Error> {
         let log = self.log_place()?;
-        let of_table = log.parent().map(|table| (table, "a table's folder"));
+        let of_table = log.parent();
+        if let Some(found) = of_table.and_then(|table| misplaced::for_folder(table.parent()?)) {
+            let hint = replace_folder(self.path());
+            return Some(self.told(&found, "a folder of tables", hint));
+        }
+        let of_table = of_table.map(|table| (table, "a table's folder"));
         let mut places = of_table.into_iter().chain([(&*log, "a table's log")]);
         places.find_map(|(place, what)| {
-            let kind = kind_of(place).filter(|kind| *kind != A_FOLDER)?;
-            Some(self.misplaced(kind, place, what))
+            let found = misplaced::for_folder(place)?;
+            Some(self.misplaced(&found, what))
         })
     }
 
@@ -108,14 +81,19 @@ impl TableHandle {
         Some(root.flatten()?.join(LOG_FOLDER))
     }
 
-    fn misplaced(&self, kind: &str, place: &Path, what: &str) -> Error {
-        let text = format!("{kind} stands in the place of {what}");
+    fn misplaced(&self, found: &Misplaced, what: &str) -> Error {
         let hint = replace_log_file(self.path());
+        let hint = format!(
+            "{hint} Where nothing was committed under that name, it is enough to take it away."
+        );
+        self.told(found, what, hint)
+    }
+
+    fn told(&self, found: &Misplaced, what: &str, hint: String) -> Error {
+        let text = format!("{} stands in the place of {what}", found.kind);
         Error::new(ErrorKind::Storage, text)
             .at("table", self.path())
-            .at("file", place.display().to_string())
-            .hint(format!(
-                "{hint} Where nothing was committed under that name, it is enough to take it away."
-            ))
+            .at("file", found.place.display().to_string())
+            .hint(hint)
     }
 }

@@ -6,6 +6,7 @@ use crate::log::base_run::BaseRun;
 use crate::log::table::TableHandle;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::log_guard::{CheckpointCache, LogGuard};
+use crate::store::misplaced::{self, Misplaced};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use object_store::ObjectStore;
@@ -220,6 +221,12 @@ impl TableRegistry {
 
     pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
         &self.store
+    }
+
+    /// What stands in the place of a file below the warehouse, or on the way to it, on a disk, and does not belong there.
+    pub(crate) fn misplaced(&self, file: &str) -> Option<Misplaced> {
+        let root = (self.url.scheme() == "file").then(|| self.url.to_file_path().ok());
+        misplaced::on_way_to_file(&root.flatten()?, file)
     }
 
     pub(crate) fn below(&self, path: &str) -> Path {

@@ -5,6 +5,12 @@
 /// The way out where a checkpoint is damaged, or another table's.
 pub(crate) const PASSED_OVER: &str = "Readers go by the commits that it stands for. `tillhouse vacuum` writes it anew; it may be deleted too, with \
      _last_checkpoint beside it.";
+/// Advice where the newest run has all, be it that the table was made anew, or that what is lost was replaced since.
+pub(crate) const OF_EARLIER: &str = "The newest run has all, and goes on without. Runs before it that need this cannot be asked for, unless the table's files are put back \
+     from a copy; they go with `retention`.";
+/// As the remedy of earlier runs, for whoever has asked for such a run: no command repairs one.
+pub const ASK_ANOTHER_RUN: &str = "The newest run has all, and goes on without: ask without --as-of, or as of another run. Runs before it that need this cannot be asked for, \
+     unless the table's files are put back from a copy; they go with `retention`.";
 /// The way out where roll-ups are not what was published.
 const COUNTED_ANEW: &str = "Run `tillhouse sync`: it counts the roll-ups anew. Where it stops since other tables are damaged too, the command that it names counts them \
      anew as well.";
@@ -92,4 +98,21 @@ pub(crate) fn replace_file(path: &str) -> String {
         }
     };
     format!("{COPY} move the table's folder out of the warehouse; then {then}")
+}
+
+/// The way out where something else stands in the place of the folder that a table is in, and so of all tables of that folder: the command that makes them anew
+/// sets it aside by itself.
+pub(crate) fn replace_folder(path: &str) -> String {
+    let copy = "Move it out of the warehouse, and put the folder back from a copy.";
+    match path.split_once('/') {
+        Some(("unified", _)) => format!(
+            "{copy} Where there is none, run `tillhouse rebuild`, of all pipelines: it sets aside what stands there and makes the tables anew from the source tables."
+        ),
+        Some(("statistics", _)) => COUNTED_ANEW.to_owned(),
+        Some(("ops", _)) | None => copy.to_owned(),
+        Some((pipeline, _)) => format!(
+            "{copy} Where there is none, run `tillhouse sync {pipeline} --full`: it sets aside what stands there and reads everything from the provider again. Where \
+             nothing was read yet, it is enough to move it. {OF_NOBODY}"
+        ),
+    }
 }

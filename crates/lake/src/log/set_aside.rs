@@ -4,6 +4,7 @@
 
 use crate::log::registry::TableRegistry;
 use crate::store::durable::supported;
+use crate::store::misplaced;
 use std::io;
 use std::path::{Path, PathBuf};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
@@ -11,7 +12,8 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 /// Folder below the warehouse's. Whatever begins with a dot is in no listing of tables.
 const FOLDER: &str = ".set-aside";
 
-/// Moves a table's folder into one of the run's, below `.set-aside` in the warehouse; its place there.
+/// Moves a table's folder into one of the run's, below `.set-aside` in the warehouse; its place there. Where something else stands in the place of the folder that
+/// the table is in, that is moved.
 ///
 /// Errors with [`ErrorKind::Storage`] where it cannot be moved: it is where it was then.
 pub(crate) async fn moved_away(
@@ -24,8 +26,20 @@ pub(crate) async fn moved_away(
     let Some(root) = root.flatten() else {
         return Err(Error::internal("a table in a bucket is not set aside"));
     };
-    let place = root.join(FOLDER).join(run_id).join(path);
-    let (from, to) = (root.join(path), place.clone());
+    let aside = root.join(FOLDER).join(run_id);
+    let schema = path.split('/').next().unwrap_or(path);
+    let moved = match misplaced::for_folder(&root.join(schema)) {
+        // No table is below it.
+        Some(_) => schema,
+        // It was moved with the first of its tables.
+        None if is_moved(&root, &aside, schema) => {
+            registry.table(path)?.was_moved().await;
+            return Ok(aside.join(schema));
+        }
+        None => path,
+    };
+    let place = aside.join(moved);
+    let (from, to) = (root.join(moved), place.clone());
     let moved = tokio::task::spawn_blocking(move || move_folder(&root, &from, &to));
     let moved = moved
         .await
@@ -42,6 +56,12 @@ pub(crate) async fn moved_away(
         })?;
     registry.table(path)?.was_moved().await;
     Ok(place)
+}
+
+/// True if something that stood in the place of a folder of tables was moved away before, and nothing is there now.
+fn is_moved(root: &Path, aside: &Path, schema: &str) -> bool {
+    misplaced::for_folder(&aside.join(schema)).is_some()
+        && root.join(schema).symlink_metadata().is_err()
 }
 
 /// Moves a folder below the root; the names of what was moved are on disk when it is over.

@@ -778,6 +778,6 @@ pub(crate) fn commit_name(version: u64) -> String {
     format!("{version:020}.json")
 }
 
-pub(super) fn commit_version(name: &str) -> Option<u64> {
+pub(crate) fn commit_version(name: &str) -> Option<u64> {
     version_of(name).filter(|version| *name == commit_name(*version))
 }

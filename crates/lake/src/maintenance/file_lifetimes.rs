@@ -35,7 +35,7 @@ const AT_ONCE: usize = 16;
 /// Most commits from one wanted version to the next that are read; where there are more, the later version is opened.
 const FOLLOWED: u64 = 24;
 /// Folder of a table that other readers pass over, since its name begins so.
-const FOLDER: &str = "_tillhouse";
+pub(crate) const FOLDER: &str = "_tillhouse";
 const FILE: &str = "lifetimes.json.zst";
 /// Level of compression.
 const LEVEL: i32 = 3;
@@ -353,8 +353,23 @@ async fn kept_bytes(table: &TableHandle) -> Result<Option<Bytes>> {
     match table.store().get(&place()).await {
         Ok(found) => bounded_bytes(found).await.map(Some).map_err(failed),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
+        // Something else stands in the place of the folder: the list of the warehouse's own objects tells.
+        Err(error) if is_below_a_file(&error) => Ok(None),
         Err(error) => Err(failed(error)),
     }
+}
+
+/// True if what should be a folder on the way to a file is none.
+fn is_below_a_file(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let of_system = error.downcast_ref::<std::io::Error>();
+        if of_system.is_some_and(|error| error.kind() == std::io::ErrorKind::NotADirectory) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn decompressed(bytes: &[u8]) -> Option<StoredLifetimes> {

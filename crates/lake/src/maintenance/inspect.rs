@@ -4,7 +4,7 @@
 
 use crate::log::checkpoint::damaged_version;
 use crate::log::damage::LogFiles;
-use crate::log::remedy::{PASSED_OVER, remedy, replace_file};
+use crate::log::remedy::{OF_EARLIER, PASSED_OVER, remedy, replace_file};
 use crate::log::table::TableHandle;
 use crate::log::table_version::TableVersion;
 use crate::maintenance::file_lifetimes::{self, FileLifetimes};
@@ -54,10 +54,6 @@ pub struct Inspection {
     /// Lacks of runs before the newest, which has all and goes on without: no damage, since no command can do anything about them.
     pub of_earlier_runs: Vec<Damage>,
 }
-
-/// Advice where the newest run has all, be it that the table was made anew, or that what is lost was replaced since.
-const OF_EARLIER: &str = "The newest run has all, and goes on without. Runs before it that need this cannot be asked for, unless the table's files are put back \
-     from a copy; they go with `retention`.";
 
 /// Advice where what vacuum has learnt of a table is damaged.
 const LEARNT_ANEW: &str =
@@ -124,6 +120,7 @@ impl Warehouse {
             hint: found.hint.to_owned(),
         });
         inspection.damaged.extend(beside);
+        inspection.look_for_misplaced(self).await?;
         inspection.damaged.sort();
         inspection.of_earlier_runs.sort();
         Ok(inspection)
@@ -131,6 +128,25 @@ impl Warehouse {
 }
 
 impl Inspection {
+    /// Looks for what stands in the place of one of the warehouse's own objects. What is no file is not told of as one that is damaged, too.
+    async fn look_for_misplaced(&mut self, warehouse: &Warehouse) -> Result<()> {
+        for found in warehouse.all_misplaced(&[]).await? {
+            let is_it = |damage: &Damage| {
+                damage.table == found.table && damage.file.as_ref() == Some(&found.file)
+            };
+            self.damaged.retain(|damage| !is_it(damage));
+            self.of_earlier_runs.retain(|damage| !is_it(damage));
+            self.damaged.push(Damage {
+                table: found.table,
+                file: Some(found.file),
+                what: found.what,
+                can_be_rebuilt: true,
+                hint: found.hint,
+            });
+        }
+        Ok(())
+    }
+
     /// Looks at what spares readers of a table and vacuum work. Without it everything is there all the same.
     async fn look_beside(&mut self, table: &TableHandle) -> Result<()> {
         let found = |file: String, what: String, hint: &str| Damage {

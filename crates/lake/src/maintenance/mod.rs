@@ -15,6 +15,7 @@ pub(crate) mod file_lifetimes;
 pub(crate) mod inspect;
 mod layout;
 pub(crate) mod log_expiry;
+pub(crate) mod own_objects;
 pub(crate) mod retention;
 pub(crate) mod table_listing;
 pub(crate) mod upgrade;

@@ -72,6 +72,7 @@ fn warning(key: &str, run: &str) -> WarningRow {
         field: "amount".to_owned(),
         rule: "rounded".to_owned(),
         original: "1".to_owned(),
+        content_hash: None,
         run_id: run.to_owned(),
         first_seen: t(START),
     }

@@ -71,6 +71,10 @@ impl OpsTables {
                 .at("file", name.clone())
                 .because(error)
         };
+        // No run of any version has written what is no file.
+        if self.registry.misplaced(&name).is_some() {
+            return Ok(None);
+        }
         let found = match self.registry.store().get(path).await {
             Ok(found) => found,
             Err(StoreError::NotFound { .. }) => return Ok(None),

@@ -20,7 +20,7 @@ use tillhouse_model::{Error, ErrorKind};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// The folder below the warehouse.
-pub(super) const FOLDER: &str = "ops/fingerprints";
+pub(crate) const FOLDER: &str = "ops/fingerprints";
 /// Edition of the form on storage.
 const EDITION: u32 = 1;
 

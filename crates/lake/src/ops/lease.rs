@@ -20,7 +20,9 @@
 
 use crate::ops::edit::OpsTables;
 use crate::store::bounded::bounded_bytes;
+use crate::store::durable::LOCK;
 use crate::store::json_seal::{self, UNKNOWN};
+use crate::store::misplaced::Misplaced;
 use jiff::{SignedDuration, Timestamp};
 use object_store::{
     Error as StoreError, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, PutResult, UpdateVersion,
@@ -32,7 +34,7 @@ use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use uuid::Uuid;
 
 /// The leases of all pipelines, below the warehouse.
-const LEASES: &str = "ops/leases.json";
+pub(crate) const LEASES: &str = "ops/leases.json";
 /// Seconds until a lease has expired that does not say it.
 const UNREADABLE_VALID_SECONDS: u32 = 60;
 /// Time after which it is forgotten that the object could not be read: whatever was in it has expired, also by clocks that differ.
@@ -308,13 +310,18 @@ impl UnreadableLeases {
 impl OpsTables {
     /// The leases of all pipelines. One request.
     ///
-    /// Errors with [`ErrorKind::Storage`] where the store does not give them. Of an object that is empty, cut or something else, each is of nobody.
+    /// Errors with [`ErrorKind::Storage`] where the store does not give them. Of an object that is empty, cut or something else, each is of nobody; where no file
+    /// stands in its place, there are none, and [`OpsTables::swap_leases`] fails.
     pub async fn leases(&self) -> Result<StoredLeases> {
         let failed = |error: StoreError| {
             Error::new(ErrorKind::Storage, "the pipelines' leases cannot be read")
                 .at("file", LEASES)
                 .because(error)
         };
+        // A pipe or a folder says nothing of any lease, and whoever would take one is told.
+        if self.registry.misplaced(LEASES).is_some() {
+            return Ok(StoredLeases::default());
+        }
         let found = match self
             .registry
             .store()
@@ -374,9 +381,6 @@ impl OpsTables {
                 )
         };
         let mut damaged = Vec::new();
-        if self.has_folder_at(LEASES) {
-            damaged.push(no_file());
-        }
         match leases {
             Ok(leases) => {
                 let unreadable = leases.unreadable.filter(|unreadable| !unreadable.is_mended);
@@ -416,7 +420,7 @@ impl OpsTables {
     /// Makes those of some swaps that may be made, in one write; nothing is written where there is none. Leases that are `known` already need not be
     /// read, as long as nobody has changed any since.
     ///
-    /// Errors with [`ErrorKind::Storage`] where they are not known to be written, and with [`ErrorKind::Busy`] where other runs' writes were faster
+    /// Errors with [`ErrorKind::Storage`] where they are not known to be written or no file can be, and with [`ErrorKind::Busy`] where other runs' writes were faster
     /// each time.
     pub async fn swap_leases(
         &self,
@@ -424,6 +428,7 @@ impl OpsTables {
         swaps: &[LeaseSwap],
     ) -> Result<SwappedLeases> {
         for round in 0..ROUNDS {
+            self.check_place_of_leases()?;
             // What was known may be outdated: nobody loses but by what is there now.
             let known = known
                 .take()
@@ -458,6 +463,15 @@ impl OpsTables {
         ))
     }
 
+    /// Errors where something else than a file stands in the place of the leases, or of their lock: nothing would ever take that name, and no wait ends that.
+    fn check_place_of_leases(&self) -> Result<()> {
+        let lock = format!("{LEASES}{LOCK}");
+        let mut found = [LEASES, &lock]
+            .into_iter()
+            .filter_map(|file| self.registry.misplaced(file));
+        found.next().map_or(Ok(()), |found| Err(no_file(&found)))
+    }
+
     /// Writes leases in place of those that were read; `None` where another writer was faster. What was `written` is what differs.
     async fn put_leases(
         &self,
@@ -490,12 +504,6 @@ impl OpsTables {
         let is_ours = written.iter().all(|record| found.has(record));
         match put {
             _ if is_ours => Ok(Some(found)),
-            // No run removes the leases: what is there and is none was put there by something else.
-            Err(StoreError::AlreadyExists { .. })
-                if read.version.is_none() && found.version.is_none() =>
-            {
-                Err(no_file())
-            }
             Ok(_)
             | Err(
                 StoreError::AlreadyExists { .. }
@@ -512,11 +520,14 @@ impl OpsTables {
     }
 }
 
-fn no_file() -> Error {
-    let what = "what lies where the pipelines' leases belong is no file";
+fn no_file(found: &Misplaced) -> Error {
+    let what = format!(
+        "{} stands in the place of the pipelines' leases",
+        found.kind
+    );
     Error::new(ErrorKind::Storage, what)
-        .at("file", LEASES)
-        .hint("Look at what it is, a folder perhaps, and move it away.")
+        .at("file", found.place.display().to_string())
+        .hint("Look at what it is, and move it away: the next run makes the file anew. Until then no run begins.")
 }
 
 /// Pause before the next try, by chance, so that two writers do not meet again.

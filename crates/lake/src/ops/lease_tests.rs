@@ -383,19 +383,59 @@ async fn a_lease_that_cannot_be_read_is_nobodys_since_it_was_written_and_is_swap
 
 #[cfg(unix)]
 #[tokio::test]
-async fn leases_that_are_a_pipe_are_told_and_written_anew_and_a_folder_is_told() {
-    let (folder, first, _second) = two().await;
-    let at = folder.path().join(LEASES);
-    let made = std::process::Command::new("mkfifo").arg(&at).status();
+async fn what_stands_in_the_place_of_the_leases_and_is_no_file_is_told_at_once_and_nothing_is_waited_for()
+ {
+    let (folder, first, second) = two().await;
+    let taken = first.swap_lease(None, lease("a")).await.unwrap().unwrap();
+    for name in ["leases.json", "leases.json#0"] {
+        let at = folder.path().join("ops").join(name);
+        for kind in [
+            "a pipe",
+            "a folder",
+            "a link that leads nowhere",
+            "a device",
+        ] {
+            let _ = std::fs::remove_file(&at);
+            match kind {
+                "a folder" => std::fs::create_dir(&at).unwrap(),
+                "a device" => std::os::unix::fs::symlink("/dev/null", &at).unwrap(),
+                "a pipe" => {
+                    let made = std::process::Command::new("mkfifo").arg(&at).status();
+                    assert!(made.unwrap().success());
+                }
+                _ => std::os::unix::fs::symlink("nowhere", &at).unwrap(),
+            }
+            let known = second.leases().await.unwrap();
+            assert!(
+                known.of("hecone").is_none() || name.ends_with("#0"),
+                "{kind}"
+            );
+            // Neither taken nor renewed.
+            for (read, lease) in [(None, lease("b")), (Some(&taken), taken.record.clone())] {
+                let error = second.swap_lease(read, lease).await.unwrap_err();
+                let told = format!("{kind} stands in the place of the pipelines' leases");
+                assert_eq!(error.message(), told, "{name}");
+                assert!(error.hint_text().unwrap().contains("move it away"));
+            }
+            match kind {
+                "a folder" => std::fs::remove_dir(&at).unwrap(),
+                _ => std::fs::remove_file(&at).unwrap(),
+            }
+        }
+    }
+    let again = second.swap_lease(None, lease("b")).await.unwrap();
+    assert!(again.is_some(), "the file is made anew");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_lease_of_an_earlier_version_holds_nothing() {
+    let (folder, first, _) = two().await;
+    let below = folder.path().join("ops/leases");
+    std::fs::create_dir_all(&below).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(below.join("hecone.json"))
+        .status();
     assert!(made.unwrap().success());
-    assert_eq!(first.damaged_leases().await.len(), 1);
-    let unknown = first.lease("hecone").await.unwrap().unwrap();
-    let taken = first.swap_lease(Some(&unknown), lease("a")).await.unwrap();
-    assert_eq!(taken.unwrap().record.owner.run_id, "a");
-    assert!(at.is_file());
-    std::fs::remove_file(&at).unwrap();
-    std::fs::create_dir(&at).unwrap();
-    let told = first.damaged_leases().await;
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].hint_text().unwrap().contains("move it away"));
+    assert_eq!(first.earlier_leases().await.unwrap().len(), 0);
 }

@@ -162,6 +162,10 @@ pub(super) const NOTES: [OpsNote; 8] = [
             ),
             ("original", "Text as it came, for open columns only."),
             ("run_id", "Run that saw it first."),
+            (
+                "content_hash",
+                "Version of the record that it is about: the `_content_hash` of its row, in hexadecimal digits. Null where it is about no single version, and in rows of earlier versions of the program.",
+            ),
         ],
     ),
     OpsNote(

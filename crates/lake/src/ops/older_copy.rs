@@ -14,7 +14,7 @@ use crate::ops::row_codec::{BookkeepingRow, NumberedRun};
 use crate::ops::rows::RunRecord;
 use crate::store::durable::LOG_FOLDER;
 use crate::store::log_guard::LAST_CHECKPOINT;
-use crate::store::special_file::special_file;
+use crate::store::special_file::read_regular;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -250,10 +250,7 @@ fn error_of(
 /// The newest commit of a log on a disk, at least a version. Commits that are gone behind it are stood for by the last checkpoint.
 fn newest_on_disk(log: &Path, named: u64) -> u64 {
     let note = log.join(LAST_CHECKPOINT);
-    let note = match special_file(&note) {
-        None => std::fs::read(&note).ok(),
-        Some(_) => None,
-    };
+    let note = read_regular(&note).ok();
     let note = note.and_then(|note| serde_json::from_slice::<serde_json::Value>(&note).ok());
     let checkpoint = note.and_then(|note| note.get("version")?.as_u64());
     let mut newest = named.max(checkpoint.unwrap_or_default());

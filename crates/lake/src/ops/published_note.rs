@@ -24,7 +24,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
-pub(super) const FOLDER: &str = "ops/published";
+pub(crate) const FOLDER: &str = "ops/published";
 const SUFFIX: &str = ".json.zst";
 /// Notes that stay: a reader may have listed the last but one just now.
 const KEPT: usize = 2;

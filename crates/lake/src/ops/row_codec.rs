@@ -435,6 +435,7 @@ impl BookkeepingRow for WarningRow {
         ("original", Text, false),
         ("run_id", Text, false),
         ("first_seen", Time, false),
+        ("content_hash", Text, true),
     ];
 
     fn month(&self) -> String {
@@ -451,6 +452,7 @@ impl BookkeepingRow for WarningRow {
             self.original.as_str().into(),
             self.run_id.as_str().into(),
             self.first_seen.into(),
+            self.content_hash.as_deref().into(),
         ])
     }
 
@@ -462,6 +464,7 @@ impl BookkeepingRow for WarningRow {
             field: cells.text("field")?,
             rule: cells.text("rule")?,
             original: cells.text("original")?,
+            content_hash: cells.maybe_text("content_hash"),
             run_id: cells.text("run_id")?,
             first_seen: cells.time("first_seen")?,
         })

@@ -114,6 +114,8 @@ pub struct WarningRow {
     pub rule: String,
     /// The original text, for open columns only.
     pub original: String,
+    /// Content hash of the record's version that it is about, in hexadecimal digits; `None` where it is about no single version.
+    pub content_hash: Option<String>,
     /// The run that saw it first.
     pub run_id: String,
     /// When it was seen first.

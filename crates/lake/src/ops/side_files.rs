@@ -19,8 +19,6 @@ const OF_COVERAGE: &str =
     "The next `tillhouse sync` writes it anew: ops/slices says the same. It may be deleted.";
 const OF_FINGERPRINTS: &str = "The next `tillhouse sync` of the pipeline writes it anew: what is known is looked up in the tables until then. It may be deleted.";
 const OF_NOTES: &str = "ops/runs says the same. Each `tillhouse sync` publishes a new one and keeps one before it; this one may be deleted.";
-/// The way out where a folder stands in a file's place.
-const OF_FOLDER: &str = "Look at what the folder holds, and move it away.";
 
 /// A file that is damaged, or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,16 +82,15 @@ impl OpsTables {
                 }
             };
             for (place, path) in places {
+                // Where something else stands in its place, the list of the warehouse's own objects tells.
+                if self.registry.misplaced(&place).is_some() {
+                    continue;
+                }
                 match self.bytes_at(&path).await {
                     Ok(Some(bytes)) if !(kind.is_sound)(&bytes) => damaged.push(DamagedFile {
                         file: place.strip_prefix(OPS).unwrap_or(&place).to_owned(),
                         what: "is damaged".to_owned(),
                         hint: kind.hint,
-                    }),
-                    Ok(None) if self.has_folder_at(&place) => damaged.push(DamagedFile {
-                        file: place.strip_prefix(OPS).unwrap_or(&place).to_owned(),
-                        what: "cannot be written: a folder stands in its place".to_owned(),
-                        hint: OF_FOLDER,
                     }),
                     Ok(_) => {}
                     Err(error) => damaged.push(unreadable(&place, error)),
@@ -125,13 +122,6 @@ impl OpsTables {
             Some((place, found.location))
         });
         Ok(files.collect())
-    }
-
-    /// True if a folder stands in the place of a file of the warehouse, on a disk.
-    pub(super) fn has_folder_at(&self, place: &str) -> bool {
-        let url = self.registry.url();
-        let root = (url.scheme() == "file").then(|| url.to_file_path().ok());
-        root.flatten().is_some_and(|root| root.join(place).is_dir())
     }
 
     /// Content of a file; `None` where it is gone.
@@ -168,12 +158,6 @@ mod tests {
             assert_eq!(found[0].what, "is damaged");
             std::fs::remove_file(path).unwrap();
         }
-        let coverage = place.root().join(FOLDED);
-        std::fs::create_dir(&coverage).unwrap();
-        let found = ops.damaged_files().await;
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].hint, OF_FOLDER);
-        std::fs::remove_dir(coverage).unwrap();
         let foreign = place.root().join("ops/published/.DS_Store");
         std::fs::write(foreign, "x").unwrap();
         assert_eq!(ops.damaged_files().await, []);

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// The folded coverage, below the warehouse.
-pub(super) const FOLDED: &str = "ops/coverage.json";
+pub(crate) const FOLDED: &str = "ops/coverage.json";
 
 /// The ledger of all pipelines as a run finds it, read once.
 #[derive(Debug, Clone, Default)]

@@ -69,7 +69,13 @@ impl OpsTables {
         self.registry.now()
     }
 
-    /// Notes warnings; one that is known already is not noted again.
+    /// The warnings of a pipeline of one rule.
+    pub async fn warnings(&self, pipeline: &str, rule: &str) -> Result<Vec<WarningRow>> {
+        let wanted = |row: &WarningRow| row.pipeline == pipeline && row.rule == rule;
+        self.read(Some(&BTreeSet::from([pipeline])), wanted).await
+    }
+
+    /// Notes warnings; one that is known already, about the same version of its record, is not noted again.
     pub async fn record_warnings(&self, rows: &[WarningRow]) -> Result<()> {
         /// Insert of warnings that are not known yet.
         struct WarningInsert<'a> {
@@ -435,6 +441,7 @@ fn warning_identity(row: &WarningRow) -> u64 {
         &row.field,
         &row.rule,
         &row.original,
+        &row.content_hash,
     )
         .hash(&mut hasher);
     hasher.finish()

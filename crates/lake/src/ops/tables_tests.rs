@@ -390,6 +390,7 @@ async fn warnings_and_drift_stand_once() {
         field: "amount".to_owned(),
         rule: "rounded".to_owned(),
         original: "12.290000000000001".to_owned(),
+        content_hash: None,
         run_id: run.to_owned(),
         first_seen: t(seen),
     };
@@ -408,6 +409,30 @@ async fn warnings_and_drift_stand_once() {
         .await,
         ["r1 2026-03"]
     );
+    // Of another version of the record it is another one.
+    let about = |version: &str| WarningRow {
+        content_hash: Some(version.to_owned()),
+        ..warning("r3", "2026-03-02T00:00:00Z")
+    };
+    ops.record_warnings(&[about("01aa"), about("01bb"), about("01aa")])
+        .await
+        .unwrap();
+    ops.record_warnings(&[about("01bb")]).await.unwrap();
+    assert_eq!(
+        sql(
+            &warehouse_of(&ops.registry),
+            "ops/warnings",
+            None,
+            "SELECT run_id, content_hash FROM t ORDER BY content_hash NULLS FIRST"
+        )
+        .await,
+        ["r1 -", "r3 01aa", "r3 01bb"]
+    );
+    let found = ops.warnings("hecone", "rounded").await.unwrap();
+    assert_eq!(found.len(), 3);
+    for (pipeline, rule) in [("pace", "rounded"), ("hecone", "other")] {
+        assert_eq!(ops.warnings(pipeline, rule).await.unwrap(), []);
+    }
     let drift = |run: &str, count, seen: &str| DriftRow {
         pipeline: "hecone".to_owned(),
         resource: "transactions".to_owned(),

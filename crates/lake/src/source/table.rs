@@ -12,7 +12,8 @@ use crate::log::snapshot::Snapshot;
 use crate::log::table::TableHandle;
 use crate::month::MonthNamer;
 use crate::scan;
-use crate::source::dedup::{self, ContentHash, KeyIndex, KeyLookup, KnownVersion};
+use crate::source::dedup::{self, KeyIndex, KeyLookup, KnownVersion};
+use crate::source::dropped::{DroppedVersion, PassedOverRecord};
 use crate::source::fingerprints::{
     self, ContentFingerprint, FingerprintedKey, RecordFingerprints, files_identity,
 };
@@ -63,6 +64,8 @@ pub struct LandingSummary {
     pub stale: u64,
     /// Those of them that were asked for later, differ, and name an earlier change than what stays.
     pub passed_over: Vec<PassedOverRecord>,
+    /// Versions that were dropped for others with other content.
+    pub dropped: Vec<DroppedVersion>,
     /// Records that are listed for another tenant than the one they belong to: their keys, and that other tenant.
     pub elsewhere: Vec<(String, String)>,
     /// Records that their tenant lists no more, and another one does, to which they belong from now on: their keys, and the tenant that they had.
@@ -73,36 +76,6 @@ pub struct LandingSummary {
     pub bytes_written: u64,
     /// Data files whose keys had to be read to find known versions.
     pub files_read: u64,
-}
-
-/// Record that came with other content than what stays of it, and with an earlier time of change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PassedOverRecord {
-    /// Its key.
-    pub key: String,
-    /// The time of change that it names, microseconds UTC.
-    pub updated_at: i64,
-    /// That of what stays.
-    pub stays: i64,
-}
-
-impl PassedOverRecord {
-    /// `None` where the one that is dropped is older by its request, and so no news, or says the same.
-    fn of(
-        key: &str,
-        dropped: ((Option<i64>, i64), Option<ContentHash>),
-        stays: ((Option<i64>, i64), Option<ContentHash>),
-    ) -> Option<Self> {
-        let ((updated_at, asked_at), content) = dropped;
-        let ((stays_of, stays_asked_at), stays_content) = stays;
-        let (updated_at, stays) = (updated_at?, stays_of?);
-        let is_news = updated_at < stays && asked_at > stays_asked_at && content != stays_content;
-        is_news.then(|| Self {
-            key: key.to_owned(),
-            updated_at,
-            stays,
-        })
-    }
 }
 
 /// Rows that a landing wrote, and the keys of the records that changed.
@@ -580,6 +553,8 @@ fn newest_of_each<'a>(
                         Ordering::Less => (a, b),
                         _ => (b, a),
                     };
+                    let version = DroppedVersion::of(slot.key(), dropped.1, stays.1);
+                    doubles.dropped.extend(version);
                     let passed_over = PassedOverRecord::of(slot.key(), dropped, stays);
                     doubles.passed_over.extend(passed_over);
                     if order != Ordering::Less {
@@ -589,6 +564,12 @@ fn newest_of_each<'a>(
             }
         }
     }
+    // One that came before another and again behind it counts.
+    doubles.dropped.retain(|version| {
+        let number = keys.get(version.key.as_str());
+        let counts = number.and_then(|number| newest.get(*number as usize));
+        counts.and_then(|record| record.content_hash(package)) != Some(version.content_hash)
+    });
     (newest, doubles)
 }
 
@@ -697,9 +678,15 @@ fn decide(
                         == Ordering::Less =>
             {
                 landed.stale += 1;
+                let content = survivor.content_hash(package);
+                landed.dropped.extend(DroppedVersion::of(
+                    survivor.key(package),
+                    content,
+                    Some(known.hash),
+                ));
                 landed.passed_over.extend(PassedOverRecord::of(
                     survivor.key(package),
-                    (survivor.freshness(package), survivor.content_hash(package)),
+                    (survivor.freshness(package), content),
                     (known.freshness(), Some(known.hash)),
                 ));
                 is_newest = false;

@@ -137,6 +137,8 @@ async fn the_sources_own_version_time_goes_before_the_time_of_request() {
         (0, 1, 0, 1),
         "a's older version is stale though asked for later; b's newer one counts"
     );
+    let dropped: Vec<&str> = landed.dropped.iter().map(|it| it.key.as_str()).collect();
+    assert_eq!(dropped, ["a"]);
     let [told] = landed.passed_over.as_slice() else {
         panic!("one record is told: {:?}", landed.passed_over)
     };
@@ -162,6 +164,28 @@ async fn the_sources_own_version_time_goes_before_the_time_of_request() {
     assert_eq!(
         history(&table).await,
         ["a 1 2 -", "b 1 1 -", "b 2 2 2026-01-10T10:00:00Z"]
+    );
+}
+
+#[tokio::test]
+async fn a_version_that_was_dropped_is_told_unless_it_came_again_behind_the_other() {
+    let place = TempWarehouse::new();
+    let table = table(&place).await;
+    let version = |asked: &str, content| page(asked, &[FixtureRecord("a", JAN, content, None)]);
+    let package = vec![
+        version("2026-03-01T00:00:00Z", 1),
+        version("2026-03-02T00:00:00Z", 2),
+        version("2026-03-03T00:00:00Z", 1),
+    ];
+    let between = package[1].content_hashes.value(0).to_vec();
+    let landed = table.land(package, &run("r")).await.unwrap();
+    assert_eq!(counts(&landed), (1, 0, 0, 2));
+    let [dropped] = landed.dropped.as_slice() else {
+        panic!("one version is told: {:?}", landed.dropped)
+    };
+    assert_eq!(
+        (dropped.key.as_str(), &dropped.content_hash[..]),
+        ("a", &between[..])
     );
 }
 

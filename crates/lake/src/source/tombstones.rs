@@ -31,7 +31,7 @@ use tillhouse_model::table::{
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
 /// Set in the first byte of a content hash, which holds the hash's version.
-const TOMBSTONE_BIT: u8 = 0x80;
+pub(super) const TOMBSTONE_BIT: u8 = 0x80;
 
 /// The newest version of each record: its package, and whether it is a tombstone.
 type NewestVersions = HashMap<String, (i64, bool)>;

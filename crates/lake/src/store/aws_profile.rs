@@ -13,6 +13,7 @@
 //! Deliberately absent: assumed roles (`source_profile`) and single sign-on. Both need AWS' own sign-in protocols; `credential_process` with
 //! `aws configure export-credentials` does them, and the error says so.
 
+use crate::store::special_file::read_regular_text;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -79,7 +80,7 @@ impl ProfileFiles {
         let credentials = place("AWS_SHARED_CREDENTIALS_FILE", "credentials");
         let text = |path: &Option<PathBuf>| match path
             .as_ref()
-            .map(|path| (path, std::fs::read_to_string(path)))
+            .map(|path| (path, read_regular_text(path)))
         {
             None => Ok(String::new()),
             Some((_, Ok(text))) => Ok(text),
@@ -506,6 +507,21 @@ aws_session_token = token==
             .err()
             .unwrap();
         assert!(error.to_string().contains("cannot be read"), "{error:?}");
+        // What has no end, and what nobody writes into, is not read.
+        #[cfg(unix)]
+        {
+            let made = std::process::Command::new("mkfifo")
+                .arg(path("pipe"))
+                .status();
+            assert!(made.unwrap().success());
+            for (place, told) in [
+                ("/dev/zero".to_owned(), "a device"),
+                (path("pipe"), "a pipe"),
+            ] {
+                let error = of(&[("AWS_CONFIG_FILE", place)]).err().unwrap();
+                assert!(error.to_string().contains(told), "{error:?}");
+            }
+        }
     }
 
     #[cfg(unix)]

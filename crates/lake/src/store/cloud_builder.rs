@@ -10,6 +10,7 @@ use crate::store::aws_profile::{AwsKeys, ProfileCredentials, ProfileFiles, run_p
 use crate::store::cloud_options::{CloudKind, PROFILE, Retries, StoreOption};
 use crate::store::failure::StoreProfile;
 use crate::store::location::CloudAddress;
+use crate::store::special_file::special_file;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -68,6 +69,9 @@ impl CloudConnection {
     }
 }
 
+/// Names of keys whose values are paths of files, beside those of files of tokens.
+const CREDENTIAL_FILES: [&str; 2] = ["google_service_account", "google_application_credentials"];
+
 /// Values by configuration key, later ones over earlier ones.
 struct Values<K>(HashMap<K, String>);
 
@@ -78,6 +82,23 @@ impl<K: FromStr + std::hash::Hash + Eq + Copy> Values<K> {
 
     fn text(&self, key: &K) -> Option<&str> {
         self.0.get(key).map(String::as_str)
+    }
+
+    /// Errors where something that is no file stands at a path that the library opens by itself: nothing would end the wait for whoever writes into a pipe.
+    fn check_files(&self) -> Result<()>
+    where
+        K: AsRef<str>,
+    {
+        for (key, path) in &self.0 {
+            let name = key.as_ref();
+            let names_file = name.ends_with("_token_file") || CREDENTIAL_FILES.contains(&name);
+            if names_file && let Some(kind) = special_file(std::path::Path::new(path)) {
+                return Err(Error::config(format!("{name} names {kind}"))
+                    .at("file", path.as_str())
+                    .hint("Name a regular file."));
+            }
+        }
+        Ok(())
     }
 
     /// Hands them to a builder; who asks is this program, unless they say otherwise.
@@ -386,6 +407,7 @@ async fn s3(
         && !values.has(&IDENTITIES)
         && values.text(&Key::SkipSignature).is_none();
     let profile = settings.profile(endpoint, is_instance_identity, secrets);
+    values.check_files()?;
     let builder = values.configure(
         AmazonS3Builder::new().with_retry(retry),
         Key::Client(ClientConfigKey::UserAgent),
@@ -474,6 +496,7 @@ fn azure(
     let is_instance_identity =
         !is_emulator && !values.has(&CREDENTIALS) && !values.has(&[Key::SkipSignature]);
     let profile = settings.profile(endpoint, is_instance_identity, secrets);
+    values.check_files()?;
     let builder = values.configure(
         MicrosoftAzureBuilder::new().with_retry(retry),
         Key::Client(ClientConfigKey::UserAgent),
@@ -536,6 +559,7 @@ fn gcs(
     let endpoint = check_endpoint("base_url", values.text(&Key::BaseUrl), allow_http)?;
     let is_instance_identity = !values.has(&CREDENTIALS) && !values.has(&[Key::SkipSignature]);
     let profile = settings.profile(endpoint, is_instance_identity, secrets);
+    values.check_files()?;
     let builder = values.configure(
         GoogleCloudStorageBuilder::new().with_retry(retry),
         Key::Client(ClientConfigKey::UserAgent),

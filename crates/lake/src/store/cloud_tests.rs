@@ -233,6 +233,27 @@ async fn credentials_come_from_one_place() {
     );
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn what_is_no_file_where_credentials_are_read_from_is_told_before_anybody_waits_for_it() {
+    let zero = "/dev/zero";
+    let of_s3 = [
+        ("region", "x"),
+        ("web_identity_token_file", zero),
+        ("role_arn", "arn:aws:iam::1:role/tills"),
+    ];
+    let of_azure = [("account_name", "acme"), ("federated_token_file", zero)];
+    for (url, options) in [
+        ("s3://tills/wh", &of_s3[..]),
+        ("az://tills/wh", &of_azure),
+        ("gs://tills/wh", &[("service_account", zero)]),
+        ("gs://tills/wh", &[("application_credentials", zero)]),
+    ] {
+        let error = told(url, options, &[]).await;
+        assert!(error.to_string().contains("names a device"), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn options_with_the_long_prefix_of_azure_reach_the_client() {
     let with = [

@@ -13,7 +13,7 @@
 //! Rejected: a flush of every file as it is written. Data files come by the dozen, and a disk flushes a dozen files at once in hardly more
 //! time than one. Rejected too: one flush of the whole file system; it waits for whatever other programs have written.
 
-use crate::store::special_file::special_file;
+use crate::store::special_file::{open_regular, special_file};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -21,12 +21,13 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    Attributes, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult,
+    Attributes, CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
     MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
     PutOptions, PutPayload, PutResult, Result, UpdateVersion, UploadPart,
 };
 use std::collections::{BTreeSet, HashSet};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -169,6 +170,97 @@ fn emptied(location: &Path, path: &FilePath, kind: &str) -> io::Result<GetResult
     })
 }
 
+/// A file of the disk as an object; a folder counts as nothing.
+fn object_at(location: Path, path: PathBuf, options: &GetOptions) -> Result<GetResult> {
+    let file = open_regular(&path).map_err(|error| unopened(&path, &error))?;
+    let meta = meta_of(location, &file).map_err(|error| unopened(&path, &error))?;
+    options.check_preconditions(&meta)?;
+    let range = match &options.range {
+        Some(range) => range.as_range(meta.size).map_err(generic)?,
+        None => 0..meta.size,
+    };
+    Ok(GetResult {
+        payload: GetResultPayload::File(file, path),
+        meta,
+        range,
+        attributes: Attributes::default(),
+    })
+}
+
+/// What a listing says of a file.
+fn meta_of(location: Path, file: &File) -> io::Result<ObjectMeta> {
+    let found = file.metadata()?;
+    let (modified, size) = (found.modified()?, found.len());
+    let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    #[cfg(unix)]
+    let number = std::os::unix::fs::MetadataExt::ino(&found);
+    #[cfg(not(unix))]
+    let number = 0;
+    Ok(ObjectMeta {
+        location,
+        last_modified: modified.into(),
+        size,
+        e_tag: Some(format!("{number:x}-{:x}-{size:x}", since.as_micros())),
+        version: None,
+    })
+}
+
+/// Parts of a file. Errors where it ends before one does: it was cut, and who got less than was asked for would take that for all.
+fn parts_of(path: &FilePath, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+    let failed = |error: io::Error| unopened(path, &error);
+    let file = open_regular(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let parts = ranges.iter().map(|range| {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let there = GetRange::Bounded(range.clone()).as_range(size);
+        if there.map_err(generic)? != *range {
+            let error = io::Error::from(io::ErrorKind::UnexpectedEof);
+            return Err(generic(at(path, &error)));
+        }
+        part_of(&file, range).map_err(|error| generic(at(path, &error)))
+    });
+    parts.collect()
+}
+
+fn part_of(mut file: &File, range: &Range<u64>) -> io::Result<Bytes> {
+    let length = range.end.saturating_sub(range.start);
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    file.seek(SeekFrom::Start(range.start))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// The error of a file that cannot be opened. A folder in its place is no file, as nothing is.
+fn unopened(path: &FilePath, error: &io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::IsADirectory => io::ErrorKind::NotFound,
+        kind => kind,
+    };
+    let path = path.display().to_string();
+    match kind {
+        io::ErrorKind::NotFound => Error::NotFound {
+            path,
+            source: io::Error::new(kind, error.to_string()).into(),
+        },
+        _ => generic(io::Error::new(
+            kind,
+            format!("Unable to open file {path}: {error}"),
+        )),
+    }
+}
+
+/// Runs what reads the disk on a thread of its own, or here where no runtime has any.
+async fn read_apart<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime.spawn_blocking(work).await.map_err(generic)?,
+        Err(_) => work(),
+    }
+}
+
 /// Runs what waits for the disk on a thread of its own.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -204,11 +296,11 @@ impl DiskState {
 
     fn flush_file(&self, path: &FilePath) -> io::Result<()> {
         // Only Windows wants to write what it flushes.
-        let file = match std::fs::File::options()
-            .read(true)
-            .write(cfg!(windows))
-            .open(path)
-        {
+        let opened = match cfg!(windows) {
+            true => File::options().read(true).write(true).open(path),
+            false => open_regular(path),
+        };
+        let file = match opened {
             Ok(file) => file,
             // Discarded meanwhile, by a writer that lost a race: nobody names it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -224,7 +316,7 @@ impl DiskState {
         let mut next = Some(folder);
         while let Some(folder) = next {
             if cfg!(unix) {
-                match std::fs::File::open(folder) {
+                match File::open(folder) {
                     Ok(open) => supported(open.sync_all()).map_err(|error| at(folder, &error))?,
                     // A folder above the warehouse that may be passed through and not listed: nothing was written into it.
                     Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
@@ -289,11 +381,7 @@ impl DiskState {
         let (staged, mut file) = loop {
             let mut name = path.as_os_str().to_owned();
             name.push(format!("#{number}"));
-            match std::fs::File::options()
-                .write(true)
-                .create_new(true)
-                .open(&name)
-            {
+            match File::options().write(true).create_new(true).open(&name) {
                 Ok(file) => break (PathBuf::from(name), file),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(at(path, &error)),
@@ -449,7 +537,8 @@ impl ObjectStore for LocalDisk {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let path = self.files.path_to_filesystem(location)?;
         let Some(kind) = special_file(&path) else {
-            return self.files.get_opts(location, options).await;
+            let location = location.clone();
+            return read_apart(move || object_at(location, path, &options)).await;
         };
         if options.range.is_some() || is_data(location) {
             refuse_special(&path).map_err(generic)?;
@@ -464,8 +553,9 @@ impl ObjectStore for LocalDisk {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        refuse_special(&self.files.path_to_filesystem(location)?).map_err(generic)?;
-        self.files.get_ranges(location, ranges).await
+        let (path, ranges) = (self.files.path_to_filesystem(location)?, ranges.to_vec());
+        refuse_special(&path).map_err(generic)?;
+        read_apart(move || parts_of(&path, &ranges)).await
     }
 
     fn delete_stream(
@@ -531,7 +621,7 @@ impl LocalDisk {
         let _held = blocking(move || {
             let lock = PathBuf::from(lock);
             refuse_special(&lock)?;
-            let lock = std::fs::File::options()
+            let lock = File::options()
                 .create(true)
                 .truncate(false)
                 .write(true)
@@ -554,7 +644,7 @@ impl LocalDisk {
         }
         self.state.put(path, payload, true).await?;
         Ok(PutResult {
-            e_tag: self.files.head(location).await?.e_tag,
+            e_tag: self.head(location).await?.e_tag,
             version: None,
         })
     }

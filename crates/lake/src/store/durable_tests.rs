@@ -285,3 +285,38 @@ async fn a_pipe_in_a_files_place_is_told_or_read_as_an_empty_file_and_not_waited
     let error = error.unwrap_err().to_string();
     assert!(error.contains("it is a pipe"), "{error}");
 }
+
+#[tokio::test]
+async fn a_file_is_what_a_listing_says_and_no_part_of_it_is_shorter_than_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalDisk::new(None);
+    let at = folder.path().join("run.json");
+    std::fs::write(&at, "0123456789").unwrap();
+    let (place, file) = (
+        Path::from_absolute_path(folder.path()).unwrap(),
+        Path::from_absolute_path(&at).unwrap(),
+    );
+    let listed = store.list(Some(&place)).next().await.unwrap().unwrap();
+    assert_eq!(store.head(&file).await.unwrap(), listed);
+    let parts = store.get_ranges(&file, &[8..10, 0..2, 3..3]).await.unwrap();
+    assert_eq!(parts, ["89", "01", ""]);
+    let part = store.get_range(&file, 4..6).await.unwrap();
+    assert_eq!(part, "45");
+    for beyond in [10..12, 8..20, 8..u64::MAX] {
+        assert!(store.get_ranges(&file, &[beyond]).await.is_err());
+    }
+    // Nothing is there, and no file is.
+    std::fs::remove_file(&at).unwrap();
+    let gone = store.get(&file).await.unwrap_err();
+    assert!(matches!(gone, Error::NotFound { .. }), "{gone:?}");
+    std::fs::create_dir(&at).unwrap();
+    for found in [
+        store.get(&file).await.err(),
+        store
+            .get_ranges(&file, std::slice::from_ref(&(0..1)))
+            .await
+            .err(),
+    ] {
+        assert!(matches!(found, Some(Error::NotFound { .. })), "{found:?}");
+    }
+}

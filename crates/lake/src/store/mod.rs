@@ -23,6 +23,7 @@ pub(crate) mod footer;
 pub(crate) mod json_seal;
 pub(crate) mod location;
 pub(crate) mod log_guard;
+pub(crate) mod misplaced;
 pub(crate) mod small_files;
 pub(crate) mod special_file;
 

@@ -1,11 +1,14 @@
 //! Facts: the rows of superseded records go, those of a step come, in one commit.
 //!
 //! Invariant: a file is opened only if its record times may hold a superseded version, and written anew only if it does hold one.
+//!
+//! Rows that stay of a small file stand in one file with the new rows of its partition, as long as these are few enough to wait for them:
+//! syncs a quarter of an hour apart change a sale or two each, and a file more for each of them would be half of what lies on storage.
 
 use super::step::{SupersededRecords, UnifyStep, WatermarkPlace};
 use super::table::{StepStatus, UnifiedTable};
-use crate::file::fan_out::FanOutWriter;
-use crate::file::layout::TableLayout;
+use crate::file::fan_out::{FanOutWriter, WaitingRows};
+use crate::file::layout::{SMALL_FILE_BYTES, TableLayout};
 use crate::file::replacement::ReplaceSummary;
 use crate::log::commit::{self, CommitOutcome, ROUNDS};
 use crate::log::data_file::DataFile;
@@ -21,35 +24,73 @@ use std::sync::Arc;
 use tillhouse_model::table::RECORD_KEY;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
-/// Files that are removed from a table, and the rewritten ones that keep their other rows.
+/// Files that are removed from a table, and those that are written in their place: with their other rows, and with new rows that waited.
 #[derive(Default)]
 struct RowRemoval {
     removed: Vec<Action>,
-    rewritten: Vec<Add>,
+    written: Vec<Add>,
     rows_removed: u64,
     files_read: u64,
 }
 
+impl RowRemoval {
+    /// Paths of the files that were written.
+    fn paths(self) -> impl Iterator<Item = String> {
+        self.written.into_iter().map(|add| add.path)
+    }
+}
+
+/// New rows of a step.
+enum NewRows {
+    /// So few that they wait, to be written with what stays of small files.
+    Waiting(WaitingRows),
+    /// In files.
+    Written(Vec<Add>),
+}
+
+impl NewRows {
+    async fn of(gathered: FanOutWriter) -> Result<Self> {
+        Ok(match gathered.waiting_rows() {
+            Some(waiting) => Self::Waiting(waiting),
+            None => Self::Written(gathered.finish().await?),
+        })
+    }
+
+    /// Actions that add the files they stand in.
+    fn adds(&self) -> &[Add] {
+        match self {
+            Self::Waiting(_) => &[],
+            Self::Written(adds) => adds,
+        }
+    }
+
+    /// Paths of the files they stand in.
+    fn paths(&self) -> impl Iterator<Item = String> {
+        self.adds().iter().map(|add| add.path.clone())
+    }
+}
+
 impl UnifiedTable {
-    /// Commits rows of a fact table that stand in files already.
+    /// Commits rows of a fact table, in the place of those that are superseded.
     pub(super) async fn replace_with(
         &self,
         table: &Arc<TableHandle>,
         layout: &Arc<TableLayout>,
         step: &UnifyStep,
         superseded: &SupersededRecords,
-        (rows_added, added): (u64, Vec<Add>),
+        gathered: FanOutWriter,
         mut place: WatermarkPlace,
     ) -> Result<ReplaceSummary> {
+        let rows_added = gathered.rows();
+        let new_rows = NewRows::of(gathered).await?;
         let mut carried = Vec::new();
         // Whoever waits does so before it looks where its table is. For a table with new rows its carrier need not wait.
-        if !added.is_empty() || matches!(place, WatermarkPlace::OwnLog(_)) {
+        if rows_added > 0 || matches!(place, WatermarkPlace::OwnLog(_)) {
             carried.extend(place.of_others().await);
         }
-        let added_paths: Vec<String> = added.iter().map(|add| add.path.clone()).collect();
         let mut snapshot = match self.step_status(table, layout, step).await? {
             StepStatus::Done(version) => {
-                commit::discard(table, added_paths).await;
+                commit::discard(table, new_rows.paths()).await;
                 return Ok(ReplaceSummary {
                     version,
                     ..ReplaceSummary::default()
@@ -58,13 +99,14 @@ impl UnifiedTable {
             StepStatus::Next(snapshot) => snapshot,
         };
         let mut removal = self
-            .take_out(table, layout, &snapshot, step, superseded)
+            .take_out((table, layout), &snapshot, step, superseded, &new_rows)
             .await?;
         let mut files_read = removal.files_read;
         for _ in 0..ROUNDS {
-            let adds = added
+            let adds = new_rows
+                .adds()
                 .iter()
-                .chain(&removal.rewritten)
+                .chain(&removal.written)
                 .cloned()
                 .map(Action::Add);
             let actions: Vec<Action> = removal.removed.iter().cloned().chain(adds).collect();
@@ -94,8 +136,7 @@ impl UnifiedTable {
             snapshot = match self.step_status(table, layout, step).await? {
                 StepStatus::Done(version) => {
                     // Another run did this very step in the meantime: its rows are there, ours are not needed.
-                    let rewritten = removal.rewritten.into_iter().map(|add| add.path);
-                    commit::discard(table, added_paths.into_iter().chain(rewritten)).await;
+                    commit::discard(table, new_rows.paths().chain(removal.paths())).await;
                     return Ok(ReplaceSummary {
                         version,
                         files_read,
@@ -105,9 +146,9 @@ impl UnifiedTable {
                 StepStatus::Next(snapshot) => snapshot,
             };
             if !commit::touches_only_others(table, read, snapshot.version, &step.pipeline).await? {
-                commit::discard(table, removal.rewritten.into_iter().map(|add| add.path)).await;
+                commit::discard(table, removal.paths()).await;
                 removal = self
-                    .take_out(table, layout, &snapshot, step, superseded)
+                    .take_out((table, layout), &snapshot, step, superseded, &new_rows)
                     .await?;
                 files_read += removal.files_read;
             }
@@ -115,14 +156,14 @@ impl UnifiedTable {
         Err(commit::too_many_conflicts(table))
     }
 
-    /// Finds the superseded rows and writes their files anew without them.
+    /// Finds the superseded rows and writes their files anew without them, and new rows that wait.
     async fn take_out(
         &self,
-        table: &Arc<TableHandle>,
-        layout: &Arc<TableLayout>,
+        (table, layout): (&Arc<TableHandle>, &Arc<TableLayout>),
         snapshot: &Snapshot,
         step: &UnifyStep,
         superseded: &SupersededRecords,
+        new_rows: &NewRows,
     ) -> Result<RowRemoval> {
         let mut times = superseded.times.clone();
         times.sort_unstable();
@@ -135,7 +176,11 @@ impl UnifiedTable {
                     || (!superseded.keys_maybe_untimed.is_empty() && file.may_hold_untimed()))
         };
         let mut removal = RowRemoval::default();
-        let mut kept: Option<FanOutWriter> = None;
+        let new_writer = || FanOutWriter::new(table.clone(), layout.clone());
+        let (mut of_small, mut of_large) = (new_writer()?, new_writer()?);
+        if let NewRows::Waiting(rows) = new_rows {
+            of_small = of_small.with_rows(rows.clone());
+        }
         let candidates: Vec<&DataFile> = snapshot.files.iter().filter(candidate).collect();
         scan::read_ahead(table, candidates.iter().copied()).await;
         for file in candidates {
@@ -158,9 +203,9 @@ impl UnifiedTable {
             if file.rows == Some(hits) {
                 continue;
             }
-            let splitter = match &mut kept {
-                Some(splitter) => splitter,
-                none => none.insert(FanOutWriter::new(table.clone(), layout.clone())?),
+            let splitter = match file.size < SMALL_FILE_BYTES {
+                true => &mut of_small,
+                false => &mut of_large,
             };
             let mut rows = scan::rows(table, file, layout.definition.schema.clone()).await?;
             while let Some(batch) = rows.next().await {
@@ -174,9 +219,8 @@ impl UnifiedTable {
                 splitter.write(rest).await?;
             }
         }
-        if let Some(splitter) = kept {
-            removal.rewritten = splitter.finish().await?;
-        }
+        removal.written = of_small.finish().await?;
+        removal.written.extend(of_large.finish().await?);
         Ok(removal)
     }
 }

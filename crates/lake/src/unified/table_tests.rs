@@ -150,6 +150,35 @@ async fn new_records_read_nothing_and_changed_ones_only_the_files_of_their_time(
 }
 
 #[tokio::test]
+async fn new_rows_stand_in_one_file_with_those_that_stay_of_small_ones() {
+    let place = TempWarehouse::new();
+    let table = table(&place).await;
+    let first = [FixtureFact("a", "a", JAN, 1), FixtureFact("b", "b", JAN, 2)];
+    replace(&table, ("hecone", 0, 1), &new(&["a", "b"]), &first).await;
+    // a changes; b stays; c is new, d as well in another month.
+    let second = [
+        FixtureFact("a", "a", JAN, 3),
+        FixtureFact("c", "c", JAN, 4),
+        FixtureFact("d", "d", FEB, 5),
+    ];
+    let done = replace(&table, ("hecone", 1, 2), &old(&["a"], &[JAN]), &second).await;
+    assert_eq!((done.rows_added, done.rows_removed), (3, 1));
+    let snapshot = table.table().unwrap().latest().await.unwrap().unwrap();
+    let mut files: Vec<_> = snapshot.files.iter().map(|file| file.rows).collect();
+    files.sort_unstable();
+    assert_eq!(files, [Some(1), Some(3)], "February, and all of January");
+    assert_eq!(
+        rows(&table).await,
+        [
+            "hecone:a 2026-01 3 2",
+            "hecone:b 2026-01 2 1",
+            "hecone:c 2026-01 4 2",
+            "hecone:d 2026-02 5 2"
+        ]
+    );
+}
+
+#[tokio::test]
 async fn progress_survives_a_crash_and_a_step_is_never_done_twice() {
     let place = TempWarehouse::new();
     let one = table(&place).await;

@@ -73,9 +73,8 @@ impl UnifiedTableWriter {
         } = self;
         match gathered {
             UnifiedRowBuffer::Fact(splitter) => {
-                let written = (splitter.rows(), splitter.finish().await?);
                 target
-                    .replace_with(&table, &layout, step, superseded, written, place)
+                    .replace_with(&table, &layout, step, superseded, *splitter, place)
                     .await
             }
             UnifiedRowBuffer::Dimension(newest) => {

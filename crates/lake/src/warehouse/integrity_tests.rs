@@ -918,3 +918,38 @@ async fn a_commit_of_whoever_began_before_later_runs_does_not_hide_that_bookkeep
     copy_folder(&copy, &folder(&place, "ops"));
     assert_eq!(is_refused(&place).await, (true, Some(false)));
 }
+
+#[tokio::test]
+async fn of_a_run_that_is_hurt_while_the_newest_is_whole_no_command_is_named_that_repairs_it() {
+    let place = TempWarehouse::new();
+    let warehouse = place.open().await;
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+    for (land, key) in (1..).zip(keys) {
+        publish(&warehouse, key, land, &format!("r{land}")).await;
+    }
+    // A checkpoint stands between it and the newest.
+    std::fs::write(file(&place, SOURCE, 5), "").unwrap();
+    let hint_of = async |run: AsOf| {
+        let reader = place.open().await;
+        let run = reader.ops().published(&run).await.unwrap().unwrap();
+        let opened = reader.open_at(SOURCE, run.tables.get(SOURCE)).await;
+        let error = opened.err()?;
+        error.hint_text().map(str::to_owned)
+    };
+    let fifth = AsOf::Run("r5".to_owned());
+    let hint = hint_of(fifth.clone()).await;
+    assert_eq!(hint.as_deref(), Some(crate::ASK_ANOTHER_RUN));
+    assert_eq!(hint_of(AsOf::Latest).await, None, "it is whole");
+    let reader = place.open().await;
+    let below = reader.registry.below(SOURCE);
+    let snapshot = reader.table(SOURCE).unwrap().latest().await;
+    let known = snapshot.unwrap().unwrap().files[0].path.clone();
+    let known = object_store::path::Path::parse(known).unwrap();
+    assert!(reader.newest_needs(&format!("{below}/{known}")).await);
+    assert!(!reader.newest_needs(&format!("{below}/gone.parquet")).await);
+    assert!(reader.newest_needs("elsewhere/gone.parquet").await);
+    // Where the newest is hurt too, the command that repairs it is the way out.
+    std::fs::write(file(&place, SOURCE, 12), "").unwrap();
+    let hint = hint_of(fifth).await.unwrap();
+    assert!(hint.contains("`tillhouse sync hecone --full`"), "{hint}");
+}

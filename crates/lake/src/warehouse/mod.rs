@@ -3,6 +3,7 @@
 //! Invariant: a handle does no I/O until it is asked something; all state lives on storage. Handles of one [`Warehouse`] share what
 //! they have read of a table's log.
 
+mod earlier_runs;
 pub(crate) mod integrity;
 mod privacy_key;
 mod probe;
@@ -28,9 +29,9 @@ use crate::store::denied::{LET_READ, is_denied};
 use crate::store::durable::{DiskObserver, LOG_FOLDER};
 use crate::store::location::WarehouseLocation;
 use crate::store::log_guard::LogGuard;
+use crate::store::misplaced::Misplaced;
 use crate::store::open_store;
 use crate::store::small_files::SmallFileStore;
-use crate::store::special_file::special_file;
 use crate::table_provider::provider;
 use crate::unified::changed_ranges::{
     ChangedFiles, ComparedColumns, changed_files, changed_ranges,
@@ -290,14 +291,8 @@ impl Warehouse {
                 false => error,
             }
         };
-        if let Some(kind) = self
-            .folder()
-            .and_then(|root| misplaced(&root.join(FORMAT_FILE)))
-        {
-            let what = format!("{kind} stands where the warehouse's format should be");
-            return Err(Error::new(ErrorKind::Storage, what)
-                .at("file", FORMAT_FILE)
-                .hint(format!("Move it away. {}", format_file_hint())));
+        if let Some(found) = self.misplaced(FORMAT_FILE) {
+            return Err(no_format(&found));
         }
         match self.registry.store().get(&file).await {
             Ok(found) => {
@@ -374,6 +369,11 @@ impl Warehouse {
         (url.scheme() == "file")
             .then(|| url.to_file_path().ok())
             .flatten()
+    }
+
+    /// What stands in the place of a file below the warehouse, or on the way to it, on a disk, and does not belong there.
+    pub(crate) fn misplaced(&self, file: &str) -> Option<Misplaced> {
+        self.registry.misplaced(file)
     }
 
     /// Finds out whether the store keeps what commits rest on. A disk does.
@@ -552,7 +552,10 @@ impl Warehouse {
     ) -> Result<Option<OpenTable>> {
         let table = self.table(path)?;
         let snapshot = match version {
-            Some(version) => table.at(version).await?,
+            Some(version) => match table.at(version).await {
+                Ok(found) => found,
+                Err(error) => return Err(self.told_of_earlier(path, version, error).await),
+            },
             None => table.newest().await?,
         };
         let Some(snapshot) = snapshot else {
@@ -595,12 +598,19 @@ fn format_file_hint() -> String {
     )
 }
 
-/// Kind of what stands in a file's place and is none.
-fn misplaced(file: &std::path::Path) -> Option<&'static str> {
-    match file.is_dir() {
-        true => Some("a folder"),
-        false => special_file(file),
+/// The error where something else stands in the place of the format's file, or of a folder that it is in.
+fn no_format(found: &Misplaced) -> Error {
+    let kind = found.kind;
+    if found.place.ends_with(FORMAT_FILE) {
+        let what = format!("{kind} stands where the warehouse's format should be");
+        return Error::new(ErrorKind::Storage, what)
+            .at("file", FORMAT_FILE)
+            .hint(format!("Move it away. {}", format_file_hint()));
     }
+    let what = format!("{kind} stands where a folder of the warehouse's bookkeeping should be");
+    Error::new(ErrorKind::Storage, what)
+        .at("file", found.place.display().to_string())
+        .hint("Move it away, and put the folder back from a copy.")
 }
 
 /// True if the folder, or one that it should be in, is a file.

@@ -224,6 +224,44 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_stands_in_the_place_of_a_folder_of_tables_is_told_and_set_aside() {
+        for kind in ["a link that leads nowhere", "a file", "a pipe"] {
+            let place = TempWarehouse::new();
+            land(&place, "hecone").await;
+            let at = place.root().join("hecone");
+            std::fs::remove_dir_all(&at).unwrap();
+            match kind {
+                "a file" => std::fs::write(&at, "x").unwrap(),
+                "a pipe" => {
+                    let made = std::process::Command::new("mkfifo").arg(&at).status();
+                    assert!(made.unwrap().success());
+                }
+                _ => std::os::unix::fs::symlink("nowhere", &at).unwrap(),
+            }
+            let warehouse = on_disk(&place).await;
+            let tables = [SOURCE, "hecone/articles"];
+            for path in tables {
+                let error = warehouse.open_at(path, None).await.err().unwrap();
+                let told = format!("{kind} stands in the place of a folder of tables");
+                assert!(error.to_string().contains(&told), "{error:?}");
+                let hint = error.hint_text().unwrap();
+                assert!(hint.contains("`tillhouse sync hecone --full`"), "{hint}");
+                assert!(warehouse.may_be_set_aside(path).await.unwrap(), "{kind}");
+            }
+            for path in tables {
+                let aside = warehouse.set_aside(path, "run-1").await.unwrap();
+                assert_eq!(aside, place.root().join(".set-aside/run-1/hecone"));
+                assert!(aside.symlink_metadata().is_ok(), "{kind}");
+            }
+            assert!(at.symlink_metadata().is_err(), "{kind}");
+            land(&place, "hecone").await;
+            let again = on_disk(&place).await;
+            assert!(again.open_at(SOURCE, None).await.unwrap().is_some());
+        }
+    }
+
     #[tokio::test]
     async fn a_log_of_another_table_is_told_by_its_name_and_set_aside() {
         let place = TempWarehouse::new();
