@@ -24,7 +24,10 @@ use futures::{FutureExt, StreamExt};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tillhouse_lake::first_damaged_file;
+use tillhouse_lake::{ASK_ANOTHER_RUN, LET_READ, Warehouse, first_damaged_file};
+
+/// Setting of a session that may be one over a run before the newest, whose files the newest may do without.
+pub(crate) struct EarlierRun(pub(crate) Warehouse);
 
 /// Makes the scans of a plan name their damaged files. It comes after all other rules.
 #[derive(Debug)]
@@ -60,6 +63,20 @@ impl PhysicalOptimizerRule for NamedFiles {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// A plan as it was before the rule.
+pub(crate) fn unnamed(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let done = plan.transform_up(|node| {
+        let scan = node
+            .downcast_ref::<NamedFilesExec>()
+            .map(|named| Arc::clone(&named.scan));
+        Ok(match scan {
+            Some(scan) => Transformed::yes(scan),
+            None => Transformed::no(node),
+        })
+    });
+    Ok(done?.data)
 }
 
 /// A scan of files whose errors name the file.
@@ -116,20 +133,22 @@ impl ExecutionPlan for NamedFilesExec {
         let files: Arc<[(String, u64)]> = files
             .map(|file| (file.object_meta.location.to_string(), file.object_meta.size))
             .collect();
+        let earlier = context.session_config().get_extension::<EarlierRun>();
         let schema = scan.schema();
         // The library panics where a page's header has changed so that its values and its encoding do not fit.
         let batches = AssertUnwindSafe(scan).catch_unwind().then(move |batch| {
             let (store, files) = (Arc::clone(&store), Arc::clone(&files));
+            let earlier = earlier.clone();
             async move {
                 match batch {
                     Ok(Ok(batch)) => Ok(batch),
                     Ok(Err(error)) if !is_of_data_file(&error) => Err(error),
                     Ok(Err(error)) => match first_damaged_file(store, &files).await {
-                        Some((file, why)) => Err(named(&file, &why)),
+                        Some((file, why)) => Err(named(earlier.as_deref(), &file, &why).await),
                         None => Err(error),
                     },
                     Err(panic) => match first_damaged_file(store, &files).await {
-                        Some((file, why)) => Err(named(&file, &why)),
+                        Some((file, why)) => Err(named(earlier.as_deref(), &file, &why).await),
                         None => std::panic::resume_unwind(panic),
                     },
                 }
@@ -144,6 +163,16 @@ impl ExecutionPlan for NamedFilesExec {
     }
 }
 
-fn named(file: &str, why: &str) -> DataFusionError {
-    DataFusionError::External(Box::new(in_file(file, why)))
+async fn named(earlier: Option<&EarlierRun>, file: &str, why: &str) -> DataFusionError {
+    let error = in_file(file, why);
+    let error = match earlier {
+        Some(EarlierRun(warehouse)) if error.hint_text() != Some(LET_READ) => {
+            match warehouse.newest_needs(file).await {
+                true => error,
+                false => error.hint(ASK_ANOTHER_RUN),
+            }
+        }
+        _ => error,
+    };
+    DataFusionError::External(Box::new(error))
 }

@@ -5,7 +5,7 @@
 use crate::bounded;
 use crate::bounded_lambdas;
 use crate::catalog::Catalog;
-use crate::damaged_files::NamedFiles;
+use crate::damaged_files::{EarlierRun, NamedFiles};
 use crate::distinct::DistinctByGroups;
 use crate::distinct_count::SpillSettings;
 use crate::exact::{DecimalTexts, ExactAverage, ExactMedian, ExactPercentile, RoundedCasts};
@@ -31,11 +31,14 @@ use crate::null_offsets::NullOffsets;
 use crate::one_zero::OneZero;
 use crate::operators::{self, ExactOperators};
 use crate::ordered;
+use crate::outer_keys::OuterKeys;
 use crate::overflow::{self, CheckedArithmetic, CheckedSum};
+use crate::placement::{self, PlanPlacement};
 use crate::pool::{MemoryShare, SharedMemory};
 use crate::schemas::ContractTable;
 use crate::session::Session;
 use crate::set_lists::SetLists;
+use crate::shown_casts;
 use crate::similar_to::StandardPatterns;
 use crate::skipped_rows::NumberedRest;
 use crate::slices::SlicedConstants;
@@ -158,6 +161,26 @@ impl QueryEngine {
         }
     }
 
+    /// The same engine, whose queries run where a placement says. They are planned for two partitions at least: what is planned for one is not added up in parts.
+    #[must_use]
+    pub fn placing(self, placement: Arc<dyn PlanPlacement>) -> Self {
+        let partitions = self.config.target_partitions().max(2);
+        let config = self.config.with_target_partitions(partitions);
+        Self {
+            config: placement::configured(config, placement),
+            runtime: self.runtime,
+            contracts: self.contracts,
+        }
+    }
+
+    /// Functions and settings of sessions over a published run, without a table: for a part of a plan that another process sends.
+    pub fn state_builder(&self) -> Result<SessionStateBuilder> {
+        let catalog = Arc::new(Catalog::empty(&self.contracts));
+        let session = self.session(self.config.clone(), catalog, None)?;
+        let state = session.context().state();
+        Ok(SessionStateBuilder::new_from_existing(state))
+    }
+
     /// Memory that the queries of one reader may take together, of that which all share.
     pub fn memory_share(&self, bytes: usize) -> MemoryShare {
         MemoryShare::new(Arc::clone(&self.runtime.memory_pool), bytes)
@@ -206,7 +229,14 @@ impl QueryEngine {
             );
         }
         let catalog = Arc::new(Catalog::over(warehouse, &run, &self.contracts));
-        self.session(self.config.clone(), catalog, Some(run))
+        let config = match at {
+            AsOf::Latest => self.config.clone(),
+            AsOf::Run(_) | AsOf::Time(_) => {
+                let earlier = Arc::new(EarlierRun(warehouse.clone()));
+                self.config.clone().with_extension(earlier)
+            }
+        };
+        self.session(config, catalog, Some(run))
     }
 
     /// A session without any tables: its user registers what it needs.
@@ -282,6 +312,7 @@ pub(crate) fn catalog_context(
         .build();
     let context = SessionContext::new_with_state(state);
     context.register_udf(joined_text);
+    context.register_udf(shown_casts::function());
     hold_functions(&context, &context.state(), &pool);
     context.register_catalog(name, tables);
     context
@@ -355,6 +386,7 @@ fn context_with(
         .with_optimizer_rules(large_constants::optimizer_rules())
         .with_default_features()
         .with_analyzer_rule(Arc::new(LateralRows))
+        .with_analyzer_rule(Arc::new(OuterKeys))
         .with_analyzer_rule(Arc::new(UnnestedKeys))
         .with_analyzer_rule(Arc::new(StandardPatterns::new()))
         .with_analyzer_rule(Arc::new(ManyWildcards::new()))
@@ -400,6 +432,7 @@ fn context_with(
         .chain(operators::functions())
         .chain(spans::functions())
         .chain([list_order::function(), flat_choices::function()])
+        .chain([shown_casts::function()])
         .chain(time_texts::functions())
         .chain([joined_text])
     {

@@ -7,6 +7,9 @@
 //! |---|---|
 //! | `=`, `<` and their like, BETWEEN, `CASE x WHEN`, `NULLIF`, `IN` of one value or a query, keys of a join | `double precision` |
 //! | `IN` of several values, results of CASE, COALESCE, GREATEST, LEAST, ARRAY, UNION | the wider of the floats |
+//! | a list and what is looked for in it or put into it, `array_append(list, x)` | the wider of the floats |
+//!
+//! Lists of decimals meet floats and lists of floats as decimals do.
 //!
 //! A power, a root or a logarithm of decimals is a float here and a decimal in PostgreSQL: compared with a decimal it is one, `power(0.1, 2) = 0.01`.
 
@@ -14,7 +17,7 @@ use crate::exact::nearest_float;
 use crate::operators::operator_of;
 use crate::spans::compares;
 use crate::typed_rewrite::rewrite_typed;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
@@ -39,6 +42,27 @@ const CHOICES: [&str; 7] = [
     "least",
     "make_array",
     "nvl",
+];
+/// Functions of lists whose elements meet other values.
+const OF_LISTS: [&str; 18] = [
+    "array_append",
+    "array_concat",
+    "array_except",
+    "array_has",
+    "array_has_all",
+    "array_has_any",
+    "array_intersect",
+    "array_position",
+    "array_positions",
+    "array_prepend",
+    "array_remove",
+    "array_remove_all",
+    "array_remove_n",
+    "array_replace",
+    "array_replace_all",
+    "array_replace_n",
+    "array_resize",
+    "array_union",
 ];
 /// Functions that give a decimal of decimals in PostgreSQL.
 const EXACT_THERE: [&str; 12] = [
@@ -146,6 +170,32 @@ fn type_of(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
     expr.get_type(schema).ok()
 }
 
+/// The type of what is in a list, in lists of lists too; any other type itself.
+fn innermost(of: &DataType) -> &DataType {
+    match of {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            innermost(item.data_type())
+        }
+        other => other,
+    }
+}
+
+/// A type with floats in the place of the decimals in it; `None` where there are none.
+fn in_floats(of: &DataType, float: &DataType) -> Option<DataType> {
+    let of_item = |item: &FieldRef| {
+        let float = in_floats(item.data_type(), float)?;
+        Some(Arc::new(Field::clone(item).with_data_type(float)))
+    };
+    match of {
+        DataType::List(item) => of_item(item).map(DataType::List),
+        DataType::LargeList(item) => of_item(item).map(DataType::LargeList),
+        DataType::FixedSizeList(item, width) => {
+            of_item(item).map(|item| DataType::FixedSizeList(item, *width))
+        }
+        other => other.is_decimal().then(|| float.clone()),
+    }
+}
+
 fn as_floats(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     use Meeting::{Choice, Comparison};
     if let Some(plain) = without_decimals(&expr, schema) {
@@ -168,7 +218,9 @@ fn as_floats(mut expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             brought_together(values, schema, meeting)
         }
         Expr::Case(case) => case_together(case, schema),
-        Expr::ScalarFunction(call) if CHOICES.contains(&call.func.name()) => {
+        Expr::ScalarFunction(call)
+            if CHOICES.contains(&call.func.name()) || OF_LISTS.contains(&call.func.name()) =>
+        {
             brought_together(&mut call.args, schema, Choice)
         }
         Expr::ScalarFunction(call) if call.func.name() == "nullif" => {
@@ -203,7 +255,7 @@ fn brought_together<'e>(
     let values: Vec<&mut Expr> = values.into_iter().collect();
     let types = values.iter().filter_map(|value| {
         let of_type = type_of(value, schema)?;
-        (!of_type.is_floating() || !is_exact_there(value, schema)).then_some(of_type)
+        (!innermost(&of_type).is_floating() || !is_exact_there(value, schema)).then_some(of_type)
     });
     let Some(float) = float_of(types) else {
         return false;
@@ -213,20 +265,21 @@ fn brought_together<'e>(
         Meeting::Choice => float,
     };
     for value in values {
-        if type_of(value, schema).is_some_and(|of| of.is_decimal()) {
+        if let Some(float) = type_of(value, schema).and_then(|of| in_floats(&of, &float)) {
             *value = as_float(std::mem::take(value), &float);
         }
     }
     true
 }
 
-/// The float that decimals beside floats become; `None` where there are not both.
+/// The float that decimals beside floats become, also in lists; `None` where there are not both.
 fn float_of(types: impl Iterator<Item = DataType>) -> Option<DataType> {
     let (mut has_decimal, mut float) = (false, None);
     for of_type in types {
+        let of_type = innermost(&of_type);
         has_decimal |= of_type.is_decimal();
-        if of_type == DataType::Float64 {
-            float = Some(of_type);
+        if *of_type == DataType::Float64 {
+            float = Some(DataType::Float64);
         } else if of_type.is_floating() {
             float = float.or(Some(DataType::Float32));
         }
@@ -242,10 +295,12 @@ fn is_exact_there(expr: &Expr, schema: &DFSchema) -> bool {
         Expr::BinaryExpr(BinaryExpr { left, right, .. }) => {
             is_exact_there(left, schema) && is_exact_there(right, schema)
         }
-        Expr::ScalarFunction(call) if EXACT_THERE.contains(&call.func.name()) => {
+        Expr::ScalarFunction(call)
+            if call.func.name() == "make_array" || EXACT_THERE.contains(&call.func.name()) =>
+        {
             call.args.iter().all(|of| is_exact_there(of, schema))
         }
-        other => type_of(other, schema).is_some_and(|of| !of.is_floating()),
+        other => type_of(other, schema).is_some_and(|of| !innermost(&of).is_floating()),
     }
 }
 
@@ -356,10 +411,14 @@ fn with_columns(union: Union) -> Result<Transformed<LogicalPlan>> {
     let inputs = inputs.collect::<Result<Vec<_>>>()?;
     let fields = union.schema.iter().zip(&floats);
     let fields = fields.map(|((table, field), float)| {
-        let field = match float {
-            Some(float) => {
+        let of = float.as_ref().map(|float| {
+            let of = field.data_type();
+            in_floats(of, float).unwrap_or_else(|| of.clone())
+        });
+        let field = match of {
+            Some(of) => {
                 // A function that takes the place of a cast may say that it gives nulls.
-                let field = field.as_ref().clone().with_data_type(float.clone());
+                let field = field.as_ref().clone().with_data_type(of);
                 Arc::new(field.with_nullable(true))
             }
             None => Arc::clone(field),
@@ -382,12 +441,13 @@ fn in_columns(input: &Arc<LogicalPlan>, floats: &[Option<DataType>]) -> Result<A
     let columns: Vec<Expr> = columns
         .map(|((table, field), float)| {
             let column = Expr::from((table, field));
-            match float {
-                Some(float) if field.data_type().is_decimal() => {
+            let of = float.as_ref();
+            match of.and_then(|float| in_floats(field.data_type(), float)) {
+                Some(of) => {
                     is_changed = true;
-                    cast(column, float.clone()).alias_qualified(table.cloned(), field.name())
+                    cast(column, of).alias_qualified(table.cloned(), field.name())
                 }
-                _ => column,
+                None => column,
             }
         })
         .collect();
@@ -400,6 +460,7 @@ fn in_columns(input: &Arc<LogicalPlan>, floats: &[Option<DataType>]) -> Result<A
 
 #[cfg(test)]
 mod tests {
+    use super::innermost;
     use crate::nested_projections::tests::{column, value};
     use crate::{QueryEngine, QueryEngineOptions, collect};
     use arrow::datatypes::DataType;
@@ -543,6 +604,22 @@ mod tests {
             assert_eq!(told, DataType::Float64, "{sql}");
             let batches = collect(session.query(&sql).await.unwrap()).await.unwrap();
             assert_eq!(batches[0].schema().field(0).data_type(), &told, "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_of_decimals_beside_floats_are_of_floats() {
+        let session = QueryEngine::new(QueryEngineOptions::default()).unwrap();
+        let session = session.empty_session().unwrap();
+        for list in ["ARRAY[d, f]", "ARRAY[ARRAY[d], ARRAY[f]]"] {
+            let sql = format!("SELECT {list} AS x FROM {ROWS}");
+            let frame = session.sql(&sql).await.unwrap();
+            let told = frame.schema().field(0).data_type().clone();
+            assert_eq!(innermost(&told), &DataType::Float64, "{sql}");
+            let batches = collect(session.query(&sql).await.unwrap()).await.unwrap();
+            let schema = batches[0].schema();
+            let came = innermost(schema.field(0).data_type());
+            assert_eq!(came, &DataType::Float64, "{sql}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// Functions that only rewrites and plans call.
-const HIDDEN: [&str; 38] = [
+const HIDDEN: [&str; 39] = [
     "at_time_zone",
     "calendar_part",
     "checked_add",
@@ -31,6 +31,7 @@ const HIDDEN: [&str; 38] = [
     "nearest_float",
     "regexp_replacement",
     "rounded_number",
+    "shown_cast",
     "span_centuries",
     "span_days",
     "span_decades",

@@ -5,12 +5,13 @@
 
 use crate::column_size;
 use crate::failure::into_error;
+use crate::placement;
 use crate::stopping::{self, StopFlag};
 use datafusion::common::{DataFusionError, internal_datafusion_err};
 use datafusion::dataframe::DataFrame;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{execute_stream, execute_stream_partitioned};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
 use futures::{StreamExt, future, stream};
 use std::any::Any;
 use std::cell::Cell;
@@ -96,11 +97,20 @@ pub(crate) fn batches(stream: SendableRecordBatchStream) -> SendableRecordBatchS
     Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&schema), batches))
 }
 
+/// A plan as it runs: parts of it where the session's settings place them, all of it held to a flag.
+fn ready(
+    plan: Arc<dyn ExecutionPlan>,
+    context: &TaskContext,
+    stop: &StopFlag,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    stopping::held_to(placement::placed(plan, context)?, stop)
+}
+
 /// Plans and starts a query. It stops once it is asked to, and once its stream is dropped.
 pub(crate) async fn run(frame: DataFrame) -> Result<SendableRecordBatchStream> {
     let (context, stop) = (Arc::new(frame.task_ctx()), StopFlag::of_query());
     let started = wait(async {
-        let plan = stopping::held_to(frame.create_physical_plan().await?, &stop)?;
+        let plan = ready(frame.create_physical_plan().await?, &context, &stop)?;
         execute_stream(plan, context)
     });
     let stream = batches(started.await?);
@@ -130,9 +140,18 @@ pub async fn execute(frame: DataFrame) -> tillhouse_model::Result<SendableRecord
 pub async fn execute_partitioned(
     frame: DataFrame,
 ) -> tillhouse_model::Result<Vec<SendableRecordBatchStream>> {
+    execute_step(frame, Ok).await
+}
+
+/// As [`execute_partitioned`], of a query with one more step on top, which SQL has no word for.
+pub async fn execute_step(
+    frame: DataFrame,
+    step: impl FnOnce(Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>>,
+) -> tillhouse_model::Result<Vec<SendableRecordBatchStream>> {
     let (context, stop) = (Arc::new(frame.task_ctx()), StopFlag::of_query());
     let started = wait(async {
-        let plan = stopping::held_to(frame.create_physical_plan().await?, &stop)?;
+        let plan = step(frame.create_physical_plan().await?)?;
+        let plan = ready(plan, &context, &stop)?;
         execute_stream_partitioned(plan, context)
     });
     let streams = started.await.map_err(into_error)?.into_iter();

@@ -8,7 +8,7 @@
 //! Invariant: every column of a result has a name of its own, the same in every format; names change nothing in the plan. What PostgreSQL calls `?column?`
 //! (a calculation, a literal) has the text of it as its name, so that whoever reads a table or a JSON key knows what it is.
 //!
-//! Rejected: aliases put into the statement. GROUP BY and ORDER BY would read them, and `GROUP BY state` beside `upper(state)` could come to mean another thing.
+//! Rejected: aliases put into every statement (those that are asked for are, see [`crate::output_names`]). GROUP BY and ORDER BY would read them, and `GROUP BY state` beside `upper(state)` could come to mean another thing.
 
 use crate::language::without_given_names;
 use crate::mistakes::in_sql_words;
@@ -154,20 +154,23 @@ fn of_query(query: &Query) -> Option<Vec<Option<String>>> {
 )]
 fn of_item(item: &SelectItem) -> Option<Option<String>> {
     match item {
-        SelectItem::UnnamedExpr(expr) => Some(Some(
-            of_expr(expr).map_or_else(|| written(expr), |(name, _)| name),
-        )),
+        SelectItem::UnnamedExpr(expr) => Some(Some(name_of(expr).unwrap_or_else(|| written(expr)))),
         SelectItem::ExprWithAlias { alias, .. } => Some(Some(folded(alias))),
         SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => Some(None),
         SelectItem::ExprWithAliases { .. } => None,
     }
 }
 
+/// The name that an expression has by itself; `None` for what PostgreSQL calls `?column?`.
+pub(crate) fn name_of(expr: &Expr) -> Option<String> {
+    of_expr(expr).map(|(name, _)| name)
+}
+
 /// Longest text of an expression that is its name, in characters.
 const LONGEST: usize = 100;
 
 /// An expression as it is written, in one line; PostgreSQL's name for all such where that is too long.
-fn written(expr: &Expr) -> String {
+pub(crate) fn written(expr: &Expr) -> String {
     match expr {
         Expr::Nested(inner) => written(inner),
         other => {

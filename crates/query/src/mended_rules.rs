@@ -11,16 +11,20 @@
 //! | `simplify_expressions` | took `x IN (1) AND x IN (2)` for false where x is null, also below NOT | [`crate::list_tests`] |
 //! | `extract_leaf_expressions`, `push_down_leaf_projections` | read a column where a computed one had its name | [`crate::leaf_columns`] |
 //! | `push_down_filter` | asked conditions without columns below an aggregate of all rows, and `random()` of other rows than it was written for | [`crate::kept_conditions`] |
+//! | `propagate_empty_relation` | took the columns of the one query of a set operation that has rows by their names, and not by their places | [`crate::union_columns`] |
+//! | `decorrelate_lateral_join` | left a LATERAL query that asks nothing of the rows before as one to be asked for each | [`crate::independent_laterals`] |
 //! | `EnsureRequirements` | gave a sort the limit of a subquery whose rows are skipped, or left its order out; sorted the sides of a union by less than they are merged by | [`crate::skipped_rows`] |
 //! | `LimitAggregation` | cut off groups below a window, and by a column that is called as a group | left out, by its setting |
 //! | `FilterPushdown`, of aggregates | passed over files by a column's `min`, though `min` of an expression stood beside it | left out, by its setting |
 
 use crate::columnless_sorts;
 use crate::fresh_schemas;
+use crate::independent_laterals;
 use crate::kept_conditions;
 use crate::leaf_columns;
 use crate::list_tests;
 use crate::nested_projections;
+use crate::union_columns;
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
@@ -34,7 +38,7 @@ type Rewrite =
     fn(&dyn OptimizerRule, LogicalPlan, &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>>;
 
 /// The rules for logical plans that are mended, by name; of two for one rule the later stands around the earlier.
-const MENDED: [(&str, Rewrite); 8] = [
+const MENDED: [(&str, Rewrite); 10] = [
     (nested_projections::MERGING, nested_projections::told_apart),
     (list_tests::SIMPLIFYING, list_tests::over_tests_apart),
     (leaf_columns::EXTRACTING, leaf_columns::by_name),
@@ -43,6 +47,11 @@ const MENDED: [(&str, Rewrite); 8] = [
     (fresh_schemas::LEAVING_OUT, fresh_schemas::told_anew),
     (fresh_schemas::SHARING, fresh_schemas::told_anew),
     (fresh_schemas::LEAVING_OUT, columnless_sorts::without_orders),
+    (union_columns::EMPTYING, union_columns::by_place),
+    (
+        independent_laterals::JOINING,
+        independent_laterals::joined_as_they_are,
+    ),
 ];
 
 /// DataFusion's rules for logical plans.

@@ -14,7 +14,9 @@ use arrow::datatypes::{DataType, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, internal_datafusion_err};
-use datafusion::datasource::physical_plan::{FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, InListExpr, Literal};
@@ -50,13 +52,7 @@ impl PhysicalOptimizerRule for MergedFilters {
             let Some(merged) = source.filter().as_ref().and_then(merged) else {
                 return Ok(Transformed::no(node));
             };
-            let source = Arc::new(source.with_predicate(merged));
-            let config = FileScanConfigBuilder::from(config.clone())
-                .with_source(source)
-                .build();
-            Ok(Transformed::yes(
-                DataSourceExec::from_data_source(config) as Arc<dyn ExecutionPlan>
-            ))
+            Ok(Transformed::yes(with_condition(config, source, merged)))
         });
         Ok(done?.data)
     }
@@ -68,6 +64,48 @@ impl PhysicalOptimizerRule for MergedFilters {
     fn schema_check(&self) -> bool {
         true
     }
+}
+
+/// A scan with another condition.
+fn with_condition(
+    config: &FileScanConfig,
+    source: &ParquetSource,
+    condition: Arc<dyn PhysicalExpr>,
+) -> Arc<dyn ExecutionPlan> {
+    let source = Arc::new(source.with_predicate(condition));
+    let config = FileScanConfigBuilder::from(config.clone())
+        .with_source(source)
+        .build();
+    DataSourceExec::from_data_source(config)
+}
+
+/// A plan whose scans have their conditions joined by AND again, as they were before the rule.
+pub(crate) fn apart(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let done = plan.transform_up(|node| {
+        let changed = node
+            .downcast_ref::<DataSourceExec>()
+            .and_then(|scan| scan.downcast_to_file_source::<ParquetSource>())
+            .and_then(|(config, source)| {
+                let filter = source.filter();
+                let parts = split_conjunction(filter.as_ref()?);
+                let is_merged = |part: &&Arc<dyn PhysicalExpr>| part.is::<AllOf>();
+                if !parts.iter().any(is_merged) {
+                    return None;
+                }
+                let parts = parts
+                    .into_iter()
+                    .flat_map(|part| match part.downcast_ref::<AllOf>() {
+                        Some(all) => all.parts.clone(),
+                        None => vec![Arc::clone(part)],
+                    });
+                Some(with_condition(config, source, conjunction(parts)))
+            });
+        Ok(match changed {
+            Some(changed) => Transformed::yes(changed),
+            None => Transformed::no(node),
+        })
+    });
+    Ok(done?.data)
 }
 
 /// A condition in place of one with many parts; `None` for one with few.
@@ -215,6 +253,7 @@ mod tests {
     use arrow::array::Int64Array;
     use arrow::datatypes::Field;
     use datafusion::common::ScalarValue;
+    use datafusion::datasource::object_store::ObjectStoreUrl;
     use datafusion::logical_expr::Operator;
 
     fn column(at: usize) -> Arc<dyn PhysicalExpr> {
@@ -265,6 +304,25 @@ mod tests {
             };
             assert_eq!(rows(&merged), rows(&all), "{count}");
         }
+    }
+
+    #[test]
+    fn merged_conditions_stand_apart_again() {
+        let parts = (0..12).map(|n| binary(column(0), Operator::NotEq, constant(n)));
+        let source = ParquetSource::new(batch().schema()).with_predicate(conjunction(parts));
+        let url = ObjectStoreUrl::parse("file:///").unwrap();
+        let scan = FileScanConfigBuilder::new(url, Arc::new(source)).build();
+        let scan: Arc<dyn ExecutionPlan> = DataSourceExec::from_data_source(scan);
+        let conditions = |plan: &Arc<dyn ExecutionPlan>| {
+            let scan = plan.downcast_ref::<DataSourceExec>().unwrap();
+            let (_, source) = scan.downcast_to_file_source::<ParquetSource>().unwrap();
+            split_conjunction(&source.filter().unwrap()).len()
+        };
+        let merged = MergedFilters
+            .optimize(scan, &ConfigOptions::default())
+            .unwrap();
+        assert_eq!(conditions(&merged), APART + 1);
+        assert_eq!(conditions(&apart(merged).unwrap()), 12);
     }
 
     #[test]

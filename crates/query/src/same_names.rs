@@ -4,28 +4,28 @@
 //! ```text
 //!   SELECT sum(a), sum(a) FROM t                    -->   SELECT sum(a) AS sum, sum(a) AS sum_2 FROM t
 //!   SELECT k, a.k, b.k FROM a FULL JOIN b USING (k) -->   SELECT coalesce(a.k, b.k) AS k, a.k AS k_2, b.k AS k_3 FROM a FULL JOIN b ON a.k = b.k
-//!   SELECT sum(a), sum(CAST(a AS INT)) FROM t       -->   SELECT sum(a) AS sum, sum(CASE WHEN 'INT' = 'INT' THEN CAST(a AS INT) END) AS sum_2 FROM t
-//!   SELECT count(*) FROM t GROUP BY a, a::int       -->   SELECT count(*) FROM t GROUP BY a, CASE WHEN 'INT' = 'INT' THEN CAST(a AS INT) END
+//!   SELECT sum(a), sum(CAST(a AS INT)) FROM t       -->   SELECT sum(a) AS sum, sum(shown_cast(CAST(a AS INT), 'INT')) AS sum_2 FROM t
+//!   SELECT count(*) FROM t GROUP BY a, a::int       -->   SELECT count(*) FROM t GROUP BY a, shown_cast(CAST(a AS INT), 'INT')
 //!   SELECT r ^ 2, power(r, 2) FROM t                -->   SELECT r ^ 2 AS "r ^ 2", power(r, 2) AS power FROM t
 //! ```
 //!
-//! A cast is no part of the planner's name for what is cast, and a name that the planner gives to a step is none that a statement could give: what stands around the cast is, and changes nothing. It is
-//! gone once the plan is optimized.
+//! A cast is no part of the planner's name for what is cast, and a name that the planner gives to a step is none that a statement could give: the call that stands around the cast is, and changes nothing,
+//! see [`crate::shown_casts`].
 //!
-//! Invariant: only a statement that the planner has refused for it is changed. Where a name is asked for outside of the SELECT that gives it twice, the
+//! Invariant: only a statement that the planner has refused for it is changed, or would plan with two groups of one name, which no later step tells apart. Where a name is asked for outside of the SELECT that gives it twice, the
 //! statement stays refused: nobody knows which of the two is meant.
 
-use crate::language::folded;
+use crate::language::{self, folded, place};
+use crate::shown_casts::SHOWN_CAST;
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CaseWhen, CastKind, ExcludeSelectItem, Expr, GroupByExpr, Ident,
+    self, BinaryOperator, CastKind, DataType, ExcludeSelectItem, Expr, GroupByExpr, Ident,
     ObjectName, ObjectNamePart, OrderBy, OrderByExpr, OrderByKind, Query, Select, SelectItem,
-    SetExpr, Value, Visit, VisitMut, Visitor, VisitorMut,
+    SetExpr, Visit, VisitMut, Visitor, VisitorMut,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -44,6 +44,7 @@ pub async fn plan_apart(
     statement: Statement,
 ) -> Result<LogicalPlan, DataFusionError> {
     let mut statement = statement;
+    show_alike_groups(&mut statement);
     let mut are_casts_shown = false;
     let mut left = ATTEMPTS;
     loop {
@@ -243,6 +244,71 @@ impl VisitorMut for CastRemover {
     }
 }
 
+/// Shows the casts of SELECTs that group by a value and a cast of it, or by two casts.
+fn show_alike_groups(statement: &mut Statement) {
+    if let Some(inner) = inner(statement) {
+        let mut casts = ShownCasts {
+            is_of_alike_groups: true,
+            ..ShownCasts::default()
+        };
+        // It does not break off.
+        let _ = VisitMut::visit(inner, &mut casts);
+    }
+}
+
+/// True for a SELECT of which two groups differ in casts alone.
+fn has_alike_groups(select: &Select) -> bool {
+    let columns: Vec<(&Expr, Option<&Ident>)> = select
+        .projection
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::UnnamedExpr(expr) => Some((expr, None)),
+            SelectItem::ExprWithAlias { expr, alias } => Some((expr, Some(alias))),
+            _ => None,
+        })
+        .collect();
+    let meant = |by: &Expr| -> Expr {
+        let by_name = |name: &Ident| {
+            let is_it = |alias: Option<&Ident>| alias.is_some_and(|of| folded(of) == folded(name));
+            columns.iter().find(|(_, alias)| is_it(*alias))
+        };
+        let column = match by {
+            Expr::Identifier(name) => by_name(name),
+            other => place(other).and_then(|at| columns.get(at)),
+        };
+        column.map_or_else(|| by.clone(), |(expr, _)| Expr::clone(expr))
+    };
+    let groups: Vec<Expr> = match &select.group_by {
+        GroupByExpr::All(_) => columns.iter().map(|(expr, _)| Expr::clone(expr)).collect(),
+        GroupByExpr::Expressions(by, _) => by.iter().flat_map(parts_of_sets).map(meant).collect(),
+    };
+    let mut written: BTreeMap<String, String> = BTreeMap::new();
+    groups.iter().any(|group| {
+        let text = group.to_string();
+        let known = written.insert(name_of_group(group), text.clone());
+        known.is_some_and(|known| known != text)
+    })
+}
+
+/// The expressions of a set of groups; of any other its own.
+fn parts_of_sets(by: &Expr) -> Vec<&Expr> {
+    match by {
+        Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => {
+            sets.iter().flatten().collect()
+        }
+        other => vec![other],
+    }
+}
+
+/// A group as the planner names it, a column without its table.
+fn name_of_group(by: &Expr) -> String {
+    match uncast(by) {
+        Expr::Identifier(name) => folded(name),
+        Expr::CompoundIdentifier(path) => path.last().map(folded).unwrap_or_default(),
+        other => without_casts(other),
+    }
+}
+
 /// The statement with casts that are part of a name, where an error says that two steps of a plan have one.
 fn casts_shown(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
     let is_of_step = match error.find_root() {
@@ -273,6 +339,8 @@ struct ShownCasts {
     shown: usize,
     /// Those of SELECTs that group.
     shown_in_groups: usize,
+    /// True where only SELECTs are meant whose groups differ in casts alone.
+    is_of_alike_groups: bool,
 }
 
 impl ShownCasts {
@@ -289,6 +357,11 @@ impl ShownCasts {
                 SelectItem::UnnamedExpr(_) => named(item).and_then(|(_, known, _)| known),
                 _ => None,
             };
+            // There the column of the rows is meant, and the planner would take the new one.
+            let is_asked = |name: &String| {
+                mentions(&select.having, name) + mentions(&select.qualify, name) > 0
+            };
+            let name = name.filter(|name| !is_asked(name));
             let before = self.shown;
             self.show(item);
             // A cast of a column is called as the column.
@@ -317,15 +390,19 @@ impl VisitorMut for ShownCasts {
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         let mut selects = Vec::new();
         selects_of(&mut query.body, &mut selects);
+        selects.retain(|select| !self.is_of_alike_groups || has_alike_groups(select));
+        let is_concerned = !selects.is_empty();
         for select in selects {
             self.show_in(select);
         }
-        self.show(&mut query.order_by);
+        if is_concerned || !self.is_of_alike_groups {
+            self.show(&mut query.order_by);
+        }
         ControlFlow::Continue(())
     }
 }
 
-/// Visitor that puts casts into a CASE that says their type. The queries within have been visited by themselves.
+/// Visitor that puts casts into a call that says their type. The queries within have been visited by themselves.
 #[derive(Default)]
 struct CastMarker {
     queries: usize,
@@ -349,7 +426,8 @@ impl VisitorMut for CastMarker {
         if self.queries == 0
             && let Some(says) = cast_to_show(expr)
         {
-            *expr = said_beside(expr.clone(), &says);
+            let shown = vec![expr.clone(), language::text(&says)];
+            *expr = language::call(SHOWN_CAST, shown);
             self.shown += 1;
         }
         ControlFlow::Continue(())
@@ -368,7 +446,23 @@ fn cast_to_show(expr: &Expr) -> Option<String> {
     let _ = Visit::visit(expr, &mut columns);
     let is_null_else = matches!(kind, CastKind::TryCast | CastKind::SafeCast);
     let or_null = if is_null_else { " or null" } else { "" };
-    (columns.has_columns && !columns.has_queries).then(|| format!("{data_type}{or_null}"))
+    (columns.has_columns && !columns.has_queries)
+        .then(|| format!("{}{or_null}", one_name(data_type)))
+}
+
+/// A type as it is written, by one of the names that it has.
+fn one_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Int(None) | DataType::Int4(None) | DataType::Integer(None) => "INT".to_owned(),
+        DataType::BigInt(None) | DataType::Int8(None) => "BIGINT".to_owned(),
+        DataType::SmallInt(None) | DataType::Int2(None) => "SMALLINT".to_owned(),
+        DataType::DoublePrecision | DataType::Float8 => "DOUBLE".to_owned(),
+        DataType::Text | DataType::Varchar(None) | DataType::CharacterVarying(None) => {
+            "VARCHAR".to_owned()
+        }
+        DataType::Numeric(digits) | DataType::Dec(digits) => DataType::Decimal(*digits).to_string(),
+        other => other.to_string(),
+    }
 }
 
 #[derive(Default)]
@@ -388,30 +482,6 @@ impl Visitor for ColumnFinder {
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
         self.has_columns |= matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
         ControlFlow::Continue(())
-    }
-}
-
-/// `CASE WHEN 'INT' = 'INT' THEN value END`: the value, under a name that has the text in it.
-fn said_beside(value: Expr, says: &str) -> Expr {
-    let text = || {
-        Box::new(Expr::Value(
-            Value::SingleQuotedString(says.to_owned()).with_empty_span(),
-        ))
-    };
-    let condition = Expr::BinaryOp {
-        left: text(),
-        op: BinaryOperator::Eq,
-        right: text(),
-    };
-    Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![CaseWhen {
-            condition,
-            result: value,
-        }],
-        else_result: None,
     }
 }
 

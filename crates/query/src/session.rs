@@ -16,6 +16,7 @@ use crate::ignored_clauses;
 use crate::language::{self, TableColumns};
 use crate::mistakes::{KnownNames, WrittenQuery};
 use crate::notes::{DescribedTable, describe_columns};
+use crate::output_names;
 use crate::parameters::{self, ParameterPlaces, QueryParameters};
 use crate::pool::MemoryShare;
 use crate::read_only;
@@ -186,7 +187,7 @@ impl Session {
     /// Errors with [`ErrorKind::Query`] when the SQL is wrong or is not a query.
     pub async fn sql(&self, sql: &str) -> Result<DataFrame> {
         let named = read_only::parse_with(sql, |statement| {
-            language::name_queries(statement);
+            output_names::give_names(statement);
             Ok(())
         });
         let statement = named.map_err(into_error)?;
@@ -266,7 +267,7 @@ impl Session {
             let statement = read_only::parse_with(sql, |statement| {
                 // A column is called by what was written, and values are not part of that.
                 headings = Headings::of(statement);
-                language::name_queries(statement);
+                output_names::give_names(statement);
                 are_left = given.apply(statement)?;
                 Ok(())
             })?;
@@ -303,7 +304,7 @@ impl Session {
             let (mut headings, mut are_left) = (Headings::default(), false);
             let statement = read_only::parse_with(sql, |statement| {
                 headings = Headings::of(statement);
-                language::name_queries(statement);
+                output_names::give_names(statement);
                 are_left = given.apply(statement)?;
                 Ok(())
             })?;
@@ -345,7 +346,7 @@ impl Session {
             let mut headings = Headings::default();
             let statement = read_only::parse_with(sql, |statement| {
                 headings = Headings::of(statement);
-                language::name_queries(statement);
+                output_names::give_names(statement);
                 calls.apply_calls(statement);
                 places = ParameterPlaces::take(statement);
                 Ok(())
@@ -525,11 +526,15 @@ impl Session {
 
     /// True if there is such a table or view. One of a contract that nobody has written yet is none, though SQL finds it empty.
     pub async fn has_table(&self, schema: &str, table: &str) -> Result<bool> {
+        Ok(self.table(schema, table).await?.is_some())
+    }
+
+    /// A table or view as the SQL of this session reads it, to be registered with another: of it no more is there than may be seen here. `None` as
+    /// [`Session::has_table`] has it.
+    pub async fn table(&self, schema: &str, table: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         match self.catalog.find(schema) {
-            Some(found) if found.is_made(table) => {
-                Ok(found.table(table).await.map_err(into_error)?.is_some())
-            }
-            _ => Ok(false),
+            Some(found) if found.is_made(table) => found.table(table).await.map_err(into_error),
+            _ => Ok(None),
         }
     }
 

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
+use tillhouse_lake::open_regular;
 use tillhouse_model::{Error, ErrorKind};
 
 /// Prefix of the folders' names.
@@ -229,7 +230,8 @@ fn remove_abandoned(parent: &Path) {
 }
 
 fn is_abandoned(folder: &Path) -> bool {
-    match File::open(folder.join(LOCK)) {
+    // In a folder that all users share, another one may have put a pipe there.
+    match open_regular(&folder.join(LOCK)) {
         Ok(lock) => lock.try_lock().is_ok(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let age = fs::metadata(folder)
@@ -287,8 +289,19 @@ mod tests {
         fs::write(other.join(LOCK), "").unwrap();
         #[cfg(unix)]
         std::os::unix::fs::symlink(&other, parent.path().join("tillhouse-spill-link")).unwrap();
+        // A pipe for the lock is another user's, and nobody waits for who writes into it.
+        let piped = parent.path().join("tillhouse-spill-pipe");
+        fs::create_dir(&piped).unwrap();
+        #[cfg(unix)]
+        {
+            let made = std::process::Command::new("mkfifo")
+                .arg(piped.join(LOCK))
+                .status();
+            assert!(made.unwrap().success());
+        }
         let _next = SpillSpace::below(Some(parent.path().to_owned()));
         assert!(!left.exists() && being_made.exists() && other.join(LOCK).exists());
+        assert!(piped.exists());
         assert!(
             file.path().unwrap().exists(),
             "a process that lives keeps its own"

@@ -1,4 +1,4 @@
-//! Encoders of query results: JSON, CSV, Parquet and the Arrow IPC stream, batch by batch.
+//! Encoders of query results: JSON, CSV, Parquet, workbooks and the Arrow IPC stream, batch by batch.
 //!
 //! Invariant: a value is the same in every format: amounts keep every digit and have no exponent, columns keep their order, and of columns of one name the second is
 //! `x_2` where a format needs names. Whoever hands a result on (the command line, a server) encodes it here, so that two of them never differ.
@@ -7,6 +7,7 @@
 //!   RecordBatch ─ pieces ─┬─ json::JsonRowEncoder   ─ cell, interval ─> text
 //!                         ├─ CsvRowEncoder          ─ flattened, styled ─> text
 //!                         ├─ ParquetEncoder         ─ one name a column, spans as texts ─> file
+//!                         ├─ WorkbookEncoder        ─ flattened, sheet_cell ─> .xlsx
 //!                         └─ ArrowStreamEncoder     ─ the batches as they are ─> IPC stream
 //! ```
 
@@ -16,9 +17,12 @@ mod csv;
 pub mod described;
 mod interval;
 pub mod json;
+mod sheet_cell;
+mod workbook;
 
 pub use columnar::{ArrowStreamEncoder, ParquetEncoder};
 pub use csv::{CsvRowEncoder, flattened};
+pub use workbook::WorkbookEncoder;
 
 use crate::out_of_calendar;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};

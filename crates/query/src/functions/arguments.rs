@@ -179,6 +179,13 @@ impl CallArguments {
         Ok(TextArgument { array, step })
     }
 
+    /// The text at a position, where the call has so many arguments.
+    pub(super) fn optional_text(&self, position: usize) -> Result<Option<TextArgument<'_>>> {
+        (position < self.columns.len())
+            .then(|| self.text(position))
+            .transpose()
+    }
+
     pub(super) fn instant(&self, position: usize) -> Result<InstantArgument<'_>> {
         let (array, step) = self.column(position)?;
         let wanted = DataType::Timestamp(TimeUnit::Microsecond, None);

@@ -115,10 +115,10 @@ impl SqlFunction {
         }
     }
 
-    /// The function with a last argument that may be left out.
-    fn with_optional_last(self) -> Self {
+    /// The function with so many arguments at its end that may be left out.
+    fn with_optional(self, last: usize) -> Self {
         Self {
-            least: self.takes.len().saturating_sub(1),
+            least: self.takes.len().saturating_sub(last),
             ..self
         }
     }

@@ -20,11 +20,11 @@ const AMOUNT: (u8, i8) = (38, 4);
 /// Digits of a quantity, in all and after the point.
 const QUANTITY: (u8, i8) = (38, 6);
 
-/// Tolerance of quantity times unit price against the amount, in every currency: a return is told by them only where they surely meet.
-const CENT: ExactDecimal = ExactDecimal { units: 1, scale: 2 };
+/// Digits of the tolerance of quantity times unit price against the amount where no currency is known.
+const UNKNOWN_DIGITS: u8 = 2;
 
 /// `currency_code(text)`, `from_minor_units(amount, currency)`, `included_tax(amount, percent)` and
-/// `signed_quantity(quantity, amount, total[, unit_price])`.
+/// `signed_quantity(quantity, amount, total[, unit_price[, currency]])`.
 pub(super) fn functions() -> [SqlFunction; 4] {
     let amount = DataType::Decimal128(AMOUNT.0, AMOUNT.1);
     [
@@ -48,11 +48,17 @@ pub(super) fn functions() -> [SqlFunction; 4] {
         ),
         SqlFunction::new(
             "signed_quantity",
-            &[ArgumentType::Number; 4],
+            &[
+                ArgumentType::Number,
+                ArgumentType::Number,
+                ArgumentType::Number,
+                ArgumentType::Number,
+                ArgumentType::Text,
+            ],
             DataType::Decimal128(QUANTITY.0, QUANTITY.1),
             signed_quantity,
         )
-        .with_optional_last(),
+        .with_optional(2),
     ]
 }
 
@@ -115,20 +121,21 @@ fn included_tax(arguments: &CallArguments) -> Result<ArrayRef> {
 
 /// The quantity of an article with that amount, of a sale that comes to `total`: what was given back is taken away, also where the provider tells
 /// it without a sign. That is every article below zero of a refund, and in any other sale one whose amount is quantity times unit price but for
-/// the sign. An article that only makes a sale cheaper is as it was.
+/// the sign and the smallest coin of its currency. An article that only makes a sale cheaper is as it was.
 fn signed_quantity(arguments: &CallArguments) -> Result<ArrayRef> {
     let (quantities, amounts, totals) = (
         arguments.number(0)?,
         arguments.number(1)?,
         arguments.number(2)?,
     );
-    let prices = arguments.optional_number(3)?;
+    let (prices, currencies) = (arguments.optional_number(3)?, arguments.optional_text(4)?);
     let scale = u8::try_from(quantities.scale).unwrap_or(u8::MAX);
+    let mut coins: FastMap<&str, ExactDecimal> = FastMap::default();
     let mut signed = Decimal128Array::builder(arguments.rows());
     for row in 0..arguments.rows() {
         let is_refund =
             |numbers: NumberArgument<'_>| numbers.get(row).is_some_and(|number| number < 0);
-        let is_goods = || {
+        let mut is_goods = || {
             let exact = |numbers: NumberArgument<'_>| {
                 Some(ExactDecimal::new(
                     numbers.get(row)?,
@@ -138,7 +145,13 @@ fn signed_quantity(arguments: &CallArguments) -> Result<ArrayRef> {
             let told = exact(quantities)
                 .zip(exact(amounts))
                 .zip(prices.and_then(exact));
-            told.is_some_and(|((quantity, amount), price)| is_return(quantity, amount, price))
+            let coin = match currencies.and_then(|currencies| currencies.get(row)) {
+                Some(currency) => *coins
+                    .entry(currency)
+                    .or_insert_with(|| coin_of(Some(currency))),
+                None => coin_of(None),
+            };
+            told.is_some_and(|((quantity, amount), price)| is_return(quantity, amount, price, coin))
         };
         let gives_back = is_refund(amounts) && (is_refund(totals) || is_goods());
         let quantity = quantities.get(row).map(|quantity| {
@@ -163,8 +176,20 @@ fn signed_quantity(arguments: &CallArguments) -> Result<ArrayRef> {
     ))
 }
 
-/// True if the amount is below zero, and quantity and unit price, neither of which is, come to it but for the sign: goods that were given back.
-fn is_return(quantity: ExactDecimal, amount: ExactDecimal, price: ExactDecimal) -> bool {
+/// The smallest coin of a currency, 0.01 where none is known: a yen, a fils.
+fn coin_of(currency: Option<&str>) -> ExactDecimal {
+    let digits = currency.and_then(|named| code(named).and_then(|code| minor_digits(&code)));
+    ExactDecimal::new(1, digits.unwrap_or(UNKNOWN_DIGITS))
+}
+
+/// True if the amount is below zero, and quantity and unit price, neither of which is, come to it but for the sign and a coin: goods that were given
+/// back. A return is told by them only where they surely meet.
+fn is_return(
+    quantity: ExactDecimal,
+    amount: ExactDecimal,
+    price: ExactDecimal,
+    coin: ExactDecimal,
+) -> bool {
     let off = || {
         let product = ExactDecimal::new(
             quantity.units.checked_mul(price.units)?,
@@ -176,7 +201,7 @@ fn is_return(quantity: ExactDecimal, amount: ExactDecimal, price: ExactDecimal) 
     amount.units < 0
         && quantity.units > 0
         && price.units > 0
-        && off().is_some_and(|off| off.compare(CENT).is_le())
+        && off().is_some_and(|off| off.compare(coin).is_le())
 }
 
 /// The tax in a gross amount, amount x rate / (100 + rate), with four digits, half-even beyond them; `None` for a rate below zero,
@@ -244,6 +269,7 @@ mod tests {
                 ExactDecimal::new(quantity, 6),
                 ExactDecimal::new(amount, 4),
                 ExactDecimal::new(price, 6),
+                coin_of(None),
             )
         };
         assert!(told(2_500_000, 2_000_000, -50_000), "2.5 x 2 for -5");
@@ -262,6 +288,39 @@ mod tests {
             assert!(
                 !told(quantity, price, amount),
                 "{quantity} x {price} for {amount}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_goods_cost_may_be_off_by_the_smallest_coin_of_their_currency() {
+        let told = |currency: Option<&str>, quantity: i128, price: i128, amount: i128| {
+            is_return(
+                ExactDecimal::new(quantity, 6),
+                ExactDecimal::new(amount, 4),
+                ExactDecimal::new(price, 6),
+                coin_of(currency),
+            )
+        };
+        // 16.53 x 121 = 2000.13 for -2000; 2.5 x 1.001 = 2.5025 for -2.502 and -2.5; 20.0013 for -20.
+        for (currency, quantity, price, amount, wanted) in [
+            (Some("JPY"), 16_530_000, 121_000_000, -20_000_000, true),
+            (Some(" jpy"), 16_530_000, 121_000_000, -20_000_000, true),
+            (Some("JPY"), 16_530_000, 121_000_000, -20_020_000, false),
+            (Some("EUR"), 16_530_000, 121_000_000, -20_000_000, false),
+            (None, 16_530_000, 121_000_000, -20_000_000, false),
+            (Some("KWD"), 2_500_000, 1_001_000, -25_020, true),
+            (Some("KWD"), 2_500_000, 1_001_000, -25_000, false),
+            (Some("EUR"), 2_500_000, 1_001_000, -25_000, true),
+            (Some("CLF"), 16_530_000, 1_210_000, -200_000, false),
+            (Some("XAU"), 16_530_000, 1_210_000, -200_000, true),
+            (Some("points"), 16_530_000, 1_210_000, -200_000, true),
+            (Some(""), 16_530_000, 1_210_000, -200_000, true),
+        ] {
+            assert_eq!(
+                told(currency, quantity, price, amount),
+                wanted,
+                "{currency:?} {quantity} x {price} for {amount}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! `GROUP BY x WITH ROLLUP` and `WITH CUBE`, rows of columns as in `GROUP BY (a, b)` and `ROLLUP ((a, b), c)`, and places of columns within `ROLLUP (1, 2)`.
+//! `GROUP BY x WITH ROLLUP` and `WITH CUBE`, rows of columns as in `GROUP BY (a, b)` and `ROLLUP ((a, b), c)`, and places of columns within `ROLLUP (1, 2)` and `DISTINCT ON (1)`.
 //!
 //! Invariant: groups are those that are asked for. DataFusion takes no notice of the words behind, takes a row for one value and a place in brackets for a number.
 //!
@@ -6,13 +6,14 @@
 //!   GROUP BY (a, (b, c))       GROUP BY a, b, c
 //!   ROLLUP ((a, b), c)         GROUPING SETS ((a, b, c), (a, b), ())
 //!   CUBE ((a, b), c)           GROUPING SETS ((a, b, c), (a, b), (c), ())
+//!   SELECT DISTINCT ON (1) a   SELECT DISTINCT ON (a) a
 //! ```
 
 use super::refused;
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, GroupByWithModifier, Select, SelectItem, Value,
+    Distinct, Expr, GroupByExpr, GroupByWithModifier, OrderByExpr, Select, SelectItem, Value,
 };
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, ErrorKind, Result};
 
 /// Columns whose sets are not too many to be planned: 4,096.
 const CUBED: usize = 12;
@@ -52,13 +53,32 @@ pub(super) fn rewrite(select: &mut Select) -> Result<()> {
     for by in by {
         if let Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) = by {
             for part in sets.iter_mut().flatten() {
-                if let Some(column) = at_place(columns, part) {
-                    *part = column;
-                }
+                put_column(columns, part, "GROUP BY")?;
             }
         }
     }
     Ok(())
+}
+
+/// Puts columns in the place of their numbers in DISTINCT ON.
+pub(super) fn distinct_on(select: &mut Select) -> Result<()> {
+    if let Some(Distinct::On(by)) = &mut select.distinct {
+        for part in by {
+            put_column(&select.projection, part, "DISTINCT ON")?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts columns in the place of their numbers in the order of a query of DISTINCT ON, whose first are those of DISTINCT ON: the planner compares them as they are written.
+pub(super) fn order_distinct(select: &Select, order: &mut [OrderByExpr]) {
+    if matches!(select.distinct, Some(Distinct::On(_))) {
+        for by in order {
+            if let Some(Placed::Column(column)) = at_place(&select.projection, &by.expr) {
+                by.expr = column.clone();
+            }
+        }
+    }
 }
 
 fn too_many(what: &str) -> Error {
@@ -120,18 +140,65 @@ fn each_alone(by: &[Expr]) -> Vec<Vec<Expr>> {
     by.iter().map(|by| vec![by.clone()]).collect()
 }
 
-/// The column whose place an expression is.
-fn at_place(columns: &[SelectItem], part: &Expr) -> Option<Expr> {
-    match columns.get(place(part)?)? {
-        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-            Some(expr.clone())
+/// Replaces the place of a column by the column, in a clause.
+///
+/// Errors for a place where there is none, and behind `*`, whose columns the tables say.
+fn put_column(columns: &[SelectItem], part: &mut Expr, clause: &str) -> Result<()> {
+    match at_place(columns, part) {
+        None => {}
+        Some(Placed::Column(column)) => *part = column.clone(),
+        Some(Placed::Unknown) => {
+            return Err(refused(
+                &format!("{clause} of a place that `*` takes"),
+                "Name the column.",
+            ));
         }
-        _ => None,
+        Some(Placed::Outside) => {
+            let message = format!("{clause} names column {part}, and there is no such column");
+            return Err(Error::new(ErrorKind::Query, message));
+        }
     }
+    Ok(())
+}
+
+/// What stands at the place of a column.
+enum Placed<'c> {
+    Column(&'c Expr),
+    /// One of all columns of a table, or behind them.
+    Unknown,
+    Outside,
+}
+
+/// The column whose place an expression is; `None` for any other expression.
+fn at_place<'c>(columns: &'c [SelectItem], part: &Expr) -> Option<Placed<'c>> {
+    let Expr::Value(number) = part else {
+        return None;
+    };
+    if !matches!(&number.value, Value::Number(..)) {
+        return None;
+    }
+    let Some(at) = place(part) else {
+        return Some(Placed::Outside);
+    };
+    let is_one = |item: &SelectItem| {
+        matches!(
+            item,
+            SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }
+        )
+    };
+    if !columns.iter().take(at + 1).all(is_one) {
+        return Some(Placed::Unknown);
+    }
+    Some(match columns.get(at) {
+        Some(SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) => {
+            Placed::Column(expr)
+        }
+        _ => Placed::Outside,
+    })
 }
 
 /// The place of a column that an expression is, counted from nought.
-pub(super) fn place(part: &Expr) -> Option<usize> {
+pub(crate) fn place(part: &Expr) -> Option<usize> {
     let Expr::Value(place) = part else {
         return None;
     };

@@ -38,9 +38,11 @@ mod unnamed;
 mod windows;
 mod with_names;
 
+pub(crate) use group_by::place;
 pub(crate) use lambda::lambda_function;
 pub(crate) use merged::{TableColumns, merge_columns};
 pub(crate) use operands::folded;
+pub(crate) use tree::{call, text};
 pub(crate) use unnamed::{is_given, without_given_names};
 
 use datafusion::sql::parser::Statement;

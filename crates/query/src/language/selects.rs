@@ -32,6 +32,7 @@ pub(super) fn rewrite(select: &mut Select) -> Result<()> {
         }
     }
     group_by::rewrite(select)?;
+    group_by::distinct_on(select)?;
     let windows = KnownWindows::of(&select.named_window)?;
     windows.write_out(&mut select.projection, true)?;
     windows.write_out(&mut select.qualify, false)?;
@@ -370,9 +371,17 @@ pub(super) fn limit(query: &mut Query) {
     query.fetch = None;
 }
 
-/// Rewrites `ORDER BY ALL` to the places of the columns, where these are known; the planner knows those of `*`. Columns over groups that are ordered by their places get names.
+/// Rewrites `ORDER BY ALL` to the places of the columns, where these are known; the planner knows those of `*`. Columns over groups that are ordered by their places get names, and those of DISTINCT ON take their places.
 pub(super) fn order(query: &mut Query, is_within: bool) -> Result<()> {
     places(query)?;
+    if let SetExpr::Select(select) = query.body.as_ref()
+        && let Some(OrderBy {
+            kind: OrderByKind::Expressions(order),
+            ..
+        }) = &mut query.order_by
+    {
+        group_by::order_distinct(select, order);
+    }
     name_ordered(query, is_within);
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(super) fn literal(value: Value) -> Expr {
 }
 
 /// A text.
-pub(super) fn text(text: &str) -> Expr {
+pub(crate) fn text(text: &str) -> Expr {
     literal(Value::SingleQuotedString(text.to_owned()))
 }
 
@@ -108,7 +108,7 @@ pub(super) fn function(name: &str, args: FunctionArguments, filter: Option<Box<E
 }
 
 /// A call.
-pub(super) fn call(name: &str, args: Vec<Expr>) -> Expr {
+pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(function(name, arguments(args), None))
 }
 

@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, Filter, Join, LogicalPlan, Operator, Projection,
     Subquery, SubqueryAlias,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The beginning of the names of what is compared with the row around.
@@ -62,8 +63,9 @@ pub(super) fn carried(of: Subquery, made: &mut usize) -> Result<Transformed<Logi
     })))
 }
 
-/// True where a derived table lacks a column by which its rows are joined to the row around.
+/// True where a derived table lacks a column by which its rows are joined to the row around, or that column's name is another's too.
 fn has_loss(plan: &LogicalPlan) -> bool {
+    let shared = shared_names(plan);
     let mut has = false;
     // The closure does not fail.
     let _ = plan.apply(|part| {
@@ -72,7 +74,9 @@ fn has_loss(plan: &LogicalPlan) -> bool {
             LogicalPlan::SubqueryAlias(of) => {
                 let schema = of.input.schema();
                 let compared = compared_columns(&of.input);
-                has |= compared.iter().any(|column| !schema.has_column(column));
+                has |= compared
+                    .iter()
+                    .any(|column| !schema.has_column(column) || shared.contains(&column.name));
             }
             _ => {}
         }
@@ -82,6 +86,25 @@ fn has_loss(plan: &LogicalPlan) -> bool {
         })
     });
     has
+}
+
+/// The names that two columns of one step have.
+fn shared_names(plan: &LogicalPlan) -> BTreeSet<String> {
+    let mut shared = BTreeSet::new();
+    // The closure does not fail.
+    let _ = plan.apply(|part| {
+        if matches!(part, LogicalPlan::Subquery(_)) {
+            return Ok(TreeNodeRecursion::Jump);
+        }
+        let mut names = BTreeSet::new();
+        for field in part.schema().fields() {
+            if !names.insert(field.name()) {
+                shared.insert(field.name().clone());
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    shared
 }
 
 /// The columns that are compared with the row around, by the names that DataFusion carries them under.
