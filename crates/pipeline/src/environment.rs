@@ -2,12 +2,11 @@
 //!
 //! Invariant: no value is ever in a message, and a line of `.env` that could be read in two ways is a mistake.
 
-use crate::text_file::read;
+use crate::text_file::read_within;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::Duration;
 use tillhouse_model::{Error, Result};
 
@@ -123,30 +122,6 @@ impl Environment {
     pub(crate) fn is_unreadable(&self, name: &str) -> bool {
         self.unreadable.contains(name)
     }
-}
-
-/// The text of a file, which may be a pipe: that is read on a thread of its own, since nothing ends the wait for whoever writes into it.
-fn read_within(path: &Path, timeout: Duration) -> Result<String> {
-    let is_plain = std::fs::metadata(path).map_or(true, |found| found.is_file() || found.is_dir());
-    if is_plain {
-        return read(path);
-    }
-    let (sender, receiver) = mpsc::channel();
-    let owned = path.to_path_buf();
-    let reading = std::thread::Builder::new()
-        .name("env".to_owned())
-        .spawn(move || drop(sender.send(read(&owned))));
-    reading.map_err(|error| Error::internal("cannot start a thread").because(error))?;
-    receiver.recv_timeout(timeout).unwrap_or_else(|_| {
-        Err(Error::config(format!(
-            "the file gave nothing within {} s",
-            timeout.as_secs()
-        ))
-        .at("file", path.display().to_string())
-        .hint(
-            "A pipe has to be written to by somebody: unlock what gives it, or write a plain file.",
-        ))
-    })
 }
 
 /// That others may read the project's secrets, where they may.

@@ -25,13 +25,15 @@ use crate::unify::{CheckedStatements, StreamingUnify};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tillhouse_lake::{
-    FingerprintUse, KnownList, LandingOptions, PipelineFingerprints, PipelineLedger, RejectRow,
+    CoverageRow, FingerprintUse, KnownList, LandingOptions, PipelineFingerprints, PipelineLedger,
+    RejectRow,
 };
-use tillhouse_model::{Error, ErrorKind, ReadMode, Result};
+use tillhouse_model::{Error, ErrorKind, ReadBy, ReadMode, Result};
 
 /// One pipeline's part of a sync.
 #[derive(Clone, Copy)]
@@ -228,6 +230,7 @@ impl PipelineRun<'_> {
             observer: Arc::clone(&context.observer),
             rejected_keys: Arc::new(rejected_keys),
             has_open_rejects: rejected().next().is_some(),
+            finds_unlisted: finds_unlisted(&before.read, plan, options, now),
             landed_packages: shown,
             warning_limit: Mutex::default(),
             shared: context.shared.clone(),
@@ -255,15 +258,18 @@ impl PipelineRun<'_> {
             changed,
             unchanged,
             passed_over,
+            not_listed_again,
             records,
             rejects,
+            listed,
             warnings,
             ..
         } = tally;
         (report.new, report.changed, report.unchanged) = (new, changed, unchanged);
         (report.passed_over, report.records, report.rejects) = (passed_over, records, rejects);
+        report.not_listed_again = not_listed_again;
         report.warnings += warnings;
-        if records > 0 && rejects >= records {
+        if listed.is_none_fit() {
             report.none_fitted.push(plan.resource.name.to_owned());
         }
         Ok((report, failure))
@@ -288,6 +294,26 @@ fn known_lists(
         .filter(of_resource)
         .map(|list| (list.tenant.clone(), list.clone()))
         .collect()
+}
+
+/// True if a run looks for records of what it reads that do not come again: one that was asked for a time, or for everything, and else the first one of a UTC
+/// day, since keys of the table are read for that. Where nothing was read before, nothing lacks.
+fn finds_unlisted(
+    ledger: &PipelineLedger,
+    plan: &ResourcePlan,
+    options: SyncOptions,
+    now: Timestamp,
+) -> bool {
+    let (resource, day) = (plan.resource, |at: Timestamp| {
+        at.to_zoned(TimeZone::UTC).date()
+    });
+    let of_resource = |row: &&CoverageRow| row.resource == resource.name;
+    let rows = ledger.coverage.iter().filter(of_resource);
+    let last_read = rows.map(|row| row.read.read_at).max();
+    resource.read_mode == ReadMode::Incremental
+        && resource.read_by == ReadBy::EventTime
+        && last_read
+            .is_some_and(|last| options.full || !options.range.is_open() || day(last) < day(now))
 }
 
 fn is_interrupted(error: &Error) -> bool {

@@ -7,7 +7,7 @@ use crate::config::ChildResource;
 use crate::plan::SyncRange;
 use crate::scripted_source::{PAYMENTS, SALES, SHOPS, ScriptedRun, Turn, page, sale, t, window};
 use std::time::Duration;
-use tillhouse_model::Resource;
+use tillhouse_model::{Resource, WindowRead};
 use tokio::sync::Barrier;
 
 fn good(id: &str) -> Vec<Turn> {
@@ -337,4 +337,46 @@ async fn a_pipeline_that_is_stopped_says_so_and_not_what_its_resources_met() {
         "given back also where it was stopped"
     );
     assert!(t("2026-01-01T00:00:00Z") == window().from());
+}
+
+#[tokio::test]
+async fn what_does_not_come_again_is_looked_for_once_a_day_and_where_a_time_is_asked_for() {
+    let run = ScriptedRun::new([]).await;
+    let pipeline = run.pipeline_of(&[SALES, SHOPS]);
+    let now = t("2026-03-02T00:10:00Z");
+    let looks = |resource: usize, read_at: &[&str], options: SyncOptions| {
+        let plan = &pipeline.resources[resource];
+        let row = |read_at: &&str| CoverageRow {
+            pipeline: "shop".to_owned(),
+            resource: plan.resource.name.to_owned(),
+            tenant: None,
+            read: WindowRead {
+                window: window(),
+                read_at: t(read_at),
+                read_by: None,
+                also_read_by: None,
+            },
+            run_id: "r1".to_owned(),
+        };
+        let ledger = PipelineLedger {
+            coverage: read_at.iter().map(row).collect(),
+            ..PipelineLedger::default()
+        };
+        finds_unlisted(&ledger, plan, options, now)
+    };
+    let open = SyncOptions::default();
+    let full = SyncOptions { full: true, ..open };
+    let (yesterday, today) = ("2026-03-01T23:59:59Z", "2026-03-02T00:00:00Z");
+    for (resource, read_at, options, expected) in [
+        (0, &[yesterday][..], open, true),
+        (0, &[yesterday, today], open, false),
+        (0, &[today], days(1), true),
+        (0, &[today], full, true),
+        (0, &[], full, false),
+        // What is read whole has tombstones.
+        (1, &[yesterday], full, false),
+    ] {
+        let case = format!("{resource} {read_at:?} {options:?}");
+        assert_eq!(looks(resource, read_at, options), expected, "{case}");
+    }
 }

@@ -52,6 +52,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("serve.rows", "rows: 1000000"),
     ("serve.body", "body: 1MiB"),
     ("serve.cache", "cache: 64MiB"),
+    ("workers", "workers: [worker-1:7433, worker-2:7433]"),
     ("source", "source: hecone"),
     (
         "connection",
@@ -174,6 +175,7 @@ const SECTIONS: &[(&str, &str, &[&str])] = &[
             "retention",
             "maintenance",
             "serve",
+            "workers",
         ],
     ),
     (

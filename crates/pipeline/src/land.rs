@@ -8,18 +8,20 @@
 use crate::context::SharedWork;
 use crate::message::{LandedPackage, LandingMessage, NumberedReject, QueuedPage, SliceReadSummary};
 use crate::observer::{RunEvent, RunObserver};
+use crate::package_warning::PackageWarning;
+use crate::seen_keys::SeenKeys;
 use crate::warning_limit::WarningLimit;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tillhouse_decode::Warning;
 use tillhouse_lake::{
     DriftRow, KnownList, LandedRows, LandingOptions, LandingSummary, OpsTables, PackagePage,
-    PassedOverRecord, RejectFate, RejectRow, RunBookkeeping, SliceRow, SourceTable, WarningRow,
-    WholeListings,
+    PassedOverRecord, RejectFate, RejectRow, RunBookkeeping, SliceRow, SourceTable, UnlistedRecord,
+    WarningRow, WholeListings,
 };
-use tillhouse_model::{Error, FastSet, ReadBy, Resource, Result, Slice, Window};
+use tillhouse_model::{Error, ReadBy, Resource, Result};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -35,6 +37,10 @@ const TENANT_CHANGED: &str = "tenant_changed";
 const OTHER_SPELLING: &str = "other_spelling";
 /// The rule of the warning about a record that came with other content and an earlier time of change than what stays of it.
 const OLDER_CHANGE: &str = "older_change";
+/// The rule of the warning about a record that a listing of its time had before, and has no more.
+pub(crate) const NOT_LISTED_AGAIN: &str = "not_listed_again";
+/// Time near the ends of what was read in which nothing is said to lack: a provider may list a sale by when it began, and its record be of when it ended.
+const NEAR_END: SignedDuration = SignedDuration::from_hours(6);
 
 /// Counts of what landing one resource did.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,12 +55,35 @@ pub(crate) struct ResourceLandingCounts {
     pub(crate) records: u64,
     /// Rejects, each once.
     pub(crate) rejects: u64,
+    pub(crate) listed: ListedRecords,
+    /// Warnings, but for those about versions that do not count.
     pub(crate) warnings: u64,
+    /// Records of windows that were read again that did not come again, where that was looked at.
+    pub(crate) not_listed_again: u64,
     pub(crate) packages: u64,
     /// The version of the source table that the last package was compared with, or made.
     pub(crate) version: Option<u64>,
     /// True if some package was compared with what the table has.
     pub(crate) is_compared: bool,
+}
+
+/// Records that listings had. What was asked for by its id is one that was open before, and says nothing of the others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ListedRecords {
+    has_fit: bool,
+    has_unfit: bool,
+}
+
+impl ListedRecords {
+    /// True if records were listed, and none fitted its contract.
+    pub(crate) fn is_none_fit(self) -> bool {
+        self.has_unfit && !self.has_fit
+    }
+
+    fn add(&mut self, other: Self) {
+        self.has_fit |= other.has_fit;
+        self.has_unfit |= other.has_unfit;
+    }
 }
 
 /// Writer that gathers the decoded pages of one resource into packages and commits each.
@@ -73,6 +102,8 @@ pub(crate) struct PackageWriter {
     pub(crate) known_lists: BTreeMap<Option<String>, KnownList>,
     /// True if there are open rejects: a slice that is read again says whether they are still there.
     pub(crate) has_open_rejects: bool,
+    /// True if records of what is read that do not come again are looked for, which reads keys of the table.
+    pub(crate) finds_unlisted: bool,
     /// Receiver of landed packages while their rows are in memory: the streaming unify.
     pub(crate) landed_packages: Option<mpsc::Sender<LandedPackage>>,
     /// Warnings that are still written down.
@@ -91,10 +122,11 @@ struct Package {
     repeated: u64,
     /// Those of both that are in no page, since they are known to be in the table as they came.
     unchanged: u64,
+    listed: ListedRecords,
     first_page_at: Option<Instant>,
     complete: Vec<SliceReadSummary>,
     rejects: Vec<PackageReject>,
-    warnings: Vec<Warning>,
+    warnings: Vec<PackageWarning>,
     unknown: BTreeMap<String, u64>,
     resolved: HashSet<String>,
     /// The tenants whose pages it has.
@@ -158,10 +190,7 @@ impl PackageWriter {
         let share = this.shared.packages.share();
         let mut package = Package::default();
         let mut work = InFlight::default();
-        let mut came = SeenKeys {
-            is_shared: this.is_shared(),
-            ..SeenKeys::default()
-        };
+        let mut came = SeenKeys::of_resource(this.is_shared());
         loop {
             let deadline = package.first_page_at.map(|s| s + PACKAGE_AGE);
             let message = match deadline {
@@ -189,7 +218,7 @@ impl PackageWriter {
                     let _ = answer.send(());
                 }
                 Some(LandingMessage::Page(page)) => {
-                    package.take(*page, &this.rejected_keys, &mut came);
+                    package.take(this.resource, *page, &this.rejected_keys, &mut came);
                     if package.bytes >= share.bytes() {
                         work.advance(&this, Some(package.cut(&came))).await?;
                     }
@@ -202,14 +231,21 @@ impl PackageWriter {
         work.advance(&this, None).await?;
         work.tally
             .add(joined(work.bookkeeping.take()).await?.unwrap_or_default());
-        let left_out = this
-            .warning_limit
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .left_out();
+        let unlisted = this.not_listed_again(&came).await?;
+        work.tally.not_listed_again = unlisted.len() as u64;
+        work.tally.warnings += unlisted.len() as u64;
+        let mut warnings: Vec<PackageWarning> = PackageWarning::all(unlisted).collect();
+        {
+            let mut limit = this
+                .warning_limit
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            warnings.retain(|told| limit.admit(&told.warning));
+            warnings.extend(PackageWarning::all(limit.left_out()));
+        }
         let now = this.ops.now();
         this.bookkeeping
-            .add_warnings(this.warning_rows(left_out, now), now);
+            .add_warnings(this.warning_rows(warnings, now), now);
         Ok(work.tally)
     }
 
@@ -322,16 +358,20 @@ impl PackageWriter {
             .into_iter()
             .map(|rejected| self.reject_row(rejected, at))
             .collect();
-        package.warnings.extend(self.listed_elsewhere(&landed));
-        package.warnings.extend(self.passed_over(&landed));
-        package.warnings.extend(self.other_spellings(&landed));
-        let counted: u64 = package.warnings.iter().map(|warning| warning.count).sum();
+        let of_records = [
+            self.listed_elsewhere(&landed),
+            self.passed_over(&landed),
+            self.other_spellings(&landed),
+        ];
+        let of_records = of_records.into_iter().flatten();
+        package.warnings.extend(PackageWarning::all(of_records));
+        let counted = PackageWarning::count_of_current(&package.warnings, &landed.dropped);
         {
             let mut limit = self
                 .warning_limit
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
-            package.warnings.retain(|warning| limit.admit(warning));
+            package.warnings.retain(|told| limit.admit(&told.warning));
         }
         let warnings = self.warning_rows(package.warnings, at);
         let drift: Vec<DriftRow> = package
@@ -391,7 +431,9 @@ impl PackageWriter {
             passed_over: landed.passed_over.len() as u64,
             records: package.records + new_rejects,
             rejects: new_rejects,
+            listed: package.listed,
             warnings: counted,
+            not_listed_again: 0,
             packages: u64::from(versions > 0),
             version: Some(landed.version).filter(|version| *version > 0),
             is_compared,
@@ -524,33 +566,62 @@ impl PackageWriter {
     /// Warnings about records that differ from what stays of them, since they name an earlier change.
     fn passed_over(&self, landed: &LandingSummary) -> Vec<Warning> {
         let path = self.table.spec().updated_at.as_deref().unwrap_or_default();
-        let time = |micros: i64| {
-            Timestamp::from_microsecond(micros)
-                .map_or_else(|_| micros.to_string(), |t| t.to_string())
-        };
         let warning = |record: &PassedOverRecord| Warning {
             key: record.key.clone(),
             field: path.join("."),
             rule: OLDER_CHANGE.to_owned(),
             original: format!(
                 "it differs, and names {} as its last change: the version of {} stays",
-                time(record.updated_at),
-                time(record.stays)
+                instant(record.updated_at),
+                instant(record.stays)
             ),
             count: 1,
         };
         landed.passed_over.iter().map(warning).collect()
     }
 
+    /// Warnings about records that lie in windows of event time that were read again to their end, and did not come again: the provider took them back, or
+    /// they happened at another time now. They count as before.
+    async fn not_listed_again(&self, came: &SeenKeys) -> Result<Vec<Warning>> {
+        if !self.finds_unlisted || !came.knows_what_lacks() || came.listings().is_empty() {
+            return Ok(Vec::new());
+        }
+        let (listings, tenants) = (came.listings(), &self.options.tenants);
+        let unlisted = self
+            .table
+            .unlisted(listings, tenants, NEAR_END, |key| came.has(key))
+            .await?;
+        if !unlisted.is_empty() {
+            let (resource, records) = (self.resource.name, unlisted.len());
+            tracing::warn!(
+                resource,
+                records,
+                "records of windows that were read again did not come again: they count as before"
+            );
+        }
+        let warning = |UnlistedRecord { key, record_time }: UnlistedRecord| Warning {
+            key,
+            field: String::new(),
+            rule: NOT_LISTED_AGAIN.to_owned(),
+            original: format!(
+                "it is of {}, and the list of that time has it no more: it counts as before",
+                instant(record_time)
+            ),
+            count: 1,
+        };
+        Ok(unlisted.into_iter().map(warning).collect())
+    }
+
     /// Warnings as the warehouse keeps them.
-    fn warning_rows(&self, warnings: Vec<Warning>, at: Timestamp) -> Vec<WarningRow> {
-        let row = |warning: Warning| WarningRow {
+    fn warning_rows(&self, warnings: Vec<PackageWarning>, at: Timestamp) -> Vec<WarningRow> {
+        let row = |PackageWarning { warning, version }: PackageWarning| WarningRow {
             pipeline: self.pipeline.clone(),
             resource: self.resource.name.to_owned(),
             record_key: warning.key,
             field: warning.field,
             rule: warning.rule,
             original: warning.original,
+            content_hash: version,
             run_id: self.options.run_id.clone(),
             first_seen: at,
         };
@@ -559,7 +630,16 @@ impl PackageWriter {
 }
 
 impl Package {
-    fn take(&mut self, page: QueuedPage, rejected_keys: &HashSet<String>, came: &mut SeenKeys) {
+    fn take(
+        &mut self,
+        resource: &Resource,
+        page: QueuedPage,
+        rejected_keys: &HashSet<String>,
+        came: &mut SeenKeys,
+    ) {
+        let repeated = came.note_page(&page);
+        let contradictions = came.told_differently(resource, &page);
+        let is_listed = !page.is_by_id(resource);
         let QueuedPage {
             slice,
             incoming,
@@ -575,15 +655,13 @@ impl Package {
         }
         self.bytes += incoming.batch.get_array_memory_size();
         self.unchanged += unchanged.len() as u64;
-        let all = incoming.keys.iter().flatten();
-        let all = all.chain(unchanged.iter().map(String::as_str));
-        let tenant = came.is_shared.then(|| tenant_hash(&slice));
-        let repeated = all.filter(|key| came.before(key, tenant)).count();
-        let rejected = rejects.iter().map(|it| it.reject.key.as_deref());
-        came.note_rejected(&slice, rejected);
         let records = incoming.batch.num_rows() + unchanged.len();
         self.records += records.saturating_sub(repeated) as u64;
         self.repeated += repeated as u64;
+        self.listed.add(ListedRecords {
+            has_fit: is_listed && records > 0,
+            has_unfit: is_listed && !rejects.is_empty(),
+        });
         if !rejected_keys.is_empty() {
             self.resolved.extend(
                 incoming
@@ -600,7 +678,9 @@ impl Package {
                 read_by,
                 rejected,
             }));
-        self.warnings.extend(warnings);
+        self.warnings
+            .extend(PackageWarning::of_page(warnings, &incoming));
+        self.warnings.extend(PackageWarning::all(contradictions));
         for (field, count) in unknown {
             *self.unknown.entry(field).or_default() += count;
         }
@@ -617,7 +697,7 @@ impl Package {
             let contested = keys.flatten().filter(|key| came.is_contested(key));
             package.whole = WholeListings {
                 contested: contested.map(str::to_owned).collect(),
-                windows: came.windows.clone(),
+                windows: came.listings().to_vec(),
             };
         }
         package
@@ -650,84 +730,9 @@ fn covers_reject(resource: &Resource, read: &SliceReadSummary, row: &RejectRow) 
     is_same_tenant && (lies_here || (!is_placed && is_read_again))
 }
 
-/// Records of a resource that came in this run, by a hash of their keys: windows may overlap, and
-/// what comes with two of them counts once. Beyond [`SeenKeys::MOST`] what was not kept counts as
-/// often as it comes.
-#[derive(Default)]
-struct SeenKeys {
-    keys: FastSet<u64>,
-    /// True if a record may be listed for several tenants: then it is kept for whom it came.
-    is_shared: bool,
-    /// Hashes of keys with the tenant that they came for.
-    listed: FastSet<u64>,
-    /// Keys that came for several tenants, or in a record that did not fit.
-    contested: FastSet<u64>,
-    /// Windows of event time that were read to their end, by tenant.
-    windows: Vec<(Option<String>, Window)>,
-    /// Windows with records of which nobody knows which they are, by tenant.
-    unclear: Vec<(Option<String>, Window)>,
-}
-
-impl SeenKeys {
-    const MOST: usize = 1 << 20;
-
-    /// True if a record came before, for whichever tenant; from now on it did, for this one.
-    fn before(&mut self, key: &str, tenant: Option<u64>) -> bool {
-        let hash = hash_of(key);
-        let came = if self.keys.len() < Self::MOST {
-            !self.keys.insert(hash)
-        } else {
-            self.keys.contains(&hash)
-        };
-        if let Some(tenant) = tenant.filter(|_| self.listed.len() < Self::MOST) {
-            let listed = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), tenant);
-            if self.listed.insert(listed) && came {
-                self.contested.insert(hash);
-            }
-        }
-        came
-    }
-
-    /// Remembers records that came and did not fit: whoever lists them has them still. What has no key may be any.
-    fn note_rejected<'k>(&mut self, slice: &Slice, keys: impl Iterator<Item = Option<&'k str>>) {
-        if !self.is_shared {
-            return;
-        }
-        let listing = (slice.tenant.clone(), slice.window);
-        for key in keys {
-            if let Some(key) = key {
-                self.contested.insert(hash_of(key));
-            } else if self.unclear.last() != Some(&listing) {
-                self.unclear.push(listing.clone());
-            }
-        }
-    }
-
-    /// Remembers a listing that was read to its end.
-    fn note_listing(&mut self, resource: &Resource, read: &SliceReadSummary) {
-        let (read_by, _) = resource.recorded_read_by(read.by);
-        let listing = (read.slice.tenant.clone(), read.slice.window);
-        if self.is_shared && read_by == Some(ReadBy::EventTime) && !self.unclear.contains(&listing)
-        {
-            self.windows.push(listing);
-        }
-    }
-
-    /// True if another tenant may have listed a record too: it did, or nobody knows.
-    fn is_contested(&self, key: &str) -> bool {
-        self.keys.len() >= Self::MOST
-            || self.listed.len() >= Self::MOST
-            || self.contested.contains(&hash_of(key))
-    }
-}
-
-fn hash_of(key: &str) -> u64 {
-    xxhash_rust::xxh3::xxh3_64(key.as_bytes())
-}
-
-/// Number that stands for a slice's tenant.
-fn tenant_hash(slice: &Slice) -> u64 {
-    slice.tenant.as_deref().map_or(0, hash_of)
+/// An instant in words; microseconds since 1970 where it is none.
+fn instant(micros: i64) -> String {
+    Timestamp::from_microsecond(micros).map_or_else(|_| micros.to_string(), |t| t.to_string())
 }
 
 impl ResourceLandingCounts {
@@ -739,7 +744,9 @@ impl ResourceLandingCounts {
         self.passed_over += other.passed_over;
         self.records += other.records;
         self.rejects += other.rejects;
+        self.listed.add(other.listed);
         self.warnings += other.warnings;
+        self.not_listed_again += other.not_listed_again;
         self.packages += other.packages;
         self.version = other.version.or(self.version);
         self.is_compared |= other.is_compared;

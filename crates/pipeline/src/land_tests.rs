@@ -5,7 +5,10 @@
 use super::*;
 use crate::message::PageSink;
 use crate::scripted_source::{SALES, SHOPS, ScriptedRun, queued, sale, slice, t, window};
-use tillhouse_model::ErrorKind;
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampMicrosecondType;
+use tillhouse_decode::Reject;
+use tillhouse_model::{ErrorKind, Slice, Window};
 use tokio::sync::oneshot;
 
 fn complete(records: u64) -> LandingMessage {
@@ -51,6 +54,56 @@ async fn a_closed_channel_commits_what_came_and_then_its_slice() {
     assert_eq!(slices.len(), 1);
     assert_eq!((slices[0].load_id, slices[0].records), (1, 4));
     assert_eq!(run.events.landed(), [3]);
+}
+
+/// Number of rejects, and whether no record that was listed fitted, of pages: by which time they were asked for, whether a record fits, and whether
+/// another one does not.
+async fn came(pages: &[(Option<ReadBy>, bool, bool)]) -> (u64, bool) {
+    let run = ScriptedRun::new([]).await;
+    let (mut send, receive) = mpsc::channel(8);
+    let landing = tokio::spawn(run.writer(None).run(receive));
+    for (nth, (read_by, has_fit, has_unfit)) in (1..).zip(pages) {
+        let reject = || NumberedReject {
+            reject: Reject {
+                key: Some(format!("r{nth}")),
+                field: "amount".to_owned(),
+                reason: "expected_number".to_owned(),
+                redacted: String::new(),
+                content: 0,
+                record_time: None,
+                updated_at: None,
+            },
+            nth: 1,
+            time: None,
+            within: window(),
+        };
+        let records = has_fit.then(|| sale("a"));
+        let page = QueuedPage {
+            read_by: *read_by,
+            rejects: has_unfit.then(reject).into_iter().collect(),
+            ..queued(records.as_slice(), nth)
+        };
+        send.accept(page).await.unwrap();
+    }
+    drop(send);
+    let counts = landing.await.unwrap().unwrap();
+    (counts.rejects, counts.listed.is_none_fit())
+}
+
+#[tokio::test]
+async fn only_listings_tell_that_nothing_fits() {
+    let (listed, by_id) = (Some(ReadBy::EventTime), None);
+    assert_eq!(came(&[(listed, false, false)]).await, (0, false));
+    assert_eq!(came(&[(listed, false, true)]).await, (1, true));
+    assert_eq!(came(&[(listed, true, true)]).await, (1, false));
+    let fits_elsewhere = [(listed, false, true), (listed, true, false)];
+    assert_eq!(came(&fits_elsewhere).await, (1, false));
+    assert_eq!(came(&[(by_id, false, true)]).await, (1, false));
+    let open = [(listed, true, false), (by_id, false, true)];
+    assert_eq!(came(&open).await, (1, false));
+    // One that was open and fits is no comfort.
+    let open = [(listed, false, true), (by_id, true, true)];
+    assert_eq!(came(&open).await, (2, true));
 }
 
 #[tokio::test]
@@ -181,45 +234,80 @@ async fn a_package_that_cannot_be_written_ends_landing_and_closes_its_channel() 
     );
 }
 
-#[test]
-fn records_that_come_twice_in_a_run_count_once() {
-    let mut came = SeenKeys::default();
-    assert!(!came.before("a", None) && came.before("a", None) && !came.before("b", None));
-    assert!(!came.is_contested("a"));
+#[tokio::test]
+async fn a_warning_names_the_version_that_it_is_about_and_counts_where_that_does() {
+    let run = ScriptedRun::new([]).await;
+    let (mut send, receive) = mpsc::channel(8);
+    let landing = tokio::spawn(run.writer(None).run(receive));
+    let other = r#"{"id":"a","at":"2026-01-01T11:00:00Z"}"#.to_owned();
+    let warned = |record: &str, hour: i8| {
+        let mut page = queued(&[record.to_owned()], hour);
+        page.warnings = vec![Warning {
+            key: "a".to_owned(),
+            field: "amount".to_owned(),
+            rule: "rounded".to_owned(),
+            original: hour.to_string(),
+            count: 1,
+        }];
+        page
+    };
+    let hash = |page: &QueuedPage| {
+        let hash = page.incoming.content_hashes.value(0);
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(digits)
+    };
+    // The second one was asked for first, and is dropped.
+    let pages = [warned(&sale("a"), 2), warned(&other, 1)];
+    let hashes = [hash(&pages[1]), hash(&pages[0])];
+    for page in pages {
+        send.accept(page).await.unwrap();
+    }
+    drop(send);
+    let counts = landing.await.unwrap().unwrap();
+    assert_eq!((counts.new, counts.stale, counts.warnings), (1, 1, 1));
+    let ops = run.warehouse.ops();
+    run.bookkeeping.flush(&ops).await.unwrap();
+    let mut told = ops.warnings("shop", "rounded").await.unwrap();
+    told.sort_by(|a, b| a.original.cmp(&b.original));
+    let about: Vec<_> = told.into_iter().map(|row| row.content_hash).collect();
+    assert_eq!(about, hashes);
 }
 
-#[test]
-fn a_record_that_came_for_two_tenants_or_did_not_fit_is_contested() {
-    let mut came = SeenKeys {
-        is_shared: true,
-        ..SeenKeys::default()
-    };
-    for (key, tenant, is_known) in [
-        ("a", 1, false),
-        ("a", 1, true),
-        ("b", 1, false),
-        ("b", 2, true),
-        ("c", 2, false),
-    ] {
-        assert_eq!(came.before(key, Some(tenant)), is_known, "{key} {tenant}");
-    }
-    came.note_rejected(&slice(SALES), [Some("c")].into_iter());
-    let contested = ["a", "b", "c"].map(|key| came.is_contested(key));
-    assert_eq!(contested, [false, true, true]);
-    // A window of changes says nothing of what happened in it.
-    for (by, windows) in [(ReadBy::ChangeTime, 0), (ReadBy::EventTime, 1)] {
-        let LandingMessage::Complete(read) = complete(1) else {
-            continue;
+#[tokio::test]
+async fn two_slices_that_contradict_each_other_are_told_and_the_one_asked_for_last_counts() {
+    for turned in [false, true] {
+        let run = ScriptedRun::new([]).await;
+        let writer = run.writer(None);
+        let table = Arc::clone(&writer.table);
+        let (mut send, receive) = mpsc::channel(8);
+        let landing = tokio::spawn(writer.run(receive));
+        let other = r#"{"id":"a","at":"2026-01-01T11:00:00Z"}"#.to_owned();
+        let mut pages = [queued(&[sale("a")], 1), queued(&[other], 2)];
+        pages[1].read_by = Some(ReadBy::ChangeTime);
+        if turned {
+            pages.reverse();
+        }
+        for page in pages {
+            send.accept(page).await.unwrap();
+        }
+        drop(send);
+        let counts = landing.await.unwrap().unwrap();
+        assert_eq!((counts.new, counts.stale, counts.warnings), (1, 1, 1));
+        let rows = table.newest_rows(&["a".to_owned()], &[]).await.unwrap();
+        let times = rows.column_by_name("_record_time").unwrap();
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        let eleven = t("2026-01-01T11:00:00Z").as_microsecond();
+        assert_eq!(times.value(0), eleven, "whichever comes first");
+        let ops = run.warehouse.ops();
+        run.bookkeeping.flush(&ops).await.unwrap();
+        let told = ops.warnings("shop", "told_differently").await.unwrap();
+        let [warning] = told.as_slice() else {
+            panic!("one warning: {told:?}")
         };
-        came.note_listing(SALES, &SliceReadSummary { by, ..*read });
-        assert_eq!(came.windows.len(), windows);
+        let words = &warning.original;
+        assert!(words.contains("by event time") && words.contains("by change time"));
+        assert_eq!(warning.content_hash, None);
     }
-    // What has no key may be any record of its window.
-    came.note_rejected(&slice(SALES), [None].into_iter());
-    if let LandingMessage::Complete(read) = complete(1) {
-        came.note_listing(SALES, &read);
-    }
-    assert_eq!(came.windows.len(), 1);
 }
 
 #[test]

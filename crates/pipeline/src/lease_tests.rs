@@ -142,6 +142,25 @@ async fn a_folder_where_the_lease_belongs_is_an_error_at_once() {
     assert!(error.hint_text().is_some(), "{error}");
 }
 
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_pipe_where_the_leases_belong_is_an_error_at_once() {
+    let (_run, context) = context().await;
+    let folder = context.warehouse.url().to_file_path().unwrap().join("ops");
+    std::fs::create_dir_all(&folder).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(folder.join("leases.json"))
+        .status();
+    assert!(made.unwrap().success());
+    let start = Instant::now();
+    let (leases, outcome) = take(&context, "own").await;
+    assert!(
+        matches!(outcome, LeaseOutcome::Refused(error) if error.to_string().contains("a pipe stands"))
+    );
+    assert!(start.elapsed() < LOOK_EVERY);
+    leases.release().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lease_that_cannot_be_read_expires_as_any_other_since_it_was_written() {
     for (age, watched) in [(30, None), (120, Some(60)), (600, Some(0))] {

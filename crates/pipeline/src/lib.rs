@@ -27,6 +27,7 @@ mod message;
 mod newest_versions;
 mod observer;
 mod package_budget;
+mod package_warning;
 mod plan;
 mod process_identity;
 mod publish;
@@ -42,6 +43,7 @@ mod rollup;
 mod scaffold;
 #[cfg(test)]
 mod scripted_source;
+mod seen_keys;
 mod slice_attempt;
 mod slices;
 mod status;
@@ -58,7 +60,8 @@ pub use assets::{TextAsset, built_in_contracts};
 pub use config::{
     ChildLink, ChildResource, ExaminedPipeline, OwnColumn, PROJECT_FILE, Pipeline, Project,
     ProjectExamination, RequestedPipeline, ResourcePlan, RetentionSettings, ServeSettings,
-    ServedCertificate, ServedLogin, ServedProvider, SourceEntry, SyncSettings, parse_bytes,
+    ServedCertificate, ServedLogin, ServedProvider, SourceEntry, SyncSettings, WorkerCertificates,
+    WorkerSettings, parse_bytes,
 };
 pub use context::{RunContext, new_run_id};
 pub use contract_tables::contract_tables;
@@ -79,6 +82,7 @@ pub use scaffold::{InitOutcome, eject, init};
 pub use slices::{MOST_SLICES, check_starts};
 pub use status::{ResourceStatus, ServerClockBehind, UnreadStretch, status};
 pub use sync::{sync, sync_valid};
+pub use text_file::read_given;
 pub use unify::{
     CheckedStatements, UnifiedRowCounts, check as check_statements, rows_of_statement,
 };

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use std::collections::BTreeMap;
 use tillhouse_decode::{Reject, Warning};
 use tillhouse_lake::{LandedRows, LandingSummary, PackagePage};
-use tillhouse_model::{Error, ErrorKind, FastSet, ReadBy, Result, Slice, Window};
+use tillhouse_model::{
+    Error, ErrorKind, FastSet, ReadBy, ReadMode, Resource, Result, Slice, Window,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Message to the package writer: a page, the end of a slice, or a flush.
@@ -52,6 +54,13 @@ pub(crate) struct QueuedPage {
     pub(crate) unknown: BTreeMap<String, u64>,
     /// Time that the slice's window is about; `None` where records were not asked for by time.
     pub(crate) read_by: Option<ReadBy>,
+}
+
+impl QueuedPage {
+    /// True if its records were asked for one by one, by their ids: it is no listing.
+    pub(crate) fn is_by_id(&self, resource: &Resource) -> bool {
+        self.read_by.is_none() && resource.read_mode == ReadMode::Incremental
+    }
 }
 
 /// Reject, with its number among those that look the same.

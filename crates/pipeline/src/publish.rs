@@ -79,10 +79,14 @@ pub(crate) async fn publish(
     count("rejects", |p| p.rejects);
     count("warnings", |p| p.warnings);
     counts.extend(context.warehouse.requests().by_name());
-    let passed_over: u64 = report.pipelines.iter().map(|p| p.passed_over).sum();
-    if passed_over > 0 {
-        counts.insert("passed_over".to_owned(), passed_over);
-    }
+    let mut count_some = |name: &str, of: fn(&PipelineReport) -> u64| {
+        let some: u64 = report.pipelines.iter().map(of).sum();
+        if some > 0 {
+            counts.insert(name.to_owned(), some);
+        }
+    };
+    count_some("passed_over", |p| p.passed_over);
+    count_some("not_listed_again", |p| p.not_listed_again);
     let pipelines_failed = report.pipelines.iter().filter(|p| p.failure.is_some());
     let pipelines_failed = pipelines_failed.count() as u64;
     if pipelines_failed > 0 {

@@ -145,6 +145,51 @@ async fn a_record_that_a_whole_reading_misses_gets_a_tombstone() {
 }
 
 #[tokio::test]
+async fn a_record_that_does_not_come_again_is_told_where_its_time_is_read_again() {
+    let both = vec![Turn::Page(page(&[sale("a"), sale("b")]))];
+    let keyless = vec![Turn::Page(page(&[
+        sale("a"),
+        r#"{"at":"2026-01-01T11:00:00Z"}"#.to_owned(),
+    ]))];
+    let run = ScriptedRun::new([
+        both,
+        keyless,
+        bad(ErrorKind::Protocol),
+        good("a"),
+        good("a"),
+    ])
+    .await;
+    let (context, pipeline) = (run.context(), run.pipeline(SALES));
+    let options = SyncOptions {
+        range: SyncRange {
+            from: Some(window().from()),
+            to: Some(window().to()),
+        },
+        ..SyncOptions::default()
+    };
+    let mut missing = Vec::new();
+    for _ in 0..5 {
+        let done = crate::sync(&context, std::slice::from_ref(&pipeline), options).await;
+        missing.push(done.ok().map(|report| {
+            let report = &report.pipelines[0];
+            (report.not_listed_again, report.warnings)
+        }));
+    }
+    // A reject without a key might be it, and of a failed reading nothing is known.
+    let expected = [Some((0, 0)), Some((0, 0)), None, Some((1, 1)), Some((1, 1))];
+    assert_eq!(missing, expected);
+    let ops = run.warehouse.ops();
+    let told = ops.warnings("shop", "not_listed_again").await.unwrap();
+    let [warning] = told.as_slice() else {
+        panic!("it is written down once: {told:?}")
+    };
+    assert_eq!(warning.record_key, "b");
+    assert!(warning.original.contains("2026-01-01T10:00:00Z"));
+    let status = crate::status(&run.warehouse, &[pipeline]).await.unwrap();
+    assert_eq!(status[0].not_listed_again, 1);
+}
+
+#[tokio::test]
 async fn a_list_that_comes_as_it_was_is_not_compared_with_its_table() {
     let both = || vec![Turn::Page(page(&[sale("a"), sale("b")]))];
     let turned = vec![

@@ -64,13 +64,17 @@ pub struct PipelineReport {
     /// Records that came with other content than what stays of them, since they name an earlier change; each has a warning (`older_change`).
     #[serde(skip_serializing_if = "is_none")]
     pub passed_over: u64,
+    /// Records of windows that were read again that did not come again; each has a warning (`not_listed_again`). They are looked for by the first sync of a
+    /// UTC day, by `--from`, `--to` and `--full`.
+    #[serde(skip_serializing_if = "is_none")]
+    pub not_listed_again: u64,
     /// Records that came, rejects included; one that came with two windows counts once.
     pub records: u64,
     /// Records that did not fit their contract.
     pub rejects: u64,
     /// Rejects that are open after the run, of this run and of earlier ones; counted where this run had some.
     pub open_rejects: u64,
-    /// The resources of which records came and none fitted its contract.
+    /// The resources of which records were listed and none fitted its contract; what was asked for by its id does not count.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub none_fitted: Vec<String>,
     /// Values that were rounded or could not be read, and quality rules that did not hold.
@@ -80,7 +84,7 @@ pub struct PipelineReport {
 }
 
 /// True if a count is not worth naming.
-fn is_none(count: &u64) -> bool {
+pub(crate) fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
@@ -118,6 +122,7 @@ impl PipelineReport {
             changed,
             unchanged,
             passed_over,
+            not_listed_again,
             records,
             rejects,
             open_rejects: _,
@@ -132,6 +137,7 @@ impl PipelineReport {
         self.changed += changed;
         self.unchanged += unchanged;
         self.passed_over += passed_over;
+        self.not_listed_again += not_listed_again;
         self.records += records;
         self.rejects += rejects;
         self.none_fitted.extend(none_fitted);
@@ -167,7 +173,7 @@ impl RunReport {
         self.pipelines.iter().any(is_partial)
     }
 
-    /// The resources of which records came and none fitted its contract, as `pipeline.resource`. Other resources' records are no comfort:
+    /// The resources of which records were listed and none fitted its contract, as `pipeline.resource`. Other resources' records are no comfort:
     /// machines that fit do not make up for sales that do not.
     pub fn none_fitted(&self) -> Vec<String> {
         let of = |p: &PipelineReport| {

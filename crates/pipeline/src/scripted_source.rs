@@ -457,6 +457,7 @@ impl ScriptedRun {
             rejected_keys: Arc::new(HashSet::new()),
             known_lists: BTreeMap::new(),
             has_open_rejects: false,
+            finds_unlisted: false,
             landed_packages: landed,
             warning_limit: Mutex::default(),
             shared: SharedWork::default(),

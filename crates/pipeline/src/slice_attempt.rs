@@ -18,6 +18,7 @@ use tillhouse_model::{FastMap, FastSet, Window};
 const LISTED_TWICE: &str = "listed_twice";
 /// Words of that warning: what the later of the two is, and which of them is taken.
 const A_COPY: &str = "the same again, which changes nothing";
+const A_COPY_BESIDE_A_TOTAL: &str = "the same again, which changes nothing; where the declared total is reached only by counting it, another record may be missing";
 const CHANGED_LAST: &str = "with other content too: the version that was changed last counts";
 const LISTED_LAST: &str = "with other content too: the version that came last counts";
 const UNFIT_TOO: &str =
@@ -289,6 +290,10 @@ impl SliceAttempt {
             self.distinct.insert(hash);
             let held = self.listed.get(&hash).copied();
             let (counts, words) = held.map_or((version, A_COPY), |held| held.take(version));
+            let words = match words {
+                A_COPY if self.declared_total.is_some() => A_COPY_BESIDE_A_TOTAL,
+                other => other,
+            };
             self.listed.insert(hash, counts);
             if page.insert(hash) && (held.is_none() || !is_told) {
                 continue;
@@ -444,6 +449,19 @@ mod tests {
             listed(&[(1, Some(5)), (2, None), (3, Some(4)), (2, None)]),
             [LISTED_LAST, CHANGED_LAST, A_COPY]
         );
+        // Where a total is declared, a copy may stand in for a record that did not come.
+        let mut copies = DecodedPage {
+            content_hashes: FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+                [Some([1; 17]); 2].into_iter(),
+                17,
+            )
+            .unwrap(),
+            ..page(&["a", "a"])
+        };
+        let mut attempt = SliceAttempt::default();
+        attempt.note_declared_total(Some(2));
+        attempt.count(&mut copies, false);
+        assert_eq!(copies.warnings[0].original, A_COPY_BESIDE_A_TOTAL);
         let mut page = page(&["a"]);
         page.rejects = vec![reject(Some("a"), "text", 1)];
         SliceAttempt::default().count(&mut page, false);

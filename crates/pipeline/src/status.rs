@@ -5,6 +5,7 @@
 
 use crate::config::{Pipeline, ResourcePlan};
 use crate::expected::configured_reads;
+use crate::land::NOT_LISTED_AGAIN;
 use crate::lease::{LeaseHolder, LeaseHolders};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -51,6 +52,9 @@ pub struct ResourceStatus {
     pub gaps: Vec<UnreadStretch>,
     /// Records that did not fit their contract and have not landed since.
     pub open_rejects: u64,
+    /// Records that did not come again when their time was read again, as far as syncs told of it; they count as before.
+    #[serde(skip_serializing_if = "crate::report::is_none")]
+    pub not_listed_again: u64,
     /// The newest published run that touched the pipeline.
     pub last_run: Option<String>,
     /// Its outcome: done or partial.
@@ -179,6 +183,10 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
         let running = holders.of(&pipeline.name);
         let ledger = warehouse.ops().coverage(&pipeline.name).await?;
         let rejects = warehouse.ops().rejects(Some(&pipeline.name), true).await?;
+        let unlisted = warehouse
+            .ops()
+            .warnings(&pipeline.name, NOT_LISTED_AGAIN)
+            .await?;
         let run = runs
             .iter()
             .find(|r| r.published && r.pipelines.contains(&pipeline.name));
@@ -230,6 +238,10 @@ pub async fn status(warehouse: &Warehouse, pipelines: &[Pipeline]) -> Result<Vec
                 open_rejects: rejects
                     .iter()
                     .filter(|r| r.resource == plan.resource.name)
+                    .count() as u64,
+                not_listed_again: unlisted
+                    .iter()
+                    .filter(|warning| warning.resource == plan.resource.name)
                     .count() as u64,
                 last_run: run.map(|r| r.run_id.clone()),
                 outcome: run.map(|r| r.outcome.clone()),

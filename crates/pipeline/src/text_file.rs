@@ -2,8 +2,11 @@
 //!
 //! Invariant: no part of a file is in a message; one says where it stands and what to do.
 
-use std::io::ErrorKind as Io;
+use std::fs::File;
+use std::io::{self, ErrorKind as Io, Read};
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 use tillhouse_lake::special_file;
 use tillhouse_model::{Error, Result};
 
@@ -11,21 +14,67 @@ use tillhouse_model::{Error, Result};
 pub(crate) const NO_FILE: &str = "a pipe or a device stands where a file is expected";
 /// Advice there.
 pub(crate) const WRITE_FILE: &str = "Take it away, and write the file.";
+/// The time that a file has to be read which a command line names.
+const GIVEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most bytes that are read of a pipe or a device, which may have no end.
+const MOST: u64 = 64 << 20;
 
 /// The text of a file of the project. Errors as [`read`] does, and where a pipe, a socket or a device stands in its place: nothing would end the wait for
 /// whoever writes into it.
 pub(crate) fn read_regular(path: &Path) -> Result<String> {
     match special_file(path) {
-        None => read(path),
+        None => {
+            let bytes = tillhouse_lake::read_regular(path);
+            text_of(path, bytes.map_err(|error| unreadable(path, error))?)
+        }
         Some(_) => Err(Error::config(NO_FILE)
             .at("file", path.display().to_string())
             .hint(WRITE_FILE)),
     }
 }
 
-/// The text of a file that people write. Errors with [`tillhouse_model::ErrorKind::Config`], with the place where it is no UTF-8.
-pub(crate) fn read(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|error| unreadable(path, error))?;
+/// The text of a file that a command line names. It may be a pipe that somebody writes into, as shells make them of `<(command)`.
+///
+/// Errors with [`tillhouse_model::ErrorKind::Config`] where it cannot be read, is no UTF-8, gives nothing within half a minute, or has no end.
+pub fn read_given(path: &Path) -> Result<String> {
+    read_within(path, GIVEN_TIMEOUT)
+}
+
+/// The text of a file, which may be a pipe: that is read on a thread of its own, since nothing ends the wait for whoever writes into it.
+pub(crate) fn read_within(path: &Path, timeout: Duration) -> Result<String> {
+    if special_file(path).is_none() {
+        return read_regular(path);
+    }
+    let (sender, receiver) = mpsc::channel();
+    let owned = path.to_path_buf();
+    let reading = std::thread::Builder::new()
+        .name("pipe".to_owned())
+        .spawn(move || drop(sender.send(read_stream(&owned))));
+    reading.map_err(|error| Error::internal("cannot start a thread").because(error))?;
+    let told = |error: Error| error.at("file", path.display().to_string());
+    let Ok(bytes) = receiver.recv_timeout(timeout) else {
+        let text = format!("the file gave nothing within {} s", timeout.as_secs());
+        return Err(told(Error::config(text).hint(
+            "A pipe has to be written to by somebody: unlock what gives it, or write a plain file.",
+        )));
+    };
+    let bytes = bytes.map_err(|error| unreadable(path, error))?;
+    if bytes.len() as u64 > MOST {
+        let text = format!("the pipe or device gives more than {} MiB", MOST >> 20);
+        return Err(told(Error::config(text).hint(WRITE_FILE)));
+    }
+    text_of(path, bytes)
+}
+
+/// What a pipe or a device gives, and no more than tells that it is too much.
+fn read_stream(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MOST + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The bytes of a file that people write as a text. Errors with [`tillhouse_model::ErrorKind::Config`], with the place where it is no UTF-8.
+fn text_of(path: &Path, bytes: Vec<u8>) -> Result<String> {
     match String::from_utf8(bytes) {
         // Some editors begin a file with a byte order mark, which would become part of the first name.
         Ok(text) => Ok(text
@@ -152,5 +201,33 @@ mod tests {
         std::fs::write(folder.path().join("file"), "text").unwrap();
         std::os::unix::fs::symlink("file", &link).unwrap();
         assert_eq!(read_regular(&link).unwrap(), "text");
+        let error = read_regular(folder.path()).unwrap_err();
+        assert!(error.message().contains("a folder stands"), "{error}");
+        std::os::unix::fs::symlink("circle", folder.path().join("circle")).unwrap();
+        let error = read_regular(&folder.path().join("circle")).unwrap_err();
+        assert!(error.message().contains("leads back to itself"), "{error}");
+    }
+
+    #[test]
+    fn a_pipe_that_a_command_line_names_is_read_and_what_has_no_end_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::write(pipe, "SELECT 1")
+        });
+        assert_eq!(read_given(&pipe).unwrap(), "SELECT 1");
+        writer.join().unwrap().unwrap();
+        let error = read_within(&pipe, Duration::from_millis(1)).unwrap_err();
+        assert!(error.message().contains("gave nothing"), "{error}");
+        // Whoever waits for a writer goes when one comes.
+        std::fs::write(&pipe, "").unwrap();
+        assert_eq!(read_given(Path::new("/dev/null")).unwrap(), "");
+        let error = read_given(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.message().contains("more than 64 MiB"), "{error}");
+        let error = read_given(&folder.path().join("none")).unwrap_err();
+        assert_eq!(error.message(), "the file is not there");
     }
 }

@@ -5,8 +5,8 @@
 use crate::children::{self, ChildFact, PassingKeys};
 use crate::columns::{add, each_batch, texts};
 use crate::definitions::SOLD_SQL;
-use crate::facts::UNKNOWN;
 use crate::request::CheckedRequest;
+use crate::transaction_totals::UNKNOWN;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tillhouse_model::Result;
 use tillhouse_query::Session;

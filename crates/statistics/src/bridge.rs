@@ -4,9 +4,9 @@
 //! window has; collected and collected elsewhere together are all its collected payments.
 
 use crate::columns::add;
-use crate::facts::{AmountTally, TransactionTotals};
 use crate::payments::{PaymentTotals, UncountedState};
 use crate::report::{Bridge, CollectedElsewhere, CollectedInState, UncountedTotals};
+use crate::transaction_totals::{AmountTally, TransactionTotals, UncountedSales};
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::{Error, ExactDecimal, Result};
 
@@ -60,7 +60,7 @@ pub(crate) fn bridge(
         let open = total.units.checked_sub(collected.units);
         let open = open.ok_or_else(|| Error::data("a sum has more than 38 digits"))?;
         let beside = transactions.uncounted.get(name);
-        let beside = |which: fn(&crate::facts::UncountedSales) -> AmountTally| {
+        let beside = |which: fn(&UncountedSales) -> AmountTally| {
             aside(beside.map(which).unwrap_or_default())
         };
         entries.push(Bridge {

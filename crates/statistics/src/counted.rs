@@ -14,7 +14,7 @@
 //! Articles and payments that name no currency are a second branch of a union, so that nobody else waits for a join with transactions.
 
 use crate::definitions::{COLLECTED_SQL, SALE, SOLD_SQL, counted_by_default_sql};
-use crate::facts::UNKNOWN;
+use crate::transaction_totals::UNKNOWN;
 use tillhouse_query::{JoinedNames, SqlView, ViewTables, column_of};
 
 /// The transactions that count.

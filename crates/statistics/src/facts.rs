@@ -1,87 +1,33 @@
-//! The transactions of a request: one pass over each source of its plan, summed up here row by row, a task a partition.
+//! The transactions of a request: one pass over each source of its plan, summed up row by row, a task a partition.
 //!
-//! Invariant: a source is scanned once, the facts for both windows together. Amounts are summed as integers. What is added by one source and
+//! Invariant: a source is scanned once, the facts for both windows together. What is added by one source and
 //! taken off by another leaves no trace: no site, hour or currency without a transaction.
+//!
+//! ```text
+//!   rows of a scan ─ TransactionSums, a step of the query's plan ─> sums of each partition ─> TransactionTotals
+//!   where a filter asks for the keys of what passes: rows ─> TransactionTotals, with the keys beside them
+//! ```
 //!
 //! Rejected: one query a figure (hours, sites, totals, meta), which scans six times; a fine GROUP BY summed up again, which for a long
 //! window has nearly as many groups as rows (hours times sites: half a million of a million) and was a fifth slower over a year;
 //! GROUPING SETS, which multiplies rows inside the engine.
 
-use crate::columns::{add, decimals, instants, integers, texts};
-use crate::definitions::{self, FREE, TEST};
 use crate::filter::{FilteredFact, TransactionKeys, select};
-use crate::hour_counts::{HourColumns, HourCounts};
 use crate::request::{CheckedRequest, HourGrouping};
-use crate::rollup::{self, AnswerSource, FactScan, Part, Span};
-use arrow::array::RecordBatch;
+use crate::rollup::{self, AnswerSource, FactScan, Span};
+use crate::transaction_sums::{self, TransactionSums};
+use crate::transaction_totals::{CountingRules, TransactionTotals};
 use datafusion::logical_expr::{ident, lit};
 use futures::TryStreamExt;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tillhouse_model::calendar::{self, DAY};
 use tillhouse_model::{Error, ErrorKind, Result};
-use tillhouse_query::zone::{Zone, ZoneClock};
-use tillhouse_query::{DataFrame, ScalarValue, Session, execute_partitioned, into_error};
+use tillhouse_query::zone::ZoneClock;
+use tillhouse_query::{
+    DataFrame, ScalarValue, SendableRecordBatchStream, Session, execute_partitioned, execute_step,
+    into_error,
+};
 use tokio::task::JoinSet;
-
-/// Name of currency and label where the provider named none.
-pub(crate) const UNKNOWN: &str = "unknown";
-
-/// Count and sum of amounts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct AmountTally {
-    pub(crate) count: i64,
-    pub(crate) amount: i128,
-}
-
-impl AmountTally {
-    pub(crate) fn add(&mut self, other: Self) -> Result<()> {
-        self.count = self
-            .count
-            .checked_add(other.count)
-            .ok_or_else(|| Error::data("more rows than can be counted"))?;
-        add(&mut self.amount, other.amount)
-    }
-}
-
-/// Totals of the transactions of one currency.
-#[derive(Debug, Default)]
-pub(crate) struct CurrencyTotals {
-    pub(crate) now: AmountTally,
-    pub(crate) before: AmountTally,
-    /// By hour: its start in microseconds since 1970, or the hour of the day.
-    pub(crate) hours: HourCounts,
-    /// By site key.
-    pub(crate) sites: HashMap<String, AmountTally>,
-    /// Transactions that name no site.
-    pub(crate) without_site: AmountTally,
-}
-
-/// Totals of the window's transactions that are not counted: free, test and excluded.
-#[derive(Debug, Default)]
-pub(crate) struct UncountedSales {
-    pub(crate) free: AmountTally,
-    pub(crate) test: AmountTally,
-    /// Everything else: void ones, and those in a state that is not asked for.
-    pub(crate) excluded: AmountTally,
-}
-
-/// Totals of the transactions of a request.
-#[derive(Debug, Default)]
-pub(crate) struct TransactionTotals {
-    pub(crate) currencies: BTreeMap<String, CurrencyTotals>,
-    /// Transactions that are not counted, by currency.
-    pub(crate) uncounted: BTreeMap<String, UncountedSales>,
-    /// Digits after the point of every amount.
-    pub(crate) scale: u8,
-    pub(crate) open: i64,
-    /// Transactions without any time, which no window can count.
-    pub(crate) without_time: i64,
-    /// Counted ones without an amount.
-    pub(crate) without_amount: i64,
-    /// Those of the window that pass the filter, where articles and payments must be asked by key.
-    pub(crate) passing: Option<Arc<TransactionKeys>>,
-}
 
 /// Names of the values of a stretch of time: its ends, and its first and last month or year. A scan has six stretches at most, since each of three
 /// windows has two ends.
@@ -133,7 +79,16 @@ impl FactConditions {
 
     /// The same, between two instants.
     pub(crate) fn between(question: &CheckedRequest<'_>, window: Span) -> Self {
-        Self::without_times(question).in_spans(&[window], false, AnswerSource::Facts)
+        Self::of_source(question, window, AnswerSource::Facts)
+    }
+
+    /// The same, for the rows of a source: of a level the periods that begin there.
+    pub(crate) fn of_source(
+        question: &CheckedRequest<'_>,
+        window: Span,
+        source: AnswerSource,
+    ) -> Self {
+        Self::without_times(question).in_spans(&[window], false, source)
     }
 
     /// The same, for the rows that a scan takes.
@@ -234,25 +189,28 @@ pub(crate) async fn transactions(
     question: &CheckedRequest<'_>,
 ) -> Result<TransactionTotals> {
     let mut found = TransactionTotals::default();
-    let keys = || question.needs_keys().then(|| TransactionKeys::new(session));
-    let mut passing = keys();
+    let mut passing = (question.needs_keys()).then(|| TransactionKeys::new(session));
     let mut tasks = JoinSet::new();
     for scan in &question.plan.transactions {
         let (schema, table) = scan.source.table("transactions");
         if !session.has_table(schema, table).await? {
             continue;
         }
-        let partitions = execute_partitioned(rows(session, question, scan).await?).await?;
-        for mut rows in partitions {
-            let (rules, mut keys) = (CountingRules::new(question, scan), keys());
-            tasks.spawn(async move {
-                let (mut found, mut clock) =
-                    (TransactionTotals::default(), ZoneClock::new(rules.zone));
-                while let Some(batch) = rows.try_next().await.map_err(into_error)? {
-                    found.count(&batch, &rules, &mut clock, keys.as_mut())?;
-                }
-                Ok::<_, Error>((found, keys))
-            });
+        let rows = rows(session, question, scan).await?;
+        let rules = CountingRules::new(question, scan);
+        if passing.is_none() {
+            let step = |rows| TransactionSums::over(rows, rules);
+            for sums in execute_step(rows, step).await? {
+                tasks.spawn(merged(sums));
+            }
+            continue;
+        }
+        for rows in execute_partitioned(rows).await? {
+            tasks.spawn(with_keys(
+                rows,
+                rules.clone(),
+                TransactionKeys::new(session),
+            ));
         }
     }
     while let Some(counted) = tasks.join_next().await {
@@ -266,6 +224,31 @@ pub(crate) async fn transactions(
     found.passing = passing.map(Arc::new);
     found.drop_cancelled();
     Ok(found)
+}
+
+/// Totals of some rows, and the keys of those that pass where these are asked for.
+type CountedRows = (TransactionTotals, Option<TransactionKeys>);
+
+/// Totals that were summed up where the rows are read.
+async fn merged(mut sums: SendableRecordBatchStream) -> Result<CountedRows> {
+    let mut found = TransactionTotals::default();
+    while let Some(batch) = sums.try_next().await.map_err(into_error)? {
+        found.add(transaction_sums::read(&batch)?)?;
+    }
+    Ok((found, None))
+}
+
+/// Totals of rows, with the keys of those that pass.
+async fn with_keys(
+    mut rows: SendableRecordBatchStream,
+    rules: CountingRules,
+    mut keys: TransactionKeys,
+) -> Result<CountedRows> {
+    let (mut found, mut clock) = (TransactionTotals::default(), ZoneClock::new(rules.zone));
+    while let Some(batch) = rows.try_next().await.map_err(into_error)? {
+        found.count(&batch, &rules, &mut clock, Some(&mut keys))?;
+    }
+    Ok((found, Some(keys)))
 }
 
 /// The transactions that a scan takes, as far as they pass the filter.
@@ -285,21 +268,8 @@ async fn rows(
         scan.source.relation("transactions"),
         conditions.sql
     );
-    let mut rows = session.frame(&sql, &conditions.params).await?;
-    if let Some(sites) = question
-        .plan
-        .sites
-        .as_ref()
-        .filter(|_| scan.source.is_counted())
-    {
-        // No more than the filter says, and what it says of many files without opening them.
-        let sites = sites.iter().map(|site| lit(site.as_str())).collect();
-        let is_of_one = ident("site_key").in_list(sites, false);
-        rows = rows.filter(is_of_one).map_err(into_error)?;
-    }
-    if let Some(filter) = &question.request.filter {
-        rows = select(session, rows, filter, FilteredFact::Transaction).await?;
-    }
+    let rows = session.frame(&sql, &conditions.params).await?;
+    let rows = passing(session, question, scan, rows).await?;
     let mut columns = vec!["occurred_at", "currency", "kind", "state", "amount"];
     if !scan.now.is_empty() {
         columns.push("site_key");
@@ -320,173 +290,26 @@ async fn rows(
         .map_err(into_error)
 }
 
-/// Rules by which a scan's transactions are counted: its parts of the windows, states, hours.
-struct CountingRules {
-    scan: FactScan,
-    states: Vec<String>,
-    hours: HourGrouping,
-    zone: Zone,
-}
-
-impl CountingRules {
-    fn new(question: &CheckedRequest<'_>, scan: &FactScan) -> Self {
-        Self {
-            scan: scan.clone(),
-            states: question.request.states.clone(),
-            hours: question.request.hours,
-            zone: question.zone,
-        }
+/// The transactions of a scan that pass the filter of a request.
+pub(crate) async fn passing(
+    session: &Session,
+    question: &CheckedRequest<'_>,
+    scan: &FactScan,
+    mut rows: DataFrame,
+) -> Result<DataFrame> {
+    if let Some(sites) = question
+        .plan
+        .sites
+        .as_ref()
+        .filter(|_| scan.source.is_counted())
+    {
+        // No more than the filter says, and what it says of many files without opening them.
+        let sites = sites.iter().map(|site| lit(site.as_str())).collect();
+        let is_of_one = ident("site_key").in_list(sites, false);
+        rows = rows.filter(is_of_one).map_err(into_error)?;
     }
-}
-
-impl TransactionTotals {
-    fn count(
-        &mut self,
-        batch: &RecordBatch,
-        rules: &CountingRules,
-        clock: &mut ZoneClock,
-        mut keys: Option<&mut TransactionKeys>,
-    ) -> Result<()> {
-        let (times, amounts) = (instants(batch, "occurred_at")?, decimals(batch, "amount")?);
-        let (currencies, kinds, states) = (
-            texts(batch, "currency")?,
-            texts(batch, "kind")?,
-            texts(batch, "state")?,
-        );
-        let scan = &rules.scan;
-        let sites = (!scan.now.is_empty())
-            .then(|| texts(batch, "site_key"))
-            .transpose()?;
-        let hours = HourColumns::of(batch, scan, rules.hours)?;
-        let transaction_keys = keys
-            .as_ref()
-            .map(|_| texts(batch, "transaction_key"))
-            .transpose()?;
-        let of_rollups = |name: &str| {
-            scan.source
-                .is_counted()
-                .then(|| integers(batch, name))
-                .transpose()
-        };
-        let (counts, without_amount) = (
-            of_rollups(rollup::TRANSACTIONS.count)?,
-            of_rollups(rollup::WITHOUT_AMOUNT)?,
-        );
-        self.scale = amounts.scale;
-        for row in 0..batch.num_rows() {
-            // A row of a level stands for all transactions of a period that are alike.
-            let count = counts
-                .as_ref()
-                .map_or(Some(1), |counts| counts.get(row))
-                .unwrap_or(0);
-            let Some(at) = times.get(row) else {
-                self.without_time += count;
-                continue;
-            };
-            let (now, before) = (
-                Part::sign_at(&scan.now, at),
-                Part::sign_at(&scan.before, at),
-            );
-            let tally = |sign: i64| AmountTally {
-                count: sign * count,
-                amount: i128::from(sign) * amounts.get(row),
-            };
-            let (kind, state) = (kinds.get(row), states.get(row));
-            let sells = definitions::is_counted_kind(kind);
-            let in_state =
-                state.is_some_and(|state| rules.states.iter().any(|counted| counted == state));
-            if sells && definitions::is_open(state) {
-                self.open += now * count;
-            }
-            // Counted or not: what was collected for one that is not counted stands in the bridge.
-            if let (true, Some(keys)) = (now != 0, &mut keys)
-                && let Some(key) = transaction_keys.as_ref().and_then(|keys| keys.get(row))
-            {
-                keys.insert(key)?;
-            }
-            let name = currencies.get(row).unwrap_or(UNKNOWN);
-            if !(sells && in_state) {
-                if now != 0 {
-                    let aside = named(&mut self.uncounted, name);
-                    match kind {
-                        Some(FREE) if in_state => aside.free.add(tally(now))?,
-                        Some(TEST) if in_state => aside.test.add(tally(now))?,
-                        _ => aside.excluded.add(tally(now))?,
-                    }
-                }
-                continue;
-            }
-            let currency = named(&mut self.currencies, name);
-            if before != 0 {
-                currency.before.add(tally(before))?;
-            }
-            hours.count(&mut currency.hours, &scan.hours, (row, at), clock);
-            if now == 0 {
-                continue;
-            }
-            currency.now.add(tally(now))?;
-            self.without_amount += now
-                * match &without_amount {
-                    Some(without) => without.get(row).unwrap_or(0),
-                    None => i64::from(amounts.known(row).is_none()),
-                };
-            match sites.as_ref().and_then(|sites| sites.get(row)) {
-                None => currency.without_site.add(tally(now))?,
-                Some(site) => match currency.sites.get_mut(site) {
-                    Some(known) => known.add(tally(now))?,
-                    None => {
-                        currency.sites.insert(site.to_owned(), tally(now));
-                    }
-                },
-            }
-        }
-        Ok(())
+    match &question.request.filter {
+        Some(filter) => select(session, rows, filter, FilteredFact::Transaction).await,
+        None => Ok(rows),
     }
-
-    /// Drops what was added and taken off again.
-    fn drop_cancelled(&mut self) {
-        self.uncounted.retain(|_, aside| {
-            [aside.free, aside.test, aside.excluded]
-                .iter()
-                .any(|tally| tally.count != 0)
-        });
-        self.currencies.retain(|_, currency| {
-            currency.sites.retain(|_, tally| tally.count != 0);
-            currency.now.count != 0 || currency.before.count != 0
-        });
-    }
-
-    /// Takes in what another partition has.
-    fn add(&mut self, other: Self) -> Result<()> {
-        self.scale = self.scale.max(other.scale);
-        self.open += other.open;
-        self.without_time += other.without_time;
-        self.without_amount += other.without_amount;
-        for (name, theirs) in other.uncounted {
-            let ours = self.uncounted.entry(name).or_default();
-            ours.free.add(theirs.free)?;
-            ours.test.add(theirs.test)?;
-            ours.excluded.add(theirs.excluded)?;
-        }
-        for (name, theirs) in other.currencies {
-            let ours = self.currencies.entry(name).or_default();
-            ours.now.add(theirs.now)?;
-            ours.before.add(theirs.before)?;
-            ours.without_site.add(theirs.without_site)?;
-            ours.hours.merge(theirs.hours);
-            for (site, tally) in theirs.sites {
-                ours.sites.entry(site).or_default().add(tally)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The entry of that name, made if it is not there; asked for every row, so that the name is copied only where it is new.
-#[expect(clippy::expect_used, reason = "what was not there has been made")]
-fn named<'a, T: Default>(entries: &'a mut BTreeMap<String, T>, name: &str) -> &'a mut T {
-    if !entries.contains_key(name) {
-        entries.insert(name.to_owned(), T::default());
-    }
-    entries.get_mut(name).expect("an entry that is there")
 }

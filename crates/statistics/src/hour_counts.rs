@@ -30,7 +30,7 @@ pub(crate) struct HourCounts {
 
 impl HourCounts {
     /// Adds to an hour of a curve, by its start.
-    fn add(&mut self, start: i64, count: i64) {
+    pub(crate) fn add(&mut self, start: i64, count: i64) {
         if start.rem_euclid(HOUR) == 0
             && let Some(day) = self.of_day(start.div_euclid(DAY))
             && let Some(hour) = day.get_mut(place_of(start))

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! `rollup` adds the facts up by day, month and year and keeps the sums; `restatement` tells what changed between two runs, `reconcile` what
-//! differs from somebody else's figures, `reports` holds SmartNow's reports over all sources.
+//! differs from somebody else's figures, `silence` where nothing is sold any more, `last_sales` when something last was, `reports` holds SmartNow's reports over all sources.
 //!
 //! docs/statistics.md defines each figure for its readers; `definitions` is its code half.
 
@@ -32,6 +32,7 @@ mod facts;
 mod filter;
 mod growth_baseline;
 mod hour_counts;
+mod last_sales;
 mod names;
 mod payments;
 mod ranking;
@@ -43,28 +44,39 @@ pub mod restated;
 mod restatement;
 mod rollup;
 pub mod sales_report;
+mod silence;
 mod table_functions;
 mod transaction_list;
+mod transaction_sums;
+mod transaction_totals;
 mod uncounted_payments;
 
 pub use clock::parse_instant;
-pub use filter::CheckedFilter;
+pub use filter::{CheckedFilter, FieldForm, OfferedField, offered_fields};
 pub use growth_baseline::GrowthBaseline;
+pub use last_sales::last_sales;
 pub use names::RequestedNames;
 pub use request::{HourGrouping, StatisticsRequest};
-pub use restatement::find_restatements;
+pub use restatement::{find_restatements, find_restatements_seen};
 pub use rollup::roll_up;
+pub use silence::{
+    LEAST_SELLING_HOURS, LEAST_SILENCE, PlaceKind, SilenceReport, SilentPlace, USUAL_GAPS,
+    find_silence,
+};
 pub use transaction_list::{
     TransactionListRequest, TransactionOrder, TransactionPage, TransactionPlace, list_transactions,
 };
+pub use transaction_sums::TransactionSums;
 
 use crate::report::{Bridge, CurrencyStatistics, StatisticsMeta, StatisticsReport};
 use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::ScalarUDF;
 use definitions::DEFINITIONS_VERSION;
 use request::CheckedRequest;
 use tillhouse_lake::Warehouse;
 use tillhouse_model::{DataDictionary, Error, ErrorKind, PseudonymKey, Result};
 use tillhouse_query::Session;
+use transaction_totals::{AmountTally, UncountedSales};
 
 /// Makes the statistics known to the SQL of a session: the table functions (`hourly_transactions(...)`), and the views `counted`,
 /// `counted_articles`, `counted_payments` and `uncounted_payments` where their tables are, and those of the roll-ups' levels in the schema
@@ -90,16 +102,19 @@ pub fn register_sql(session: &Session, key: Option<&PseudonymKey>) {
     }
 }
 
+/// Functions that plans of statistics call and SQL does not know, for a process that runs parts of such plans.
+pub fn plan_functions() -> Vec<ScalarUDF> {
+    vec![filter::number_in_text()]
+}
+
 /// Adds notes on the roll-ups to a dictionary that has those on the facts they add up.
 pub fn add_rollup_notes(dictionary: &mut DataDictionary) {
     rollup::add_notes(dictionary);
 }
 
-/// The roll-ups, as (table, columns): those of the schema `statistics`.
-pub fn rollup_schemas() -> impl Iterator<Item = (&'static str, SchemaRef)> {
-    rollup::FACTS
-        .into_iter()
-        .map(|fact| (fact.table, fact.schema()))
+/// The table of the roll-ups in the schema `statistics`, as (name, columns).
+pub fn rollup_table() -> (&'static str, SchemaRef) {
+    (rollup::TABLE, rollup::schema())
 }
 
 /// Figures of a request, without the assessment of their completeness.
@@ -271,7 +286,7 @@ async fn answer(session: &Session, question: &CheckedRequest<'_>) -> Result<Stat
         )?
     };
     let bridge = bridge::bridge(&transactions, &payments)?;
-    let counted = |which: fn(&facts::UncountedSales) -> facts::AmountTally| {
+    let counted = |which: fn(&UncountedSales) -> AmountTally| {
         transactions
             .uncounted
             .values()

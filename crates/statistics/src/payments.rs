@@ -6,8 +6,8 @@
 use crate::children::{self, ChildFact, ChildGroup, PassingKeys};
 use crate::columns::add;
 use crate::definitions::{COLLECTED_OR_WITHOUT_SALE_SQL, WITHOUT_SALE, is_collected};
-use crate::facts::{AmountTally, UNKNOWN};
 use crate::request::CheckedRequest;
+use crate::transaction_totals::{AmountTally, UNKNOWN};
 use std::collections::{BTreeMap, HashMap};
 use tillhouse_model::Result;
 use tillhouse_query::Session;

@@ -3,7 +3,6 @@
 //! Invariant: largest first, ties by label ascending, then by key: the same figures always give the same text.
 
 use crate::articles::{ArticleTotals, NamesByKey, ProductTotals, UnitTotals};
-use crate::facts::{AmountTally, CurrencyTotals, TransactionTotals, UNKNOWN};
 use crate::hour_counts::HourCounts;
 use crate::payments::PaymentTotals;
 use crate::report::{
@@ -12,6 +11,7 @@ use crate::report::{
     PaymentSchemeAmount, PaymentTypeAmount, SiteAmount, SiteTransactions,
 };
 use crate::request::{CheckedRequest, HourGrouping};
+use crate::transaction_totals::{AmountTally, CurrencyTotals, TransactionTotals, UNKNOWN};
 use std::collections::{BTreeSet, HashMap};
 use tillhouse_model::calendar::{DAY, HOUR};
 use tillhouse_model::{Error, ExactDecimal, Result};

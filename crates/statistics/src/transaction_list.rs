@@ -5,8 +5,9 @@
 
 use crate::columns::{decimals, instants, texts};
 use crate::definitions::COLLECTED;
-use crate::facts::{self, UNKNOWN};
+use crate::facts;
 use crate::filter::{CheckedFilter, FilteredFact, select};
+use crate::transaction_totals::UNKNOWN;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;

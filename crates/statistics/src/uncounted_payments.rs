@@ -5,7 +5,7 @@
 //! (those that start with `_`) are left out.
 
 use crate::definitions::{COLLECTED_SQL, COUNTED_KINDS_SQL, WITHOUT_SALE, counted_states_sql};
-use crate::facts::UNKNOWN;
+use crate::transaction_totals::UNKNOWN;
 use tillhouse_query::{SqlView, ViewTables, quoted_name};
 
 /// The view, for a session to know.

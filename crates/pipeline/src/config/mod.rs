@@ -4,6 +4,7 @@
 //!   project.rs          tillhouse.yaml                      -> Project
 //!   retention.rs        its `retention` and `maintenance`
 //!   serve.rs            its `serve`
+//!   workers.rs          its `workers`
 //!   project_folder.rs   pipelines/NAME/pipeline.yaml, and the contracts, labels and SQL beside it -> Pipeline
 //!   source_entry.rs     its `connection`                    -> Source
 //!   shared_connections.rs  connections that several pipelines name
@@ -21,6 +22,7 @@ mod serve;
 mod shared_connections;
 mod source_entry;
 mod store_option;
+mod workers;
 
 pub use crate::sync_keys::SyncSettings;
 pub use children::{ChildLink, ChildResource, OwnColumn};
@@ -29,3 +31,4 @@ pub use project::{ExaminedPipeline, PROJECT_FILE, Project, ProjectExamination, p
 pub use retention::RetentionSettings;
 pub use serve::{ServeSettings, ServedCertificate, ServedLogin, ServedProvider};
 pub use source_entry::SourceEntry;
+pub use workers::{WorkerCertificates, WorkerSettings};

@@ -7,6 +7,7 @@ use super::retention::{self, RetentionSection, RetentionSettings};
 use super::serve::{ServeSection, ServeSettings};
 use super::shared_connections::SharedConnections;
 use super::store_option::OptionValue;
+use super::workers::{self, WorkerSettings};
 use super::{Pipeline, RequestedPipeline, SourceEntry};
 use crate::assets;
 use crate::environment::{self, Environment};
@@ -40,6 +41,8 @@ pub struct Project {
     pub maintenance: bool,
     /// Settings of the server.
     pub serve: ServeSettings,
+    /// Workers that help with questions.
+    pub workers: WorkerSettings,
     environment: Environment,
 }
 
@@ -63,6 +66,8 @@ struct ProjectFile {
     maintenance: Option<Spanned<String>>,
     #[serde(default)]
     serve: ServeSection,
+    #[serde(default)]
+    workers: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -179,7 +184,7 @@ impl Project {
         let is_section = |key: &str| ["hecone_login", "oidc", "tls"].contains(&key);
         let blank = file.blank_keys(root.get("serve"), "serve", |key| !is_section(key));
         problems.0.extend(blank);
-        let is_value = |key: &str| ["memory_limit", "maintenance"].contains(&key);
+        let is_value = |key: &str| ["memory_limit", "maintenance", "workers"].contains(&key);
         problems
             .0
             .extend(file.blank_keys(Some(&root), "", is_value));
@@ -192,6 +197,7 @@ impl Project {
             retention,
             maintenance,
             serve,
+            workers,
         }) = value
         else {
             return problems.or(None);
@@ -225,6 +231,10 @@ impl Project {
             .0
             .extend(faults.into_iter().map(|error| file.annotate_error(error)));
         let (serve, faults) = serve.settings(file, dir);
+        problems
+            .0
+            .extend(faults.into_iter().map(|error| file.annotate_error(error)));
+        let (workers, faults) = workers::settings(file, &workers, &environment, dir);
         problems
             .0
             .extend(faults.into_iter().map(|error| file.annotate_error(error)));
@@ -281,6 +291,7 @@ impl Project {
             retention,
             maintenance,
             serve,
+            workers,
             environment,
         })
     }

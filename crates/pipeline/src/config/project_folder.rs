@@ -8,7 +8,7 @@ use super::{ExaminedPipeline, Pipeline, ResourcePlan, SourceEntry};
 use crate::assets::{self, TextAsset};
 use crate::environment::Environment;
 use crate::sync_keys::{self, RequestedResource, SyncSection};
-use crate::text_file::{NO_FILE, WRITE_FILE, may_be_file, unreadable_folder};
+use crate::text_file::{may_be_file, unreadable_folder};
 use crate::yaml::{YamlFile, YamlTree, error_at};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -86,7 +86,8 @@ pub(super) struct ProjectFolder<'a> {
     pub(super) connections: SharedConnections,
 }
 
-/// True for the folder of a pipeline. One that may not be looked into is taken for one, unless its name begins with a dot: it is then told that its file may not be read.
+/// True for the folder of a pipeline. One that may not be looked into is taken for one, and so is one where something else stands in the place of its
+/// file: it is then told why that cannot be read. Those whose names begin with a dot have to have the file.
 fn is_pipeline(folder: &Path) -> bool {
     let file = folder.join(PIPELINE_FILE);
     let is_hidden = folder
@@ -94,7 +95,7 @@ fn is_pipeline(folder: &Path) -> bool {
         .is_some_and(|name| name.to_string_lossy().starts_with('.'));
     match is_hidden {
         true => file.is_file(),
-        false => may_be_file(&file),
+        false => may_be_file(&file) || file.symlink_metadata().is_ok(),
     }
 }
 
@@ -147,35 +148,15 @@ impl ProjectFolder<'_> {
             if name.starts_with('.') || !path.is_dir() || is_pipeline(&path) {
                 continue;
             }
-            let (text, hint) = if path.join(PIPELINE_FILE).is_dir() {
-                (
-                    "a folder stands where a file is expected",
-                    "Rename the folder, or take it away.",
-                )
-            } else if path.join(PIPELINE_FILE).exists() {
-                (NO_FILE, WRITE_FILE)
-            } else if path.join("pipeline.yml").exists() {
-                ("pipeline.yml is not read", "Rename it pipeline.yaml.")
-            } else {
-                (
+            let (text, hint) = match path.join("pipeline.yml").exists() {
+                true => ("pipeline.yml is not read", "Rename it pipeline.yaml."),
+                false => (
                     "the folder has no pipeline.yaml, so it is no pipeline",
                     "Write one, with `tillhouse init --source SOURCE` for example, or take the folder away.",
-                )
+                ),
             };
-            let place = path
-                .join(if path.join(PIPELINE_FILE).exists() {
-                    PIPELINE_FILE
-                } else {
-                    ""
-                })
-                .display()
-                .to_string();
-            unread.push((
-                name,
-                Error::config(text)
-                    .at("file", place.trim_end_matches('/'))
-                    .hint(hint),
-            ));
+            let place = path.display().to_string();
+            unread.push((name, Error::config(text).at("file", place).hint(hint)));
         }
         unread.sort_by(|a, b| a.0.cmp(&b.0));
         unread

@@ -208,6 +208,7 @@ fn warning(
         field: counted.to_owned(),
         rule: COUNT_FITS.to_owned(),
         original,
+        content_hash: None,
         run_id: run_id.to_owned(),
         first_seen: now,
     }

@@ -26,13 +26,12 @@ struct LookupHistory {
 
 impl LookupHistory {
     /// Values by which parents find the record, now or before, where what they look up has
-    /// changed.
+    /// changed. A record that is new and says nothing may end what another one said.
     fn changed_keys(self) -> BTreeSet<LookupValues> {
-        let nothing = |uses: &LookupValues| uses.iter().all(Option::is_none);
         let before = self.before.map(|(_, on, uses)| (on, uses));
         let is_news = |(on, uses): &&(LookupValues, LookupValues)| match &before {
             Some((known_on, known_uses)) => known_on != on || known_uses != uses,
-            None => !nothing(uses),
+            None => true,
         };
         if !self.since.iter().any(|version| is_news(&version)) {
             return BTreeSet::new();
@@ -178,9 +177,10 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(told(None, vec![version("1", "19")]), ["1"], "new");
-        assert!(
-            told(None, vec![version("1", "")]).is_empty(),
-            "new, and says nothing"
+        assert_eq!(
+            told(None, vec![version("1", "")]),
+            ["1"],
+            "new, and says nothing: what another one said may end"
         );
         assert!(
             told(before("1", "19"), vec![version("1", "19")]).is_empty(),

@@ -175,6 +175,7 @@ impl MisfitLog {
             field,
             rule: rule.to_owned(),
             original,
+            content_hash: None,
             run_id: origin.run_id.clone(),
             first_seen,
         };

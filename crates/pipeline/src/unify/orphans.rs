@@ -99,6 +99,7 @@ impl OrphanChild {
             field: field.to_owned(),
             rule: rule.to_owned(),
             original,
+            content_hash: None,
             run_id: run_id.to_owned(),
             first_seen: Timestamp::now(),
         };

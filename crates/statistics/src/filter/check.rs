@@ -99,6 +99,33 @@ impl ComparisonOrder {
         })
     }
 
+    /// All of them.
+    pub(super) const ALL: [Self; 6] = [
+        Self::Eq,
+        Self::Neq,
+        Self::Lt,
+        Self::Lte,
+        Self::Gt,
+        Self::Gte,
+    ];
+
+    /// The order's name, as filters write it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Eq => "eq",
+            Self::Neq => "neq",
+            Self::Lt => "lt",
+            Self::Lte => "lte",
+            Self::Gt => "gt",
+            Self::Gte => "gte",
+        }
+    }
+
+    /// The order of that name.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|order| order.name() == name)
+    }
+
     /// True if two values in this order pass.
     pub(crate) fn passes(self, ordering: Ordering) -> bool {
         match self {
@@ -155,7 +182,7 @@ fn open(field: &'static FilterField, test: &FilterTest, zone: Zone) -> Result<Fi
         (_, Some(order)) => return compare(field, order, test, zone),
         _ => {}
     }
-    if !is_text(field) {
+    if !field.takes(test.operator) {
         return Err(Error::config(format!(
             "{} works on text, and {} is {}",
             test.operator,
@@ -164,7 +191,7 @@ fn open(field: &'static FilterField, test: &FilterTest, zone: Zone) -> Result<Fi
         ))
         .hint(format!(
             "Operators for it are {}.",
-            listed(|operator| !operator.is_for_text())
+            listed(|operator| field.takes(operator))
         )));
     }
     let text = match &test.value {
@@ -324,20 +351,15 @@ fn personal(
     test: &FilterTest,
     key: Option<&PseudonymKey>,
 ) -> Result<(FilterTest, FilterNode)> {
-    let can = |operator: FilterOperator| {
-        !operator.is_for_text()
-            && !matches!(
-                operator,
-                FilterOperator::Lt | FilterOperator::Lte | FilterOperator::Gt | FilterOperator::Gte
-            )
-            || operator.is_unary()
-    };
-    if !can(test.operator) {
+    if !field.takes(test.operator) {
         return Err(Error::config(format!(
             "{} cannot be asked of {}: it is stored as a pseudonym, which can be compared as a whole but not looked into",
             test.operator, field.name
         ))
-        .hint(format!("Operators for it are {}.", listed(can))));
+        .hint(format!(
+            "Operators for it are {}.",
+            listed(|operator| field.takes(operator))
+        )));
     }
     let token = |value: &str| -> Result<String> {
         if is_pseudonym(value) {
@@ -409,16 +431,6 @@ fn is_pseudonym(text: &str) -> bool {
             && hex.len() == 64
             && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     })
-}
-
-fn is_text(field: &FilterField) -> bool {
-    matches!(
-        field.kind,
-        FilterFieldType::Text
-            | FilterFieldType::TextOrNumber
-            | FilterFieldType::ProvidersId
-            | FilterFieldType::Pseudonym(_)
-    )
 }
 
 /// Description of a field, for an error.

@@ -5,7 +5,7 @@
 
 use tillhouse_model::did_you_mean::nearest;
 use tillhouse_model::table::ValueNormalisation;
-use tillhouse_model::{Error, Result};
+use tillhouse_model::{Error, FilterOperator, Result};
 
 /// A field of a transaction that a filter may name.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,6 +86,22 @@ impl FilterField {
     /// True if its column is of personal values: the contracts classify no other column so, which a test holds.
     pub(crate) fn is_personal(&self) -> bool {
         matches!(self.kind, FilterFieldType::Pseudonym(_))
+    }
+
+    /// True if an operator can be asked of it: the parts and the order of a text alone can be looked into, and of a pseudonym nothing but the whole.
+    pub(crate) fn takes(&self, operator: FilterOperator) -> bool {
+        match self.kind {
+            FilterFieldType::Text
+            | FilterFieldType::TextOrNumber
+            | FilterFieldType::ProvidersId => true,
+            FilterFieldType::Pseudonym(_) => {
+                operator.is_unary() || matches!(operator, FilterOperator::Eq | FilterOperator::Neq)
+            }
+            FilterFieldType::Decimal { .. }
+            | FilterFieldType::Whole
+            | FilterFieldType::Instant
+            | FilterFieldType::Date => !operator.is_for_text(),
+        }
     }
 
     /// True if articles and payments can be asked as well: they have the column, or meet the
@@ -301,15 +317,18 @@ pub(crate) static FIELDS: [FilterField; 66] = [
     own("roaming_session_id", FilterFieldType::Text),
 ];
 
+/// The fields, personal ones only where those are seen.
+pub(crate) fn seen(sees_personal: bool) -> impl Iterator<Item = &'static FilterField> {
+    FIELDS
+        .iter()
+        .filter(move |field| sees_personal || !field.is_personal())
+}
+
 /// The field of that name, personal ones only where those are seen: where not, they are unknown like any other word.
 ///
 /// Errors with [`tillhouse_model::ErrorKind::Config`], listing the fields.
 pub(crate) fn find(name: &str, sees_personal: bool) -> Result<&'static FilterField> {
-    let seen = || {
-        FIELDS
-            .iter()
-            .filter(move |field| sees_personal || !field.is_personal())
-    };
+    let seen = || seen(sees_personal);
     seen().find(|field| field.name == name).ok_or_else(|| {
         let names: Vec<&str> = seen().map(|field| field.name).collect();
         let near =

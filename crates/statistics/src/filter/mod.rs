@@ -16,9 +16,12 @@ mod expression;
 mod fields;
 mod keys;
 mod number;
+mod offered;
 mod select;
 
 pub(crate) use keys::TransactionKeys;
+pub(crate) use number::function as number_in_text;
+pub use offered::{FieldForm, OfferedField, offered_fields};
 pub(crate) use select::{FilteredFact, select};
 
 use check::FilterNode;

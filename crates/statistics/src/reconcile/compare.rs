@@ -5,7 +5,7 @@
 //! counted as not compared.
 
 use super::hours::{self, HourLabel};
-use crate::facts::UNKNOWN;
+use crate::transaction_totals::UNKNOWN;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::money::canonical_currency;
 use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};

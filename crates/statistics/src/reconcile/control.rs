@@ -3,9 +3,10 @@
 //! Invariant: an amount goes from the file's text to an exact number; a line that cannot be read is an error that names it.
 
 use crate::columns::{decimals, each_batch, integers, texts};
-use crate::facts::{FactConditions, UNKNOWN};
+use crate::facts::FactConditions;
 use crate::request::{CheckedRequest, StatisticsRequest};
 use crate::rollup::{AnswerSource, source_of_days};
+use crate::transaction_totals::UNKNOWN;
 use jiff::civil::Date;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::reconcile::{ProviderFigure, ProviderFigures, StatisticsPart};

@@ -14,6 +14,8 @@
 //!   ReportData, and the completeness of every period ─> sales_report::SalesReport
 //! ```
 //!
+//! `week` counts statistics by weekday and hour, as `revenue` does with amounts; neither is a report of SmartNow's.
+//!
 //! docs/reports.md defines each report for its readers; keep it and this folder alike.
 
 mod children;
@@ -25,10 +27,12 @@ mod products;
 mod revenue;
 mod scope;
 mod shifts;
+mod week;
 mod zones;
 
 pub use periods::{read_period, refuse_the_future};
 pub use revenue::heat_map;
+pub use week::{WeekHour, week_hours};
 
 use crate::completeness;
 use crate::definitions::{COUNTED_STATES, DEFINITIONS_VERSION, SALE};

@@ -6,8 +6,9 @@
 use super::ReportRequest;
 use super::groups::ReportPlaces;
 use crate::columns::each_batch;
-use crate::facts::{FactConditions, UNKNOWN, instant, month};
+use crate::facts::{FactConditions, instant, month};
 use crate::request::CheckedRequest;
+use crate::transaction_totals::UNKNOWN;
 use arrow::array::RecordBatch;
 use jiff::civil::{Date, DateTime};
 use tillhouse_model::calendar::{self, epoch_day};

@@ -6,7 +6,7 @@
 use super::{RestatementConditions, RunPairSession};
 use crate::columns::{decimals, each_batch, integers, texts};
 use crate::definitions::{COLLECTED, COLLECTED_SQL, SOLD_SQL};
-use crate::facts::UNKNOWN;
+use crate::transaction_totals::UNKNOWN;
 use jiff::civil::Date;
 use tillhouse_model::calendar;
 use tillhouse_model::{Error, ExactDecimal, Result};

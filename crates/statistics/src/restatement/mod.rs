@@ -28,8 +28,8 @@ use run_pair::RunPairSession;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{AsOf, ChangedRanges, CoverageRow, RangeSet, RunRecord, Warehouse};
 use tillhouse_model::calendar::{HOUR, month_of_micros};
-use tillhouse_model::{Coverage, Error, ExpectedReads, Result, Window, WindowRead};
-use tillhouse_query::{QueryEngine, ScalarValue};
+use tillhouse_model::{Coverage, Error, ErrorKind, ExpectedReads, Result, Window, WindowRead};
+use tillhouse_query::{QueryEngine, ScalarValue, Session};
 
 /// More hours are not named one by one: the months they are in are read whole.
 const MOST_HOURS: usize = 5_000;
@@ -48,6 +48,26 @@ pub async fn find_restatements(
     request: &StatisticsRequest,
     most: usize,
 ) -> Result<RestatedReport> {
+    let open = |run: &RunRecord| {
+        let at = AsOf::Run(run.run_id.clone());
+        async move { engine.open(warehouse, &at).await }
+    };
+    let (since, now) = futures::try_join!(open(since), open(now))?;
+    let both = engine.empty_session()?;
+    find_restatements_seen(both, warehouse, (&since, &now), request, most).await
+}
+
+/// The same, of what two sessions over runs see, whose readers may see a part of them. `both` is an empty session, which takes the tables of both runs.
+///
+/// Errors as [`find_restatements`] does, and with [`ErrorKind::Query`] when one of the sessions does not read a published run.
+pub async fn find_restatements_seen(
+    both: Session,
+    warehouse: &Warehouse,
+    (then_session, now_session): (&Session, &Session),
+    request: &StatisticsRequest,
+    most: usize,
+) -> Result<RestatedReport> {
+    let (since, now) = (run_of(then_session)?, run_of(now_session)?);
     let question = CheckedRequest::new(request)?;
     if since.finished_at > now.finished_at {
         return Err(Error::config(format!(
@@ -56,7 +76,7 @@ pub async fn find_restatements(
         ))
         .hint("Name the earlier run with --since and the later one with --as-of."));
     }
-    let read = completeness(engine, warehouse, now, request).await?;
+    let read = completeness(now_session, warehouse, now, request).await?;
     let mut restated = RestatedReport {
         months: Vec::new(),
         days: Vec::new(),
@@ -82,7 +102,7 @@ pub async fn find_restatements(
     }
     let past = PastCoverage::of(warehouse, (since, now), &touched).await?;
     let asked = RestatementConditions::new(&question, &touched);
-    let sides = RunPairSession::open(engine, warehouse, since, now).await?;
+    let sides = RunPairSession::open(both, then_session, now_session).await?;
 
     let mut changed: BTreeSet<RestatedHourFigure> = BTreeSet::new();
     let mut first_read: BTreeSet<(String, i64)> = BTreeSet::new();
@@ -125,21 +145,27 @@ pub async fn find_restatements(
     Ok(restated)
 }
 
+fn run_of(session: &Session) -> Result<&RunRecord> {
+    session.run().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Query,
+            "changes are asked of published runs, and this session reads none",
+        )
+    })
+}
+
 /// Completeness of a run in the window of a request, for its source and tenant.
 async fn completeness(
-    engine: &QueryEngine,
+    session: &Session,
     warehouse: &Warehouse,
     run: &RunRecord,
     request: &StatisticsRequest,
 ) -> Result<AnswerCompleteness> {
-    let session = engine
-        .open(warehouse, &AsOf::Run(run.run_id.clone()))
-        .await?;
     let mut asked = request.clone();
     if asked.window.from() == Timestamp::MIN {
         let question = CheckedRequest::new(request)?;
         let ledger = warehouse.ops().run_ledger().await?;
-        let pipelines = pipelines(&session, run, &question).await?;
+        let pipelines = pipelines(session, run, &question).await?;
         let reads = pipelines
             .iter()
             .flat_map(|pipeline| warehouse.ops().coverage_in(&ledger, pipeline));
@@ -151,7 +177,7 @@ async fn completeness(
         };
     }
     let question = CheckedRequest::new(&asked)?;
-    check_completeness(&session, warehouse, run, &question).await
+    check_completeness(session, warehouse, run, &question).await
 }
 
 /// Hours in which the facts of two runs differ.

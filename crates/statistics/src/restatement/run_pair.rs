@@ -6,9 +6,8 @@
 //! read.
 
 use crate::rollup::{FACTS, RolledFact};
-use tillhouse_lake::{RunRecord, Warehouse};
 use tillhouse_model::Result;
-use tillhouse_query::{QueryEngine, Session};
+use tillhouse_query::Session;
 
 /// Session over the tables of both runs.
 pub(super) struct RunPairSession {
@@ -16,48 +15,24 @@ pub(super) struct RunPairSession {
 }
 
 impl RunPairSession {
-    pub(super) async fn open(
-        engine: &QueryEngine,
-        warehouse: &Warehouse,
-        since: &RunRecord,
-        now: &RunRecord,
-    ) -> Result<Self> {
-        let session = engine.empty_session()?;
+    /// The tables of both runs as two sessions see them, in a third, which is empty.
+    pub(super) async fn open(both: Session, since: &Session, now: &Session) -> Result<Self> {
         // The later run first: what the earlier one lacks looks like the later one's.
-        for (prefix, run) in [("now_", now), ("then_", since)] {
+        for (prefix, of_run) in [("now_", now), ("then_", since)] {
             for fact in FACTS {
-                let (name, path) = (
-                    format!("{prefix}{}", fact.name),
-                    format!("unified/{}", fact.name),
-                );
-                if !register(&session, &name, warehouse, run, &path).await? {
-                    session.create_view(&name, &stand_in(fact, prefix)).await?;
+                let name = format!("{prefix}{}", fact.name);
+                match of_run.table("unified", fact.name).await? {
+                    Some(table) => both.register(&name, table)?,
+                    None => both.create_view(&name, &stand_in(fact, prefix)).await?,
                 }
             }
             for fact in FACTS {
                 let name = format!("{prefix}{}_hourly", fact.name);
-                session.create_view(&name, &fact.rows_sql(prefix)).await?;
+                both.create_view(&name, &fact.rows_sql(prefix)).await?;
             }
         }
-        Ok(Self { session })
+        Ok(Self { session: both })
     }
-}
-
-async fn register(
-    session: &Session,
-    name: &str,
-    warehouse: &Warehouse,
-    run: &RunRecord,
-    path: &str,
-) -> Result<bool> {
-    let Some(version) = run.tables.get(path) else {
-        return Ok(false);
-    };
-    let Some(table) = warehouse.open_at(path, Some(version)).await? else {
-        return Ok(false);
-    };
-    session.register(name, table.provider)?;
-    Ok(true)
 }
 
 /// A fact without rows.

@@ -236,7 +236,7 @@ impl PeriodAggregator {
             missing: missing.transpose()?,
             hours,
             place: [
-                (LEVEL, level.value.to_owned()),
+                (LEVEL, level.name.to_owned()),
                 (PIPELINE, pipeline.to_owned()),
                 (PERIOD, period.to_owned()),
             ],

@@ -113,9 +113,9 @@ fn rows_that_are_alike_are_one_and_sums_and_hours_are_exact() {
     assert_eq!(
         shown(adding, &DAYS),
         [
-            "- 2024-10-04 - - 1 0 -0.0005 daily 1970-01",
-            "1970-01-01T00:00:00Z 2024-10-04 completed EUR 4 2 2.0002 daily 1970-01 1u2 5u2 2l2 5l2",
-            "1970-01-02T00:00:00Z 2024-10-04 completed EUR 1 0 0.0001 daily 1970-01 2u1 3l1",
+            "- 2024-10-04 - - 1 0 -0.0005 daily_transactions 1970-01",
+            "1970-01-01T00:00:00Z 2024-10-04 completed EUR 4 2 2.0002 daily_transactions 1970-01 1u2 5u2 2l2 5l2",
+            "1970-01-02T00:00:00Z 2024-10-04 completed EUR 1 0 0.0001 daily_transactions 1970-01 2u1 3l1",
         ]
     );
 }
@@ -228,18 +228,18 @@ fn rows_of_a_finer_level_stand_for_as_many_as_they_count() {
     assert_eq!(
         of("monthly_transactions"),
         [
-            "- - completed 1 0 0.0005 monthly",
-            "1970-01-01T00:00:00Z - completed 3 1 0.9999 monthly 2l2 7l1",
-            "1970-01-01T00:00:00Z - declined 1 1 - monthly 7l1",
+            "- - completed 1 0 0.0005 monthly_transactions",
+            "1970-01-01T00:00:00Z - completed 3 1 0.9999 monthly_transactions 2l2 7l1",
+            "1970-01-01T00:00:00Z - declined 1 1 - monthly_transactions 7l1",
         ]
     );
     assert_eq!(
         of("daily_transaction_totals"),
         [
-            "- - completed 1 0 0.0005 daily_totals",
-            "1970-01-01T00:00:00Z - completed 2 1 1.0000 daily_totals 1u2",
-            "1970-01-02T00:00:00Z - completed 1 0 -0.0001 daily_totals 6u1",
-            "1970-01-02T00:00:00Z - declined 1 1 - daily_totals 6u1",
+            "- - completed 1 0 0.0005 daily_transaction_totals",
+            "1970-01-01T00:00:00Z - completed 2 1 1.0000 daily_transaction_totals 1u2",
+            "1970-01-02T00:00:00Z - completed 1 0 -0.0001 daily_transaction_totals 6u1",
+            "1970-01-02T00:00:00Z - declined 1 1 - daily_transaction_totals 6u1",
         ]
     );
 }

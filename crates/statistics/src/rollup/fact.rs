@@ -2,13 +2,11 @@
 //!
 //! Invariant: every column that decides what a roll-up holds is named here, and is what two versions of the fact are compared by.
 
-use super::level::{LOCAL_HOURS, Level, UTC_HOURS};
-use super::{CURRENCY, HOURS, SCHEMA, START, TRANSACTION_KEY};
+use super::level::{LOCAL_HOURS, UTC_HOURS};
+use super::{CURRENCY, HOURS, START, TRANSACTION_KEY};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
-use tillhouse_lake::{
-    ChangedRanges, ComparedColumns, RangeTable, RunRecord, TableVersion, Warehouse,
-};
+use tillhouse_lake::{ChangedRanges, ComparedColumns, TableVersion, Warehouse};
 use tillhouse_model::Result;
 use tillhouse_model::table::{LEVEL, MONTH, PERIOD, PIPELINE, timestamp};
 
@@ -26,15 +24,6 @@ use LabelType::{Flag, Text};
 pub(crate) struct RolledFact {
     /// The unified table.
     pub(crate) name: &'static str,
-    /// The table of its roll-ups, below `statistics`.
-    pub(crate) table: &'static str,
-    /// Raised when its levels mean something else than before, or there are others; all of them are then counted anew. Readers ask only tables that this
-    /// edition has brought to the facts they read: another one lets be what it does not know.
-    ///
-    /// 3: a table a fact, with years and hours; 4: `without_amount` of payments; 5: days of articles and payments, with `business_date`; 6: quantities of articles in
-    /// base units, with unknown units told apart; 7: files of a month or a year, with all levels and pipelines, in tables of another name: programs of earlier
-    /// editions would write into these what neither reads.
-    pub(super) edition: u32,
     /// True if its roll-ups count by the hours of the day.
     pub(super) has_hours: bool,
     /// The fact's own columns by which its rows are told apart, beyond those every fact has.
@@ -58,8 +47,6 @@ pub(crate) const WITHOUT_AMOUNT: &str = "without_amount";
 /// Transactions by state.
 pub(crate) const TRANSACTIONS: RolledFact = RolledFact {
     name: "transactions",
-    table: "transaction_levels",
-    edition: 7,
     has_hours: true,
     labels: &[("state", Text)],
     count: "transactions",
@@ -71,8 +58,6 @@ pub(crate) const TRANSACTIONS: RolledFact = RolledFact {
 /// Articles by what was sold.
 pub(crate) const ARTICLES: RolledFact = RolledFact {
     name: "articles",
-    table: "article_levels",
-    edition: 7,
     has_hours: false,
     labels: &[
         ("transaction_state", Text),
@@ -90,8 +75,6 @@ pub(crate) const ARTICLES: RolledFact = RolledFact {
 /// Payments by how was paid.
 pub(crate) const PAYMENTS: RolledFact = RolledFact {
     name: "payments",
-    table: "payment_levels",
-    edition: 7,
     has_hours: false,
     labels: &[
         ("transaction_state", Text),
@@ -142,36 +125,7 @@ impl RolledFact {
             .collect()
     }
 
-    /// The path of its roll-ups below the warehouse.
-    pub(crate) fn path(&self) -> String {
-        format!("{SCHEMA}/{}", self.table)
-    }
-
-    /// The table of its roll-ups.
-    pub(super) fn range_table(&self, warehouse: &Warehouse) -> RangeTable {
-        let schema = self.schema();
-        let table = warehouse.range_table(self.table, schema, START, self.sources, self.edition);
-        Level::of(self).fold(table.with_bounds_of(SITE), |table, level| {
-            table.with_level(level.value, level.width)
-        })
-    }
-
-    /// True if its roll-ups stand, in all their levels, for the facts that a run names.
-    pub(super) async fn is_kept_up(&self, warehouse: &Warehouse, run: &RunRecord) -> Result<bool> {
-        let Some(named) = run.tables.get(&self.path()) else {
-            return Ok(false);
-        };
-        let table = self.range_table(warehouse);
-        let Some(made_from) = table.made_from_at(named).await? else {
-            return Ok(false);
-        };
-        Ok(self.sources.iter().all(|source| {
-            let facts = run.tables.get(&format!("unified/{source}"));
-            made_from.get(*source).copied() == facts.map(|facts| facts.version)
-        }))
-    }
-
-    /// The columns of its roll-ups. Those that a level does not tell apart are null in its rows.
+    /// The columns that its levels have in the table of all levels. Those that a level does not tell apart are null in its rows.
     pub(crate) fn schema(&self) -> SchemaRef {
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let number = |name: &str| Field::new(name, DataType::Int64, true);

@@ -125,13 +125,11 @@ impl Grain {
     }
 }
 
-/// One level: rows of a fact's roll-ups that are sums over periods of one length.
+/// One level: rows of the roll-ups that are a fact's sums over periods of one length.
 #[derive(Debug)]
 pub(crate) struct Level {
-    /// The view of it, below `statistics`; its name in answers.
+    /// Its value in the column `level`, the view of it below `statistics`, and its name in answers.
     pub(crate) name: &'static str,
-    /// Its value in the column `level`.
-    pub(crate) value: &'static str,
     pub(crate) fact: &'static RolledFact,
     pub(crate) grain: Grain,
     /// True if sites are told apart.
@@ -144,7 +142,7 @@ pub(crate) struct Level {
 }
 
 const fn level(
-    (name, value): (&'static str, &'static str),
+    name: &'static str,
     fact: &'static RolledFact,
     grain: Grain,
     by_site: bool,
@@ -153,7 +151,6 @@ const fn level(
 ) -> Level {
     Level {
         name,
-        value,
         fact,
         grain,
         by_site,
@@ -168,7 +165,7 @@ const BY_YEAR: PeriodWidth = PeriodWidth::Year;
 /// The levels of all facts. Of one fact an earlier one has fewer rows for the same window, and periods that are no shorter.
 pub(crate) static LEVELS: [Level; 14] = [
     level(
-        ("yearly_transactions", "yearly"),
+        "yearly_transactions",
         &TRANSACTIONS,
         Year,
         true,
@@ -176,7 +173,7 @@ pub(crate) static LEVELS: [Level; 14] = [
         Some("monthly_transactions"),
     ),
     level(
-        ("monthly_transactions", "monthly"),
+        "monthly_transactions",
         &TRANSACTIONS,
         Month,
         true,
@@ -184,7 +181,7 @@ pub(crate) static LEVELS: [Level; 14] = [
         Some("daily_transactions"),
     ),
     level(
-        ("daily_transaction_totals", "daily_totals"),
+        "daily_transaction_totals",
         &TRANSACTIONS,
         Day,
         false,
@@ -192,7 +189,7 @@ pub(crate) static LEVELS: [Level; 14] = [
         Some("daily_transactions"),
     ),
     level(
-        ("daily_transactions", "daily"),
+        "daily_transactions",
         &TRANSACTIONS,
         Day,
         true,
@@ -200,7 +197,7 @@ pub(crate) static LEVELS: [Level; 14] = [
         None,
     ),
     level(
-        ("yearly_article_totals", "yearly_totals"),
+        "yearly_article_totals",
         &ARTICLES,
         Year,
         false,
@@ -208,7 +205,7 @@ pub(crate) static LEVELS: [Level; 14] = [
         Some("yearly_articles"),
     ),
     level(
-        ("yearly_articles", "yearly"),
+        "yearly_articles",
         &ARTICLES,
         Year,
         true,
@@ -216,23 +213,16 @@ pub(crate) static LEVELS: [Level; 14] = [
         Some("monthly_articles"),
     ),
     level(
-        ("monthly_article_totals", "monthly_totals"),
+        "monthly_article_totals",
         &ARTICLES,
         Month,
         false,
         BY_MONTH,
         Some("monthly_articles"),
     ),
+    level("monthly_articles", &ARTICLES, Month, true, BY_MONTH, None),
     level(
-        ("monthly_articles", "monthly"),
-        &ARTICLES,
-        Month,
-        true,
-        BY_MONTH,
-        None,
-    ),
-    level(
-        ("daily_article_totals", "daily_totals"),
+        "daily_article_totals",
         &ARTICLES,
         Day,
         false,
@@ -240,7 +230,7 @@ pub(crate) static LEVELS: [Level; 14] = [
         None,
     ),
     level(
-        ("yearly_payment_totals", "yearly_totals"),
+        "yearly_payment_totals",
         &PAYMENTS,
         Year,
         false,
@@ -248,7 +238,7 @@ pub(crate) static LEVELS: [Level; 14] = [
         Some("yearly_payments"),
     ),
     level(
-        ("yearly_payments", "yearly"),
+        "yearly_payments",
         &PAYMENTS,
         Year,
         true,
@@ -256,23 +246,16 @@ pub(crate) static LEVELS: [Level; 14] = [
         Some("monthly_payments"),
     ),
     level(
-        ("monthly_payment_totals", "monthly_totals"),
+        "monthly_payment_totals",
         &PAYMENTS,
         Month,
         false,
         BY_MONTH,
         Some("monthly_payments"),
     ),
+    level("monthly_payments", &PAYMENTS, Month, true, BY_MONTH, None),
     level(
-        ("monthly_payments", "monthly"),
-        &PAYMENTS,
-        Month,
-        true,
-        BY_MONTH,
-        None,
-    ),
-    level(
-        ("daily_payment_totals", "daily_totals"),
+        "daily_payment_totals",
         &PAYMENTS,
         Day,
         false,
@@ -336,7 +319,7 @@ impl Level {
         self.grain == Day && (self.by_site || !self.fact.has_hours)
     }
 
-    /// True if it has values in a column of the fact's roll-ups.
+    /// True if it has values in a column that the levels of its fact have.
     pub(super) fn fills(&self, column: &str) -> bool {
         match column {
             SITE => self.by_site,
@@ -424,10 +407,10 @@ mod tests {
     }
 
     #[test]
-    fn levels_of_a_fact_have_values_of_their_own() {
+    fn levels_have_names_and_folders_of_their_own() {
+        let names: BTreeSet<&str> = LEVELS.iter().map(|level| level.name).collect();
+        assert_eq!(names.len(), LEVELS.len());
         for fact in FACTS {
-            let values: BTreeSet<&str> = Level::of(fact).map(|level| level.value).collect();
-            assert_eq!(values.len(), Level::of(fact).count(), "{}", fact.name);
             // What is read of a period is whole in its folder.
             for level in Level::of(fact).filter(|level| level.grain == Year) {
                 assert_eq!(level.width, BY_YEAR, "{}", level.name);

@@ -1,8 +1,8 @@
 //! Keeping the roll-ups: from the versions of the unified tables they were counted from to those a run is about to publish.
 //!
 //! ```text
-//!   counted ─(lake: what differs)─> changed hours ─> changed days, months and years of the levels ─> rows of these (`sums`)
-//!                                                                       one commit a fact: these periods replaced in all levels
+//!   counted ─(lake: what differs)─> changed hours ─> changed days, months and years of the levels ─> rows of these (`sums`, `side_by_side`)
+//!                                                                                  one commit: these periods replaced in all levels
 //! ```
 //!
 //! A table that is damaged, or that a run found to be another than was published, begins anew: nobody knows which of its rows are stale. One that
@@ -15,10 +15,13 @@
 //!
 //! Rejected: to add to a month what its changed hours have more than before. It reads less, but what was once wrong would stay so.
 
+use super::fact::{FACTS, RolledFact, TRANSACTIONS};
 use super::level::{Grain, Level};
+use super::side_by_side::side_by_side;
 use super::sums::RollupRows;
-use super::{FACTS, RolledFact};
-use futures::{StreamExt, stream};
+use super::table;
+use futures::future::try_join_all;
+use futures::try_join;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_lake::{
     ChangedLevels, ChangedRanges, FactSnapshot, RangeSet, SourceWatermarks, TableVersion,
@@ -30,8 +33,8 @@ use tokio::task::JoinSet;
 /// Number of times that another run may come first.
 const ROUNDS: usize = 5;
 
-/// Brings the roll-ups to the versions of the unified tables that a run names (`unified`, by path), and gives the versions of their
-/// tables by path, to be named beside them. Of the pipelines in `anew` every hour is counted again.
+/// Brings the roll-ups to the versions of the unified tables that a run names (`unified`, by path), and gives the version of their
+/// table by path, to be named beside them. Of the pipelines in `anew` every hour is counted again.
 ///
 /// Empty where there is nothing to add up, or where another run has taken the roll-ups beyond these versions.
 ///
@@ -42,56 +45,58 @@ pub async fn roll_up(
     anew: &[String],
     run_id: &str,
 ) -> Result<BTreeMap<String, u64>> {
-    let version_of = |table: &str| unified.get(&format!("unified/{table}")).copied();
-    // A task each: on one task they would share one core.
-    let mut tasks = JoinSet::new();
-    for fact in FACTS {
-        if version_of(fact.name).is_none() {
-            continue;
-        }
-        let of_source = |source: &&str| Some(((*source).to_owned(), version_of(source)?));
-        let maintainer = RollupMaintainer {
-            warehouse: warehouse.clone(),
-            fact,
-            wanted: fact.sources.iter().filter_map(of_source).collect(),
-            anew: anew.to_vec(),
-            run_id: run_id.to_owned(),
-        };
-        tasks.spawn(async move {
-            let version = maintainer.bring_up().await?;
-            Ok::<_, Error>(version.map(|version| (fact.path(), version)))
-        });
+    let of_fact = |name: &str| {
+        let version = unified.get(&format!("unified/{name}"))?;
+        Some((name.to_owned(), *version))
+    };
+    let wanted: SourceWatermarks = table::sources().into_iter().filter_map(of_fact).collect();
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
     }
-    let mut done = Vec::new();
-    while let Some(kept) = tasks.join_next().await {
-        done.push(kept.map_err(|e| Error::internal("adding up a roll-up failed").because(e))??);
-    }
-    // A run has roll-ups of all its facts, or has none.
-    let done: Option<BTreeMap<String, u64>> = done.into_iter().collect();
-    Ok(done.unwrap_or_default())
+    let maintainer = RollupMaintainer {
+        warehouse,
+        wanted,
+        anew,
+        run_id,
+    };
+    let version = maintainer.bring_up().await?.into_iter();
+    Ok(version.map(|version| (table::path(), version)).collect())
 }
 
-/// Maintenance of the roll-ups of one fact: from their watermarks to the versions a run names.
-struct RollupMaintainer {
-    warehouse: Warehouse,
-    fact: &'static RolledFact,
+/// Maintenance of the roll-ups: from their watermarks to the versions a run names.
+struct RollupMaintainer<'r> {
+    warehouse: &'r Warehouse,
+    /// The facts there are, with the versions of the run.
     wanted: SourceWatermarks,
-    anew: Vec<String>,
-    run_id: String,
+    anew: &'r [String],
+    run_id: &'r str,
 }
 
 /// Hours whose facts differ between two versions.
 #[derive(Default)]
 struct ChangedHours {
-    hours: ChangedRanges,
-    /// True where the earlier version is not known, so that all hours are counted.
+    /// By fact.
+    hours: BTreeMap<&'static str, ChangedRanges>,
+    /// True where the earlier version of a fact is not known, so that all hours of all facts are counted.
     is_anew: bool,
 }
 
-impl RollupMaintainer {
+impl ChangedHours {
+    /// The hours in which a fact's levels are others: those of what they are made from.
+    fn of(&self, fact: &RolledFact) -> ChangedRanges {
+        let mut hours = ChangedRanges::default();
+        let sources = fact.sources.iter();
+        for changed in sources.filter_map(|source| self.hours.get(source)) {
+            hours.merge(changed.clone());
+        }
+        hours
+    }
+}
+
+impl RollupMaintainer<'_> {
     /// Brings the table up to date. `None` where other runs are faster, or further on.
     async fn bring_up(&self) -> Result<Option<u64>> {
-        let (path, table) = (self.fact.path(), self.fact.range_table(&self.warehouse));
+        let (path, table) = (table::path(), table::range_table(self.warehouse));
         for _ in 0..ROUNDS {
             if self.anew.is_empty()
                 && let Some(version) = table.version_made_from(&self.wanted).await?
@@ -100,7 +105,7 @@ impl RollupMaintainer {
             }
             if let Some(why) = table.damage().await? {
                 tracing::warn!("{path} is damaged and counted anew: {why}");
-                table.begin_anew(&self.run_id).await?;
+                table.begin_anew(self.run_id).await?;
             }
             let (version, was) = table.watermarks().await?;
             if was.iter().any(|(source, version)| {
@@ -111,17 +116,17 @@ impl RollupMaintainer {
                 tracing::warn!(table = %path, "another run has added up later versions: this run has no roll-ups");
                 return Ok(None);
             }
-            let changed = self.changed_hours(&path, &was).await?;
-            let pipelines = self.pipelines().await?;
+            let (changed, facts) = try_join!(self.changed_hours(&was), self.facts())?;
+            let pipelines = pipelines(&facts)?;
             let is_everything =
                 changed.is_anew || pipelines.iter().all(|name| self.anew.contains(name));
             let anew: Vec<String> = match is_everything {
                 true => pipelines.into_iter().collect(),
-                false => self.anew.clone(),
+                false => self.anew.to_vec(),
             };
-            let touched = self.touched(&changed, &anew);
-            let rows = self.rows(version, &touched).await?;
-            let (wanted, run) = (&self.wanted, &self.run_id);
+            let touched = touched(&changed, &anew);
+            let rows = self.rows(version, &facts, &touched).await?;
+            let (wanted, run) = (&self.wanted, self.run_id);
             let done = match is_everything {
                 // Those of another edition, and of pipelines that are gone, go too.
                 true => table.replace_all(&was, wanted, rows, run).await?,
@@ -137,94 +142,128 @@ impl RollupMaintainer {
     }
 
     /// The hours that differ from those that were counted.
-    async fn changed_hours(&self, path: &str, was: &SourceWatermarks) -> Result<ChangedHours> {
+    async fn changed_hours(&self, was: &SourceWatermarks) -> Result<ChangedHours> {
         let mut changed = ChangedHours {
             is_anew: was.is_empty(),
             ..ChangedHours::default()
         };
-        for (source, version) in &self.wanted {
-            let fact = FACTS.into_iter().find(|fact| fact.name == source);
-            let fact = fact.ok_or_else(|| {
-                Error::internal("a roll-up is counted from a table that is no fact")
-                    .at("table", source)
-            })?;
-            let since = was.get(source).copied().map(TableVersion::from);
-            let (since, now) = (since.as_ref(), TableVersion::from(*version));
-            let found = match fact.changed_hours(&self.warehouse, since, &now).await {
-                // Vacuum may have taken the earlier version's files, or they are damaged. A store that fails now leaves the roll-ups to the next run: with
-                // every hour to be read it would fail all the more.
-                Err(error)
-                    if error.kind() == ErrorKind::Storage
-                        && since.is_some()
-                        && !is_store_failure(&error) =>
-                {
-                    tracing::warn!(table = %path, "counting every hour anew: {error}");
-                    changed.is_anew = true;
-                    fact.changed_hours(&self.warehouse, None, &now).await
+        if changed.is_anew {
+            return Ok(changed);
+        }
+        // A task each: on one task they would share one core.
+        let mut tasks = JoinSet::new();
+        for fact in FACTS {
+            if let Some(now) = self.wanted.get(fact.name) {
+                let (since, now) = (was.get(fact.name).copied(), *now);
+                tasks.spawn(changed_hours_of(self.warehouse.clone(), fact, since, now));
+            }
+        }
+        while let Some(compared) = tasks.join_next().await {
+            let compared = compared
+                .map_err(|e| Error::internal("comparing two versions failed").because(e))?;
+            match compared? {
+                (fact, Some(hours)) => {
+                    changed.hours.insert(fact, hours);
                 }
-                found => found,
-            };
-            changed.hours.merge(found?);
+                (_, None) => changed.is_anew = true,
+            }
         }
         Ok(changed)
     }
 
-    /// The pipelines that have facts.
-    async fn pipelines(&self) -> Result<BTreeSet<String>> {
-        let Some(facts) = self.facts(self.fact.name).await? else {
-            return Ok(BTreeSet::new());
-        };
-        let partitions = facts.partitions()?.into_iter();
-        Ok(partitions.map(|partition| partition.pipeline).collect())
+    /// The facts at the versions that the run names, by name.
+    async fn facts(&self) -> Result<BTreeMap<String, FactSnapshot>> {
+        let mut opening = Vec::new();
+        for (name, version) in &self.wanted {
+            opening.push(self.opened(name, *version));
+        }
+        let opened = try_join_all(opening).await?.into_iter();
+        Ok(opened.flatten().collect())
     }
 
-    /// The periods of the levels that are to be counted again; of the pipelines in `anew` all.
-    fn touched(&self, changed: &ChangedHours, anew: &[String]) -> ChangedLevels {
-        let mut touched = ChangedLevels::new();
-        for level in Level::of(self.fact) {
-            let of_level = touched.entry(level.value.to_owned()).or_default();
-            for (pipeline, hours) in &changed.hours.0 {
-                of_level.add(pipeline, periods(level.grain, hours));
-            }
-            for pipeline in anew {
-                of_level.add(pipeline, RangeSet::All);
-            }
-        }
-        touched
+    async fn opened(&self, name: &str, version: u64) -> Result<Option<(String, FactSnapshot)>> {
+        let (path, version) = (format!("unified/{name}"), TableVersion::from(version));
+        let facts = self.warehouse.facts(&path, &version).await?;
+        Ok(facts.map(|facts| (name.to_owned(), facts)))
     }
 
     /// Sums of the touched periods. `version` is that of the table as it is.
     async fn rows(
         &self,
         version: Option<u64>,
+        facts: &BTreeMap<String, FactSnapshot>,
         touched: &ChangedLevels,
     ) -> Result<UnifiedRowStream> {
-        let Some(own) = self.facts(self.fact.name).await? else {
-            return Ok(stream::empty().boxed());
-        };
-        let parents = if self.fact.inherits() {
-            self.facts("transactions").await?
-        } else {
-            None
-        };
         let stored = match version {
             Some(version) => {
-                let (path, version) = (self.fact.path(), TableVersion::from(version));
+                let (path, version) = (table::path(), TableVersion::from(version));
                 self.warehouse.facts(&path, &version).await?
             }
             None => None,
         };
-        RollupRows::new(self.fact, (own, parents), stored, touched.clone()).stream()
+        let mut makers = Vec::new();
+        for fact in FACTS {
+            let Some(own) = facts.get(fact.name).cloned() else {
+                continue;
+            };
+            let parents = facts.get(TRANSACTIONS.name).cloned();
+            let parents = parents.filter(|_| fact.inherits());
+            let (stored, touched) = (stored.clone(), touched.clone());
+            makers.push(RollupRows::new(fact, (own, parents), stored, touched));
+        }
+        side_by_side(makers)
     }
+}
 
-    /// A fact at the version that the run names; `None` where it names none.
-    async fn facts(&self, name: &str) -> Result<Option<FactSnapshot>> {
-        let Some(version) = self.wanted.get(name) else {
-            return Ok(None);
-        };
-        let (path, version) = (format!("unified/{name}"), TableVersion::from(*version));
-        self.warehouse.facts(&path, &version).await
+/// The pipelines that have facts.
+fn pipelines(facts: &BTreeMap<String, FactSnapshot>) -> Result<BTreeSet<String>> {
+    let mut pipelines = BTreeSet::new();
+    for facts in facts.values() {
+        let partitions = facts.partitions()?.into_iter();
+        pipelines.extend(partitions.map(|partition| partition.pipeline));
     }
+    Ok(pipelines)
+}
+
+/// The hours in which two versions of a fact differ, with the fact's name; no hours where the earlier version cannot be read.
+async fn changed_hours_of(
+    warehouse: Warehouse,
+    fact: &'static RolledFact,
+    since: Option<u64>,
+    now: u64,
+) -> Result<(&'static str, Option<ChangedRanges>)> {
+    let (since, now) = (since.map(TableVersion::from), TableVersion::from(now));
+    match fact.changed_hours(&warehouse, since.as_ref(), &now).await {
+        // Vacuum may have taken the earlier version's files, or they are damaged. A store that fails now leaves the roll-ups to the next run: with
+        // every hour to be read it would fail all the more.
+        Err(error)
+            if error.kind() == ErrorKind::Storage
+                && since.is_some()
+                && !is_store_failure(&error) =>
+        {
+            tracing::warn!(fact = fact.name, "counting every hour anew: {error}");
+            Ok((fact.name, None))
+        }
+        found => Ok((fact.name, Some(found?))),
+    }
+}
+
+/// The periods of the levels that are to be counted again; of the pipelines in `anew` all.
+fn touched(changed: &ChangedHours, anew: &[String]) -> ChangedLevels {
+    let mut touched = ChangedLevels::new();
+    for fact in FACTS {
+        let changed = changed.of(fact);
+        for level in Level::of(fact) {
+            let of_level = touched.entry(level.name.to_owned()).or_default();
+            for (pipeline, hours) in &changed.0 {
+                of_level.add(pipeline, periods(level.grain, hours));
+            }
+            for pipeline in anew {
+                of_level.add(pipeline, RangeSet::All);
+            }
+        }
+    }
+    touched
 }
 
 /// The periods that hours lie in.

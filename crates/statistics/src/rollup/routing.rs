@@ -17,6 +17,7 @@
 
 use super::fact::{ARTICLES, BUSINESS_DATE, FACTS, PAYMENTS, RolledFact, SITE, TRANSACTIONS};
 use super::level::{LEVELS, Level};
+use super::table::{self, TABLE};
 use super::{SCHEMA, START};
 use crate::columns::{each_batch_of, texts};
 use crate::filter::{CheckedFilter, FilteredFact, select};
@@ -72,11 +73,22 @@ pub(crate) enum AnswerSource {
 
 impl AnswerSource {
     /// As `meta.answered_from` says it.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Facts => "facts",
             Self::Level(level) => level.name,
         }
+    }
+
+    /// The source of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        if name == Self::Facts.name() {
+            return Some(Self::Facts);
+        }
+        LEVELS
+            .iter()
+            .find(|level| level.name == name)
+            .map(Self::Level)
     }
 
     /// True if a row stands for as many of the fact's as it counts.
@@ -88,7 +100,7 @@ impl AnswerSource {
     pub(crate) fn table(self, fact: &'static str) -> (&'static str, &'static str) {
         match self {
             Self::Facts => ("unified", fact),
-            Self::Level(level) => (SCHEMA, level.fact.table),
+            Self::Level(_) => (SCHEMA, TABLE),
         }
     }
 
@@ -97,10 +109,15 @@ impl AnswerSource {
     pub(crate) fn relation(self, fact: &'static str) -> String {
         match self {
             Self::Facts => format!("unified.{fact}"),
-            Self::Level(level) => format!(
-                "(SELECT *, {START} AS occurred_at, month_of({START}) AS month FROM {SCHEMA}.{} WHERE {LEVEL} = '{}') AS {fact}",
-                level.fact.table, level.value
-            ),
+            Self::Level(level) => {
+                let schema = level.fact.schema();
+                let columns = schema.fields().iter().map(|field| field.name().as_str());
+                format!(
+                    "(SELECT {}, {START} AS occurred_at, month_of({START}) AS month FROM {SCHEMA}.{TABLE} WHERE {LEVEL} = '{}') AS {fact}",
+                    columns.collect::<Vec<_>>().join(", "),
+                    level.name
+                )
+            }
         }
     }
 
@@ -436,18 +453,14 @@ pub(crate) async fn route(session: &Session, question: &CheckedRequest<'_>) -> R
     let filter = question.request.filter.as_ref();
     let filtered = filter.map(CheckedFilter::fact_columns).unwrap_or_default();
     let windows = PlannedWindows::of(question);
-    let levels = async {
-        futures::try_join!(
-            published(session, &TRANSACTIONS),
-            published(session, &ARTICLES),
-            published(session, &PAYMENTS),
-        )
-    };
     let ahead = async {
         open_ahead(session, &windows, &filtered).await;
         Ok(())
     };
-    let ((of_transactions, of_articles, of_payments), ()) = futures::try_join!(levels, ahead)?;
+    let (published, ()) = futures::try_join!(published(session), ahead)?;
+    let of_fact = |fact: &RolledFact| of_fact(&published, fact);
+    let of_transactions = of_fact(&TRANSACTIONS);
+    let (of_articles, of_payments) = (of_fact(&ARTICLES), of_fact(&PAYMENTS));
     let (transactions, articles, payments, sites) = futures::try_join!(
         scans_of(
             session,
@@ -466,6 +479,43 @@ pub(crate) async fn route(session: &Session, question: &CheckedRequest<'_>) -> R
         payments,
         sites,
     })
+}
+
+/// The scans that count a window's transactions by the sites' own days and hours: of days where these tell apart what is asked, and of the facts for less than a day.
+pub(crate) async fn route_week(
+    session: &Session,
+    question: &CheckedRequest<'_>,
+) -> Result<AnswerPlan> {
+    let filter = question.request.filter.as_ref();
+    let filtered = filter.map(CheckedFilter::fact_columns).unwrap_or_default();
+    let published = match question.needs_keys() {
+        true => Vec::new(),
+        false => of_fact(&published(session).await?, &TRANSACTIONS),
+    };
+    Ok(AnswerPlan {
+        transactions: week_scans(question.now, &published, &filtered),
+        articles: Vec::new(),
+        payments: Vec::new(),
+        sites: sites_of(session, question, &published, &filtered).await?,
+    })
+}
+
+/// The scans of a window whose transactions are counted by the sites' own days and hours.
+fn week_scans(
+    now: Span,
+    published: &[&'static Level],
+    filtered: &BTreeSet<&'static str>,
+) -> Vec<FactScan> {
+    let days = fitting(published, |level| {
+        level.keeps(BUSINESS_DATE)
+            && !level.local_hours().is_empty()
+            && filtered.iter().all(|column| level.keeps(column))
+    });
+    let mut scans = PlannedScans::default();
+    for (source, part) in cover(now, &days) {
+        scans.of(source).now.push(part);
+    }
+    scans.0
 }
 
 /// Opens what an answer reads beside its levels, while these are looked at: names, and the facts that no level spares. What fails is told to whoever reads
@@ -492,33 +542,49 @@ async fn open_ahead(
 
 /// The cheapest source of transactions by the sites' own days, whole days being asked for.
 pub(crate) async fn source_of_days(session: &Session) -> Result<AnswerSource> {
-    let mut levels = published(session, &TRANSACTIONS).await?.into_iter();
+    let published = published(session).await?;
+    let mut levels = of_fact(&published, &TRANSACTIONS).into_iter();
     let days = levels.find(|level| level.keeps(BUSINESS_DATE));
     Ok(days.map_or(AnswerSource::Facts, AnswerSource::Level))
 }
 
-/// The levels of a fact that the run of the session has, in their order; none where it has roll-ups of another edition, or that nobody brought to the facts
-/// it names.
-async fn published(session: &Session, fact: &RolledFact) -> Result<Vec<&'static Level>> {
-    if !session.has_table(SCHEMA, fact.table).await? {
+/// The cheapest source of each site's hours, as UTC has them, whole days being asked for.
+pub(crate) async fn source_of_site_hours(session: &Session) -> Result<AnswerSource> {
+    let published = published(session).await?;
+    let mut levels = of_fact(&published, &TRANSACTIONS).into_iter();
+    let days = levels.find(|level| level.keeps(SITE) && !level.utc_hours().is_empty());
+    Ok(days.map_or(AnswerSource::Facts, AnswerSource::Level))
+}
+
+/// The levels that the run of the session has, in their order: of the facts it names; none where it has roll-ups of another edition, or that nobody brought to
+/// the facts it names.
+async fn published(session: &Session) -> Result<Vec<&'static Level>> {
+    if !session.has_table(SCHEMA, TABLE).await? {
         return Ok(Vec::new());
     }
-    let present = session.columns(SCHEMA, fact.table).await?;
-    let schema = fact.schema();
-    let mut fields = schema.fields().iter();
-    let has_columns = fields.all(|field| present.field_with_name(field.name()).is_ok());
+    let run = session.run();
     // Of tables that somebody registered nothing else is known.
-    let is_whole = match (session.warehouse(), session.run()) {
-        (Some(warehouse), Some(run)) if has_columns => {
-            let asked = fact.is_kept_up(warehouse, run);
-            session.finding(fact.table, asked).await?
+    if let (Some(warehouse), Some(run)) = (session.warehouse(), run) {
+        let asked = table::is_kept_up(warehouse, run);
+        if !session.finding(TABLE, asked).await? {
+            return Ok(Vec::new());
         }
-        _ => has_columns,
+    }
+    let present = session.columns(SCHEMA, TABLE).await?;
+    let is_there = |fact: &&'static RolledFact| {
+        let schema = fact.schema();
+        let mut fields = schema.fields().iter();
+        let path = format!("unified/{}", fact.name);
+        fields.all(|field| present.field_with_name(field.name()).is_ok())
+            && run.is_none_or(|run| run.tables.contains_key(&path))
     };
-    Ok(match is_whole {
-        true => Level::of(fact).collect(),
-        false => Vec::new(),
-    })
+    let facts = FACTS.into_iter().filter(is_there);
+    Ok(facts.flat_map(Level::of).collect())
+}
+
+/// Those of some levels that are a fact's.
+fn of_fact(levels: &[&'static Level], fact: &RolledFact) -> Vec<&'static Level> {
+    fitting(levels, |level| level.fact.name == fact.name)
 }
 
 /// The scans of a fact for a request that filters by some columns. Of the levels that the run has, one that does not tell these apart is left out.
@@ -571,8 +637,8 @@ async fn sites_of(
         return Ok(None);
     };
     let sql = format!(
-        "SELECT DISTINCT pipeline, site_key FROM {SCHEMA}.{} WHERE {LEVEL} = '{}'",
-        level.fact.table, level.value
+        "SELECT DISTINCT pipeline, site_key FROM {SCHEMA}.{TABLE} WHERE {LEVEL} = '{}'",
+        level.name
     );
     let rows = session.frame(&sql, &[]).await?;
     let rows = select(session, rows, filter, FilteredFact::Transaction).await?;

@@ -203,6 +203,39 @@ fn what_fits_no_level_comes_from_the_facts_in_one_scan() {
 }
 
 #[test]
+fn weekdays_by_hour_are_read_from_days_and_less_than_a_day_from_the_facts() {
+    let read_of = |window: (&str, &str), filtered: &[&'static str]| {
+        let filtered = filtered.iter().copied().collect();
+        let span = (t(window.0), t(window.1));
+        let scans = week_scans(span, &levels(&TRANSACTIONS), &filtered);
+        assert!(
+            scans
+                .iter()
+                .all(|scan| !scan.untimed && scan.hours.is_empty())
+        );
+        read(&scans, |scan| &scan.now)
+    };
+    let week = ("2026-01-05T00:00:00Z", "2026-01-12T00:00:00Z");
+    assert_eq!(read_of(week, &[]), ["daily_transactions 96..264"]);
+    // A year has no days of its own.
+    let year = ("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
+    assert_eq!(read_of(year, &[]), ["daily_transactions 0..8760"]);
+    let filtered = [SITE, BUSINESS_DATE, "state"];
+    assert_eq!(read_of(week, &filtered), ["daily_transactions 96..264"]);
+    assert_eq!(read_of(week, &["local_hour"]), ["facts 96..264"]);
+    let berlin = ("2026-01-04T23:00:00Z", "2026-01-11T23:00:00Z");
+    assert_eq!(
+        read_of(berlin, &[]),
+        [
+            "daily_transactions 96..240",
+            "daily_transactions 240..264",
+            "facts 95..96",
+            "off facts 263..264",
+        ]
+    );
+}
+
+#[test]
 fn parts_that_do_not_touch_stay_apart() {
     let parts = |spans: &[Span]| spans.iter().copied().map(added).collect();
     let scan = FactScan {

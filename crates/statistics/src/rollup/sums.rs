@@ -21,7 +21,7 @@ use crate::columns::texts;
 use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::TimestampMicrosecondType;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use tillhouse_lake::{
@@ -37,13 +37,13 @@ use tokio::task::JoinHandle;
 /// Rows of facts that are added up at a time, roughly: bounds the groups that are held in memory.
 const CHUNK_ROWS: u64 = 120_000;
 
-/// Maker of the rows of a fact's roll-ups in the periods that are touched.
+/// Maker of the rows of a fact's levels in the periods that are touched.
 pub(super) struct RollupRows {
     fact: &'static RolledFact,
     own: FactSnapshot,
     /// The transactions whose currencies are inherited.
     parents: Option<FactSnapshot>,
-    /// The roll-ups as they are.
+    /// The table of all levels as it is.
     stored: Option<FactSnapshot>,
     touched: ChangedLevels,
     /// Sums of periods that further rows belong to.
@@ -51,9 +51,9 @@ pub(super) struct RollupRows {
 }
 
 /// One step of making rows, of a pipeline and in a month.
-struct RollupStep {
-    pipeline: String,
-    month: String,
+pub(super) struct RollupStep {
+    pub(super) pipeline: String,
+    pub(super) month: String,
     work: RollupWork,
 }
 
@@ -72,7 +72,7 @@ impl RollupStep {
 }
 
 impl RollupRows {
-    /// Maker of a fact's touched rows, from the fact and its transactions, and from the roll-ups as they are.
+    /// Maker of a fact's touched rows, from the fact and its transactions, and from the table of all levels as it is.
     pub(super) fn new(
         fact: &'static RolledFact,
         (own, parents): (FactSnapshot, Option<FactSnapshot>),
@@ -89,24 +89,11 @@ impl RollupRows {
         }
     }
 
-    /// The rows, month by month of each pipeline.
-    pub(super) fn stream(self) -> Result<UnifiedRowStream> {
-        let steps = self.steps()?.into_iter();
-        let rows = stream::try_unfold((self, steps), |(mut rows, mut steps)| async move {
-            let Some(step) = steps.next() else {
-                return Ok::<_, Error>(None);
-            };
-            let made = rows.make(&step).await?;
-            let made = stream::iter(made.into_iter().map(Ok::<_, Error>));
-            Ok(Some((made, (rows, steps))))
-        });
-        Ok(rows.try_flatten().boxed())
-    }
-
-    fn steps(&self) -> Result<Vec<RollupStep>> {
+    /// The steps that make the rows, month by month of each pipeline.
+    pub(super) fn steps(&self) -> Result<Vec<RollupStep>> {
         let mut steps = Vec::new();
         let base = Level::from_facts(self.fact).next();
-        let touched = base.and_then(|base| Some((base, self.touched.get(base.value)?)));
+        let touched = base.and_then(|base| Some((base, self.touched.get(base.name)?)));
         let Some((base, touched)) = touched else {
             return Ok(steps);
         };
@@ -144,7 +131,7 @@ impl RollupRows {
     }
 
     /// The rows that a step completes.
-    async fn make(&mut self, step: &RollupStep) -> Result<Vec<RecordBatch>> {
+    pub(super) async fn make(&mut self, step: &RollupStep) -> Result<Vec<RecordBatch>> {
         let mut made = Vec::new();
         match &step.work {
             RollupWork::Facts(periods) => {
@@ -213,7 +200,7 @@ impl RollupRows {
         let (Some(stored), Some(finer)) = (&self.stored, level.finer()) else {
             return Ok(());
         };
-        let touched = self.touched.get(finer.value);
+        let touched = self.touched.get(finer.name);
         let touched = touched.and_then(|touched| touched.0.get(&step.pipeline));
         // Of a pipeline that is counted anew nothing stays.
         let Some(RangeSet::Only(touched)) = touched else {
@@ -221,7 +208,7 @@ impl RollupRows {
         };
         let asked = rows_that_stay(level, touched);
         for period in folders(level, finer, step, touched) {
-            let folder = (finer.value, step.pipeline.as_str(), period.as_str());
+            let folder = (finer.name, step.pipeline.as_str(), period.as_str());
             let mut rows = stored.rows_of_level(folder, asked.clone());
             while let Some(batch) = rows.next().await {
                 sums.add(&batch?, MissingCurrency::Keep)?;
@@ -278,7 +265,7 @@ impl RollupRows {
     /// Empty sums of the levels that are made from the facts.
     fn fact_sums(&self, step: &RollupStep) -> Result<Vec<FactSums>> {
         let of_level = |(place, level): (usize, &'static Level)| {
-            let touched = self.touched.get(level.value);
+            let touched = self.touched.get(level.name);
             let touched = touched.and_then(|touched| touched.0.get(&step.pipeline));
             // What is read is made of whole touched periods of the first.
             let only = (place > 0)

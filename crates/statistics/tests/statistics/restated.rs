@@ -158,10 +158,7 @@ async fn hours_days_and_months_that_changed_are_told_with_their_transactions() {
     let mut reports = Vec::new();
     for rolled in [true, false] {
         let (place, since, now) = two_runs(rolled).await;
-        assert_eq!(
-            since.tables.contains_key("statistics/payment_levels"),
-            rolled
-        );
+        assert_eq!(since.tables.contains_key("statistics/levels"), rolled);
         let report = find_restatements(
             &place.engine,
             &place.warehouse,

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tillhouse_model::{Filter, Window};
 use tillhouse_query::Session;
+use tillhouse_statistics::reports::week_hours;
 use tillhouse_statistics::{
     CheckedFilter, GrowthBaseline, HourGrouping, StatisticsRequest, figures,
 };
@@ -147,5 +148,16 @@ async fn a_request_scans_every_fact_once() {
                 "{fact} for {request:?}: {scans:?}"
             );
         }
+        // Its weekdays by hour are one more.
+        let (session, scans) = counted(&house).await;
+        let week = week_hours(&session, &request).await.unwrap();
+        let counts: Vec<i64> = week.iter().map(|hour| hour.count).collect();
+        assert_eq!(counts, [1], "{request:?}");
+        let scans = scans.lock().unwrap().clone();
+        assert_eq!(
+            scans.get("transactions"),
+            Some(&1),
+            "{request:?}: {scans:?}"
+        );
     }
 }
