@@ -148,6 +148,12 @@ impl Language {
         format!("{}, {}", self.day(at.date()), at.strftime("%H:%M"))
     }
 
+    /// An instant on a clock, with the offset that this has from UTC: `5 January 2026, 17:00 +01:00`.
+    pub(crate) fn instant_with_offset(self, at: Timestamp, zone: &TimeZone) -> String {
+        let at = at.to_zoned(zone.clone());
+        format!("{}, {}", self.day(at.date()), at.strftime("%H:%M %:z"))
+    }
+
     /// A window: its days, or with times where it is not made of days.
     pub(crate) fn window(self, window: &Window, zone: &TimeZone) -> String {
         let (from, to) = (

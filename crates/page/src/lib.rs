@@ -4,9 +4,9 @@
 //! function, `html::escaped`. Nothing here reads a clock, a file or a network.
 //!
 //! ```text
-//!   StatisticsReport, HeatMapCell ─┬─ one_file    whole in itself: style within, no script
-//!                                  └─ dashboard   links, forms, assets of its own; in the reader's language
-//!   rows of queries, as texts ──────── dashboard
+//!   StatisticsReport, heat map ──────┬─ one_file    whole in itself: style within, no script
+//!                                    └─ dashboard   links, forms, assets of its own; in the reader's language
+//!   rows of queries, as texts ────────── dashboard
 //! ```
 //!
 //! Rejected: a library of templates. What it would check is what `html::Html` checks: markup is known when the program is compiled, all else is escaped.

@@ -47,6 +47,12 @@ impl ViewQuery {
         Self(kept.map(|(name, value)| (*name, value.clone())).collect())
     }
 
+    /// Some of the parameters.
+    pub(crate) fn only(&self, names: &[&str]) -> Self {
+        let kept = self.0.iter().filter(|(name, _)| names.contains(name));
+        Self(kept.map(|(name, value)| (*name, value.clone())).collect())
+    }
+
     /// The address of this view at a path.
     pub fn address(&self, path: &str) -> String {
         if self.0.is_empty() {

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tillhouse_lake::{AuditRow, Warehouse};
+use tillhouse_lake::{AuditRow, Warehouse, special_file};
 use tillhouse_model::{ErrorKind, Result, ResultExt};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -143,12 +143,17 @@ impl AuditLine {
     }
 }
 
+/// Kind of a special file that has a reader.
+const PIPE: &str = "a pipe";
+
 impl AuditLog {
     /// Opens the log. A file is made if it is not there, readable by its owner alone; without one the log is the warehouse's.
     pub(crate) fn open(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else {
             return Ok(Self::Warehouse(AuditBatch::default()));
         };
+        // Held until the log is open: a reader whose last writer goes is at its end, and would go too.
+        let _held = written(hold_reader(path), path)?;
         let mut options = OpenOptions::new();
         options.create(true).append(true);
         #[cfg(unix)]
@@ -160,11 +165,15 @@ impl AuditLog {
         Ok(Self::File(Mutex::new(file)))
     }
 
-    /// Errors where [`Self::open`] would. Nothing is made that stays.
+    /// Errors where [`Self::open`] would, but of a pipe, which is left alone: whoever reads it would be at the end with the writer that tries it, and go. Nothing is
+    /// made that stays.
     pub(crate) fn check(path: Option<&Path>) -> Result<()> {
         let Some(path) = path else {
             return Ok(());
         };
+        if special_file(path) == Some(PIPE) {
+            return Ok(());
+        }
         if path.exists() {
             return written(OpenOptions::new().append(true).open(path), path).map(drop);
         }
@@ -221,6 +230,29 @@ impl AuditLog {
             }
         }
     }
+}
+
+/// A writer of the pipe that stands in the log's place, which keeps its reader; `None` where no pipe does. Errors where nobody reads it: opening it would wait for a
+/// reader for ever.
+#[cfg(unix)]
+fn hold_reader(path: &Path) -> std::io::Result<Option<File>> {
+    use rustix::fs::{Mode, OFlags, open};
+    if special_file(path) != Some(PIPE) {
+        return Ok(None);
+    }
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match open(path, flags, Mode::empty()) {
+        Ok(writer) => Ok(Some(File::from(writer))),
+        Err(rustix::io::Errno::NXIO) => Err(std::io::Error::other(
+            "a pipe stands there that nobody reads",
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(unix))]
+fn hold_reader(_: &Path) -> std::io::Result<Option<File>> {
+    Ok(None)
 }
 
 fn written<T>(outcome: std::io::Result<T>, path: &Path) -> Result<T> {
@@ -392,5 +424,23 @@ mod tests {
         assert!(AuditLog::check(Some(&new)).is_ok() && AuditLog::check(Some(&path)).is_ok());
         assert!(!new.exists(), "a check leaves nothing behind");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_takes_the_lines_if_somebody_reads_it_and_is_refused_if_nobody_does() {
+        use rustix::fs::{Mode, OFlags, open};
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("audit");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let error = AuditLog::open(Some(&pipe)).map(drop).unwrap_err();
+        assert!(error.to_string().contains("nobody reads"), "{error}");
+        AuditLog::check(Some(&pipe)).unwrap();
+        let reader = open(&pipe, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).unwrap();
+        AuditLog::open(Some(&pipe)).unwrap().write(&line());
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut File::from(reader), &mut text).unwrap();
+        assert_eq!(text.lines().count(), 1);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the router, the check of parameters and the OpenAPI document are made from this one list, so that none says what another does not.
 
-use crate::media::{AnswerFormat, JSON_ALONE, ROW_FORMATS};
+use crate::media::{AnswerFormat, FORMAT_NAMES, JSON_ALONE, ROW_FORMATS};
 use crate::parameters::{Parameter, ParameterForm};
 use crate::problem::Problem;
 use axum::http::StatusCode;
@@ -166,7 +166,14 @@ pub(crate) const LIMIT: Parameter = Parameter::new(
     "100",
 );
 
-const STATISTICS: [Parameter; 11] = [
+const FORMAT: Parameter = Parameter::new(
+    "format",
+    ParameterForm::Word(&FORMAT_NAMES),
+    "Format of the answer, in place of what Accept names.",
+    "xlsx",
+);
+
+const STATISTICS: [Parameter; 12] = [
     Parameter::new(
         "from",
         ParameterForm::Text,
@@ -200,9 +207,10 @@ const STATISTICS: [Parameter; 11] = [
         "previous",
     ),
     AS_OF,
+    FORMAT,
 ];
 
-const REPORT: [Parameter; 17] = [
+const REPORT: [Parameter; 18] = [
     Parameter::new(
         "from",
         ParameterForm::Text,
@@ -286,9 +294,10 @@ const REPORT: [Parameter; 17] = [
     STATES,
     PERSPECTIVE,
     AS_OF,
+    FORMAT,
 ];
 
-const TRANSACTIONS: [Parameter; 12] = [
+const TRANSACTIONS: [Parameter; 13] = [
     Parameter::new(
         "from",
         ParameterForm::Text,
@@ -321,10 +330,11 @@ const TRANSACTIONS: [Parameter; 12] = [
         "The next page: what the Link header of the page before says. It reads the run of the first page.",
         "7b22",
     ),
+    FORMAT,
 ];
 
-const BOOKKEEPING: [Parameter; 2] = [PIPELINE, LIMIT];
-const RUNS: [Parameter; 1] = [LIMIT];
+const BOOKKEEPING: [Parameter; 3] = [PIPELINE, LIMIT, FORMAT];
+const RUNS: [Parameter; 2] = [LIMIT, FORMAT];
 
 const HECONE: [Parameter; 4] = [
     Parameter::new("mandator_id", ParameterForm::Text, "The mandator.", "7a0f").required(),
@@ -397,7 +407,7 @@ pub(crate) static ENDPOINTS: [Endpoint; 13] = [
         EndpointId::Statistics,
         "/api/v1/statistics",
         "HecOne-style statistics: hourly counts, rankings, growth",
-        "The same answer as `tillhouse stats --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
+        "The same answer as `tillhouse stats --format json` or csv; as Arrow, Parquet and a workbook, the lines of the CSV in columns.",
         &STATISTICS,
         ROW_FORMATS,
     ),
@@ -426,7 +436,7 @@ pub(crate) static ENDPOINTS: [Endpoint; 13] = [
             EndpointId::Report,
             "/api/v1/reports/{name}",
             "One of SmartNow's reports, over all sources",
-            "The same answer as `tillhouse report NAME --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
+            "The same answer as `tillhouse report NAME --format json` or csv; as Arrow, Parquet and a workbook, the lines of the CSV in columns.",
             &REPORT,
             ROW_FORMATS,
         )
@@ -467,8 +477,8 @@ pub(crate) static ENDPOINTS: [Endpoint; 13] = [
         EndpointId::Coverage,
         "/api/v1/coverage",
         "Coverage of every pipeline: windows that were read, and gaps",
-        "The same answer as `tillhouse status --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
-        &[],
+        "The same answer as `tillhouse status --format json` or csv; as Arrow, Parquet and a workbook, the lines of the CSV in columns.",
+        &[FORMAT],
         ROW_FORMATS,
     ),
     get(
@@ -476,15 +486,15 @@ pub(crate) static ENDPOINTS: [Endpoint; 13] = [
         "/api/v1/freshness",
         "When the newest published run ended, of the warehouse and of every pipeline",
         "Times that `tillhouse status --max-age` goes by.",
-        &[],
+        &[FORMAT],
         ROW_FORMATS,
     ),
     get(
         EndpointId::Tables,
         "/api/v1/tables",
         "Every table and view, with the meaning of one row",
-        "The same answer as `tillhouse describe --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
-        &[AS_OF],
+        "The same answer as `tillhouse describe --format json` or csv; as Arrow, Parquet and a workbook, the lines of the CSV in columns.",
+        &[AS_OF, FORMAT],
         ROW_FORMATS,
     ),
     Endpoint {
@@ -501,8 +511,8 @@ pub(crate) static ENDPOINTS: [Endpoint; 13] = [
             EndpointId::Table,
             "/api/v1/tables/{table}",
             "A table and its columns, as its contract has them",
-            "The same answer as `tillhouse describe TABLE --format json` or csv; as Arrow and Parquet, the lines of the CSV in columns of text.",
-            &[AS_OF],
+            "The same answer as `tillhouse describe TABLE --format json` or csv; as Arrow, Parquet and a workbook, the lines of the CSV in columns.",
+            &[AS_OF, FORMAT],
             ROW_FORMATS,
         )
     },
@@ -514,7 +524,7 @@ pub(crate) static ENDPOINTS: [Endpoint; 13] = [
             "/api/v1/sql",
             "A query",
             "One statement that reads. Values of its parameters are never part of the text.",
-            &[AS_OF],
+            &[AS_OF, FORMAT],
             ROW_FORMATS,
         )
     },

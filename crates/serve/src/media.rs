@@ -1,6 +1,6 @@
 //! Formats of answers, and the one that a client wants.
 //!
-//! Invariant: a format that a client names is given or refused, never replaced by another; without a wish it is JSON.
+//! Invariant: a format that a client names, in the address or in `Accept`, is given or refused, never replaced by another; without a wish it is JSON.
 
 use crate::problem::Problem;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -13,6 +13,7 @@ pub(crate) enum AnswerFormat {
     Csv,
     Arrow,
     Parquet,
+    Workbook,
 }
 
 /// Formats of rows, and of figures that can be written as rows.
@@ -21,7 +22,10 @@ pub(crate) const ROW_FORMATS: &[AnswerFormat] = &[
     AnswerFormat::Csv,
     AnswerFormat::Arrow,
     AnswerFormat::Parquet,
+    AnswerFormat::Workbook,
 ];
+/// Names of the formats of rows.
+pub(crate) const FORMAT_NAMES: [&str; 5] = ["json", "csv", "arrow", "parquet", "xlsx"];
 /// Format of a document.
 pub(crate) const JSON_ALONE: &[AnswerFormat] = &[AnswerFormat::Json];
 
@@ -33,7 +37,27 @@ impl AnswerFormat {
             Self::Csv => "text/csv; charset=utf-8",
             Self::Arrow => "application/vnd.apache.arrow.stream",
             Self::Parquet => "application/vnd.apache.parquet",
+            Self::Workbook => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
         }
+    }
+
+    /// Name of the format, in addresses and at the end of names of files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Csv => "csv",
+            Self::Arrow => "arrow",
+            Self::Parquet => "parquet",
+            Self::Workbook => "xlsx",
+        }
+    }
+
+    /// The format of a name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        ROW_FORMATS
+            .iter()
+            .copied()
+            .find(|format| format.name() == name)
     }
 
     /// Media type without parameters, as a client names it.
@@ -45,13 +69,21 @@ impl AnswerFormat {
     }
 }
 
-/// The format that a client prefers among those of an endpoint.
+/// The format that a client wants among those of an endpoint: the one it names in the address, or else the one that its `Accept` prefers.
 ///
 /// Errors with 406 where it wants none of them.
-pub(crate) fn preferred(
+pub(crate) fn wanted(
     headers: &HeaderMap,
+    named: Option<&str>,
     formats: &[AnswerFormat],
 ) -> Result<AnswerFormat, Problem> {
+    match named.and_then(AnswerFormat::named) {
+        Some(named) if formats.contains(&named) => Ok(named),
+        _ => preferred(headers, formats),
+    }
+}
+
+fn preferred(headers: &HeaderMap, formats: &[AnswerFormat]) -> Result<AnswerFormat, Problem> {
     let wishes: Vec<&str> = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -132,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_format_that_is_wanted_most_is_given() {
-        use AnswerFormat::{Arrow, Csv, Json, Parquet};
+        use AnswerFormat::{Arrow, Csv, Json, Parquet, Workbook};
         for (accept, wanted) in [
             ("", Some(Json)),
             ("*/*", Some(Json)),
@@ -142,6 +174,7 @@ mod tests {
             ("application/json;q=0.5, text/csv;q=0.9", Some(Csv)),
             ("application/vnd.apache.arrow.stream", Some(Arrow)),
             ("Application/VND.apache.parquet", Some(Parquet)),
+            (Workbook.media_type(), Some(Workbook)),
             ("application/json;q=0, */*;q=0.1", Some(Csv)),
             ("text/html,application/xhtml+xml,*/*;q=0.8", Some(Json)),
             ("image/png", None),
@@ -152,5 +185,20 @@ mod tests {
         }
         assert_eq!(chosen("application/vnd.apache.parquet", JSON_ALONE), None);
         assert_eq!(chosen("text/csv", JSON_ALONE), None);
+    }
+
+    #[test]
+    fn a_format_that_the_address_names_counts_more_than_accept() {
+        let accept = HeaderValue::from_static("text/html,*/*;q=0.8");
+        let headers = HeaderMap::from_iter([(header::ACCEPT, accept)]);
+        for (named, format) in [
+            (Some("xlsx"), AnswerFormat::Workbook),
+            (Some("csv"), AnswerFormat::Csv),
+            (None, AnswerFormat::Json),
+        ] {
+            assert_eq!(wanted(&headers, named, ROW_FORMATS).ok(), Some(format));
+        }
+        let names: Vec<&str> = ROW_FORMATS.iter().map(|format| format.name()).collect();
+        assert_eq!(names, FORMAT_NAMES);
     }
 }

@@ -112,7 +112,7 @@ fn responses(endpoint: &Endpoint) -> Value {
         let schema = match format {
             AnswerFormat::Json => answer_schema(endpoint.id),
             AnswerFormat::Csv => json!({ "type": "string" }),
-            AnswerFormat::Arrow | AnswerFormat::Parquet => json!({}),
+            AnswerFormat::Arrow | AnswerFormat::Parquet | AnswerFormat::Workbook => json!({}),
         };
         content.insert(format.essence().to_owned(), json!({ "schema": schema }));
     }

@@ -32,9 +32,12 @@ pub(crate) fn router(state: &Arc<ServerState>) -> Router {
     for endpoint in &ENDPOINTS {
         router = router.route(endpoint.path, route_of(endpoint));
     }
-    // Parquet and Arrow are compressed in themselves, or read as they are by what maps them.
+    // Parquet, Arrow and workbooks are compressed in themselves, or read as they are by what maps them.
     let compressed = SizeAbove::new(COMPRESSED_FROM)
         .and(NotForContentType::const_new("application/vnd.apache"))
+        .and(NotForContentType::const_new(
+            "application/vnd.openxmlformats",
+        ))
         .and(NotForContentType::IMAGES);
     let page = SwaggerUi::new(PAGE).external_url_unchecked(DOCUMENT, state.document.clone());
     router

@@ -177,6 +177,15 @@ impl PublishedRuns {
         Ok(part)
     }
 
+    /// A session without tables, within the memory that a caller may take.
+    pub(crate) fn empty(&self, caller: &Caller) -> Result<Session> {
+        let session = self.served.engine.empty_session()?;
+        match &caller.user {
+            Some(user) => session.within(&self.memory(user)),
+            None => Ok(session),
+        }
+    }
+
     /// The memory of a user's queries, over all runs.
     fn memory(&self, user: &Arc<User>) -> MemoryShare {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::Path;
 use std::sync::Arc;
+use tillhouse_lake::read_regular;
 use tillhouse_model::{Error, Result};
 
 /// Settings of a server that shows a certificate: TLS 1.2 and 1.3.
@@ -20,15 +21,17 @@ pub(crate) fn server_config(files: &TlsFiles) -> Result<ServerConfig> {
             .hint("`serve.tls` in tillhouse.yaml names a certificate with its chain and its private key, PEM both.")
     };
     let of_certificate = || wrong("the certificate cannot be read", &files.certificate);
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.certificate)
-        .map_err(|_| of_certificate())?
+    let of_key = || wrong("the private key cannot be read", &files.key);
+    let certificates =
+        read_regular(&files.certificate).map_err(|error| of_certificate().because(error))?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&certificates)
         .collect::<std::result::Result<_, _>>()
         .map_err(|_| of_certificate())?;
     if chain.is_empty() {
         return Err(of_certificate());
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|_| wrong("the private key cannot be read", &files.key))?;
+    let key = read_regular(&files.key).map_err(|error| of_key().because(error))?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| of_key())?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -60,6 +63,33 @@ mod tests {
             let error = server_config(&files(name)).unwrap_err();
             assert!(error.to_string().contains(name), "{error}");
             assert!(!format!("{error:?}").contains("SECRET"), "{error:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_or_a_device_or_a_circle_of_links_is_told_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(folder.path().join("pipe"))
+            .status();
+        assert!(made.unwrap().success());
+        for (link, target) in [("zero", "/dev/zero"), ("circle", "circle")] {
+            std::os::unix::fs::symlink(target, folder.path().join(link)).unwrap();
+        }
+        for (name, told) in [
+            ("pipe", "a pipe"),
+            ("zero", "a device"),
+            ("circle", ""),
+            ("", "a folder"),
+        ] {
+            let files = TlsFiles {
+                certificate: folder.path().join(name),
+                key: folder.path().join("key.pem"),
+            };
+            let error = server_config(&files).unwrap_err();
+            assert_eq!(error.message(), "the certificate cannot be read");
+            assert!(error.to_string().contains(told), "{error}");
         }
     }
 }

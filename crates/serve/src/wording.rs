@@ -9,7 +9,7 @@
 use crate::endpoints::{ENDPOINTS, EndpointId};
 
 /// Words of the command line and of its prompt, with those that are meant over HTTP, and those in protocols of databases.
-const PHRASES: [(&str, &str, &str); 8] = [
+const PHRASES: [(&str, &str, &str); 9] = [
     (
         "`tillhouse describe`, or \\dt at the prompt, lists",
         "GET /api/v1/tables lists",
@@ -44,6 +44,11 @@ const PHRASES: [(&str, &str, &str); 8] = [
         "`--format` of `tillhouse sql` says how rows are written; settings stand in tillhouse.yaml.",
         "`Accept` says how rows are written; settings stand in tillhouse.yaml.",
         "Rows are written by the client that takes them; settings stand in tillhouse.yaml.",
+    ),
+    (
+        "Ask for less, or write .csv or .parquet, which have no such limit.",
+        "Ask for less, or for CSV or Parquet, which have no such limit.",
+        "Ask for less.",
     ),
     (
         "All queries of one prompt see the same published run",

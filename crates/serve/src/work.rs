@@ -181,6 +181,12 @@ impl AnswerSink {
         count_rows(&self.rows, rows, self.most_rows)
     }
 
+    /// Condition that holds once nobody waits for the answer any more, or its time is over: for work that awaits nothing.
+    pub(crate) fn is_stopping(&self) -> impl Fn() -> bool + Send + use<> {
+        let WorkEnds { stop, late, .. } = self.ends.clone();
+        move || stop.is_cancelled() || late.is_cancelled()
+    }
+
     /// Says where the next page begins; before the first byte of this one is written.
     pub(crate) fn continue_at(&mut self, next: Option<String>) {
         self.next = next;

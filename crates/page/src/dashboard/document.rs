@@ -2,7 +2,10 @@
 //!
 //! Invariant: whatever a page is about, its navigation keeps the view that the reader chose: period, zone, narrowing and language go from page to page.
 
-use super::{LOGOUT_PATH, OVERVIEW_PATH, SALES_PATH, SITES_PATH, SOURCES_PATH};
+use super::{
+    LOGOUT_PATH, OVERVIEW_PATH, RECONCILIATIONS_PATH, RESTATED_PATH, SALES_PATH, SILENT_PATH,
+    SITES_PATH, SOURCES_PATH,
+};
 use crate::html::Html;
 use crate::language::Language;
 use crate::view_query::ViewQuery;
@@ -11,7 +14,7 @@ use jiff::tz::TimeZone;
 use tillhouse_model::zone_name;
 
 /// Parameters that belong to one page and not to the view.
-const OF_A_PAGE: [&str; 8] = [
+const OF_A_PAGE: [&str; 10] = [
     "cursor",
     "limit",
     "weekday",
@@ -20,6 +23,8 @@ const OF_A_PAGE: [&str; 8] = [
     "counted",
     "product",
     "payment_method",
+    "since",
+    "reconciliation",
 ];
 
 /// The view that a page is of.
@@ -37,6 +42,8 @@ pub struct PageView {
     pub run: Option<String>,
     /// True where the reader has logged in, and may log out.
     pub has_session: bool,
+    /// True where the reader sees personal columns.
+    pub sees_personal: bool,
     /// True where the window has more days than a filter can name, so that no weekday leads to its sales.
     pub is_too_long_for_links: bool,
 }
@@ -49,6 +56,27 @@ impl PageView {
     /// The clock that times are shown on.
     pub(crate) fn zone(&self) -> TimeZone {
         zone_name::clock(&self.timezone).unwrap_or(TimeZone::UTC)
+    }
+
+    /// The clock that the time of a row is shown on, in a view of sites' own clocks: that of its `timezone`, or the view's where that is not known. None in other views.
+    pub(crate) fn clock_of(&self, timezone: Option<&str>) -> Option<TimeZone> {
+        let is_on_sites_clocks = self.query.get("clock") == Some("site");
+        is_on_sites_clocks.then(|| {
+            let known = timezone.and_then(zone_name::clock);
+            known.unwrap_or_else(|| self.zone())
+        })
+    }
+
+    /// The same view of what is at one site, all of whose times are of that site's clock where the view is of sites' own clocks and that one is known.
+    pub(crate) fn at_site(&self, timezone: Option<&str>) -> Self {
+        let known = timezone.filter(|name| zone_name::clock(name).is_some());
+        match known.filter(|_| self.clock_of(None).is_some()) {
+            Some(name) => Self {
+                timezone: name.to_owned(),
+                ..self.clone()
+            },
+            None => self.clone(),
+        }
     }
 
     /// The parameters that go from page to page.
@@ -91,7 +119,7 @@ pub(crate) fn document(view: &PageView, title: &str, body: impl FnOnce(&mut Html
                 },
             );
             html.raw("\n");
-            html.element("main", &[("id", "main")], |html| {
+            html.element("main", &[("id", "main"), ("tabindex", "-1")], |html| {
                 html.leaf("h1", &[], title);
                 body(html);
             });
@@ -124,6 +152,9 @@ fn navigation(html: &mut Html, view: &PageView) {
                 (OVERVIEW_PATH, words.overview),
                 (SALES_PATH, words.sales),
                 (SITES_PATH, words.sites),
+                (SILENT_PATH, words.silent),
+                (RESTATED_PATH, words.restated),
+                (RECONCILIATIONS_PATH, words.reconciliations),
                 (SOURCES_PATH, words.sources),
             ];
             for (path, name) in pages {
@@ -170,6 +201,10 @@ fn footer(html: &mut Html, view: &PageView) {
     html.raw("\n");
     html.element("footer", &[], |html| {
         html.element("p", &[], |html| {
+            if view.clock_of(None).is_some() {
+                html.text(words.sites_clocks);
+                html.raw(" ");
+            }
             html.text(&format!("{} {}. ", words.times_of, view.timezone));
             if let Some(run) = &view.run {
                 html.text(&format!("{} {run}.", words.run));

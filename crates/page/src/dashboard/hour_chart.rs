@@ -3,6 +3,7 @@
 //! Invariant: a bar leads to the sales that it counts; the table below has the same links, for whoever does not use the drawing.
 
 use super::document::PageView;
+use super::record_table::scroll;
 use crate::html::Html;
 use crate::slots::{self, TimeSlot};
 use crate::view_query::ViewQuery;
@@ -66,7 +67,7 @@ impl HourChart<'_> {
             html.leaf("p", &[("class", "note")], &note);
             drawing(html, view, &self.id, (title, &note), &bars);
             axis(html, view, &slots);
-            table(html, view, point, &bars);
+            table(html, view, (title, point), &bars);
         });
         html.raw("\n");
     }
@@ -112,7 +113,7 @@ fn drawing(
         let attributes = [
             ("viewBox", view_box.as_str()),
             ("preserveAspectRatio", "none"),
-            ("role", "img"),
+            ("role", "group"),
             ("aria-labelledby", labels.as_str()),
         ];
         html.element("svg", &attributes, |html| {
@@ -151,7 +152,7 @@ fn axis(html: &mut Html, view: &PageView, slots: &[TimeSlot]) {
     });
 }
 
-fn table(html: &mut Html, view: &PageView, point: &str, bars: &[ChartBar]) {
+fn table(html: &mut Html, view: &PageView, (title, point): (&str, &str), bars: &[ChartBar]) {
     let words = view.words();
     let sold: Vec<&ChartBar> = bars.iter().filter(|bar| bar.sales > 0).collect();
     if sold.is_empty() {
@@ -159,7 +160,7 @@ fn table(html: &mut Html, view: &PageView, point: &str, bars: &[ChartBar]) {
     }
     html.element("details", &[], |html| {
         html.leaf("summary", &[], words.as_a_table);
-        html.element("div", &[("class", "scroll"), ("tabindex", "0")], |html| {
+        scroll(html, title, |html| {
             html.element("table", &[], |html| {
                 html.element("thead", &[], |html| {
                     html.element("tr", &[], |html| {

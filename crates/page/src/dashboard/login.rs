@@ -4,7 +4,8 @@
 
 use super::document::{PageView, document, head};
 use super::period_form::period_form;
-use super::{LOGIN_PATH, LOGOUT_PATH, OVERVIEW_PATH, SALES_PATH, SITES_PATH};
+use super::restated::since_form;
+use super::{LOGIN_PATH, LOGOUT_PATH, OVERVIEW_PATH, RESTATED_PATH, SALES_PATH, SITES_PATH};
 use crate::html::Html;
 use crate::language::Language;
 use crate::view_query::ViewQuery;
@@ -156,10 +157,11 @@ impl FaultPage {
                 },
             );
             // What was wrong in the question stands in its form, where it can be put right.
-            if !self.is_ours
-                && [OVERVIEW_PATH, SALES_PATH, SITES_PATH].contains(&view.path.as_str())
-            {
-                period_form(html, view);
+            match view.path.as_str() {
+                _ if self.is_ours => {}
+                OVERVIEW_PATH | SALES_PATH | SITES_PATH => period_form(html, view),
+                RESTATED_PATH => since_form(html, view),
+                _ => {}
             }
             html.element("p", &[("class", "ways")], |html| {
                 let lang = view.query.get("lang");
@@ -230,5 +232,15 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part}: {html}");
         }
+        let view = PageView {
+            path: "/restated".to_owned(),
+            query: ViewQuery::new([("since", "nosuchrun".to_owned())]),
+            ..PageView::default()
+        };
+        let html = fault.html(&view);
+        assert!(
+            html.contains("name=\"since\" value=\"nosuchrun\""),
+            "{html}"
+        );
     }
 }

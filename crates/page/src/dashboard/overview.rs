@@ -5,21 +5,25 @@
 use super::document::{PageView, document, nothing};
 use super::hour_chart::HourChart;
 use super::key_figures::{compared, key_figures};
+use super::notices::notices;
 use super::period_form::period_form;
 use super::rankings::{UNKNOWN, rankings};
 use super::sales::{OF_FIGURES, narrowed};
 use super::trust::trust_line;
 use super::week_chart::week_chart;
-use super::{EXPORT_FOLDER, SALES_PATH};
+use super::{EXPORT_FOLDER, FILE_FORMATS, SALES_PATH};
 use crate::html::Html;
 use crate::view_query::ViewQuery;
 use jiff::tz::TimeZone;
 use tillhouse_model::Window;
 use tillhouse_statistics::report::{CurrencyStatistics, StatisticsReport};
-use tillhouse_statistics::sales_report::HeatMapCell;
+use tillhouse_statistics::reports::WeekHour;
 
-/// The first view, of statistics and the cells of their heat map.
-pub fn overview(view: &PageView, report: &StatisticsReport, heat: &[HeatMapCell]) -> String {
+/// Names of the formats of files, as people say them.
+const FORMAT_NAMES: [&str; 3] = ["CSV", "Parquet", "Excel (xlsx)"];
+
+/// The first view, of statistics and the hours of their week.
+pub fn overview(view: &PageView, report: &StatisticsReport, week: &[WeekHour]) -> String {
     let (words, zone, meta) = (view.words(), view.zone(), &report.meta);
     let name = match meta.perspective.as_str() {
         "purchase" => words.purchases,
@@ -38,6 +42,7 @@ pub fn overview(view: &PageView, report: &StatisticsReport, heat: &[HeatMapCell]
         period_form(html, view);
         narrowed(html, view, &OF_FIGURES, name_of_site(view, report));
         trust_line(html, view, meta, &zone);
+        notices(html, view);
         if entries.is_empty() {
             nothing(html, words.nothing_sold, words.nothing_sold_hint);
         }
@@ -59,8 +64,8 @@ pub fn overview(view: &PageView, report: &StatisticsReport, heat: &[HeatMapCell]
                         };
                         chart.add_to(html, view);
                     }
-                    let cells = heat.iter().filter(|cell| cell.currency == entry.currency);
-                    let cells: Vec<&HeatMapCell> = cells.collect();
+                    let cells = week.iter().filter(|cell| cell.currency == entry.currency);
+                    let cells: Vec<&WeekHour> = cells.collect();
                     if !cells.is_empty() {
                         week_chart(html, view, &format!("{id}-week"), &cells, &sales);
                     }
@@ -168,7 +173,7 @@ fn foot(html: &mut Html, view: &PageView, report: &StatisticsReport, zone: &Time
 /// Links to files of what is seen.
 pub(crate) fn export_links(html: &mut Html, view: &PageView, name: &str) {
     let query = view.query.without(&["cursor", "limit"]);
-    for (ending, format) in [("csv", "CSV"), ("parquet", "Parquet")] {
+    for (ending, format) in FILE_FORMATS.into_iter().zip(FORMAT_NAMES) {
         let address = query.address(&format!("{EXPORT_FOLDER}{name}.{ending}"));
         html.leaf("a", &[("href", &address), ("download", "")], format);
         html.raw(" ");

@@ -1,16 +1,17 @@
-//! The form that chooses the view: period, comparison, zone, narrowing and filter; a script folds it on narrow screens.
+//! The form that chooses the view: period, comparison, zone, narrowing and filter; a script folds it on narrow screens. Behind it stands the builder of filters.
 //!
 //! Invariant: it is sent with GET, so that every view is an address that can be kept and sent on; what the form has no field for goes with it unseen.
 
 use super::document::PageView;
+use super::filter_builder::filter_builder;
 use super::{DEFAULT_PERIOD, PERIODS};
 use crate::html::Html;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 /// Names of the form's own fields.
-const FIELDS: [&str; 9] = [
-    "period", "shown", "from", "to", "compare", "timezone", "tenant", "source", "filter",
+const FIELDS: [&str; 10] = [
+    "period", "shown", "from", "to", "compare", "timezone", "clock", "tenant", "source", "filter",
 ];
 /// Fields that narrow the view, which are folded where they are empty.
 const NARROWING: [&str; 3] = ["tenant", "source", "filter"];
@@ -26,21 +27,13 @@ pub(crate) fn period_form(html: &mut Html, view: &PageView) {
         ("method", "get"),
         ("action", view.path.as_str()),
         ("aria-label", words.view),
+        // After the way back it says what the page is of, and not what was chosen before it was left.
+        ("autocomplete", "off"),
     ];
     html.open("details", &[("class", "chooser"), ("open", "")]);
     html.leaf("summary", &[], words.view);
     html.element("form", &attributes, |html| {
-        for (name, value) in view
-            .query
-            .without(&["cursor"])
-            .pairs()
-            .filter(|(name, _)| !FIELDS.contains(name))
-        {
-            html.open(
-                "input",
-                &[("type", "hidden"), ("name", name), ("value", value)],
-            );
-        }
+        hidden_fields(html, view, &FIELDS);
         let has_dates = query.get("from").is_some();
         let chosen = match has_dates {
             true => "",
@@ -80,6 +73,13 @@ pub(crate) fn period_form(html: &mut Html, view: &PageView) {
         labelled(html, words.timezone, |html| {
             input(html, view, "timezone", "Europe/Berlin")
         });
+        let clock = query.get("clock").unwrap_or_default();
+        labelled(html, words.clock, |html| {
+            html.element("select", &[("name", "clock")], |html| {
+                option(html, "", words.clock_of_view, clock);
+                option(html, "site", words.clock_of_site, clock);
+            });
+        });
         let is_narrowed = NARROWING.iter().any(|name| query.get(name).is_some());
         let open: &[(&'static str, &str)] = if is_narrowed { &[("open", "")] } else { &[] };
         html.element("details", open, |html| {
@@ -106,9 +106,22 @@ pub(crate) fn period_form(html: &mut Html, view: &PageView) {
         html.leaf("button", &[("type", "submit")], words.show);
     });
     html.raw("</details>\n");
+    filter_builder(html, view);
 }
 
-fn labelled(html: &mut Html, name: &str, field: impl FnOnce(&mut Html)) {
+/// Adds what goes with a form unseen: the view's parameters that it has no field for.
+pub(crate) fn hidden_fields(html: &mut Html, view: &PageView, fields: &[&str]) {
+    let kept = view.query.without(&["cursor"]);
+    for (name, value) in kept.pairs().filter(|(name, _)| !fields.contains(name)) {
+        html.open(
+            "input",
+            &[("type", "hidden"), ("name", name), ("value", value)],
+        );
+    }
+}
+
+/// Adds a field with its name.
+pub(crate) fn labelled(html: &mut Html, name: &str, field: impl FnOnce(&mut Html)) {
     html.element("label", &[], |html| {
         html.leaf("span", &[], name);
         field(html);

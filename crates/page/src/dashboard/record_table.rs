@@ -45,7 +45,7 @@ impl RecordTable {
 pub(crate) enum ColumnForm {
     /// As they are.
     Plain,
-    /// Instants, on the view's clock.
+    /// Instants, on the view's clock, or on that of the row's `timezone`.
     Instant,
     /// Amounts, of the currency in the column `currency` of their row.
     Amount,
@@ -69,7 +69,10 @@ impl ColumnForm {
             Self::Plain => None,
             Self::Instant => {
                 let at = value.parse::<Timestamp>().ok();
-                at.map(|at| view.language.instant(at, zone))
+                at.map(|at| match view.clock_of(table.value(row, "timezone")) {
+                    Some(clock) => view.language.instant_with_offset(at, &clock),
+                    None => view.language.instant(at, zone),
+                })
             }
             Self::Amount => {
                 let currency = table.value(row, "currency").unwrap_or_default();
@@ -88,6 +91,21 @@ impl ColumnForm {
 /// A column of a table: its name in the rows, its heading, its form.
 pub(crate) type ShownColumn<'a> = (&'static str, &'a str, ColumnForm);
 
+/// Adds a part that is scrolled by itself, with the keyboard too, under a name that is read out.
+pub(crate) fn scroll(html: &mut Html, name: &str, inside: impl FnOnce(&mut Html)) {
+    named_region(html, "scroll", name, inside);
+}
+
+fn named_region(html: &mut Html, class: &'static str, name: &str, inside: impl FnOnce(&mut Html)) {
+    let attributes = [
+        ("class", class),
+        ("tabindex", "0"),
+        ("role", "region"),
+        ("aria-label", name),
+    ];
+    html.element("div", &attributes, inside);
+}
+
 /// Adds a table of those columns that the rows have. `address` gives the address that the first column of a row leads to.
 pub(crate) fn record_table(
     html: &mut Html,
@@ -100,7 +118,7 @@ pub(crate) fn record_table(
     let zone = view.zone();
     let has = |name: &str| table.columns.iter().any(|known| known == name);
     let columns: Vec<&ShownColumn<'_>> = columns.iter().filter(|(name, ..)| has(name)).collect();
-    html.element("div", &[("class", "rows"), ("tabindex", "0")], |html| {
+    named_region(html, "rows", caption, |html| {
         html.element("table", &[], |html| {
             html.leaf("caption", &[], caption);
             html.element("thead", &[], |html| {
@@ -165,10 +183,61 @@ pub(crate) fn record(html: &mut Html, view: &PageView, table: &RecordTable, row:
     html.raw("\n");
 }
 
+/// Seconds in the largest units that fit: `3 d 4 h`, `12 min`, `7 s`.
+pub(crate) fn duration(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let (days, hours) = (seconds / 86_400, seconds % 86_400 / 3_600);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{hours} h {} min", seconds % 3_600 / 60),
+        _ => format!("{days} d {hours} h"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::language::Language;
+
+    #[test]
+    fn durations_are_told_in_their_largest_units() {
+        for (seconds, said) in [
+            (-5, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3_599, "59 min"),
+            (3_660, "1 h 1 min"),
+            (97_200, "1 d 3 h"),
+        ] {
+            assert_eq!(duration(seconds), said);
+        }
+    }
+
+    #[test]
+    fn times_are_on_the_clock_of_their_site_where_that_is_asked_for() {
+        let text = |text: &str| Some(text.to_owned());
+        let row = |zone: Option<String>| vec![text("2026-01-05T10:00:00Z"), zone];
+        let table = RecordTable {
+            columns: ["occurred_at", "timezone"].map(str::to_owned).to_vec(),
+            rows: vec![row(text("America/New_York")), row(None)],
+        };
+        let mut view = PageView {
+            timezone: "Europe/Berlin".to_owned(),
+            ..PageView::default()
+        };
+        let shown = |view: &PageView, row: usize| {
+            ColumnForm::Instant.shown(view, &view.zone(), (&table, row), "occurred_at")
+        };
+        assert_eq!(shown(&view, 0), "5 January 2026, 11:00");
+        view.query = view.query.with("clock", "site");
+        assert_eq!(shown(&view, 0), "5 January 2026, 05:00 -05:00");
+        // Of a site whose clock is not known the view's stands, with its offset.
+        assert_eq!(shown(&view, 1), "5 January 2026, 11:00 +01:00");
+        let there = view.at_site(table.value(0, "timezone"));
+        assert_eq!(there.timezone, "America/New_York");
+        assert_eq!(view.at_site(None).timezone, "Europe/Berlin");
+    }
 
     #[test]
     fn values_keep_their_digits_and_names_are_escaped() {

@@ -6,6 +6,7 @@ use super::document::{PageView, document, nothing};
 use super::overview::export_links;
 use super::period_form::period_form;
 use super::record_table::{ColumnForm, RecordTable, record, record_table};
+use super::versions::way_to_versions;
 use super::{SALE_FOLDER, SALES_PATH};
 use crate::html::Html;
 use crate::view_query::ViewQuery;
@@ -170,6 +171,7 @@ pub struct SaleParts {
 
 /// The page of a sale.
 pub fn sale(view: &PageView, key: &str, parts: &SaleParts) -> String {
+    let view = &view.at_site(parts.sale.value(0, "timezone"));
     let (words, zone) = (view.words(), view.zone());
     let at = ColumnForm::Instant.shown(view, &zone, (&parts.sale, 0), "occurred_at");
     let amount = ColumnForm::Amount.shown(view, &zone, (&parts.sale, 0), "amount");
@@ -193,6 +195,7 @@ pub fn sale(view: &PageView, key: &str, parts: &SaleParts) -> String {
                 html.leaf("a", &[("href", &address)], name);
             }
         });
+        way_to_versions(html, view, key);
         articles(html, view, &parts.articles);
         payments(html, view, &parts.payments);
         events(html, view, &parts.events);

@@ -1,26 +1,23 @@
 //! The sites with what each sold, where they are, and which of them sold nothing; and the page of one site.
 //!
-//! Invariant: the map is drawn from the sites' own coordinates on a plain grid, and asks nobody for a picture of the ground.
+//! Invariant: a site that sold something is on the page, also where no more than its key is known, and so is one that sold nothing.
 
 use super::document::{PageView, document, nothing};
 use super::overview::name_of_site;
 use super::period_form::period_form;
 use super::record_table::{ColumnForm, RecordTable, record, record_table};
 use super::sales::narrowed;
+use super::site_map::site_map;
 use super::trust::trust_line;
 use super::{NO_SITE, OVERVIEW_PATH, SALES_PATH, SITE_FOLDER};
-use crate::html::Html;
 use crate::view_query::ViewQuery;
+use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use tillhouse_model::{ExactDecimal, Window};
 use tillhouse_statistics::report::{CurrencyStatistics, StatisticsReport};
 
 /// Parameters that narrow the page beyond the form, which can be taken off one by one.
 const NARROWING: [&str; 4] = ["currency", "site", "states", "as_of"];
-/// Digits after the point that a place on the map is told by.
-const MAP_DIGITS: u8 = 4;
-/// Length of the map's longer side, in units of the drawing.
-const MAP_SIDE: i128 = 1_000;
 
 /// The list of sites.
 #[derive(Debug, Clone)]
@@ -28,7 +25,7 @@ pub struct SitesPage {
     /// Columns of `unified.sites`.
     pub sites: RecordTable,
     /// Time of the last sale of each site that ever had one, by key.
-    pub last_sales: BTreeMap<String, String>,
+    pub last_sales: BTreeMap<String, Timestamp>,
     /// Statistics of the view's period.
     pub report: StatisticsReport,
 }
@@ -52,7 +49,12 @@ pub fn sites(view: &PageView, page: &SitesPage) -> String {
             nothing(html, words.no_sites, words.no_sites_hint);
             return;
         }
-        map(html, view, &page.sites);
+        let count = |key: &str| {
+            let sales = sold.get(key).into_iter().flatten();
+            sales.map(|(_, count, _)| count).sum::<i64>()
+        };
+        let page_of = |row| address(view, &page.sites, row);
+        site_map(html, view, &page.sites, count, page_of);
         let table = with_sales(view, &sites, &page.last_sales, &sold);
         let columns = [
             ("shown_name", words.site, ColumnForm::Plain),
@@ -125,7 +127,7 @@ fn sold<'a>(report: &'a StatisticsReport, only: Option<&str>) -> BTreeMap<&'a st
 fn with_sales(
     view: &PageView,
     sites: &RecordTable,
-    last_sales: &BTreeMap<String, String>,
+    last_sales: &BTreeMap<String, Timestamp>,
     sold: &BTreeMap<&str, Vec<SiteSales>>,
 ) -> RecordTable {
     let words = view.words();
@@ -153,65 +155,16 @@ fn with_sales(
             false => counts.join(" \u{b7} "),
         };
         values.push(Some(name.to_owned()));
-        values.push(last_sales.get(key).cloned());
+        values.push(last_sales.get(key).map(Timestamp::to_string));
         values.push(Some(counts));
         values.push(Some(amounts.join(" \u{b7} ")));
     }
     table
 }
 
-/// A site on the map: its row, and where it is, in ten-thousandths of a degree.
-type MapPoint = (usize, i128, i128);
-
-/// Adds the map, where two sites or more say where they are.
-fn map(html: &mut Html, view: &PageView, sites: &RecordTable) {
-    let degree = |row: usize, column: &str| {
-        let value = ExactDecimal::parse(sites.value(row, column)?)?;
-        value.floor(MAP_DIGITS).map(|(units, _)| units)
-    };
-    let points: Vec<MapPoint> = (0..sites.rows.len())
-        .filter_map(|row| Some((row, degree(row, "longitude")?, degree(row, "latitude")?)))
-        .collect();
-    let ends = |of: fn(&MapPoint) -> i128| {
-        let all = points.iter().map(of);
-        all.clone().min().zip(all.max()).unwrap_or((0, 0))
-    };
-    let ((west, east), (south, north)) = (ends(|point| point.1), ends(|point| point.2));
-    let side = (east - west).max(north - south);
-    if points.len() < 2 || side == 0 {
-        return;
-    }
-    let words = view.words();
-    let scaled = |units: i128| units * MAP_SIDE / side;
-    let (width, height) = (scaled(east - west), scaled(north - south));
-    let view_box = format!("-30 -30 {} {}", width + 60, height + 60);
-    html.element("figure", &[("class", "chart map")], |html| {
-        html.leaf("h3", &[], words.map);
-        html.leaf("p", &[("class", "note")], words.map_note);
-        let attributes = [
-            ("viewBox", view_box.as_str()),
-            ("role", "img"),
-            ("aria-label", words.map),
-        ];
-        html.element("svg", &attributes, |html| {
-            for (row, longitude, latitude) in &points {
-                let x = scaled(longitude - west).to_string();
-                let y = scaled(north - latitude).to_string();
-                let link = address(view, sites, *row).unwrap_or_default();
-                html.element("a", &[("href", &link), ("tabindex", "-1")], |html| {
-                    let name = sites.value(*row, "name");
-                    let name = name.or_else(|| sites.value(*row, "site_key"));
-                    html.leaf("title", &[], name.unwrap_or_default());
-                    html.leaf("circle", &[("cx", &x), ("cy", &y), ("r", "12")], "");
-                });
-            }
-        });
-    });
-    html.raw("\n");
-}
-
 /// The page of a site, of its row and those of its devices.
 pub fn site(view: &PageView, key: &str, site: &RecordTable, devices: &RecordTable) -> String {
+    let view = &view.at_site(site.value(0, "timezone"));
     let words = view.words();
     let name = site.value(0, "name").unwrap_or(key);
     document(view, name, |html| {

@@ -3,7 +3,7 @@
 //! Invariant: it is of the moment that it was asked in, and says of what a reader may not see that it is not shown.
 
 use super::document::{PageView, document};
-use super::record_table::{ColumnForm, RecordTable, record_table};
+use super::record_table::{ColumnForm, RecordTable, duration, record_table};
 use crate::html::Html;
 use jiff::Timestamp;
 
@@ -157,35 +157,9 @@ fn with_duration(runs: &RecordTable) -> RecordTable {
     table
 }
 
-/// Seconds in the largest units that fit: `3 d 4 h`, `12 min`, `7 s`.
-fn duration(seconds: i64) -> String {
-    let seconds = seconds.max(0);
-    let (days, hours) = (seconds / 86_400, seconds % 86_400 / 3_600);
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..86_400 => format!("{hours} h {} min", seconds % 3_600 / 60),
-        _ => format!("{days} d {hours} h"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_told_in_their_largest_units() {
-        for (seconds, said) in [
-            (-5, "0 s"),
-            (59, "59 s"),
-            (60, "1 min"),
-            (3_599, "59 min"),
-            (3_660, "1 h 1 min"),
-            (97_200, "1 d 3 h"),
-        ] {
-            assert_eq!(duration(seconds), said);
-        }
-    }
 
     #[test]
     fn what_may_not_be_seen_is_said_and_a_run_has_its_duration() {

@@ -3,16 +3,17 @@
 //! Invariant: hours are those of each site's own clock, and a square leads to the sales that it counts, but for a window too long for a filter to name its days: the drawing says so.
 
 use super::document::PageView;
+use super::record_table::scroll;
 use crate::html::Html;
 use crate::view_query::ViewQuery;
-use tillhouse_statistics::sales_report::HeatMapCell;
+use tillhouse_statistics::reports::WeekHour;
 
 /// Adds the week of one currency; `sales` are its sales.
 pub(crate) fn week_chart(
     html: &mut Html,
     view: &PageView,
     id: &str,
-    cells: &[&HeatMapCell],
+    cells: &[&WeekHour],
     sales: &ViewQuery,
 ) {
     let words = view.words();
@@ -37,7 +38,7 @@ pub(crate) fn week_chart(
             let attributes = [
                 ("viewBox", "0 0 24 7"),
                 ("preserveAspectRatio", "none"),
-                ("role", "img"),
+                ("role", "group"),
                 ("aria-labelledby", labels.as_str()),
             ];
             html.element("svg", &attributes, |html| {
@@ -59,7 +60,7 @@ pub(crate) fn week_chart(
     html.raw("\n");
 }
 
-fn found<'a>(cells: &[&'a HeatMapCell], day: i8, hour: i8) -> Option<&'a HeatMapCell> {
+fn found<'a>(cells: &[&'a WeekHour], day: i8, hour: i8) -> Option<&'a WeekHour> {
     let found = cells
         .iter()
         .find(|cell| (cell.day, cell.hour) == (day, hour));
@@ -72,7 +73,7 @@ fn weekday(view: &PageView, day: i8) -> &'static str {
     names.get(at).copied().unwrap_or_default()
 }
 
-fn address(sales: &ViewQuery, cell: &HeatMapCell) -> String {
+fn address(sales: &ViewQuery, cell: &WeekHour) -> String {
     let of_day = sales.with("weekday", cell.day.to_string());
     of_day
         .with("hour", cell.hour.to_string())
@@ -83,7 +84,7 @@ fn square(
     html: &mut Html,
     view: &PageView,
     (day, hour, most): (i8, i8, i64),
-    cells: &[&HeatMapCell],
+    cells: &[&WeekHour],
     sales: &ViewQuery,
 ) {
     let (x, y) = (hour.to_string(), (day - 1).to_string());
@@ -103,10 +104,9 @@ fn square(
     let opacity = format!("{}.{:02}", shade / 100, shade % 100);
     let inside = |html: &mut Html| {
         let said = format!(
-            "{} {hour:02}:00: {}, {}",
+            "{} {hour:02}:00: {}",
             weekday(view, day),
-            view.language.count(cell.count),
-            view.language.money(cell.total, &cell.currency)
+            view.language.count(cell.count)
         );
         html.leaf("title", &[], &said);
         let [x, y, width, height] = place;
@@ -125,11 +125,11 @@ fn square(
     }
 }
 
-fn table(html: &mut Html, view: &PageView, cells: &[&HeatMapCell], sales: &ViewQuery) {
+fn table(html: &mut Html, view: &PageView, cells: &[&WeekHour], sales: &ViewQuery) {
     let words = view.words();
     html.element("details", &[], |html| {
         html.leaf("summary", &[], words.as_a_table);
-        html.element("div", &[("class", "scroll"), ("tabindex", "0")], |html| {
+        scroll(html, words.weekday_by_hour, |html| {
             html.element("table", &[], |html| {
                 html.element("thead", &[], |html| {
                     html.element("tr", &[], |html| {

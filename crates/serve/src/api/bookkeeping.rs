@@ -7,7 +7,7 @@ use crate::answer::{AnswerNote, live};
 use crate::endpoints::{EndpointId, LISTED};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
-use crate::rows::{write_figures, write_stream};
+use crate::rows::{NO_NUMBERS, write_figures, write_stream};
 use crate::state::ServerState;
 use crate::work::AnswerSink;
 use axum::body::Body;
@@ -129,7 +129,8 @@ pub(crate) async fn coverage(
             let coverage = state.served.project.coverage(pipelines).await;
             let coverage = coverage.map_err(of_ours)?;
             sink.count(usize::try_from(coverage.rows).unwrap_or(usize::MAX))?;
-            write_figures(format, sink, || Ok(coverage.json), || coverage.csv).await
+            let json = || Ok(coverage.json);
+            write_figures(format, sink, json, || coverage.csv, NO_NUMBERS).await
         },
     )
     .await
@@ -194,11 +195,15 @@ pub(crate) async fn freshness(
             let newest = published_runs(state, &scope).await?;
             sink.count(newest.len())?;
             let json = || json_text(&newest);
-            write_figures(format, sink, json, || freshness_csv(&newest)).await
+            let csv = || freshness_csv(&newest);
+            write_figures(format, sink, json, csv, AGE_COLUMN).await
         },
     )
     .await
 }
+
+/// Place of the age among the columns of the runs' CSV.
+const AGE_COLUMN: usize = 3;
 
 /// The runs as CSV, a line each.
 fn freshness_csv(runs: &[PublishedRun]) -> String {

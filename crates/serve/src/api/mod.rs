@@ -14,7 +14,7 @@ pub(crate) mod transactions;
 use crate::answer::AnswerNote;
 use crate::callers::Caller;
 use crate::endpoints::{Endpoint, EndpointId};
-use crate::media::preferred;
+use crate::media::wanted;
 use crate::parameters::ParameterValues;
 use crate::problem::Problem;
 use crate::state::ServerState;
@@ -48,7 +48,8 @@ pub(crate) async fn answer(
     body: Body,
     note: &mut AnswerNote,
 ) -> Result<Response<Body>, Problem> {
-    let format = preferred(&incoming.headers, endpoint.formats)?;
+    let named = incoming.values.get("format");
+    let format = wanted(&incoming.headers, named, endpoint.formats)?;
     match endpoint.id {
         EndpointId::Login => hecone::log_in(state, &incoming, body, note).await,
         EndpointId::HecOneStatistics => hecone::statistics(state, &incoming, note).await,

@@ -20,7 +20,7 @@ use tillhouse_model::terminal_escape::CsvStyle;
 use tillhouse_model::{CivilPeriod, parse_day};
 use tillhouse_query::encode::json_text;
 use tillhouse_statistics::RequestedNames;
-use tillhouse_statistics::csv::report_csv;
+use tillhouse_statistics::csv::report_rows;
 use tillhouse_statistics::reports::{
     ReportName, ReportRequest, ReportTime, read_period, refuse_the_future, report,
 };
@@ -65,9 +65,11 @@ pub(crate) async fn answer(
             };
             names.check(&run.session).await?;
             let report = report(&run.session, &state.served.warehouse, &request).await?;
-            let csv = report_csv(&report, CsvStyle::default());
-            sink.count(csv.lines().count().saturating_sub(1))?;
-            write_figures(format, sink, || json_text(&report), || csv).await
+            let rows = report_rows(&report.data);
+            let numbers = rows.numbers;
+            sink.count(rows.rows.len())?;
+            let csv = || rows.csv(CsvStyle::default());
+            write_figures(format, sink, || json_text(&report), csv, numbers).await
         },
     )
     .await

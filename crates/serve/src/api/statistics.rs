@@ -14,12 +14,17 @@ use crate::state::ServerState;
 use crate::work::AnswerSink;
 use axum::body::Body;
 use axum::http::Response;
+use futures::future::join;
 use std::sync::Arc;
+use tillhouse_model::Window;
 use tillhouse_model::terminal_escape::CsvStyle;
 use tillhouse_query::encode::json_text;
 use tillhouse_statistics::csv::statistics_csv;
 use tillhouse_statistics::report::StatisticsReport;
 use tillhouse_statistics::{GrowthBaseline, RequestedNames, StatisticsRequest, statistics};
+
+/// Place of the values among the columns of the CSV: currency, statistic, unit, label, value.
+const FIRST_NUMBER: usize = 4;
 
 pub(crate) async fn answer(
     state: &Arc<ServerState>,
@@ -54,7 +59,7 @@ pub(crate) async fn answer(
             sink.count(report.data.len())?;
             let json = || json_text(&report);
             let csv = || statistics_csv(&report, CsvStyle::default());
-            write_figures(format, sink, json, csv).await
+            write_figures(format, sink, json, csv, FIRST_NUMBER).await
         },
     )
     .await
@@ -70,13 +75,21 @@ pub(crate) fn request_of(
     let window = window(values.or("from", ""), values.or("to", ""), timezone)?;
     window.until(state.served.warehouse.now())?;
     let (filter, shown) = filter(state, caller, values, timezone)?;
-    let mut request = StatisticsRequest {
-        tenant: values.text("tenant"),
-        source: values.text("source"),
+    let request = StatisticsRequest {
         timezone: timezone.to_owned(),
         hours: values.or("hours", "timeline").parse()?,
         compare: GrowthBaseline::parse(values.or("compare", "previous"), timezone)?,
         filter,
+        ..request_over(values, window)
+    };
+    Ok((request, shown))
+}
+
+/// The request for everything of a window whose tenant, source, perspective and states values say.
+pub(crate) fn request_over(values: &ParameterValues, window: Window) -> StatisticsRequest {
+    let mut request = StatisticsRequest {
+        tenant: values.text("tenant"),
+        source: values.text("source"),
         ..StatisticsRequest::new(window)
     };
     if let Some(perspective) = values.text("perspective") {
@@ -85,21 +98,28 @@ pub(crate) fn request_of(
     if values.get("states").is_some() {
         request.states = values.list("states");
     }
-    Ok((request, shown))
+    request
 }
 
-/// The statistics of a request, once the names in it are known.
+/// The statistics of a request. The names in it are looked up meanwhile: one that is not there is told, whatever was counted.
 pub(crate) async fn counted(
     state: &ServerState,
     run: &RunSession,
     request: &StatisticsRequest,
 ) -> Result<StatisticsReport, Problem> {
-    let names = RequestedNames {
+    let names = names_of(request);
+    let counted = statistics(&run.session, &state.served.warehouse, request);
+    let (found, counted) = join(names.check(&run.session), counted).await;
+    found?;
+    Ok(counted?)
+}
+
+/// Names that a request narrows an answer by.
+pub(crate) fn names_of(request: &StatisticsRequest) -> RequestedNames<'_> {
+    RequestedNames {
         tenant: request.tenant.as_deref(),
         source: request.source.as_deref(),
         filter: request.filter.as_ref(),
         ..RequestedNames::default()
-    };
-    names.check(&run.session).await?;
-    Ok(statistics(&run.session, &state.served.warehouse, request).await?)
+    }
 }

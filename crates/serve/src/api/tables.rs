@@ -6,7 +6,7 @@ use super::EndpointRequest;
 use crate::answer::{AnswerNote, FixedQuestion, WantedRun, fixed};
 use crate::media::AnswerFormat;
 use crate::problem::Problem;
-use crate::rows::write_figures;
+use crate::rows::{NO_NUMBERS, write_figures};
 use crate::runs::RunSession;
 use crate::state::ServerState;
 use crate::work::AnswerSink;
@@ -43,7 +43,7 @@ pub(crate) async fn all(
             sink.count(tables.len())?;
             let json = || json_text(&described::list_json(&tables));
             let csv = || described::list_csv(&tables, CsvStyle::default());
-            write_figures(format, sink, json, csv).await
+            write_figures(format, sink, json, csv, NO_NUMBERS).await
         },
     )
     .await
@@ -76,7 +76,7 @@ pub(crate) async fn one(
             sink.count(table.columns.len())?;
             let json = || json_text(&described::json(&table));
             let csv = || described::csv(&table, CsvStyle::default());
-            write_figures(format, sink, json, csv).await
+            write_figures(format, sink, json, csv, NO_NUMBERS).await
         },
     )
     .await

@@ -159,9 +159,10 @@ pub(crate) async fn answer(
     .await
 }
 
-/// Digest of a list: all that it is asked by, but for its pages.
+/// Digest of a list: all that it is asked by, but for its pages and their format.
 fn list_of(shown: &ParameterValues) -> u64 {
     let list = shown.with("cursor", None).with("limit", None);
+    let list = list.with("format", None);
     xxh3_64(list.canonical().as_bytes())
 }
 
@@ -201,7 +202,9 @@ impl CursorSigner {
             false => Err(Problem::bad_request(
                 "the cursor belongs to a list that was asked for in another way",
             )
-            .hint("Ask for the next page with the same parameters; only limit may change.")),
+            .hint(
+                "Ask for the next page with the same parameters; only limit and format may change.",
+            )),
         }
     }
 }

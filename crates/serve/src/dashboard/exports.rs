@@ -1,4 +1,4 @@
-//! Files of what is seen: the statistics of a view, or its sales, as CSV or Parquet.
+//! Files of what is seen: the statistics of a view, or its sales, as CSV, Parquet or a workbook.
 //!
 //! Invariant: a file is the answer of the endpoint, to the byte, or of a view of one currency what is of that in it; only its name is added.
 
@@ -13,6 +13,7 @@ use axum::http::header;
 use axum::response::Response;
 use std::sync::Arc;
 use tillhouse_page::ViewQuery;
+use tillhouse_page::dashboard::FILE_FORMATS;
 
 /// A file by its name: `sales.csv`.
 pub(super) async fn file(
@@ -22,11 +23,9 @@ pub(super) async fn file(
     note: &mut AnswerNote,
 ) -> Result<Response, Problem> {
     let (subject, ending) = name.split_once('.').ok_or_else(no_such_path)?;
-    let format = match ending {
-        "csv" => AnswerFormat::Csv,
-        "parquet" => AnswerFormat::Parquet,
-        _ => return Err(no_such_path()),
-    };
+    let format = AnswerFormat::named(ending)
+        .filter(|_| FILE_FORMATS.contains(&ending))
+        .ok_or_else(no_such_path)?;
     let values = match subject {
         "statistics" => question.file_of_figures(),
         "sales" => question.all_sales(),

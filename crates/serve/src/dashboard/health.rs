@@ -2,20 +2,21 @@
 //!
 //! Invariant: a reader sees what the endpoints of the bookkeeping show it, and nothing is kept.
 
-use super::HTML;
 use super::question::DashboardQuestion;
 use super::row_texts::rows_of;
-use crate::answer::{AnswerNote, live};
+use super::run_page::answer_now;
+use crate::answer::AnswerNote;
 use crate::api::bookkeeping::{of_ours, published_runs, query_of};
 use crate::endpoints::EndpointId;
 use crate::problem::Problem;
+use crate::runs::RunSession;
 use crate::state::ServerState;
-use crate::work::AnswerSink;
 use axum::response::Response;
 use serde_json::Value;
-use std::sync::{Arc, OnceLock};
-use tillhouse_lake::AsOf;
-use tillhouse_page::dashboard::{self as page, PipelineFreshness, RecordTable, SourcesPage};
+use std::sync::Arc;
+use tillhouse_page::dashboard::{
+    self as page, PageView, PipelineFreshness, RecordTable, SourcesPage,
+};
 use tillhouse_query::Scope;
 
 /// Runs that are listed.
@@ -41,19 +42,14 @@ pub(super) async fn sources(
     question: DashboardQuestion,
     note: &mut AnswerNote,
 ) -> Result<Response, Problem> {
-    let _ = note.asked.set("page sources".to_owned());
-    let DashboardQuestion { caller, view, .. } = question;
-    let asking = caller.clone();
-    live(
+    let scope = question.caller.scope();
+    answer_now(
         state,
-        &caller,
-        HTML,
+        question,
+        "sources",
         note,
-        async move |state: &ServerState, run: &OnceLock<String>, sink: &mut AnswerSink| {
-            let opened = Arc::new(state.runs.open(&AsOf::Latest).await?);
-            let opened = state.runs.part(&opened, &asking)?;
-            let _ = run.set(opened.run.clone());
-            let (session, scope) = (&opened.session, asking.scope());
+        async move |state: &ServerState, run: &RunSession, view: PageView| {
+            let session = &run.session;
             let runs = query_of(EndpointId::Runs, false, RUNS, session.scope());
             let rejects = format!(
                 "SELECT pipeline, resource, field, count(*) AS records, max(last_seen) AS last_seen FROM ops.rejects \
@@ -77,10 +73,7 @@ pub(super) async fn sources(
                     false => None,
                 },
             };
-            let html = page::sources(&view, &page);
-            sink.count(page.freshness.len())?;
-            sink.write(html.as_bytes()).await;
-            Ok(())
+            Ok((page::sources(&view, &page), page.freshness.len()))
         },
     )
     .await

@@ -4,14 +4,21 @@
 //! HTML: to all others its path is one that nothing is at, as before there were pages. What a browser may do with a page is said with each of them, in one policy.
 
 mod exports;
+mod filters;
 mod health;
 mod narrowing;
 mod pages;
 mod period;
 mod question;
+mod reconciliations;
+mod record_fields;
+mod restated;
 mod row_texts;
+mod run_page;
 mod session;
+mod silence;
 mod unknown_names;
+mod versions;
 
 use crate::answer::{AnswerNote, UnattendedPoll, document, set, wrong_method};
 use crate::endpoints::{EndpointId, no_such_path};
@@ -29,8 +36,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use question::{DashboardQuestion, PARAMETERS};
 use std::sync::Arc;
 use tillhouse_page::dashboard::{
-    ASSET_FOLDER, ASSETS, EXPORT_FOLDER, FaultPage, LOGIN_PATH, LOGOUT_PATH, NEWS_PATH,
-    OVERVIEW_PATH, PageView, SALES_PATH, SITES_PATH, SOURCES_PATH,
+    ASSET_FOLDER, ASSETS, EXPORT_FOLDER, FILTER_PATH, FILTER_VALUES_FOLDER, FaultPage, LOGIN_PATH,
+    LOGOUT_PATH, NEWS_PATH, NOTICES_PATH, OVERVIEW_PATH, PageView, RECONCILIATIONS_PATH,
+    RESTATED_PATH, SALES_PATH, SILENT_PATH, SITES_PATH, SOURCES_PATH, VERSIONS_ENDING,
 };
 use tillhouse_page::{Language, ViewQuery};
 use xxhash_rust::xxh3::xxh3_64;
@@ -48,23 +56,37 @@ enum DashboardPage {
     Overview,
     Sales,
     Sale,
+    Versions,
     Sites,
     Site,
+    Silent,
+    Restated,
+    Reconciliations,
     Sources,
     Export,
+    Notices,
     News,
+    Filter,
+    FilterValues,
 }
 
 impl DashboardPage {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 15] = [
         Self::Overview,
         Self::Sales,
         Self::Sale,
+        Self::Versions,
         Self::Sites,
         Self::Site,
+        Self::Silent,
+        Self::Restated,
+        Self::Reconciliations,
         Self::Sources,
         Self::Export,
+        Self::Notices,
         Self::News,
+        Self::Filter,
+        Self::FilterValues,
     ];
 
     /// Its name, in the log and the metrics.
@@ -73,11 +95,18 @@ impl DashboardPage {
             Self::Overview => "page_overview",
             Self::Sales => "page_sales",
             Self::Sale => "page_sale",
+            Self::Versions => "page_versions",
             Self::Sites => "page_sites",
             Self::Site => "page_site",
+            Self::Silent => "page_silent",
+            Self::Restated => "page_restated",
+            Self::Reconciliations => "page_reconciliations",
             Self::Sources => "page_sources",
             Self::Export => "page_export",
+            Self::Notices => "page_notices",
             Self::News => "page_news",
+            Self::Filter => "page_filter",
+            Self::FilterValues => "page_filter_values",
         }
     }
 
@@ -87,17 +116,27 @@ impl DashboardPage {
             Self::Overview => OVERVIEW_PATH.to_owned(),
             Self::Sales => SALES_PATH.to_owned(),
             Self::Sale => format!("{SALES_PATH}/{{key}}"),
+            Self::Versions => format!("{SALES_PATH}/{{key}}{VERSIONS_ENDING}"),
             Self::Sites => SITES_PATH.to_owned(),
             Self::Site => format!("{SITES_PATH}/{{key}}"),
+            Self::Silent => SILENT_PATH.to_owned(),
+            Self::Restated => RESTATED_PATH.to_owned(),
+            Self::Reconciliations => RECONCILIATIONS_PATH.to_owned(),
             Self::Sources => SOURCES_PATH.to_owned(),
             Self::Export => format!("{EXPORT_FOLDER}{{file}}"),
+            Self::Notices => NOTICES_PATH.to_owned(),
             Self::News => NEWS_PATH.to_owned(),
+            Self::Filter => FILTER_PATH.to_owned(),
+            Self::FilterValues => format!("{FILTER_VALUES_FOLDER}{{field}}"),
         }
     }
 
     /// True for what a person looks at.
     fn is_looked_at(self) -> bool {
-        !matches!(self, Self::Export | Self::News)
+        !matches!(
+            self,
+            Self::Export | Self::Notices | Self::News | Self::FilterValues
+        )
     }
 }
 
@@ -185,17 +224,29 @@ async fn answer(
         response.extensions_mut().insert(UnattendedPoll);
         return Ok(response);
     }
+    if page == DashboardPage::Filter {
+        return filters::added(parts, &caller);
+    }
     let mut question = DashboardQuestion::read(state, parts, caller)?;
     question.view.has_session = has_session;
+    question.view.sees_personal = question.caller.scope().personal;
     let mut response = match page {
         DashboardPage::Overview => pages::overview(state, question, note).await,
         DashboardPage::Sales => pages::sales(state, question, note).await,
         DashboardPage::Sale => pages::sale(state, question, key(in_path)?, note).await,
+        DashboardPage::Versions => versions::versions(state, question, key(in_path)?, note).await,
         DashboardPage::Sites => pages::sites(state, question, note).await,
         DashboardPage::Site => pages::site(state, question, key(in_path)?, note).await,
+        DashboardPage::Silent => silence::silence(state, question, note).await,
+        DashboardPage::Restated => restated::restated(state, question, note).await,
+        DashboardPage::Reconciliations => {
+            reconciliations::reconciliations(state, question, note).await
+        }
+        DashboardPage::Notices => silence::notices(state, question, note).await,
         DashboardPage::Sources => health::sources(state, question, note).await,
         DashboardPage::Export => exports::file(state, question, &key(in_path)?, note).await,
-        DashboardPage::News => Err(no_such_path()),
+        DashboardPage::FilterValues => filters::values(state, question, &key(in_path)?, note).await,
+        DashboardPage::News | DashboardPage::Filter => Err(no_such_path()),
     }?;
     // Whoever comes to the browser after a session sees nothing of it.
     if has_session {
@@ -236,6 +287,8 @@ fn refusal(problem: Problem, parts: &Parts, wants_html: bool, note: &AnswerNote)
         path: parts.uri.path().to_owned(),
         query,
         timezone: "UTC".to_owned(),
+        // Who was admitted without telling a password came by a session.
+        has_session: note.who.get().is_some() && !parts.headers.contains_key(header::AUTHORIZATION),
         ..PageView::default()
     };
     problem_page(problem, &view, &note.id)

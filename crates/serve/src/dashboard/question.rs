@@ -25,7 +25,7 @@ use xxhash_rust::xxh3::xxh3_64;
 const DEFAULT_ZONE: &str = "UTC";
 
 /// Parameters of the pages' addresses. Every page takes all, so that a view goes from page to page.
-pub(super) const PARAMETERS: [Parameter; 22] = [
+pub(super) const PARAMETERS: [Parameter; 25] = [
     Parameter::new(
         "period",
         ParameterForm::Word(&PERIODS),
@@ -61,6 +61,12 @@ pub(super) const PARAMETERS: [Parameter; 22] = [
     STATES,
     PERSPECTIVE,
     TIMEZONE,
+    Parameter::new(
+        "clock",
+        ParameterForm::Word(&["site"]),
+        "Times of sales on the clock of their site.",
+        "site",
+    ),
     FILTER,
     AS_OF,
     LIMIT,
@@ -93,6 +99,18 @@ pub(super) const PARAMETERS: [Parameter; 22] = [
     ),
     Parameter::new("cursor", ParameterForm::Text, "The next page.", "7b22"),
     Parameter::new(
+        "since",
+        ParameterForm::Text,
+        "What is compared with: a run, or a time.",
+        "2026-01-31",
+    ),
+    Parameter::new(
+        "reconciliation",
+        ParameterForm::Text,
+        "The reconciliation whose differences are listed.",
+        "20260131T060000Z-1f2e3d",
+    ),
+    Parameter::new(
         "lang",
         ParameterForm::Word(&["en", "de"]),
         "Language of the page.",
@@ -112,6 +130,8 @@ const OF_FIGURES: [&str; 9] = [
     "timezone",
     "as_of",
 ];
+/// Values that say whose sales are meant, and in which state.
+const OF_WHOSE: [&str; 4] = ["tenant", "source", "states", "perspective"];
 /// Values that a list of transactions is asked with.
 const OF_SALES: [&str; 10] = [
     "from",
@@ -189,6 +209,11 @@ impl DashboardQuestion {
         self.values.only(&OF_FIGURES).with("filter", filter)
     }
 
+    /// The values that say whose sales are meant, whenever they were.
+    pub(super) fn whose(&self) -> ParameterValues {
+        self.values.only(&OF_WHOSE)
+    }
+
     /// The same for a file, which is of one currency where the view is.
     pub(super) fn file_of_figures(&self) -> ParameterValues {
         let currency = self.values.text("currency");
@@ -218,6 +243,16 @@ impl DashboardQuestion {
         let query = self.view.query.without(&["period"]);
         let query = query.with("from", self.values.or("from", ""));
         query.with("to", self.values.or("to", ""))
+    }
+
+    /// The run, or the time, that the shown run is compared with.
+    pub(super) fn since(&self) -> Option<&str> {
+        self.values.get("since")
+    }
+
+    /// The reconciliation that is asked for.
+    pub(super) fn reconciliation(&self) -> Option<&str> {
+        self.values.get("reconciliation")
     }
 
     /// The run that is asked for, by its id or a time.

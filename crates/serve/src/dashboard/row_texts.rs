@@ -28,6 +28,19 @@ pub(super) async fn rows_of(
     Ok(table)
 }
 
+/// Rows of a query about a unified table; none where there is no such table.
+pub(super) async fn rows_where_there(
+    session: &Session,
+    table: &str,
+    sql: &str,
+    params: &[(&str, ScalarValue)],
+) -> Result<RecordTable, Problem> {
+    match session.has_table("unified", table).await? {
+        true => rows_of(session, sql, params).await,
+        false => Ok(RecordTable::default()),
+    }
+}
+
 /// The rows of a batch.
 pub(super) fn table_of(batch: &RecordBatch) -> Result<RecordTable, Problem> {
     let schema = batch.schema();

@@ -4,7 +4,7 @@
 //! the reader may see.
 
 use super::narrowing::UNKNOWN;
-use super::pages::rows_where_there;
+use super::row_texts::rows_where_there;
 use crate::problem::Problem;
 use tillhouse_page::ViewQuery;
 use tillhouse_query::{ScalarValue, Session};

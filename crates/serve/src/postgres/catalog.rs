@@ -8,12 +8,15 @@
 //! statements would need ours.
 
 use super::catalog_empty::CONSTRAINED;
-use super::catalog_functions::{self, Descriptions, OWNER, description_fields};
+use super::catalog_functions::{self, Descriptions, OWNER, description_fields, name_parts};
+use super::catalog_sizes::sizes;
 use super::catalog_tables::{
     CLASSES, CORRECTED, ColumnTypes, MISSING, MISSING_HERE, empty_tables, settings_query, table,
     texts, with_options, with_types,
 };
-use super::catalog_words::{in_our_forms, in_our_words, with_schemas};
+use super::catalog_words::{
+    class_names, function_with_text, in_our_forms, in_our_words, with_schemas,
+};
 use super::columns::all_columns;
 use super::reader::RunReader;
 use super::words::tokens;
@@ -218,7 +221,8 @@ impl ToolCatalog {
         made.empty_constrained().await?;
         made.add_information_schema(session)?;
         let described: Vec<DescribedTable> = described.into_iter().flatten().collect();
-        made.describe(&tables, &described, user).await?;
+        made.describe(&tables, &described, user, &sizes(session))
+            .await?;
         Ok(made)
     }
 
@@ -318,6 +322,7 @@ impl ToolCatalog {
         tables: &BTreeMap<(String, String), SchemaRef>,
         described: &[DescribedTable],
         user: &str,
+        sizes: &BTreeMap<(String, String), i64>,
     ) -> Result<()> {
         let numbers = self.numbers().await?;
         let mut types = ColumnTypes::new();
@@ -373,7 +378,12 @@ impl ToolCatalog {
             .map(|(_, oid)| *oid)
             .collect();
         let schemas = self.schema_numbers().await?;
-        let functions = catalog_functions::all(user, descriptions, visible, &numbers, &schemas);
+        let sized = sizes
+            .iter()
+            .filter_map(|(name, bytes)| Some((*numbers.get(name)?, *bytes)))
+            .collect();
+        let functions =
+            catalog_functions::all(user, descriptions, visible, &numbers, &schemas, sized);
         for function in functions {
             self.context.register_udf(function);
         }
@@ -430,7 +440,8 @@ impl ToolCatalog {
 
     /// A statement in the words that are understood here, with its values; none where it cannot be read, is long or more than one, or names a table of the warehouse.
     ///
-    /// Errors where it is too deep to be planned: the stack is as deep here as for queries, and the parser is another.
+    /// Errors where it is too deep to be planned: the stack is as deep here as for queries, and the parser is another; and where it names a table that is not there, or asks for
+    /// the text of a function.
     pub(super) fn statement(
         &self,
         sql: &str,
@@ -439,6 +450,7 @@ impl ToolCatalog {
         if tokens(sql).len() > WORDS {
             return Ok(None);
         }
+        self.check_names(sql)?;
         let Some(mut statement) = self.read(sql, given) else {
             return Ok(None);
         };
@@ -466,6 +478,45 @@ impl ToolCatalog {
             statement,
             headings,
         }))
+    }
+
+    /// Errors for `'nope'::regclass`, of a table that is not there, and for what `\sf` asks.
+    fn check_names(&self, sql: &str) -> Result<()> {
+        if let Some(name) = function_with_text(sql) {
+            let message = format!("there is no function {name} with a text of its own");
+            let hint = "All functions are built in: `\\df` lists them, and docs/functions.md says what they give.";
+            return Err(Error::new(ErrorKind::Query, message).hint(hint));
+        }
+        match class_names(sql)
+            .into_iter()
+            .find(|name| !self.may_be_class(name))
+        {
+            None => Ok(()),
+            Some(name) => Err(
+                Error::new(ErrorKind::Query, format!("there is no table {name}"))
+                    .hint("`\\dt *.*` lists what there is; to_regclass gives null where there is nothing of a name."),
+            ),
+        }
+    }
+
+    /// True of a name that a table has, of a number, and of all names of PostgreSQL's own tables: not all of them are here.
+    fn may_be_class(&self, name: &str) -> bool {
+        if name == "-" || name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return true;
+        }
+        let has = |schema: &str, table: &str| {
+            let of_schema = self.schemas.schema(schema);
+            of_schema.is_some_and(|of_schema| of_schema.table_exist(table))
+        };
+        let parts = name_parts(name).unwrap_or_default();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            [table] => table.starts_with("pg_") || has(DEFAULT_SCHEMA, table),
+            [schema, table] | [DATABASE, schema, table] => {
+                matches!(*schema, PG_CATALOG | INFORMATION_SCHEMA) || has(schema, table)
+            }
+            _ => false,
+        }
     }
 
     /// A query with its values; none where it cannot be read or is more than one.

@@ -5,22 +5,29 @@
 
 use super::words::{Token, tokens};
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Function, GroupByExpr, Ident, Join, JoinOperator, ObjectName, ObjectNamePart,
-    Query, Select, SelectItem, SetExpr, SetOperator, Statement, TableFactor, TableWithJoins, Visit,
-    Visitor, visit_relations,
+    AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
+    Ident, Join, JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr,
+    SetOperator, Statement, TableFactor, TableWithJoins, Visit, Visitor, visit_relations,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use std::ops::ControlFlow;
 
 /// Functions of lists that questions about constraints and indexes are asked with, and pgjdbc's.
-const OF_LISTS: [&str; 2] = ["generate_subscripts", "_pg_expandarray"];
+const OF_LISTS: [&str; 3] = ["generate_subscripts", "_pg_expandarray", "unnest"];
 /// Word of psql's question about the descriptions of constraints.
 const CONSTRAINT: &str = "table constraint";
 /// Tables of constraints and indexes, of which there are none here.
 pub(super) const CONSTRAINED: [&str; 2] = ["pg_constraint", "pg_index"];
-/// Columns with the columns of an index or a constraint, of which psqlODBC and pgjdbc ask for one.
-const KEYS: [&str; 3] = ["conkey", "confkey", "indkey"];
+/// Columns with the columns of an index or a constraint, and what is said of each, of which psqlODBC and pgjdbc ask for one.
+const KEYS: [&str; 6] = [
+    "conkey",
+    "confkey",
+    "indclass",
+    "indcollation",
+    "indkey",
+    "indoption",
+];
 /// Functions that make one row of none.
 const AGGREGATES: [&str; 14] = [
     "array_agg",
@@ -148,7 +155,9 @@ fn is_empty_query(query: &Query, named: &[NamedQuery]) -> bool {
 
 fn is_empty_body(body: &SetExpr, named: &[NamedQuery]) -> bool {
     match body {
-        SetExpr::Select(select) => has_no_source(select, named) && !makes_a_row(select),
+        SetExpr::Select(select) => {
+            (has_no_source(select, named) || has_no_elements(select)) && !makes_a_row(select)
+        }
         SetExpr::Query(inner) => is_empty_query(inner, named),
         SetExpr::SetOperation {
             op, left, right, ..
@@ -164,6 +173,38 @@ fn is_empty_body(body: &SetExpr, named: &[NamedQuery]) -> bool {
 /// True where FROM gives no rows.
 fn has_no_source(select: &Select, named: &[NamedQuery]) -> bool {
     select.from.iter().any(|from| is_empty_from(from, named)) || is_of_descriptions(select)
+}
+
+/// True where a column has a row for each column of an index or a constraint, and no other column has rows of its own.
+fn has_no_elements(select: &Select) -> bool {
+    let calls = select.projection.iter().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(Expr::Function(call))
+        | SelectItem::ExprWithAlias {
+            expr: Expr::Function(call),
+            ..
+        } => Some(call),
+        _ => None,
+    });
+    let of_sets: Vec<&Function> = calls.filter(|call| gives_set(&call.name)).collect();
+    !of_sets.is_empty() && of_sets.iter().all(|call| is_over_key(&call.args))
+}
+
+/// True of a function that gives a row for each element of something.
+fn gives_set(name: &ObjectName) -> bool {
+    let name = last_word(name);
+    name.is_some_and(|name| OF_LISTS.contains(&name) || name == "generate_series")
+}
+
+/// True of arguments that begin with the columns of an index or a constraint.
+fn is_over_key(args: &FunctionArguments) -> bool {
+    match args {
+        FunctionArguments::List(list) => is_first_key(&list.args),
+        FunctionArguments::None | FunctionArguments::Subquery(_) => false,
+    }
+}
+
+fn is_first_key(args: &[FunctionArg]) -> bool {
+    matches!(args.first(), Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(of))) if is_key(of))
 }
 
 /// True of psql's question about descriptions of constraints, operators, rules and triggers: tables and columns alone have some.
@@ -222,6 +263,14 @@ fn is_empty_relation(relation: &TableFactor, named: &[NamedQuery]) -> bool {
                 None => CONSTRAINED.contains(&table),
             }
         }
+        // Behind LATERAL, or a comma: a row for each column of an index.
+        TableFactor::Table {
+            name,
+            args: Some(given),
+            ..
+        } => gives_set(name) && is_first_key(&given.args),
+        TableFactor::Function { name, args, .. } => gives_set(name) && is_first_key(args),
+        TableFactor::UNNEST { array_exprs, .. } => array_exprs.iter().all(is_key),
         TableFactor::Derived { subquery, .. } => is_empty_query(subquery, named),
         TableFactor::NestedJoin {
             table_with_joins, ..

@@ -3,6 +3,7 @@
 //! Invariant: a function here reads no table. One that says what this server is says that nothing can be written and that nobody has every right.
 
 use super::catalog::DATABASE;
+use super::catalog_sizes;
 use super::settings::{Changed, DEFAULTS, OF_CONNECTION, SERVER_VERSION, Settings};
 use super::words::tokens;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
@@ -20,7 +21,7 @@ use tillhouse_query::{DEFAULT_SCHEMA, ParameterLiteral, QueryParameters};
 /// Descriptions by the number of a table and of its column, 0 for the table itself.
 pub(super) type Descriptions = BTreeMap<(i32, i32), String>;
 
-fn any_arguments() -> Signature {
+pub(super) fn any_arguments() -> Signature {
     Signature::one_of(
         vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
         Volatility::Stable,
@@ -281,7 +282,7 @@ impl ScalarUDFImpl for VisibleFunction {
 }
 
 /// Numbers by the parts of a name.
-type NumbersByName = BTreeMap<Vec<String>, i32>;
+pub(super) type NumbersByName = BTreeMap<Vec<String>, i32>;
 
 /// `to_regclass` and `to_regnamespace`: the number of what has a name; null where nothing has.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -317,7 +318,7 @@ impl ScalarUDFImpl for NumberFunction {
 }
 
 /// Parts of a name with dots between them, as they are meant with quotes and without; none where it is no name.
-fn name_parts(text: &str) -> Option<Vec<String>> {
+pub(super) fn name_parts(text: &str) -> Option<Vec<String>> {
     let placed = tokens(text);
     let are_apart = placed
         .iter()
@@ -344,20 +345,23 @@ fn class_numbers(tables: &BTreeMap<(String, String), i32>) -> NumbersByName {
     numbers
 }
 
-/// The functions, for a user who asks, with the numbers of the tables that are read without a schema, and of all tables and schemas by name.
+/// The functions, for a user who asks, with the numbers of the tables that are read without a schema, and of all tables and schemas by name, and the sizes of tables.
 pub(super) fn all(
     user: &str,
     descriptions: Descriptions,
     visible: BTreeSet<i32>,
     tables: &BTreeMap<(String, String), i32>,
     schemas: &BTreeMap<String, i32>,
+    sizes: BTreeMap<i32, i64>,
 ) -> Vec<ScalarUDF> {
+    let classes = class_numbers(tables);
+    let sized = catalog_sizes::functions(sizes, &classes);
     let schemas_by_name = schemas
         .iter()
         .map(|(name, oid)| (vec![name.clone()], *oid))
         .collect();
     let numbered = [
-        ("to_regclass", class_numbers(tables)),
+        ("to_regclass", classes),
         ("to_regnamespace", schemas_by_name),
     ];
     let numbered = numbered.map(|(name, numbers)| {
@@ -384,11 +388,7 @@ pub(super) fn all(
         ("pg_is_in_recovery", ScalarValue::Boolean(Some(false))),
         ("pg_is_other_temp_schema", ScalarValue::Boolean(Some(false))),
         ("pg_my_temp_schema", ScalarValue::Int32(Some(0))),
-        ("pg_table_size", ScalarValue::Int64(Some(0))),
         ("pg_indexes_size", ScalarValue::Int64(Some(0))),
-        ("pg_database_size", ScalarValue::Int64(Some(0))),
-        ("pg_tablespace_size", ScalarValue::Int64(Some(0))),
-        ("pg_size_pretty", text("")),
         ("pg_function_is_visible", ScalarValue::Boolean(Some(true))),
         ("pg_type_is_visible", ScalarValue::Boolean(Some(true))),
         ("pg_operator_is_visible", ScalarValue::Boolean(Some(true))),
@@ -449,7 +449,7 @@ pub(super) fn all(
         visible,
     });
     let functions = functions.chain(privileges).chain(numbered);
-    functions.chain([visible]).collect()
+    functions.chain([visible]).chain(sized).collect()
 }
 
 /// Columns of `pg_description`, which has the descriptions as rows.

@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use tillhouse_query::list_items;
 
 /// Parts of what psql, drivers and libraries ask, and what is put there; `?` is any one word.
-const REPLACED: [(&str, &str); 20] = [
+const REPLACED: [(&str, &str); 21] = [
     (
         "pg_catalog.array_to_string(c.reloptions || array(select 'toast.' || x from pg_catalog.unnest(tc.reloptions) x), ', ')",
         "''",
@@ -81,6 +81,11 @@ const REPLACED: [(&str, &str); 20] = [
         "SELECT r.rulename, trim(trailing ';' from pg_catalog.pg_get_ruledef(r.oid, true)) \
          FROM pg_catalog.pg_rewrite r WHERE r.ev_class = ? AND r.rulename != '_RETURN' ORDER BY 1",
         "SELECT CAST(NULL AS TEXT) AS rulename, CAST(NULL AS TEXT) AS rule WHERE false",
+    ),
+    // psql: \dy.
+    (
+        "pg_catalog.array_to_string(array(select x from pg_catalog.unnest(evttags) as t(x)), ', ')",
+        "''",
     ),
     // ADBC and Npgsql: functions of a type are names here, `-` where there is none.
     ("typreceive != 0", "typreceive <> '-'"),
@@ -167,23 +172,55 @@ fn end_of_brackets(placed: &[Placed], at: usize) -> Option<usize> {
     None
 }
 
+/// The texts that are cast to `regclass`, with where they stand: `'sales'::regclass`, `CAST('sales' AS regclass)`.
+fn classes(placed: &[Placed]) -> impl Iterator<Item = (&Placed, &str)> {
+    placed.iter().enumerate().filter_map(move |(at, of)| {
+        let Token::Text(name) = &of.token else {
+            return None;
+        };
+        let mut behind = placed.iter().skip(at + 1).map(|next| &next.token);
+        let is_called = at > 1 && placed.get(at - 2)?.token.is_word("cast");
+        let is_cast = match behind.next()? {
+            next if next.is_sign(':') => behind.next()?.is_sign(':'),
+            next => is_called && next.is_word("as"),
+        };
+        let mut behind = behind.skip_while(|next| next.is_word("pg_catalog") || next.is_sign('.'));
+        (is_cast && behind.next()?.is_word("regclass")).then_some((of, name.as_str()))
+    })
+}
+
+/// The names of a statement that are those of tables, by a cast.
+pub(super) fn class_names(sql: &str) -> Vec<String> {
+    let placed = tokens(sql);
+    classes(&placed).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// The function whose number psql asks for before it asks for its text: `\sf` and `\ef`.
+pub(super) fn function_with_text(sql: &str) -> Option<String> {
+    let placed = tokens(sql);
+    let words = placed.iter().map(|of| &of.token);
+    let words: Vec<&Token> = words
+        .filter(|word| !word.is_word("pg_catalog") && !word.is_sign('.') && !word.is_sign(';'))
+        .collect();
+    let [select, Token::Text(name), casts @ .., of] = words.as_slice() else {
+        return None;
+    };
+    let is_number = match casts {
+        [a, b, kind, c, d] => {
+            [a, b, c, d].iter().all(|sign| sign.is_sign(':'))
+                && (kind.is_word("regproc") || kind.is_word("regprocedure"))
+        }
+        _ => false,
+    };
+    (is_number && select.is_word("select") && of.is_word("oid")).then(|| name.clone())
+}
+
 /// A text in which `'transactions'::regclass` has the schema that such a name is read in, where a table is called so: several schemas have one of a name.
 pub(super) fn with_schemas<'a>(sql: &str, schema_of: impl Fn(&str) -> Option<&'a str>) -> String {
     let placed = tokens(sql);
     let (mut out, mut copied) = (String::new(), 0);
-    for (at, of) in placed.iter().enumerate() {
-        let Token::Text(name) = &of.token else {
-            continue;
-        };
-        let mut behind = placed.iter().skip(at + 1).map(|next| &next.token);
-        let is_cast = behind.next().is_some_and(|next| next.is_sign(':'))
-            && behind.next().is_some_and(|next| next.is_sign(':'));
-        let mut behind = behind.skip_while(|next| next.is_word("pg_catalog") || next.is_sign('.'));
-        let is_class = behind.next().is_some_and(|next| next.is_word("regclass"));
-        if is_cast
-            && is_class
-            && let Some(schema) = schema_of(name)
-        {
+    for (of, name) in classes(&placed) {
+        if let Some(schema) = schema_of(name) {
             out.push_str(sql.get(copied..of.from).unwrap_or_default());
             out.push_str(&format!("'{schema}.{}'", name.replace('\'', "''")));
             copied = of.to;

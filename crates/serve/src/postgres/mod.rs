@@ -18,6 +18,7 @@ mod cancel;
 mod catalog;
 mod catalog_empty;
 mod catalog_functions;
+mod catalog_sizes;
 mod catalog_tables;
 mod catalog_words;
 mod columns;

@@ -10,7 +10,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use tillhouse_lake::special_file;
+use tillhouse_lake::read_regular_text;
 use tillhouse_model::yaml::{YamlFault, YamlNode};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 
@@ -92,12 +92,7 @@ impl UsersFile {
     /// Errors with [`ErrorKind::Config`] for one that others may read, and for one that cannot be understood.
     pub(super) fn read(path: &Path) -> Result<Option<Self>> {
         let told = |error: Error| error.at("file", path.display().to_string());
-        // Nothing would end the wait for whoever writes into a pipe.
-        let found = match special_file(path) {
-            None => fs::read_to_string(path),
-            Some(kind) => Err(std::io::Error::other(format!("{kind} stands in its place"))),
-        };
-        let text = match found {
+        let text = match read_regular_text(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
