@@ -4,6 +4,8 @@
 
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "workers")]
+mod worker;
 
 use crate::output::{CsvStyle, is_standard_output};
 use crate::registry;
@@ -16,6 +18,10 @@ pub(crate) use serve::{ServeArgs, UserAddArgs, UserCommand};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use tillhouse_statistics::reports::{DEFAULT_AMOUNT, DEFAULT_LIMIT, ReportName};
+#[cfg(feature = "workers")]
+use worker::WORKER_HELP;
+#[cfg(feature = "workers")]
+pub(crate) use worker::WorkerArgs;
 
 macro_rules! after_help {
     ($demo:literal) => {
@@ -104,6 +110,15 @@ pub(crate) struct Cli {
     /// The time that the warehouse is told, for tests and measurements that live through years
     #[arg(long, global = true, hide = true, value_name = "T")]
     pub(crate) now: Option<String>,
+    /// Machines that run parts of questions, instead of `workers` in tillhouse.yaml; "" is none
+    #[cfg(feature = "workers")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "HOST:PORT,...",
+        value_delimiter = ','
+    )]
+    pub(crate) workers: Option<Vec<String>>,
     #[command(subcommand)]
     pub(crate) command: CliCommand,
 }
@@ -249,6 +264,10 @@ pub(crate) enum CliCommand {
         #[command(subcommand)]
         command: UserCommand,
     },
+    #[cfg(feature = "workers")]
+    /// Run parts of the questions that other machines are asked
+    #[command(after_help = WORKER_HELP)]
+    Worker(WorkerArgs),
     #[cfg(feature = "sandbox")]
     /// HecOne 360, SmartNow, be-mo and PACE emulated on loopback, to try things out
     #[command(
@@ -279,6 +298,8 @@ impl CliCommand {
             Self::Sandbox(_) | Self::Demo(_) => true,
             #[cfg(feature = "serve")]
             Self::Serve(arguments) => !arguments.check,
+            #[cfg(feature = "workers")]
+            Self::Worker(_) => true,
             Self::Sync(_) | Self::Rebuild(_) | Self::Reconcile(_) => true,
             _ => false,
         }
@@ -291,6 +312,8 @@ impl CliCommand {
         match self {
             #[cfg(feature = "serve")]
             Self::Serve(arguments) => !arguments.check,
+            #[cfg(feature = "workers")]
+            Self::Worker(_) => true,
             _ => false,
         }
     }

@@ -67,3 +67,24 @@ fn what_a_user_sees_is_named_or_taken_away_or_left() {
         assert_eq!((arguments.personal, arguments.sources), (personal, sources));
     }
 }
+
+#[cfg(feature = "workers")]
+#[test]
+fn workers_are_named_or_taken_away_or_left_to_the_project() {
+    let workers = |line: &[&str]| {
+        let words = std::iter::once("tillhouse").chain(line.iter().copied());
+        Cli::try_parse_from(words).unwrap().workers
+    };
+    let named = workers(&["sql", "--workers", "a:1,b:2", "SELECT 1"]);
+    assert_eq!(named, Some(vec!["a:1".to_owned(), "b:2".to_owned()]));
+    // No worker at all, whatever the project says.
+    assert_eq!(
+        workers(&["--workers", "", "status"]),
+        Some(vec![String::new()])
+    );
+    assert_eq!(workers(&["status"]), None);
+    let CliCommand::Worker(worker) = parsed(&["worker", "--listen", "[::1]:0"]) else {
+        panic!("no worker");
+    };
+    assert_eq!(worker.listen.to_string(), "[::1]:0");
+}

@@ -45,11 +45,12 @@ pub(crate) fn start(cli: &Cli) {
 fn default_filter(verbose: u8) -> String {
     // Libraries' own words stand in the error that follows, in better ones.
     const QUIET: &str = "warn,rustls_platform_verifier=off,buoyant_kernel=off,buoyant_kernel_engine=off,tillhouse_serve=info";
-    const OURS: [&str; 4] = [
+    const OURS: [&str; 5] = [
         "tillhouse",
         "tillhouse_pipeline",
         "tillhouse_extract",
         "tillhouse_lake",
+        "tillhouse_workers",
     ];
     let at = |level: &str, targets: &[&str]| -> String {
         targets
@@ -91,7 +92,7 @@ mod tests {
             assert!(EnvFilter::try_new(&filter).is_ok(), "{filter}");
         }
         assert!(default_filter(1).ends_with(
-            ",tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info"
+            ",tillhouse=info,tillhouse_pipeline=info,tillhouse_extract=info,tillhouse_lake=info,tillhouse_workers=info"
         ));
     }
 }

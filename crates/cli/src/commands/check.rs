@@ -4,6 +4,7 @@
 
 use crate::args::{CheckArgs, Cli, DataFormat, StatusArgs};
 use crate::commands::maintenance::check_age;
+use crate::commands::sync::not_listed_again;
 use crate::commands::{context, find_project, now, start_dir};
 use crate::failure::{PARTIAL, report};
 use crate::output::instant::instant;
@@ -71,7 +72,8 @@ pub(crate) async fn run(cli: &Cli, arguments: &CheckArgs, format: DataFormat) ->
                             context.warehouse.url()
                         ));
                     }
-                    let outcome = warehouse(&context.warehouse).await;
+                    let names = pipelines.iter().map(|pipeline| pipeline.name.clone());
+                    let outcome = warehouse(&context.warehouse, &names.collect::<Vec<_>>()).await;
                     readable = outcome.is_ok().then(|| context.warehouse.clone());
                     found.note(format!("warehouse {}", context.warehouse.url()), outcome);
                     Some(context)
@@ -209,12 +211,24 @@ impl CheckFindings {
 }
 
 /// Tries that the warehouse can be read and written, and that everything is there that its newest run names.
-async fn warehouse(warehouse: &Warehouse) -> Result<()> {
+async fn warehouse(warehouse: &Warehouse, pipelines: &[String]) -> Result<()> {
     let run = warehouse.ops().published(&AsOf::Latest).await;
     let newest = run.as_ref().ok().and_then(Option::as_ref);
     let mut problems = Vec::new();
     problems.extend(warehouse.probe_writing(newest).await.err());
     problems.extend(check_all_tables(warehouse).await.err());
+    match warehouse.misplaced_objects(pipelines).await {
+        Ok(misplaced) => {
+            let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            // Of a folder with tables in the newest run each table tells.
+            let is_new = |error: &Error| {
+                let place = error.context().iter().find(|(key, _)| *key == "file");
+                place.is_none_or(|(_, place)| !told.iter().any(|told| told.contains(place)))
+            };
+            problems.extend(misplaced.into_iter().filter(is_new));
+        }
+        Err(error) => problems.push(error),
+    }
     // Tables that cannot be opened are told of by now.
     let probed = match newest {
         None => Ok(()),
@@ -432,6 +446,9 @@ pub(crate) async fn status(
                 print_notice(
                     "Rejects: tillhouse sql \"SELECT pipeline, record_key, field, reason FROM ops.rejects WHERE resolved_at IS NULL\"",
                 );
+            }
+            for r in rows.iter().filter(|r| r.not_listed_again > 0) {
+                print_notice(&not_listed_again(&r.pipeline, r.not_listed_again));
             }
         }
     }

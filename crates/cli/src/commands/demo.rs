@@ -16,7 +16,7 @@ use jiff::{RoundMode, SignedDuration, Timestamp, TimestampRound, Unit};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tillhouse_lake::AsOf;
+use tillhouse_lake::{AsOf, read_regular_text};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt, Secret, Window};
 use tillhouse_pipeline::{NoopObserver, Pipeline, Project, RunContext, RunReport, SyncOptions};
 use tillhouse_sandbox::{SALES_TYPES, Sandbox, SandboxOptions};
@@ -193,11 +193,11 @@ async fn restated_hour(
 fn settle(dir: &Path, env: &str, from: Timestamp) -> Result<()> {
     let failed = "cannot write the demo's project";
     let file = dir.join(".env");
-    let values = std::fs::read_to_string(&file).or_error(ErrorKind::Storage, failed)?;
+    let values = read_regular_text(&file).or_error(ErrorKind::Storage, failed)?;
     std::fs::write(&file, format!("{values}{env}\n")).or_error(ErrorKind::Storage, failed)?;
     for name in NAMES {
         let file = dir.join("pipelines").join(name).join("pipeline.yaml");
-        let text = std::fs::read_to_string(&file).or_error(ErrorKind::Storage, failed)?;
+        let text = read_regular_text(&file).or_error(ErrorKind::Storage, failed)?;
         let start = from.strftime("start: %Y-%m-%d").to_string();
         let settled = text.replacen("start: 2024-01-01", &start, 1).replacen(
             "  rate_limit:",

@@ -21,18 +21,21 @@ mod stats;
 mod sync;
 #[cfg(feature = "serve")]
 mod user;
+#[cfg(feature = "workers")]
+mod worker;
 
 use crate::args::{Cli, CliCommand};
+use crate::environment;
 use crate::output::{ProtectedFiles, print_notice};
 use crate::registry::SOURCES;
 use crate::watchdog::guarded;
 use clap::CommandFactory;
 use jiff::Timestamp;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
-use tillhouse_lake::{AsOf, Warehouse};
+use tillhouse_lake::{AsOf, Warehouse, special_file};
 use tillhouse_model::{Error, ErrorKind, Result};
 use tillhouse_pipeline::{
     NoopObserver, Project, RunContext, RunObserver, contract_tables, expected_of_project,
@@ -80,6 +83,35 @@ fn check_clock(clock: SystemTime, handed_in: Option<Timestamp>) -> Result<()> {
     }
 }
 
+/// Errors where `SSL_CERT_FILE` names a pipe, a socket or a device: whoever connects to anything reads it, and would wait for it for ever.
+fn check_certificates(file: Option<&Path>) -> Result<()> {
+    let Some((file, kind)) = file.and_then(|file| Some((file, special_file(file)?))) else {
+        return Ok(());
+    };
+    let text = format!("the environment variable SSL_CERT_FILE names {kind}");
+    Err(Error::config(text)
+        .at("file", file.display().to_string())
+        .hint("Name a file of certificates, PEM, or unset the variable."))
+}
+
+/// Text of a file that the command line names; a pipe that somebody writes into is read, too. The error begins as `failed` says.
+pub(crate) fn read_given(file: &Path, failed: &str) -> Result<String> {
+    tillhouse_pipeline::read_given(file).map_err(|error| {
+        let why = match std::error::Error::source(&error) {
+            Some(cause) => format!("{}: {cause}", error.message()),
+            None => error.message().to_owned(),
+        };
+        let mut told = Error::config(failed).because(why);
+        for (key, value) in error.context() {
+            told = told.at(key, value.clone());
+        }
+        match error.hint_text() {
+            Some(hint) => told.hint(hint),
+            None => told,
+        }
+    })
+}
+
 /// Opens the project's warehouse, with the clock of this process.
 async fn open_warehouse(project: &Project) -> Result<Warehouse> {
     let warehouse = Warehouse::open(&project.warehouse).await?;
@@ -106,6 +138,8 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         .map(|text| tillhouse_model::time::parse_instant(text, &jiff::tz::TimeZone::UTC))
         .transpose()?;
     check_clock(SystemTime::now(), handed_in)?;
+    let certificates = environment::set("SSL_CERT_FILE").map(PathBuf::from);
+    check_certificates(certificates.as_deref())?;
     if let Some(time) = handed_in {
         HANDED_IN.get_or_init(|| time);
         tillhouse_extract::hand_in_clock(time);
@@ -142,6 +176,8 @@ pub(crate) async fn run(cli: &Cli) -> Result<ExitCode> {
         CliCommand::Serve(arguments) => serve::run(cli, arguments, format).await,
         #[cfg(feature = "serve")]
         CliCommand::User { command } => user::run(cli, command, format).await,
+        #[cfg(feature = "workers")]
+        CliCommand::Worker(arguments) => worker::run(cli, arguments, format).await,
         #[cfg(feature = "sandbox")]
         CliCommand::Sandbox(arguments) => sandbox::run(arguments, format).await,
         #[cfg(feature = "sandbox")]
@@ -169,7 +205,10 @@ fn start_dir(cli: &Cli) -> PathBuf {
 }
 
 fn find_project(cli: &Cli) -> Result<Arc<Project>> {
-    Ok(Arc::new(Project::find(&start_dir(cli))?))
+    let project = Project::find(&start_dir(cli))?;
+    #[cfg(feature = "workers")]
+    let project = worker::named(project, cli.workers.as_deref());
+    Ok(Arc::new(project))
 }
 
 /// The files of a project that no output is written over.
@@ -180,7 +219,8 @@ fn protected_files(project: &Project) -> ProtectedFiles {
 /// Everything a run needs, from a project.
 async fn context(project: Arc<Project>, observer: Arc<dyn RunObserver>) -> Result<RunContext> {
     let warehouse = open_warehouse(&project).await?;
-    let engine = engine(&project)?;
+    let engine = engine_of_this_machine(&project, project.memory_limit)?;
+    let engine = engine.knowing(contract_tables(&project));
     Ok(RunContext::new(project, warehouse, engine, observer))
 }
 
@@ -198,7 +238,7 @@ async fn reading_statistics<T>(
     project: Arc<Project>,
     work: impl AsyncFnOnce(RunContext) -> Result<T>,
 ) -> Result<T> {
-    let engine = |project: &Project| engine_without_contracts(project.memory_limit);
+    let engine = |project: &Project| engine_without_contracts(project, project.memory_limit);
     reading_by(project, engine, work).await
 }
 
@@ -253,11 +293,28 @@ fn engine(project: &Project) -> Result<QueryEngine> {
 
 /// An engine with so much memory that knows the project's contracts.
 fn engine_of(project: &Project, memory_limit_bytes: u64) -> Result<QueryEngine> {
-    let engine = engine_without_contracts(memory_limit_bytes)?;
+    let engine = engine_without_contracts(project, memory_limit_bytes)?;
     Ok(engine.knowing(contract_tables(project)))
 }
 
-fn engine_without_contracts(memory_limit_bytes: u64) -> Result<QueryEngine> {
+/// An engine with so much memory, and the help of the project's workers.
+fn engine_without_contracts(project: &Project, memory_limit_bytes: u64) -> Result<QueryEngine> {
+    let engine = engine_of_this_machine(project, memory_limit_bytes)?;
+    #[cfg(feature = "workers")]
+    let engine = worker::helped(engine, &project.workers)?;
+    Ok(engine)
+}
+
+/// An engine that runs everything here.
+///
+/// Errors where the project names workers, and this program was built without them.
+fn engine_of_this_machine(project: &Project, memory_limit_bytes: u64) -> Result<QueryEngine> {
+    if cfg!(not(feature = "workers")) && !project.workers.addresses.is_empty() {
+        return Err(Error::config(
+            "`workers` in tillhouse.yaml names machines, and this program was built without them",
+        )
+        .hint("Build it with the feature `workers`, or take the key out."));
+    }
     QueryEngine::new(QueryEngineOptions {
         memory_limit_bytes,
         ..QueryEngineOptions::default()
@@ -279,7 +336,7 @@ fn stop_on_ctrl_c(cancel: &CancellationToken) {
 }
 
 /// Waits for Ctrl-C, or for the signal a service manager sends.
-#[cfg(any(feature = "sandbox", feature = "serve"))]
+#[cfg(any(feature = "sandbox", feature = "serve", feature = "workers"))]
 async fn stop_signal() -> std::io::Result<()> {
     #[cfg(unix)]
     {
@@ -292,6 +349,21 @@ async fn stop_signal() -> std::io::Result<()> {
     }
     #[cfg(not(unix))]
     tokio::signal::ctrl_c().await
+}
+
+/// Cancels `stop` once the first signal comes; at the next, ends the process.
+#[cfg(any(feature = "serve", feature = "workers"))]
+async fn stop_after(first: impl Future<Output = std::io::Result<()>>, stop: CancellationToken) {
+    if let Err(error) = first.await {
+        tracing::warn!("signals are not answered: {error}");
+        return;
+    }
+    print_notice("stopping once what is being asked is answered; once more stops at once");
+    stop.cancel();
+    match stop_signal().await {
+        Ok(()) => crate::watchdog::exit_process(crate::watchdog::INTERRUPTED),
+        Err(error) => tracing::warn!("signals are not answered: {error}"),
+    }
 }
 
 /// Parses `--as-of`: a time, a date, or a run.
@@ -329,5 +401,36 @@ mod tests {
             let checked = check_clock(clock, handed_in);
             assert_eq!(checked.is_ok(), is_usable, "{clock:?} {handed_in:?}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn certificates_that_are_no_file_are_refused_before_anybody_reads_them() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (place, is_good) in [
+            (None, true),
+            (Some(file.path()), true),
+            (Some(Path::new("/none/of/that")), true),
+            (Some(Path::new("/dev/zero")), false),
+        ] {
+            let checked = check_certificates(place);
+            assert_eq!(checked.is_ok(), is_good, "{place:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_line_names_and_cannot_be_read_is_told_with_its_file_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = read_given(folder.path(), "cannot read the queries").unwrap_err();
+        let text = error.to_string();
+        let place = folder.path().display().to_string();
+        assert!(
+            text.starts_with("cannot read the queries") && text.contains(&place),
+            "{text}"
+        );
+        assert!(
+            text.contains("a folder stands") && error.hint_text().is_some(),
+            "{text}"
+        );
     }
 }

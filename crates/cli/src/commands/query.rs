@@ -4,7 +4,7 @@
 
 use crate::args::{Cli, DataFormat, SqlArgs};
 use crate::commands::{
-    as_of, engine_of, find_project, protected_files, register_notes, warn_of_other_key,
+    as_of, engine_of, find_project, protected_files, read_given, register_notes, warn_of_other_key,
 };
 use crate::output::results::{ResultFile, ResultStyle, write_results};
 use crate::output::{CsvStyle, ProtectedFiles};
@@ -131,13 +131,7 @@ fn check(runner: &QueryRunner, statements: &[LocatedStatement], format: DataForm
 
 /// Queries of a file.
 pub(crate) fn read_file(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file)
-        .or_error(ErrorKind::Config, "cannot read the queries")
-        .map_err(|error| {
-            error
-                .at("file", file.display().to_string())
-                .hint("Queries are text in UTF-8; an editor can save a file as that.")
-        })
+    read_given(file, "cannot read the queries")
 }
 
 fn read_input() -> Result<String> {

@@ -4,7 +4,7 @@
 //! scheduler sees it.
 
 use crate::args::{Cli, DataFormat, ReconcileAgainstArg, ReconcileArgs};
-use crate::commands::{find_project, reading, stop_on_ctrl_c};
+use crate::commands::{find_project, read_given, reading, stop_on_ctrl_c};
 use crate::failure::{self, PARTIAL};
 use crate::output::{print, print_json, print_notice, print_text, reconciliation as shown};
 use crate::registry::SOURCES;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use tillhouse_model::reconcile::ReconcileAgainst;
 use tillhouse_model::time::{parse_duration, parse_instant};
 use tillhouse_model::time_zone::time_zone;
-use tillhouse_model::{Error, ErrorKind, Filter, Result, ResultExt, Window};
+use tillhouse_model::{Error, Filter, Result, Window};
 use tillhouse_pipeline::{ReconcileFilter, ReconcileRequest, reconcile};
 use tillhouse_statistics::CheckedFilter;
 use tillhouse_statistics::reconcile::control_totals;
@@ -58,9 +58,7 @@ pub(crate) async fn run(
         None => None,
         Some(path) => {
             let name = path.display().to_string();
-            let text = std::fs::read_to_string(path)
-                .or_error(ErrorKind::Config, "the control file cannot be read")
-                .map_err(|e| e.at("file", &name).hint("Name a CSV file, saved as UTF-8."))?;
+            let text = read_given(path, "the control file cannot be read")?;
             Some(control_totals(&text, &name)?)
         }
     };

@@ -3,7 +3,7 @@
 //! Invariant: this is where the clock is read, and only where nobody said which day it is.
 
 use crate::args::{Cli, DataFormat, ReportArgs};
-use crate::commands::{as_of, find_project, now, open_session, reading};
+use crate::commands::{as_of, find_project, now, open_session, read_given, reading};
 use crate::output::{print, print_json, print_text, report as shown};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -130,9 +130,7 @@ fn body(path: &Path) -> Result<ReportRequestBody> {
         std::io::read_to_string(std::io::stdin())
             .or_error(ErrorKind::Config, "cannot read standard input")?
     } else {
-        std::fs::read_to_string(path)
-            .or_error(ErrorKind::Config, "cannot read the report request")
-            .map_err(|e| e.at("file", path.display().to_string()))?
+        read_given(path, "cannot read the report request")?
     };
     ReportRequestBody::parse(&text)
 }

@@ -6,13 +6,13 @@ use crate::args::{Cli, DataFormat, ServeArgs};
 use crate::commands::check::status_csv;
 use crate::commands::user::{USERS_FILE, seen};
 use crate::commands::{
-    engine, find_project, open_warehouse, protected_files, stop_signal, warn_of_other_key,
+    engine, find_project, open_warehouse, protected_files, stop_after, stop_signal,
+    warn_of_other_key,
 };
 use crate::output::{TextTable, json_text, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
 #[cfg(unix)]
 use crate::watchdog::is_ignored;
-use crate::watchdog::{INTERRUPTED, exit_process};
 use futures::future::LocalBoxFuture;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -297,20 +297,13 @@ fn tell(server: &BoundServer, format: DataFormat) -> Result<()> {
 /// Cancels `stop` at Ctrl-C, SIGTERM or SIGHUP; at a second of the first two, ends the process. A shell that goes away hangs up more
 /// than once, and means no more by it.
 async fn stop_on_signal(stop: CancellationToken) {
-    let first = tokio::select! {
-        outcome = stop_signal() => outcome,
-        outcome = hang_up() => outcome,
+    let first = async {
+        tokio::select! {
+            outcome = stop_signal() => outcome,
+            outcome = hang_up() => outcome,
+        }
     };
-    if let Err(error) = first {
-        tracing::warn!("signals are not answered: {error}");
-        return;
-    }
-    print_notice("stopping once what is being asked is answered; once more stops at once");
-    stop.cancel();
-    match stop_signal().await {
-        Ok(()) => exit_process(INTERRUPTED),
-        Err(error) => tracing::warn!("signals are not answered: {error}"),
-    }
+    stop_after(first, stop).await;
 }
 
 /// Waits for SIGHUP; for ever where the process was started with that ignored, as by `nohup`.

@@ -192,6 +192,9 @@ pub(crate) fn print_report(report: &RunReport, format: DataFormat) -> Result<Exi
         }
     }
     say_passed_over(report);
+    for p in report.pipelines.iter().filter(|p| p.not_listed_again > 0) {
+        print_notice(&not_listed_again(&p.pipeline, p.not_listed_again));
+    }
     say_rejects(report);
     let none_fitted = report.none_fitted();
     if !none_fitted.is_empty() {
@@ -228,6 +231,14 @@ fn say_passed_over(report: &RunReport) {
             HumanCount(*passed_over)
         ));
     }
+}
+
+/// The number of records that did not come again, what becomes of them, and how to see which.
+pub(crate) fn not_listed_again(pipeline: &str, records: u64) -> String {
+    format!(
+        "{pipeline}: {} records did not come again when the time that they are of was read again: they count as before. `tillhouse reconcile {pipeline} --by records` says whether they are still there; these, and earlier ones: tillhouse sql \"SELECT resource, record_key, original FROM ops.warnings WHERE rule = 'not_listed_again' AND pipeline = '{pipeline}'\"",
+        HumanCount(records)
+    )
 }
 
 /// Prints the number of rejected records, of how many, how many are open, and how to see these. A reject that was seen before keeps its first

@@ -3,7 +3,7 @@
 //! Invariant: a password is never an argument, which others on the machine could read, and is not shown as it is typed. Only the file of users is written.
 
 use crate::args::{Cli, DataFormat, UserAddArgs, UserCommand};
-use crate::commands::{engine, find_project, open_warehouse};
+use crate::commands::{engine, find_project, open_warehouse, read_given};
 use crate::output::{TextTable, print, print_json, print_notice, print_text};
 use crate::registry::SOURCES;
 use secrecy::{ExposeSecret, SecretString};
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tillhouse_lake::AsOf;
+use tillhouse_lake::{AsOf, read_regular_text};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_pipeline::{Project, expected_of_project};
 use tillhouse_query::Scope;
@@ -145,7 +145,7 @@ fn note(error: &Error) {
 
 /// True if a project's `.gitignore` does not keep the users out of git; where there is none, if the project is in a git repository.
 fn may_reach_git(project: &Path) -> bool {
-    match std::fs::read_to_string(project.join(".gitignore")) {
+    match read_regular_text(&project.join(".gitignore")) {
         Ok(text) => !ignores_users(&text),
         Err(_) => project
             .ancestors()
@@ -303,10 +303,9 @@ fn password(arguments: &UserAddArgs) -> Result<SecretString> {
 }
 
 fn of_file(file: &Path) -> Result<SecretString> {
-    let read = || first_line(&mut std::fs::File::open(file)?);
-    read()
-        .or_error(ErrorKind::Config, "the password cannot be read")
-        .map_err(|error| error.at("file", file.display().to_string()))
+    let failed = "the password cannot be read";
+    let text = read_given(file, failed)?;
+    first_line(&mut text.as_bytes()).or_error(ErrorKind::Config, failed)
 }
 
 /// The first line of a reader, without its end.

@@ -16,7 +16,7 @@ use tillhouse_query::encode::described::type_name;
 use tillhouse_query::{
     DescribedTable, QueryEngine, QueryEngineOptions, Session, TableProvider, empty_table,
 };
-use tillhouse_statistics::{add_rollup_notes, register_sql, rollup_schemas};
+use tillhouse_statistics::{add_rollup_notes, register_sql, rollup_table};
 
 const INTRODUCTION: &str = "\
 # Data dictionary
@@ -56,9 +56,8 @@ fn session() -> Session {
             dictionary.add_contract(source, &spec);
         }
     }
-    for (table, schema) in rollup_schemas() {
-        register("statistics", table, empty_table(schema));
-    }
+    let (table, schema) = rollup_table();
+    register("statistics", table, empty_table(schema));
     for table in OpsTables::NAMES {
         register("ops", table, empty_table(OpsTables::schema(table).unwrap()));
     }

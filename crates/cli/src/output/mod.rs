@@ -21,12 +21,10 @@ pub(crate) mod results;
 #[cfg(test)]
 #[path = "../../../page/src/sample_report.rs"]
 pub(crate) mod sample_report;
-mod sheet_cell;
 pub(crate) mod statistics;
 mod text_table;
 #[cfg(test)]
 mod value_forms;
-mod workbook;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;

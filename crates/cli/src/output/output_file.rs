@@ -2,10 +2,11 @@
 //!
 //! Invariant: what is there stays what it is. A regular file has its new content as a whole or keeps the old, and its mode; a link stays a link, and the file it leads
 //! to is written; a device, a FIFO or a socket is written into, and a reader of it that has had enough is no failure. Only a regular file is ever replaced, and none that the shell
-//! opened: `--output /dev/stdout >> file` goes on where that file ends. What is half written is nobody else's, and does not outlive the process.
+//! opened: `--output /dev/stdout >> file` goes on where that file ends. What is half written is nobody else's, and does not outlive the process; after a kill the next one that writes into
+//! the same folder removes it.
 
 use super::descriptor::opened_by_shell;
-use crate::temporary_file::TemporaryFile;
+use crate::temporary_file::{BEING_MADE, TemporaryFile};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 /// Links that are followed before they count as a circle; Linux follows as many.
 pub(super) const MOST_LINKS: usize = 40;
 
+/// The beginning and the end of the name of a file that is half written.
+const NAMES: (&str, &str) = (".tillhouse-", ".part");
 /// The mode of a file that is half written.
 const UNFINISHED: u32 = 0o600;
 
@@ -53,7 +56,7 @@ impl OutputFile {
             }
             Ok(found) if found.is_file() => {
                 let place = fs::canonicalize(file)?;
-                match new_file(folder_of(&place), UNFINISHED) {
+                match unfinished(&place) {
                     Ok(beside) => Destination::Beside {
                         beside,
                         place,
@@ -74,7 +77,7 @@ impl OutputFile {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let place = end_of_links(file)?;
                 Destination::Beside {
-                    beside: new_file(folder_of(&place), UNFINISHED)?,
+                    beside: unfinished(&place)?,
                     place,
                     old: None,
                 }
@@ -140,7 +143,8 @@ fn new_file(folder: &Path, mode: u32) -> io::Result<TemporaryFile> {
     use std::os::unix::fs::PermissionsExt;
     TemporaryFile::make(|| {
         tempfile::Builder::new()
-            .prefix(".tillhouse-")
+            .prefix(NAMES.0)
+            .suffix(NAMES.1)
             .permissions(fs::Permissions::from_mode(mode))
             .tempfile_in(folder)
     })
@@ -150,9 +154,17 @@ fn new_file(folder: &Path, mode: u32) -> io::Result<TemporaryFile> {
 fn new_file(folder: &Path, _mode: u32) -> io::Result<TemporaryFile> {
     TemporaryFile::make(|| {
         tempfile::Builder::new()
-            .prefix(".tillhouse-")
+            .prefix(NAMES.0)
+            .suffix(NAMES.1)
             .tempfile_in(folder)
     })
+}
+
+/// A file that is half written, beside a place. What processes that were killed left there is removed.
+fn unfinished(place: &Path) -> io::Result<TemporaryFile> {
+    let file = new_file(folder_of(place), UNFINISHED)?;
+    file.remove_left(NAMES, BEING_MADE);
+    Ok(file)
 }
 
 /// Gives a file the mode that any new one in its folder has. The user's mask shows in a file alone.

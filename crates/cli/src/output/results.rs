@@ -4,7 +4,6 @@
 //! format: decimals keep their digits, and of columns of one name the second is `x_2` where a format needs names.
 
 use super::descriptor::is_standard_output;
-use super::workbook::WorkbookEncoder;
 use super::{NULL, OutputFile, print_notice, print_text, table, write};
 use crate::args::DataFormat;
 use crate::output::CsvStyle;
@@ -17,7 +16,7 @@ use std::path::{Path, PathBuf};
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::SendableRecordBatchStream;
 use tillhouse_query::encode::json::JsonRowEncoder;
-use tillhouse_query::encode::{CsvRowEncoder, ParquetEncoder, pieces, row_width};
+use tillhouse_query::encode::{CsvRowEncoder, ParquetEncoder, WorkbookEncoder, pieces, row_width};
 
 /// Rows a table for people has at most: it has to know all of them to know how wide its columns are.
 const TABLE_ROWS: usize = 10_000;

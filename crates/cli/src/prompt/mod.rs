@@ -8,6 +8,7 @@ mod completer;
 
 use crate::args::DataFormat;
 use crate::commands::query::{QueryRunner, read_file};
+use crate::commands::read_given;
 use crate::environment;
 use crate::output::results::{ResultFile, ResultStyle, collect_rows, write_results};
 use crate::output::{
@@ -24,13 +25,18 @@ use reedline::{
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tillhouse_lake::special_file;
 use tillhouse_model::{Error, ErrorKind, Result, ResultExt};
 use tillhouse_query::{LocatedStatement, Session, is_complete, locate_statements};
 use tokio::runtime::Handle;
 
 /// Name of the menu that Tab opens.
 const MENU: &str = "completion";
+/// The beginning and the end of the name of a file in which a query is edited.
+const EDITED: (&str, &str) = ("tillhouse-", ".sql");
+/// Age from which such a file was left: an editor may put a new file in its place, which nobody holds while it is edited on.
+const EDITED_LEFT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A query is complete with its semicolon; a command is complete as it is.
 struct QueryValidator;
@@ -313,13 +319,14 @@ impl PromptState<'_> {
         let failed = |error: Error| error.hint("The folder for temporary files is TMPDIR.");
         let file_of_query = || {
             tempfile::Builder::new()
-                .prefix("tillhouse-")
-                .suffix(".sql")
+                .prefix(EDITED.0)
+                .suffix(EDITED.1)
                 .tempfile()
         };
         let kept = TemporaryFile::make(file_of_query)
             .or_error(ErrorKind::Storage, "cannot make a file to edit")
             .map_err(failed)?;
+        kept.remove_left(EDITED, EDITED_LEFT);
         let path = match file {
             Some(file) => file,
             None => {
@@ -330,9 +337,7 @@ impl PromptState<'_> {
             }
         };
         child::edit(path)?;
-        let text = std::fs::read_to_string(path)
-            .or_error(ErrorKind::Config, "cannot read what was edited")
-            .map_err(|error| error.at("file", path.display().to_string()))?;
+        let text = read_given(path, "cannot read what was edited")?;
         Ok(text.trim_end().to_owned())
     }
 
@@ -415,6 +420,10 @@ fn history_file() -> Option<PathBuf> {
 
 /// Makes the history's file before it is written to, and keeps it from others: queries name plates and customers.
 fn keep_private(path: &Path) -> std::io::Result<()> {
+    if let Some(kind) = special_file(path) {
+        let text = format!("{kind} stands where a file is expected");
+        return Err(std::io::Error::other(text));
+    }
     if let Some(folder) = path.parent() {
         let mut folders = std::fs::DirBuilder::new();
         folders.recursive(true);
