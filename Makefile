@@ -26,7 +26,7 @@ binary := $(target)/release/tillhouse
 venv := $(TILLHOUSE_CACHE)/venv-test
 crate = $(if $(filter cli,$(CRATE)),tillhouse,tillhouse-$(patsubst tillhouse-%,%,$(CRATE)))
 
-.PHONY: help demo test test-clients fuzz-sql try bench bench-million bench-memory bench-sql bench-years bench-latency bench-scale bench-serve lint fmt doc build clean-cache venv azurite
+.PHONY: help demo test pictures test-clients fuzz-sql try bench bench-million bench-memory bench-sql bench-years bench-latency bench-scale bench-workers bench-serve lint fmt doc build clean-cache venv azurite chromium
 
 help: ## print this
 	@echo 'Tillhouse: the sales of every till in one warehouse.'
@@ -44,7 +44,7 @@ help: ## print this
 	@echo '  BENCH_TRANSACTIONS  make bench, make bench-sql: how many transactions are loaded (100000)'
 	@echo '  BENCH_RUNS          the same two: runs of each contender, of which the median counts (5)'
 	@echo '  BENCH_DLT_RUNS      make bench: the same for dlt alone, which takes minutes (BENCH_RUNS)'
-	@echo '  BENCH_SALES         make bench-scale: sales of the warehouse (10000000); several with commas between them are compared'
+	@echo '  BENCH_SALES         make bench-scale, make bench-workers: sales of the warehouse (10000000); several with commas between them are compared'
 	@echo '  BENCH_SANDBOX_SALES make bench-scale: sales that are read from the sandbox (500000)'
 	@echo '  BENCH_SECONDS       make bench-serve: how long the clients ask (60)'
 	@echo '  BENCH_ARGS          make bench-scale, make bench-serve: more arguments, such as --only statistics'
@@ -57,8 +57,13 @@ help: ## print this
 demo: build ## sync a sandbox into a new warehouse and print statistics
 	@"$(binary)" demo $(DEMO_ARGS)
 
-test: build azurite ## run all tests
-	@TILLHOUSE_TEST_PYTHON="$(venv)/bin/python" TILLHOUSE_TEST_BINARY="$(binary)" CARGO="$(CARGO)" tests/run.sh $(T)
+test: chromium build azurite ## run all tests
+	@chromium=$$(tests/python/chromium.sh) && TILLHOUSE_TEST_CHROMIUM="$$chromium" \
+		TILLHOUSE_TEST_PYTHON="$(venv)/bin/python" TILLHOUSE_TEST_BINARY="$(binary)" CARGO="$(CARGO)" tests/run.sh $(T)
+
+pictures: chromium build venv ## pictures of the dashboard in a browser, into target/pictures; the best into docs/pictures
+	@chromium=$$(tests/python/chromium.sh) && TILLHOUSE_TEST_CHROMIUM="$$chromium" \
+		"$(venv)/bin/python" -B tests/python/pictures.py --binary "$(binary)" --into "$(target)/pictures" --best docs/pictures
 
 test-clients: build ## ask the server with psql, drivers and libraries, each in its own way
 	@tests/python/venv.sh "$(TILLHOUSE_CACHE)/venv-clients" tests/clients/requirements.txt
@@ -89,6 +94,10 @@ bench-latency: build venv ## a sync that finds nothing new, and statistics, wher
 bench-scale: build venv ## statistics, reports and late changes of 10 million sales, beside DuckDB and delta-rs
 	@$(CARGO) build --release --locked -p tillhouse-tests --features bench --example scale
 	@"$(venv)/bin/python" -B bench/scale.py --binary "$(binary)" --example "$(target)/release/examples/scale" $(BENCH_ARGS)
+
+bench-workers: build venv ## statistics from the facts of 10 million sales, with up to three workers of one core each
+	@$(CARGO) build --release --locked -p tillhouse-tests --features bench --example scale
+	@"$(venv)/bin/python" -B bench/workers.py --binary "$(binary)" --example "$(target)/release/examples/scale"
 
 bench-serve: build venv ## the server under load: clients, slow readers, a sync beside it
 	@"$(venv)/bin/python" -B bench/serve.py --binary "$(binary)" --seconds "$(BENCH_SECONDS)" --write docs/performance.md $(BENCH_ARGS)
@@ -121,6 +130,9 @@ build: ## build the tillhouse binary
 
 venv:
 	@tests/python/venv.sh "$(venv)" tests/python/requirements.txt
+
+chromium:
+	@tests/python/chromium.sh > /dev/null
 
 azurite: venv
 	@tests/python/azurite.sh "$(TILLHOUSE_CACHE)/azurite" "$(venv)"

@@ -253,10 +253,7 @@ impl CannedProject {
             .await
             .unwrap();
         assert!(
-            session
-                .has_table("statistics", "transaction_levels")
-                .await
-                .unwrap(),
+            session.has_table("statistics", "levels").await.unwrap(),
             "the sales are added up"
         );
         let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();

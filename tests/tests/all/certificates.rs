@@ -16,7 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Attempts of a request that may succeed when it is made again.
 const ATTEMPTS: usize = 3;
 
-fn fixture(name: &str) -> PathBuf {
+/// The file of a certificate or key.
+pub(crate) fn fixture(name: &str) -> PathBuf {
     source_files::root().join(format!("tests/fixtures/certificates/{name}.pem"))
 }
 

@@ -644,6 +644,7 @@ async fn help_teaches_and_completions_complete() {
         "sql",
         "serve",
         "user",
+        "worker",
         "sandbox",
         "demo",
         "completions",

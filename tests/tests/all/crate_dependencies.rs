@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::process::Command;
 
 /// Allowed dependencies. The prefix `tillhouse-` is left out; the package `tillhouse` is `cli`. A member that is not named here is a source.
-const PLAN: [(&str, &[&str]); 12] = [
+const PLAN: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("extract", &["model"]),
     ("decode", &["model"]),
@@ -19,6 +19,7 @@ const PLAN: [(&str, &[&str]); 12] = [
     ("query", &["lake", "model"]),
     ("statistics", &["query", "lake", "model"]),
     ("page", &["statistics", "model"]),
+    ("workers", &["statistics", "query", "lake", "model"]),
     ("serve", &["page", "statistics", "query", "lake", "model"]),
     (
         "pipeline",
@@ -143,7 +144,10 @@ fn the_sandbox_is_a_feature_of_the_binary() {
         .find(|d| d.name == "tillhouse-sandbox")
         .expect("it has a sandbox");
     assert_eq!(turned_on_by(binary, sandbox), Some("sandbox"));
-    assert_eq!(binary.features["default"], ["cloud", "sandbox", "serve"]);
+    assert_eq!(
+        binary.features["default"],
+        ["cloud", "sandbox", "serve", "workers"]
+    );
     let else_used = binary
         .dependencies
         .iter()
@@ -152,17 +156,19 @@ fn the_sandbox_is_a_feature_of_the_binary() {
 }
 
 #[test]
-fn the_server_is_a_feature_of_the_binary() {
+fn server_and_workers_are_features_of_the_binary() {
     let metadata = metadata();
     let members = members(&metadata);
     let binary = members.iter().find(|p| p.name.as_str() == "tillhouse");
     let binary = binary.expect("the binary");
-    let server = binary
-        .dependencies
-        .iter()
-        .find(|d| d.name == "tillhouse-serve")
-        .expect("it has a server");
-    assert_eq!(turned_on_by(binary, server), Some("serve"));
+    for feature in ["serve", "workers"] {
+        let dependency = binary
+            .dependencies
+            .iter()
+            .find(|d| d.name == format!("tillhouse-{feature}"))
+            .unwrap_or_else(|| panic!("the binary has no {feature}"));
+        assert_eq!(turned_on_by(binary, dependency), Some(feature));
+    }
 }
 
 /// Cargo compiles a dependency once for every set of features. What a crate needs only for its tests is a plain dependency of another

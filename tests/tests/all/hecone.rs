@@ -639,6 +639,48 @@ async fn goods_that_are_given_back_are_taken_away_and_their_price_is_above_zero(
 }
 
 #[tokio::test]
+async fn goods_that_are_given_back_are_known_by_the_coin_of_their_currency() {
+    let returned = |nth: usize, (currency, amount, quantity, price): (&str, &str, &str, &str)| {
+        let number = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        let article = |amount: &str, quantity: &str, price: &str| json!({"state": "done", "amount": number(amount), "quantity": number(quantity), "unit_price": number(price), "unit_measure": "pc"});
+        let mut record = sale(&json!({
+            "state": "completed", "invoice": {"amount": 9000, "currency": currency},
+            "articles": [article("9000", "1", "9000"), article(amount, quantity, price)], "payments": [],
+        }));
+        record["id"] = nth.to_string().into();
+        record
+    };
+    // 16.53 x 121 is 2000.13, and 2.5 x 1.001 is 2.5025.
+    let returns = [
+        ("JPY", "-2000", "16.53", "121"),
+        ("EUR", "-2000", "16.53", "121"),
+        ("KWD", "-2.502", "2.5", "1.001"),
+        ("KWD", "-2.5", "2.5", "1.001"),
+        ("EUR", "-2.5", "2.5", "1.001"),
+    ];
+    let records: Vec<Value> = returns
+        .into_iter()
+        .enumerate()
+        .map(|(nth, told)| returned(nth, told))
+        .collect();
+    let session = HECONE.session(&[("transactions", json!({"data": records}).to_string())]);
+    let rows = HECONE.unified(&session, "articles").await;
+    let quantities: Vec<String> = by_key(&rows, "quantity")
+        .into_values()
+        .flatten()
+        .filter(|quantity| quantity != "1.000000")
+        .collect();
+    let expected = ["-16.53", "16.53", "-2.5", "2.5", "-2.5"];
+    let expected = expected.map(|quantity| {
+        let digits = quantity
+            .split_once('.')
+            .map_or(0, |(_, digits)| digits.len());
+        format!("{quantity}{}", "0".repeat(6 - digits))
+    });
+    assert_eq!(quantities, expected);
+}
+
+#[tokio::test]
 async fn quantities_are_in_base_units_and_unknown_units_are_their_own() {
     let article = |id: &str, unit: Value, quantity: f64, price: f64| {
         json!({"state": "done", "product_id": id, "amount": 10, "quantity": quantity, "free_quantity": quantity, "max_quantity": null, "unit_price": price,

@@ -390,7 +390,7 @@ async fn unified_tables_and_roll_ups_whose_files_are_lost_or_damaged_are_made_an
         UNIFIED,
         "unified/payments",
         "unified/sites",
-        "statistics/transaction_levels",
+        "statistics/levels",
     ];
     let cut = |file: &Path| {
         let whole = std::fs::read(file).unwrap();
@@ -498,9 +498,9 @@ async fn bookkeeping_and_roll_ups_that_lost_something_are_told_and_the_next_sync
                 ["ops/slices", "reads again what is not noted as read"],
             ),
             (
-                "statistics/transaction_levels",
+                "statistics/levels",
                 noticed,
-                ["statistics/transaction_levels", "`tillhouse sync`"],
+                ["statistics/levels", "`tillhouse sync`"],
             ),
         ] {
             lose(&project, table, is_whole);
@@ -549,7 +549,7 @@ async fn check_tells_of_every_table_that_is_torn_and_of_commits_in_between() {
         UNIFIED,
         "unified/payments",
         "ops/slices",
-        "statistics/transaction_levels",
+        "statistics/levels",
     ];
     for table in torn {
         std::fs::write(commits(&project, table).pop().unwrap(), "").unwrap();

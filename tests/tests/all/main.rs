@@ -3,8 +3,8 @@
 //! Invariant: one binary. A second one would link DataFusion and Delta once more, and linking takes longer than most tests; a new
 //! subject is a new module here.
 //!
-//! The tests are started by `make test`, which makes the Python environment and names it in `TILLHOUSE_TEST_PYTHON`. A test that
-//! needs it fails when it is missing: a test that skips itself proves nothing.
+//! The tests are started by `make test`, which makes the Python environment and names it in `TILLHOUSE_TEST_PYTHON`, and a browser in
+//! `TILLHOUSE_TEST_CHROMIUM`. A test that needs one fails when it is missing: a test that skips itself proves nothing.
 
 // A test that cannot go on stops, and says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -13,6 +13,7 @@ mod all_sources;
 mod analysts;
 mod attach;
 mod bemo;
+mod browser;
 mod canned_project;
 mod certificates;
 mod changes;
@@ -62,6 +63,7 @@ mod serve;
 mod serve_dashboard;
 mod serve_flight;
 mod serve_hecone;
+mod serve_history;
 mod serve_limits;
 mod serve_oidc;
 mod serve_postgres;
@@ -79,3 +81,4 @@ mod store_requests;
 mod store_steps;
 mod style_rules;
 mod unify_harness;
+mod workers;

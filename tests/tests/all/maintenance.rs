@@ -338,7 +338,7 @@ async fn a_roll_up_that_was_counted_anew_is_whole_though_earlier_runs_lack_it() 
     let project = TestProject::new(&sandbox.hecone_url()).await;
     project.sync(&["--to", "2026-01-05"]).await;
     project.sync(&["--to", "2026-01-06"]).await;
-    let roll_up = "statistics/transaction_levels";
+    let roll_up = "statistics/levels";
     std::fs::remove_dir_all(project.warehouse().join(roll_up)).unwrap();
     let lost = project.run(&["check", "--warehouse"]).await;
     assert_eq!(lost.code, Some(1), "{}", lost.stderr);

@@ -324,7 +324,8 @@ async fn a_sale_without_a_price_has_its_state_and_is_told() {
         told,
         [
             ("mute", "price_known", field),
-            ("failed", "price_known", field)
+            ("failed", "price_known", field),
+            ("failed", "error_has_no_amount", "attributes.error")
         ]
     );
     let session = PACE.session(&[("transactions", page)]);

@@ -19,7 +19,7 @@ const MAY_FIND_NOTHING: &[&str] = &[
 ];
 
 /// Questions and queries of the page.
-fn recipes() -> Vec<(String, String)> {
+pub(crate) fn recipes() -> Vec<(String, String)> {
     let page = std::fs::read_to_string(source_files::root().join("docs/recipes.md")).unwrap();
     let sections = page.split("\n### ").skip(1);
     let recipe = |section: &str| {

@@ -22,6 +22,7 @@ use tokio::process::Command;
 const CSV: &str = "text/csv";
 const ARROW: &str = "application/vnd.apache.arrow.stream";
 const PARQUET: &str = "application/vnd.apache.parquet";
+const WORKBOOK: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 /// A synced project.
 pub(crate) async fn synced(transactions: u64) -> (Sandbox, TestProject) {
@@ -209,6 +210,13 @@ async fn a_query_is_answered_in_every_format() {
         .map(|batch| batch.unwrap().num_rows())
         .sum();
     assert_eq!(i64::try_from(rows).unwrap(), expected);
+    // What a sheet has no room for is told, and what has.
+    let long = json!({"query": "SELECT repeat('x', 32768) AS long"});
+    let refused = server.sql(&long, WORKBOOK).await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    for said in ["32,767 characters", "CSV or Parquet"] {
+        assert!(refused.text().contains(said), "{}", refused.text());
+    }
     // A number in JSON is one with every digit, wherever it stands, and a text a text.
     let echo = r#"{"query": "SELECT :a AS a, :b AS b, :c AS c, :d AS d",
         "parameters": {"a": 0.1, "b": 12345678901234567890.123456789, "c": "0.1", "d": true}}"#;

@@ -19,18 +19,20 @@ use tillhouse_sandbox::{Sandbox, SandboxOptions};
 /// Header of a browser.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const WINDOW: &str = "from=2026-01-01&to=2026-01-06";
+/// Media type of a workbook.
+const WORKBOOK: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 /// Sales of one page, more than there are.
 const MANY: &str = "limit=5000";
 
 /// A browser that follows no redirect by itself, and may have a session.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     server: &'a RunningServer,
     client: Client,
     cookie: Option<String>,
 }
 
 impl<'a> Browser<'a> {
-    fn new(server: &'a RunningServer) -> Self {
+    pub(crate) fn new(server: &'a RunningServer) -> Self {
         let client = Client::builder()
             .redirect(Policy::none())
             .build()
@@ -42,7 +44,7 @@ impl<'a> Browser<'a> {
         }
     }
 
-    async fn page(&self, path: &str) -> ReadAnswer {
+    pub(crate) async fn page(&self, path: &str) -> ReadAnswer {
         let url = format!("{}{path}", self.server.url);
         let mut request = self.client.get(url).header(ACCEPT, BROWSER);
         if let Some(cookie) = &self.cookie {
@@ -52,7 +54,7 @@ impl<'a> Browser<'a> {
     }
 
     /// A page that is there.
-    async fn seen(&self, path: &str) -> String {
+    pub(crate) async fn seen(&self, path: &str) -> String {
         let page = self.page(path).await;
         assert_eq!(page.status.as_u16(), 200, "{path}: {}", page.text());
         assert_eq!(
@@ -91,7 +93,7 @@ impl<'a> Browser<'a> {
     }
 
     /// Logs in, and gives the answer.
-    async fn log_in(&mut self, name: &str, password: &str) -> ReadAnswer {
+    pub(crate) async fn log_in(&mut self, name: &str, password: &str) -> ReadAnswer {
         let fields = [("name", name), ("password", password), ("next", "/sales")];
         let answer = self.send("/login", &fields, "same-origin").await;
         let cookie = answer.header("set-cookie");
@@ -101,7 +103,7 @@ impl<'a> Browser<'a> {
 }
 
 /// Addresses in a page that begin so, as a browser reads them.
-fn addresses(html: &str, start: &str) -> Vec<String> {
+pub(crate) fn addresses(html: &str, start: &str) -> Vec<String> {
     let links = html.split("href=\"").skip(1);
     links
         .filter_map(|rest| rest.split('"').next())
@@ -335,9 +337,13 @@ async fn files_languages_assets_and_answers_to_tools_are_as_they_should() {
             .page(&format!("/export/{file}.parquet?{WINDOW}"))
             .await;
         assert!(parquet.bytes.starts_with(b"PAR1"));
+        let book = browser.page(&format!("/export/{file}.xlsx?{WINDOW}")).await;
+        assert_eq!(book.header("content-type"), Some(WORKBOOK));
+        let named = server.get(&format!("{path}&format=xlsx")).await;
+        assert!(book.bytes == named.bytes, "{file}");
     }
     assert_eq!(browser.page("/export/users.csv").await.status.as_u16(), 404);
-    for file in ["style.css", "dashboard.js", "login.js"] {
+    for file in ["style.css", "dashboard.js", "filter.js", "login.js"] {
         let asset = server.get(&format!("/assets/{file}")).await;
         assert_eq!(asset.status.as_u16(), 200, "{file}");
         assert!(asset.header("content-security-policy").is_some());
@@ -412,6 +418,73 @@ async fn files_languages_assets_and_answers_to_tools_are_as_they_should() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     assert!(log.contains("\"page_overview\"") && !log.contains("\"page_news\""));
+}
+
+/// A filter is built condition by condition without scripts, said in words, taken off, and told where it is wrong.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_is_built_said_and_taken_off() {
+    let (_sandbox, project) = synced(600).await;
+    let server = RunningServer::start(&project, "").await;
+    let browser = Browser::new(&server);
+    let form = browser.seen(&format!("/sales?{WINDOW}")).await;
+    assert!(form.contains("action=\"/filter\"") && form.contains("<option value=\"gte\""));
+    let sent = async |more: &str| {
+        let answer = browser
+            .page(&format!("/filter?path=/sales&{WINDOW}&{MANY}&{more}"))
+            .await;
+        assert_eq!(answer.status.as_u16(), 303, "{}", answer.text());
+        answer.header("location").unwrap().to_owned()
+    };
+    let first = sent("field=amount&operator=gte&value=20").await;
+    let filter = first.split("filter=").nth(1).expect("a filter");
+    let filter = filter.split('&').next().unwrap();
+    let second = format!("filter={filter}&join=and&field=kind&operator=eq&value=sale");
+    let built = sent(&second).await;
+    let page = browser.seen(&built).await;
+    for said in [
+        "<li>Amount is at least 20 <a ",
+        "Kind is \u{201c}sale\u{201d}",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+    let expected = project
+        .count(
+            "SELECT count(*) AS n FROM transactions WHERE amount >= 20 AND kind = 'sale' AND occurred_at >= '2026-01-01' AND occurred_at < '2026-01-06'",
+        )
+        .await;
+    assert!(expected > 0);
+    assert_eq!(listed(&page) as i64, expected);
+    // Without its second part it is the first again.
+    let chip = page.split("Kind is").nth(1).expect("a chip");
+    let left = addresses(chip, "/sales?").remove(0);
+    let left = browser.seen(&left).await;
+    assert!(left.contains("Amount is at least 20") && !left.contains("Kind is"));
+    // One that is wrong is told with its id, beside the form and the way back.
+    let wrong = sent("field=amount&operator=gte&value=much").await;
+    let wrong = browser.page(&wrong).await;
+    assert_eq!(wrong.status.as_u16(), 400);
+    for part in [
+        wrong.header("x-request-id").unwrap(),
+        "the filter&#39;s value is text",
+        "action=\"/filter\"",
+        "Amount is at least \u{201c}much\u{201d}",
+    ] {
+        assert!(wrong.text().contains(part), "{part}: {}", wrong.text());
+    }
+    // Values are those that there are.
+    let kinds = server.get("/filter-values/kind").await.json();
+    let known = project
+        .sql("SELECT DISTINCT kind FROM transactions ORDER BY 1")
+        .await;
+    let known: Vec<&Value> = known.iter().map(|row| &row["kind"]).collect();
+    let kinds: Vec<&Value> = kinds.as_array().expect("values").iter().collect();
+    assert_eq!(kinds, known);
+    let sites = server.get("/filter-values/site_name").await.json();
+    assert!(!sites.as_array().unwrap().is_empty());
+    for field in ["amount", "nosuch"] {
+        let none = server.get(&format!("/filter-values/{field}")).await.json();
+        assert_eq!(none, Value::Array(Vec::new()), "{field}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -536,9 +609,12 @@ async fn change_password(project: &TestProject, name: &str) {
     assert_eq!(changed.code, Some(0), "{}", changed.stderr);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn names_that_providers_choose_run_no_script() {
-    const HOSTILE: &str = "\"><script>alert(1)</script><img src=x onerror=\"alert(2)\">\u{202e}";
+/// A name that a provider chose, which would run a script and turn text around.
+pub(crate) const HOSTILE: &str =
+    "\"><script>alert(1)</script><img src=x onerror=\"alert(2)\">\u{202e}";
+
+/// A project that has read a sale whose site, `hecone:hostile`, and articles have that name.
+pub(crate) async fn hostile() -> (Sandbox, TestProject) {
     let options = SandboxOptions {
         transactions: 120,
         ..SandboxOptions::default()
@@ -566,6 +642,12 @@ async fn names_that_providers_choose_run_no_script() {
     let project = TestProject::new(&sandbox.hecone_url()).await;
     project.set("slice", "90d");
     project.sync(&[]).await;
+    (sandbox, project)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_providers_choose_run_no_script() {
+    let (_sandbox, project) = hostile().await;
     let server = RunningServer::start(&project, "").await;
     let browser = Browser::new(&server);
     let period = "from=2026-01-01&to=2026-02-01";

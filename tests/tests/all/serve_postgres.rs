@@ -100,6 +100,13 @@ async fn what_is_wrong_is_told_as_postgresql_tells_it() {
     for (sql, code) in [
         ("SELECT * FROM nowhere", "42P01"),
         ("SELECT nothing FROM sales", "42703"),
+        ("SELECT 'nope'::regclass", "42P01"),
+        ("SELECT CAST('hecone.nope' AS pg_catalog.regclass)", "42P01"),
+        ("SELECT pg_relation_size('nope')", "42P01"),
+        (
+            "SELECT 'upper'::pg_catalog.regproc::pg_catalog.oid",
+            "42883",
+        ),
         ("DELETE FROM sales", "25006"),
         ("INSERT INTO sales VALUES (1)", "25006"),
         ("CREATE TABLE t (a INT)", "25006"),
@@ -561,6 +568,8 @@ async fn what_tools_ask_first_is_answered() {
          FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = 'unified' AND c.relname = 'transactions'";
     assert_eq!(client.texts(numbers).await, [["t", "t", "t", "t", "t"]]);
+    let sizes = "SELECT pg_total_relation_size('transactions') > 0, pg_table_size('counted'), pg_size_pretty(20480)";
+    assert_eq!(client.texts(sizes).await, [["t", "NULL", "20 kB"]]);
     // Rows beside those of constraints and indexes, of which there are none.
     let table = "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = 'unified' AND c.relname = 'transactions'";

@@ -49,7 +49,7 @@ async fn two_tenants_see_their_own_rows_over_postgresql() {
         for sql in [
             "SELECT * FROM sales",
             "SELECT * FROM tenants",
-            "SELECT * FROM statistics.transaction_levels",
+            "SELECT * FROM statistics.levels",
             "SELECT * FROM hourly_transactions('2026-01-01', '2026-01-06')",
             "SELECT * FROM ops.slices",
             "SELECT * FROM information_schema.columns",

@@ -186,7 +186,7 @@ async fn a_user_is_answered_of_its_own_tenant_and_nobody_without_a_password() {
     for query in [
         "SELECT * FROM sales",
         "SELECT * FROM tenants",
-        "SELECT * FROM statistics.transaction_levels",
+        "SELECT * FROM statistics.levels",
         "SELECT * FROM counted_payments",
         "SELECT * FROM information_schema.columns",
         "SELECT * FROM hourly_transactions('2026-01-01', '2026-01-06')",

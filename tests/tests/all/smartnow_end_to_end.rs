@@ -881,7 +881,26 @@ async fn a_sale_is_taxed_by_the_rate_its_product_had_then() {
             row(["1.0000", "0.0700", "derived"]),
         )
         .await;
-    house.assert_rebuilt("two rates").await;
+    // A version without a rate that can be used ends the one before.
+    let (unknown, seven) = (["-", "-", "unknown"], ["1.0000", "0.0700", "derived"]);
+    let versions = [
+        (11, Value::Null, unknown),
+        (12, 7.into(), seven),
+        (13, 0.19.into(), unknown),
+    ];
+    for (id, rate, expected) in versions {
+        product["vatrate"] = rate;
+        product["updatedAt"] = format!("2026-01-12T{id}:00:00Z").into();
+        house.put("products", &product);
+        sale["id"] = id.into();
+        sale["occurredAt"] = format!("2026-01-12T{id}:30:00Z").into();
+        sale["updatedAt"] = format!("2026-01-12T{id}:30:00Z").into();
+        house.put("revenue_transactions", &sale);
+        house.sync().await;
+        let own = tax.replace(":9'", &format!(":{id}'"));
+        house.assert_same("a rate", &own, row(expected)).await;
+    }
+    house.assert_rebuilt("rates").await;
     house.sandbox.stop().await;
 }
 
